@@ -106,7 +106,7 @@ class TokenizerSpec(Spec):
     @model_validator(mode="after")
     def _bytes_are_257(self) -> TokenizerSpec:
         if self.kind == "bytes" and "vocab_size" in self.model_fields_set and self.vocab_size != 257:
-            raise ValueError(f"a bytes tokenizer has vocab_size 257 (256 bytes and end of document), got {self.vocab_size}")
+            raise ValueError(f"a bytes tokenizer has vocab_size 257 (256 and end of document), got {self.vocab_size}")
         if self.kind == "bytes":
             object.__setattr__(self, "vocab_size", 257)
         return self
@@ -215,7 +215,8 @@ class DataSpec(Spec):
         allowed = TEXT_TEACHERS if self.source.kind == "text" else WORLD_TEACHERS
         if self.teacher.kind not in allowed:
             raise ValueError(
-                f"a {self.teacher.kind} teacher cannot speak for source {self.source.kind}; allowed: {', '.join(allowed)}"
+                f"a {self.teacher.kind} teacher cannot speak for source {self.source.kind}; "
+                f"allowed: {', '.join(allowed)}"
             )
         return self
 
