@@ -1,0 +1,1 @@
+"""Laws of loss, and fitting them to runs with honest doubt."""

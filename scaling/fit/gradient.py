@@ -1,0 +1,190 @@
+"""Exact first and second derivatives of a formula written with NumPy operators.
+
+A law is written once, as its formula. Evaluated on `Jet`s instead of arrays, the same formula also yields its derivatives with respect
+to the coefficients: sparse forward mode, so a term costs only the derivatives of the coefficients that occur in it, and whole batches of
+coefficient vectors (starts, bootstrap replicates) are differentiated at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+Array = np.ndarray
+
+
+class Jet(NDArrayOperatorsMixin):
+    """A value with its derivatives by coefficient index.
+
+    Attributes:
+        value: float64[...].
+        first: {i: d value / d theta_i}; a missing index means zero.
+        second: {(i, j): d2 value / d theta_i d theta_j} with i <= j; missing means zero.
+    """
+
+    __slots__ = ("value", "first", "second")
+
+    def __init__(self, value: Array, first: dict[int, Array], second: dict[tuple[int, int], Array]):
+        self.value, self.first, self.second = value, first, second
+
+    @classmethod
+    def variable(cls, value: Array, index: int) -> Jet:
+        """The coefficient number `index` itself."""
+        return cls(value, {index: np.ones(())}, {})
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if method != "__call__" or kwargs or ufunc not in _RULES:
+            return NotImplemented
+        return _RULES[ufunc](*inputs)
+
+    def __repr__(self) -> str:
+        return f"Jet({self.value!r}, d/d{sorted(self.first)})"
+
+
+def _chain(x: Jet, value: Array, slope: Array, curve: Array) -> Jet:
+    """g(x) from g, g' and g'' at x: (g x)_ij = g'' x_i x_j + g' x_ij."""
+    first = {i: slope * dx for i, dx in x.first.items()}
+    second = {ij: slope * ddx for ij, ddx in x.second.items()}
+    order = sorted(x.first)
+    for k, i in enumerate(order):
+        left = curve * x.first[i]
+        for j in order[k:]:
+            _add_to(second, (i, j), left * x.first[j])
+    return Jet(value, first, second)
+
+
+def _add_to(terms: dict, key, value: Array) -> None:
+    terms[key] = terms[key] + value if key in terms else value
+
+
+def _scaled(x: Jet, factor: Array) -> Jet:
+    """factor * x for a factor without derivatives."""
+    return Jet(
+        factor * x.value,
+        {i: factor * dx for i, dx in x.first.items()},
+        {ij: factor * ddx for ij, ddx in x.second.items()},
+    )
+
+
+def _add(x, y) -> Jet:
+    if not isinstance(x, Jet):
+        return Jet(x + y.value, y.first, y.second)
+    if not isinstance(y, Jet):
+        return Jet(x.value + y, x.first, x.second)
+    first, second = dict(x.first), dict(x.second)
+    for i, dy in y.first.items():
+        _add_to(first, i, dy)
+    for ij, ddy in y.second.items():
+        _add_to(second, ij, ddy)
+    return Jet(x.value + y.value, first, second)
+
+
+def _multiply(x, y) -> Jet:
+    if not isinstance(x, Jet):
+        return _scaled(y, x)
+    if not isinstance(y, Jet):
+        return _scaled(x, y)
+    product = _add(_scaled(x, y.value), _scaled(y, x.value))
+    second = dict(product.second)
+    for i, dx in x.first.items():
+        for j, dy in y.first.items():
+            cross = dx * dy
+            _add_to(second, (min(i, j), max(i, j)), 2 * cross if i == j else cross)
+    return Jet(x.value * y.value, product.first, second)
+
+
+def _negative(x: Jet) -> Jet:
+    return _scaled(x, -1.0)
+
+
+def _subtract(x, y) -> Jet:
+    return _add(x, _negative(y) if isinstance(y, Jet) else np.negative(y))
+
+
+def _divide(x, y) -> Jet:
+    return _multiply(x, _reciprocal(y) if isinstance(y, Jet) else 1.0 / np.asarray(y))
+
+
+def _reciprocal(x: Jet) -> Jet:
+    inverse = 1.0 / x.value
+    return _chain(x, inverse, -(inverse**2), 2 * inverse**3)
+
+
+def _power(x, y) -> Jet:
+    if isinstance(y, Jet):
+        # The logarithm of a constant base has the shape of the data, not of the batch, so it is cheap.
+        return _exp(_multiply(y, np.log(x)))
+    value = x.value**y
+    return _chain(x, value, y * x.value ** (y - 1), y * (y - 1) * x.value ** (y - 2))
+
+
+def _exp(x: Jet) -> Jet:
+    value = np.exp(x.value)
+    return _chain(x, value, value, value)
+
+
+def _expm1(x: Jet) -> Jet:
+    slope = np.exp(x.value)
+    return _chain(x, np.expm1(x.value), slope, slope)
+
+
+def _log(x: Jet) -> Jet:
+    slope = 1.0 / x.value
+    return _chain(x, np.log(x.value), slope, -(slope**2))
+
+
+def _log1p(x: Jet) -> Jet:
+    slope = 1.0 / (1.0 + x.value)
+    return _chain(x, np.log1p(x.value), slope, -(slope**2))
+
+
+def _sqrt(x: Jet) -> Jet:
+    value = np.sqrt(x.value)
+    return _chain(x, value, 0.5 / value, -0.25 / value**3)
+
+
+def _square(x: Jet) -> Jet:
+    return _chain(x, x.value**2, 2 * x.value, np.full((), 2.0))
+
+
+def _logaddexp(x, y) -> Jet:
+    """log(e^x + e^y) = x + log1p(e^(y - x)), from the larger side so that nothing overflows."""
+    gap = _subtract(y, x)
+    total = np.logaddexp(0.0, gap.value)
+    share = np.exp(gap.value - total)
+    return _add(_chain(gap, total, share, share * (1 - share)), x)
+
+
+def _select(pick: Callable[[Array, Array], Array]) -> Callable[..., Jet]:
+    def rule(x, y) -> Jet:
+        left = pick(getattr(x, "value", x), getattr(y, "value", y)).astype(float)
+        return _add(_multiply(x, left), _multiply(y, 1.0 - left))
+
+    return rule
+
+
+def _absolute(x: Jet) -> Jet:
+    return _multiply(x, np.sign(x.value))
+
+
+_RULES: dict[np.ufunc, Callable[..., Jet]] = {
+    np.add: _add,
+    np.subtract: _subtract,
+    np.multiply: _multiply,
+    np.divide: _divide,
+    np.power: _power,
+    np.negative: _negative,
+    np.reciprocal: _reciprocal,
+    np.exp: _exp,
+    np.expm1: _expm1,
+    np.log: _log,
+    np.log1p: _log1p,
+    np.sqrt: _sqrt,
+    np.square: _square,
+    np.absolute: _absolute,
+    np.logaddexp: _logaddexp,
+    np.maximum: _select(np.greater_equal),
+    np.minimum: _select(np.less_equal),
+}
