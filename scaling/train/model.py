@@ -1,0 +1,272 @@
+"""The student: a llama-style decoder that a phone engine reads as it is.
+
+RMSNorm before each branch, interleaved RoPE (pairs 2i, 2i+1, as GGUF's ``llama`` wants them), SwiGLU, grouped queries,
+tied or separate output head, no biases. There are no multipliers in the forward pass: what µP asks for lives in the
+initial values below and in the rates of ``optimizer.py``, so a trained student needs no folding when it is exported.
+
+Shape suffixes: B batch, T time, S time of the cache, M width, F hidden, H query heads, J key–value heads, G = H/J
+queries a key–value head, K head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from scaling.errors import TrainError
+from scaling.spec import ModelSpec
+
+BASE_WIDTH = 32
+"""Width at which µP's initial values and rates equal the standard ones."""
+
+Tensors = dict[str, np.ndarray]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens read so far.
+
+    Attributes:
+        keys: float32[L, B, J, S, K], rotated.
+        values: float32[L, B, J, S, K].
+        length: int32, tokens read; at most S.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    length: jax.Array
+
+
+class Block(nnx.Module):
+    """Attention and SwiGLU, each added to the residual stream; query–key–value and gate–up are one matrix each."""
+
+    def __init__(self, model: ModelSpec, key: jax.Array):
+        m, f, k = model.width, model.hidden, model.head_width
+        qkv, out = (model.n_heads + 2 * model.n_kv_heads) * k, model.n_heads * k
+        keys = jax.random.split(key, 4)
+        # The two matrices that write to the residual stream share its growth over the 2L branches.
+        residual = 1 / math.sqrt(2 * model.n_layers)
+        self.attn_norm = nnx.Param(jnp.ones(m))
+        self.attn_qkv = nnx.Param(_normal(keys[0], (m, qkv), m**-0.5))
+        self.attn_output = nnx.Param(_normal(keys[1], (out, m), residual * out**-0.5))
+        self.ffn_norm = nnx.Param(jnp.ones(m))
+        self.ffn_gate_up = nnx.Param(_normal(keys[2], (m, 2 * f), m**-0.5))
+        self.ffn_down = nnx.Param(_normal(keys[3], (f, m), residual * f**-0.5))
+
+
+class Student(nnx.Module):
+    """A decoder with the sizes of a ModelSpec.
+
+    Args:
+        model: The sizes.
+        seed: Of the initial weights.
+    """
+
+    def __init__(self, model: ModelSpec, seed: int = 0):
+        keys = jax.random.split(jax.random.key(seed), model.n_layers + 2)
+        table = (model.vocab_size, model.width)
+        self.model = model
+        self.token_embd = nnx.Param(_normal(keys[0], table, BASE_WIDTH**-0.5))
+        self.blocks = nnx.List([Block(model, key) for key in keys[2:]])
+        # µP's 1/width on the logits, carried by the last gain (it has the same effect and no folding).
+        self.output_norm = nnx.Param(jnp.full(model.width, BASE_WIDTH / model.width))
+        self.output = None if model.tied_embeddings else nnx.Param(_normal(keys[1], table, BASE_WIDTH**-0.5))
+
+    def __call__(self, tokens_BT: jax.Array) -> jax.Array:
+        """Logits float32[B, T, V] of the token after each of ``tokens_BT: int32[B, T]``."""
+        model, time = self.model, tokens_BT.shape[1]
+        rotation = rope_table(model, time)
+        mask_TS = np.tri(time, dtype=bool)
+        x_BTM = embed(self.token_embd[...], tokens_BT)
+        for block in self.blocks:
+            q_BHTK, k_BJTK, v_BJTK = _project(block, model, x_BTM, rotation)
+            x_BTM = x_BTM + _mix(q_BHTK, k_BJTK, v_BJTK, mask_TS) @ block.attn_output[...]
+            x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
+        return self._logits(x_BTM)
+
+    def extend(self, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+        """Read more tokens after those of a cache: a whole prompt (prefill), or one token at a time (decoding).
+
+        Args:
+            tokens_BT: int32[B, T]; ``cache.length + T`` may not exceed the cache.
+            cache: From :func:`empty_cache` or an earlier call.
+
+        Returns:
+            Logits float32[B, T, V] and the cache with these tokens in it.
+        """
+        model, time, space = self.model, tokens_BT.shape[1], cache.keys.shape[3]
+        start = cache.length
+        rotation = [jax.lax.dynamic_slice_in_dim(part, start, time) for part in rope_table(model, space)]
+        mask_TS = jnp.arange(space)[None, :] <= start + jnp.arange(time)[:, None]
+        x_BTM = embed(self.token_embd[...], tokens_BT)
+        keys, values = [], []
+        for i, block in enumerate(self.blocks):
+            q_BHTK, k_BJTK, v_BJTK = _project(block, model, x_BTM, rotation)
+            keys.append(jax.lax.dynamic_update_slice_in_dim(cache.keys[i], k_BJTK, start, axis=2))
+            values.append(jax.lax.dynamic_update_slice_in_dim(cache.values[i], v_BJTK, start, axis=2))
+            x_BTM = x_BTM + _mix(q_BHTK, keys[i], values[i], mask_TS) @ block.attn_output[...]
+            x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
+        return self._logits(x_BTM), Cache(jnp.stack(keys), jnp.stack(values), start + time)
+
+    def _logits(self, x_BTM: jax.Array) -> jax.Array:
+        head_VM = self.token_embd if self.output is None else self.output
+        return _rms_norm(x_BTM, self.output_norm[...], self.model.norm_eps) @ head_VM[...].T
+
+
+def empty_cache(model: ModelSpec, batch_size: int, length: int | None = None) -> Cache:
+    """A cache for ``batch_size`` sequences of up to ``length`` tokens (by default the training context)."""
+    space = model.context if length is None else length
+    shape = (model.n_layers, batch_size, model.n_kv_heads, space, model.head_width)
+    return Cache(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros((), jnp.int32))
+
+
+def rope_table(model: ModelSpec, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines float32[length, K/2] of ``position · rope_base^(−2i/K)``.
+
+    Source: Su et al. 2021, arXiv 2104.09864.
+    """
+    frequency = model.rope_base ** (-np.arange(0, model.head_width, 2) / model.head_width)
+    angle = np.arange(length)[:, None] * frequency
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+
+def embed(table_VM: jax.Array, tokens_BT: jax.Array) -> jax.Array:
+    """Rows of the token table."""
+    return table_VM[tokens_BT]
+
+
+def _project(block: Block, model: ModelSpec, x_BTM: jax.Array, rotation) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rotated queries and keys, and values, heads first."""
+    h, j = model.n_heads, model.n_kv_heads
+    x_BTM = _rms_norm(x_BTM, block.attn_norm[...], model.norm_eps)
+    qkv_BTX = x_BTM @ block.attn_qkv[...]
+    qkv_BXTK = qkv_BTX.reshape(*qkv_BTX.shape[:2], h + 2 * j, model.head_width).swapaxes(1, 2)
+    rotated = _rotate(qkv_BXTK[:, : h + j], *rotation)
+    return rotated[:, :h], rotated[:, h:], qkv_BXTK[:, h + j :]
+
+
+def _rotate(x_BHTK: jax.Array, cos_TC: jax.Array, sin_TC: jax.Array) -> jax.Array:
+    """Rotate each pair (2i, 2i+1) by its position's angle."""
+    even, odd = x_BHTK[..., 0::2], x_BHTK[..., 1::2]
+    cos, sin = cos_TC[None, None], sin_TC[None, None]
+    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x_BHTK.shape)
+
+
+def _mix(q_BHTK: jax.Array, k_BJSK: jax.Array, v_BJSK: jax.Array, mask_TS: jax.Array | np.ndarray) -> jax.Array:
+    """Causal attention; the heads' outputs side by side, [B, T, H·K]."""
+    b, h, t, k = q_BHTK.shape
+    j = k_BJSK.shape[1]
+    q_BJGTK = q_BHTK.reshape(b, j, h // j, t, k)
+    scores_BJGTS = jnp.einsum("bjgtk,bjsk->bjgts", q_BJGTK, k_BJSK) * k**-0.5
+    scores_BJGTS = jnp.where(mask_TS[None, None, None], scores_BJGTS, jnp.finfo(scores_BJGTS.dtype).min)
+    out_BJGTK = jnp.einsum("bjgts,bjsk->bjgtk", jax.nn.softmax(scores_BJGTS), v_BJSK)
+    return out_BJGTK.reshape(b, h, t, k).swapaxes(1, 2).reshape(b, t, h * k)
+
+
+def _feed_forward(block: Block, model: ModelSpec, x_BTM: jax.Array) -> jax.Array:
+    x_BTM = _rms_norm(x_BTM, block.ffn_norm[...], model.norm_eps)
+    gate_BTF, up_BTF = jnp.split(x_BTM @ block.ffn_gate_up[...], 2, axis=-1)
+    return (jax.nn.silu(gate_BTF) * up_BTF) @ block.ffn_down[...]
+
+
+def _rms_norm(x_BTM: jax.Array, gain_M: jax.Array, eps: float) -> jax.Array:
+    return x_BTM * jax.lax.rsqrt(jnp.mean(x_BTM**2, axis=-1, keepdims=True) + eps) * gain_M[None, None]
+
+
+def _normal(key: jax.Array, shape: tuple[int, ...], std: float) -> jax.Array:
+    return std * jax.random.normal(key, shape)
+
+
+def to_tensors(student: Student) -> Tensors:
+    """The student's weights as float32 arrays under their GGUF names, matrices as [out, in].
+
+    ``output.weight`` is absent where the head is tied, which is how GGUF says it.
+    """
+    model = student.model
+    q, kv = model.n_heads * model.head_width, model.n_kv_heads * model.head_width
+    tensors = {"token_embd.weight": _array(student.token_embd), "output_norm.weight": _array(student.output_norm)}
+    if student.output is not None:
+        tensors["output.weight"] = _array(student.output)
+    for i, block in enumerate(student.blocks):
+        parts = {"attn_norm": _array(block.attn_norm), "ffn_norm": _array(block.ffn_norm)}
+        parts |= zip(("attn_q", "attn_k", "attn_v"), np.split(_array(block.attn_qkv).T, [q, q + kv]), strict=True)
+        parts |= zip(("ffn_gate", "ffn_up"), np.split(_array(block.ffn_gate_up).T, 2), strict=True)
+        parts |= {"attn_output": _array(block.attn_output).T, "ffn_down": _array(block.ffn_down).T}
+        tensors |= {f"blk.{i}.{name}.weight": np.ascontiguousarray(part) for name, part in parts.items()}
+    return tensors
+
+
+def from_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> Student:
+    """The student that :func:`to_tensors` described.
+
+    Raises:
+        TrainError: if a tensor is missing, unknown, or has another shape than the model says.
+    """
+    student = abstract_student(model)
+    _check_tensors(model, tensors)
+    set_param(student.token_embd, tensors["token_embd.weight"])
+    set_param(student.output_norm, tensors["output_norm.weight"])
+    if student.output is not None:
+        set_param(student.output, tensors["output.weight"])
+    for i, block in enumerate(student.blocks):
+        part = {name: tensors[f"blk.{i}.{name}.weight"] for name in _block_shapes(model)}
+        set_param(block.attn_norm, part["attn_norm"])
+        set_param(block.ffn_norm, part["ffn_norm"])
+        set_param(block.attn_qkv, np.concatenate([part["attn_q"], part["attn_k"], part["attn_v"]]).T)
+        set_param(block.ffn_gate_up, np.concatenate([part["ffn_gate"], part["ffn_up"]]).T)
+        set_param(block.attn_output, part["attn_output"].T)
+        set_param(block.ffn_down, part["ffn_down"].T)
+    return student
+
+
+def abstract_student(model: ModelSpec) -> Student:
+    """A student of shapes without values, to be filled."""
+    return nnx.eval_shape(lambda: Student(model))
+
+
+def set_param(param: nnx.Param, value: np.ndarray) -> None:
+    """Give one parameter its value."""
+    param.set_value(jnp.asarray(value, jnp.float32))
+
+
+def tensor_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors of a model under their GGUF names."""
+    table = (model.vocab_size, model.width)
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": table, "output_norm.weight": (model.width,)}
+    if not model.tied_embeddings:
+        shapes["output.weight"] = table
+    for i in range(model.n_layers):
+        shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in _block_shapes(model).items()}
+    return shapes
+
+
+def _block_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
+    m, f = model.width, model.hidden
+    q, kv = model.n_heads * model.head_width, model.n_kv_heads * model.head_width
+    return {
+        "attn_norm": (m,), "attn_q": (q, m), "attn_k": (kv, m), "attn_v": (kv, m), "attn_output": (m, q),
+        "ffn_norm": (m,), "ffn_gate": (f, m), "ffn_up": (f, m), "ffn_down": (m, f),
+    }  # fmt: skip
+
+
+def _check_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:
+    shapes = tensor_shapes(model)
+    wrong = [
+        f"{name}: {np.shape(tensors[name]) if name in tensors else 'absent'}, expected {shapes.get(name, 'no such tensor')}"
+        for name in sorted(shapes.keys() | tensors.keys())
+        if name not in tensors or np.shape(tensors[name]) != shapes.get(name)
+    ]
+    if wrong:
+        raise TrainError(
+            f"tensors do not fit the model — {'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}; "
+            "read them with the ModelSpec they were written with"
+        )
+
+
+def _array(param: nnx.Param) -> np.ndarray:
+    return np.asarray(param[...], np.float32)
