@@ -1,0 +1,27 @@
+# make demo   the whole chain on sweeps/quickstart.yaml
+# make test   all tests
+# make bench  speed and memory, ours beside its peers
+# Each creates .venv and installs what it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test bench clean
+.SECONDARY:
+
+demo: .venv/installed-export
+	$(BIN)/scaling run sweeps/quickstart.yaml
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/installed-test
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.venv/installed-%: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,142 @@
+"""One forecast, explained: the loss of a size on a volume of text, and what each part of it comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.errors import SpecError
+
+Surface = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Loss as a function of N and D, both float64[k]; infinite values give the limit."""
+
+ASYMPTOTE_MARGIN = 0.05
+"""nats/token; how near "near the asymptote" is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The loss that a model of N parameters reaches on D tokens, and its parts.
+
+    ``loss = floor + size_term + data_term``.
+
+    Attributes:
+        n_params: N, in the convention of the law.
+        n_tokens: D; may be infinite.
+        loss: Forecast, nats/token.
+        low: Lower end of the interval; None where the law comes without evidence (a published preset).
+        high: Upper end of the interval.
+        level: Level of the interval.
+        reach: Factor by which N or D exceeds the data behind the law; None for a preset.
+        floor: Loss of an infinite model on infinite text.
+        size_term: ``L(N, ∞) − floor``: what this size costs.
+        data_term: ``L(N, D) − L(N, ∞)``: what finite data costs.
+        tokens_to_asymptote: D at which the data term is 0.05 nats/token.
+        optimal_n_params: N of the cheapest training (least N·D) that reaches the same loss.
+        optimal_n_tokens: D of that training.
+        formula: The law with its numbers.
+        source: Where the law comes from.
+    """
+
+    n_params: float
+    n_tokens: float
+    loss: float
+    low: float | None
+    high: float | None
+    level: float | None
+    reach: float | None
+    floor: float
+    size_term: float
+    data_term: float
+    tokens_to_asymptote: float
+    optimal_n_params: float
+    optimal_n_tokens: float
+    formula: str
+    source: str
+
+
+def explain(
+    surface: Surface,
+    n_params: float,
+    n_tokens: float,
+    *,
+    formula: str,
+    source: str,
+    low: float | None = None,
+    high: float | None = None,
+    level: float | None = None,
+    reach: float | None = None,
+) -> Forecast:
+    """Evaluate a loss surface at one point and split the result into floor, size and data.
+
+    Args:
+        surface: The law.
+        n_params: N > 0, may be infinite.
+        n_tokens: D > 0, may be infinite.
+        formula: Printed with the result.
+        source: Printed with the result.
+        low: Interval, where the law has evidence.
+        high: Interval, where the law has evidence.
+        level: Of the interval.
+        reach: How far beyond the data.
+
+    Raises:
+        SpecError: if N or D is not a positive number.
+    """
+    for name, value in (("parameters", n_params), ("tokens", n_tokens)):
+        if not value > 0:
+            raise SpecError(f"{name}: got {value}, allowed is a positive number or inf — for example 1e6, 10M, inf")
+    loss, unlimited, floor = (
+        float(value)
+        for value in surface(np.array([n_params, n_params, math.inf]), np.array([n_tokens, math.inf, math.inf]))
+    )
+    best_n, best_d = cheapest_training(surface, loss)
+    return Forecast(
+        n_params=n_params,
+        n_tokens=n_tokens,
+        loss=loss,
+        low=low,
+        high=high,
+        level=level,
+        reach=reach,
+        floor=floor,
+        size_term=unlimited - floor,
+        data_term=loss - unlimited,
+        tokens_to_asymptote=float(tokens_for(surface, unlimited + ASYMPTOTE_MARGIN, np.array([n_params]))[0]),
+        optimal_n_params=best_n,
+        optimal_n_tokens=best_d,
+        formula=formula,
+        source=source,
+    )
+
+
+def tokens_for(surface: Surface, loss: float, n_params: np.ndarray) -> np.ndarray:
+    """D at which each size reaches a loss: float64[k]; inf where infinite data does not suffice.
+
+    Bisection in ln D over 1 … e^120, to a relative 1e-12.
+    """
+    low, high = np.zeros_like(n_params, float), np.full_like(n_params, 120.0, float)
+    for _ in range(70):
+        middle = (low + high) / 2
+        above = surface(n_params, np.exp(middle)) > loss
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    reachable = surface(n_params, np.full_like(n_params, math.inf, float)) < loss
+    return np.where(reachable, np.exp(high), math.inf)
+
+
+def cheapest_training(surface: Surface, loss: float) -> tuple[float, float]:
+    """N and D that reach a loss with the least N·D (training FLOPs are about 6·N·D); inf, inf where none does."""
+    low, high = 0.0, 120.0
+    for _ in range(4):
+        log_n = np.linspace(low, high, 241)
+        log_cost = log_n + np.log(tokens_for(surface, loss, np.exp(log_n)))
+        best = int(np.argmin(log_cost))
+        if not math.isfinite(log_cost[best]):
+            return math.inf, math.inf
+        step = (high - low) / 240
+        low, high = max(low, log_n[best] - 2 * step), min(high, log_n[best] + 2 * step)
+    n = math.exp(log_n[best])
+    return n, math.exp(log_cost[best]) / n

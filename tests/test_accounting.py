@@ -1,0 +1,59 @@
+"""Counts and FLOPs against independent arithmetic and published values."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaling.accounting import (
+    count_parameters,
+    forward_flops,
+    kv_cache_bytes,
+    training_flops,
+    training_flops_6nd,
+    training_kwh,
+)
+from scaling.spec import ModelSpec
+
+# SmolLM2-135M as its authors publish it: 30 layers, width 576, 9 query and 3 key–value heads of 64, 49,152 tokens, tied.
+SMOLLM2 = ModelSpec(
+    vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536, context=2048
+)
+
+
+def test_a_published_model_counts_as_published():
+    counts = count_parameters(SMOLLM2)
+    assert counts.n_params_total == 134_515_008
+    assert counts.n_params == counts.n_params_total - 49152 * 576
+
+
+def test_groups_sum_to_the_totals():
+    for tied in (True, False):
+        counts = count_parameters(SMOLLM2.model_copy(update={"tied_embeddings": tied}))
+        parts = counts.embedding + counts.attention + counts.mlp + counts.norms + counts.head
+        assert counts.n_params_total == parts
+        assert counts.n_params_linear == counts.attention + counts.mlp + 49152 * 576
+
+
+def test_forward_flops_count_every_product_of_a_hand_written_layer():
+    model = ModelSpec(vocab_size=100, width=32, n_layers=1, head_width=16, n_heads=2, n_kv_heads=1, hidden=64, context=8)
+    query = output = 2 * 32 * 32
+    key = value = 2 * 32 * 16
+    mlp = 3 * 2 * 32 * 64
+    attention = 2 * (2 * 2 * 16) * 8 / 2  # scores and mixing over 2 heads of 16, half of 8 positions seen on average
+    head = 2 * 32 * 100
+    assert forward_flops(model) == query + key + value + output + mlp + attention + head
+    assert training_flops(model, 7) == 3 * 7 * forward_flops(model)
+
+
+def test_six_n_d_falls_short_for_small_models():
+    ratio = training_flops(SMOLLM2, 1000) / training_flops_6nd(SMOLLM2, 1000)
+    assert ratio == pytest.approx(1.6, abs=0.1)
+
+
+def test_cache_of_a_published_model_at_context_1024_is_the_engines_own_figure():
+    assert kv_cache_bytes(SMOLLM2, 1024) == 22.5 * 2**20
+    assert kv_cache_bytes(SMOLLM2, 1024, value_bytes=34 / 32) == pytest.approx(11.95 * 2**20, rel=1e-3)
+
+
+def test_energy_is_power_times_time():
+    assert training_kwh(1e15, flops_per_s=1e12, watts=360, pue=1.5) == pytest.approx(1000 * 360 * 1.5 / 3.6e6)

@@ -1,0 +1,105 @@
+"""Runs on disk: nothing is half there, nothing is overwritten, nothing foreign is read as ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from scaling.errors import RecordError
+from scaling.records import Outcome, RunRecord, RunStore, load_runs, runs_table, write_json
+from scaling.spec import RunSpec
+
+README = Path(__file__).resolve().parents[1] / "results" / "README.md"
+
+
+def spec(tokens: int = 10_000, **model) -> RunSpec:
+    return RunSpec(
+        model={"vocab_size": 65, "width": 32, "context": 40, **model}, data={"source": {"kind": "w0"}}, tokens=tokens
+    )
+
+
+def record(tokens: int = 10_000, loss: float | None = 1.5, status: str = "done") -> RunRecord:
+    return RunRecord(spec=spec(tokens), outcome=Outcome(status=status, loss=loss, env={"device": "cpu"}))
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "results").prepare()
+
+
+def test_a_committed_record_reads_back_equal(store):
+    committed = store.commit(record())
+    assert store.load(committed.spec.run_id) == committed
+
+
+def test_the_first_commit_of_a_run_wins(store):
+    store.commit(record(loss=1.5))
+    again = store.commit(record(loss=9.9))
+    assert again.outcome.loss == 1.5
+    assert store.load(again.spec.run_id).outcome.loss == 1.5
+
+
+def test_a_run_without_its_result_does_not_exist(store):
+    folder = store.run_dir(spec().run_id)
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", {})
+    assert not store.has(spec().run_id)
+    assert list(store.records()) == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "env.json", "result.json"])
+def test_a_torn_file_is_named_and_left_alone(store, name):
+    run_id = store.commit(record()).spec.run_id
+    path = store.run_dir(run_id) / name
+    path.write_text(path.read_text()[:7])
+    with pytest.raises(RecordError, match=f"{name}: damaged"):
+        store.load(run_id)
+    assert len(path.read_text()) == 7
+
+
+def test_an_edited_config_is_refused(store):
+    run_id = store.commit(record()).spec.run_id
+    path = store.run_dir(run_id) / "config.json"
+    path.write_text(path.read_text().replace("10000", "20000", 1))
+    with pytest.raises(RecordError, match=f"not {run_id}"):
+        store.load(run_id)
+
+
+def test_a_folder_of_another_schema_version_is_refused_and_unchanged(tmp_path):
+    write_json(tmp_path / "schema.json", {"schema_version": 99})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(RecordError, match="version 99.*--results"):
+        RunStore(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_diverged_run_is_a_row_with_that_status_and_no_loss(store):
+    store.commit(record(tokens=10_000))
+    store.commit(record(tokens=20_000, loss=None, status="diverged"))
+    table = load_runs(store.root).set_index("n_tokens").sort_index()
+    assert list(table.status) == ["done", "diverged"]
+    assert table.loss.isna().tolist() == [False, True]
+
+
+def test_the_columns_are_those_that_the_readme_describes():
+    described = re.findall(r"^\| `(\w+)` \|", README.read_text("utf-8"), flags=re.MULTILINE)
+    assert list(runs_table([record()]).columns) == described
+
+
+def test_there_is_a_clear_error_where_no_runs_are(tmp_path):
+    with pytest.raises(RecordError, match="no runs here"):
+        load_runs(tmp_path / "nowhere")
+
+
+def test_json_with_a_nan_is_never_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_env_is_kept_beside_the_result(store):
+    run_id = store.commit(record()).spec.run_id
+    assert json.loads((store.run_dir(run_id) / "env.json").read_text()) == {"device": "cpu"}

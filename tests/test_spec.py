@@ -1,0 +1,93 @@
+"""A run is its inputs: resolved, hashed, immutable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from scaling.spec import ModelSpec, RunSpec
+
+
+def spec(**changes) -> RunSpec:
+    fields = {
+        "model": {"vocab_size": 65, "width": 64, "context": 40},
+        "data": {"source": {"kind": "w0"}},
+        "tokens": 100_000,
+    }
+    return RunSpec.model_validate(fields | changes)
+
+
+def test_two_ways_of_writing_the_same_model_have_one_hash():
+    short = {"vocab_size": 65, "width": 64, "context": 40}
+    long = short | {"n_heads": 4, "n_kv_heads": 4, "hidden": 192, "n_layers": 2, "head_width": 16}
+    assert spec(model=short).run_id == spec(model=long).run_id
+
+
+def test_the_hash_survives_a_round_trip_and_is_the_documented_length():
+    once = spec()
+    assert RunSpec.model_validate_json(once.canonical_json()).run_id == once.run_id
+    assert len(once.run_id) == 10
+
+
+def test_runs_that_differ_in_tokens_alone_share_a_trunk():
+    assert spec().trunk_id == spec(tokens=200_000).trunk_id
+    assert spec().run_id != spec(tokens=200_000).run_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"optim": {"lr": 1e-3}},
+        {"data": {"source": {"kind": "w0"}, "seed": 1}},
+        {"data": {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": 0.2}}},
+        {"evaluation": {"tokens": 1}},
+    ],
+)
+def test_every_input_is_part_of_the_hash(change):
+    assert spec(**change).trunk_id != spec().trunk_id
+
+
+def test_a_teacher_is_named_by_its_own_run():
+    text = {"source": {"kind": "text"}}
+    model = {"vocab_size": 1024, "width": 64}
+    teacher = spec(model=model, data=text)
+    student = spec(model=model, data=text | {"teacher": {"kind": "trained", "run": teacher.model_dump()}})
+    assert teacher.run_id in student.data.teacher.label
+    assert RunSpec.model_validate_json(student.canonical_json()) == student
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": 0}, "greater than or equal to 1"),
+        ({"typo": 1}, "Extra inputs are not permitted"),
+        ({"model": {"vocab_size": 65, "width": 50}}, "multiple of 32"),
+        ({"model": {"vocab_size": 65, "width": 64, "n_kv_heads": 3}}, "not a multiple of n_kv_heads=3"),
+        ({"optim": {"lr": float("nan")}}, "finite number"),
+        (
+            {"data": {"source": {"kind": "text"}, "teacher": {"kind": "noise", "rate": 0.2}}},
+            "noise teacher cannot speak for source text",
+        ),
+    ],
+)
+def test_an_impossible_run_is_refused_with_the_reason(change, message):
+    with pytest.raises(ValidationError, match=message):
+        spec(**change)
+
+
+@given(tokens=st.integers(1, 10**9), batch=st.integers(1, 64), cooldown=st.floats(0.01, 0.9))
+def test_steps_are_whole_and_the_cooldown_lies_within_the_run(tokens, batch, cooldown):
+    run = spec(tokens=tokens, optim={"batch_size": batch, "cooldown": cooldown})
+    assert abs(run.n_tokens - tokens) <= max(run.step_tokens / 2, run.step_tokens - tokens)
+    assert 1 <= run.cooldown_steps <= run.steps
+
+
+@given(width=st.integers(1, 64).map(lambda k: 32 * k))
+def test_derived_sizes_fill_whole_blocks(width):
+    model = ModelSpec(vocab_size=65, width=width)
+    assert model.hidden % 32 == 0
+    assert 8 / 3 * width <= model.hidden < 8 / 3 * width + 32
+    assert model.n_heads * model.head_width == width
