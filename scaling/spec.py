@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -56,8 +57,8 @@ class ModelSpec(Spec):
         if not isinstance(values, dict):
             return values
         values = dict(values)
-        width, head = values.get("width"), values.get("head_width", 16)
-        if isinstance(width, int) and isinstance(head, int) and head > 0:
+        width, head = _whole(values.get("width")), _whole(values.get("head_width", 16))
+        if width and head and width > 0 and head > 0:
             if not values.get("n_heads"):
                 values["n_heads"] = max(1, width // head)
             if not values.get("hidden"):
@@ -92,6 +93,11 @@ class WorldSource(Spec):
     """Of the world itself (which answers belong to which key), not of the samples."""
 
     @property
+    def vocab_size(self) -> int:
+        """32 cue symbols, 32 answer symbols, and a beginning of sequence."""
+        return 65
+
+    @property
     def label(self) -> str:
         return self.kind
 
@@ -123,6 +129,11 @@ class TextSource(Spec):
     """Share of the documents kept for evaluation, chosen by hash of their content."""
     fingerprint: str = ""
     """Hash of the corpus text, filled in when a sweep is expanded: another edition of a corpus is another run."""
+
+    @property
+    def vocab_size(self) -> int:
+        """That of the tokenizer."""
+        return self.tokenizer.vocab_size
 
     @property
     def label(self) -> str:
@@ -297,6 +308,13 @@ class RunSpec(Spec):
     @cached_property
     def trunk_id(self) -> str:
         return _digest(self.canonical_json(exclude=frozenset({"tokens"})))
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number that a field will read from a value, None where it will refuse it."""
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else None
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value == int(value) else None
 
 
 def _digest(text: str) -> str:
