@@ -1,0 +1,283 @@
+"""GGUF, the file of llama.cpp: write a student, and read one back as float32 tensors.
+
+Names, keys and sizes come from ``scaling.accounting``, so that the forecast of a file's bytes and the file cannot
+disagree. The student's RoPE rotates the pairs (2i, 2i+1), as this architecture expects: no row is permuted.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from scaling.accounting import (
+    GGUF_ARRAYS,
+    GGUF_FILE_TYPE,
+    GGUF_NAME,
+    Storage,
+    TokenizerLayout,
+    gguf_metadata,
+    tensor_shapes,
+)
+from scaling.errors import ExportError, SpecError
+from scaling.formats.quantized import QuantizedMatrix
+from scaling.spec import GGUF_BLOCK, ModelSpec
+
+NEVER_APPLIED_MERGE = "a !"
+"""llama.cpp refuses an empty list of merges; GPT-2's expression never leaves a letter and a mark in one piece."""
+
+Tensor = np.ndarray | QuantizedMatrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufFile:
+    """What a GGUF file says.
+
+    Attributes:
+        model: Sizes of the model.
+        tokenizer: Its tokens.
+        tensors: float32 arrays under their GGUF names, dequantized.
+        storage: Type of each tensor as stored, e.g. ``Q8_0``.
+        name: ``general.name``.
+        file_bytes: Size on disk.
+    """
+
+    model: ModelSpec
+    tokenizer: TokenizerLayout
+    tensors: dict[str, np.ndarray]
+    storage: dict[str, str]
+    name: str
+    file_bytes: int
+
+
+def symbol_layout(n_symbols: int, *, bos_id: int | None = None) -> TokenizerLayout:
+    """Placeholder tokens for a world without text: one printable character a symbol, ``<94>``, ``<95>``, … after ``~``.
+
+    Args:
+        n_symbols: Size of the vocabulary.
+        bos_id: Symbol that begins a sequence (and stands for the end of one); by default the last.
+    """
+    bos = n_symbols - 1 if bos_id is None else bos_id
+    printable = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+    tokens = [*printable, *(f"<{i}>" for i in range(len(printable), n_symbols))][:n_symbols]
+    tokens[bos] = "<bos>"
+    types = [3 if i == bos else 1 for i in range(n_symbols)]
+    return TokenizerLayout(
+        tokens=tuple(tokens), token_types=tuple(types), merges=(NEVER_APPLIED_MERGE,), bos_id=bos, eos_id=bos
+    )
+
+
+def write_gguf(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    *,
+    model: ModelSpec,
+    tokenizer: TokenizerLayout,
+    name: str = GGUF_NAME,
+) -> int:
+    """Write a student as a GGUF file, completely or not at all.
+
+    Args:
+        path: File to write; replaced if it exists.
+        tensors: Under their GGUF names: float32 or float16 arrays, or matrices in blocks of 32 (Q8_0). Vectors are
+            stored as float32.
+        model: Sizes of the model.
+        tokenizer: What the file says about its tokens.
+        name: Stored as ``general.name``.
+
+    Returns:
+        Size of the file in bytes; equal to ``accounting.gguf_bytes``.
+
+    Raises:
+        ExportError: if the tensors or the tokenizer do not fit the model, or the ``gguf`` package is missing.
+    """
+    gguf = _import_gguf()
+    path = Path(path)
+    _check_tensors(path, model, {key: tensor.shape for key, tensor in tensors.items()})
+    if len(tokenizer.tokens) != model.vocab_size:
+        raise ExportError(
+            f"{path}: the tokenizer has {len(tokenizer.tokens)} tokens, the model a vocabulary of {model.vocab_size}; "
+            "use the tokenizer that the model was trained with"
+        )
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        writer = gguf.GGUFWriter(temporary, "llama")
+        _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)
+        for key in tensor_shapes(model):
+            _add_tensor(gguf, writer, key, tensors[key])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
+    """Read a GGUF file of the ``llama`` architecture; every stored type that the ``gguf`` package knows is dequantized.
+
+    Raises:
+        ExportError: if the file is absent, truncated, of another architecture, or says something this model cannot do.
+    """
+    gguf = _import_gguf()
+    path = Path(path)
+    if not path.is_file():
+        raise ExportError(f"{path}: no such file — expected a GGUF file; was it exported?")
+    try:
+        reader = gguf.GGUFReader(path)
+        keys = {key: field.contents() for key, field in reader.fields.items()}
+        stored = {tensor.name: tensor for tensor in reader.tensors}
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        raise ExportError(f"{path}: not a complete GGUF file ({error}); it was cut or is something else") from error
+    model = _read_model(path, keys, tied="output.weight" not in stored)
+    _check_tensors(path, model, {key: tuple(tensor.shape[::-1].tolist()) for key, tensor in stored.items()})
+    return GgufFile(
+        model=model,
+        tokenizer=_read_tokenizer(path, keys),
+        tensors={key: _dequantize(gguf, path, tensor) for key, tensor in stored.items()},
+        storage={key: tensor.tensor_type.name for key, tensor in stored.items()},
+        name=keys.get("general.name", ""),
+        file_bytes=path.stat().st_size,
+    )
+
+
+def _import_gguf() -> ModuleType:
+    try:
+        import gguf
+    except ImportError as error:
+        raise ExportError("GGUF files need the package gguf — pip install 'scaling[export]'") from error
+    return gguf
+
+
+def _file_storage(tensors: Mapping[str, Tensor]) -> Storage:
+    """What ``general.file_type`` says: the storage of the matrices."""
+    table = tensors["token_embd.weight"]
+    if isinstance(table, QuantizedMatrix):
+        return "Q8_0"
+    return "F16" if table.dtype == np.float16 else "F32"
+
+
+def _add_metadata(writer: Any, metadata: Mapping[str, str | int | float | bool], tokenizer: TokenizerLayout) -> None:
+    for key, value in metadata.items():
+        if key == "general.architecture":
+            continue  # the writer said it already
+        if isinstance(value, bool):
+            writer.add_bool(key, value)
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+        elif isinstance(value, float):
+            writer.add_float32(key, value)
+        else:
+            writer.add_string(key, value)
+    for key, values in zip(GGUF_ARRAYS, (tokenizer.tokens, tokenizer.token_types, tokenizer.merges), strict=True):
+        writer.add_array(key, values)
+
+
+def _add_tensor(gguf: ModuleType, writer: Any, key: str, tensor: Tensor) -> None:
+    if isinstance(tensor, QuantizedMatrix):
+        writer.add_tensor(key, _pack_q8_0(key, tensor), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    elif tensor.ndim == 1 or tensor.dtype != np.float16:
+        writer.add_tensor(key, np.ascontiguousarray(tensor, np.float32))
+    else:
+        writer.add_tensor(key, np.ascontiguousarray(tensor))
+
+
+def _pack_q8_0(key: str, matrix: QuantizedMatrix) -> np.ndarray:
+    """Bytes uint8[out, in/32·34]: for each block its f16 scale, then its 32 values."""
+    out, width = matrix.shape
+    blocks = width // GGUF_BLOCK
+    if matrix.scales.shape != (out, blocks) or matrix.zero_points is not None:
+        raise ExportError(
+            f"{key}: GGUF stores int8 in symmetric blocks of {GGUF_BLOCK} — got {matrix.scales.shape[1]} scales a row of "
+            f"{width}{' and zero points' if matrix.zero_points is not None else ''}; quantize with scheme q8_0"
+        )
+    scales = matrix.scales.astype("<f2").reshape(out, blocks, 1).view(np.uint8)
+    values = matrix.values.reshape(out, blocks, GGUF_BLOCK).view(np.uint8)
+    return np.concatenate([scales, values], axis=2).reshape(out, -1)
+
+
+def _check_tensors(path: Path, model: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    expected = tensor_shapes(model)
+    wrong = [
+        f"{key} is {shapes.get(key, 'absent')}, not {expected.get(key, 'in this architecture')}"
+        for key in sorted(expected.keys() | shapes.keys())
+        if shapes.get(key) != expected.get(key)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ExportError(f"{path}: tensors do not fit the model — {'; '.join(wrong[:3])}{more}")
+
+
+def _dequantize(gguf: ModuleType, path: Path, tensor: Any) -> np.ndarray:
+    try:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+    except NotImplementedError as error:
+        raise ExportError(f"{path}: {tensor.name} is stored as {tensor.tensor_type.name}, which cannot be read") from error
+    # A copy, so that the file is not held open by a view into it.
+    return np.array(values, np.float32).reshape(tensor.shape[::-1].tolist())
+
+
+def _read_model(path: Path, keys: Mapping[str, Any], *, tied: bool) -> ModelSpec:
+    architecture = keys.get("general.architecture")
+    if architecture != "llama":
+        raise ExportError(f"{path}: architecture {architecture!r} — only 'llama' can be read")
+    llama = {key.removeprefix("llama."): value for key, value in keys.items() if key.startswith("llama.")}
+    if llama.get("rope.scaling.type", "none") != "none":
+        raise ExportError(f"{path}: RoPE scaled by {llama['rope.scaling.type']!r} — only unscaled RoPE can be read")
+    try:
+        heads, width = llama["attention.head_count"], llama["embedding_length"]
+        head_width = llama.get("attention.key_length", width // heads)
+        sizes = {llama.get("attention.value_length", head_width), llama.get("rope.dimension_count", head_width)}
+        if sizes != {head_width}:
+            raise ExportError(f"{path}: heads of {head_width} with values or rotation of {sizes} — they must be equal")
+        return ModelSpec(
+            vocab_size=llama.get("vocab_size", len(keys[GGUF_ARRAYS[0]])),
+            width=width,
+            n_layers=llama["block_count"],
+            head_width=head_width,
+            n_heads=heads,
+            n_kv_heads=llama.get("attention.head_count_kv", heads),
+            hidden=llama["feed_forward_length"],
+            context=llama["context_length"],
+            tied_embeddings=tied,
+            rope_base=_shortest(llama.get("rope.freq_base", 10_000.0)),
+            norm_eps=_shortest(llama["attention.layer_norm_rms_epsilon"]),
+        )
+    except KeyError as error:
+        raise ExportError(f"{path}: key llama.{error.args[0]} is missing; the file is incomplete") from error
+    except ValidationError as error:
+        raise ExportError(f"{path}: sizes that no student can have — {error.errors()[0]['msg']}") from error
+
+
+def _read_tokenizer(path: Path, keys: Mapping[str, Any]) -> TokenizerLayout:
+    spelling = keys.get("tokenizer.ggml.model")
+    if spelling != "gpt2":
+        raise ExportError(f"{path}: tokenizer {spelling!r} — only byte-level BPE ('gpt2') can be read")
+    tokens, types, merges = (tuple(keys.get(key, ())) for key in GGUF_ARRAYS)
+    eos = keys.get("tokenizer.ggml.eos_token_id", len(tokens) - 1)
+    try:
+        return TokenizerLayout(
+            tokens=tokens,
+            token_types=types,
+            merges=merges,
+            bos_id=keys.get("tokenizer.ggml.bos_token_id", eos),
+            eos_id=eos,
+            pre=keys.get("tokenizer.ggml.pre", "gpt-2"),
+        )
+    except SpecError as error:
+        raise ExportError(f"{path}: {error}") from error
+
+
+def _shortest(value: float) -> float:
+    """The decimal a person wrote: 1e-05 rather than its float32 neighbour 9.99999974e-06."""
+    return float(str(np.float32(value)))

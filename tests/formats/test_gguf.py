@@ -1,0 +1,160 @@
+"""GGUF files: exact bytes, exact values, and refusal of everything that is not one of ours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scaling.accounting import TokenizerLayout, gguf_bytes, tensor_shapes, weights_bytes
+from scaling.errors import ExportError, SpecError
+from scaling.formats.gguf import NEVER_APPLIED_MERGE, read_gguf, symbol_layout, write_gguf
+from scaling.formats.quantized import QuantizedMatrix, quantize_q8_0
+from scaling.spec import ModelSpec
+
+gguf = pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'scaling[export]'")
+
+
+def random_tensors(model: ModelSpec, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {key: rng.standard_normal(shape, np.float32) for key, shape in tensor_shapes(model).items()}
+
+
+def stored_as(tensors: dict[str, np.ndarray], storage: str) -> dict:
+    convert = {"F32": lambda t: t, "F16": lambda t: t.astype(np.float16), "Q8_0": quantize_q8_0}[storage]
+    return {key: convert(tensor) if tensor.ndim == 2 else tensor for key, tensor in tensors.items()}
+
+
+def text_layout(vocab_size: int) -> TokenizerLayout:
+    """Non-ASCII token texts and many merges, where a count of characters instead of bytes would show."""
+    return TokenizerLayout(
+        tokens=tuple(f"Ġ{i}é" for i in range(vocab_size)),
+        token_types=(1,) * (vocab_size - 1) + (3,),
+        merges=tuple(f"Ġ{i} é" for i in range(vocab_size // 2)),
+        bos_id=vocab_size - 1,
+        eos_id=vocab_size - 1,
+    )
+
+
+MODELS = [
+    ModelSpec(vocab_size=65, width=32, context=40),
+    ModelSpec(vocab_size=65, width=96, n_layers=12, context=40, tied_embeddings=False),
+    ModelSpec(vocab_size=257, width=64, n_layers=1, n_heads=4, n_kv_heads=2, hidden=160),
+    ModelSpec(vocab_size=1001, width=128, n_layers=3, head_width=64, n_heads=3, n_kv_heads=1, rope_base=5e5),
+]
+
+
+@pytest.mark.parametrize("storage", ["F32", "F16", "Q8_0"])
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.vocab_size}x{m.width}x{m.n_layers}")
+@pytest.mark.parametrize("layout", [symbol_layout, text_layout])
+@pytest.mark.parametrize("name", ["student", "süd-1"])
+def test_a_file_has_exactly_the_bytes_that_were_forecast(tmp_path, model, storage, layout, name):
+    tokenizer = layout(model.vocab_size)
+    path = tmp_path / "model.gguf"
+    written = write_gguf(
+        path, stored_as(random_tensors(model), storage), model=model, tokenizer=tokenizer, name=name
+    )
+    assert path.stat().st_size == written == gguf_bytes(model, tokenizer, storage, name=name)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.vocab_size}x{m.width}x{m.n_layers}")
+def test_a_float_file_gives_back_what_was_written(tmp_path, model):
+    tensors, tokenizer = random_tensors(model), text_layout(model.vocab_size)
+    write_gguf(tmp_path / "m.gguf", tensors, model=model, tokenizer=tokenizer, name="a student")
+    back = read_gguf(tmp_path / "m.gguf")
+    assert (back.model, back.tokenizer, back.name) == (model, tokenizer, "a student")
+    assert back.tensors.keys() == tensors.keys()
+    assert all(np.array_equal(back.tensors[key], tensors[key]) for key in tensors)
+
+
+def test_an_int8_file_gives_back_the_dequantized_values_and_keeps_norms_exact(tmp_path):
+    model = MODELS[2]
+    tensors = random_tensors(model)
+    stored = stored_as(tensors, "Q8_0")
+    write_gguf(tmp_path / "m.gguf", stored, model=model, tokenizer=symbol_layout(257))
+    back = read_gguf(tmp_path / "m.gguf")
+    for key, tensor in tensors.items():
+        expected = stored[key].dequantize() if tensor.ndim == 2 else tensor
+        assert np.array_equal(back.tensors[key], expected), key
+    assert back.storage["token_embd.weight"] == "Q8_0"
+    assert back.storage["blk.0.ffn_norm.weight"] == "F32"
+
+
+def test_the_int8_blocks_of_a_file_are_those_that_the_gguf_package_makes(tmp_path):
+    model = MODELS[0]
+    tensors = random_tensors(model)
+    write_gguf(tmp_path / "m.gguf", stored_as(tensors, "Q8_0"), model=model, tokenizer=symbol_layout(65))
+    stored = {tensor.name: tensor.data for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
+    for key, tensor in tensors.items():
+        if tensor.ndim == 2:
+            assert np.array_equal(stored[key], gguf.quantize(tensor, gguf.GGMLQuantizationType.Q8_0)), key
+
+
+def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path):
+    path = tmp_path / "m.gguf"
+    write_gguf(path, random_tensors(MODELS[0]), model=MODELS[0], tokenizer=symbol_layout(65))
+    whole = path.read_bytes()
+    for kept in [0, 3, 20, 200, 900, 2500, len(whole) // 2, len(whole) - 100]:
+        path.write_bytes(whole[:kept])
+        with pytest.raises(ExportError, match="not a complete GGUF file|missing|no student"):
+            read_gguf(path)
+
+
+def test_a_file_of_another_kind_is_refused_with_its_name(tmp_path):
+    with pytest.raises(ExportError, match="nowhere.gguf: no such file"):
+        read_gguf(tmp_path / "nowhere.gguf")
+    (tmp_path / "text.gguf").write_text("not a model, but long enough to be read as a header")
+    with pytest.raises(ExportError, match="text.gguf: not a complete GGUF file"):
+        read_gguf(tmp_path / "text.gguf")
+
+
+def test_another_architecture_is_refused(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "gemma")
+    writer.add_tensor("token_embd.weight", np.zeros((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ExportError, match="architecture 'gemma' — only 'llama'"):
+        read_gguf(tmp_path / "m.gguf")
+
+
+def test_wrong_tensors_are_named_and_nothing_is_written(tmp_path):
+    model = MODELS[0]
+    tensors = random_tensors(model)
+    del tensors["blk.1.ffn_up.weight"]
+    tensors["blk.0.attn_q.weight"] = tensors["blk.0.attn_q.weight"][:16]
+    with pytest.raises(ExportError, match=r"attn_q.weight is \(16, 32\), not \(32, 32\); blk.1.ffn_up.weight is absent"):
+        write_gguf(tmp_path / "m.gguf", tensors, model=model, tokenizer=symbol_layout(65))
+    with pytest.raises(ExportError, match="257 tokens, the model a vocabulary of 65"):
+        write_gguf(tmp_path / "m.gguf", random_tensors(model), model=model, tokenizer=symbol_layout(257))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_that_gguf_cannot_hold_is_refused(tmp_path):
+    model = MODELS[0]
+    tensors: dict = random_tensors(model)
+    values = np.zeros((65, 32), np.int8)
+    tensors["token_embd.weight"] = QuantizedMatrix(
+        values=values, scales=np.ones((65, 1), np.float32), zero_points=np.zeros((65, 1), np.int8)
+    )
+    with pytest.raises(ExportError, match="symmetric blocks of 32 — got 1 scales a row of 32 and zero points"):
+        write_gguf(tmp_path / "m.gguf", tensors, model=model, tokenizer=symbol_layout(65))
+    with pytest.raises(SpecError, match="cannot hold affine_channel"):
+        gguf_bytes(model, symbol_layout(65), "affine_channel")
+
+
+def test_bytes_of_a_published_model_are_those_measured():
+    """SmolLM2-135M as Q8_0, weights and norms: 34/32 bytes a matrix weight, 4 a gain."""
+    model = ModelSpec(
+        vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536, context=2048
+    )
+    gains = 61 * 576
+    assert weights_bytes(model, "Q8_0") == (134_515_008 - gains) * 34 // 32 + 4 * gains
+
+
+def test_placeholder_tokens_are_distinct_and_survive_a_large_world():
+    layout = symbol_layout(300, bos_id=7)
+    assert len(set(layout.tokens)) == 300
+    assert layout.tokens[7] == "<bos>"
+    assert [i for i, kind in enumerate(layout.token_types) if kind == 3] == [7]
+    assert layout.merges == (NEVER_APPLIED_MERGE,)
