@@ -19,7 +19,6 @@ from pydantic import ValidationError
 
 from scaling.accounting import (
     GGUF_ARRAYS,
-    GGUF_FILE_TYPE,
     GGUF_NAME,
     Storage,
     TokenizerLayout,
@@ -198,8 +197,8 @@ def _pack_q8_0(key: str, matrix: QuantizedMatrix) -> np.ndarray:
     blocks = width // GGUF_BLOCK
     if matrix.scales.shape != (out, blocks) or matrix.zero_points is not None:
         raise ExportError(
-            f"{key}: GGUF stores int8 in symmetric blocks of {GGUF_BLOCK} — got {matrix.scales.shape[1]} scales a row of "
-            f"{width}{' and zero points' if matrix.zero_points is not None else ''}; quantize with scheme q8_0"
+            f"{key}: GGUF stores int8 in symmetric blocks of {GGUF_BLOCK} — got {matrix.scales.shape[1]} scales a row "
+            f"of {width}{' and zero points' if matrix.zero_points is not None else ''}; quantize with scheme q8_0"
         )
     scales = matrix.scales.astype("<f2").reshape(out, blocks, 1).view(np.uint8)
     values = matrix.values.reshape(out, blocks, GGUF_BLOCK).view(np.uint8)
@@ -222,7 +221,7 @@ def _dequantize(gguf: ModuleType, path: Path, tensor: Any) -> np.ndarray:
     try:
         values = gguf.dequantize(tensor.data, tensor.tensor_type)
     except NotImplementedError as error:
-        raise ExportError(f"{path}: {tensor.name} is stored as {tensor.tensor_type.name}, which cannot be read") from error
+        raise ExportError(f"{path}: {tensor.name} is stored as {tensor.tensor_type.name}, an unknown type") from error
     # A copy, so that the file is not held open by a view into it.
     return np.array(values, np.float32).reshape(tensor.shape[::-1].tolist())
 

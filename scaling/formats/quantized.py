@@ -19,7 +19,7 @@ class QuantizedMatrix:
 
     Invariants:
         values.shape == (out, in)
-        scales.shape == (out, groups), and groups divides in: group g of a row holds values g·in/groups … (g+1)·in/groups
+        scales.shape == (out, groups), and groups divides in (group g of a row: in/groups values from g·in/groups)
         zero_points is None (symmetric: zero is 0), or zero_points.shape == scales.shape
 
     Attributes:
@@ -37,8 +37,8 @@ class QuantizedMatrix:
         rows, groups = self.scales.shape
         if self.values.dtype != np.int8 or rows != out or not groups or width % groups:
             raise ExportError(
-                f"a quantized matrix needs int8 values [out, in] and scales [out, groups] with groups dividing in — got "
-                f"{self.values.dtype}{self.values.shape} and {self.scales.dtype}{self.scales.shape}"
+                f"a quantized matrix needs int8 values [out, in] and scales [out, groups] with groups dividing in — "
+                f"got {self.values.dtype}{self.values.shape} and {self.scales.dtype}{self.scales.shape}"
             )
         if self.zero_points is not None and self.zero_points.shape != self.scales.shape:
             raise ExportError(f"zero_points {self.zero_points.shape} must have the shape of scales {self.scales.shape}")
@@ -64,8 +64,8 @@ class QuantizedMatrix:
 def quantize_q8_0(matrix: np.ndarray) -> QuantizedMatrix:
     """Quantize a matrix exactly as llama.cpp's reference does for Q8_0.
 
-    For each block of 32 values along a row: ``scale = max|w| / 127``, ``value = round(w / scale)`` with halves away from
-    zero; the scale is rounded to f16 only after the values were computed.
+    For each block of 32 values along a row: ``scale = max|w| / 127``, ``value = round(w / scale)`` with halves away
+    from zero; the scale is rounded to f16 only after the values were computed.
 
     Args:
         matrix: float32[out, in], in a multiple of 32.

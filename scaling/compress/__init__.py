@@ -1,0 +1,1 @@
+"""Making a trained student smaller, and saying what that costs in loss."""

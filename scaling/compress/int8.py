@@ -1,0 +1,121 @@
+"""int8 quantization of a trained student, in the two layouts that phone formats use.
+
+``affine_channel``: one scale and zero point for each output channel, ``w ≈ (q − z)·s``, the layout of integer kernels
+with zero points. ``q8_0``: symmetric blocks of 32 with an f16 scale, bit for bit what llama.cpp makes, so that the loss
+measured here is the loss of the exported file. Gains of norms stay float32: they are few, and multiply everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.errors import ExportError
+from scaling.formats.quantized import QuantizedMatrix, quantize_q8_0
+
+Scheme = Literal["affine_channel", "q8_0"]
+
+LEVELS = 255
+"""Steps between the least and the greatest int8, −128 … 127."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedStudent:
+    """A student whose matrices are int8.
+
+    Invariants:
+        matrices holds every tensor of two axes, vectors every tensor of one, under their GGUF names
+        original ≈ matrices[name].dequantize(), within half a scale for each weight
+        loss_before and loss_after are measured on the same held-out set, or are both None
+
+    Attributes:
+        scheme: Layout of the matrices.
+        matrices: int8 values with scales and, for ``affine_channel``, zero points.
+        vectors: float32 gains, unchanged.
+        loss_before: Loss of the float student, nats/token; None until measured.
+        loss_after: Loss of the dequantized student, nats/token; None until measured.
+    """
+
+    scheme: Scheme
+    matrices: dict[str, QuantizedMatrix]
+    vectors: dict[str, np.ndarray]
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.loss_before is None) != (self.loss_after is None):
+            raise ExportError(
+                f"loss_before={self.loss_before} and loss_after={self.loss_after}: measure both on one set, or neither"
+            )
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray | QuantizedMatrix]:
+        """All tensors as stored, ready to be written."""
+        return {**self.matrices, **self.vectors}
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tensors; equal to ``accounting.weights_bytes``."""
+        return sum(matrix.n_bytes for matrix in self.matrices.values()) + sum(v.nbytes for v in self.vectors.values())
+
+    def dequantize(self) -> dict[str, np.ndarray]:
+        """float32 tensors under their GGUF names, as a phone engine sees the weights."""
+        return {name: matrix.dequantize() for name, matrix in self.matrices.items()} | dict(self.vectors)
+
+    def with_loss(self, before: float, after: float) -> QuantizedStudent:
+        """The same student carrying what quantization cost, nats/token on one held-out set."""
+        return replace(self, loss_before=before, loss_after=after)
+
+
+def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> QuantizedStudent:
+    """Quantize all matrices of a student to int8.
+
+    Args:
+        tensors: float32 arrays under their GGUF names, matrices as [out, in].
+        scheme: Layout of the result.
+
+    Raises:
+        ExportError: for an unknown scheme, weights that are not finite, or rows that the scheme cannot cut.
+    """
+    if scheme not in get_args(Scheme):
+        raise ExportError(f"unknown int8 scheme {scheme!r} — allowed: {', '.join(get_args(Scheme))}")
+    broken = [name for name, tensor in tensors.items() if not np.all(np.isfinite(tensor))]
+    if broken:
+        raise ExportError(f"{broken[0]} holds weights that are not finite; the training diverged, export another run")
+    one = quantize_affine if scheme == "affine_channel" else quantize_q8_0
+    return QuantizedStudent(
+        scheme=scheme,
+        matrices={name: one(tensor) for name, tensor in tensors.items() if tensor.ndim == 2},
+        vectors={name: np.asarray(tensor, np.float32) for name, tensor in tensors.items() if tensor.ndim == 1},
+    )
+
+
+def quantize_affine(matrix: np.ndarray) -> QuantizedMatrix:
+    """Quantize each row to int8 with its own scale and zero point.
+
+    ``s = (max(w, 0) − min(w, 0)) / 255``, ``z = round(−128 − min(w, 0)/s)``, ``q = clip(round(w/s) + z, −128, 127)``.
+    The range includes 0, so a zero weight stays exactly zero; every weight returns within ``s/2``.
+
+    Args:
+        matrix: float32[out, in], finite.
+
+    Source: Jacob et al. 2018, arXiv 1712.05877, equations 1 and 13.
+    """
+    values, scales, zero_points = _affine_rows(jnp.asarray(matrix, jnp.float32))
+    return QuantizedMatrix(values=np.asarray(values), scales=np.asarray(scales), zero_points=np.asarray(zero_points))
+
+
+@jax.jit
+def _affine_rows(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    low = jnp.minimum(w.min(axis=1, keepdims=True), 0)
+    high = jnp.maximum(w.max(axis=1, keepdims=True), 0)
+    scale = high / LEVELS - low / LEVELS  # divided first: the range of huge weights would overflow
+    scale = jnp.where(scale > 0, scale, 1)  # a row of zeros
+    zero = jnp.round(-128 - low / scale)
+    q = jnp.clip(jnp.round(w / scale + zero), -128, 127)
+    return q.astype(jnp.int8), scale, zero.astype(jnp.int8)
