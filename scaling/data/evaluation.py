@@ -1,0 +1,166 @@
+"""What every run of a source is measured on: the same sequences, and in a world the exact law of every token.
+
+In a world a loss is an expectation, ``Σ_x p(x)·(−ln f(x))`` at each scored position, over a fixed set of contexts:
+labels add no noise, and differences between runs are exact on that set. Text is scored by the tokens that are there.
+
+With p real, q teacher, f student, ``CE_p(f) = H(p) + KL(p‖q) + KL(q‖f) + Δ`` with ``Δ = Σ (p − q)·ln(q/f)`` holds
+exactly on the real set, with ``entropy``, ``delta_coverage`` and ``delta_noise`` as given here: they are averages
+over that set, which agree with the world's closed forms to within one record in n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.data.batches import check_fit, with_bos
+from scaling.data.worlds import Language, language, open_world
+from scaling.records import RunStore
+from scaling.spec import RealTeacher, RunSpec
+
+BATCH = 64
+"""Sequences of one evaluation batch, at most."""
+
+
+@dataclass(frozen=True)
+class EvalBatch:
+    """A part of an evaluation set; all parts of a set have one shape.
+
+    Attributes:
+        inputs: int32[b, T].
+        targets: int32[b, T], the tokens that are there; a text's loss is scored on them.
+        weights: float32[b, T], 1 where the loss counts and 0 elsewhere.
+        p: float32[b, T, V], exact law of the next token in the real world; None for text.
+        q: the same of the teacher; None for text and where there is no teacher.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    p: np.ndarray | None = None
+    q: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """Sequences to be measured on, in batches of equal shape.
+
+    Attributes:
+        sequences: int32[n_batches, b, T].
+        bos: Token that every sequence is predicted from.
+        scored: bool[T], positions that count.
+        p: Law of the next token given sequences, int32[b, T] to float64[b, T, V]; None for text.
+        q: The teacher's, likewise.
+    """
+
+    sequences: np.ndarray
+    bos: int
+    scored: np.ndarray
+    p: Callable[[np.ndarray], np.ndarray] | None = None
+    q: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def n_sequences(self) -> int:
+        return self.sequences.shape[0] * self.sequences.shape[1]
+
+    @property
+    def n_scored(self) -> int:
+        """Tokens that count in the loss."""
+        return self.n_sequences * int(self.scored.sum())
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __iter__(self) -> Iterator[EvalBatch]:
+        for sequences in self.sequences:
+            yield EvalBatch(
+                inputs=with_bos(sequences, self.bos),
+                targets=sequences,
+                weights=np.broadcast_to(self.scored.astype(np.float32), sequences.shape),
+                p=None if self.p is None else self.p(sequences).astype(np.float32),
+                q=None if self.q is None else self.q(sequences).astype(np.float32),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSets:
+    """All that a run of one source is measured on, and what is known of it beforehand. Nats per scored token.
+
+    Attributes:
+        real: Held-out real text.
+        teacher: Held-out text of the teacher; None where the student reads the real world.
+        entropy: H(p) on the real set; None for text.
+        delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text.
+        delta_noise: All other KL(p‖q); None for text.
+        teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
+        bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
+    """
+
+    real: EvalSet
+    teacher: EvalSet | None = None
+    entropy: float | None = None
+    delta_coverage: float | None = None
+    delta_noise: float | None = None
+    teacher_loss: float | None = None
+    bytes_per_token: float | None = None
+
+
+def evaluation_sets(spec: RunSpec, store: RunStore) -> EvalSets:
+    """What a run is measured on; a function of its source, teacher, context and evaluation settings alone.
+
+    Args:
+        spec: The run.
+        store: Where prepared text lies (worlds need none).
+
+    Raises:
+        DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
+    """
+    world = open_world(spec.data.source)
+    p, q = language(world, RealTeacher()), language(world, spec.data.teacher)
+    check_fit(spec, vocab_size=p.vocab_size, context=p.context)
+    shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
+
+    def draw(speaker: Language) -> np.ndarray:
+        sequences = speaker.evaluation_sequences(shape[0] * shape[1], spec.evaluation.seed)
+        return sequences.reshape(*shape, speaker.context)
+
+    has_teacher = spec.data.teacher.kind != "real"
+    q_law = q.next_token if has_teacher else None
+    real = EvalSet(draw(p), p.bos, p.scored, p.next_token, q_law)
+    teacher = EvalSet(draw(q), q.bos, q.scored, p.next_token, q_law) if has_teacher else None
+    entropy, coverage, noise = _known_terms(real, world.answer_gain)
+    return EvalSets(
+        real=real,
+        teacher=teacher,
+        entropy=entropy,
+        delta_coverage=coverage,
+        delta_noise=noise,
+        teacher_loss=entropy + coverage + noise,
+    )
+
+
+def _batch_shape(n_sequences: int) -> tuple[int, int]:
+    """Batches of equal shape that hold at least so many sequences: (n_batches, b)."""
+    n_batches = -(-n_sequences // BATCH)
+    return n_batches, -(-n_sequences // n_batches)
+
+
+def _known_terms(real: EvalSet, gain: float) -> tuple[float, float, float]:
+    """H(p) and the coverage and noise parts of KL(p‖q), averaged over the scored positions of a set."""
+    entropy = coverage = noise = 0.0
+    for sequences in real.sequences:
+        p = real.p(sequences)[:, real.scored]
+        entropy -= float(_xlogy(p, p).sum())
+        if real.q is not None:
+            kl = (_xlogy(p, p) - _xlogy(p, real.q(sequences)[:, real.scored])).sum(-1)
+            never_learned = kl >= gain / 2
+            coverage += float(kl[never_learned].sum())
+            noise += float(kl[~never_learned].sum())
+    return entropy / real.n_scored, coverage / real.n_scored, noise / real.n_scored
+
+
+def _xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``x·ln y``, 0 where x is 0."""
+    return x * np.log(np.where(x > 0, y, 1.0))

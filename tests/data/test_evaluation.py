@@ -1,0 +1,94 @@
+"""Evaluation sets of worlds: exact laws, one set for all runs, and the identity that they allow."""
+
+import numpy as np
+import pytest
+
+from scaling.data.evaluation import evaluation_sets
+from scaling.data.worlds import World, divergence
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+
+
+def run_spec(teacher, **evaluation):
+    return RunSpec.model_validate(
+        {
+            "model": {"vocab_size": 65, "width": 32, "context": 40},
+            "data": {"source": {"kind": "w0"}, "teacher": teacher},
+            "evaluation": {"tokens": 20_000, **evaluation},
+            "tokens": 1000,
+        }
+    )
+
+
+REAL = {"kind": "real"}
+NOISE = {"kind": "noise", "rate": 0.4}
+COVERAGE = {"kind": "coverage", "top_keys": 100}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path)
+
+
+def test_every_run_is_measured_on_the_same_real_set(store):
+    sets = [evaluation_sets(run_spec(teacher), store) for teacher in (REAL, NOISE, COVERAGE)]
+    for other in sets[1:]:
+        assert np.array_equal(sets[0].real.sequences, other.real.sequences)
+    assert not np.array_equal(sets[0].real.sequences, evaluation_sets(run_spec(REAL, seed=1), store).real.sequences)
+
+
+def test_batches_have_one_shape_and_hold_at_least_the_tokens_asked_for(store):
+    real = evaluation_sets(run_spec(REAL, tokens=20_010), store).real
+    batches = list(real)
+    assert {batch.inputs.shape for batch in batches} == {batches[0].inputs.shape}
+    assert real.n_sequences * 40 >= 20_010
+    assert sum(batch.weights.sum() for batch in batches) == real.n_scored == real.n_sequences * 20
+
+
+def test_inputs_are_the_targets_one_later_behind_bos(store):
+    batch = next(iter(evaluation_sets(run_spec(REAL), store).real))
+    assert np.all(batch.inputs[:, 0] == 64)
+    assert np.array_equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+
+
+@pytest.mark.parametrize("teacher", [NOISE, COVERAGE])
+def test_terms_on_the_set_agree_with_the_closed_forms(store, teacher):
+    spec = run_spec(teacher)
+    sets, exact = evaluation_sets(spec, store), divergence(World(), spec.data.teacher)
+    one_record = World().answer_gain / (sets.real.n_sequences * 5)
+    assert sets.entropy == pytest.approx(World().answer_entropy, abs=1e-9)
+    assert sets.delta_noise == pytest.approx(exact.noise, abs=1e-9)
+    assert sets.delta_coverage == pytest.approx(exact.coverage, abs=one_record)
+    assert sets.teacher_loss == pytest.approx(World().answer_entropy + exact.total, abs=one_record)
+
+
+@pytest.mark.parametrize("teacher", [NOISE, COVERAGE])
+def test_the_identity_of_loss_closes_for_any_student(store, teacher):
+    sets = evaluation_sets(run_spec(teacher), store)
+    rng = np.random.default_rng(0)
+    loss = from_teacher = cross = weight = 0.0
+    for batch in sets.real:
+        logits = rng.normal(size=batch.p.shape)
+        log_f = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        p, q, w = batch.p.astype(float), batch.q.astype(float), batch.weights
+        safe_q = np.where(q > 0, q, 1.0)
+        loss -= (w * (p * log_f).sum(-1)).sum()
+        from_teacher += (w * (q * (np.log(safe_q) - log_f)).sum(-1)).sum()
+        cross += (w * ((p - q) * (np.log(safe_q) - log_f)).sum(-1)).sum()
+        weight += w.sum()
+    parts = sets.entropy + sets.delta_coverage + sets.delta_noise + (from_teacher + cross) / weight
+    assert loss / weight == pytest.approx(parts, abs=1e-6)
+
+
+def test_a_student_of_the_real_world_has_no_teacher_set(store):
+    sets = evaluation_sets(run_spec(REAL), store)
+    assert sets.teacher is None
+    assert sets.delta_coverage == sets.delta_noise == 0
+    assert all(batch.q is None for batch in sets.real)
+
+
+def test_the_teachers_own_set_carries_its_errors(store):
+    sets = evaluation_sets(run_spec(COVERAGE), store)
+    real, teacher = (s.sequences.reshape(-1, 5, 8) for s in (sets.real, sets.teacher))
+    assert np.array_equal(real[..., :4], teacher[..., :4])
+    assert (real[..., 4:] != teacher[..., 4:]).mean() > 0.05
