@@ -1,0 +1,144 @@
+"""A YAML file as plain values, with the position of every key and item.
+
+PyYAML composes the nodes; scalars are resolved here (see :mod:`scaling.config.numbers`), because PyYAML's own rules are
+those of YAML 1.1, where ``1e-3`` is text and ``on`` is true, and where the second of two equal keys silently wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scaling.config.numbers import resolve_scalar
+from scaling.errors import ConfigError
+
+Path_ = tuple[str | int, ...]
+"""Where a value stands in a document: ``("grid", "model.width", 1)``."""
+
+_MOST_NODES = 200_000
+_STRING_TAG = "tag:yaml.org,2002:str"
+_KNOWN_TAGS = {_STRING_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """Values of a file, and where each one is written.
+
+    Attributes:
+        values: the mapping at the top of the file.
+        marks: ``file:line:col`` of every key and every list item, by its path; ``()`` is the file's beginning.
+    """
+
+    values: dict[str, Any]
+    marks: dict[Path_, str]
+
+    def mark(self, path: Path_) -> str:
+        """The position of a path, or of the nearest thing around it that is written in the file."""
+        while path not in self.marks and path:
+            path = path[:-1]
+        return self.marks.get(path, "sweep")
+
+
+def read_document(path: str | Path) -> Document:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: if the file is absent, not text, not YAML, not a mapping, or has duplicate keys: all of these that
+            can be seen at once.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError([f"{path}:1:1: no such file — write one with `scaling init {path}`"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}:1:1: cannot be read as UTF-8 text — {error}"]) from error
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, name: str) -> Document:
+    """The same from a string; ``name`` stands for the file in every position."""
+    reader = _Reader(name)
+    root = reader.compose(text)
+    values = {} if root is None else reader.value(root, ())
+    if not isinstance(values, dict):
+        reader.problem(root, "a sweep file is a mapping of keys to values — see `scaling init`")
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    reader.marks.setdefault((), f"{name}:1:1")
+    return Document(values=values, marks=reader.marks)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Leaves every scalar as text; the reader resolves them."""
+
+    yaml_implicit_resolvers: dict = {}
+
+
+@dataclass
+class _Reader:
+    name: str
+    problems: list[str] = field(default_factory=list)
+    marks: dict[Path_, str] = field(default_factory=dict)
+    n_nodes: int = 0
+    open_nodes: set[int] = field(default_factory=set)
+
+    def compose(self, text: str) -> yaml.Node | None:
+        try:
+            return yaml.compose(text, Loader=_PlainLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+            what = " ".join(str(part) for part in (error.problem, error.context) if part)
+            raise ConfigError([f"{self.name}:{place}: not valid YAML — {what}"]) from error
+        except yaml.YAMLError as error:
+            raise ConfigError([f"{self.name}:1:1: not valid YAML — {' '.join(str(error).split())}"]) from error
+        except RecursionError as error:
+            raise ConfigError([f"{self.name}:1:1: nested too deeply — a sweep needs about ten levels"]) from error
+
+    def value(self, node: yaml.Node, path: Path_) -> Any:
+        self.n_nodes += 1
+        if id(node) in self.open_nodes:
+            return self.problem(node, "an alias that contains itself — write the value out")
+        if self.n_nodes > _MOST_NODES:
+            if self.n_nodes == _MOST_NODES + 1:
+                self.problem(node, f"more than {_MOST_NODES:,} values once aliases are followed — write a smaller file")
+            return None
+        if node.tag not in _KNOWN_TAGS:
+            return self.problem(node, f"tag {node.tag!r} has no meaning here — write a plain value")
+        if isinstance(node, yaml.ScalarNode):
+            return resolve_scalar(node.value) if node.style is None else node.value
+        self.open_nodes.add(id(node))
+        try:
+            return self._mapping(node, path) if isinstance(node, yaml.MappingNode) else self._sequence(node, path)
+        finally:
+            self.open_nodes.discard(id(node))
+
+    def _sequence(self, node: yaml.Node, path: Path_) -> list[Any]:
+        items = []
+        for index, child in enumerate(node.value):
+            self.marks[*path, index] = self.position(child)
+            items.append(self.value(child, (*path, index)))
+        return items
+
+    def _mapping(self, node: yaml.Node, path: Path_) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, child in node.value:
+            key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode) or not key:
+                self.problem(key_node, "a key must be a word")
+            elif key in values:
+                self.problem(key_node, f"{key}: written twice; first at {self.marks[*path, key]} — keep one")
+            else:
+                self.marks[*path, key] = self.position(key_node)
+                values[key] = self.value(child, (*path, key))
+        return values
+
+    def position(self, node: yaml.Node) -> str:
+        return f"{self.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+    def problem(self, node: yaml.Node, what: str) -> None:
+        self.problems.append(f"{self.position(node)}: {what}")

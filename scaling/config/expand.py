@@ -1,0 +1,250 @@
+"""From a sweep to its runs: every point completed, checked, and named by its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from scaling.config.document import Path_
+from scaling.config.points import Assignment, PlacementError, assignments, build, count_points, origin_of, points
+from scaling.config.problems import dotted, sentence, short, value_path
+from scaling.config.rules import apply_rule, as_rule
+from scaling.config.sweep import SweepConfig
+from scaling.errors import ConfigError
+from scaling.spec import ModelSpec, RunSpec, Source, Teacher, TextSource
+
+Fingerprint = Callable[[TextSource], str]
+
+_SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
+
+
+def expand(config: SweepConfig, *, fingerprint: Fingerprint | None = None) -> list[RunSpec]:
+    """All runs of a sweep in file order, each once.
+
+    Args:
+        config: The sweep.
+        fingerprint: Hash of a text source's corpus; by default :func:`scaling.data.corpora.fingerprint`.
+
+    Raises:
+        ConfigError: every problem of every run, each once, with its place in the file.
+        DataError: if a corpus is not installed.
+    """
+    expansion = Expansion(config, fingerprint or _corpus_fingerprint)
+    runs = expansion.runs()
+    if expansion.problems:
+        raise ConfigError(in_file_order(expansion.problems))
+    return runs
+
+
+def recommended_teacher(config: SweepConfig, runs: Sequence[RunSpec]) -> Teacher:
+    """The teacher that ``recommend`` asks about: the one of the sweep's that matches; by default its only unreal one.
+
+    Raises:
+        ConfigError: if none matches or several do.
+    """
+    wanted = config.recommend.teacher if config.recommend else None
+    teachers = {run.data.teacher.label: run.data.teacher for run in runs}
+    if wanted is None and len(teachers) > 1:
+        teachers.pop("real", None)
+    matching = [t for t in teachers.values() if wanted is None or matches(t.model_dump(mode="json"), wanted)]
+    if len(matching) == 1:
+        return matching[0]
+    mark = config.document.mark(("recommend", "teacher"))
+    found = "matches none" if not matching else f"matches {len(matching)}"
+    raise ConfigError(
+        [f"{mark}: recommend.teacher: {found} of the sweep's teachers — name one of: {', '.join(teachers)}"]
+    )
+
+
+def matches(value: Any, wanted: Any) -> bool:
+    """True if a value is equal, one of a list, within ``{min, max}``, or a mapping that holds all that is wanted."""
+    if isinstance(wanted, list):
+        return any(matches(value, one) for one in wanted)
+    if isinstance(wanted, dict) and wanted.keys() <= {"min", "max"} and wanted:
+        bounds = (wanted.get("min", value), wanted.get("max", value))
+        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (value, *bounds))
+        return numbers and bounds[0] <= value <= bounds[1]
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and all(matches(_at(value, path), one) for path, one in wanted.items())
+    return type(value) is not bool and not isinstance(wanted, bool) and value == wanted or value is wanted
+
+
+def in_file_order(problems: Sequence[str]) -> list[str]:
+    """Problems sorted by file, line and column, each once."""
+
+    def place(problem: str) -> tuple[Any, ...]:
+        parts = problem.split(": ", 1)[0].rsplit(":", 2)
+        return (parts[0], int(parts[1]), int(parts[2])) if len(parts) == 3 and parts[2].isdigit() else ("", 0, 0)
+
+    return sorted(dict.fromkeys(problems), key=place)
+
+
+class Expansion:
+    """One expansion in progress; collects problems instead of stopping at the first."""
+
+    def __init__(self, config: SweepConfig, fingerprint: Fingerprint | None):
+        self.config, self.fingerprint = config, fingerprint
+        self.problems: list[str] = []
+        self._derived = [
+            Assignment(tuple(path.split(".")), rule, ("derive", path)) for path, rule in config.derive.items()
+        ]
+        self._overrides = assignments(config.overrides, ("set",))
+
+    def runs(self) -> list[RunSpec]:
+        """Runs of the points that can exist; look at ``problems`` before using them."""
+        config, n_points = self.config, count_points(self.config)
+        if n_points > config.max_runs:
+            self._problem(
+                ("max_runs",),
+                f"max_runs: the sweep expands to {n_points:,} runs, more than the limit of {config.max_runs:,} — "
+                f"if they are meant, write max_runs: {n_points} or pass --set max_runs={n_points}",
+            )
+            return []
+        runs = [run for given in points(config) if (run := self._run(given)) is not None]
+        kept = [run for run in runs if not self._excluded(run)]
+        if not kept and not self.problems:
+            self._problem(("exclude",), "exclude: every run is excluded — nothing is left to train")
+        return list({run.run_id: run for run in kept}.values())
+
+    def _run(self, given: list[Assignment]) -> RunSpec | None:
+        given = [*given, *self._conditional(given), *self._derived, *self._overrides]
+        try:
+            tree = build(given)
+        except PlacementError as error:
+            path = error.assignment.target
+            self._problem(
+                error.assignment.origin, f"{dotted(path)}: leads through {short(error.through)}, not a mapping"
+            )
+            return None
+        return self._validated(tree, given)
+
+    def _validated(self, tree: dict[str, Any], given: list[Assignment]) -> RunSpec | None:
+        broken = self._complete(tree, given)
+        try:
+            run = RunSpec.model_validate(tree)
+        except ValidationError as error:
+            for one in error.errors():
+                self._explain(one, tree, given)
+            return None
+        return None if broken else run
+
+    def _conditional(self, given: list[Assignment]) -> list[Assignment]:
+        """What ``when`` adds; conditions see the run with its defaults where it is valid without them."""
+        added: list[Assignment] = []
+        for index, when in enumerate(self.config.when):
+            if matches(self._seen(given), when.match):
+                added += assignments(when.set, ("when", index, "set"))
+        return added
+
+    def _seen(self, given: list[Assignment]) -> dict[str, Any]:
+        try:
+            tree = build([*given, *self._derived, *self._overrides])
+            silent = Expansion(self.config, None)
+            run = silent._validated(tree, given)
+        except PlacementError:
+            return {}
+        return tree if run is None else run.model_dump(mode="json")
+
+    def _excluded(self, run: RunSpec) -> bool:
+        if not self.config.exclude:
+            return False
+        values = run.model_dump(mode="json")
+        return any(matches(values, condition) for condition in self.config.exclude)
+
+    def _complete(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_ = ()) -> bool:
+        """Fill in what follows from the rest: vocabulary, fingerprint, a teacher's own run, values by rule."""
+        data, model = tree.get("data"), tree.get("model")
+        source = self._source(data)
+        broken = False
+        if isinstance(model, dict):
+            # A wrong source is reported as such, not as a missing vocabulary.
+            vocab_size = model.setdefault("vocab_size", source.vocab_size if source else 2)
+            if source and isinstance(vocab_size, int) and vocab_size != source.vocab_size:
+                path = (*prefix, "model", "vocab_size")
+                what = f"{vocab_size} does not fit source {source.label}, which has {source.vocab_size} — leave it out"
+                self._problem(origin_of(path, given), f"{dotted(path)}: {what}")
+                broken = True
+        if source:
+            data["source"] = source
+            broken |= self._complete_teacher(data, given, prefix)
+        return self._apply_rules(tree, given, prefix) or broken
+
+    def _source(self, data: Any) -> Source | None:
+        if not isinstance(data, dict):
+            return None
+        try:
+            source = _SOURCE.validate_python(data.get("source"))
+        except ValidationError:
+            return None
+        if source.kind == "text" and not source.fingerprint and self.fingerprint:
+            return source.model_copy(update={"fingerprint": self.fingerprint(source)})
+        return source
+
+    def _complete_teacher(self, data: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
+        teacher = data.get("teacher")
+        run = teacher.get("run") if isinstance(teacher, dict) else None
+        if not isinstance(run, dict):
+            return False
+        data["teacher"] = {**teacher, "run": run}
+        own = run.setdefault("data", {})
+        if isinstance(own, dict):
+            own.setdefault("source", data["source"])
+        return self._complete(run, given, (*prefix, "data", "teacher", "run"))
+
+    def _apply_rules(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
+        """Replace rules by their values; True if one cannot be read."""
+        holders = [((), tree, ["tokens"]), (("evaluation",), tree.get("evaluation"), ["tokens"])]
+        holders.append((("optim",), optim := tree.get("optim"), list(optim) if isinstance(optim, dict) else []))
+        broken = False
+        for path, holder, keys in holders:
+            for key in keys if isinstance(holder, dict) else []:
+                place = (*prefix, *path, key)
+                try:
+                    rule = as_rule(holder.get(key))
+                    if rule is not None:
+                        holder[key] = apply_rule(rule, ModelSpec.model_validate(tree.get("model")))
+                except ValidationError as error:
+                    broken = True
+                    self._explain_rule(error, place, holder[key], given)
+                    holder[key] = 1
+                except OverflowError:
+                    broken = True
+                    self._problem(origin_of(place, given), f"{dotted(place)}: the rule's value is beyond all numbers")
+                    holder[key] = 1
+        return broken
+
+    def _explain_rule(self, error: ValidationError, place: Path_, value: Any, given: list[Assignment]) -> None:
+        if error.title == "ModelSpec":
+            return  # the run's own validation says what is wrong with its model
+        for one in error.errors():
+            path = (*place, *value_path(one["loc"], value))
+            self._problem(origin_of(path, given), _prefixed(place, sentence(one, type(value), value)))
+
+    def _explain(self, error: dict[str, Any], tree: dict[str, Any], given: list[Assignment]) -> None:
+        path = value_path(error["loc"], tree)
+        origin = origin_of(path, given)
+        if error["type"] == "extra_forbidden" and origin and isinstance(origin[-1], int):
+            origin = origin[:-1]  # the key is wrong, not this one of its levels
+        self._problem(origin, sentence(error, RunSpec, tree))
+
+    def _problem(self, origin: Path_, what: str) -> None:
+        self.problems.append(f"{self.config.document.mark(origin)}: {what}")
+
+
+def _prefixed(place: Path_, text: str) -> str:
+    return f"{dotted(place)}: {text}"
+
+
+def _at(values: dict[str, Any], path: str) -> Any:
+    here: Any = values
+    for step in path.split("."):
+        here = here.get(step) if isinstance(here, dict) else None
+    return here
+
+
+def _corpus_fingerprint(source: TextSource) -> str:
+    from scaling.data.corpora import fingerprint
+
+    return fingerprint(source)

@@ -1,0 +1,176 @@
+"""What a sweep file holds, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+
+from scaling.config.document import Document
+from scaling.config.numbers import Bytes
+from scaling.spec import GGUF_BLOCK, Spec
+
+SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
+Level = Annotated[float, Field(gt=0, lt=1)]
+Width = Annotated[int, Field(ge=GGUF_BLOCK, multiple_of=GGUF_BLOCK)]
+Axis = Annotated[list[Any], Field(min_length=1)]
+
+
+class WidthPower(Spec):
+    """``value = base · (base_width / width)^power``: a learning rate that falls with width."""
+
+    rule: Literal["width_power"]
+    base: Annotated[float, Field(gt=0)]
+    base_width: Annotated[int, Field(ge=1)]
+    power: float = 0.5
+
+
+class SizePower(Spec):
+    """``value = base · (base_params / n_params)^power``, N without embeddings.
+
+    Source: Porian et al. 2024, arXiv 2406.19146, where lr ∝ N^−0.36.
+    """
+
+    rule: Literal["size_power"]
+    base: Annotated[float, Field(gt=0)]
+    base_params: Annotated[float, Field(gt=0)]
+    power: float
+
+
+class TokensPerParam(Spec):
+    """``value = ratio · N``; the same as writing ``20x``."""
+
+    rule: Literal["tokens_per_param"]
+    ratio: Annotated[float, Field(gt=0)]
+    count: SizeConvention = "n_params"
+
+
+class FlopsBudget(Spec):
+    """The tokens that spend a budget of exact training FLOPs on this model: ``D = flops / (3 · forward_flops)``."""
+
+    rule: Literal["flops_budget"]
+    flops: Annotated[float, Field(gt=0)]
+
+
+Rule = Annotated[WidthPower | SizePower | TokensPerParam | FlopsBudget, Field(discriminator="rule")]
+
+
+class When(Spec):
+    """Runs that match get further values."""
+
+    match: Annotated[dict[str, Any], Field(min_length=1)]
+    set: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class FitOptions(Spec):
+    """How the runs become a law; unset options are the fitter's own."""
+
+    law: str | None = None
+    """A family by name, or ``auto`` for the best by AICc."""
+    n: SizeConvention = "n_params"
+    """The count that stands for N."""
+    loss: Literal["loss", "loss_teacher", "bits_per_byte"] = "loss"
+    """The column that stands for L."""
+    level: Level = 0.9
+    """Of the intervals."""
+    bootstrap: Annotated[int, Field(ge=0)] | None = None
+    """Resamples of the trunks."""
+    starts: Annotated[int, Field(ge=1)] | None = None
+    seed: int = 0
+
+
+class RecommendOptions(Spec):
+    """What is asked of the fit."""
+
+    target_loss: Annotated[float, Field(gt=0)]
+    """nats/token on real held-out text."""
+    memory: Bytes = Field(ge=1)
+    """Largest footprint as int8 on the phone, in bytes."""
+    teacher: dict[str, Any] | None = None
+    """Which of the sweep's teachers the recommended student learns from, by any of its keys."""
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """D of the recommended training; by default the largest of the sweep."""
+    confidence: Level = 0.5
+    """Smallest probability of meeting the target; 0.5 means that the forecast itself meets it."""
+    context: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of the key–value cache; by default the training context."""
+    widths: Annotated[list[Width], Field(min_length=1)] | None = None
+    """Widths to choose from; by default every multiple of 32 up to the memory."""
+    level: Level = 0.9
+    """Of the forecast interval."""
+
+
+def _one_is_many(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+def _count_is_range(value: Any) -> Any:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return list(range(value)) if is_count and 0 < value <= 1000 else value
+
+
+class SweepConfig(Spec):
+    """A sweep: what all runs share, what differs, and what is asked of the result.
+
+    Runs are ``base`` with every combination of the axes of ``grid`` and of the rows of ``zip``, and ``base`` with each
+    item of ``list``; then ``when``, ``derive`` and ``set`` apply, ``exclude`` removes, and ``seeds`` repeats.
+    Keys are paths into a run, such as ``model.width`` or ``data.teacher.rate``.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Folder of the sweep's results; no part of any run's identity."""
+    base: dict[str, Any] = {}
+    grid: dict[str, Axis] = {}
+    """Axes, combined with each other."""
+    lockstep: Annotated[list[dict[str, Axis]], BeforeValidator(_one_is_many)] = Field(default=[], alias="zip")
+    """Groups of axes of equal length that move together."""
+    points: list[dict[str, Any]] = Field(default=[], alias="list")
+    """Single runs, written out."""
+    when: list[When] = []
+    exclude: list[dict[str, Any]] = []
+    """Conditions, each a mapping of path to a value, a list of values, or ``{min: …, max: …}``."""
+    derive: dict[str, Rule] = {}
+    overrides: dict[str, Any] = Field(default={}, alias="set")
+    """Values that win over all others; what ``--set`` fills."""
+    seeds: Annotated[list[int], Field(min_length=1), BeforeValidator(_count_is_range)] | None = None
+    """Repetitions: each sets ``seed`` and ``data.seed``. A number n means 0 … n−1."""
+    max_runs: Annotated[int, Field(ge=1)] = 1000
+    """More runs than this are taken for a mistake."""
+    fit: FitOptions = FitOptions()
+    recommend: RecommendOptions | None = None
+
+    _document: Document | None = PrivateAttr(default=None)
+    _path: Path | None = PrivateAttr(default=None)
+
+    @field_validator("lockstep")
+    @classmethod
+    def _equal_lengths(cls, groups: list[dict[str, list[Any]]]) -> list[dict[str, list[Any]]]:
+        for group in groups:
+            lengths = {path: len(values) for path, values in group.items()}
+            if len(set(lengths.values())) > 1:
+                said = ", ".join(f"{path} has {n}" for path, n in lengths.items())
+                raise ValueError(f"axes that move together need equal lengths — {said}")
+        return groups
+
+    @property
+    def document(self) -> Document:
+        """The file that this was read from, or a stand-in without positions."""
+        return self._document or Document(values={}, marks={})
+
+    @property
+    def path(self) -> Path | None:
+        """The file, where there is one."""
+        return self._path
+
+    def located(self, document: Document, path: Path) -> SweepConfig:
+        """The same sweep, knowing where each of its values is written."""
+        self._document, self._path = document, path
+        return self
+
+    def axes(self) -> Mapping[str, list[Any]]:
+        """Every axis with its levels, of ``grid`` and ``zip``."""
+        return {**self.grid, **{path: values for group in self.lockstep for path, values in group.items()}}

@@ -1,0 +1,152 @@
+"""A wrong file is refused with the place, the key and what was meant; all problems at once."""
+
+import pytest
+
+from scaling.config.load import load_sweep, read_header
+from scaling.errors import ConfigError
+
+
+def problems(path, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, overrides)
+    return [problem.replace(f"{path.parent}/", "") for problem in caught.value.problems]
+
+
+def test_a_valid_file_loads(write):
+    config = load_sweep(write())
+    assert config.name == "small"
+    assert config.recommend.memory == 64 * 2**20
+    assert config.axes()["tokens"] == [100_000, 200_000]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("context: 40", "contxt: 40", "sweep.yaml:7:24: model.contxt: unknown key — did you mean 'context'?"),
+        ("[32, 64]", "[32, 65]", "sweep.yaml:11:21: model.width: should be a multiple of 32 — got 65"),
+        ("model.width:", "model.widht:", "sweep.yaml:11:3: model.widht: unknown key — did you mean 'width'?"),
+        ("rate: 0.2", "rate: 2", "sweep.yaml:12:46: data.teacher.rate: should be less than 1 — got 2"),
+        ("kind: noise", "kind: nosie", "sweep.yaml:12:32: data.teacher: got kind: 'nosie' — did you mean 'noise'?"),
+        ("kind: w0", "kind: w1", "sweep.yaml:8:10: data.source: got kind: 'w1' — allowed: text, w0"),
+        ("[100k,", "[abc,", "sweep.yaml:13:12: tokens: got 'abc' — a whole number is needed, such as 64, 1e5 or 10M"),
+        (
+            "rule: width_power",
+            "rule: width_powr",
+            "sweep.yaml:15:3: derive.optim.lr: got rule: 'width_powr' — did you mean",
+        ),
+        (
+            "base_width",
+            "bas_width",
+            "sweep.yaml:15:45: derive.optim.lr.bas_width: unknown key — did you mean 'base_width'?",
+        ),
+        ("optim.lr:", "model.width:", "sweep.yaml:15:3: derive.model.width: cannot be derived"),
+        (
+            "64MiB",
+            "64MeB",
+            "sweep.yaml:16:32: recommend.memory: got '64MeB' — a size is needed, such as 512MiB or 1.5GB",
+        ),
+        ("grid:", "gird:", "sweep.yaml:10:1: gird: unknown key — did you mean 'grid'?"),
+        ("optim: {batch_size: 16", "optim: {batch_size: 0", "sweep.yaml:9:11: optim.batch_size: should be greater"),
+        ("context: 40", "context: 40, vocab_size: 64", "64 does not fit source w0, which has 65"),
+        (
+            "memory: 64MiB}",
+            "memory: 64MiB, teacher: {rate: 0.3}}",
+            "16:47: recommend.teacher: matches none of the sweep's",
+        ),
+        ("name: small", "name: a/b", "sweep.yaml:5:1: name: "),
+        (
+            "n_layers: 2",
+            "n_layers: 2, n_layers: 3",
+            "sweep.yaml:7:24: n_layers: written twice; first at sweep.yaml:7:11",
+        ),
+        ("name: small", "name: [", "not valid YAML"),
+        ("name: small", "name: !!python/object:os.system x", "has no meaning here"),
+        ("name: small", "name: &a [*a]", "an alias that contains itself"),
+    ],
+)
+def test_a_mistake_is_placed_and_explained(write, old, new, expected):
+    found = problems(write((old, new)))
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_problems_come_at_once_in_file_order(write):
+    path = write(
+        ("context: 40", "contxt: 40"), ("[32, 64]", "[32, 65]"), ("base_width", "bas_width"), ("64MiB", "64MeB")
+    )
+    lines = [int(problem.split(":")[1]) for problem in problems(path)]
+    assert lines == sorted(lines)
+    assert set(lines) == {7, 11, 15, 16}
+
+
+def test_a_problem_shared_by_many_runs_is_said_once(write):
+    assert len(problems(write(("batch_size: 16", "batch_size: x")))) == 1
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path):
+    assert "scaling init" in problems(tmp_path / "none.yaml")[0]
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in problems(path)[0]
+
+
+def test_aliases_cannot_grow_without_bound(write):
+    rows = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    rows += [f"{y}: &{y} [{', '.join([f'*{x}'] * 9)}]" for x, y in zip("abcdefgh", "bcdefghi", strict=True)]
+    assert "once aliases are followed" in problems(write(text="\n".join(rows)))[0]
+
+
+def test_a_run_field_at_the_top_is_sent_under_base(write):
+    assert any("it belongs under base: optim" in p for p in problems(write(("grid:", "optim: {lr: 1}\ngrid:"))))
+
+
+def test_an_override_is_checked_like_the_file(write):
+    assert problems(write(), "model.widht=96") == [
+        "--set model.widht=96: model.widht: unknown key — did you mean 'width'?"
+    ]
+    assert "no key=value" in problems(write(), "model.width")[0]
+
+
+def test_an_override_reaches_every_section(write):
+    config = load_sweep(
+        write(), ["recommend.memory=1GiB", "derive.optim.lr.base=1e-3", "seeds=2", "tokens=[1M, 2M, 3M]"]
+    )
+    assert config.recommend.memory == 2**30
+    assert config.derive["optim.lr"].base == 1e-3
+    assert config.seeds == [0, 1]
+    assert config.grid["tokens"] == [1_000_000, 2_000_000, 3_000_000]
+
+
+def test_an_included_file_lies_below(write):
+    write(name="shared.yaml")
+    path = write(text="include: shared.yaml\nname: other\nbase: {optim: {batch_size: 8}}\ngrid: {tokens: [50k]}\n")
+    config = load_sweep(path)
+    assert config.name == "other"
+    assert config.base["optim"] == {"batch_size": 8, "warmup_tokens": 4000}
+    assert config.grid["model.width"] == [32, 64]
+    assert config.grid["tokens"] == [50_000]
+
+
+def test_a_mistake_in_an_included_file_names_that_file(write):
+    write(("context: 40", "contxt: 40"), name="shared.yaml")
+    path = write(text="include: shared.yaml\nname: other\n")
+    assert problems(path) == ["shared.yaml:7:24: model.contxt: unknown key — did you mean 'context'?"]
+
+
+def test_inclusion_goes_one_level(write):
+    write(text="include: third.yaml\n", name="shared.yaml")
+    found = problems(write(text="include: shared.yaml\nname: other\n"))
+    assert found == ["shared.yaml:1:1: include: an included file cannot include another — name both"]
+
+
+def test_the_header_is_read_over_several_lines(write):
+    header = read_header(write(("# COST:     a minute", "# COST:     a minute\n#   on two cores")))
+    assert header.cost == "a minute on two cores"
+    assert header.command == "scaling run sweep.yaml"
+
+
+def test_a_header_without_a_question_is_refused(write):
+    with pytest.raises(ConfigError, match="QUESTION: missing"):
+        read_header(write(("# QUESTION: does width help\n", "")))
