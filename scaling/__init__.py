@@ -1,0 +1,41 @@
+"""Scaling laws for small students of large teachers: sweep, fit, forecast, recommend, export, verify.
+
+The names below are the public interface of notebooks; each is imported when it is first used, so that
+``import scaling`` loads neither jax nor pandas nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "Fit": "scaling.fit.result",
+    "ModelSpec": "scaling.spec",
+    "RunSpec": "scaling.spec",
+    "backtest": "scaling.fit.backtest",
+    "design": "scaling.fit.design",
+    "explain": "scaling.predict.forecast",
+    "fit": "scaling.fit.fitter",
+    "fit_curve": "scaling.fit.curves",
+    "footprint": "scaling.predict.footprint",
+    "load_runs": "scaling.records",
+    "load_sweep": "scaling.config.load",
+    "preset": "scaling.fit.presets",
+    "read_runs": "scaling.fit.table",
+    "recommend": "scaling.predict.recommend",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'scaling' has no attribute {name!r}; public are {', '.join(__all__)}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.errors import SpecError
+from scaling.errors import ExtrapolationError, SpecError
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
 
 Surface = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Loss as a function of N and D, both float64[k]; infinite values give the limit."""
+
+MAX_REACH = 10.0
+"""A forecast more than this factor beyond the runs behind a fit is refused unless forced: a law seen over one
+or two decades says nothing certain about the third (Choshen et al. 2025 and every backtest: error grows with reach)."""
 
 ASYMPTOTE_MARGIN = 0.05
 """nats/token; how near "near the asymptote" is."""
@@ -39,6 +47,7 @@ class Forecast:
         optimal_n_tokens: D of that training.
         formula: The law with its numbers.
         source: Where the law comes from.
+        notes: What a reader should know, as that a constant is unverified.
     """
 
     n_params: float
@@ -56,6 +65,84 @@ class Forecast:
     optimal_n_tokens: float
     formula: str
     source: str
+    notes: tuple[str, ...] = ()
+
+
+def from_fit(
+    fit: Fit,
+    n_params: float,
+    n_tokens: float,
+    *,
+    teacher: str | None = None,
+    delta_noise: float = 0.0,
+    delta_coverage: float = 0.0,
+    level: float = 0.9,
+    force: bool = False,
+) -> Forecast:
+    """Forecast from a fit, with its interval.
+
+    Args:
+        fit: The fit.
+        n_params: N in the convention that the fit names.
+        n_tokens: D; infinite asks for the limit.
+        teacher: Label of one of the fit's teachers; None is real text unless divergences are given.
+        delta_noise: Noise part of the text's divergence, nats/token.
+        delta_coverage: Coverage part.
+        level: Of the interval.
+        force: Answer even more than ``MAX_REACH`` beyond the data.
+
+    Raises:
+        ExtrapolationError: N or a finite D lies too far beyond the data.
+        SpecError: N, D, the teacher or the level is impossible.
+    """
+    _check_positive(n_params, n_tokens)
+    text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
+    prediction = fit.predict(n_params, n_tokens, level=level, **text)
+    # An infinite N or D asks for a limit of the law, which is not a claim about a run.
+    reach = max((f for f in prediction.reach.values() if math.isfinite(f)), default=1.0)
+    if reach > MAX_REACH and not force:
+        raise ExtrapolationError(
+            f"N = {n_params:.3g}, D = {n_tokens:.3g} lies {reach:.3g}× beyond the runs behind this fit "
+            f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
+        )
+    return explain(
+        lambda n, d: fit.predict(n, d, level=level, **text).value,
+        n_params,
+        n_tokens,
+        formula=repr(fit.law),
+        source=f"{fit.n_runs} runs of {fit.n_clusters} trunks, N counted as {fit.columns['n']}",
+        low=prediction.low,
+        high=prediction.high,
+        level=level,
+        reach=reach,
+        notes=fit.status.notes,
+    )
+
+
+def from_preset(name: str, n_params: float, n_tokens: float) -> Forecast:
+    """Forecast from a published law; it comes without an interval.
+
+    Raises:
+        SpecError: no preset has that name, or it is not a law of N and D.
+    """
+    from scaling.fit.presets import preset
+
+    _check_positive(n_params, n_tokens)
+    found = preset(name)
+    law = found.law
+    if not set(law.columns) <= {"n", "d"}:
+        raise SpecError(
+            f"--law {name}: is a function of {', '.join(law.columns)}, this command knows N and D — "
+            "use it from Python: scaling.preset"
+        )
+    return explain(
+        lambda n, d: law.loss(**{column: {"n": n, "d": d}[column] for column in law.columns}),
+        n_params,
+        n_tokens,
+        formula=repr(law),
+        source=found.source,
+        notes=tuple(note for note in (found.note,) if note),
+    )
 
 
 def explain(
@@ -69,6 +156,7 @@ def explain(
     high: float | None = None,
     level: float | None = None,
     reach: float | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Forecast:
     """Evaluate a loss surface at one point and split the result into floor, size and data.
 
@@ -82,13 +170,12 @@ def explain(
         high: Interval, where the law has evidence.
         level: Of the interval.
         reach: How far beyond the data.
+        notes: What a reader should know.
 
     Raises:
         SpecError: if N or D is not a positive number.
     """
-    for name, value in (("parameters", n_params), ("tokens", n_tokens)):
-        if not value > 0:
-            raise SpecError(f"{name}: got {value}, allowed is a positive number or inf — for example 1e6, 10M, inf")
+    _check_positive(n_params, n_tokens)
     loss, unlimited, floor = (
         float(value)
         for value in surface(np.array([n_params, n_params, math.inf]), np.array([n_tokens, math.inf, math.inf]))
@@ -110,6 +197,7 @@ def explain(
         optimal_n_tokens=best_d,
         formula=formula,
         source=source,
+        notes=notes,
     )
 
 
@@ -140,3 +228,13 @@ def cheapest_training(surface: Surface, loss: float) -> tuple[float, float]:
         low, high = max(low, log_n[best] - 2 * step), min(high, log_n[best] + 2 * step)
     n = math.exp(log_n[best])
     return n, math.exp(log_cost[best]) / n
+
+
+def _check_positive(n_params: float, n_tokens: float) -> None:
+    for name, value in (("parameters", n_params), ("tokens", n_tokens)):
+        if not value > 0:
+            raise SpecError(f"{name}: got {value}, allowed is a positive number or inf — for example 1e6, 10M, inf")
+
+
+def _ranges(fit: Fit) -> str:
+    return ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in fit.ranges.items())

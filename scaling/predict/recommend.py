@@ -4,44 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from scaling.accounting import count_parameters
 from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.predict.footprint import Footprint
+from scaling.predict.forecast import MAX_REACH
 from scaling.spec import ModelSpec, RunSpec
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
 
 Binding = Literal["target", "smallest"]
 
-MAX_REACH = 10.0
-"""A forecast more than this factor beyond the largest size or volume in the data is refused: a fit over one or two
-decades says nothing certain about the third (laws.md of every published backtest: errors grow with reach)."""
-
 RUNNERS_UP = 3
-
-
-class Forecaster(Protocol):
-    """What a recommendation needs of a fit: losses with intervals, and the chance of meeting a target."""
-
-    def predict(self, n, d, *, teacher=None, delta_noise=0.0, delta_coverage=0.0, level=0.9): ...
-
-    def probability(self, target, n, d, *, teacher=None, delta_noise=0.0, delta_coverage=0.0): ...
-
-    def floor(self, *, teacher=None, delta_noise=0.0, delta_coverage=0.0) -> float: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherInputs:
-    """What a fit is told about a teacher: its label, and its divergence from the truth where it is known."""
-
-    teacher: str = "real"
-    delta_noise: float = 0.0
-    delta_coverage: float = 0.0
-
-    def columns(self) -> dict[str, str | float]:
-        return {"teacher": self.teacher, "delta_noise": self.delta_noise, "delta_coverage": self.delta_coverage}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,20 +88,20 @@ def size_of(model: ModelSpec, convention: str) -> int:
 
 
 def score(
-    fit: Forecaster,
+    fit: Fit,
     runs: Sequence[RunSpec],
     *,
     target_loss: float,
-    teacher: TeacherInputs,
-    convention: str,
+    teacher: str,
     footprint: Callable[[ModelSpec], Footprint],
     level: float = 0.9,
 ) -> list[Candidate]:
     """Forecast every configuration at once, smallest footprint first (then fewest tokens)."""
-    n = np.array([size_of(run.model, convention) for run in runs], float)
+    n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
-    forecast = fit.predict(n, d, level=level, **teacher.columns())
-    chance = fit.probability(target_loss, n, d, **teacher.columns())
+    forecast = fit.predict(n, d, teacher=teacher, level=level)
+    chance = fit.probability(target_loss, n, d, teacher=teacher)
+    reach = np.maximum(forecast.reach["n"], forecast.reach["d"])
     candidates = [
         Candidate(
             run=run,
@@ -132,7 +110,7 @@ def score(
             low=float(forecast.low[i]),
             high=float(forecast.high[i]),
             probability=float(chance[i]),
-            reach=float(forecast.reach[i]),
+            reach=float(reach[i]),
             footprint=footprint(run.model),
         )
         for i, run in enumerate(runs)
@@ -141,13 +119,12 @@ def score(
 
 
 def recommend(
-    fit: Forecaster,
+    fit: Fit,
     runs: Sequence[RunSpec],
     *,
     target_loss: float,
     memory_bytes: int,
-    teacher: TeacherInputs,
-    convention: str,
+    teacher: str,
     footprint: Callable[[ModelSpec], Footprint],
     confidence: float = 0.5,
     level: float = 0.9,
@@ -163,8 +140,7 @@ def recommend(
         runs: Configurations to choose from; those beyond the memory serve to say what the target would need.
         target_loss: nats/token.
         memory_bytes: Budget for weights, cache, activations and engine.
-        teacher: Teacher whose text the students would read.
-        convention: Which parameter count the fit uses.
+        teacher: Label of the teacher whose text the students would read, as the fit knows it.
         footprint: Bytes on the phone of a model.
         confidence: Least acceptable P(loss ≤ target).
         level: Level of the reported interval.
@@ -176,10 +152,8 @@ def recommend(
     """
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
-    floor = float(fit.floor(**teacher.columns()))
-    candidates = score(
-        fit, runs, target_loss=target_loss, teacher=teacher, convention=convention, footprint=footprint, level=level
-    )
+    floor = float(fit.floor(teacher).value)
+    candidates = score(fit, runs, target_loss=target_loss, teacher=teacher, footprint=footprint, level=level)
     fitting = [c for c in candidates if c.footprint.total_bytes <= memory_bytes]
     meeting = [c for c in candidates if c.probability >= confidence]
     qualified = [c for c in fitting if c.probability >= confidence]

@@ -1,0 +1,150 @@
+"""Commands of the paper half: fit, backtest, predict, recommend. None of them loads jax."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling.cli.options import RESULTS, Force, Json, Results, byte_count, count, emit, say
+
+Table = Annotated[Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, .parquet or .csv.")]
+Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
+Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
+Law = Annotated[str | None, typer.Option("--law", help="Law to fit; by default the stack of forms.")]
+Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (fit, backtest, predict, recommend):
+        app.command()(command)
+
+
+def fit(
+    table: Table,
+    map_: Map = "",
+    where: Where = None,
+    law: Law = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FIT.json", help="Where to write the fit.")] = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Fit a scaling law to the runs of a sweep, or to any table."""
+    from scaling.fit.fitter import fit as fit_table
+    from scaling.report.tables import show_fit
+
+    if table.suffix in (".yaml", ".yml"):
+        from scaling.chain import Workspace, fit_stage
+
+        workspace = Workspace.open(table, results=results)
+        found = fit_stage(workspace, law=law)
+        out = out or workspace.folder / "fit.json"
+    else:
+        from scaling.fit.table import read_runs
+
+        runs = read_runs(table, map=_mapping(map_), where=where)
+        found = fit_table(runs, law=law or "stack")
+    if out is not None:
+        found.to_json(out)
+        say(f"wrote {out}")
+    emit(found, as_json=json_, show=show_fit)
+
+
+def backtest(
+    table: Table,
+    train: Annotated[str, typer.Option("--train", metavar="EXPR", help="Rows to fit.")],
+    test: Annotated[str, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")],
+    map_: Map = "",
+    law: Law = "stack",
+    level: Level = 0.9,
+    json_: Json = False,
+) -> None:
+    """Fit some rows of a table, forecast others, and score the forecast."""
+    from scaling.fit.backtest import backtest as run_backtest
+    from scaling.fit.table import read_runs
+    from scaling.report.tables import show_backtest
+
+    found = run_backtest(read_runs(table, map=_mapping(map_)), train=train, test=test, law=law, level=level)
+    emit(found, as_json=json_, show=show_backtest)
+
+
+def predict(
+    params: Annotated[str, typer.Option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")],
+    tokens: Annotated[str, typer.Option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")] = "inf",
+    fit_file: Annotated[Path | None, typer.Option("--fit", metavar="FIT.json", help="A fit.")] = None,
+    law: Annotated[str | None, typer.Option("--law", help="A published law, as hoffmann, besiroglu, kaplan.")] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the fit.")] = None,
+    delta_noise: Annotated[float, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = 0.0,
+    delta_coverage: Annotated[float, typer.Option("--delta-coverage", help="Coverage part of KL.")] = 0.0,
+    level: Level = 0.9,
+    force: Force = False,
+    json_: Json = False,
+) -> None:
+    """Forecast the loss of one size, from a fit or from a published law."""
+    from scaling.errors import SpecError
+    from scaling.predict import forecast
+    from scaling.report.tables import show_forecast
+
+    n, d = count(params, "params"), count(tokens, "tokens")
+    if (fit_file is None) == (law is None):
+        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
+    if law is not None:
+        found = forecast.from_preset(law, n, d)
+    else:
+        from scaling.fit.result import Fit
+
+        found = forecast.from_fit(
+            Fit.from_json(fit_file),
+            n,
+            d,
+            teacher=teacher,
+            delta_noise=delta_noise,
+            delta_coverage=delta_coverage,
+            level=level,
+            force=force,
+        )
+    emit(found, as_json=json_, show=show_forecast)
+
+
+def recommend(
+    fit_file: Annotated[Path, typer.Option("--fit", metavar="FIT.json", help="A fit of a sweep.")],
+    target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    sweep: Annotated[
+        Path | None, typer.Option("--sweep", help="Sweep that the fit came from; by default the one beside it.")
+    ] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
+    confidence: Annotated[float | None, typer.Option("--confidence", help="Least P(loss ≤ target).")] = None,
+    force: Force = False,
+    json_: Json = False,
+) -> None:
+    """The smallest int8 model that meets a target loss within a phone's memory."""
+    from scaling.config.load import load_sweep
+    from scaling.fit.result import Fit
+    from scaling.predict.choose import choose
+    from scaling.report.tables import show_recommendation
+
+    config = load_sweep(sweep or fit_file.parent / "sweep.yaml")
+    found = choose(
+        config,
+        Fit.from_json(fit_file),
+        target_loss=target_loss,
+        memory_bytes=None if memory is None else byte_count(memory, "memory"),
+        tokens=None if tokens is None else round(count(tokens, "tokens")),
+        confidence=confidence,
+        force=force,
+    )
+    emit(found, as_json=json_, show=show_recommendation)
+
+
+def _mapping(text: str) -> dict[str, str]:
+    """``n=COL,d=COL`` as a mapping."""
+    from scaling.errors import SpecError
+
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    wrong = [key for key, equals, column in pairs if not (key.strip() and equals and column.strip())]
+    if wrong:
+        raise SpecError(f"--map: got {text!r}, expected pairs such as n=params,d=tokens,loss=val_loss")
+    return {key.strip(): column.strip() for key, _, column in pairs}

@@ -1,0 +1,50 @@
+"""The application: what is common to all commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from scaling.cli import fits, inspection, stages
+from scaling.errors import EXIT_INTERRUPTED, ScalingError
+
+app = typer.Typer(
+    name="scaling",
+    help="Which is the smallest language model, trained on text that a larger one generates, that reaches a target "
+    "loss and fits a phone as int8?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stages.register(app)
+fits.register(app)
+inspection.register(app)
+
+
+@app.callback()
+def _common(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    if debug:
+        os.environ["SCALING_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Entry point: a user's mistake prints one message and ends with its exit code."""
+    try:
+        app()
+    except ScalingError as error:
+        if os.environ.get("SCALING_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept — repeat the command to go on", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of stdout went away (as `| head` does): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

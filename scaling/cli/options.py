@@ -1,0 +1,56 @@
+"""Options that several commands share, and numbers as people write them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scaling.errors import SpecError
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Results = Annotated[Path, typer.Option("--results", help="Results folder.", show_default=True)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
+Force = Annotated[bool, typer.Option("--force", help="Answer even far outside the data.")]
+
+RESULTS = Path("results")
+
+
+def count(text: str, name: str) -> float:
+    """``1e6``, ``10M``, ``inf`` as a positive number."""
+    from scaling.config.numbers import resolve_scalar
+
+    value = math.inf if text.strip().lower() == "inf" else resolve_scalar(text.strip())
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise SpecError(f"--{name}: got {text!r}, allowed is a positive number — for example 1e6, 10M, 2.5B or inf")
+    return float(value)
+
+
+def byte_count(text: str, name: str) -> int:
+    """``64MiB`` or ``1e8`` as bytes."""
+    from scaling.config.numbers import parse_bytes, resolve_scalar
+
+    value = parse_bytes(resolve_scalar(text.strip()))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise SpecError(f"--{name}: got {text!r}, allowed is a size — for example 64MiB, 1.5GB or 1e8")
+    return int(value)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; stdout stays free for data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(result: Any, *, as_json: bool, show) -> None:
+    """Print a result: as JSON, or as the table that ``show`` draws."""
+    if as_json:
+        from scaling.report.plain import to_json
+
+        print(to_json(result))
+    else:
+        show(result)

@@ -1,0 +1,151 @@
+"""Results as tables that a person can read, on stdout."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
+    from scaling.predict.forecast import Forecast
+    from scaling.predict.recommend import Candidate, Recommendation
+
+
+def key_values(title: str, rows: dict[str, str]) -> Table:
+    """A two-column table."""
+    table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def show(table: Any) -> None:
+    """Print to stdout at the terminal's width, or at 120 columns into a pipe."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    console.print(table)
+
+
+def show_fit(fit: Fit) -> None:
+    """Coefficients, intervals, evidence."""
+    print(fit.summary())
+
+
+def show_backtest(result: Any) -> None:
+    """The score of a backtest."""
+    show(
+        key_values(
+            "backtest",
+            {
+                "mean absolute relative error": f"{result.mare:.2%}",
+                "runs inside their interval": f"{result.coverage:.0%}",
+                "runs forecast": str(result.n_test),
+            },
+        )
+    )
+
+
+def show_forecast(forecast: Forecast) -> None:
+    """A loss, and where it comes from."""
+    interval = ""
+    if forecast.low is not None:
+        interval = f"  [{forecast.low:.4f}, {forecast.high:.4f}] at {forecast.level:.0%}"
+    rows = {
+        "loss": f"{loss(forecast.loss)}{interval}",
+        "= floor": loss(forecast.floor),
+        "+ size term": loss(forecast.size_term),
+        "+ data term": loss(forecast.data_term),
+        "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
+        "cheapest training to this loss": (
+            f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
+        ),
+        "law": forecast.formula,
+        "source": forecast.source,
+    }
+    if forecast.reach is not None and forecast.reach > 1:
+        rows["beyond the data"] = f"{forecast.reach:.3g}×"
+    for note in forecast.notes:
+        rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
+    title = f"forecast for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}, nats/token"
+    show(key_values(title, rows))
+
+
+def show_recommendation(found: Recommendation) -> None:
+    """The chosen configuration and its runners-up."""
+    model = found.run.model
+    print(
+        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads, trained on "
+        f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
+    )
+    print(
+        f"  asked for ≤ {found.target_loss:g} nats/token within {size(found.memory_bytes)}; "
+        f"the floor of this teacher's text is {found.floor:.4f}"
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "width", "N", "forecast", f"{found.level:.0%} interval", "P(≤ target)", "memory"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("choice", *_candidate(found.choice))
+    for candidate in found.runners_up:
+        table.add_row("next", *_candidate(candidate), style="dim")
+    show(table)
+    print(f"  memory: {footprint_sum(found.choice)}")
+    print(f"  {_BINDING[found.binding]}")
+
+
+_BINDING = {
+    "target": "every smaller candidate misses the target",
+    "smallest": "no smaller candidate was offered",
+}
+
+
+def _candidate(candidate: Candidate) -> list[str]:
+    return [
+        str(candidate.run.model.width),
+        number(candidate.n_params),
+        f"{candidate.loss:.4f}",
+        f"{candidate.low:.4f} – {candidate.high:.4f}",
+        f"{candidate.probability:.2f}",
+        size(candidate.footprint.total_bytes),
+    ]
+
+
+def footprint_sum(candidate: Candidate) -> str:
+    """The parts of a memory footprint."""
+    parts = candidate.footprint
+    return (
+        f"weights {size(parts.weights_bytes)} + cache {size(parts.kv_cache_bytes)} + activations "
+        f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"
+    )
+
+
+def loss(value: float) -> str:
+    """Nats/token to four digits; two would hide an int8 difference, six would claim what no run can resolve."""
+    return f"{value:.4f}"
+
+
+def number(value: float) -> str:
+    """12300000 as 12.3M."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "-∞"
+    for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor and abs(value) < factor * 1000:
+            return f"{value / factor:.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in binary units."""
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.4g} {unit}"
+    return f"{n_bytes:.0f} B"
+
+
+def seconds(value: float) -> str:
+    """Seconds as a person reads them."""
+    return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
