@@ -1,0 +1,94 @@
+"""Figures. The only module that loads matplotlib; functions take and return axes and never show a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from scaling.fit.result import Fit
+    from scaling.predict.recommend import Candidate
+
+STYLE = {
+    "axes.grid": True,
+    "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+}
+
+
+def save_sweep_figure(
+    path: str | Path, fit: Fit, runs: pd.DataFrame, *, choice: Candidate | None = None, measured: float | None = None
+) -> Path:
+    """Runs and law, one panel a teacher, written as a figure.
+
+    Args:
+        path: File to write; the ending chooses the format.
+        fit: The law.
+        runs: The runs table behind it.
+        choice: Recommended configuration, drawn with its interval.
+        measured: Loss that the recommended student reached.
+    """
+    teachers = list(dict.fromkeys(runs["teacher"]))
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(1, len(teachers), figsize=(3.4 * len(teachers), 3.2), sharey=True, squeeze=False)
+        for axes, teacher in zip(panels[0], teachers, strict=True):
+            plot_runs(axes, fit, runs[runs["teacher"] == teacher], teacher=teacher)
+            if choice is not None and choice.run.data.teacher.label == teacher:
+                plot_choice(axes, choice, measured=measured)
+        panels[0][0].set_ylabel("loss, nats/token")
+        handles, labels = _unique_legend(panels[0])
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+        figure.savefig(path)
+        plt.close(figure)
+    return Path(path)
+
+
+def plot_runs(axes: Axes, fit: Fit, runs: pd.DataFrame, *, teacher: str) -> Axes:
+    """Measured losses over model size, one colour a volume; lines are the law, dashed where it extrapolates."""
+    size, volume = fit.columns["n"], fit.columns["d"]
+    low, high = fit.ranges["n"]
+    inside, outside = np.geomspace(low, high, 60), np.geomspace(high, 4 * high, 20)
+    for tokens, group in runs.groupby(volume):
+        (line,) = axes.plot(inside, fit.predict(inside, tokens, teacher=teacher).value, lw=1.2)
+        axes.plot(outside, fit.predict(outside, tokens, teacher=teacher).value, "--", lw=0.9, color=line.get_color())
+        axes.plot(group[size], group["loss"], "o", ms=4, color=line.get_color(), label=f"D = {tokens / 1e3:,.0f}k")
+    axes.axhline(fit.floor(teacher).value, color="0.5", lw=0.8, ls=":", label="floor of the law")
+    if "entropy" in runs and runs["entropy"].notna().any():
+        axes.axhline(runs["entropy"].mean(), color="0.2", lw=0.8, label="exact entropy")
+    axes.set_xscale("log")
+    axes.set_title(teacher if len(teacher) < 24 else f"{teacher[:21]}…")
+    axes.set_xlabel(f"N ({size})")
+    return axes
+
+
+def plot_choice(axes: Axes, choice: Candidate, *, measured: float | None) -> Axes:
+    """The recommended configuration: its forecast with interval, and a star where its measured loss came out."""
+    error = [[choice.loss - choice.low], [choice.high - choice.loss]]
+    axes.errorbar(choice.n_params, choice.loss, yerr=error, fmt="s", color="C3", ms=5, capsize=3, label="forecast")
+    if measured is not None:
+        axes.plot(choice.n_params, measured, "*", color="crimson", ms=11, label="measured")
+    return axes
+
+
+def _unique_legend(panels: Sequence[Axes]) -> tuple[list, list[str]]:
+    found = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)

@@ -1,0 +1,55 @@
+"""A forecast explains itself: its parts add up, its limits are limits, its cheapest training is cheapest."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from scaling.errors import SpecError
+from scaling.fit.laws import Chinchilla
+from scaling.predict.forecast import cheapest_training, explain, from_preset, tokens_for
+
+BESIROGLU = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
+
+
+def surface(n, d):
+    return BESIROGLU.loss(n=n, d=d)
+
+
+def test_floor_size_term_and_data_term_sum_to_the_loss():
+    found = explain(surface, 1e8, 2e9, formula="", source="")
+    assert found.floor + found.size_term + found.data_term == pytest.approx(found.loss, rel=1e-12)
+    assert found.size_term == pytest.approx(482.01 / 1e8**0.3478)
+    assert found.data_term == pytest.approx(2085.43 / 2e9**0.3658)
+
+
+def test_tokens_to_the_asymptote_match_the_closed_form():
+    found = explain(surface, 1e8, math.inf, formula="", source="")
+    assert found.tokens_to_asymptote == pytest.approx((2085.43 / 0.05) ** (1 / 0.3658), rel=1e-6)
+
+
+def test_the_cheapest_training_matches_the_closed_form_frontier():
+    n, d = cheapest_training(surface, 2.2)
+    g = (0.3478 * 482.01 / (0.3658 * 2085.43)) ** (1 / (0.3478 + 0.3658))
+    a = 0.3658 / (0.3478 + 0.3658)
+    assert n == pytest.approx(g * (n * d) ** a, rel=1e-2)
+    assert surface(n, d) == pytest.approx(2.2, abs=1e-9)
+    neighbours = np.array([0.9, 1.1]) * n
+    assert np.all(neighbours * tokens_for(surface, 2.2, neighbours) > n * d)
+
+
+def test_a_loss_below_the_floor_has_no_training():
+    assert cheapest_training(surface, 1.8) == (math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("besiroglu", 2.61), ("hoffmann", 2.48)])
+def test_published_laws_answer_the_hundred_million_question(name, expected):
+    assert round(from_preset(name, 100e6, math.inf).loss, 2) == expected
+
+
+@pytest.mark.parametrize(("n", "d"), [(0, 1e9), (-1, 1e9), (1e8, math.nan)])
+def test_impossible_sizes_are_refused(n, d):
+    with pytest.raises(SpecError, match="allowed is a positive number or inf"):
+        explain(surface, n, d, formula="", source="")
