@@ -1,0 +1,226 @@
+"""Phone engines, run where this program runs: llama.cpp through the prebuilt package xllamacpp.
+
+An engine is compiled code that may crash on a processor it was not built for. It always runs in a process of its own,
+and a signal that ends that process means "engine unusable here", never the end of the caller.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import EngineError
+
+PACKAGE = "xllamacpp"
+WORKER = Path(__file__).with_name("llama_cpp_worker.py")
+
+N_UBATCH = 64
+"""Tokens of a prompt read at once. The output buffer grows with it (``n_ubatch · V`` floats): for a small model the
+engine's default of 512 would cost more memory than the weights."""
+
+MAX_THREADS = 4
+"""More threads than a phone has fast cores make decoding slower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRun:
+    """What an engine did with a file.
+
+    Attributes:
+        engine: Name and version.
+        token_ids: Greedy continuation of the prompt; shorter than asked where the document ended.
+        text: The same as the engine prints it.
+        ended: True if the end-of-document token came before the last token asked for.
+        prompt_tokens_per_s: Rate of reading a prompt, median over the repeats; None where none was timed.
+        tokens_per_s: Rate of writing one token after another, median over the repeats.
+        tokens_per_s_range: Slowest and fastest repeat.
+        load_s: Seconds from the file on disk to the first token.
+        peak_bytes: Most resident memory during the run, less what the interpreter held before.
+        anonymous_bytes: Part of it that the system cannot take back (caches, buffers); None where not told.
+        file_bytes: Part of it that is the mapped file and code, which a phone may evict; None where not told.
+        interpreter_bytes: What the interpreter held before, not counted above.
+        threads: Threads used.
+        load_average: The machine's load over the last minute; above the idle threads, rates are too low.
+    """
+
+    engine: str
+    token_ids: tuple[int, ...]
+    text: str
+    ended: bool
+    prompt_tokens_per_s: float | None
+    tokens_per_s: float | None
+    tokens_per_s_range: tuple[float, float] | None
+    load_s: float
+    peak_bytes: int
+    anonymous_bytes: int | None
+    file_bytes: int | None
+    interpreter_bytes: int
+    threads: int
+    load_average: float
+
+
+def llama_cpp_is_installed() -> bool:
+    """True if the package that brings llama.cpp can be found; says nothing about whether it runs here."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
+def run_llama_cpp(
+    path: str | os.PathLike[str],
+    prompt_ids: Sequence[int],
+    *,
+    n_tokens: int,
+    context: int,
+    repeats: int = 5,
+    threads: int | None = None,
+    n_ubatch: int = N_UBATCH,
+    use_mmap: bool = True,
+    timeout_s: float = 300.0,
+) -> EngineRun:
+    """Load a GGUF file in llama.cpp, continue a prompt greedily, and measure memory and speed.
+
+    Args:
+        path: GGUF file.
+        prompt_ids: Token ids to continue; at least one.
+        n_tokens: Tokens to write.
+        context: Length of the key–value cache; the engine rounds it up to a multiple of 256.
+        repeats: Timed passes after the first; each reads half a context and writes up to 64 tokens.
+        threads: By default as many as the machine has, at most 4.
+        n_ubatch: Prompt tokens read at once.
+        use_mmap: Map the file instead of copying it.
+        timeout_s: Longest wait for all of it.
+
+    Raises:
+        EngineError: if the engine is not installed, does not accept the file, crashes, or takes too long.
+    """
+    if not 0 < len(prompt_ids) <= context - n_tokens:
+        raise EngineError(
+            f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
+            "give at least one token, or ask for fewer"
+        )
+    job = _job(path, context=context, threads=threads, n_ubatch=n_ubatch, use_mmap=use_mmap) | {
+        "prompt": [int(token) for token in prompt_ids],
+        "n_tokens": n_tokens,
+        "repeats": repeats,
+        "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
+        "speed_tokens": max(1, min(64, context // 2 - 1)),
+    }
+    return _engine_run(_run_worker(job, timeout_s=timeout_s), job)
+
+
+def llama_cpp_log_probs(
+    path: str | os.PathLike[str],
+    sequences: np.ndarray,
+    *,
+    vocab_size: int,
+    context: int,
+    threads: int | None = None,
+    timeout_s: float = 300.0,
+) -> np.ndarray:
+    """Log-probabilities of every next token as the engine computes them, activations in int8 included.
+
+    The engine is asked one position at a time (about a millisecond each for a small model and vocabulary): meant for a
+    few hundred tokens.
+
+    Args:
+        path: GGUF file.
+        sequences: int32[n, T], T at most ``context − 1``.
+        vocab_size: V.
+        context: Length of the key–value cache.
+        threads: As in :func:`run_llama_cpp`.
+        timeout_s: Longest wait for all of it.
+
+    Returns:
+        float32[n, T, V], nats: the distribution after reading ``sequences[i, : t + 1]``.
+
+    Raises:
+        EngineError: as :func:`run_llama_cpp` does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: str(Path(folder) / f"{name}.npy") for name in ("scored", "scores")}
+        np.save(files["scored"], np.asarray(sequences, np.int32))
+        job = _job(path, context=context, threads=threads, n_ubatch=N_UBATCH, use_mmap=True) | files
+        job |= {"prompt": [int(sequences[0, 0])], "n_tokens": 1, "repeats": 0, "vocab_size": vocab_size}
+        _run_worker(job, timeout_s=timeout_s)
+        return np.load(files["scores"])
+
+
+def _job(
+    path: str | os.PathLike[str], *, context: int, threads: int | None, n_ubatch: int, use_mmap: bool
+) -> dict[str, Any]:
+    return {
+        "path": str(Path(path).resolve()),
+        "context": context,
+        "threads": threads or max(1, min(MAX_THREADS, os.cpu_count() or 1)),
+        "n_ubatch": n_ubatch,
+        "use_mmap": use_mmap,
+        "scored": None,
+    }
+
+
+def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    """Run one job in a fresh process and return its answer."""
+    if not llama_cpp_is_installed():
+        raise EngineError("llama.cpp is not installed here — pip install 'scaling[export]' brings it prebuilt")
+    if not Path(job["path"]).is_file():
+        raise EngineError(f"{job['path']}: no such file; export the student first")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(WORKER)],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(
+            f"llama.cpp did not finish within {timeout_s:g} s; give it more time, or less to do"
+        ) from error
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise EngineError(f"llama.cpp is unusable here: it crashed with {name}\n{_tail(done.stderr)}")
+    if done.returncode:
+        raise EngineError(f"llama.cpp could not run {job['path']}:\n{_tail(done.stderr)}")
+    return json.loads(done.stdout)
+
+
+def _engine_run(answer: dict[str, Any], job: dict[str, Any]) -> EngineRun:
+    before, after = answer["before"], answer["after"]
+    decode = [pass_["decode"] for pass_ in answer["speed"]]
+    prompt = [pass_["prompt"] for pass_ in answer["speed"]]
+
+    def grown(part: str) -> int | None:
+        return None if after[part] is None else after[part] - before[part]
+
+    return EngineRun(
+        engine=f"llama.cpp ({PACKAGE} {answer['version']})",
+        token_ids=tuple(answer["token_ids"]),
+        text=answer["text"],
+        ended=answer["ended"],
+        prompt_tokens_per_s=statistics.median(prompt) if prompt else None,
+        tokens_per_s=statistics.median(decode) if decode else None,
+        tokens_per_s_range=(min(decode), max(decode)) if decode else None,
+        load_s=answer["load_s"],
+        peak_bytes=after["peak"] - before["resident"],
+        anonymous_bytes=grown("anonymous"),
+        file_bytes=grown("file"),
+        interpreter_bytes=before["resident"],
+        threads=job["threads"],
+        load_average=answer["load_average"],
+    )
+
+
+def _tail(text: str, lines: int = 6) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])

@@ -1,0 +1,120 @@
+"""Child process that runs one GGUF file in llama.cpp (package xllamacpp): a job as JSON on stdin, the answer on stdout.
+
+It is started by path and imports nothing of this project, so that its memory is the engine's and the interpreter's
+alone, and so that a crash of the engine ends this process and no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the engine prints must not end up in the answer
+    import xllamacpp
+
+    before = memory()
+    started = time.perf_counter()
+    server = xllamacpp.Server(parameters(xllamacpp, job))
+    loaded_s = time.perf_counter() - started
+    result = {
+        "version": getattr(xllamacpp, "__version__", "unknown"),
+        "load_s": loaded_s,
+        "load_average": os.getloadavg()[0],
+        **generate(server, job),
+        "speed": [time_once(server, job) for _ in range(job["repeats"])],
+        "before": before,
+        "after": memory(),
+    }
+    if job["scored"]:
+        score(server, job)
+    json.dump(result, answer)
+    answer.close()
+
+
+def parameters(xllamacpp, job):
+    """CPU only, one sequence, the file mapped, a small compute buffer, nothing cached beside the model."""
+    params = xllamacpp.CommonParams()
+    params.model.path = job["path"]
+    params.n_ctx = job["context"]
+    params.n_batch = params.n_ubatch = job["n_ubatch"]
+    params.n_parallel = 1
+    params.n_gpu_layers = 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = job["threads"]
+    modes = xllamacpp.llama_load_mode
+    params.load_mode = modes.LLAMA_LOAD_MODE_MMAP if job["use_mmap"] else modes.LLAMA_LOAD_MODE_NONE
+    # Extra buffer types repack weights; on virtual machines that advertise AMX the repacked kernels crash.
+    params.no_extra_bufts = True
+    params.cache_ram_mib = 0
+    params.n_ctx_checkpoints = 0
+    params.fit_params = False
+    params.endpoint_slots = False
+    params.n_threads_http = 1
+    params.verbosity = 1
+    return params
+
+
+def generate(server, job) -> dict:
+    """Greedy continuation of the prompt, up to the end-of-document token."""
+    reply = complete(server, job["prompt"], job["n_tokens"], n_probs=1)
+    choice = reply["choices"][0]
+    tokens = (choice["logprobs"] or {"content": []})["content"]
+    return {
+        "token_ids": [token["id"] for token in tokens],
+        "text": choice["text"],
+        "ended": choice["finish_reason"] == "stop",
+    }
+
+
+def time_once(server, job) -> dict:
+    """Rates of reading a prompt that is not in the cache, and of writing after it."""
+    prompt = job["speed_prompt"]
+    reply = complete(server, prompt, job["speed_tokens"], cache_prompt=False, ignore_eos=True)
+    timings = reply["timings"]
+    return {"prompt": timings["prompt_per_second"], "decode": timings["predicted_per_second"]}
+
+
+def score(server, job) -> None:
+    """Log-probabilities float32[n, T, V] after each token of ``scored``: int32[n, T], one step a position."""
+    import numpy as np
+
+    sequences = np.load(job["scored"])
+    out = np.full((*sequences.shape, job["vocab_size"]), -np.inf, np.float32)
+    for sequence, rows in zip(sequences.tolist(), out, strict=True):
+        for position, row in enumerate(rows):
+            reply = complete(server, sequence[: position + 1], 1, n_probs=job["vocab_size"], cache_prompt=True)
+            first = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            row[[token["id"] for token in first]] = [token["logprob"] for token in first]
+    np.save(job["scores"], out)
+
+
+def complete(server, prompt, n_tokens, **options) -> dict:
+    """One greedy completion of a prompt of token ids."""
+    request = {"prompt": prompt, "n_predict": n_tokens, "max_tokens": n_tokens, "temperature": 0.0, **options}
+    reply = server.handle_completions(request)
+    if "choices" not in reply:
+        raise RuntimeError(json.dumps(reply))
+    return reply
+
+
+def memory() -> dict:
+    """Resident bytes now and at most; their anonymous and file-backed parts where the system tells (Linux)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    found = {"peak": peak, "resident": peak, "anonymous": None, "file": None}
+    names = {"VmHWM": "peak", "VmRSS": "resident", "RssAnon": "anonymous", "RssFile": "file"}
+    try:
+        with open("/proc/self/status") as status:
+            lines = [line.split() for line in status]
+    except FileNotFoundError:
+        return found
+    return found | {names[key]: int(rest[0]) * 1024 for head, *rest in lines if (key := head.rstrip(":")) in names}
+
+
+if __name__ == "__main__":
+    main()
