@@ -80,6 +80,8 @@ class ScalingLaw:
     template: ClassVar[str]
     columns: ClassVar[tuple[str, ...]] = ("n", "d")
     source: ClassVar[str] = ""
+    is_linear: bool = True
+    """Whether the loss is jointly linear in the coefficients marked `linear`, the others given."""
     coefficients: tuple[Coefficient, ...] = ()
 
     def __init__(self, **values: float):
@@ -287,6 +289,7 @@ class Skaling(AdditiveLaw):
     name = "skaling"
     template = "{E} + {A} (N^-{alpha} + {R} D^-{beta})^{k}"
     source = "Skaling 2026, arXiv 2608.07222"
+    is_linear = False
     coefficients = (
         floor_coefficient(),
         Coefficient("A", log=True),
@@ -319,6 +322,7 @@ class Bounded(AdditiveLaw):
     name = "bounded"
     template = "{E} + (L0 - {E}) h/(1 + h), h = {A}/N^{alpha} + {B}/D^{beta}"
     source = "arXiv 2605.09189"
+    is_linear = False
     coefficients = (
         floor_coefficient(),
         Coefficient("A", log=True),

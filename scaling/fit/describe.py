@@ -1,0 +1,78 @@
+"""How a fit reports itself: text, HTML, LaTeX."""
+
+from __future__ import annotations
+
+import html as escape
+import math
+from typing import TYPE_CHECKING
+
+from scaling.fit.named import label
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
+
+
+def summary(fit: Fit, level: float = 0.9) -> str:
+    """Plain-text report of a fit."""
+    lines = [repr(fit.law), f"  runs {fit.n_runs}, trunks {fit.n_clusters}, {_columns(fit)}"]
+    lines.append(f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of {fit.starts[0]} starts reached it")
+    intervals = fit.interval(level)
+    for c in fit.law.coefficients:
+        low, high = intervals[c.name]
+        doubt = f"  {level:.0%} [{low:.4g}, {high:.4g}]" if math.isfinite(low) else ""
+        lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
+    if len(fit.members) > 1:
+        lines.append("  average of " + ", ".join(f"{label(m.law)} {m.weight:.2f}" for m in fit.members))
+    lines += [f"  tied within 4 AICc: {', '.join(tied)}"] if len(tied := _tied(fit)) > 1 else []
+    lines.append(
+        f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} errors ({fit.calibration.n_scores} forecasts)"
+    )
+    if fit.backtest:
+        lines.append(
+            f"  backtest: mean error {fit.backtest['mare']:.2%}, {fit.backtest['coverage']:.0%} inside, {fit.backtest['n_test']} held-out runs"
+        )
+    lines += [f"  excluded row {row['row']}: {row['reason']}" for row in fit.excluded]
+    lines += [f"  note: {note}" for note in fit.status.notes]
+    lines.append("  usable" if fit.success else f"  NOT USABLE: {' '.join(fit.status.reasons)}")
+    return "\n".join(lines)
+
+
+def html(fit: Fit) -> str:
+    """The same report for a notebook."""
+    intervals = fit.interval(0.9)
+    rows = "".join(
+        f"<tr><td>{escape.escape(name)}</td><td>{value:.5g}</td><td>[{intervals[name][0]:.4g}, {intervals[name][1]:.4g}]</td></tr>"
+        for name, value in fit.params.items()
+    )
+    head = "<tr><th>coefficient</th><th>value</th><th>90 % interval</th></tr>"
+    details = escape.escape(summary(fit))
+    return f"<div><b>{escape.escape(repr(fit.law))}</b><table>{head}{rows}</table><details><summary>evidence</summary><pre>{details}</pre></details></div>"
+
+
+def latex(fit: Fit) -> str:
+    """One row of a LaTeX table: law, then value with interval for each coefficient."""
+    intervals = fit.interval(0.9)
+    cells = [label(fit.law).replace("_", r"\_")]
+    for name, value in fit.params.items():
+        low, high = intervals[name]
+        cells.append(f"${_latex_number(value)}_{{[{_latex_number(low)}, {_latex_number(high)}]}}$")
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_number(value: float) -> str:
+    if not math.isfinite(value):
+        return r"\text{--}"
+    text = f"{value:.4g}"
+    return text if "e" not in text else rf"{text.split('e')[0]}\cdot 10^{{{int(text.split('e')[1])}}}"
+
+
+def _columns(fit: Fit) -> str:
+    return ", ".join(f"{name} = {column}" for name, column in fit.columns.items())
+
+
+def _delta(fit: Fit) -> str:
+    return f" (delta {fit.objective.delta:g} on {'log ' if fit.objective.log else ''}loss)" if fit.objective.kind == "huber" else ""
+
+
+def _tied(fit: Fit) -> list[str]:
+    return [str(row["law"]) for row in fit.selection if row["delta_aicc"] < 4]

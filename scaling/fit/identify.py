@@ -1,0 +1,73 @@
+"""Can these runs determine this law? Levels per axis, confounding of size with data, and which runs to add."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scaling.fit.table import Observations
+
+Array = np.ndarray
+AXES = {"n": ("model sizes", "N"), "d": ("data volumes", "D")}
+LEVELS_NEEDED = 3
+"""E + A/N^alpha has three unknowns: two sizes cannot determine it."""
+SAME_LEVEL = 0.02
+"""Values closer than this in logarithm are one level."""
+CONFOUNDED = 0.9975
+"""Squared correlation of log n with log d above which the two terms differ by less than their exponents' curvature."""
+CONDITION_MAX = 1e6
+
+
+def levels(values: Array) -> int:
+    """Distinct values of an axis, those within 2 % counted once."""
+    ordered = np.sort(np.log(values))
+    return 1 + int(np.sum(np.diff(ordered) > SAME_LEVEL))
+
+
+def design_faults(data: Observations, columns: tuple[str, ...]) -> list[str]:
+    """Sentences on what the design cannot tell, and which runs would; empty if it can."""
+    faults = []
+    for axis in ("n", "d"):
+        if axis in columns and (found := levels(data.columns[axis])) < LEVELS_NEEDED:
+            what, symbol = AXES[axis]
+            faults.append(
+                f"Only {found} of {what}: {symbol}'s exponent needs {LEVELS_NEEDED}; "
+                f"add runs at {_suggest(data.columns[axis], LEVELS_NEEDED - found)}."
+            )
+    if not faults and {"n", "d"} <= set(columns):
+        faults += _confounding(data.columns["n"], data.columns["d"])
+    return faults
+
+
+def _confounding(n: Array, d: Array) -> list[str]:
+    """Runs along one line D = r N^p cannot separate the two terms."""
+    if np.corrcoef(np.log(n), np.log(d))[0, 1] ** 2 < CONFOUNDED:
+        return []
+    power, _ = np.polyfit(np.log(n), np.log(d), 1)
+    ratio = float(np.exp(np.mean(np.log(d / n))))
+    line = f"D = {ratio:.3g} N" if abs(power - 1) < 0.05 else f"D in proportion to N^{power:.2f}"
+    small, large = float(n.min()), float(n.max())
+    return [
+        f"Every run has about {line}, so the terms in N and in D cannot be told apart. Add runs off that line: "
+        f"N = {small:.3g} at D = {4 * d[n.argmin()]:.3g} and {16 * d[n.argmin()]:.3g}, N = {large:.3g} at D = {d[n.argmax()] / 4:.3g}."
+    ]
+
+
+def fit_faults(condition: float, at_bound: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
+    """Sentences on what the fit itself shows."""
+    faults = []
+    if at_bound:
+        faults.append(
+            f"{', '.join(at_bound)} ended on a bound: the runs do not show that term; use a law without it, "
+            "hold it at a known value, or add runs where it matters (longer for E, smaller for a size term)."
+        )
+    if condition > CONDITION_MAX:
+        faults.append(
+            f"The coefficients {', '.join(names)} are not identified together (condition number {condition:.2g}): "
+            "widen the range of N and D, or choose a law with fewer coefficients."
+        )
+    return faults
+
+
+def _suggest(values: Array, count: int) -> str:
+    high = float(values.max())
+    return " and ".join(f"{high * 4 ** (i + 1):.3g}" for i in range(count))

@@ -1,0 +1,180 @@
+"""Checks between a runs table and a fit: every value that a law cannot use is an error that names its rows, or is listed as excluded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.errors import RecordError
+from scaling.fit.table import REAL, SMALLEST_COUNT, WIDEST_GAP, Observations, evaluate, missing_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+COUNTS = {"n": "parameters", "d": "tokens", "c": "FLOPs"}
+DONE = "done"
+
+
+def observe(
+    runs: pd.DataFrame,
+    *,
+    columns: Mapping[str, str],
+    loss: str = "loss",
+    loss_se: str | None = "loss_se",
+    clusters: str | None = "trunk_id",
+    positive: bool = True,
+) -> Observations:
+    """Turn a runs table into checked observations.
+
+    Args:
+        runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason), `run_id`, `teacher`,
+            `delta_coverage`, `delta_noise`, `teacher_loss`.
+        columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
+        loss: column of the loss.
+        loss_se: column of its standard error; ignored if absent.
+        clusters: column of runs that share noise; each run alone if absent.
+        positive: refuse losses that are not positive (log residuals cannot use them).
+
+    Returns:
+        Observations, clusters and teachers numbered.
+
+    Raises:
+        RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed units; duplicates.
+    """
+    if not len(runs):
+        raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
+    kept, excluded = _finished(runs)
+    _no_duplicates(kept)
+    numbers = {name: _numbers(kept, column, name) for name, column in columns.items()}
+    measured = _numbers(kept, loss, "loss")
+    _usable(kept, loss, measured, positive)
+    for name, values in numbers.items():
+        _usable(kept, columns[name], values, positive=name in COUNTS, finite_only=name not in COUNTS)
+        if name in ("n", "d"):
+            _one_unit(kept, columns[name], values, COUNTS[name])
+    teacher, teachers, of_teacher = _teachers(kept)
+    return Observations(
+        columns=of_teacher | numbers,
+        loss=measured,
+        loss_se=_optional(kept, loss_se),
+        cluster=_codes(kept[clusters]) if clusters in kept.columns else np.arange(len(kept)),
+        teacher=teacher,
+        teachers=teachers,
+        rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
+        excluded=tuple(excluded),
+        names=dict(columns) | {"loss": loss},
+    )
+
+
+def _finished(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Rows of finished runs, and a line for every other row."""
+    if "status" not in runs.columns:
+        return runs, []
+    done = (runs["status"] == DONE).to_numpy()
+    excluded = [{"row": _plain(row), "reason": f"status {status}"} for row, status in runs.loc[~done, "status"].items()]
+    if not done.any():
+        raise RecordError(f"none of the {len(runs)} runs is done (status: {', '.join(sorted(set(map(str, runs['status']))))}): nothing to fit")
+    return runs[done], excluded
+
+
+def _no_duplicates(runs: pd.DataFrame) -> None:
+    """A run counted twice halves its own noise."""
+    by_id = "run_id" in runs.columns
+    keys = runs["run_id"] if by_id else runs
+    again = keys.duplicated(keep=False).to_numpy()
+    if again.any():
+        what = "the same run_id" if by_id else "identical values in every column"
+        raise RecordError(
+            f"rows {_list(runs.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
+            "keep one of each (DataFrame.drop_duplicates)"
+        )
+
+
+def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
+    """A column, or an expression over columns, as float64."""
+    import pandas as pd
+
+    if column not in runs.columns and column.isidentifier():
+        raise RecordError(f"no column {column!r} for {role}: {missing_column(column, list(runs.columns))}")
+    values = pd.Series(evaluate(runs, column), index=runs.index)
+    numeric = pd.to_numeric(values, errors="coerce")
+    text = (numeric.isna() & values.notna()).to_numpy()
+    if text.any() or values.dtype == bool:
+        raise RecordError(
+            f"column {column!r} ({role}) has text where a number belongs: "
+            f"{_list(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
+        )
+    return numeric.to_numpy(float)
+
+
+def _optional(runs: pd.DataFrame, column: str | None) -> Array | None:
+    if column is None or column not in runs.columns:
+        return None
+    values = _numbers(runs, column, "standard error of the loss")
+    return values if np.isfinite(values).any() else None
+
+
+def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool, finite_only: bool = False) -> None:
+    bad = ~np.isfinite(values) | ((values <= 0) if positive and not finite_only else False)
+    if bad.any():
+        found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
+        allowed = "finite and above zero" if positive else "finite"
+        raise RecordError(f"column {column!r} must be {allowed}, got {found}; mark failed runs in `status`, or filter them out")
+
+
+def _one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
+    """Sizes in millions or billions, or a mix of units, are told by their magnitude."""
+    if values.max() < SMALLEST_COUNT:
+        raise RecordError(
+            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, millions or billions; "
+            f"give plain {unit}, as '{column} * 1e6'"
+        )
+    ordered = np.unique(values)
+    gaps = ordered[1:] / ordered[:-1]
+    if len(gaps) and gaps.max() > WIDEST_GAP:
+        edge = ordered[gaps.argmax()]
+        raise RecordError(
+            f"column {column!r} mixes units: {unit} jump from {edge:g} to {ordered[gaps.argmax() + 1]:g}; "
+            f"rows {_list(runs.index[values <= edge])} look as if they counted in other units"
+        )
+
+
+def _teachers(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, Array]]:
+    """Teacher code of each run, the labels, and the known teacher columns."""
+    if "teacher" not in runs.columns:
+        labels = np.full(len(runs), REAL, dtype=object)
+    else:
+        labels = runs["teacher"].where(runs["teacher"].notna(), REAL).astype(str).to_numpy()
+    names = tuple(sorted(set(labels), key=lambda label: (label != REAL, label)))
+    code = np.array([names.index(label) for label in labels])
+    given = {}
+    for column in ("delta_coverage", "delta_noise", "teacher_loss"):
+        if column in runs.columns:
+            given[column] = np.where(labels == REAL, 0.0, _numbers(runs, column, column))
+    if "delta_coverage" in given or "delta_noise" in given:
+        zero = np.zeros(len(runs))
+        pair = {name: given.get(name, zero) for name in ("delta_coverage", "delta_noise")}
+        if all(np.isfinite(values).all() for values in pair.values()):
+            return code, names, given | pair
+    elif len(names) == 1:
+        return code, names, given | {"delta_coverage": np.zeros(len(runs)), "delta_noise": np.zeros(len(runs))}
+    return code, names, {name: values for name, values in given.items() if name == "teacher_loss"}
+
+
+def _codes(column: pd.Series) -> Array:
+    codes = column.factorize()[0]
+    lone = codes < 0  # a missing trunk is a trunk of its own
+    return np.where(lone, codes.max() + 1 + np.cumsum(lone), codes)
+
+
+def _plain(row: Any) -> Any:
+    return row.item() if hasattr(row, "item") else row
+
+
+def _list(items: Any, most: int = 8) -> str:
+    items = [str(item) for item in items]
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

@@ -1,0 +1,456 @@
+"""What a fit found, with its evidence, and what it forecasts, with its doubt. Reading a saved fit and predicting need NumPy alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import RecordError, SpecError
+from scaling.fit.laws import ScalingLaw
+from scaling.fit.named import named_law
+from scaling.fit.objective import Objective
+from scaling.fit.table import REAL
+
+Array = np.ndarray
+SCHEMA_VERSION = 1
+SAMPLES_FOR_SPREAD = 250
+"""Bootstrap replicates that a forecast's spread is computed from; all of them are kept for intervals of coefficients."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a fit may be used, and why not.
+
+    Attributes:
+        converged: no step could improve the objective.
+        interior: no coefficient of a law with all its weight ended on a bound.
+        identified: the runs determine every coefficient of the base law.
+        reasons: one sentence for each failure, saying what to do.
+        notes: sentences that do not forbid use.
+    """
+
+    converged: bool
+    interior: bool
+    identified: bool
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def success(self) -> bool:
+        """Converged, interior and identified."""
+        return self.converged and self.interior and self.identified
+
+
+@dataclass(frozen=True)
+class Member:
+    """One law of a fit: alone, or averaged with others.
+
+    Attributes:
+        law: with its numbers.
+        weight: share in the average, in [0, 1].
+        value: its objective.
+        tried, reached: starts, and how many ended in this optimum.
+        samples: float64[n_replicates, k], bootstrap coefficients.
+        at_bound: coefficients on a bound.
+    """
+
+    law: ScalingLaw
+    weight: float
+    value: float
+    tried: int
+    reached: int
+    samples: Array
+    at_bound: tuple[str, ...] = ()
+
+    def spread(self, x: Any) -> Array:
+        """Standard deviation of log loss over the bootstrap: float64[n_points]."""
+        if len(self.samples) < 2:
+            return np.zeros(np.shape(getattr(x, self.law.columns[0])))
+        step = max(1, len(self.samples) // SAMPLES_FOR_SPREAD)
+        logs = np.log(np.maximum(self.law.evaluate(self.samples[::step], x), 1e-300))
+        # Half the width of the central 68 %: one replicate that lost a term must not set the doubt of all the others.
+        low, high = np.quantile(logs, [0.1587, 0.8413], axis=0)
+        return (high - low) / 2
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How forecast errors are distributed, in units of the predictive scale.
+
+    Attributes:
+        levels: of the quantiles, increasing in (0, 1).
+        quantiles: of error / scale at those levels.
+        noise: standard deviation of log loss of one run about the law.
+        drift: further standard deviation for each factor e beyond the data (in n and d together, root sum of squares).
+        basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs for that, assumed t.
+        n_scores: held-out forecasts behind it.
+    """
+
+    levels: tuple[float, ...]
+    quantiles: tuple[float, ...]
+    noise: float
+    drift: float = 0.0
+    basis: str = "in-sample"
+    n_scores: int = 0
+
+    def quantile(self, level: float) -> float:
+        """Standardised error that is exceeded with probability 1 - level."""
+        return float(np.interp(level, self.levels, self.quantiles))
+
+    def cumulative(self, error: Array) -> Array:
+        """Probability of a standardised error below the given one."""
+        return np.interp(error, self.quantiles, self.levels)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A forecast with its doubt; fields are floats, or arrays where n or d were arrays.
+
+    Attributes:
+        value: loss, nats/token.
+        low, high: interval of one new run.
+        level: probability of the interval.
+        scale: standard deviation of log loss behind it.
+        reach: {"n": factor, "d": factor}: how far beyond the data (1 inside, 2 means twice the largest or half the smallest).
+    """
+
+    value: Any
+    low: Any
+    high: Any
+    level: float
+    scale: Any
+    reach: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law plus evidence.
+
+    Attributes:
+        members: laws with weights; one, unless they are stacked.
+        objective: what was minimised.
+        columns: {"n": column, "d": column, "loss": column}: which convention of size the numbers belong to.
+        teachers: {label: {"delta_coverage": …, "delta_noise": …}} for known divergences; empty values for free ones.
+        ranges: {"n": (least, most), "d": …} of the runs used.
+        n_runs, n_clusters: runs and independent trunks.
+        excluded: rows left out, each with its reason.
+        residuals: {row: log(predicted/measured)} of the leading law.
+        status: whether it may be used.
+        calibration: of forecasts.
+        covariance: float64[k, k] of the leading law's coefficients.
+        selection: rows of the comparison of forms (empty if one was asked for).
+        backtest: forecasts of the largest runs from the smaller ones: {"mare", "coverage", "n_test"}; empty if there were too few runs.
+        condition: condition number of the leading law's scaled Jacobian.
+    """
+
+    members: tuple[Member, ...]
+    objective: Objective
+    columns: Mapping[str, str]
+    teachers: Mapping[str, Mapping[str, float]]
+    ranges: Mapping[str, tuple[float, float]]
+    n_runs: int
+    n_clusters: int
+    excluded: tuple[Mapping[str, Any], ...]
+    residuals: Mapping[str, float]
+    status: Status
+    calibration: Calibration
+    covariance: Array
+    selection: tuple[Mapping[str, Any], ...] = ()
+    backtest: Mapping[str, Any] = field(default_factory=dict)
+    condition: float = math.nan
+
+    @property
+    def leading(self) -> Member:
+        """The law with the most weight."""
+        return max(self.members, key=lambda member: member.weight)
+
+    @property
+    def law(self) -> ScalingLaw:
+        """The leading law, with its numbers."""
+        return self.leading.law
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Coefficients of the leading law."""
+        return dict(self.law.values or {})
+
+    @property
+    def starts(self) -> tuple[int, int]:
+        """Starts tried, and starts that reached the optimum."""
+        return self.leading.tried, self.leading.reached
+
+    @property
+    def success(self) -> bool:
+        """Converged, interior and identified."""
+        return self.status.success
+
+    def interval(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
+        """Central bootstrap interval of every coefficient of the leading law."""
+        _check_level(level)
+        samples = self.leading.samples
+        if len(samples) < 2:
+            return {name: (math.nan, math.nan) for name in self.law.names}
+        low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return {name: (float(a), float(b)) for name, a, b in zip(self.law.names, low, high, strict=True)}
+
+    def predict(
+        self,
+        n: Any,
+        d: Any,
+        *,
+        teacher: str | None = None,
+        delta_noise: float = 0.0,
+        delta_coverage: float = 0.0,
+        level: float = 0.9,
+        **columns: Any,
+    ) -> Prediction:
+        """Loss of a new run, with an interval for that run.
+
+        Args:
+            n: model size, in the convention of `columns["n"]`; may be infinite.
+            d: tokens seen; may be infinite.
+            teacher: label of a teacher of the fit; None is real text unless divergences are given.
+            delta_noise, delta_coverage: divergences of the text, nats/token.
+            level: probability of the interval.
+            **columns: further columns of the law (as `c`, `real_share`).
+
+        Returns:
+            Prediction, in the broadcast shape of n and d.
+
+        Raises:
+            SpecError: impossible size, level or teacher.
+        """
+        _check_level(level)
+        given = self._inputs(n, d, teacher, delta_noise, delta_coverage, columns)
+        centre, scale = self._distribution(given)
+        low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
+        shape = np.broadcast_shapes(np.shape(n), np.shape(d), *(np.shape(v) for v in columns.values()))
+        reach = {name: _shaped(self._reach(name, given[name]), shape) for name in self.ranges if name in given}
+        return Prediction(*(_shaped(np.exp(v), shape) for v in (centre, low, high)), level, _shaped(scale, shape), reach)
+
+    def probability(
+        self,
+        target: Any,
+        n: Any,
+        d: Any,
+        *,
+        teacher: str | None = None,
+        delta_noise: float = 0.0,
+        delta_coverage: float = 0.0,
+        **columns: Any,
+    ) -> Any:
+        """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from."""
+        given = self._inputs(n, d, teacher, delta_noise, delta_coverage, columns)
+        centre, scale = self._distribution(given)
+        shape = np.broadcast_shapes(np.shape(target), np.shape(n), np.shape(d), *(np.shape(v) for v in columns.values()))
+        goal = np.broadcast_to(np.asarray(target, float), shape).ravel()
+        if np.any(goal <= 0):
+            raise SpecError(f"a target loss must be positive, got {goal.min():g}")
+        return _shaped(self.calibration.cumulative((np.log(goal) - centre) / np.maximum(scale, 1e-300)), shape)
+
+    def floor(self, teacher: str | None = None, *, delta_noise: float = 0.0, delta_coverage: float = 0.0, level: float = 0.9) -> Prediction:
+        """Loss of an infinite student on infinite text of a teacher."""
+        return self.predict(math.inf, math.inf, teacher=teacher, delta_noise=delta_noise, delta_coverage=delta_coverage, level=level)
+
+    def optimal(self, *, flops: float, teacher: str | None = None, level: float = 0.9, **columns: Any) -> Any:
+        """Compute-optimal size and data at a budget of 6 n d FLOPs: see `scaling.fit.frontier.optimal`."""
+        from scaling.fit.frontier import optimal
+
+        return optimal(self, flops=flops, teacher=teacher, level=level, **columns)
+
+    def _inputs(self, n, d, teacher, delta_noise, delta_coverage, columns) -> dict[str, Array]:
+        """Flat columns of equal length for every member."""
+        for name, value in (("n", n), ("d", d)):
+            if not np.all(np.asarray(value, float) > 0):
+                raise SpecError(f"{name} must be positive (or inf), got {np.min(value):g}")
+        code = 0.0
+        if teacher is not None:
+            known = list(self.teachers)
+            if teacher not in known and teacher != REAL:
+                raise SpecError(f"unknown teacher {teacher!r}: this fit knows {', '.join(known) or 'real text only'}")
+            facts = self.teachers.get(teacher, {})
+            code = float(known.index(teacher)) if teacher in known else 0.0
+            delta_coverage = facts.get("delta_coverage", delta_coverage)
+            delta_noise = facts.get("delta_noise", delta_noise)
+        parts = {"n": n, "d": d, "delta_coverage": delta_coverage, "delta_noise": delta_noise, "teacher": code} | columns
+        arrays = np.broadcast_arrays(*(np.asarray(value, float) for value in parts.values()))
+        return {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
+
+    def _distribution(self, given: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Centre and scale of log loss: average of the members; their scatter, their own doubt, noise and drift in quadrature."""
+        weights = np.array([member.weight for member in self.members])[:, None]
+        inputs = [member.law.prepare({name: given[name] for name in member.law.columns}) for member in self.members]
+        logs = np.array([np.log(m.law.evaluate(m.law.vector, x)) for m, x in zip(self.members, inputs, strict=True)])
+        own = np.array([m.spread(x) for m, x in zip(self.members, inputs, strict=True)])
+        centre = np.sum(weights * logs, axis=0)
+        variance = np.sum(weights * ((logs - centre) ** 2 + own**2), axis=0) + self.calibration.noise**2
+        return centre, np.sqrt(variance + (self.calibration.drift * self._beyond(given)) ** 2)
+
+    def _beyond(self, given: Mapping[str, Array]) -> Array:
+        """Distance beyond the data in factors of e; an infinite size is as far as its effect is, a factor of a thousand."""
+        squares = [np.log(np.minimum(self._reach(name, given[name]), 1e3)) ** 2 for name in self.ranges if name in given]
+        return np.sqrt(np.sum(squares, axis=0)) if squares else np.zeros(len(given["n"]))
+
+    def _reach(self, name: str, value: Array) -> Array:
+        low, high = self.ranges[name]
+        return np.maximum(1.0, np.maximum(value / high, low / value))
+
+    def summary(self) -> str:
+        """Plain-text report."""
+        from scaling.fit.describe import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        from scaling.fit.describe import html
+
+        return html(self)
+
+    def to_latex(self) -> str:
+        """One table row: law and coefficients with intervals."""
+        from scaling.fit.describe import latex
+
+        return latex(self)
+
+    def __repr__(self) -> str:
+        others = f" (weight {self.leading.weight:.2f} of {len(self.members)} laws)" if len(self.members) > 1 else ""
+        state = "" if self.success else f" — NOT USABLE: {' '.join(self.status.reasons)}"
+        return f"Fit of {self.n_runs} runs, {self.n_clusters} trunks: {self.law!r}{others}{state}"
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Strict JSON (no NaN; null instead), written to `path` if given."""
+        text = json.dumps(_to_plain(self), allow_nan=False, indent=1)
+        if path is not None:
+            Path(path).write_text(text + "\n")
+        return text
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Fit:
+        """Read a saved fit.
+
+        Raises:
+            RecordError: missing, damaged, or written by another schema version.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+        except FileNotFoundError as error:
+            raise RecordError(f"no fit at {path}: make one with `scaling fit`") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path} is not a fit: {error}") from error
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise RecordError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: fit again from the runs table")
+        try:
+            return _from_plain(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RecordError(f"{path} is damaged ({type(error).__name__}: {error}): fit again from the runs table") from error
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise SpecError(f"level is the probability of an interval and must lie between 0 and 1, got {level:g}")
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Any:
+    values = np.broadcast_to(values, (math.prod(shape),)).reshape(shape)
+    return float(values) if shape == () else values.copy()
+
+
+def _number(value: float) -> float | None:
+    """Twelve significant digits; null for what JSON cannot say."""
+    return float(f"{value:.12g}") if math.isfinite(value) else None
+
+
+def _to_plain(fit: Fit) -> dict[str, Any]:
+    """JSON values of a fit."""
+    members = [
+        {
+            "law": m.law.name,
+            "structure": m.law.structure(),
+            "formula": repr(m.law),
+            "coefficients": m.law.values,
+            "weight": m.weight,
+            "objective": _number(m.value),
+            "tried": m.tried,
+            "reached": m.reached,
+            "at_bound": list(m.at_bound),
+            "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
+        }
+        for m in fit.members
+    ]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "members": members,
+        "objective": {"kind": fit.objective.kind, "delta": fit.objective.delta, "log": fit.objective.log},
+        "columns": dict(fit.columns),
+        "teachers": {label: {k: _number(v) for k, v in facts.items()} for label, facts in fit.teachers.items()},
+        "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
+        "n_runs": fit.n_runs,
+        "n_clusters": fit.n_clusters,
+        "excluded": [dict(row) for row in fit.excluded],
+        "residuals": {row: _number(value) for row, value in fit.residuals.items()},
+        "status": {
+            "success": fit.success,
+            "converged": fit.status.converged,
+            "interior": fit.status.interior,
+            "identified": fit.status.identified,
+            "reasons": list(fit.status.reasons),
+            "notes": list(fit.status.notes),
+        },
+        "calibration": {
+            "levels": list(fit.calibration.levels),
+            "quantiles": [_number(q) for q in fit.calibration.quantiles],
+            "noise": fit.calibration.noise,
+            "drift": fit.calibration.drift,
+            "basis": fit.calibration.basis,
+            "n_scores": fit.calibration.n_scores,
+        },
+        "covariance": [[_number(v) for v in row] for row in fit.covariance.tolist()],
+        "selection": [_finite(row) for row in fit.selection],
+        "backtest": _finite(fit.backtest),
+        "condition": _number(fit.condition),
+    }
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _from_plain(content: Mapping[str, Any]) -> Fit:
+    """A fit from its JSON values."""
+    members = []
+    for m in content["members"]:
+        law = named_law(m["law"], **m["structure"]).with_values(m["coefficients"])
+        samples = np.array(m["samples"], float).reshape(-1, len(law.names))
+        value = math.nan if m["objective"] is None else m["objective"]
+        members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
+    status = {key: value for key, value in content["status"].items() if key != "success"}
+    calibration = {key: tuple(value) if isinstance(value, list) else value for key, value in content["calibration"].items()}
+    return Fit(
+        members=tuple(members),
+        objective=Objective(**content["objective"]),
+        columns=content["columns"],
+        teachers=content["teachers"],
+        ranges={name: tuple(ends) for name, ends in content["ranges"].items()},
+        n_runs=content["n_runs"],
+        n_clusters=content["n_clusters"],
+        excluded=tuple(content["excluded"]),
+        residuals=content["residuals"],
+        status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
+        calibration=Calibration(**calibration),
+        covariance=np.array(content["covariance"], dtype=float),
+        selection=tuple(content["selection"]),
+        backtest=content["backtest"],
+        condition=math.inf if content["condition"] is None else content["condition"],
+    )
+
+
+def with_backtest(fit: Fit, backtest: Mapping[str, Any]) -> Fit:
+    """The same fit with a record of how it forecast held-out runs."""
+    return replace(fit, backtest=dict(backtest))

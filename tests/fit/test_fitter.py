@@ -1,0 +1,211 @@
+"""Fits: recovery, certified optima, refusals, and the Fit as an object."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.errors import FitError, RecordError, SpecError
+from scaling.fit.fitter import fit
+from scaling.fit.laws import Chinchilla
+from scaling.fit.quality import FloorAndEffectiveData
+from scaling.fit.result import Fit
+
+TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
+
+
+def grid(law=TRUTH, noise=0.0, seed=0, sizes=6, volumes=6, **deltas):
+    """A sweep with noise shared within each trunk."""
+    rng = np.random.default_rng(seed)
+    n, d = np.meshgrid(np.geomspace(1e6, 1e9, sizes), np.geomspace(1e8, 1e11, volumes), indexing="ij")
+    trunk = np.repeat(np.arange(sizes), volumes)
+    loss = law.loss(n=n.ravel(), d=d.ravel(), **deltas)
+    shared = rng.normal(0, noise, sizes)[trunk] + rng.normal(0, noise, n.size)
+    return pd.DataFrame({"n_params": n.ravel(), "n_tokens": d.ravel(), "loss": loss * np.exp(shared), "trunk_id": trunk})
+
+
+def teacher_sweep(noise=0.003, seed=0):
+    """Real text and two noisy teachers of known divergence, kappa = 1 and c = 0.8."""
+    law = FloorAndEffectiveData(**(TRUTH.values | {"kappa": 1.0, "c": 0.8}))
+    parts = []
+    for i, (teacher, delta) in enumerate({"real": 0.0, "noise-0.2": 0.2, "noise-0.4": 0.4}.items()):
+        part = grid(law, noise, seed + i, delta_noise=delta, delta_coverage=0.0)
+        parts.append(part.assign(teacher=teacher, delta_noise=delta, delta_coverage=0.0, trunk_id=part.trunk_id + 100 * i))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def small_fit():
+    return fit(grid(noise=0.003), law="chinchilla", bootstrap=100)
+
+
+def test_exact_losses_give_exact_coefficients():
+    found = fit(grid(), law="chinchilla", bootstrap=0).params
+    for name, value in TRUTH.values.items():
+        assert found[name] == pytest.approx(value, rel=1e-6)
+
+
+def test_noisy_losses_give_the_truth_within_three_standard_errors():
+    found = fit(grid(noise=0.003), law="chinchilla", bootstrap=200)
+    errors = np.sqrt(np.diag(found.covariance))
+    assert (np.abs(found.law.vector - TRUTH.vector) < 3 * errors).all()
+
+
+def test_every_start_reaches_the_same_optimum(small_fit):
+    tried, reached = small_fit.starts
+    assert reached == tried == 32
+
+
+def test_two_fits_with_one_seed_are_identical():
+    one, two = (fit(grid(noise=0.003), law="chinchilla", bootstrap=50, seed=3) for _ in range(2))
+    assert one.to_json() == two.to_json()
+
+
+def test_units_of_the_columns_do_not_change_the_optimum():
+    runs = grid(noise=0.003)
+    plain = fit(runs, law="chinchilla", bootstrap=0)
+    scaled = fit(runs.assign(n_params=runs.n_params * 1e3), law="chinchilla", bootstrap=0)
+    assert scaled.leading.value == pytest.approx(plain.leading.value, rel=1e-9)
+    assert scaled.params["alpha"] == pytest.approx(plain.params["alpha"], rel=1e-6)
+
+
+def test_noise_teachers_are_fitted_by_the_form_that_made_them():
+    found = fit(teacher_sweep(), law="auto", bootstrap=200)
+    assert found.law.name == "q1q2"
+    assert found.params["kappa"] == pytest.approx(1.0, abs=0.1)
+    assert found.params["E"] == pytest.approx(1.7, rel=0.05)
+    low, high = found.interval(0.9)["kappa"]
+    assert low < found.params["kappa"] < high
+    assert found.floor("noise-0.4").value == pytest.approx(found.params["E"] + 0.4 * found.params["kappa"], rel=1e-9)
+
+
+def test_teachers_of_unknown_divergence_get_one_floor_each():
+    runs = teacher_sweep().drop(columns=["delta_noise", "delta_coverage"])
+    found = fit(runs, law="q1", bootstrap=0)
+    assert found.params["delta[noise-0.4]"] > found.params["delta[noise-0.2]"] > 0.1
+    assert found.predict(1e8, 1e10, teacher="noise-0.4").value > found.predict(1e8, 1e10).value
+
+
+def test_known_entropy_can_be_held():
+    found = fit(grid(noise=0.003), law="chinchilla", held={"E": 1.7}, bootstrap=20)
+    assert found.params["E"] == 1.7
+    assert (found.leading.samples[:, 0] == 1.7).all()
+
+
+def test_a_diverged_run_is_excluded_and_listed():
+    runs = grid(noise=0.003).assign(status="done")
+    runs.loc[3, ["status", "loss"]] = ["diverged", np.nan]
+    found = fit(runs, law="chinchilla", bootstrap=0)
+    assert found.n_runs == 35
+    assert found.excluded == ({"row": 3, "reason": "status diverged"},)
+    assert "excluded row 3" in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 4, np.nan)), "row 4: nan"),
+        (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 5, -1.0)), "row 5: -1"),
+        (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 6, np.inf)), "row 6: inf"),
+        (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 7, 0.0)), "row 7: 0"),
+        (lambda runs: runs.assign(loss=runs.loss.astype(object).where(runs.index != 8, "2.5 nats")), "row 8: '2.5 nats'"),
+        (lambda runs: runs.assign(n_params=runs.n_params / 1e9), "seems to count in"),
+        (lambda runs: runs.assign(n_tokens=runs.n_tokens.where(runs.index > 9, runs.n_tokens / 1e9)), "mixes units"),
+        (lambda runs: pd.concat([runs, runs.iloc[:2]], ignore_index=True), "rows 0, 1, 36, 37 have identical values"),
+        (lambda runs: runs.drop(columns="loss"), "no column 'loss'"),
+        (lambda runs: runs.iloc[:0], "no rows"),
+    ],
+)
+def test_bad_values_are_refused_with_their_rows(change, what):
+    with pytest.raises(RecordError, match=what):
+        fit(change(grid(noise=0.003)), law="chinchilla", bootstrap=0)
+
+
+def test_fewer_runs_than_coefficients_are_refused():
+    with pytest.raises(FitError, match="5 runs cannot determine the 5 coefficients"):
+        fit(grid(noise=0.003).iloc[[0, 1, 7, 14, 21]], law="chinchilla", bootstrap=0)
+
+
+def test_runs_at_one_tokens_per_parameter_are_refused_with_the_runs_to_add():
+    n = np.geomspace(1e6, 1e9, 12)
+    runs = pd.DataFrame({"n_params": n, "n_tokens": 20 * n, "loss": TRUTH.loss(n=n, d=20 * n)})
+    with pytest.raises(FitError, match=r"D = 20 N.*Add runs off that line: N = 1e\+06 at D = 8e\+07") as caught:
+        fit(runs, law="chinchilla", bootstrap=0)
+    assert not caught.value.fit.status.identified
+
+
+def test_two_sizes_are_refused_with_the_size_to_add():
+    runs = grid(noise=0.003)
+    with pytest.raises(FitError, match="Only 2 of model sizes.*add runs at"):
+        fit(runs[runs.n_params < 5e6], law="chinchilla", bootstrap=0)
+
+
+def test_a_rejected_fit_can_be_inspected_when_not_strict():
+    runs = grid(noise=0.003)
+    rejected = fit(runs[runs.n_params < 5e6], law="chinchilla", bootstrap=0, strict=False)
+    assert not rejected.success
+    assert "NOT USABLE" in repr(rejected)
+
+
+def test_an_unknown_held_coefficient_is_refused():
+    with pytest.raises(SpecError, match="cannot hold 'entropy'"):
+        fit(grid(), law="chinchilla", held={"entropy": 1.0})
+
+
+def test_a_saved_fit_predicts_the_same(small_fit, tmp_path):
+    small_fit.to_json(tmp_path / "fit.json")
+    again = Fit.from_json(tmp_path / "fit.json")
+    assert again.law == small_fit.law
+    before, after = small_fit.predict([1e9, 1e10], 1e12), again.predict([1e9, 1e10], 1e12)
+    np.testing.assert_allclose(after.value, before.value, rtol=1e-12)
+    np.testing.assert_allclose(after.low, before.low, rtol=1e-6)
+    assert again.status == small_fit.status
+
+
+def test_saved_fits_are_strict_json_and_foreign_ones_are_refused(small_fit, tmp_path):
+    content = json.loads(small_fit.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(content | {"schema_version": 99}))
+    with pytest.raises(RecordError, match="schema version 99, this program reads 1"):
+        Fit.from_json(path)
+    path.write_text("{not json")
+    with pytest.raises(RecordError, match="is not a fit"):
+        Fit.from_json(path)
+    with pytest.raises(RecordError, match="no fit at"):
+        Fit.from_json(tmp_path / "absent.json")
+
+
+def test_probability_and_interval_are_of_one_distribution(small_fit):
+    forecast = small_fit.predict(1e10, 1e11, level=0.8)
+    assert small_fit.probability(forecast.high, 1e10, 1e11) == pytest.approx(0.9, abs=2e-3)
+    assert small_fit.probability(forecast.low, 1e10, 1e11) == pytest.approx(0.1, abs=2e-3)
+
+
+def test_doubt_and_reach_grow_beyond_the_data(small_fit):
+    inside, outside = small_fit.predict(1e8, 1e10), small_fit.predict(1e12, 1e14)
+    assert inside.reach == {"n": 1.0, "d": 1.0}
+    assert outside.reach["n"] == pytest.approx(1e3)
+    assert outside.scale > inside.scale
+
+
+def test_impossible_questions_are_refused(small_fit):
+    with pytest.raises(SpecError, match="level"):
+        small_fit.predict(1e8, 1e9, level=90)
+    with pytest.raises(SpecError, match="n must be positive"):
+        small_fit.predict(-1.0, 1e9)
+    with pytest.raises(SpecError, match="unknown teacher 'gpt'"):
+        small_fit.predict(1e8, 1e9, teacher="gpt")
+
+
+def test_reading_a_fit_and_predicting_load_neither_scipy_nor_pandas(small_fit, tmp_path):
+    small_fit.to_json(tmp_path / "fit.json")
+    code = (
+        "import sys; from scaling.fit.result import Fit; "
+        f"Fit.from_json({str(tmp_path / 'fit.json')!r}).predict(1e9, 1e11); "
+        "print([name for name in ('scipy', 'pandas', 'jax', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
