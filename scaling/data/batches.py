@@ -9,10 +9,12 @@ so that what a teacher generates from that token has the distribution of what it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from scaling.data.sequences import Sequences, TeacherSequences, TextSequences, WorldSequences
+from scaling.data.shards import open_shards
+from scaling.data.text import open_text, teacher_text_dir
 from scaling.data.worlds import language, open_world
 from scaling.errors import DataError
 from scaling.records import RunStore
@@ -33,39 +35,6 @@ class Batch:
 
     inputs: np.ndarray
     targets: np.ndarray
-
-
-class Sequences(Protocol):
-    """Where sequences come from: text or world, real or a teacher's."""
-
-    bos: int
-    context: int
-    n_distinct: int | None
-    """Sequences before any token comes a second time; None where none ever does."""
-
-    def read(self, start: int, count: int) -> np.ndarray:
-        """Sequences ``start … start+count``: int32[count, T]."""
-        ...
-
-
-@dataclass(frozen=True)
-class WorldSequences:
-    """Fresh samples of a world or its teacher, without end."""
-
-    language: object
-    seed: int
-    n_distinct: None = None
-
-    @property
-    def bos(self) -> int:
-        return self.language.bos
-
-    @property
-    def context(self) -> int:
-        return self.language.context
-
-    def read(self, start: int, count: int) -> np.ndarray:
-        return self.language.sequences(self.seed, start, count)
 
 
 class Stream:
@@ -121,15 +90,25 @@ def open_stream(spec: RunSpec, store: RunStore) -> Stream:
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
-    data = spec.data
-    sequences = WorldSequences(language(open_world(data.source), data.teacher), data.seed)
-    check_fit(spec, vocab_size=sequences.language.vocab_size, context=sequences.context)
-    return Stream(sequences, spec.optim.batch_size)
+    return Stream(_sequences(spec, store), spec.optim.batch_size)
 
 
-def check_fit(spec: RunSpec, *, vocab_size: int, context: int | None) -> None:
+def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
+    data, context = spec.data, spec.model.context
+    if data.source.kind != "text":
+        speaker = language(open_world(data.source), data.teacher)
+        check_fit(spec, context=speaker.context)
+        return WorldSequences(speaker, data.seed)
+    check_fit(spec)
+    if data.teacher.kind == "real":
+        return TextSequences(open_text(data.source, "train", store), context, data.seed)
+    folder = teacher_text_dir(store, data.teacher, seed=data.seed, split="train")
+    return TeacherSequences(open_shards(folder), context)
+
+
+def check_fit(spec: RunSpec, *, context: int | None = None) -> None:
     """Raise where the model's vocabulary or context is not the source's."""
-    model, label = spec.model, spec.data.source.label
+    model, label, vocab_size = spec.model, spec.data.source.label, spec.data.source.vocab_size
     if model.vocab_size != vocab_size:
         raise DataError(
             f"model.vocab_size is {model.vocab_size}, but source {label} has {vocab_size} tokens; "

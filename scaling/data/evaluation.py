@@ -16,7 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.data.batches import check_fit, with_bos
+from scaling.data.counter import permute
+from scaling.data.shards import TokenShards, open_shards
+from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import Language, language, open_world
+from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RealTeacher, RunSpec
 
@@ -117,9 +121,13 @@ def evaluation_sets(spec: RunSpec, store: RunStore) -> EvalSets:
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
+    return _text_sets(spec, store) if spec.data.source.kind == "text" else _world_sets(spec)
+
+
+def _world_sets(spec: RunSpec) -> EvalSets:
     world = open_world(spec.data.source)
     p, q = language(world, RealTeacher()), language(world, spec.data.teacher)
-    check_fit(spec, vocab_size=p.vocab_size, context=p.context)
+    check_fit(spec, context=p.context)
     shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
 
     def draw(speaker: Language) -> np.ndarray:
@@ -141,10 +149,57 @@ def evaluation_sets(spec: RunSpec, store: RunStore) -> EvalSets:
     )
 
 
-def _batch_shape(n_sequences: int) -> tuple[int, int]:
-    """Batches of equal shape that hold at least so many sequences: (n_batches, b)."""
-    n_batches = -(-n_sequences // BATCH)
-    return n_batches, -(-n_sequences // n_batches)
+def _text_sets(spec: RunSpec, store: RunStore) -> EvalSets:
+    check_fit(spec)
+    source, teacher = spec.data.source, spec.data.teacher
+    text = open_text(source, "held_out", store)
+    real = _text_set(text, spec)
+    bytes_per_token = float(open_tokenizer(source, store).n_bytes[real.sequences].mean())
+    if teacher.kind == "real":
+        return EvalSets(real=real, bytes_per_token=bytes_per_token)
+    folder = teacher_text_dir(store, teacher, seed=spec.evaluation.seed, split="held_out")
+    written = open_shards(folder)
+    if written.card.tokenizer != text.card.tokenizer:
+        raise DataError(
+            f"{folder}: the teacher writes with tokenizer {written.card.tokenizer}, the source has "
+            f"{text.card.tokenizer}; train the teacher on this source with this tokenizer"
+        )
+    return EvalSets(
+        real=real,
+        teacher=_text_set(written, spec),
+        teacher_loss=written.card.teacher_loss,
+        bytes_per_token=bytes_per_token,
+    )
+
+
+def _text_set(shards: TokenShards, spec: RunSpec) -> EvalSet:
+    """Windows spread over a held-out text by a permutation that depends on the evaluation seed alone."""
+    context = spec.model.context
+    per_sequence = shards.card.sequence_tokens
+    lengths = [(shard.tokens, per_sequence or shard.tokens) for shard in shards.card.shards]
+    per_shard = [total // piece * (piece // context) for total, piece in lengths]
+    available = sum(per_shard)
+    if available == 0:
+        raise DataError(
+            f"{shards.folder}: the held-out text is shorter than one context of {context} tokens; "
+            "use more text, a larger held_out share, or a smaller model.context"
+        )
+    n_batches, b = _batch_shape(-(-spec.evaluation.tokens // context), available)
+    chosen = np.sort(permute(np.arange(n_batches * b), available, seed=spec.evaluation.seed))
+    shard = np.searchsorted(np.cumsum(per_shard), chosen, side="right")
+    within = chosen - np.concatenate([[0], np.cumsum(per_shard)])[shard]
+    piece = np.array([piece for _, piece in lengths])[shard]
+    offset = within // (piece // context) * piece + within % (piece // context) * context
+    sequences = shards.windows(shard, offset, context).reshape(n_batches, b, context)
+    return EvalSet(sequences, shards.card.vocab_size - 1, np.ones(context, bool))
+
+
+def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, int]:
+    """Batches of equal shape that hold at least so many sequences, or all there are but a remainder: (n_batches, b)."""
+    wanted = n_sequences if available is None else min(n_sequences, available)
+    n_batches = -(-wanted // BATCH)
+    b = -(-wanted // n_batches)
+    return n_batches, b if available is None or n_batches * b <= available else available // n_batches
 
 
 def _known_terms(real: EvalSet, gain: float) -> tuple[float, float, float]:

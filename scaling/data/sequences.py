@@ -1,0 +1,152 @@
+"""Where a stream's sequences come from: a world, real text, or a trained teacher's text; all seek in constant time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from scaling.data.counter import generator, permute
+from scaling.data.shards import TokenShards
+from scaling.data.worlds import Language
+from scaling.errors import DataError
+
+
+class Sequences(Protocol):
+    """An endless list of sequences, each a function of its position alone."""
+
+    bos: int
+    """What the first token of every sequence is predicted from."""
+    context: int
+    """T, tokens of a sequence."""
+    n_distinct: int | None
+    """Sequences before any token comes a second time; None where none ever does."""
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """Sequences ``start … start+count``: int32[count, T]."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorldSequences:
+    """Fresh samples of a world or its teacher, without end."""
+
+    language: Language
+    seed: int
+    n_distinct: None = None
+
+    @property
+    def bos(self) -> int:
+        return self.language.bos
+
+    @property
+    def context(self) -> int:
+        return self.language.context
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        return self.language.sequences(self.seed, start, count)
+
+
+@dataclass(frozen=True)
+class TextSequences:
+    """Windows of running text in shuffled order; after the last one the text is cut and shuffled anew.
+
+    Every epoch but the first begins at a random offset, so that a token is not met again in the same place.
+    """
+
+    shards: TokenShards
+    context: int
+    seed: int
+
+    @property
+    def bos(self) -> int:
+        return self.shards.card.vocab_size - 1
+
+    @cached_property
+    def n_distinct(self) -> int:
+        """Windows of one epoch."""
+        n = int(self._ends[-1]) if len(self._ends) else 0
+        if n == 0:
+            raise DataError(
+                f"{self.shards.folder}: {self.shards.card.tokens} tokens are too few for windows of {self.context}; "
+                "use more text or a smaller model.context"
+            )
+        return n
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        index = np.arange(start, start + count)
+        epoch, place = index // self.n_distinct, index % self.n_distinct
+        out = np.empty((count, self.context), np.int32)
+        for e in np.unique(epoch):
+            rows = epoch == e
+            out[rows] = self._windows(permute(place[rows], self.n_distinct, seed=_epoch_seed(self.seed, e)), int(e))
+        return out
+
+    def _windows(self, window: np.ndarray, epoch: int) -> np.ndarray:
+        shard = np.searchsorted(self._ends, window, side="right")
+        first = np.concatenate([[0], self._ends])[shard]
+        shift = int(generator(self.seed, "epoch offset", epoch).integers(self.context)) if epoch else 0
+        return self.shards.windows(shard, (window - first) * self.context + shift, self.context)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        # One window less than fits, so that an epoch's offset never leaves the shard.
+        return np.cumsum([max(0, shard.tokens // self.context - 1) for shard in self.shards.card.shards])
+
+
+@dataclass(frozen=True)
+class TeacherSequences:
+    """What a teacher generated, read once and in order: its sequences are independent already.
+
+    A student with a shorter context reads every sequence in pieces, the first pieces of a shard's sequences before the
+    second ones, so that neighbours in a batch stay independent.
+    """
+
+    shards: TokenShards
+    context: int
+
+    @property
+    def bos(self) -> int:
+        return self.shards.card.vocab_size - 1
+
+    @property
+    def n_distinct(self) -> int:
+        return sum(self._per_shard)
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        if start + count > self.n_distinct:
+            raise DataError(
+                f"{self.shards.folder}: holds {self.n_distinct * self.context} tokens of the teacher, "
+                f"{(start + count) * self.context} are needed; generate more (`scaling sweep` does so before training)"
+            )
+        index, ends = np.arange(start, start + count), np.cumsum(self._per_shard)
+        shard = np.searchsorted(ends, index, side="right")
+        within = index - np.concatenate([[0], ends])[shard]
+        rows = np.array(self._per_shard)[shard] // self._pieces
+        offset = within % rows * self._sequence_tokens + within // rows * self.context
+        return self.shards.windows(shard, offset, self.context)
+
+    @property
+    def _sequence_tokens(self) -> int:
+        return self.shards.card.sequence_tokens
+
+    @cached_property
+    def _pieces(self) -> int:
+        pieces = self._sequence_tokens // self.context
+        if pieces == 0:
+            raise DataError(
+                f"{self.shards.folder}: the teacher wrote sequences of {self._sequence_tokens} tokens, the student's "
+                f"context is {self.context}; give the student at most the teacher's context"
+            )
+        return pieces
+
+    @cached_property
+    def _per_shard(self) -> list[int]:
+        return [shard.tokens // self._sequence_tokens * self._pieces for shard in self.shards.card.shards]
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """One seed of its own for the order of every epoch."""
+    return int(generator(seed, "epoch order", int(epoch)).integers(1 << 62))

@@ -1,0 +1,208 @@
+"""Tokens on disk: flat files of fixed-size integers that are mapped, never loaded, and a card that says what they are.
+
+A folder holds ``shard-00000.bin``, … and ``card.json``. The card lists every shard with its length and hash, so a
+torn or edited shard is found when the folder is opened, and the hash of the whole names the text that a run has read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import DataError, RecordError
+from scaling.records import read_json, write_bytes, write_json
+
+SHARD_TOKENS = 1 << 24
+"""Tokens of one shard of encoded text, at most."""
+
+_CHECKED: set[tuple[str, int, int, str]] = set()
+"""Shards whose hash was verified by this process, by path, size, time of change and hash."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of tokens: its name, its length, and the hash of its bytes."""
+
+    file: str
+    tokens: int
+    blake2b: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a folder of shards is.
+
+    Attributes:
+        text: ``real`` or ``teacher``.
+        split: ``train`` or ``held_out``.
+        source: Label of the corpus, or of the source that the teacher speaks for.
+        vocab_size: V; decides how wide a token is stored.
+        tokenizer: Hash of the tokenizer.
+        teacher: Label of the teacher; None for real text.
+        teacher_run: ``run_id`` of the teacher.
+        teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its law.
+        decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
+        sequence_tokens: Length of the independent sequences that the text consists of; None for running text.
+        notice: Where the text comes from and under which terms.
+        shards: The files, in order.
+    """
+
+    text: str
+    split: str
+    source: str
+    vocab_size: int
+    tokenizer: str
+    teacher: str | None = None
+    teacher_run: str | None = None
+    teacher_loss: float | None = None
+    decoding: dict[str, float | int | None] = field(default_factory=dict)
+    sequence_tokens: int | None = None
+    notice: str = ""
+    shards: tuple[Shard, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def hash(self) -> str:
+        """Of all tokens in order; 16 hex digits."""
+        return hashlib.blake2b("".join(shard.blake2b for shard in self.shards).encode(), digest_size=8).hexdigest()
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype("<u2" if self.vocab_size <= 1 << 16 else "<u4")
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "tokens": self.tokens, "unique_tokens": self.tokens, "hash": self.hash}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Card:
+        known = {key: value for key, value in content.items() if key not in ("tokens", "unique_tokens", "hash")}
+        return cls(**{**known, "shards": tuple(Shard(**shard) for shard in content["shards"])})
+
+
+@dataclass(frozen=True)
+class TokenShards:
+    """An opened folder: its card, and its tokens as read-only maps."""
+
+    folder: Path
+    card: Card
+
+    @cached_property
+    def maps(self) -> list[np.ndarray]:
+        """Tokens of each shard: uint16 or uint32[tokens]."""
+        return [
+            np.memmap(self.folder / shard.file, dtype=self.card.dtype, mode="r", shape=(shard.tokens,))
+            for shard in self.card.shards
+        ]
+
+    def windows(self, shard: np.ndarray, offset: np.ndarray, length: int) -> np.ndarray:
+        """Cut windows out of the text: int32[n, length].
+
+        Args:
+            shard: int64[n], which file each lies in.
+            offset: int64[n], where each begins; it must end in the same file.
+            length: Tokens of a window.
+        """
+        out = np.empty((len(shard), length), np.int32)
+        for i in np.unique(shard):
+            rows = np.flatnonzero(shard == i)
+            out[rows] = self.maps[i][offset[rows, None] + np.arange(length)]
+        return out
+
+
+def write_shard(folder: Path, index: int, tokens: np.ndarray, dtype: np.dtype) -> Shard:
+    """Write one shard atomically; the card that lists it is the caller's to write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = np.ascontiguousarray(tokens.reshape(-1), dtype=dtype).tobytes()
+    name = f"shard-{index:05d}.bin"
+    write_bytes(folder / name, content)
+    return Shard(name, tokens.size, _hash(content))
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card that makes its shards count."""
+    write_json(folder / "card.json", card.to_json())
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card of a folder; None where there is none yet.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    path = folder / "card.json"
+    if not path.exists():
+        return None
+    try:
+        return Card.from_json(read_json(path))
+    except (RecordError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: no data card ({error}); delete the folder and the text is made again") from error
+
+
+def open_shards(folder: Path) -> TokenShards:
+    """Open a folder for reading, every shard checked against its hash (once a process).
+
+    Raises:
+        DataError: if the folder has no card, or a shard is missing, torn or changed.
+    """
+    card = read_card(folder)
+    if card is None:
+        raise DataError(f"{folder}: no text here; prepare it first (`scaling sweep` does so before training)")
+    torn = damaged_shards(folder, card)
+    if torn:
+        names = ", ".join(card.shards[i].file for i in torn[:3])
+        raise DataError(
+            f"{folder}: {names} missing or damaged (not the bytes that the card has the hash of); "
+            "`scaling sweep` makes it again"
+        )
+    return TokenShards(folder, card)
+
+
+def is_intact(folder: Path, shard: Shard, dtype: np.dtype) -> bool:
+    """True where a shard's bytes are those that its card lists."""
+    path = folder / shard.file
+    try:
+        stat = path.stat()
+        if stat.st_size != shard.tokens * dtype.itemsize:
+            return False
+        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, shard.blake2b)
+        if key not in _CHECKED:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, _blake2b).hexdigest() != shard.blake2b:
+                    return False
+            _CHECKED.add(key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def damaged_shards(folder: Path, card: Card) -> list[int]:
+    """Which listed shards are missing, torn or changed, by index."""
+    return [i for i, shard in enumerate(card.shards) if not is_intact(folder, shard, card.dtype)]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder while it is written: a second process waits, then finds the work done (or its writer dead)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _blake2b() -> Any:
+    return hashlib.blake2b(digest_size=16)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

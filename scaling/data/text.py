@@ -1,0 +1,119 @@
+"""Text made ready for reading: tokenizers trained once, corpora encoded once, each found again by its hash.
+
+Everything lies under ``corpora/`` of a results folder, one folder a text::
+
+    corpora/<id>/tokenizer.json                      a tokenizer, beside the text that it was trained on
+    corpora/<id>/{train,held_out}/                   real text of a source, encoded
+    corpora/<id>/                                    text of a trained teacher, one split
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from scaling.data.corpora import Corpus, load_corpus
+from scaling.data.shards import (
+    SHARD_TOKENS,
+    Card,
+    TokenShards,
+    damaged_shards,
+    locked,
+    open_shards,
+    read_card,
+    write_card,
+    write_shard,
+)
+from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
+from scaling.records import RunStore
+from scaling.spec import TextSource, TrainedTeacher
+
+Split = Literal["train", "held_out"]
+
+LAYOUT_VERSION = 1
+"""Of how text becomes tokens on disk; part of every id."""
+
+
+def open_tokenizer(source: TextSource, store: RunStore) -> Tokenizer:
+    """The tokenizer of a source, trained on its training part the first time it is asked for.
+
+    Raises:
+        DataError: if the corpus or the ``tokenizers`` package is missing, or the saved file is damaged.
+    """
+    folder = _source_dir(store, source)
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        with locked(folder):
+            if not path.exists():
+                train_tokenizer(source.tokenizer, load_corpus(source).train).save(path)
+    return load_tokenizer(path)
+
+
+def open_text(source: TextSource, split: Split, store: RunStore) -> TokenShards:
+    """One part of a source's real text as tokens, documents each followed by the end-of-document token.
+
+    The text is encoded the first time it is asked for, and again where a shard is damaged.
+
+    Raises:
+        DataError: if the corpus or the ``tokenizers`` package is missing.
+    """
+    folder = _source_dir(store, source) / split
+    tokenizer = open_tokenizer(source, store)
+    with locked(folder):
+        card = read_card(folder)
+        if card is None or damaged_shards(folder, card):
+            _encode(folder, load_corpus(source), source, split, tokenizer)
+    return open_shards(folder)
+
+
+def teacher_text_dir(store: RunStore, teacher: TrainedTeacher, *, seed: int, split: Split) -> Path:
+    """Where the text that a teacher generates lies: a function of the teacher, its decoding, the seed and the split."""
+    recipe = {"text": "teacher", "teacher": teacher.model_dump(mode="json"), "seed": seed, "split": split}
+    return store.root / "corpora" / _recipe_id(recipe)
+
+
+def _source_dir(store: RunStore, source: TextSource) -> Path:
+    if not source.fingerprint:
+        source = source.model_copy(update={"fingerprint": load_corpus(source).fingerprint})
+    return store.root / "corpora" / _recipe_id({"text": "real", "source": source.model_dump(mode="json")})
+
+
+def _recipe_id(recipe: dict[str, Any]) -> str:
+    text = json.dumps({**recipe, "layout": LAYOUT_VERSION}, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _encode(folder: Path, corpus: Corpus, source: TextSource, split: Split, tokenizer: Tokenizer) -> None:
+    documents = corpus.train if split == "train" else corpus.held_out
+    card = Card(
+        text="real",
+        split=split,
+        source=source.label,
+        vocab_size=tokenizer.vocab_size,
+        tokenizer=tokenizer.hash,
+        notice=corpus.notice,
+    )
+    parts = enumerate(_packed(documents, tokenizer))
+    shards = tuple(write_shard(folder, i, tokens, card.dtype) for i, tokens in parts)
+    write_card(folder, replace(card, shards=shards))
+
+
+def _packed(documents: tuple[str, ...], tokenizer: Tokenizer) -> Iterator[np.ndarray]:
+    """Documents with their ends, joined and cut into pieces of about one shard."""
+    end = np.array([tokenizer.eos_id], np.int32)
+    waiting, n_waiting = [], 0
+    for start in range(0, len(documents), 256):
+        for tokens in tokenizer.encode_all(documents[start : start + 256]):
+            waiting += [tokens, end]
+            n_waiting += len(tokens) + 1
+            if n_waiting >= SHARD_TOKENS:
+                yield np.concatenate(waiting)
+                waiting, n_waiting = [], 0
+    if waiting:
+        yield np.concatenate(waiting)

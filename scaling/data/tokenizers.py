@@ -1,0 +1,172 @@
+"""How text becomes tokens: raw bytes, or byte-level BPE; one layout of ids for both, which llama.cpp reads as it is.
+
+Ids 0–255 are the bytes themselves, then come the merges in the order they were learned, and the last id is the
+end-of-document token, which no text contains and which also begins every sequence. Text is cut by GPT-2's expression
+before merging, so a phone engine cuts it the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.accounting import TokenizerLayout
+from scaling.errors import DataError, RecordError
+from scaling.formats.gguf import NEVER_APPLIED_MERGE
+from scaling.records import read_json, write_json
+from scaling.spec import TokenizerSpec
+
+EOS_TEXT = "<|endoftext|>"
+"""How the end-of-document token is spelled in a GGUF file."""
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A vocabulary of bytes, merges of them, and an end of document.
+
+    Attributes:
+        merges: Pairs of token texts in GPT-2's printable spelling of bytes, first learned first; empty for bytes.
+    """
+
+    merges: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def vocab_size(self) -> int:
+        return 256 + len(self.merges) + 1
+
+    @property
+    def eos_id(self) -> int:
+        """End of document, and what every sequence is predicted from."""
+        return self.vocab_size - 1
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the vocabulary; text encoded by another tokenizer is another text. 16 hex digits."""
+        return hashlib.blake2b(json.dumps(self.merges).encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """The bytes of each token; none for the end of document."""
+        spelled = (bytes(_BYTE_OF[char] for char in a + b) for a, b in self.merges)
+        return (*(bytes([i]) for i in range(256)), *spelled, b"")
+
+    @cached_property
+    def n_bytes(self) -> np.ndarray:
+        """Length of each token: int32[V], bytes."""
+        return np.array([len(token) for token in self.token_bytes], np.int32)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Tokens of one document, without end of document: int32[n]."""
+        return next(iter(self.encode_all([text])))
+
+    def encode_all(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
+        """Tokens of many documents, on all cores: one int32[n] each."""
+        if not self.merges:
+            return (np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts)
+        return (np.array(found.ids, np.int32) for found in self._engine.encode_batch_fast(list(texts)))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of tokens; bytes that are no UTF-8 become U+FFFD, the end of document nothing."""
+        return b"".join(self.token_bytes[i] for i in ids).decode("utf-8", errors="replace")
+
+    def to_gguf(self) -> TokenizerLayout:
+        """What a GGUF file says of these tokens."""
+        tokens = [*_CHAR_OF, *(a + b for a, b in self.merges), EOS_TEXT]
+        merges = [f"{a} {b}" for a, b in self.merges] or [NEVER_APPLIED_MERGE]
+        return TokenizerLayout(
+            tokens=tuple(tokens),
+            token_types=(*([1] * (self.vocab_size - 1)), 3),
+            merges=tuple(merges),
+            bos_id=self.eos_id,
+            eos_id=self.eos_id,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary with its hash."""
+        write_json(path, {"merges": self.merges, "hash": self.hash})
+
+    @cached_property
+    def _engine(self) -> Any:
+        library = _library()
+        vocab = {char: i for i, char in enumerate(_CHAR_OF)}
+        vocab |= {a + b: 256 + i for i, (a, b) in enumerate(self.merges)}
+        engine = library.Tokenizer(library.models.BPE(vocab=vocab, merges=list(self.merges)))
+        engine.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        return engine
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read a saved tokenizer.
+
+    Raises:
+        DataError: if the file is absent, damaged, or not what was written.
+    """
+    try:
+        saved = read_json(path)
+        tokenizer = Tokenizer(tuple((a, b) for a, b in saved["merges"]))
+    except (RecordError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: no tokenizer can be read — {error}; delete the file and it is trained again"
+        ) from error
+    if tokenizer.hash != saved.get("hash"):
+        raise DataError(f"{path}: its content does not have its hash; delete the file and it is trained again")
+    return tokenizer
+
+
+def train_tokenizer(spec: TokenizerSpec, documents: Sequence[str]) -> Tokenizer:
+    """Learn a tokenizer from documents; bytes need none.
+
+    Args:
+        spec: Kind and vocabulary size.
+        documents: Text to learn merges from: the training part of a corpus.
+
+    Raises:
+        DataError: if the ``tokenizers`` package is missing, or the text has too few different pairs for the vocabulary.
+
+    Source: Sennrich et al. 2016, arXiv 1508.07909 (BPE); Radford et al. 2019 (on bytes).
+    """
+    if spec.kind == "bytes":
+        return Tokenizer()
+    library = _library()
+    engine = library.Tokenizer(library.models.BPE())
+    engine.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=spec.vocab_size - 1, initial_alphabet=list(_CHAR_OF), show_progress=False
+    )
+    engine.train_from_iterator(iter(documents), trainer)
+    tokenizer = Tokenizer(tuple((a, b) for a, b in json.loads(engine.to_str())["model"]["merges"]))
+    if tokenizer.vocab_size != spec.vocab_size:
+        raise DataError(
+            f"the text gives a vocabulary of {tokenizer.vocab_size} tokens at most, {spec.vocab_size} were asked for; "
+            "lower tokenizer.vocab_size or use more text"
+        )
+    return tokenizer
+
+
+def _library() -> Any:
+    try:
+        import tokenizers
+    except ModuleNotFoundError as error:
+        raise DataError(
+            "byte-level BPE needs the tokenizers package; install it with: pip install 'scaling[text]' "
+            "(or use tokenizer kind bytes)"
+        ) from error
+    return tokenizers
+
+
+def _printable_bytes() -> tuple[str, ...]:
+    """GPT-2's spelling: printable Latin-1 stands for itself, other bytes for characters from U+0100 on, in order."""
+    kept = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(256, 512))
+    return tuple(chr(byte if byte in kept else next(others)) for byte in range(256))
+
+
+_CHAR_OF = _printable_bytes()
+_BYTE_OF = {char: byte for byte, char in enumerate(_CHAR_OF)}
