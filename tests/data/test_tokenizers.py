@@ -13,8 +13,6 @@ from scaling.spec import TokenizerSpec
 pytest.importorskip("tokenizers", reason="byte-level BPE is in the extra [text]")
 
 TEXTS = [f"The people of the nation, {y}: peace and revenue, the people's treaty." for y in range(1790, 1850)]
-    f"The people of the nation, {year}: peace and the revenue of the people's treaty." for year in range(1790, 1850)
-]
 STRANGE = "naïve 平和 🙂\t\r\n\x00 don't  it's 1790—1791 \u00a0end  "
 TOKENIZERS = {"bytes": Tokenizer(), "bpe": train_tokenizer(TokenizerSpec(vocab_size=300), TEXTS)}
 
