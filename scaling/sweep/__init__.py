@@ -1,0 +1,1 @@
+"""Sweeps: priced before anything is spent, then trained by workers that claim trunks through files."""

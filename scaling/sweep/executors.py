@@ -1,0 +1,195 @@
+"""Ways to start workers. An executor decides nothing: who trains which trunk is settled by the workers' claims."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from scaling.config.problems import did_you_mean
+from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, ScalingError
+from scaling.records import RunStore, read_json
+from scaling.sweep.outcomes import Failure, failures
+from scaling.sweep.plan import Plan
+from scaling.sweep.progress import Listener
+from scaling.sweep.stop import Stop, stop_on_signals
+from scaling.sweep.trunks import Trunk
+from scaling.sweep.worker import Trainer, WorkerOptions, WorkerReport, work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What an executor is asked to do.
+
+    Attributes:
+        trunks: All trunks of the sweep, finished ones included.
+        store: The results folder.
+        jobs: Workers to start.
+        options: How each worker behaves.
+        progress: Called with every event that reaches this process.
+        stop: Becomes true when a stop is asked for.
+        trainer: What trains a trunk; None for the framework's own.
+        sweep_path: The sweep file, which executors on other machines read again.
+        overrides: ``--set`` of the sweep.
+        settings: Options of one executor, such as Slurm's partition.
+    """
+
+    trunks: Sequence[Trunk]
+    store: RunStore
+    jobs: int = 1
+    options: WorkerOptions = WorkerOptions()
+    progress: Listener = field(default=lambda event: None)
+    stop: Stop = field(default_factory=Stop)
+    trainer: Trainer | None = None
+    sweep_path: Path | None = None
+    overrides: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+Executor = Callable[[Request], WorkerReport]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOutcome:
+    """How a sweep ended.
+
+    Attributes:
+        counts: Runs by state: done, diverged, failed, new.
+        trained: Runs trained by this call.
+        failures: Failed runs with the end of their logs.
+        blocked: Runs whose teacher failed.
+        exit_code: 0; 1 if runs failed; 75 or 130 if stopped.
+        wall_s: Seconds of this call.
+    """
+
+    counts: dict[str, int]
+    trained: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    blocked: tuple[str, ...]
+    exit_code: int
+    wall_s: float
+
+    @property
+    def stopped(self) -> bool:
+        """True if the sweep was stopped before its end; the same command goes on."""
+        return self.exit_code not in (EXIT_OK, EXIT_SOME_FAILED)
+
+
+def run(
+    plan: Plan,
+    store: RunStore,
+    *,
+    jobs: int = 1,
+    executor: str | None = None,
+    progress: Listener | None = None,
+    options: WorkerOptions | None = None,
+    trainer: Trainer | None = None,
+    sweep_path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    **settings: Any,
+) -> SweepOutcome:
+    """Train what is left of a plan.
+
+    A stop (Ctrl-C, TERM, USR1, USR2) saves checkpoints, releases claims and comes back with ``stopped`` true.
+
+    Args:
+        plan: The plan.
+        store: The results folder.
+        jobs: Workers to start.
+        executor: ``inline``, ``local``, ``slurm`` or one that a package adds by the entry point group
+            ``scaling.executors``; by default ``inline`` for one job, else ``local``.
+        progress: Called with every event.
+        options: How workers behave.
+        trainer: What trains a trunk; by default the framework's own.
+        sweep_path: The sweep file, needed by executors whose workers run elsewhere.
+        overrides: ``--set`` of the sweep, for the same.
+        **settings: Options of the executor.
+
+    Raises:
+        ScalingError: if there is no such executor.
+    """
+    start = find_executor(executor or ("local" if jobs > 1 else "inline"))
+    began = time.monotonic()
+    with stop_on_signals() as stop:
+        report = WorkerReport()
+        if plan.pending or _any_torn(plan, store):
+            request = Request(
+                trunks=plan.trunks,
+                store=store.prepare(),
+                jobs=max(1, min(jobs, len(plan.pending))),
+                options=options or WorkerOptions(),
+                stop=stop,
+                trainer=trainer,
+                sweep_path=Path(sweep_path) if sweep_path else None,
+                overrides=tuple(overrides),
+                settings=settings,
+            )
+            report = start(replace(request, progress=progress) if progress else request)
+    return _outcome(plan, store, report, stop, time.monotonic() - began)
+
+
+def find_executor(name: str) -> Executor:
+    """An executor by name, one's own or a package's."""
+    if name in _OWN:
+        return _OWN[name]
+    added = {entry.name: entry for entry in entry_points(group="scaling.executors")}
+    if name in added:
+        return added[name].load()
+    raise ScalingError(f"no executor {name!r}{did_you_mean(name, [*_OWN, *added, 'print'])}")
+
+
+def inline(request: Request) -> WorkerReport:
+    """One worker in this process."""
+    return work(
+        request.trunks,
+        request.store,
+        trainer=request.trainer,
+        options=request.options,
+        progress=request.progress,
+        stop=request.stop,
+    )
+
+
+def local(request: Request) -> WorkerReport:
+    """Spawned worker processes on this machine, sharing its cores."""
+    from scaling.sweep.pool import run_pool
+
+    return run_pool(request)
+
+
+def slurm(request: Request) -> WorkerReport:
+    """An array of workers on a Slurm cluster."""
+    from scaling.sweep.slurm import run_slurm
+
+    return run_slurm(request)
+
+
+_OWN: dict[str, Executor] = {"inline": inline, "local": local, "slurm": slurm}
+
+
+def _any_torn(plan: Plan, store: RunStore) -> bool:
+    from scaling.sweep.outcomes import torn
+
+    return bool(torn(store, [run.spec.run_id for run in plan.runs]))
+
+
+def _outcome(plan: Plan, store: RunStore, report: WorkerReport, stop: Stop, wall_s: float) -> SweepOutcome:
+    run_ids = [run.spec.run_id for run in plan.runs]
+    states = [_state(store, run_id) for run_id in run_ids]
+    failed = tuple(failures(store, run_ids))
+    incomplete = failed or report.blocked or "new" in states
+    return SweepOutcome(
+        counts={state: states.count(state) for state in ("done", "diverged", "failed", "new")},
+        trained=tuple(dict.fromkeys(report.trained)),
+        failures=failed,
+        blocked=tuple(dict.fromkeys(report.blocked)),
+        exit_code=stop.exit_code if stop() else EXIT_SOME_FAILED if incomplete else EXIT_OK,
+        wall_s=wall_s,
+    )
+
+
+def _state(store: RunStore, run_id: str) -> str:
+    return read_json(store.run_dir(run_id) / "result.json")["status"] if store.has(run_id) else "new"

@@ -1,0 +1,185 @@
+"""What a sweep will cost and whether it will answer, before anything is spent."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from scaling.accounting import count_parameters, training_flops, training_kwh
+from scaling.records import RunStore, read_json
+from scaling.spec import RunSpec
+from scaling.sweep.pace import GUESSED_WATTS, Pace, known_pace
+from scaling.sweep.trunks import Trunk, group
+from scaling.sweep.warnings import warnings_for
+
+RunState = Literal["new", "done", "diverged", "failed"]
+
+CHECKPOINT_BYTES_PER_PARAM = 4 * 3
+"""float32 weights and AdamW's two moments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One row of the plan.
+
+    Attributes:
+        spec: The run.
+        state: ``new``, or how an earlier training of it ended.
+        role: ``teacher`` if it is here only because others need it.
+        n_params: N without embeddings.
+        n_tokens: D seen.
+        steps: Optimizer steps, cooldown included.
+        flops: Exact training FLOPs of the run by itself.
+        seconds: Estimated time of the run by itself.
+        checkpoint_bytes: Weights that stay on disk.
+    """
+
+    spec: RunSpec
+    state: RunState
+    role: str
+    n_params: int
+    n_tokens: int
+    steps: int
+    flops: float
+    seconds: float
+    checkpoint_bytes: int
+
+    def row(self) -> dict[str, Any]:
+        """The run as one flat row."""
+        values = {name: getattr(self, name) for name in _ROW}
+        labels = {"run_id": self.spec.run_id, "trunk_id": self.spec.trunk_id, "width": self.spec.model.width}
+        return {**labels, "teacher": self.spec.data.teacher.label, "seed": self.spec.seed, **values}
+
+
+_ROW = ("state", "role", "n_params", "n_tokens", "steps", "flops", "seconds", "checkpoint_bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep, grouped and priced.
+
+    Attributes:
+        trunks: All of them, teachers before their students.
+        runs: All runs, in the order of the trunks.
+        pace: Where the estimated seconds come from.
+        warnings: One sentence for each thing that is likely to spoil the answer.
+        forecast_error: Expected relative error of the forecast that this design supports, None where unknown.
+    """
+
+    trunks: tuple[Trunk, ...]
+    runs: tuple[PlannedRun, ...]
+    pace: Pace
+    warnings: tuple[str, ...] = ()
+    forecast_error: float | None = None
+
+    @cached_property
+    def pending(self) -> tuple[Trunk, ...]:
+        """Trunks with at least one run that is not committed."""
+        new = {run.spec.run_id for run in self.runs if run.state == "new"}
+        return tuple(trunk for trunk in self.trunks if any(run_id in new for run_id in trunk.run_ids))
+
+    @cached_property
+    def trunk_flops(self) -> dict[str, float]:
+        """FLOPs of each pending trunk."""
+        return {trunk.trunk_id: trunk.flops for trunk in self.pending}
+
+    @property
+    def flops(self) -> float:
+        """FLOPs still to be spent; the shared part of a trunk counts once."""
+        return sum(self.trunk_flops.values())
+
+    @property
+    def flops_done(self) -> float:
+        """FLOPs of the trunks that are finished."""
+        return sum(trunk.flops for trunk in self.trunks) - self.flops
+
+    def counts(self) -> dict[str, int]:
+        """Runs by state."""
+        states = [run.state for run in self.runs]
+        return {state: states.count(state) for state in ("new", "done", "diverged", "failed")}
+
+    def seconds(self, jobs: int = 1) -> float:
+        """Estimated wall time on ``jobs`` equal workers, the longest trunk being a lower bound."""
+        each = [self.pace.seconds(trunk.specs[0], trunk.steps) for trunk in self.pending]
+        return max(sum(each) / max(1, jobs), max(each, default=0.0))
+
+    def kwh(self, *, watts: float = GUESSED_WATTS) -> float:
+        """Energy of the training that is left, at a device's power."""
+        seconds = self.seconds()
+        return training_kwh(self.flops, flops_per_s=self.flops / seconds, watts=watts) if seconds else 0.0
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Disk that the students will stay on, and one trunk's state in progress for each pending trunk."""
+        kept = sum(run.checkpoint_bytes for run in self.runs if run.state == "new")
+        sizes = [count_parameters(trunk.specs[0].model).n_params_total for trunk in self.pending]
+        return kept + CHECKPOINT_BYTES_PER_PARAM * sum(sizes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as data."""
+        return {
+            "runs": [run.row() for run in self.runs],
+            "trunks": [
+                {"trunk_id": t.trunk_id, "steps": t.steps, "flops": t.flops, "role": t.role} for t in self.trunks
+            ],
+            "counts": self.counts(),
+            "flops": self.flops,
+            "seconds": self.seconds(),
+            "pace": asdict(self.pace),
+            "kwh": self.kwh(),
+            "checkpoint_bytes": self.checkpoint_bytes,
+            "warnings": list(self.warnings),
+            "forecast_error": self.forecast_error,
+        }
+
+
+def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None) -> Plan:
+    """Group runs into trunks, find what is done already, and price the rest.
+
+    Args:
+        specs: The runs of a sweep; the runs of trained teachers are added.
+        store: Where runs are committed. It is only read.
+        pace: Seconds of a step; by default what the results folder knows.
+    """
+    trunks = group(specs)
+    pace = pace or known_pace([spec for trunk in trunks for spec in trunk.specs], store)
+    runs = [_planned(spec, trunk, store, pace) for trunk in trunks for spec in trunk.specs]
+    return Plan(
+        trunks=tuple(trunks),
+        runs=tuple(runs),
+        pace=pace,
+        warnings=tuple(warnings_for([run.spec for run in runs if run.role == "student"])),
+        forecast_error=_forecast_error([run.spec for run in runs if run.role == "student"]),
+    )
+
+
+def state_of(spec: RunSpec, store: RunStore) -> RunState:
+    """``new``, or the status of the committed run."""
+    if not store.has(spec.run_id):
+        return "new"
+    return read_json(store.run_dir(spec.run_id) / "result.json")["status"]
+
+
+def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace) -> PlannedRun:
+    counts = count_parameters(spec.model)
+    return PlannedRun(
+        spec=spec,
+        state=state_of(spec, store),
+        role=trunk.role,
+        n_params=counts.n_params,
+        n_tokens=spec.n_tokens,
+        steps=spec.steps,
+        flops=float(training_flops(spec.model, spec.n_tokens)),
+        seconds=pace.seconds(spec, spec.steps),
+        checkpoint_bytes=4 * counts.n_params_total,
+    )
+
+
+def _forecast_error(specs: Sequence[RunSpec]) -> float | None:
+    """What the fit's own theory of designs expects of these runs; None where it has none for them."""
+    if importlib.util.find_spec("scaling.fit.design") is None:
+        return None
+    return None

@@ -1,0 +1,169 @@
+"""Worker processes on one machine: spawned once each, watched, replaced when they die, told to stop together."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+
+from scaling.sweep.executors import Request
+from scaling.sweep.progress import Event
+from scaling.sweep.stop import Stop, stop_on_signals
+from scaling.sweep.worker import WorkerReport, work
+
+MOST_DEATHS_IN_A_ROW = 5
+"""Workers that die so often without finishing anything are not replaced any more."""
+
+_STEP_EVENTS_PER_S = 4.0
+
+
+def run_pool(request: Request) -> WorkerReport:
+    """Start ``request.jobs`` workers, pass their events on, and collect what they did."""
+    pool = _Pool(request)
+    try:
+        while pool.members:
+            pool.listen(0.2)
+            if request.stop() or pool.failed_fast:
+                pool.ask_to_stop()
+    except KeyboardInterrupt:
+        pool.kill()
+        raise
+    return pool.report
+
+
+class _Member:
+    """A process and the pipe that it talks through."""
+
+    # One pipe a worker: a process that is killed while it holds a shared queue's lock would block all others.
+    def __init__(self, request: Request, index: int):
+        spawn = multiprocessing.get_context("spawn")
+        self.index = index
+        self.pipe, theirs = spawn.Pipe(duplex=False)
+        environment = worker_environment(request.jobs)
+        quiet = replace(request, progress=_silent, stop=None, settings={})
+        self.process = spawn.Process(target=_worker_main, args=(quiet, environment, theirs), name=f"worker-{index}")
+        self.process.start()
+        theirs.close()
+
+
+class _Pool:
+    def __init__(self, request: Request):
+        self.request = request
+        self.report = WorkerReport()
+        self.members = [_Member(request, index) for index in range(request.jobs)]
+        self.failed_fast = False
+        self._deaths = 0
+        self._asked = False
+
+    def listen(self, seconds: float) -> None:
+        """Take what arrives within some seconds, and see who ended."""
+        by_pipe = {member.pipe: member for member in self.members}
+        for pipe in wait(list(by_pipe), timeout=seconds):
+            member = by_pipe[pipe]
+            try:
+                self._take(pipe.recv())
+            except (EOFError, OSError):
+                self._ended(member)
+
+    def ask_to_stop(self) -> None:
+        """Pass a stop on, once; workers save their state and end by themselves."""
+        if not self._asked:
+            self._asked = True
+            self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End all workers now; their leases go stale and their checkpoints remain."""
+        self._signal(signal.SIGKILL)
+        for member in self.members:
+            member.process.join()
+
+    def _signal(self, number: int) -> None:
+        for member in self.members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member.process.pid, number)
+
+    def _take(self, message: Event | WorkerReport) -> None:
+        if isinstance(message, Event):
+            if message.kind in ("done", "diverged", "finished"):
+                self._deaths = 0
+            if message.kind == "failed" and self.request.options.fail_fast:
+                self.failed_fast = True
+            self.request.progress(message)
+            return
+        for name in ("trained", "failed", "blocked"):
+            getattr(self.report, name).extend(getattr(message, name))
+        self.report.stopped |= message.stopped
+
+    def _ended(self, member: _Member) -> None:
+        member.process.join()
+        member.pipe.close()
+        self.members.remove(member)
+        if member.process.exitcode == 0 or self._asked:
+            return
+        self._deaths += 1
+        how = f"exit code {member.process.exitcode}"
+        self.request.progress(
+            Event(
+                kind="retry",
+                worker=member.process.name,
+                trunk_id="-",
+                message=f"the worker died ({how}); starting another",
+            )
+        )
+        if self._deaths < MOST_DEATHS_IN_A_ROW * self.request.jobs:
+            self.members.append(_Member(self.request, member.index))
+
+
+def worker_environment(jobs: int) -> dict[str, str]:
+    """Environment of one of several workers: an equal share of the cores, read by libraries when they are imported."""
+    if jobs == 1:
+        return {}
+    share = max(1, (os.cpu_count() or 1) // jobs)
+    threads = {name: str(share) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    flags = os.environ.get("XLA_FLAGS", "")
+    if share == 1:
+        flags += " --xla_cpu_multi_thread_eigen=false"
+    # Several workers on one accelerator take what they need instead of nearly all of it each.
+    return {**threads, "NPROC": str(share), "XLA_FLAGS": flags.strip(), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def _worker_main(request: Request, environment: dict[str, str], pipe: Connection) -> None:
+    os.environ.update(environment)
+    with stop_on_signals() as stop:
+        report = work(
+            request.trunks,
+            request.store,
+            trainer=request.trainer,
+            options=request.options,
+            progress=_Sender(pipe, stop),
+            stop=stop,
+        )
+    with contextlib.suppress(OSError):
+        pipe.send(report)
+
+
+class _Sender:
+    """Passes events to the parent, those of single steps only a few times a second."""
+
+    def __init__(self, pipe: Connection, stop: Stop):
+        self._pipe, self._stop, self._last = pipe, stop, 0.0
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.kind == "step":
+            if now - self._last < 1 / _STEP_EVENTS_PER_S:
+                return
+            self._last = now
+        try:
+            self._pipe.send(event)
+        except (BrokenPipeError, ConnectionResetError):
+            # The parent is gone, and with it whoever wanted this: save and end instead of working on unseen.
+            self._stop.request()
+
+
+def _silent(event: Event) -> None:
+    """Stands for a listener that lives in another process."""

@@ -1,0 +1,59 @@
+"""Being asked to stop: Ctrl-C, TERM, and the USR signals by which schedulers announce the end of a job."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@dataclass
+class Stop:
+    """Whether a stop was asked for, and by which signal; call it to ask."""
+
+    signal_number: int | None = None
+    _event: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def request(self, signal_number: int = signal.SIGTERM) -> None:
+        """Ask for a stop."""
+        self.signal_number = self.signal_number or signal_number
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but wake at a stop; True if one was asked for."""
+        return self._event.wait(seconds)
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, else 75: state is saved and the same command goes on."""
+        return EXIT_INTERRUPTED if self.signal_number == signal.SIGINT else EXIT_PREEMPTED
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Turn the stop signals into a request for the time of a ``with`` block; a second Ctrl-C interrupts at once."""
+    stop = Stop()
+
+    def handle(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and stop():
+            raise KeyboardInterrupt
+        stop.request(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+"""What is likely to spoil a sweep's answer, said before the compute is spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from scaling.accounting import count_parameters
+from scaling.spec import RunSpec
+
+FEWEST_LEVELS = 3
+"""Levels of N and of D without which an exponent cannot be told from a constant."""
+
+NARROWEST_RATIO = 1.5
+"""Tokens per parameter that vary by less than this factor tell N from D no better than one ratio does."""
+
+
+def warnings_for(specs: Sequence[RunSpec]) -> list[str]:
+    """One sentence for every concern, most fundamental first."""
+    checks: tuple[Callable[[Sequence[RunSpec]], Iterator[str]], ...] = (_levels, _confounded, _warmup, _repeats)
+    return [sentence for check in checks if specs for sentence in check(specs)]
+
+
+def _levels(specs: Sequence[RunSpec]) -> Iterator[str]:
+    for name, values in (
+        ("N (model size)", {count_parameters(spec.model).n_params for spec in specs}),
+        ("D (tokens)", {spec.n_tokens for spec in specs}),
+    ):
+        if len(values) < FEWEST_LEVELS:
+            yield (
+                f"{name} has {len(values)} level{'s' * (len(values) != 1)}; its exponent needs at least "
+                f"{FEWEST_LEVELS}, better 4 a factor of 2 apart"
+            )
+
+
+def _confounded(specs: Sequence[RunSpec]) -> Iterator[str]:
+    ratios = [spec.n_tokens / count_parameters(spec.model).n_params for spec in specs]
+    if len(specs) > 1 and max(ratios) < NARROWEST_RATIO * min(ratios):
+        yield (
+            f"all runs have about {_geometric_mean(ratios):.3g} tokens per parameter, so N and D move together and "
+            "their exponents cannot be told apart; vary tokens at each size"
+        )
+
+
+def _warmup(specs: Sequence[RunSpec]) -> Iterator[str]:
+    short = [spec for spec in specs if spec.optim.warmup_tokens >= spec.n_tokens * (1 - spec.optim.cooldown)]
+    if short:
+        yield (
+            f"warmup is longer than the constant part of {len(short)} of {len(specs)} runs (the shortest reads "
+            f"{min(spec.n_tokens for spec in short):,} tokens); lower optim.warmup_tokens"
+        )
+
+
+def _repeats(specs: Sequence[RunSpec]) -> Iterator[str]:
+    """Runs on a corpus that is smaller than what they read."""
+    sizes: dict[str, float] = {}
+    repeated = []
+    for spec in specs:
+        source = spec.data.source
+        if source.kind == "text" and spec.data.teacher.kind == "real":
+            key = source.model_dump_json()
+            sizes[key] = sizes.get(key) or _corpus_tokens(source)
+            if spec.n_tokens > sizes[key]:
+                repeated.append(spec.n_tokens / sizes[key])
+    if repeated:
+        yield (
+            f"{len(repeated)} runs read real text more than once (up to about {max(repeated):.1f} times); a law of "
+            "unique tokens does not hold for them: fit with n_unique_tokens, or lower tokens"
+        )
+
+
+def _corpus_tokens(source) -> float:
+    """About how many tokens the training part of a corpus has, without making its tokenizer."""
+    from scaling.data.corpora import load_corpus
+
+    n_bytes = sum(len(text.encode()) for text in load_corpus(source).train)
+    # Bytes of English a token holds: measured 2.9 at 1,024, 4.3 at 4,096, 4.8 at 8,192 entries.
+    bytes_per_token = 1.0 if source.vocab_size <= 257 else min(5.0, 2.93 + 0.66 * math.log2(source.vocab_size / 1024))
+    return n_bytes / max(1.0, bytes_per_token)
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))

@@ -1,0 +1,328 @@
+"""A worker: walks the trunks of a sweep, claims one, trains it, commits, moves on. All workers are alike.
+
+Nothing tells a worker what to do but the files under the results folder, so any number of them may work on one sweep,
+on one machine or on many that share the folder, and any of them may die at any moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scaling.errors import Preempted, ScalingError
+from scaling.records import RunRecord, RunStore
+from scaling.spec import RunSpec
+from scaling.sweep.lease import Claims, Lease
+from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, torn
+from scaling.sweep.progress import Event, EventKind, Listener
+from scaling.sweep.stop import Stop
+from scaling.sweep.trunks import Trunk
+
+
+class Step(Protocol):
+    """What a trainer says now and then."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def tokens_per_s(self) -> float | None: ...
+
+
+class Trainer(Protocol):
+    """What trains a trunk. It commits every branch itself, and raises Preempted once it is asked to stop.
+
+    ``prepare`` makes what the streams of some runs read — a tokenizer, a teacher's text — and may be called again.
+    """
+
+    def prepare(self, specs: Sequence[RunSpec], store: RunStore) -> None: ...
+
+    def train(
+        self,
+        specs: Sequence[RunSpec],
+        store: RunStore,
+        *,
+        progress: Callable[[Step], None],
+        should_stop: Callable[[], bool],
+    ) -> list[RunRecord]: ...
+
+
+class TrunkTrainer:
+    """The real one; loads jax when it is first used."""
+
+    def prepare(self, specs: Sequence[RunSpec], store: RunStore) -> None:
+        from scaling.teach.teachers import prepare
+
+        prepare(specs, store, progress=None)
+
+    def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
+        from scaling.train.loop import train_trunk
+
+        return train_trunk(specs, store, progress=progress, should_stop=should_stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How a worker behaves.
+
+    Attributes:
+        max_attempts: Errors of a trunk after which its runs are committed as failed.
+        max_crashes: Deaths of a trunk's workers after which it is taken for the cause (out of memory, say).
+        stale_after_s: A worker whose lease did not change for so long is taken for dead.
+        poll_s: Pause before looking again where all that is left is claimed by others.
+        fail_fast: Stop at the first failed trunk.
+        max_trunks: Stop after so many trunks; None for no limit.
+    """
+
+    max_attempts: int = 2
+    max_crashes: int = 10
+    stale_after_s: float = 60.0
+    poll_s: float = 0.5
+    fail_fast: bool = False
+    max_trunks: int | None = None
+
+
+@dataclass
+class WorkerReport:
+    """What one worker did.
+
+    Attributes:
+        trained: Runs that it committed.
+        failed: Runs that it gave up.
+        blocked: Runs that wait for a teacher which failed.
+        stopped: True if it was asked to stop before the sweep was finished.
+    """
+
+    trained: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+
+def worker_name() -> str:
+    """Host and process, as others see this worker."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def work(
+    trunks: Sequence[Trunk],
+    store: RunStore,
+    *,
+    trainer: Trainer | None = None,
+    options: WorkerOptions | None = None,
+    progress: Listener | None = None,
+    stop: Stop | None = None,
+    claims: Claims | None = None,
+) -> WorkerReport:
+    """Train what is left of a sweep until nothing is, together with whoever else works on it.
+
+    Args:
+        trunks: All trunks, teachers before their students.
+        store: The results folder.
+        trainer: What trains a trunk; by default the framework's own.
+        options: How to behave.
+        progress: Called with every event.
+        stop: Says when to stop; the trunk in progress saves its state first.
+        claims: By default under ``claims/`` of the results folder.
+    """
+    store.prepare()
+    options = options or WorkerOptions()
+    claims = claims or Claims(store.root / "claims", worker_name(), stale_after_s=options.stale_after_s)
+    worker = _Worker(
+        store, trainer or TrunkTrainer(), options, progress or (lambda event: None), stop or Stop(), claims
+    )
+    return worker.walk(trunks)
+
+
+class _Worker:
+    def __init__(self, store, trainer, options, listener, stop, claims):
+        self.store: RunStore = store
+        self.trainer: Trainer = trainer
+        self.options: WorkerOptions = options
+        self.listener: Listener = listener
+        self.stop: Stop = stop
+        self.claims: Claims = claims
+        self.report = WorkerReport()
+        self._prepared: set[str] = set()
+        self._n_trunks = 0
+
+    def walk(self, trunks: Sequence[Trunk]) -> WorkerReport:
+        """Pass over the trunks until all are settled; what others hold is looked at again."""
+        self._readers = _readers(trunks)
+        left = [trunk for trunk in trunks if self._missing(trunk) or torn(self.store, trunk.run_ids)]
+        while left:
+            busy = []
+            for index, trunk in enumerate(left):
+                if self._must_end():
+                    self.report.stopped = self.stop()
+                    return self.report
+                if not self._settle(trunk):
+                    busy.append(left[index])
+            moved, left = len(busy) < len(left), busy
+            if left and not moved and self.stop.wait(self.options.poll_s):
+                self.report.stopped = True
+                return self.report
+        return self.report
+
+    def _must_end(self) -> bool:
+        enough = self.options.max_trunks is not None and self._n_trunks >= self.options.max_trunks
+        return self.stop() or enough or (self.options.fail_fast and bool(self.report.failed))
+
+    def _settle(self, trunk: Trunk) -> bool:
+        """Bring a trunk to its end if it is free; True once there is nothing left to do for it."""
+        if not self._missing(trunk) and not torn(self.store, trunk.run_ids):
+            self._tell("finished", trunk)
+            return True
+        ready = self._teachers_ready(trunk)
+        if ready is None:
+            self.report.blocked += [spec.run_id for spec in self._missing(trunk)]
+            self._tell("blocked", trunk, message=f"its teacher {', '.join(trunk.needs)} did not train")
+            return True
+        if not ready or not self._prepare(trunk):
+            return False
+        lease = self.claims.claim(trunk.trunk_id)
+        if lease is None:
+            return False
+        self._n_trunks += 1
+        return self._attempt(trunk, lease)
+
+    def _missing(self, trunk: Trunk) -> list[RunSpec]:
+        return [spec for spec in trunk.specs if not self.store.has(spec.run_id)]
+
+    def _teachers_ready(self, trunk: Trunk) -> bool | None:
+        """False while a teacher is still to be trained, None if it never will be."""
+        for run_id in trunk.needs:
+            if not self.store.has(run_id):
+                return None if run_id in self.report.blocked else False
+            if self.store.load(run_id).outcome.status != "done":
+                return None
+        return True
+
+    def _prepare(self, trunk: Trunk) -> bool:
+        """Make what the trunk's stream reads, once for all trunks that read it; False while another worker does."""
+        key = _reads(trunk)
+        if key is None or key in self._prepared:
+            return True
+        lease = self.claims.claim(f"text-{key}")
+        if lease is None:
+            return False
+        failed = False
+        try:
+            self.trainer.prepare(self._readers[key], self.store)
+            self._prepared.add(key)
+            self._tell("prepared", trunk)
+        except Preempted:
+            return False
+        except Exception as error:
+            failed = True
+            self._fail(trunk, lease, error)
+        finally:
+            lease.release(failed=failed)
+        return not failed
+
+    def _attempt(self, trunk: Trunk, lease: Lease) -> bool:
+        """Train a claimed trunk; True if it is settled."""
+        failed = False
+        try:
+            if lease.state.crashes > self.options.max_crashes:
+                raise _TooManyCrashes(f"its worker died {lease.state.crashes} times, by lack of memory perhaps")
+            for run_id in set_aside_torn(self.store, trunk.run_ids):
+                self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
+            return self._train(trunk, lease)
+        except Preempted:
+            self._tell("released", trunk, message="taken over by another worker" if lease.lost else "state is saved")
+            return False
+        except Exception as error:
+            failed = True
+            return self._fail(trunk, lease, error)
+        finally:
+            lease.release(failed=failed)
+
+    def _train(self, trunk: Trunk, lease: Lease) -> bool:
+        missing = self._missing(trunk)
+        if not missing:
+            self._tell("finished", trunk)
+            return True
+        resumed = self.store.trunk_dir(trunk.trunk_id).exists()
+        self._tell("taken over" if lease.state.crashes else "resumed" if resumed else "claimed", trunk)
+        for spec in missing:
+            append_log(self.store, spec.run_id, f"{self.claims.owner}: attempt {lease.state.failures + 1} begins")
+        self.trainer.train(
+            missing,
+            self.store,
+            progress=lambda step: self._on_step(trunk, lease, step),
+            should_stop=lambda: self.stop() or lease.lost,
+        )
+        left = self._missing(trunk)
+        if left:
+            raise RuntimeError(f"the trainer came back without a record of {', '.join(s.run_id for s in left)}")
+        for spec in missing:
+            self._tell_end(trunk, spec)
+        self._tell("finished", trunk)
+        return True
+
+    def _on_step(self, trunk: Trunk, lease: Lease, step: Step) -> None:
+        lease.note(step=step.step, steps=step.steps, loss=step.loss, tokens_per_s=step.tokens_per_s)
+        self._tell("step", trunk, step=step.step, steps=step.steps, loss=step.loss, tokens_per_s=step.tokens_per_s)
+
+    def _tell_end(self, trunk: Trunk, spec: RunSpec) -> None:
+        outcome = self.store.load(spec.run_id).outcome
+        self.report.trained.append(spec.run_id)
+        append_log(self.store, spec.run_id, f"{self.claims.owner}: {outcome.status}")
+        self._tell(
+            "done" if outcome.status == "done" else "diverged",
+            trunk,
+            run_id=spec.run_id,
+            step=spec.steps,
+            steps=spec.steps,
+            loss=outcome.loss,
+            tokens_per_s=outcome.tokens_per_s,
+        )
+
+    def _fail(self, trunk: Trunk, lease: Lease, error: Exception) -> bool:
+        """Log an error; give the trunk up if it had its attempts, or if another attempt must end alike."""
+        attempt = Attempt(number=lease.state.failures + 1, worker=self.claims.owner, error=error)
+        missing = self._missing(trunk)
+        for spec in missing:
+            append_log(self.store, spec.run_id, "".join(traceback.format_exception(error)))
+        hopeless = isinstance(error, ScalingError | _TooManyCrashes)
+        if not hopeless and attempt.number < self.options.max_attempts:
+            self._tell("retry", trunk, message=f"attempt {attempt.number} failed: {attempt.sentence}")
+            return False
+        for spec in missing:
+            commit_failed(self.store, spec, attempt)
+            self.report.failed.append(spec.run_id)
+            self._tell("failed", trunk, run_id=spec.run_id, message=attempt.sentence)
+        return True
+
+    def _tell(self, kind: EventKind, trunk: Trunk, **values) -> None:
+        self.listener(Event(kind=kind, worker=self.claims.owner, trunk_id=trunk.trunk_id, **values))
+
+
+class _TooManyCrashes(Exception):
+    pass
+
+
+def _reads(trunk: Trunk) -> str | None:
+    """What names the text that a trunk reads; None for a world, which is made as it is read."""
+    data = trunk.specs[0].data
+    if data.source.kind != "text":
+        return None
+    return hashlib.blake2b(data.model_dump_json().encode(), digest_size=5).hexdigest()
+
+
+def _readers(trunks: Sequence[Trunk]) -> dict[str, list[RunSpec]]:
+    """All runs that read each text: it is made long enough for the longest."""
+    readers: dict[str, list[RunSpec]] = {}
+    for trunk in trunks:
+        if (key := _reads(trunk)) is not None:
+            readers.setdefault(key, []).extend(trunk.specs)
+    return readers
