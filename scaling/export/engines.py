@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.accounting import TokenizerLayout
 from scaling.errors import EngineError
 
 PACKAGE = "xllamacpp"
@@ -32,6 +33,9 @@ engine's default of 512 would cost more memory than the weights."""
 
 MAX_THREADS = 4
 """More threads than a phone has fast cores make decoding slower."""
+
+ONE_THREAD_BYTES = 16 * 2**20
+"""Up to this file size one thread is as fast as several, and waits for no other (decoding takes under 2 ms a token)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ def run_llama_cpp(
         n_tokens: Tokens to write.
         context: Length of the key–value cache; the engine rounds it up to a multiple of 256.
         repeats: Timed passes after the first; each reads half a context and writes up to 64 tokens.
-        threads: By default as many as the machine has, at most 4.
+        threads: By default one for a file of up to 16 MiB, else as many as the machine has, at most 4.
         n_ubatch: Prompt tokens read at once.
         use_mmap: Map the file instead of copying it.
         timeout_s: Longest wait for all of it.
@@ -123,7 +127,7 @@ def llama_cpp_log_probs(
     path: str | os.PathLike[str],
     sequences: np.ndarray,
     *,
-    vocab_size: int,
+    tokenizer: TokenizerLayout,
     context: int,
     threads: int | None = None,
     timeout_s: float = 300.0,
@@ -136,7 +140,7 @@ def llama_cpp_log_probs(
     Args:
         path: GGUF file.
         sequences: int32[n, T], T at most ``context − 1``.
-        vocab_size: V.
+        tokenizer: Of the file; V is its number of tokens.
         context: Length of the key–value cache.
         threads: As in :func:`run_llama_cpp`.
         timeout_s: Longest wait for all of it.
@@ -151,7 +155,8 @@ def llama_cpp_log_probs(
         files = {name: str(Path(folder) / f"{name}.npy") for name in ("scored", "scores")}
         np.save(files["scored"], np.asarray(sequences, np.int32))
         job = _job(path, context=context, threads=threads, n_ubatch=N_UBATCH, use_mmap=True) | files
-        job |= {"prompt": [int(sequences[0, 0])], "n_tokens": 1, "repeats": 0, "vocab_size": vocab_size}
+        job |= {"prompt": [int(sequences[0, 0])], "n_tokens": 1, "repeats": 0}
+        job |= {"vocab_size": len(tokenizer.tokens), "eos_id": tokenizer.eos_id}
         _run_worker(job, timeout_s=timeout_s)
         return np.load(files["scores"])
 
@@ -159,10 +164,16 @@ def llama_cpp_log_probs(
 def _job(
     path: str | os.PathLike[str], *, context: int, threads: int | None, n_ubatch: int, use_mmap: bool
 ) -> dict[str, Any]:
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise EngineError(f"{path}: no such file; export the student first")
+    if threads is None:
+        small = path.stat().st_size <= ONE_THREAD_BYTES
+        threads = 1 if small else max(1, min(MAX_THREADS, os.cpu_count() or 1))
     return {
-        "path": str(Path(path).resolve()),
+        "path": str(path),
         "context": context,
-        "threads": threads or max(1, min(MAX_THREADS, os.cpu_count() or 1)),
+        "threads": threads,
         "n_ubatch": n_ubatch,
         "use_mmap": use_mmap,
         "scored": None,
@@ -173,8 +184,6 @@ def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
     """Run one job in a fresh process and return its answer."""
     if not llama_cpp_is_installed():
         raise EngineError("llama.cpp is not installed here — pip install 'scaling[export]' brings it prebuilt")
-    if not Path(job["path"]).is_file():
-        raise EngineError(f"{job['path']}: no such file; export the student first")
     try:
         done = subprocess.run(
             [sys.executable, "-P", str(WORKER)],
@@ -185,14 +194,12 @@ def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(
-            f"llama.cpp did not finish within {timeout_s:g} s; give it more time, or less to do"
-        ) from error
+        raise EngineError(f"llama.cpp did not finish within {timeout_s:g} s; allow more, or ask for less") from error
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise EngineError(f"llama.cpp is unusable here: it crashed with {name}\n{_tail(done.stderr)}")
     if done.returncode:
-        raise EngineError(f"llama.cpp could not run {job['path']}:\n{_tail(done.stderr)}")
+        raise EngineError(f"llama.cpp could not run {job['path']}\n{_tail(done.stderr)}")
     return json.loads(done.stdout)
 
 

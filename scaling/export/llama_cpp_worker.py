@@ -6,6 +6,7 @@ alone, and so that a crash of the engine ends this process and no other.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import resource
@@ -23,17 +24,19 @@ def main() -> None:
     started = time.perf_counter()
     server = xllamacpp.Server(parameters(xllamacpp, job))
     loaded_s = time.perf_counter() - started
+    # The engine's own HTTP endpoint, on the loopback: unlike the Python call it returns the ids of all tokens.
+    client = http.client.HTTPConnection(server.listening_address.removeprefix("http://"))
     result = {
         "version": getattr(xllamacpp, "__version__", "unknown"),
         "load_s": loaded_s,
         "load_average": os.getloadavg()[0],
-        **generate(server, job),
-        "speed": [time_once(server, job) for _ in range(job["repeats"])],
+        **generate(client, job),
+        "speed": [time_once(client, job) for _ in range(job["repeats"])],
         "before": before,
         "after": memory(),
     }
     if job["scored"]:
-        score(server, job)
+        score(client, job)
     json.dump(result, answer)
     answer.close()
 
@@ -56,49 +59,46 @@ def parameters(xllamacpp, job):
     params.fit_params = False
     params.endpoint_slots = False
     params.n_threads_http = 1
-    params.verbosity = 1
+    params.verbosity = 1  # errors only
     return params
 
 
-def generate(server, job) -> dict:
+def generate(client, job) -> dict:
     """Greedy continuation of the prompt, up to the end-of-document token."""
-    reply = complete(server, job["prompt"], job["n_tokens"], n_probs=1)
-    choice = reply["choices"][0]
-    tokens = (choice["logprobs"] or {"content": []})["content"]
-    return {
-        "token_ids": [token["id"] for token in tokens],
-        "text": choice["text"],
-        "ended": choice["finish_reason"] == "stop",
-    }
+    reply = complete(client, job["prompt"], job["n_tokens"])
+    return {"token_ids": reply["tokens"], "text": reply["content"], "ended": reply["stop_type"] == "eos"}
 
 
-def time_once(server, job) -> dict:
+def time_once(client, job) -> dict:
     """Rates of reading a prompt that is not in the cache, and of writing after it."""
-    prompt = job["speed_prompt"]
-    reply = complete(server, prompt, job["speed_tokens"], cache_prompt=False, ignore_eos=True)
+    reply = complete(client, job["speed_prompt"], job["speed_tokens"], cache_prompt=False, ignore_eos=True)
     timings = reply["timings"]
     return {"prompt": timings["prompt_per_second"], "decode": timings["predicted_per_second"]}
 
 
-def score(server, job) -> None:
+def score(client, job) -> None:
     """Log-probabilities float32[n, T, V] after each token of ``scored``: int32[n, T], one step a position."""
     import numpy as np
 
+    # The engine keeps back the probabilities of a token that is half a character. A bias makes it write the end of
+    # document instead; the log-probabilities that it tells are those before the bias.
+    options = {"n_probs": job["vocab_size"], "logit_bias": [[job["eos_id"], 1000.0]]}
     sequences = np.load(job["scored"])
     out = np.full((*sequences.shape, job["vocab_size"]), -np.inf, np.float32)
     for sequence, rows in zip(sequences.tolist(), out, strict=True):
         for position, row in enumerate(rows):
-            reply = complete(server, sequence[: position + 1], 1, n_probs=job["vocab_size"], cache_prompt=True)
-            first = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-            row[[token["id"] for token in first]] = [token["logprob"] for token in first]
+            reply = complete(client, sequence[: position + 1], 1, **options)
+            told = reply["completion_probabilities"][0]["top_logprobs"]
+            row[[token["id"] for token in told]] = [token["logprob"] for token in told]
     np.save(job["scores"], out)
 
 
-def complete(server, prompt, n_tokens, **options) -> dict:
+def complete(client, prompt, n_tokens, **options) -> dict:
     """One greedy completion of a prompt of token ids."""
-    request = {"prompt": prompt, "n_predict": n_tokens, "max_tokens": n_tokens, "temperature": 0.0, **options}
-    reply = server.handle_completions(request)
-    if "choices" not in reply:
+    request = {"prompt": prompt, "n_predict": n_tokens, "temperature": 0.0, "return_tokens": True, **options}
+    client.request("POST", "/completion", json.dumps(request), {"Content-Type": "application/json"})
+    reply = json.load(client.getresponse())
+    if "tokens" not in reply:
         raise RuntimeError(json.dumps(reply))
     return reply
 
@@ -117,4 +117,7 @@ def memory() -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (RuntimeError, ValueError, MemoryError, OSError) as failure:
+        sys.exit(str(failure))

@@ -13,8 +13,8 @@ from scaling.spec import ModelSpec
 
 MIB = 2**20
 
-# SmolLM2-135M as Q8_0 at context 1024 with an f16 cache and n_ubatch 64 took 182.0 MiB in llama.cpp built into a library
-# (llama-cpp-python 0.3.36), which has no server around it.
+# SmolLM2-135M as Q8_0 at context 1024 with an f16 cache and n_ubatch 64 took 182.0 MiB in llama.cpp built into a
+# library (llama-cpp-python 0.3.36), which has no server around it.
 SMOLLM2 = ModelSpec(
     vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536, context=1024
 )
