@@ -49,17 +49,9 @@ def resolve_scalar(text: str) -> Any:
 
 
 def parse_bytes(value: Any) -> Any:
-    """Bytes of ``512MiB``, ``1.5 GB`` or a plain number.
-
-    Raises:
-        ValueError: if text is not a size.
-    """
-    if not isinstance(value, str):
-        return value
-    match = _BYTES.match(value)
-    if not match:
-        raise ValueError(f"got {value!r} — a size is needed, such as 512MiB or 1.5GB")
-    return round(_scaled(match[1], BYTE_SUFFIXES[match[2]]))
+    """Bytes of ``512MiB`` or ``1.5 GB``; anything else comes back as it is, for its reader to judge."""
+    match = _BYTES.match(value) if isinstance(value, str) else None
+    return round(_scaled(match[1], BYTE_SUFFIXES[match[2]])) if match else value
 
 
 def tokens_per_param(value: Any) -> float | None:
@@ -68,7 +60,14 @@ def tokens_per_param(value: Any) -> float | None:
     return float(match[1]) if match else None
 
 
-Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+def _bytes(value: Any) -> Any:
+    size = parse_bytes(value)
+    if isinstance(size, str):
+        raise ValueError(f"got {value!r} — a size is needed, such as 512MiB or 1.5GB")
+    return size
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes)]
 """A field that takes a number of bytes in human form."""
 
 

@@ -65,20 +65,29 @@ class When(Spec):
 
 
 class FitOptions(Spec):
-    """How the runs become a law; unset options are the fitter's own."""
+    """How the runs become a law; what is not said is left to the fitter."""
 
     law: str | None = None
-    """A family by name, or ``auto`` for the best by AICc."""
+    """A form by name, ``auto`` for the best by AICc, or ``stack`` for several averaged."""
     n: SizeConvention = "n_params"
-    """The count that stands for N."""
+    """The column that stands for N."""
+    d: Literal["n_tokens", "n_unique_tokens"] = "n_tokens"
+    """The column that stands for D."""
     loss: Literal["loss", "loss_teacher", "bits_per_byte"] = "loss"
     """The column that stands for L."""
-    level: Level = 0.9
-    """Of the intervals."""
+    where: str | None = None
+    """Which rows of the runs table are fitted, as a pandas query."""
+    delta: Annotated[float, Field(gt=0)] | None = None
+    """Where the Huber loss turns from square to linear."""
+    objective: Literal["huber", "squared", "absolute"] | None = None
     bootstrap: Annotated[int, Field(ge=0)] | None = None
     """Resamples of the trunks."""
     starts: Annotated[int, Field(ge=1)] | None = None
-    seed: int = 0
+    seed: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of :func:`scaling.fit.fitter.fit`: what the file says, and nothing else."""
+        return self.model_dump(exclude_none=True)
 
 
 class RecommendOptions(Spec):

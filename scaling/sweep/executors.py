@@ -11,8 +11,8 @@ from typing import Any
 
 from scaling.config.problems import did_you_mean
 from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, ScalingError
-from scaling.records import RunStore, read_json
-from scaling.sweep.outcomes import Failure, failures
+from scaling.records import RunStore
+from scaling.sweep.outcomes import Failure, failures, state_of, torn
 from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Listener
 from scaling.sweep.stop import Stop, stop_on_signals
@@ -115,7 +115,7 @@ def run(
     began = time.monotonic()
     with stop_on_signals() as stop:
         report = WorkerReport()
-        if plan.pending or _any_torn(plan, store):
+        if plan.pending or torn(store, [run.spec.run_id for run in plan.runs]):
             request = Request(
                 trunks=plan.trunks,
                 store=store.prepare(),
@@ -170,15 +170,9 @@ def slurm(request: Request) -> WorkerReport:
 _OWN: dict[str, Executor] = {"inline": inline, "local": local, "slurm": slurm}
 
 
-def _any_torn(plan: Plan, store: RunStore) -> bool:
-    from scaling.sweep.outcomes import torn
-
-    return bool(torn(store, [run.spec.run_id for run in plan.runs]))
-
-
 def _outcome(plan: Plan, store: RunStore, report: WorkerReport, stop: Stop, wall_s: float) -> SweepOutcome:
     run_ids = [run.spec.run_id for run in plan.runs]
-    states = [_state(store, run_id) for run_id in run_ids]
+    states = [state_of(store, run_id) for run_id in run_ids]
     failed = tuple(failures(store, run_ids))
     incomplete = failed or report.blocked or "new" in states
     return SweepOutcome(
@@ -189,7 +183,3 @@ def _outcome(plan: Plan, store: RunStore, report: WorkerReport, stop: Stop, wall
         exit_code=stop.exit_code if stop() else EXIT_SOME_FAILED if incomplete else EXIT_OK,
         wall_s=wall_s,
     )
-
-
-def _state(store: RunStore, run_id: str) -> str:
-    return read_json(store.run_dir(run_id) / "result.json")["status"] if store.has(run_id) else "new"

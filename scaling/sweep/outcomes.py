@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from scaling.errors import RecordError
 from scaling.records import Outcome, RunRecord, RunStore, read_json
 from scaling.spec import RunSpec
 
 LOG_TAIL = 5
+
+RunState = Literal["new", "done", "diverged", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,20 @@ class Failure:
     log_path: Path
 
 
+def result_of(store: RunStore, run_id: str) -> dict[str, Any]:
+    """What a run measured, unchecked; empty for a run that is not committed or whose result is cut short."""
+    try:
+        result = read_json(store.run_dir(run_id) / "result.json")
+    except RecordError:
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def state_of(store: RunStore, run_id: str) -> RunState:
+    """``new``, or the status of the committed run."""
+    return result_of(store, run_id).get("status", "new")
+
+
 def append_log(store: RunStore, run_id: str, text: str) -> None:
     """Add a dated entry to a run's log.txt."""
     path = store.run_dir(run_id) / "log.txt"
@@ -65,16 +82,13 @@ def commit_failed(store: RunStore, spec: RunSpec, attempt: Attempt) -> RunRecord
 
 def failures(store: RunStore, run_ids: Iterable[str]) -> list[Failure]:
     """The failed ones among some runs, with the end of their logs."""
-    return [
-        Failure(
-            run_id=run_id, error=result.get("error") or "", log_tail=_tail(path / "log.txt"), log_path=path / "log.txt"
-        )
-        for run_id in run_ids
-        if store.has(run_id)
-        for path in [store.run_dir(run_id)]
-        for result in [read_json(path / "result.json")]
-        if result["status"] == "failed"
-    ]
+    return [_failure(store, run_id) for run_id in run_ids if state_of(store, run_id) == "failed"]
+
+
+def _failure(store: RunStore, run_id: str) -> Failure:
+    folder = store.run_dir(run_id)
+    log, error = folder / "log.txt", result_of(store, run_id).get("error")
+    return Failure(run_id=run_id, error=error or "", log_tail=_tail(log), log_path=log)
 
 
 def forget(store: RunStore, run_ids: Iterable[str], *, only_failed: bool = True) -> list[str]:
@@ -87,7 +101,7 @@ def forget(store: RunStore, run_ids: Iterable[str], *, only_failed: bool = True)
     """
     forgotten = []
     for run_id in run_ids:
-        if store.has(run_id) and (not only_failed or _status(store, run_id) == "failed"):
+        if store.has(run_id) and (not only_failed or state_of(store, run_id) == "failed"):
             _set_aside(store, run_id)
             forgotten.append(run_id)
     return forgotten
@@ -104,10 +118,6 @@ def set_aside_torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
 def torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
     """Committed runs with a file that is absent or cut short; another schema or an edited file is not ours to judge."""
     return [run_id for run_id in run_ids if store.has(run_id) and _is_torn(store.run_dir(run_id))]
-
-
-def _status(store: RunStore, run_id: str) -> str:
-    return read_json(store.run_dir(run_id) / "result.json")["status"]
 
 
 def _is_torn(folder: Path) -> bool:

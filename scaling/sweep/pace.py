@@ -10,6 +10,7 @@ from typing import Literal
 from scaling.accounting import forward_flops
 from scaling.records import RunStore, read_json, write_json
 from scaling.spec import RunSpec
+from scaling.sweep.outcomes import result_of
 
 GUESSED_FLOPS_PER_S = 1.5e10
 """Two laptop cores on models this small: measured 1–3·10¹⁰ for widths 32–128 (exact FLOPs, batch 16 × 40 tokens)."""
@@ -65,8 +66,7 @@ def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:
         return _pace(calibrated, specs, "calibrated")
     measured: dict[str, list[float]] = {}
     for spec in specs:
-        result = store.run_dir(spec.run_id) / "result.json"
-        if result.exists() and (speed := read_json(result).get("tokens_per_s")):
+        if speed := result_of(store, spec.run_id).get("tokens_per_s"):
             measured.setdefault(shape_of(spec), []).append(spec.step_tokens / speed)
     return _pace({shape: statistics.median(s) for shape, s in measured.items()}, specs, "earlier runs")
 

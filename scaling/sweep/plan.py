@@ -6,16 +6,15 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from scaling.accounting import count_parameters, training_flops, training_kwh
-from scaling.records import RunStore, read_json
+from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.sweep.outcomes import RunState, state_of
 from scaling.sweep.pace import GUESSED_WATTS, Pace, known_pace
 from scaling.sweep.trunks import Trunk, group
 from scaling.sweep.warnings import warnings_for
-
-RunState = Literal["new", "done", "diverged", "failed"]
 
 CHECKPOINT_BYTES_PER_PARAM = 4 * 3
 """float32 weights and AdamW's two moments."""
@@ -156,18 +155,11 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None)
     )
 
 
-def state_of(spec: RunSpec, store: RunStore) -> RunState:
-    """``new``, or the status of the committed run."""
-    if not store.has(spec.run_id):
-        return "new"
-    return read_json(store.run_dir(spec.run_id) / "result.json")["status"]
-
-
 def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace) -> PlannedRun:
     counts = count_parameters(spec.model)
     return PlannedRun(
         spec=spec,
-        state=state_of(spec, store),
+        state=state_of(store, spec.run_id),
         role=trunk.role,
         n_params=counts.n_params,
         n_tokens=spec.n_tokens,

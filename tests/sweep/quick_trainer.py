@@ -1,7 +1,7 @@
 """A trainer of a few microseconds a step: everything that a sweep needs of a real one, and no neural network.
 
-It integrates a noisy recursion that depends on every step's data, so a step that is skipped, repeated or taken in another
-order changes the result; it saves checkpoints, branches into cooldowns, commits records, and stops when asked.
+It integrates a noisy recursion that depends on every step's data, so a step that is skipped, repeated or taken in
+another order changes the result; it saves checkpoints, branches into cooldowns, commits records, and stops when asked.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from scaling.sweep.lease import Claims, LeaseState, latest_generation, read_lease
+from scaling.sweep.lease import Claims, LeaseState, read_lease
 
 
 class Clock:
