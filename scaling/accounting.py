@@ -160,6 +160,15 @@ def weights_bytes(model: ModelSpec, storage: Storage) -> int:
     return sum(tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
 
 
+def decode_bytes(model: ModelSpec, storage: Storage, *, position: int = 0) -> int:
+    """Bytes an engine reads to write one token: every matrix once, and the f16 cache of the positions before.
+
+    Of a separate token table only one row is read; a tied table is read whole, because it is the output head as well.
+    """
+    table = 0 if model.tied_embeddings else tensor_bytes((model.vocab_size, model.width), storage)
+    return weights_bytes(model, storage) - table + kv_cache_bytes(model, position)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenizerLayout:
     """What a GGUF file stores about a tokenizer, in llama.cpp's ``gpt2`` (byte-level BPE) convention.
