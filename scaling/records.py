@@ -16,6 +16,7 @@ A record is never overwritten: committing a run twice keeps the first.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -231,6 +232,13 @@ def load_runs(path: str | os.PathLike[str] = "results") -> pd.DataFrame:
     if (path / "runs").is_dir():
         return runs_table(RunStore(path).records())
     raise RecordError(f"{path}: no runs here — expected a results folder, a sweep's folder, a .parquet or a .csv file")
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table so that a reader sees the old one or the new, never a part."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_json(path: Path, content: Any) -> None:

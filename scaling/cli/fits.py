@@ -117,6 +117,7 @@ def recommend(
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", help="Least P(loss ≤ target).")] = None,
+    results: Results = RESULTS,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -124,12 +125,14 @@ def recommend(
     from scaling.config.load import load_sweep
     from scaling.fit.result import Fit
     from scaling.predict.choose import choose
+    from scaling.records import RunStore
     from scaling.report.tables import show_recommendation
 
     config = load_sweep(sweep or fit_file.parent / "sweep.yaml")
     found = choose(
         config,
         Fit.from_json(fit_file),
+        RunStore(results),
         target_loss=target_loss,
         memory_bytes=None if memory is None else byte_count(memory, "memory"),
         tokens=None if tokens is None else round(count(tokens, "tokens")),

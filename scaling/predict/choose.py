@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from scaling.accounting import TokenizerLayout
 from scaling.config.expand import expand, recommended_teacher
 from scaling.config.sweep import SweepConfig
+from scaling.data.text import open_tokenizer
 from scaling.errors import ConfigError
+from scaling.formats.gguf import symbol_layout
 from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.recommend import Recommendation, recommend
-from scaling.spec import GGUF_BLOCK, ModelSpec, RunSpec
+from scaling.records import RunStore
+from scaling.spec import GGUF_BLOCK, ModelSpec, RunSpec, Source
 
 if TYPE_CHECKING:
-    from scaling.accounting import TokenizerLayout
     from scaling.fit.result import Fit
 
 BEYOND_MEMORY = 4
@@ -23,8 +26,8 @@ BEYOND_MEMORY = 4
 def choose(
     config: SweepConfig,
     fit: Fit,
+    store: RunStore,
     *,
-    tokenizer: TokenizerLayout,
     target_loss: float | None = None,
     memory_bytes: int | None = None,
     tokens: int | None = None,
@@ -39,7 +42,7 @@ def choose(
     Args:
         config: The sweep; its ``recommend`` section gives whatever is not given here.
         fit: Of that sweep's runs.
-        tokenizer: Stored in the file, and so part of its bytes.
+        store: Where the sweep's tokenizer lies; it is stored in the exported file, and so part of its bytes.
         target_loss: nats/token.
         memory_bytes: Budget.
         tokens: D of the recommended training.
@@ -63,6 +66,7 @@ def choose(
     template = next(run for run in runs if run.data.teacher == teacher)
     volume = tokens or (asked and asked.tokens) or max(run.tokens for run in runs)
     context = (asked and asked.context) or template.model.context
+    tokenizer = tokenizer_layout(template.data.source, store)
 
     def measure(model: ModelSpec) -> Footprint:
         return footprint(model, context=context, tokenizer=tokenizer)
@@ -81,6 +85,13 @@ def choose(
         level=asked.level if asked else 0.9,
         force=force,
     )
+
+
+def tokenizer_layout(source: Source, store: RunStore) -> TokenizerLayout:
+    """What an exported file says about the tokens of a source: its tokenizer, or placeholders for a world's symbols."""
+    if source.kind == "text":
+        return open_tokenizer(source, store).to_gguf()
+    return symbol_layout(source.vocab_size)
 
 
 def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:

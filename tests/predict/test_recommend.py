@@ -78,7 +78,7 @@ def test_it_agrees_with_brute_force(target, memory, confidence):
             ask(GRID, **question)
 
 
-@pytest.mark.parametrize("order", itertools.islice(itertools.permutations(range(4)), 0, 24, 5))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
 def test_the_order_of_the_candidates_does_not_matter(order):
     runs = [GRID[2], GRID[8], GRID[14], GRID[20]]
     assert ask([runs[i] for i in order]).run == ask(runs).run

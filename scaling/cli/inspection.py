@@ -1,0 +1,77 @@
+"""Commands that look and change nothing: plan, status, doctor, schema; and init, which writes a first sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, emit
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (plan, status, doctor, schema, init):
+        app.command()(command)
+
+
+def plan(
+    sweep_file: SweepFile,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Workers to estimate the time for.")] = 1,
+    results: Results = RESULTS,
+    overrides: Overrides = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
+    json_: Json = False,
+) -> None:
+    """What a sweep would train, what that costs, and what is there already."""
+    from scaling.chain import Workspace, plan_stage
+    from scaling.report.plan import show_plan
+
+    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
+    found = plan_stage(workspace, calibrate=calibrate)
+    emit(found.to_json(), as_json=json_, show=lambda _: show_plan(found, jobs=jobs))
+
+
+def status(
+    sweep_file: SweepFile,
+    results: Results = RESULTS,
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until the sweep is done.")] = False,
+    json_: Json = False,
+) -> None:
+    """How far a sweep is: done, running, failed and pending runs, throughput, time left."""
+    from scaling.chain import Workspace
+    from scaling.report.plan import show_status
+    from scaling.sweep.status import status as look
+    from scaling.sweep.trunks import group
+
+    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
+    show_status(lambda: look(group(workspace.runs), workspace.store), watch=watch, as_json=json_)
+
+
+def doctor(results: Results = RESULTS, json_: Json = False) -> None:
+    """What this machine has: versions, devices, extras, free memory and disk."""
+    from scaling.report.doctor import examine, show_health
+
+    found = examine(results)
+    emit(found, as_json=json_, show=show_health)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def schema() -> None:
+    """The JSON Schema of sweep files, for completion in an editor."""
+    import json
+
+    from scaling.config.sweep import SweepConfig
+
+    print(json.dumps(SweepConfig.model_json_schema(), indent=1))
+
+
+def init(path: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="File to write; must not exist.")]) -> None:
+    """Write a first sweep, with comments."""
+    from scaling.config.template import write_template
+
+    write_template(path)
+    typer.echo(f"wrote {path} — look at it, then: scaling plan {path}", err=True)

@@ -1,0 +1,136 @@
+"""Commands that train, export and verify: the chain as a whole, and its stages one by one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling.cli.options import RESULTS, Force, Jobs, Json, Overrides, Results, SweepFile, emit, say
+
+Executor = Annotated[str | None, typer.Option("--executor", help="inline, local, slurm, print, or a package's own.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (run, sweep, compress, export, verify, worker):
+        app.command()(command)
+
+
+def run(
+    sweep_file: SweepFile,
+    jobs: Jobs = 0,
+    results: Results = RESULTS,
+    overrides: Overrides = None,
+    force: Force = False,
+    json_: Json = False,
+) -> None:
+    """The whole chain: train, fit, recommend, train the recommended, int8, export, run it, score the forecast."""
+    from scaling.chain import Workspace, run_chain
+    from scaling.report.chain import show_chain
+    from scaling.sweep.display import show_progress
+
+    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
+    found = run_chain(workspace, jobs=_jobs(jobs), watch=show_progress, say=say, force=force)
+    _draw(workspace, found)
+    emit(found, as_json=json_, show=show_chain)
+    if not found.verification.passed or found.counts.get("failed"):
+        raise typer.Exit(1)
+
+
+def sweep(
+    sweep_file: SweepFile,
+    jobs: Jobs = 0,
+    executor: Executor = None,
+    results: Results = RESULTS,
+    overrides: Overrides = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed trunk.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")] = False,
+    rerun: Annotated[list[str] | None, typer.Option("--rerun", metavar="ID", help="Train a run again.")] = None,
+    json_: Json = False,
+) -> None:
+    """Train what is missing of a sweep, and collect the runs table."""
+    from scaling.chain import Workspace, collect_stage, train_stage
+    from scaling.report.tables import show_sweep
+    from scaling.sweep.display import show_progress
+    from scaling.sweep.outcomes import forget
+    from scaling.sweep.worker import WorkerOptions
+
+    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ()).prepare()
+    if retry_failed:
+        forget(workspace.store, [one.run_id for one in workspace.runs])
+    if rerun:
+        forget(workspace.store, rerun, only_failed=False)
+    options = WorkerOptions(fail_fast=fail_fast)
+    outcome = train_stage(workspace, jobs=_jobs(jobs), watch=show_progress, executor=executor, options=options)
+    collect_stage(workspace)
+    emit(outcome, as_json=json_, show=show_sweep)
+    raise typer.Exit(outcome.exit_code)
+
+
+def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrides = None) -> None:
+    """One worker: claim a trunk, train it, move on, together with all others that do the same."""
+    from scaling.chain import Workspace, train_stage
+    from scaling.sweep.display import show_progress
+
+    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ()).prepare()
+    outcome = train_stage(workspace, jobs=1, executor="inline", watch=show_progress)
+    raise typer.Exit(outcome.exit_code)
+
+
+def compress(
+    sweep_file: SweepFile,
+    scheme: Annotated[str, typer.Option("--scheme", help="affine_channel or q8_0.")] = "affine_channel",
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Quantize the recommended student to int8, and measure what that costs."""
+    from scaling.chain import Workspace, compress_stage, load_recommendation
+    from scaling.report.chain import show_compressed
+
+    workspace = Workspace.open(sweep_file, results=results)
+    found = compress_stage(workspace, load_recommendation(workspace).run, scheme=scheme)
+    emit(found, as_json=json_, show=show_compressed)
+
+
+def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
+    """Write the recommended student as an int8 GGUF file with its manifest."""
+    from scaling.chain import Workspace, export_stage, load_recommendation
+    from scaling.report.chain import show_bundle
+
+    workspace = Workspace.open(sweep_file, results=results)
+    found = export_stage(workspace, load_recommendation(workspace).run)
+    emit(found, as_json=json_, show=show_bundle)
+
+
+def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
+    """Read the exported file back, run it in a phone engine, and write its ledger row."""
+    from scaling.chain import Workspace, export_stage, ledger_stage, load_fit, load_recommendation, verify_stage
+    from scaling.report.chain import show_verification
+
+    workspace = Workspace.open(sweep_file, results=results)
+    recommendation = load_recommendation(workspace)
+    found = verify_stage(workspace, recommendation, export_stage(workspace, recommendation.run))
+    ledger_stage(workspace, load_fit(workspace), recommendation, found)
+    emit(found, as_json=json_, show=show_verification)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _jobs(asked: int) -> int:
+    """Workers: as asked, or one a core that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return asked or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def _draw(workspace, found) -> None:
+    """The figure of the sweep, beside its fit."""
+    from scaling.records import load_runs
+    from scaling.report.plots import save_sweep_figure
+
+    path: Path = workspace.folder / "fit.png"
+    choice, measured = found.recommendation.choice, found.record.outcome.loss
+    save_sweep_figure(path, found.fit, load_runs(workspace.folder), choice=choice, measured=measured)
+    say(f"figure: {path}")
