@@ -1,0 +1,56 @@
+"""The machine under jax: the compilation cache, and what a record says about versions and device."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
+
+
+def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
+    """Keep compiled programs on disk, so that a shape is compiled once on a machine.
+
+    Args:
+        folder: Where; by default what ``JAX_COMPILATION_CACHE_DIR`` says, else ``scaling/jax`` in the user's cache.
+    """
+    if folder is None and jax.config.jax_compilation_cache_dir:
+        return
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder or base / "scaling" / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@lru_cache
+def environment() -> dict[str, str]:
+    """Versions, device and git commit, as a record keeps them."""
+    device = jax.devices()[0]
+    name = platform.machine() if device.platform == "cpu" else device.device_kind
+    found = {f"{package.replace('-', '_')}_version": version(package) for package in PACKAGES}
+    return found | {
+        "python_version": platform.python_version(),
+        "numpy_version": np.__version__,
+        "device": f"{device.platform} {name}",
+        "threads": os.environ.get("NPROC", str(os.cpu_count())),
+        "host": platform.platform(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str:
+    """Commit of the program's own checkout; empty where it was installed from a wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

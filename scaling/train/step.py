@@ -1,0 +1,101 @@
+"""One optimizer step, compiled once a shape: loss, gradient, AdamW, at the rate it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from scaling.spec import ModelSpec, OptimSpec
+from scaling.train.model import Student
+from scaling.train.optimizer import make_optimizer
+
+Params = dict[str, Any]
+"""A student's parameters as nested dicts of arrays (nnx's pure dict)."""
+
+
+class TrainState(NamedTuple):
+    """All that a step changes."""
+
+    params: Params
+    opt_state: optax.OptState
+
+
+class StepLog(NamedTuple):
+    """What a step reports: float32 scalars, the gradient's norm before clipping."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+
+
+Step = Callable[[TrainState, Any, Any, Any], tuple[TrainState, StepLog]]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What trains students of one shape.
+
+    Attributes:
+        init: Seed to first state.
+        step: ``(state, inputs, targets, rate)`` to the next state and its log; the given state is used up.
+    """
+
+    init: Callable[[int], TrainState]
+    step: Step
+
+
+def program(model: ModelSpec, optim: OptimSpec) -> Program:
+    """The compiled step of a model and optimizer; runs that differ in rates alone share it."""
+    same_program = {"lr": 1.0, "warmup_tokens": 0, "cooldown": 0.5}
+    return _program(model, optim.model_copy(update=same_program))
+
+
+@lru_cache(maxsize=64)
+def _program(model: ModelSpec, optim: OptimSpec) -> Program:
+    transform = make_optimizer(optim, model)
+
+    def init(seed: int) -> TrainState:
+        params = params_of(Student(model, seed))
+        return TrainState(params, transform.init(params))
+
+    def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
+        def objective(params):
+            logits_BTV = with_params(model, params)(inputs_BT)
+            return cross_entropy(logits_BTV, targets_BT, optim.z_loss)
+
+        (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
+        return TrainState(params, opt_state), StepLog(loss, optax.tree.norm(grads))
+
+    return Program(jax.jit(init), jax.jit(step, donate_argnums=0))
+
+
+def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, z_loss: float = 0.0) -> tuple[jax.Array, jax.Array]:
+    """Mean loss with and without ``z_loss · mean(log Z²)``, nats/token.
+
+    **Source:** z-loss: Chowdhery et al. 2022, arXiv 2204.02311, section 5.
+    """
+    log_z_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
+    # A comparison instead of a gather: its gradient is no scatter, which is slow on every device.
+    is_target_BTV = jax.lax.broadcasted_iota(jnp.int32, logits_BTV.shape, 2) == targets_BT[..., None]
+    loss = jnp.mean(log_z_BT - jnp.sum(jnp.where(is_target_BTV, logits_BTV, 0.0), axis=-1))
+    return loss + z_loss * jnp.mean(log_z_BT**2), loss
+
+
+def params_of(student: Student) -> Params:
+    """A student's parameters alone."""
+    return nnx.to_pure_dict(nnx.state(student, nnx.Param))
+
+
+def with_params(model: ModelSpec, params: Params) -> Student:
+    """The student that has these parameters."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: Student(model)))
+    nnx.replace_by_pure_dict(state, params)
+    return nnx.merge(graph, state)
