@@ -18,7 +18,7 @@ from scaling.errors import Preempted, ScalingError
 from scaling.records import RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.sweep.lease import Claims, Lease
-from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, torn
+from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.stop import Stop
 from scaling.sweep.trunks import Trunk
@@ -200,9 +200,10 @@ class _Worker:
     def _teachers_ready(self, trunk: Trunk) -> bool | None:
         """False while a teacher is still to be trained, None if it never will be."""
         for run_id in trunk.needs:
-            if not self.store.has(run_id):
+            state = state_of(self.store, run_id)
+            if state == "new":
                 return None if run_id in self.report.blocked else False
-            if self.store.load(run_id).outcome.status != "done":
+            if state != "done":
                 return None
         return True
 

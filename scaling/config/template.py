@@ -1,0 +1,142 @@
+"""A commented sweep to start from, and the JSON Schema by which editors complete and check one."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from scaling.config.sweep import Rule, SweepConfig
+from scaling.errors import ConfigError
+from scaling.spec import RunSpec
+
+TEMPLATE = """\
+# QUESTION: What is to be learned from this sweep?
+# COMMAND:  scaling run {name}.yaml
+# COST:     ask `scaling plan {name}.yaml` and write it here
+# EXPECT:   What would be surprising? Write it down before it runs.
+name: {name}                # folder of the results; no part of any run's identity
+
+base:                       # what all runs share; unset values have the defaults that `scaling schema` lists
+  model: {{n_layers: 2, context: 40}}
+  data:
+    source: {{kind: w0}}      # a language of known entropy; or {{kind: text, corpus: sotu}}, {{…, corpus: "*.txt"}}
+  optim: {{batch_size: 16, warmup_tokens: 40k}}
+
+grid:                       # axes: every combination is a run; runs that differ in tokens alone share one training
+  model.width: [32, 64, 128]
+  data.teacher: [{{kind: real}}, {{kind: noise, rate: 0.2}}, {{kind: noise, rate: 0.4}}]
+  tokens: [100k, 200k, 400k, 800k]      # or 20x: tokens per parameter; or {{rule: flops_budget, flops: 1e12}}
+
+# zip:                      # axes of equal length that move together
+#   model.width:      [32, 64]
+#   optim.batch_size: [16, 32]
+# list:                     # further runs, written out
+#   - {{model.width: 256, tokens: 20x}}
+# when:                     # values for the runs that match
+#   - {{match: {{model.width: {{min: 128}}}}, set: {{optim.batch_size: 32}}}}
+# exclude:                  # runs to leave out
+#   - {{model.width: 128, data.teacher.kind: real}}
+# seeds: 3                  # repetitions: weights and data
+
+derive:                     # width_power, size_power, tokens_per_param, flops_budget
+  optim.lr: {{rule: width_power, base: 6e-3, base_width: 32, power: 0.5}}
+
+recommend:                  # the smallest model that does this
+  target_loss: 1.75         # nats/token on real held-out text
+  memory: 64MiB             # as int8 on the phone, with key-value cache and engine
+  teacher: {{kind: noise, rate: 0.2}}
+"""
+
+
+def template(name: str = "my-sweep") -> str:
+    """The text of a commented sweep that is valid as it stands."""
+    return TEMPLATE.format(name=name)
+
+
+def write_template(path: str | Path) -> Path:
+    """Write a commented sweep to a file that does not exist.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(template(path.stem))
+    except FileExistsError as error:
+        raise ConfigError([f"{path}:1:1: exists already — name another file, nothing was changed"]) from error
+    return path
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a sweep file.
+
+    Sections hold parts of a run, so nothing inside them is required; counts may also be written as people do.
+    """
+    sweep = SweepConfig.model_json_schema(by_alias=True)
+    run = RunSpec.model_json_schema()
+    definitions = {**sweep.pop("$defs", {}), **{name: _partial(part) for name, part in run.pop("$defs", {}).items()}}
+    definitions["Run"] = _partial(run)
+    paths = {path: {} for path in run_paths()}
+    definitions["Values"] = {
+        "anyOf": [{"$ref": "#/$defs/Run"}, {"type": "object", "properties": paths, "additionalProperties": False}]
+    }
+    axes = {path: {"type": "array", "minItems": 1} for path in paths}
+    definitions["Axes"] = {"type": "object", "properties": axes, "additionalProperties": False}
+    properties = sweep["properties"]
+    properties["include"] = {"type": "string", "description": "Another sweep file that this one is laid over."}
+    properties["base"] = properties["set"] = {"$ref": "#/$defs/Run"}
+    properties["grid"] = {"$ref": "#/$defs/Axes"}
+    properties["zip"] = {"anyOf": [{"$ref": "#/$defs/Axes"}, {"type": "array", "items": {"$ref": "#/$defs/Axes"}}]}
+    properties["list"] = {"type": "array", "items": {"$ref": "#/$defs/Run"}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A sweep of scaling",
+        **{key: value for key, value in sweep.items() if key != "title"},
+        "$defs": definitions,
+    }
+
+
+def run_paths(model: type[BaseModel] = RunSpec, prefix: str = "") -> list[str]:
+    """Every dotted path that may be an axis of a sweep."""
+    paths = []
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        if path != "schema_version":
+            paths.append(path)
+        for member in _models(field.annotation):
+            if member is not RunSpec:
+                paths += [p for p in run_paths(member, f"{path}.") if p not in paths]
+    return paths
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    inner = get_args(annotation) if get_origin(annotation) is not None else ()
+    return [model for arg in inner for model in _models(arg)]
+
+
+_HUMAN = {"type": "string", "pattern": r"^[0-9][0-9_.]*([kKMBGT]|x)$"}
+
+
+def _partial(schema: dict[str, Any]) -> dict[str, Any]:
+    """A part of a run: nothing required, dotted keys allowed, numbers also in human form or by rule."""
+    schema = copy.deepcopy(schema)
+    schema.pop("required", None)
+    if schema.get("type") == "object":
+        schema["patternProperties"] = {r"\.": {}}
+    for name, value in schema.get("properties", {}).items():
+        if value.get("type") in ("integer", "number"):
+            kept = {key: value.pop(key) for key in ("default", "description") if key in value}
+            by_rule = {"type": "object", "required": ["rule"]}
+            schema["properties"][name] = {"anyOf": [value, _HUMAN, by_rule], **kept}
+    return schema
+
+
+RULE_NAMES = tuple(get_args(model.model_fields["rule"].annotation)[0] for model in get_args(get_args(Rule)[0]))
+"""The fixed set of rules that ``derive`` knows."""

@@ -1,0 +1,170 @@
+"""Where a sweep stands, from the files alone: anyone may look, from any machine, while it runs or after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaling.accounting import count_parameters
+from scaling.records import RunStore
+from scaling.sweep.lease import latest_generation, read_lease
+from scaling.sweep.outcomes import Failure, failures, result_of
+from scaling.sweep.pace import Pace, known_pace
+from scaling.sweep.trunks import Trunk
+
+SILENT_AFTER_S = 60.0
+"""A worker that wrote nothing for so long is shown as silent; only claimants decide that it is dead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerState:
+    """A worker as its lease shows it.
+
+    Attributes:
+        name: Host and process.
+        trunk_id: What it works on.
+        step: Steps done.
+        steps: Steps to do.
+        loss: Training loss now, nats/token.
+        tokens_per_s: Throughput now.
+        quiet_s: Seconds since it last wrote, by the file system's clock.
+    """
+
+    name: str
+    trunk_id: str
+    step: int
+    steps: int
+    loss: float | None
+    tokens_per_s: float | None
+    quiet_s: float
+
+    @property
+    def silent(self) -> bool:
+        """True if it has not been heard of for a minute."""
+        return self.quiet_s > SILENT_AFTER_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run of the status table."""
+
+    run_id: str
+    trunk_id: str
+    state: str
+    n_params: int
+    n_tokens: int
+    teacher: str
+    loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepStatus:
+    """A sweep at one moment.
+
+    Attributes:
+        counts: Runs by state: done, diverged, failed, running, pending.
+        runs: Every run with its loss so far.
+        workers: Who works on what.
+        failures: Failed runs with the end of their logs.
+        tokens_per_s: Sum over the workers that are heard of.
+        flops_done: Of the whole sweep.
+        flops_total: Of the whole sweep.
+        remaining_s: Estimated seconds with the workers of this moment (one, if there is none).
+    """
+
+    counts: dict[str, int]
+    runs: tuple[RunRow, ...]
+    workers: tuple[WorkerState, ...]
+    failures: tuple[Failure, ...]
+    tokens_per_s: float
+    flops_done: float
+    flops_total: float
+    remaining_s: float
+
+
+def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None) -> SweepStatus:
+    """Look at a sweep.
+
+    Args:
+        trunks: All trunks of the sweep (:func:`scaling.sweep.trunks.group`).
+        store: The results folder; it is only read.
+        pace: Seconds of a step; by default what the results folder knows.
+    """
+    results = {spec.run_id: result_of(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
+    unfinished = [trunk for trunk in trunks if not all(results[run_id] for run_id in trunk.run_ids)]
+    workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
+    busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
+    rows = [row for trunk in trunks for row in _rows(trunk, results, busy)]
+    states = [row.state for row in rows]
+    done, total = _flops(trunks, unfinished, busy)
+    pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
+    return SweepStatus(
+        counts={state: states.count(state) for state in ("done", "diverged", "failed", "running", "pending")},
+        runs=tuple(rows),
+        workers=tuple(workers),
+        failures=tuple(failures(store, [row.run_id for row in rows if row.state == "failed"])),
+        tokens_per_s=sum(worker.tokens_per_s or 0.0 for worker in busy.values()),
+        flops_done=done,
+        flops_total=total,
+        remaining_s=_remaining_s(unfinished, busy, pace),
+    )
+
+
+def _rows(trunk: Trunk, results: dict[str, dict[str, Any]], busy: dict[str, WorkerState]) -> list[RunRow]:
+    n_params = count_parameters(trunk.specs[0].model).n_params
+    waiting = "running" if trunk.trunk_id in busy else "pending"
+    return [
+        RunRow(
+            run_id=spec.run_id,
+            trunk_id=trunk.trunk_id,
+            state=results[spec.run_id].get("status", waiting),
+            n_params=n_params,
+            n_tokens=spec.n_tokens,
+            teacher=spec.data.teacher.label,
+            loss=results[spec.run_id].get("loss"),
+        )
+        for spec in trunk.specs
+    ]
+
+
+def _worker(store: RunStore, trunk: Trunk) -> WorkerState | None:
+    folder = store.root / "claims" / trunk.trunk_id
+    state = read_lease(folder)
+    if state is None or state.released:
+        return None
+    note = state.note
+    return WorkerState(
+        name=state.owner,
+        trunk_id=trunk.trunk_id,
+        step=note.get("step", 0),
+        steps=note.get("steps", trunk.steps),
+        loss=note.get("loss"),
+        tokens_per_s=note.get("tokens_per_s"),
+        quiet_s=_quiet_s(folder),
+    )
+
+
+def _quiet_s(folder: Path) -> float:
+    try:
+        written = (folder / f"lease.{latest_generation(folder)}").stat().st_mtime
+    except OSError:
+        return 0.0
+    return max(0.0, time.time() - written)
+
+
+def _flops(trunks: Sequence[Trunk], unfinished: Sequence[Trunk], busy: dict[str, WorkerState]) -> tuple[float, float]:
+    total = sum(trunk.flops for trunk in trunks)
+    left = sum(trunk.flops * (1 - _part(busy.get(trunk.trunk_id))) for trunk in unfinished)
+    return total - left, total
+
+
+def _part(worker: WorkerState | None) -> float:
+    return min(1.0, worker.step / worker.steps) if worker and worker.steps else 0.0
+
+
+def _remaining_s(unfinished: Sequence[Trunk], busy: dict[str, WorkerState], pace: Pace) -> float:
+    each = [pace.seconds(trunk.specs[0], trunk.steps) * (1 - _part(busy.get(trunk.trunk_id))) for trunk in unfinished]
+    return max(sum(each) / max(1, len(busy)), max(each, default=0.0))
