@@ -1,0 +1,1 @@
+"""Teachers: the language models whose text students learn from."""

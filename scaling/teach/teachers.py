@@ -1,0 +1,51 @@
+"""Everything that streams need before training can start: teachers trained, their text written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from scaling.data.text import open_text
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+from scaling.teach.generate import ensure_teacher_text
+from scaling.train.loop import train_trunk
+
+
+def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any], None] | None = None) -> None:
+    """Make what the streams and evaluation sets of some runs read; what is there is left alone.
+
+    Real text is encoded (its tokenizer trained before), a trained teacher is trained if it has no record, and writes as
+    many tokens as the longest of its students reads. Worlds need nothing.
+
+    Args:
+        specs: Runs that will be trained; those of one teacher are served by one text.
+        store: Where runs and texts lie.
+        progress: Called with training and generation progress.
+
+    Raises:
+        DataError: if a corpus is missing, or a teacher cannot be used.
+    """
+    for members in _by_text(specs).values():
+        longest = max(members, key=lambda spec: spec.n_tokens)
+        source, teacher = longest.data.source, longest.data.teacher
+        if source.kind == "text":
+            for split in ("train", "held_out"):
+                open_text(source, split, store)
+        if teacher.kind == "trained":
+            if not store.has(teacher.run.run_id):
+                prepare([teacher.run], store, progress)
+                train_trunk([teacher.run], store, progress=progress)
+            for context in {spec.model.context for spec in members}:
+                readers = [spec for spec in members if spec.model.context == context]
+                most = max(readers, key=lambda spec: spec.n_tokens)
+                ensure_teacher_text(most, store, n_tokens=most.n_tokens, progress=progress)
+
+
+def _by_text(specs: Sequence[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Runs grouped by the text they read and are measured on."""
+    groups = defaultdict(list)
+    for spec in specs:
+        groups[spec.data.model_dump_json() + spec.evaluation.model_dump_json()].append(spec)
+    return groups

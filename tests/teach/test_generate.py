@@ -1,0 +1,212 @@
+"""Text of a trained teacher: the same however often it is interrupted, never written twice, checked when it is read."""
+
+import numpy as np
+import pytest
+
+import scaling.teach.generate as generate
+from scaling.data.batches import open_stream
+from scaling.data.evaluation import evaluation_sets
+from scaling.data.shards import open_shards
+from scaling.data.text import teacher_text_dir
+from scaling.errors import DataError
+from scaling.records import Outcome, RunRecord, RunStore
+from scaling.spec import RunSpec
+from scaling.teach.generate import ensure_teacher_text, rows_per_block
+from scaling.train.checkpoint import save_student
+from scaling.train.model import Student
+
+BLOCK = 8 * 16
+"""Tokens of a block: eight sequences of the teacher's context."""
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(generate, "MAX_ROWS", 8)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i in range(6):
+        (folder / f"{i}.txt").write_text(f"Message {i}. " + "Peace and revenue. " * (20 + i), "utf-8")
+    return str(folder / "*.txt")
+
+
+@pytest.fixture
+def make_run(texts):
+    def make(teacher=None, *, context=16, tokens=300, seed=0, **decoding):
+        chosen = {"kind": "trained", "run": teacher, **decoding} if teacher else {"kind": "real"}
+        source = {"kind": "text", "corpus": texts, "tokenizer": {"kind": "bytes"}}
+        return RunSpec.model_validate(
+            {
+                "model": {"vocab_size": 257, "width": 32, "n_layers": 1, "context": context},
+                "data": {"source": source, "teacher": chosen, "seed": seed},
+                "optim": {"batch_size": 2},
+                "evaluation": {"tokens": 100},
+                "tokens": tokens,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_store(tmp_path, make_run):
+    """Results folders that hold one trained teacher."""
+
+    def make(name="results", status="done"):
+        store, run = RunStore(tmp_path / name).prepare(), make_run()
+        loss = 5.5 if status == "done" else None
+        store.commit(RunRecord(spec=run, outcome=Outcome(status=status, loss=loss)))
+        save_student(store.student_dir(run.run_id), Student(run.model, seed=1))
+        return store
+
+    return make
+
+
+def text_of(spec, store):
+    folder = teacher_text_dir(store, spec.data.teacher, seed=spec.data.seed, split="train")
+    return np.concatenate(open_shards(folder).maps)
+
+
+def count_blocks(monkeypatch):
+    written, sample = [], generate.sample_sequences
+    monkeypatch.setattr(generate, "sample_sequences", lambda *a, **k: written.append(1) or sample(*a, **k))
+    return written
+
+
+def test_a_student_reads_what_its_teacher_wrote_from_the_end_of_document_on(make_run, make_store):
+    store, spec = make_store(), make_run(make_run())
+    card, _ = ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)
+    assert card.tokens >= spec.n_tokens
+    stream = open_stream(spec, store)
+    batch = stream.batches(0, spec.steps)
+    assert np.array_equal(batch.targets.ravel(), text_of(spec, store)[: spec.n_tokens])
+    assert np.all(batch.inputs[..., 0] == 256)
+    assert stream.n_unique_tokens(spec.steps) == spec.n_tokens
+
+
+def test_a_killed_generation_ends_with_the_same_text(make_run, make_store, monkeypatch):
+    spec = make_run(make_run())
+    whole, _ = ensure_teacher_text(spec, make_store("whole"), n_tokens=5 * BLOCK)
+    store, cards = make_store("killed"), iter(range(3))
+    write_card = generate.write_card
+
+    def dies_at_the_third_card(folder, card):
+        if next(cards) == 2:
+            raise KeyboardInterrupt
+        write_card(folder, card)
+
+    monkeypatch.setattr(generate, "write_card", dies_at_the_third_card)
+    with pytest.raises(KeyboardInterrupt):
+        ensure_teacher_text(spec, store, n_tokens=5 * BLOCK)
+    monkeypatch.setattr(generate, "write_card", write_card)
+    written = count_blocks(monkeypatch)
+    resumed, _ = ensure_teacher_text(spec, store, n_tokens=5 * BLOCK)
+    assert resumed.hash == whole.hash
+    assert len(written) == 5 - 2 + 1, "three blocks of the text, one held out"
+
+
+def test_nothing_is_written_twice_and_a_longer_text_begins_with_the_shorter(make_run, make_store, monkeypatch):
+    store, spec = make_store(), make_run(make_run())
+    ensure_teacher_text(spec, store, n_tokens=2 * BLOCK)
+    short, written = text_of(spec, store), count_blocks(monkeypatch)
+    ensure_teacher_text(spec, store, n_tokens=2 * BLOCK)
+    ensure_teacher_text(spec, store, n_tokens=10)
+    assert not written
+    ensure_teacher_text(spec, store, n_tokens=3 * BLOCK)
+    assert len(written) == 1
+    assert np.array_equal(text_of(spec, store)[: 2 * BLOCK], short)
+
+
+def test_a_torn_shard_alone_is_written_again(make_run, make_store, monkeypatch):
+    store, spec = make_store(), make_run(make_run())
+    card, _ = ensure_teacher_text(spec, store, n_tokens=3 * BLOCK)
+    path = teacher_text_dir(store, spec.data.teacher, seed=0, split="train") / card.shards[1].file
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(DataError, match="shard-00001.bin missing or damaged"):
+        open_stream(spec, store)
+    written = count_blocks(monkeypatch)
+    assert ensure_teacher_text(spec, store, n_tokens=3 * BLOCK)[0].hash == card.hash
+    assert len(written) == 1
+
+
+def test_held_out_text_other_seeds_and_other_decodings_are_other_texts(make_run, make_store):
+    store, teacher = make_store(), make_run()
+    hashes = set()
+    for spec in (make_run(teacher), make_run(teacher, seed=1), make_run(teacher, temperature=0.5)):
+        cards = ensure_teacher_text(spec, store, n_tokens=100)
+        hashes |= {card.hash for card in cards}
+    assert len(hashes) == 5, "both seeds share one held-out text"
+
+
+def test_the_card_says_who_wrote_how_and_how_well(make_run, make_store):
+    store, teacher = make_store(), make_run()
+    exact, _ = ensure_teacher_text(make_run(teacher), store, n_tokens=10)
+    cut, _ = ensure_teacher_text(make_run(teacher, top_k=5), store, n_tokens=10)
+    assert exact.teacher_run == cut.teacher_run == teacher.run_id
+    assert exact.teacher_loss == 5.5
+    assert cut.teacher_loss is None, "what it writes is no longer its own distribution"
+    assert exact.sequence_tokens == 16
+    assert cut.decoding == {"temperature": 1.0, "top_k": 5, "top_p": None}
+    assert "language model" in exact.notice
+
+
+def test_students_are_measured_on_real_and_on_teacher_text(make_run, make_store):
+    store, teacher = make_store(), make_run()
+    spec = make_run(teacher)
+    ensure_teacher_text(spec, store, n_tokens=10)
+    sets = evaluation_sets(spec, store)
+    assert np.array_equal(sets.real.sequences, evaluation_sets(teacher, store).real.sequences)
+    assert sets.teacher.n_scored >= 100
+    assert sets.teacher_loss == 5.5
+
+
+def test_a_student_with_a_shorter_context_reads_the_same_text_in_pieces(make_run, make_store):
+    store, spec = make_store(), make_run(make_run(), context=6, tokens=120)
+    ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)
+    text = text_of(spec, store).reshape(-1, 8, 16)
+    read = open_stream(spec, store).sequences.read(0, 20)
+    assert np.array_equal(read[:8], text[0, :, :6])
+    assert np.array_equal(read[8:16], text[0, :, 6:12])
+    assert np.array_equal(read[16:], text[1, :4, :6])
+
+
+def test_more_than_was_written_is_refused(make_run, make_store):
+    store, spec = make_store(), make_run(make_run())
+    ensure_teacher_text(spec, store, n_tokens=10)
+    with pytest.raises(DataError, match=f"holds {BLOCK} tokens of the teacher"):
+        open_stream(spec, store).batches(0, 100)
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("absent", "not trained yet"),
+        ("diverged", "ended as diverged; change its run"),
+        ("context", "has a context of 16 tokens, the student one of 32"),
+        ("tokenizer", r"writes tokens of .* by bytes 257, the student reads .* by bpe 300"),
+    ],
+)
+def test_a_teacher_that_cannot_serve_is_refused_with_a_cure(make_run, make_store, tmp_path, problem, message):
+    if problem == "absent":
+        store = RunStore(tmp_path / "empty").prepare()
+    else:
+        store = make_store(status="diverged" if problem == "diverged" else "done")
+    spec = make_run(make_run(), context=32 if problem == "context" else 16)
+    if problem == "tokenizer":
+        source = spec.data.source.model_dump() | {"tokenizer": {"kind": "bpe", "vocab_size": 300}}
+        spec = RunSpec.model_validate(spec.model_dump() | {"data": spec.data.model_dump() | {"source": source}})
+    with pytest.raises(DataError, match=message):
+        ensure_teacher_text(spec, store, n_tokens=10)
+
+
+def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
+    model = make_run().model
+    monkeypatch.setattr(generate, "MAX_ROWS", 256)
+    assert rows_per_block(model) == 256
+    large = model.model_copy(update={"n_layers": 24, "n_kv_heads": 16, "head_width": 64, "context": 2048})
+    assert rows_per_block(large) == 1
+    monkeypatch.setattr(generate, "CACHE_BYTES", 1 << 34)
+    assert rows_per_block(large) == 32
