@@ -25,7 +25,8 @@ one f32 scale and one int8 zero point for each output channel. Gains of norms st
 GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
-GGUF_NAME = "student"
+GGUF_NAME = 10 * "0"
+"""Stands for a run_id, which names an exported student and is as long: a file's bytes are known before its run is."""
 
 
 @dataclass(frozen=True, kw_only=True)

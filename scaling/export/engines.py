@@ -86,6 +86,7 @@ def run_llama_cpp(
     *,
     n_tokens: int,
     context: int,
+    cache: int | None = None,
     repeats: int = 5,
     threads: int | None = None,
     n_ubatch: int = N_UBATCH,
@@ -98,7 +99,8 @@ def run_llama_cpp(
         path: GGUF file.
         prompt_ids: Token ids to continue; at least one.
         n_tokens: Tokens to write.
-        context: Length of the key–value cache; the engine rounds it up to a multiple of 256.
+        context: Tokens that the model was trained to read at once; longer prompts are refused.
+        cache: Length of the key–value cache, by default the context; the engine rounds it up to a multiple of 256.
         repeats: Timed passes after the first; each reads half a context and writes up to 64 tokens.
         threads: By default one for a file of up to 16 MiB, else as many as the machine has, at most 4.
         n_ubatch: Prompt tokens read at once.
@@ -113,7 +115,7 @@ def run_llama_cpp(
             f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
             "give at least one token, or ask for fewer"
         )
-    job = _job(path, context=context, threads=threads, n_ubatch=n_ubatch, use_mmap=use_mmap) | {
+    job = _job(path, cache=cache or context, threads=threads, n_ubatch=n_ubatch, use_mmap=use_mmap) | {
         "prompt": [int(token) for token in prompt_ids],
         "n_tokens": n_tokens,
         "repeats": repeats,
@@ -154,7 +156,7 @@ def llama_cpp_log_probs(
     with tempfile.TemporaryDirectory() as folder:
         files = {name: str(Path(folder) / f"{name}.npy") for name in ("scored", "scores")}
         np.save(files["scored"], np.asarray(sequences, np.int32))
-        job = _job(path, context=context, threads=threads, n_ubatch=N_UBATCH, use_mmap=True) | files
+        job = _job(path, cache=context, threads=threads, n_ubatch=N_UBATCH, use_mmap=True) | files
         job |= {"prompt": [int(sequences[0, 0])], "n_tokens": 1, "repeats": 0}
         job |= {"vocab_size": len(tokenizer.tokens), "eos_id": tokenizer.eos_id}
         _run_worker(job, timeout_s=timeout_s)
@@ -162,7 +164,7 @@ def llama_cpp_log_probs(
 
 
 def _job(
-    path: str | os.PathLike[str], *, context: int, threads: int | None, n_ubatch: int, use_mmap: bool
+    path: str | os.PathLike[str], *, cache: int, threads: int | None, n_ubatch: int, use_mmap: bool
 ) -> dict[str, Any]:
     path = Path(path).resolve()
     if not path.is_file():
@@ -172,7 +174,7 @@ def _job(
         threads = 1 if small else max(1, min(MAX_THREADS, os.cpu_count() or 1))
     return {
         "path": str(path),
-        "context": context,
+        "cache": cache,
         "threads": threads,
         "n_ubatch": n_ubatch,
         "use_mmap": use_mmap,

@@ -45,7 +45,7 @@ def parameters(xllamacpp, job):
     """CPU only, one sequence, the file mapped, a small compute buffer, nothing cached beside the model."""
     params = xllamacpp.CommonParams()
     params.model.path = job["path"]
-    params.n_ctx = job["context"]
+    params.n_ctx = job["cache"]
     params.n_batch = params.n_ubatch = job["n_ubatch"]
     params.n_parallel = 1
     params.n_gpu_layers = 0

@@ -7,7 +7,6 @@ disagree. The student's RoPE rotates the pairs (2i, 2i+1), as this architecture 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +104,7 @@ def write_gguf(
             f"{path}: the tokenizer has {len(tokenizer.tokens)} tokens, the model a vocabulary of {model.vocab_size}; "
             "use the tokenizer that the model was trained with"
         )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         writer = gguf.GGUFWriter(temporary, "llama")
         _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)
@@ -118,7 +116,7 @@ def write_gguf(
         writer.close()
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path.stat().st_size
 
 

@@ -1,0 +1,192 @@
+"""Forecast beside measured, one comparison at a time, and which of them an export must pass to be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scaling.compress.degradation import Degradation
+from scaling.export.engines import EngineRun
+from scaling.predict.recommend import Recommendation
+from scaling.predict.speed import Speed
+
+MAX_FILE_ERROR = 0.01
+"""Share by which a file may miss its forecast; it is exact unless the tokenizer changed in between."""
+
+MAX_INT8_COST = 0.005
+"""nats/token that int8 may cost; measured costs of small models are 0.0002 to 0.0012."""
+
+MAX_ENGINE_COST = 0.02
+"""nats/token by which an engine may differ from JAX on the same weights, over a few hundred tokens. Activations in
+int8 cost up to 0.003; a wrong rotation or a wrong tokenizer costs more than 1."""
+
+NEAR_TIE = 0.05
+"""nats; int8 activations may decide otherwise between two tokens that are this close."""
+
+MAX_MEMORY_ERROR = 0.10
+"""Share by which the peak memory may exceed its forecast."""
+
+MIB = 2**20
+
+Kind = Literal["promise", "forecast"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing measured beside what was said of it.
+
+    Attributes:
+        name: What is compared.
+        kind: A ``promise`` must hold for the export to be used; a ``forecast`` may miss, a 90 % interval one time in
+            ten.
+        expected: What was asked or forecast.
+        measured: What was found.
+        passed: None if it could not be measured.
+        note: Why not, or what else to know.
+    """
+
+    name: str
+    kind: Kind
+    expected: str
+    measured: str
+    passed: bool | None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy:
+    """The engine's greedy text beside JAX on the weights of the same file.
+
+    Attributes:
+        n_tokens: Tokens that the engine wrote.
+        n_equal: Leading tokens that greedy decoding in JAX writes as well.
+        behind: Largest log-probability by which JAX prefers another token along the engine's text; 0 if all are equal.
+    """
+
+    n_tokens: int
+    n_equal: int
+    behind: float
+
+
+def compare(
+    recommendation: Recommendation,
+    *,
+    loss: float | None,
+    read_back: Degradation,
+    file_bytes: int,
+    engine: EngineRun | None,
+    engine_error: str | None,
+    engine_cost: Degradation | None,
+    greedy: Greedy | None,
+    speed: Speed,
+) -> tuple[Check, ...]:
+    """All comparisons of an exported student with what was forecast of it.
+
+    Args:
+        recommendation: The forecast.
+        loss: Of the trained student, in the unit of the forecast.
+        read_back: Float student against the file's weights.
+        file_bytes: Size of the file.
+        engine: The engine's run, or None.
+        engine_error: Why there is none.
+        engine_cost: JAX against the engine on the file's weights, or None.
+        greedy: The engine's text against JAX, or None.
+        speed: Forecast of the decoding speed.
+    """
+    checks = [
+        _loss(recommendation, loss),
+        _file(recommendation.choice.footprint.weights_bytes, file_bytes),
+        _read_back(read_back),
+    ]
+    if engine is None or greedy is None:
+        reason = (engine_error or "no engine").splitlines()[0]
+        unknown = {"kind": "promise", "measured": "not run", "passed": None, "note": reason}
+        return (*checks, Check(name="engine", expected="runs the file", **unknown))
+    checks.append(_greedy(greedy, ended=engine.ended))
+    if engine_cost is not None:
+        checks.append(_engine_loss(engine_cost))
+    checks.append(_memory(recommendation.choice.footprint.total_bytes, engine.peak_bytes))
+    checks.append(_speed(speed, engine))
+    return tuple(checks)
+
+
+def _loss(recommendation: Recommendation, loss: float | None) -> Check:
+    choice = recommendation.choice
+    return Check(
+        name="loss of the student",
+        kind="forecast",
+        expected=f"{choice.loss:.4f} ({choice.low:.4f} – {choice.high:.4f})",
+        measured="none" if loss is None else f"{loss:.4f}",
+        passed=None if loss is None else choice.low <= loss <= choice.high,
+        note=f"{recommendation.level:.0%} interval",
+    )
+
+
+def _file(forecast: int, measured: int) -> Check:
+    error = measured / forecast - 1
+    return Check(
+        name="file size",
+        kind="promise",
+        expected=f"{forecast:,} bytes",
+        measured=f"{measured:,} bytes",
+        passed=abs(error) <= MAX_FILE_ERROR,
+        note="exact" if error == 0 else f"{error:+.2%}",
+    )
+
+
+def _read_back(cost: Degradation) -> Check:
+    return Check(
+        name="loss read back from the file",
+        kind="promise",
+        expected=f"{cost.before:.4f} + {MAX_INT8_COST:g} at most",
+        measured=f"{cost.after:.4f}",
+        passed=cost.increase <= MAX_INT8_COST,
+        note=f"{cost.increase:+.5f} ± {cost.increase_se:.5f}",
+    )
+
+
+def _greedy(greedy: Greedy, *, ended: bool) -> Check:
+    note = f"JAX prefers another token by up to {greedy.behind:.3f} nats" if greedy.behind > 0 else ""
+    note = note or ("the document ended" if ended else "")
+    return Check(
+        name="engine's greedy text",
+        kind="promise",
+        expected=f"as JAX, {greedy.n_tokens} tokens",
+        measured=f"{greedy.n_equal} equal",
+        passed=greedy.behind <= NEAR_TIE,
+        note=note,
+    )
+
+
+def _engine_loss(cost: Degradation) -> Check:
+    return Check(
+        name="loss in the engine",
+        kind="promise",
+        expected=f"{cost.before:.4f} ± {MAX_ENGINE_COST:g}",
+        measured=f"{cost.after:.4f}",
+        passed=abs(cost.increase) <= MAX_ENGINE_COST,
+        note=f"{cost.increase:+.5f} on {cost.n_sequences} sequences",
+    )
+
+
+def _memory(forecast: int, measured: int) -> Check:
+    return Check(
+        name="peak memory",
+        kind="forecast",
+        expected=f"{forecast / MIB:.1f} MiB",
+        measured=f"{measured / MIB:.1f} MiB",
+        passed=measured <= forecast * (1 + MAX_MEMORY_ERROR),
+        note=f"{measured / forecast - 1:+.1%}",
+    )
+
+
+def _speed(speed: Speed, engine: EngineRun) -> Check:
+    rate = engine.tokens_per_s
+    return Check(
+        name="tokens/s",
+        kind="forecast",
+        expected=f"{speed.tokens_per_s:,.0f} ({speed.low:,.0f} – {speed.high:,.0f})",
+        measured="none" if rate is None else f"{rate:,.0f}",
+        passed=None if rate is None else speed.low <= rate <= speed.high,
+        note=f"{engine.threads} thread{'s' if engine.threads > 1 else ''}, load {engine.load_average:.1f}",
+    )

@@ -1,0 +1,278 @@
+"""The ledger: one row a recommendation, what was forecast beside what was measured. It is how the project is judged.
+
+A row is found again by its run and its fit: verifying twice replaces it, another fit of the same run is another row.
+Rows are never reordered or deleted, and the file is replaced as a whole, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling.accounting import count_parameters
+from scaling.errors import RecordError
+from scaling.predict.recommend import Recommendation
+from scaling.records import write_bytes
+
+if TYPE_CHECKING:
+    from scaling.export.verify import Verification
+    from scaling.fit.result import Fit
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """Columns of the ledger, in file order. Losses are nats/token unless ``loss_name`` says otherwise; None is empty.
+
+    Attributes:
+        recorded_at: UTC, ISO 8601.
+        sweep: Name of the sweep.
+        run_id: The recommended run.
+        fit_id: Hash of the fit that forecast it.
+        law: Name of the fit's leading law.
+        source: What the student reads.
+        teacher: Who speaks it.
+        n_params: N without embedding.
+        n_params_total: Stored parameters.
+        n_tokens: D.
+        reach: Factor by which N or D exceeds the data behind the fit.
+        target_loss: What was asked.
+        loss_name: Which loss was forecast, a field of Outcome.
+        level: Level of the interval.
+        loss_forecast: Forecast.
+        loss_low: Lower end of its interval.
+        loss_high: Upper end.
+        loss_measured: The trained float student.
+        loss_measured_se: Standard error of that.
+        loss_in_interval: True if measured lies between low and high.
+        loss_float: Float student on the real held-out set, nats/token.
+        loss_int8: The weights read back from the exported file, on the same set.
+        int8_cost: Mean of the paired differences.
+        int8_cost_se: Standard error of that.
+        engine_cost: By how much the engine's own loss exceeds JAX on the same weights, on a few hundred tokens.
+        file_bytes_forecast: Size of the file.
+        file_bytes_measured: The same, on disk.
+        peak_bytes_forecast: Memory while it runs, the app not included.
+        peak_bytes_measured: The same in the engine, the interpreter not included.
+        device: Device of the speed forecast.
+        tokens_per_s_forecast: Rate of writing.
+        tokens_per_s_low: Lower end of its range.
+        tokens_per_s_high: Upper end.
+        tokens_per_s_measured: Median in the engine, on the machine that verified.
+        greedy_tokens: Tokens that the engine wrote.
+        greedy_equal: Leading ones that JAX writes as well.
+        engine: Name and version, or why there is none.
+        passed: True if no promise is broken.
+    """
+
+    recorded_at: str
+    sweep: str
+    run_id: str
+    fit_id: str
+    law: str
+    source: str
+    teacher: str
+    n_params: int
+    n_params_total: int
+    n_tokens: int
+    reach: float
+    target_loss: float
+    loss_name: str
+    level: float
+    loss_forecast: float
+    loss_low: float
+    loss_high: float
+    loss_measured: float | None
+    loss_measured_se: float | None
+    loss_in_interval: bool | None
+    loss_float: float
+    loss_int8: float
+    int8_cost: float
+    int8_cost_se: float
+    engine_cost: float | None
+    file_bytes_forecast: int
+    file_bytes_measured: int
+    peak_bytes_forecast: int
+    peak_bytes_measured: int | None
+    device: str
+    tokens_per_s_forecast: float
+    tokens_per_s_low: float
+    tokens_per_s_high: float
+    tokens_per_s_measured: float | None
+    greedy_tokens: int | None
+    greedy_equal: int | None
+    engine: str
+    passed: bool
+
+
+COLUMNS = tuple(field.name for field in fields(LedgerRow))
+KEY = ("run_id", "fit_id")
+
+
+def append(
+    path: str | os.PathLike[str],
+    sweep: str,
+    fit: Fit,
+    recommendation: Recommendation,
+    verification: Verification,
+) -> dict[str, Value]:
+    """Write the row of a recommendation, replacing that of the same run and fit.
+
+    Args:
+        path: The ledger; created if it does not exist.
+        sweep: Name of the sweep.
+        fit: What forecast.
+        recommendation: What was forecast.
+        verification: What was measured.
+
+    Returns:
+        The row, by column.
+
+    Raises:
+        RecordError: if the file has other columns.
+    """
+    row = asdict(ledger_row(sweep, fit, recommendation, verification))
+    write_row(path, row)
+    return row
+
+
+def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verification: Verification) -> LedgerRow:
+    """The row of a recommendation; see :class:`LedgerRow`."""
+    choice, run, engine = recommendation.choice, recommendation.run, verification.engine
+    counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
+    loss_name = fit.columns["loss"]
+    measured = getattr(verification.outcome, loss_name)
+    return LedgerRow(
+        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        sweep=sweep,
+        run_id=run.run_id,
+        fit_id=hashlib.blake2b(fit.to_json().encode(), digest_size=5).hexdigest(),
+        law=fit.law.name,
+        source=run.data.source.label,
+        teacher=run.data.teacher.label,
+        n_params=counts.n_params,
+        n_params_total=counts.n_params_total,
+        n_tokens=run.n_tokens,
+        reach=choice.reach,
+        target_loss=recommendation.target_loss,
+        loss_name=loss_name,
+        level=recommendation.level,
+        loss_forecast=choice.loss,
+        loss_low=choice.low,
+        loss_high=choice.high,
+        loss_measured=measured,
+        loss_measured_se=getattr(verification.outcome, f"{loss_name}_se", None),
+        loss_in_interval=None if measured is None else choice.low <= measured <= choice.high,
+        loss_float=cost.before,
+        loss_int8=cost.after,
+        int8_cost=cost.increase,
+        int8_cost_se=cost.increase_se,
+        engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
+        file_bytes_forecast=choice.footprint.weights_bytes,
+        file_bytes_measured=verification.file_bytes,
+        peak_bytes_forecast=choice.footprint.total_bytes,
+        peak_bytes_measured=None if engine is None else engine.peak_bytes,
+        device=verification.device,
+        tokens_per_s_forecast=verification.speed.tokens_per_s,
+        tokens_per_s_low=verification.speed.low,
+        tokens_per_s_high=verification.speed.high,
+        tokens_per_s_measured=None if engine is None else engine.tokens_per_s,
+        greedy_tokens=None if greedy is None else greedy.n_tokens,
+        greedy_equal=None if greedy is None else greedy.n_equal,
+        engine=engine.engine if engine else f"none: {(verification.engine_error or '').splitlines()[0]}",
+        passed=verification.passed,
+    )
+
+
+def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
+    """Put one row into a ledger, in the place of an older one with its key or at the end.
+
+    Raises:
+        RecordError: if the file, or the row, has other columns.
+    """
+    path = Path(path)
+    if tuple(row) != COLUMNS:
+        raise RecordError(f"a ledger row needs the columns {', '.join(COLUMNS)} — got {', '.join(row)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = {name: _spell(value) for name, value in row.items()}
+    with _locked(path):
+        rows = {_key(old): old for old in _read_raw(path)}
+        rows[_key(new)] = new
+        write_bytes(path, _to_csv(rows.values()))
+
+
+def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
+    """All rows of a ledger, oldest first, with the types of :class:`LedgerRow`.
+
+    Raises:
+        RecordError: if it is absent, or has other columns.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RecordError(f"{path}: no ledger yet — `scaling run` or `scaling verify` writes it")
+    types = {field.name: str(field.type) for field in fields(LedgerRow)}
+    return [{name: _parse(text, types[name]) for name, text in row.items()} for row in _read_raw(path)]
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _read_raw(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        header = tuple(reader.fieldnames or ())
+        if header != COLUMNS:
+            missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
+            raise RecordError(
+                f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
+                f"{', '.join(extra) or 'none'}; nothing was changed — move it away and a new one is begun"
+            )
+        rows = list(reader)
+    if any(None in row or None in row.values() for row in rows):
+        raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
+    return rows
+
+
+def _to_csv(rows) -> bytes:
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def _spell(value: Value) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _parse(text: str, kind: str) -> Value:
+    if text == "" and "None" in kind:
+        return None
+    if kind.startswith("bool"):
+        return text == "True"
+    if kind.startswith("int"):
+        return int(text)
+    return float(text) if kind.startswith("float") else text
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two chains that end at once write one after the other."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,168 @@
+"""The exported file, read back and run by a phone engine, beside what was forecast before it was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.accounting import kv_cache_bytes
+from scaling.compress.degradation import Degradation, degradation, paired
+from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
+from scaling.errors import EngineError
+from scaling.export.bundle import Bundle, load_tensors
+from scaling.export.checks import Check, Greedy, compare
+from scaling.export.engines import EngineRun, llama_cpp_log_probs, run_llama_cpp
+from scaling.formats.gguf import GgufFile, read_gguf
+from scaling.predict.devices import device
+from scaling.predict.recommend import Recommendation
+from scaling.predict.speed import Speed, decode_speed
+from scaling.records import Outcome, RunStore
+from scaling.train.model import Student, from_tensors
+
+GREEDY_TOKENS = 16
+ENGINE_TOKENS = 512
+"""Tokens on which the engine's own loss is measured, one position at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was measured of an exported student. Losses are nats/token.
+
+    Attributes:
+        outcome: Of the student's own training, float weights.
+        read_back: Float student against the weights read back from the file, on the real held-out set.
+        file_bytes: Size of the file.
+        engine: The engine's run; None if no engine is usable here.
+        engine_error: Why not.
+        engine_cost: Read-back student in JAX against the engine itself, on a few hundred tokens.
+        greedy: The engine's text against JAX.
+        speed: Forecast decoding speed.
+        device: Device of that forecast.
+        checks: All comparisons.
+    """
+
+    outcome: Outcome
+    read_back: Degradation
+    file_bytes: int
+    engine: EngineRun | None
+    engine_error: str | None
+    engine_cost: Degradation | None
+    greedy: Greedy | None
+    speed: Speed
+    device: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """No promise is broken."""
+        return all(check.passed is not False for check in self.checks if check.kind == "promise")
+
+
+def verify(
+    bundle: Bundle,
+    store: RunStore,
+    recommendation: Recommendation,
+    *,
+    loss_name: str = "loss",
+    device_name: str = "x86-core",
+    engine_tokens: int = ENGINE_TOKENS,
+) -> Verification:
+    """Measure an exported student in every way that was forecast.
+
+    Args:
+        bundle: The export.
+        store: Where its run and its held-out data lie.
+        recommendation: What was forecast of it.
+        loss_name: Field of Outcome that the fit forecasts.
+        device_name: Device whose speed is forecast.
+        engine_tokens: Tokens of the engine's own loss; 0 for none.
+
+    Raises:
+        ExportError: if the file cannot be read back.
+        RecordError: if its run is not in the store.
+    """
+    run = bundle.manifest.run
+    outcome = store.load(run.run_id).outcome
+    file = read_gguf(bundle.model_path)
+    real = evaluation_sets(run, store).real
+    read_back = degradation(run.model, load_tensors(store, run), file.tensors, real)
+    student = from_tensors(file.model, file.tensors)
+    engine, engine_error, engine_cost, greedy = None, None, None, None
+    try:
+        engine, greedy = _run_engine(bundle, file, student, real, cache=_context(recommendation))
+        engine_cost = _engine_cost(bundle, file, student, real, engine_tokens)
+    except EngineError as error:
+        engine_error = str(error)
+    measured = {
+        "read_back": read_back,
+        "file_bytes": file.file_bytes,
+        "engine": engine,
+        "engine_error": engine_error,
+        "engine_cost": engine_cost,
+        "greedy": greedy,
+        "speed": decode_speed(run.model, device(device_name)),
+    }
+    checks = compare(recommendation, loss=getattr(outcome, loss_name), **measured)
+    return Verification(outcome=outcome, device=device_name, checks=checks, **measured)
+
+
+def _context(recommendation: Recommendation) -> int:
+    """Positions of the cache that the footprint was forecast for."""
+    per_position = kv_cache_bytes(recommendation.run.model, 1)
+    return recommendation.choice.footprint.kv_cache_bytes // per_position
+
+
+def _run_engine(
+    bundle: Bundle, file: GgufFile, student: Student, real: EvalSet, *, cache: int
+) -> tuple[EngineRun, Greedy]:
+    """Continue the beginning of the first held-out sequence, in the engine and in JAX."""
+    context = file.model.context
+    sequence = next(iter(real)).inputs[0]
+    n_tokens = min(GREEDY_TOKENS, context // 2)
+    prompt = [int(token) for token in sequence[: max(1, min(32, context - n_tokens))]]
+    run = run_llama_cpp(bundle.model_path, prompt, n_tokens=n_tokens, context=context, cache=cache)
+    return run, _compare_greedy(student, prompt, run.token_ids)
+
+
+def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...]) -> Greedy:
+    """One forward pass over the engine's text: its tokens are greedy where each is the likeliest after those before."""
+    log_probs = _log_probs(student, np.array([[*prompt, *written]], np.int32))[0, len(prompt) - 1 : -1]
+    behind = log_probs.max(axis=1) - log_probs[np.arange(len(written)), list(written)]
+    different = np.flatnonzero(behind > 0)
+    return Greedy(
+        n_tokens=len(written),
+        n_equal=int(different[0]) if len(different) else len(written),
+        behind=float(behind.max(initial=0.0)),
+    )
+
+
+def _engine_cost(bundle: Bundle, file: GgufFile, student: Student, real: EvalSet, n_tokens: int) -> Degradation | None:
+    """Loss of JAX on the file's weights against the engine's, on the first sequences of a set, their last token apart.
+
+    The engine wants room for one token more than it reads.
+    """
+    if n_tokens <= 0:
+        return None
+    batch = next(iter(real))
+    tokens = batch.inputs[: max(2, -(-n_tokens // batch.inputs.shape[1])), :-1]
+    told = llama_cpp_log_probs(bundle.model_path, tokens, tokenizer=file.tokenizer, context=file.model.context)
+    return paired(_losses(_log_probs(student, tokens), batch), _losses(told, batch))
+
+
+def _log_probs(student: Student, tokens: np.ndarray) -> np.ndarray:
+    logits = np.asarray(student(tokens), np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _losses(log_probs: np.ndarray, batch: EvalBatch) -> np.ndarray:
+    """Mean loss of each sequence, float64[n]: expected under the world's law where there is one, else of the tokens."""
+    n, time = log_probs.shape[:2]
+    if batch.p is None:
+        token_loss = -np.take_along_axis(log_probs, batch.targets[:n, :time, None], axis=-1)[..., 0]
+    else:
+        p = batch.p[:n, :time]
+        token_loss = -np.sum(p * np.where(p > 0, log_probs, 0.0), axis=-1)
+    weights = batch.weights[:n, :time]
+    return np.sum(token_loss * weights, axis=1, dtype=np.float64) / weights.sum(axis=1)
