@@ -26,7 +26,7 @@ class CurveLaw(ScalingLaw):
     columns = ("x",)
 
     def log_loss(self, theta: Array, u: Array) -> tuple[Array, Array]:
-        """Log loss float64[s, n] and its derivatives float64[s, k, n] for search vectors theta float64[s, k], u float64[n]."""
+        """Log loss float64[s, n] and its slopes float64[s, k, n], for search vectors float64[s, k] and u float64[n]."""
         raise NotImplementedError
 
     def search_box(self, u: Array, y: Array) -> tuple[Array, Array]:
