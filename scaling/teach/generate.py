@@ -91,10 +91,9 @@ class _Writer:
             missing = [*damaged_shards(folder, card), *range(len(card.shards), n_blocks)]
             for block in missing:
                 card = self._write_block(folder, card, seed, block)
+                planned = max(n_blocks, len(card.shards)) * self.rows * self.model.context
                 self.progress(
-                    GenerationProgress(
-                        teacher=self.teacher.label, split=split, tokens=card.tokens, n_tokens=max(n_tokens, card.tokens)
-                    )
+                    GenerationProgress(teacher=self.teacher.label, split=split, tokens=card.tokens, n_tokens=planned)
                 )
         return card
 

@@ -1,0 +1,69 @@
+"""Preparation of what streams read: teachers are trained and write before their students need them."""
+
+import pytest
+
+import scaling.teach.generate as generate
+from scaling.data.batches import open_stream
+from scaling.data.evaluation import evaluation_sets
+from scaling.errors import DataError
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+from scaling.teach import teachers
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    for i in range(6):
+        (tmp_path / f"{i}.txt").write_text(f"Message {i}. " + "Peace and revenue. " * (20 + i), "utf-8")
+
+    def make(teacher=None, *, context=16, tokens=128):
+        source = {"kind": "text", "corpus": str(tmp_path / "*.txt"), "tokenizer": {"kind": "bytes"}}
+        chosen = {"kind": "trained", "run": teacher} if teacher else {"kind": "real"}
+        return RunSpec.model_validate(
+            {
+                "model": {"vocab_size": 257, "width": 32, "n_layers": 1, "context": context},
+                "data": {"source": source, "teacher": chosen},
+                "optim": {"batch_size": 2},
+                "evaluation": {"tokens": 100},
+                "tokens": tokens,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "results").prepare()
+
+
+def test_a_chain_of_teachers_is_trained_and_writes_enough_for_every_student(make_run, store, monkeypatch):
+    monkeypatch.setattr(generate, "MAX_ROWS", 8)
+    teacher = make_run(make_run(), tokens=160)
+    students = [make_run(teacher, tokens=200), make_run(teacher, tokens=600), make_run(teacher, context=7, tokens=900)]
+    seen = []
+    teachers.prepare(students, store, seen.append)
+    assert store.load(teacher.run_id).outcome.status == "done"
+    assert seen
+    for student in students:
+        open_stream(student, store).batches(0, student.steps)
+        sets = evaluation_sets(student, store)
+        assert sets.teacher_loss == store.load(teacher.run_id).outcome.loss
+    before = len(seen)
+    teachers.prepare(students, store, seen.append)
+    assert len(seen) == before, "nothing was left to do"
+
+
+def test_worlds_need_no_preparation(make_run, store):
+    world = {"source": {"kind": "w0"}, "teacher": {"kind": "real"}}
+    teachers.prepare([RunSpec.model_validate(make_run().model_dump() | {"data": world})], store)
+    assert not (store.root / "corpora").exists()
+
+
+def test_a_missing_corpus_is_said_before_anything_is_trained(make_run, store):
+    spec = make_run(make_run())
+    missing = spec.data.source.model_copy(update={"corpus": "/nowhere/*.txt"})
+    data = spec.data.model_copy(update={"source": missing})
+    with pytest.raises(DataError, match="no file matches"):
+        teachers.prepare([spec.model_copy(update={"data": data})], store)
+    assert not list(store.records())
