@@ -183,6 +183,35 @@ class TemperatureTeacher(Spec):
         return f"temperature {self.temperature:g}"
 
 
+class StaleTeacher(Spec):
+    """World teacher that has seen a finite sample: each law is its counts, smoothed by one uniform observation."""
+
+    kind: Literal["stale"]
+    n_records: Annotated[int, Field(ge=1, le=10**8)]
+    """Records of the sample."""
+    seed: int = 0
+    """Of the sample that the teacher has seen."""
+
+    @property
+    def label(self) -> str:
+        return f"stale {self.n_records}"
+
+
+class ShiftTeacher(Spec):
+    """World teacher that tells the truth about other keys: P(k) → P(k)^(1/temperature), normalised.
+
+    Its answers do not diverge from the world's; what it changes is how often a student reads of each key.
+    """
+
+    kind: Literal["shift"]
+    temperature: Annotated[float, Field(gt=0)]
+    """Above 1 rare keys come more often than in the world, below 1 less often."""
+
+    @property
+    def label(self) -> str:
+        return f"shift {self.temperature:g}"
+
+
 class TrainedTeacher(Spec):
     """A language model trained by this framework; the student reads text sampled from it.
 
@@ -206,10 +235,11 @@ class TrainedTeacher(Spec):
 
 Source = Annotated[WorldSource | TextSource, Field(discriminator="kind")]
 Teacher = Annotated[
-    RealTeacher | NoiseTeacher | CoverageTeacher | TemperatureTeacher | TrainedTeacher, Field(discriminator="kind")
+    RealTeacher | NoiseTeacher | CoverageTeacher | TemperatureTeacher | StaleTeacher | ShiftTeacher | TrainedTeacher,
+    Field(discriminator="kind"),
 ]
 
-WORLD_TEACHERS = ("real", "noise", "coverage", "temperature")
+WORLD_TEACHERS = ("real", "noise", "coverage", "temperature", "stale", "shift")
 TEXT_TEACHERS = ("real", "trained")
 
 

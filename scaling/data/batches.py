@@ -15,7 +15,7 @@ import numpy as np
 from scaling.data.sequences import Sequences, TeacherSequences, TextSequences, WorldSequences
 from scaling.data.shards import open_shards
 from scaling.data.text import open_text, teacher_text_dir
-from scaling.data.worlds import language, open_world
+from scaling.data.worlds import open_language
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RunSpec
@@ -96,7 +96,7 @@ def open_stream(spec: RunSpec, store: RunStore) -> Stream:
 def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
     data, context = spec.data, spec.model.context
     if data.source.kind != "text":
-        speaker = language(open_world(data.source), data.teacher)
+        speaker = open_language(data.source, data.teacher)
         check_fit(spec, context=speaker.context)
         return WorldSequences(speaker, data.seed)
     check_fit(spec)

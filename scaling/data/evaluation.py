@@ -19,10 +19,11 @@ from scaling.data.batches import check_fit, with_bos
 from scaling.data.counter import permute
 from scaling.data.shards import TokenShards, open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
-from scaling.data.worlds import Language, language, open_world
+from scaling.data.worlds import Language, open_language
+from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RealTeacher, RunSpec
+from scaling.spec import RunSpec
 
 BATCH = 64
 """Sequences of one evaluation batch, at most."""
@@ -125,8 +126,7 @@ def evaluation_sets(spec: RunSpec, store: RunStore) -> EvalSets:
 
 
 def _world_sets(spec: RunSpec) -> EvalSets:
-    world = open_world(spec.data.source)
-    p, q = language(world, RealTeacher()), language(world, spec.data.teacher)
+    p, q = open_language(spec.data.source), open_language(spec.data.source, spec.data.teacher)
     check_fit(spec, context=p.context)
     shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
 
@@ -138,14 +138,14 @@ def _world_sets(spec: RunSpec) -> EvalSets:
     q_law = q.next_token if has_teacher else None
     real = EvalSet(draw(p), p.bos, p.scored, p.next_token, q_law)
     teacher = EvalSet(draw(q), q.bos, q.scored, p.next_token, q_law) if has_teacher else None
-    entropy, coverage, noise = _known_terms(real, world.answer_gain)
+    entropy, known = _known_terms(real, p)
     return EvalSets(
         real=real,
         teacher=teacher,
         entropy=entropy,
-        delta_coverage=coverage,
-        delta_noise=noise,
-        teacher_loss=entropy + coverage + noise,
+        delta_coverage=known.coverage,
+        delta_noise=known.noise,
+        teacher_loss=entropy + known.total,
     )
 
 
@@ -202,20 +202,20 @@ def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, i
     return n_batches, b if available is None or n_batches * b <= available else available // n_batches
 
 
-def _known_terms(real: EvalSet, gain: float) -> tuple[float, float, float]:
-    """H(p) and the coverage and noise parts of KL(p‖q), averaged over the scored positions of a set."""
-    entropy = coverage = noise = 0.0
+def _known_terms(real: EvalSet, world: Language) -> tuple[float, Divergence]:
+    """H(p) and KL(p‖q), averaged over the scored positions of a set."""
+    entropy, parts = 0.0, []
     for sequences in real.sequences:
         p = real.p(sequences)[:, real.scored]
-        entropy -= float(_xlogy(p, p).sum())
+        entropy += float(_entropy(p).sum()) / real.n_scored
         if real.q is not None:
-            kl = (_xlogy(p, p) - _xlogy(p, real.q(sequences)[:, real.scored])).sum(-1)
-            never_learned = kl >= gain / 2
-            coverage += float(kl[never_learned].sum())
-            noise += float(kl[~never_learned].sum())
-    return entropy / real.n_scored, coverage / real.n_scored, noise / real.n_scored
+            kl = kl_divergence(p, real.q(sequences)[:, real.scored])
+            mass = np.full(kl.shape, 1 / real.n_scored)
+            parts.append(split_divergence(mass, kl, world.gain(sequences)[:, real.scored]))
+    return entropy, Divergence(
+        coverage=sum((part.coverage for part in parts), 0.0), noise=sum((part.noise for part in parts), 0.0)
+    )
 
 
-def _xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """``x·ln y``, 0 where x is 0."""
-    return x * np.log(np.where(x > 0, y, 1.0))
+def _entropy(p: np.ndarray) -> np.ndarray:
+    return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1)

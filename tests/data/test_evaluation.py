@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scaling.data.evaluation import evaluation_sets
-from scaling.data.worlds import World, divergence
+from scaling.data.worlds import divergence, entropy
+from scaling.data.worlds.w0 import World
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
@@ -54,12 +55,12 @@ def test_inputs_are_the_targets_one_later_behind_bos(store):
 @pytest.mark.parametrize("teacher", [NOISE, COVERAGE])
 def test_terms_on_the_set_agree_with_the_closed_forms(store, teacher):
     spec = run_spec(teacher)
-    sets, exact = evaluation_sets(spec, store), divergence(World(), spec.data.teacher)
+    sets, exact = evaluation_sets(spec, store), divergence(spec.data.source, spec.data.teacher)
     one_record = World().answer_gain / (sets.real.n_sequences * 5)
-    assert sets.entropy == pytest.approx(World().answer_entropy, abs=1e-9)
+    assert sets.entropy == pytest.approx(entropy(spec.data.source), abs=1e-9)
     assert sets.delta_noise == pytest.approx(exact.noise, abs=1e-9)
     assert sets.delta_coverage == pytest.approx(exact.coverage, abs=one_record)
-    assert sets.teacher_loss == pytest.approx(World().answer_entropy + exact.total, abs=one_record)
+    assert sets.teacher_loss == pytest.approx(sets.entropy + exact.total, abs=one_record)
 
 
 @pytest.mark.parametrize("teacher", [NOISE, COVERAGE])

@@ -89,11 +89,6 @@ class World:
         mass = np.arange(1, N_KEYS + 1, dtype=np.float64) ** -(1 + self.alpha)
         return mass / mass.sum()
 
-    @cached_property
-    def key_cdf(self) -> np.ndarray:
-        """P(rank ≤ k): float64[N_KEYS]."""
-        return np.cumsum(self.key_probs)
-
     def support(self, keys: np.ndarray) -> np.ndarray:
         """The four symbols that each answer of each key favours, heaviest first: int[n] to uint8[n, 4, 4]."""
         answers = keys[:, None].astype(np.uint64) * np.uint64(N_ANSWERS) + np.arange(N_ANSWERS, dtype=np.uint64)

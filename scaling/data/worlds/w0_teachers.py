@@ -1,17 +1,20 @@
 """Who writes text in W0: the world itself, and teachers that know it more or less well, with exact divergences.
 
-A teacher answers by another law than the world's; its cues stay true. What sets it apart is one table: the weights it
-puts on a key's favoured symbols, in ranges of key rank. *Noise* takes the same share from every key; *coverage* knows
-the frequent keys perfectly and nothing of the others; *temperature* sharpens or flattens every law.
+Most teachers answer by another law than the world's while their cues stay true. *Noise* takes the same share from
+every key; *coverage* knows the frequent keys perfectly and nothing of the others; *temperature* sharpens or flattens
+every law; *stale* knows what a finite sample told it. *Shift* answers truly, but of other keys.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from scaling.data.counter import generator
+from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
 from scaling.data.worlds.w0 import (
     BASE,
     BLOCK,
@@ -32,36 +35,87 @@ from scaling.spec import Teacher
 POWERS = BASE ** np.arange(N_CUES - 1, -1, -1)
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """KL(p‖q) of a teacher q from its world p, nats per scored token, split by what kind of error causes it.
+class Knowledge(Protocol):
+    """What a speaker believes the answers are."""
 
-    Attributes:
-        coverage: from contexts that the teacher never learned: there KL is at least half of what knowing is worth.
-        noise: from all others.
-    """
+    def answers(self, world: World, keys: np.ndarray) -> Answers:
+        """Its answer laws of some keys, int[n]."""
+        ...
 
-    coverage: float
-    noise: float
-
-    @property
-    def total(self) -> float:
-        return self.coverage + self.noise
+    def divergence(self, world: World) -> Divergence:
+        """Exact ``Σ_k P(k)·KL(π_k‖q_k)``, per answer token."""
+        ...
 
 
 @dataclass(frozen=True)
-class Language:
-    """A distribution over sequences of a W0: the real one, or a teacher's.
+class Ranges:
+    """Right about which symbols a key favours, with weights that depend on the range of its rank.
 
     Attributes:
-        world: Whose facts it speaks of.
-        weights: float64[n_ranges, 4], mass on a key's favoured symbols; the rest is uniform over all 32.
+        weights: float64[n_ranges, 4], mass on the favoured symbols; the rest is uniform over all 32.
         bounds: First key rank of the second range, of the third, …
     """
 
-    world: World
     weights: np.ndarray
     bounds: tuple[int, ...] = ()
+
+    def answers(self, world: World, keys: np.ndarray) -> Answers:
+        level = np.searchsorted(self.bounds, keys, side="right")
+        return Answers(world.support(keys), self.weights[level][:, None, :])
+
+    def divergence(self, world: World) -> Divergence:
+        edges = np.minimum([0, *self.bounds, N_KEYS], N_KEYS)
+        mass = np.array([world.key_probs[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
+        q = (1 - self.weights.sum(-1, keepdims=True)) / BASE + np.pad(self.weights, [(0, 0), (0, BASE - len(WEIGHTS))])
+        return split_divergence(mass, kl_divergence(answer_law()[None], q), world.answer_gain)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The answers of a finite sample, each law smoothed by one uniform observation; unseen keys are uniform.
+
+    Attributes:
+        keys: int64[n_seen], ascending.
+        counts: uint32[n_seen, 4, 32].
+    """
+
+    keys: np.ndarray
+    counts: np.ndarray
+
+    def answers(self, world: World, keys: np.ndarray) -> Answers:
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        seen = (self.keys[place] == keys)[:, None, None]
+        weights = (np.where(seen, self.counts[place], 0) + 1 / BASE).astype(np.float64)
+        weights /= weights.sum(-1, keepdims=True)
+        return Answers(np.broadcast_to(np.arange(BASE, dtype=np.uint8), weights.shape), weights)
+
+    def divergence(self, world: World) -> Divergence:
+        true = Ranges(_true_weights()[None])
+        parts = []
+        for keys in np.array_split(self.keys, -(-len(self.keys) // 4096)):
+            kl = kl_divergence(true.answers(world, keys).dense(), self.answers(world, keys).dense())
+            mass = np.repeat(world.key_probs[keys, None], N_ANSWERS, axis=1) / N_ANSWERS
+            parts.append(split_divergence(mass, kl, world.answer_gain))
+        unseen = 1 - world.key_probs[self.keys].sum()
+        return Divergence(
+            coverage=sum(part.coverage for part in parts) + unseen * world.answer_gain,
+            noise=sum(part.noise for part in parts),
+        )
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A language of a W0: what is asked how often, and what is believed of it.
+
+    Attributes:
+        world: Whose keys and facts it speaks of.
+        knowledge: Its answers.
+        key_temperature: It asks for keys by ``P(k)^(1/key_temperature)``, normalised.
+    """
+
+    world: World
+    knowledge: Knowledge
+    key_temperature: float = 1.0
 
     vocab_size = VOCAB
     bos = BOS
@@ -70,15 +124,25 @@ class Language:
     def context(self) -> int:
         return self.world.context
 
-    def answers(self, keys: np.ndarray) -> Answers:
-        """The answer laws of some keys: int[n]."""
-        level = np.searchsorted(self.bounds, keys, side="right")
-        return Answers(self.world.support(keys), self.weights[level][:, None, :])
+    @property
+    def scored(self) -> np.ndarray:
+        return np.tile(np.arange(RECORD) >= N_CUES, self.world.n_records)
+
+    @cached_property
+    def key_probs(self) -> np.ndarray:
+        """How often it asks for each key: float64[N_KEYS]."""
+        mass = self.world.key_probs ** (1 / self.key_temperature)
+        return mass / mass.sum()
+
+    @cached_property
+    def key_cdf(self) -> np.ndarray:
+        """Probability of a key of rank k or lower: float64[N_KEYS]."""
+        return np.cumsum(self.key_probs)
 
     def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
         """Sequences ``start … start+count`` of the endless sample with this seed: int32[count, T], without BOS.
 
-        Teachers with one seed share their random numbers: the keys are the same, and an answer differs only where the
+        Speakers with one seed share their random numbers: the keys are the same, and an answer differs only where the
         laws do.
         """
         first, last = start // BLOCK, -(-(start + count) // BLOCK)
@@ -98,13 +162,12 @@ class Language:
         keys = records[:, :N_CUES] @ POWERS
         out = np.zeros((len(keys), RECORD, VOCAB))
         out[:, :N_CUES, :BASE] = self._cue_laws(keys)
-        out[:, N_CUES:, BASE : 2 * BASE] = self.answers(keys).dense()
+        out[:, N_CUES:, BASE : 2 * BASE] = self.knowledge.answers(self.world, keys).dense()
         return out.reshape(*np.shape(sequences), VOCAB)
 
-    @property
-    def scored(self) -> np.ndarray:
-        """Which positions count in the loss, the answers: bool[T]."""
-        return np.tile(np.arange(RECORD) >= N_CUES, self.world.n_records)
+    def gain(self, sequences: np.ndarray) -> np.ndarray:
+        """What knowing an answer's key is worth, the same for all; cues are not counted: float64[n, T]."""
+        return np.broadcast_to(np.where(self.scored, self.world.answer_gain, 0.0), np.shape(sequences))
 
     def _block(self, seed: int, block: int) -> np.ndarray:
         rng = generator(seed, "w0 sample", block)
@@ -113,55 +176,61 @@ class Language:
         return self._write(self._keys_at(uniform[:, 0]), uniform[:, 1:].reshape(n, N_ANSWERS, 2))
 
     def _keys_at(self, quantiles: np.ndarray) -> np.ndarray:
-        return np.minimum(np.searchsorted(self.world.key_cdf, quantiles, side="right"), N_KEYS - 1)
+        return np.minimum(np.searchsorted(self.key_cdf, quantiles, side="right"), N_KEYS - 1)
 
     def _write(self, keys: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         tokens = np.empty((len(keys), RECORD), np.int32)
         tokens[:, :N_CUES] = keys[:, None] // POWERS % BASE
-        tokens[:, N_CUES:] = BASE + self.answers(keys).draw(uniform)
+        tokens[:, N_CUES:] = BASE + self.knowledge.answers(self.world, keys).draw(uniform)
         return tokens.reshape(-1, self.context)
 
     def _cue_laws(self, keys: np.ndarray) -> np.ndarray:
         """P(next digit | digits so far): float64[n, 4, 32], from sums of P over blocks of ranks."""
         laws = []
         for digit in range(N_CUES):
-            mass = self.world.key_probs.reshape(-1, BASE, BASE ** (N_CUES - 1 - digit)).sum(-1)
+            mass = self.key_probs.reshape(-1, BASE, BASE ** (N_CUES - 1 - digit)).sum(-1)
             laws.append((mass / mass.sum(-1, keepdims=True))[keys // BASE ** (N_CUES - digit)])
         return np.stack(laws, axis=1)
 
 
-def language(world: World, teacher: Teacher) -> Language:
-    """The language that a teacher speaks in a world; ``RealTeacher`` gives the world's own."""
-    true = (1 - SMOOTHING) * WEIGHTS
+def speaker(world: World, teacher: Teacher) -> Speaker:
+    """Who speaks as a teacher in a world; ``RealTeacher`` is the world itself."""
+    temperature = teacher.temperature if teacher.kind == "shift" else 1.0
+    return Speaker(world, knowledge(world, teacher), temperature)
+
+
+def knowledge(world: World, teacher: Teacher) -> Knowledge:
+    """What a teacher believes the answers are."""
+    true = _true_weights()
     if teacher.kind == "noise":
-        return Language(world, (1 - teacher.rate) * true[None])
+        return Ranges((1 - teacher.rate) * true[None])
     if teacher.kind == "coverage":
-        return Language(world, np.stack([true, np.zeros_like(true)]), bounds=(teacher.top_keys,))
+        return Ranges(np.stack([true, np.zeros_like(true)]), bounds=(teacher.top_keys,))
     if teacher.kind == "temperature":
         powered = answer_law() ** (1 / teacher.temperature)
         q = powered / powered.sum()
-        return Language(world, (q - q[-1])[None, : len(WEIGHTS)])
-    return Language(world, true[None])
+        return Ranges((q - q[-1])[None, : len(WEIGHTS)])
+    if teacher.kind == "stale":
+        return _count(world, teacher.n_records, teacher.seed)
+    return Ranges(true[None])
 
 
-def divergence(world: World, teacher: Teacher) -> Divergence:
-    """Exact KL(p‖q) of a teacher, ``Σ_k P(k)·KL(π_k‖q_k)``, per answer token, split into coverage and noise."""
-    q = language(world, teacher)
-    edges = [0, *(min(bound, N_KEYS) for bound in q.bounds), N_KEYS]
-    mass = np.array([world.key_probs[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
-    kl = np.array([_kl(answer_law(), _law(weights)) for weights in q.weights])
-    never_learned = kl >= world.answer_gain / 2
-    return Divergence(
-        coverage=float((mass * kl)[never_learned].sum()),
-        noise=float((mass * kl)[~never_learned].sum()),
-    )
+def _count(world: World, n_records: int, seed: int) -> Counts:
+    """Answers of a sample of records, drawn in pieces so that only the counts are held."""
+    truth, tallies = Ranges(_true_weights()[None]), []
+    for piece, start in enumerate(range(0, n_records, 1 << 16)):
+        rng, n = generator(seed, "w0 stale", piece), min(1 << 16, n_records - start)
+        keys = np.minimum(np.searchsorted(np.cumsum(world.key_probs), rng.random(n), side="right"), N_KEYS - 1)
+        symbols = truth.answers(world, keys).draw(rng.random((n, N_ANSWERS, 2)))
+        cells = (keys[:, None] * N_ANSWERS + np.arange(N_ANSWERS)) * BASE + symbols
+        tallies.append(np.unique(cells, return_counts=True))
+    cells = np.concatenate([found for found, _ in tallies])
+    keys = np.unique(cells // (N_ANSWERS * BASE))
+    counts = np.zeros((len(keys), N_ANSWERS * BASE), np.uint32)
+    rows = np.searchsorted(keys, cells // (N_ANSWERS * BASE))
+    np.add.at(counts, (rows, cells % (N_ANSWERS * BASE)), np.concatenate([n for _, n in tallies]).astype(np.uint32))
+    return Counts(keys, counts.reshape(-1, N_ANSWERS, BASE))
 
 
-def _law(weights: np.ndarray) -> np.ndarray:
-    q = np.full(BASE, (1 - weights.sum()) / BASE)
-    q[: len(weights)] += weights
-    return q
-
-
-def _kl(p: np.ndarray, q: np.ndarray) -> float:
-    return max(0.0, float((p * np.log(p / q)).sum()))
+def _true_weights() -> np.ndarray:
+    return (1 - SMOOTHING) * WEIGHTS

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from scaling.data.worlds import World, divergence, language
-from scaling.data.worlds.w0 import BASE, N_KEYS, RECORD
-from scaling.spec import CoverageTeacher, NoiseTeacher, RealTeacher, TemperatureTeacher
+from scaling.data.worlds.w0 import BASE, N_KEYS, RECORD, World
+from scaling.data.worlds.w0_teachers import knowledge, speaker
+from scaling.spec import CoverageTeacher, NoiseTeacher, RealTeacher, ShiftTeacher, StaleTeacher, TemperatureTeacher
 
 WORLD = World()
 TEACHERS = {
@@ -14,7 +14,13 @@ TEACHERS = {
     "coverage": CoverageTeacher(kind="coverage", top_keys=100),
     "sharp": TemperatureTeacher(kind="temperature", temperature=0.7),
     "flat": TemperatureTeacher(kind="temperature", temperature=1.5),
+    "stale": StaleTeacher(kind="stale", n_records=3000),
+    "shift": ShiftTeacher(kind="shift", temperature=1.2),
 }
+
+
+def knowledge_gap(teacher):
+    return knowledge(WORLD, teacher).divergence(WORLD)
 
 
 def at_tokens(laws, tokens):
@@ -30,25 +36,43 @@ def test_entropies_are_those_of_the_definition():
 
 @pytest.mark.parametrize(("top_keys", "kl"), [(30, 0.2891), (100, 0.1586), (300, 0.0910)])
 def test_a_coverage_teacher_diverges_by_its_missing_tail(top_keys, kl):
-    exact = divergence(WORLD, CoverageTeacher(kind="coverage", top_keys=top_keys))
+    exact = knowledge_gap(CoverageTeacher(kind="coverage", top_keys=top_keys))
     assert exact.coverage == pytest.approx(kl, abs=5e-5)
     assert exact.noise == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize(("rate", "kl"), [(0.2, 0.1143), (0.4, 0.3164)])
 def test_a_noise_teacher_diverges_alike_everywhere(rate, kl):
-    exact = divergence(WORLD, NoiseTeacher(kind="noise", rate=rate))
+    exact = knowledge_gap(NoiseTeacher(kind="noise", rate=rate))
     assert exact.noise == pytest.approx(kl, abs=5e-5)
     assert exact.coverage == 0
 
 
+def test_a_stale_teacher_lacks_what_it_never_saw_and_is_unsure_of_what_it_saw_rarely():
+    gaps = [knowledge_gap(StaleTeacher(kind="stale", n_records=n)) for n in (10**3, 10**4, 10**5)]
+    assert gaps[0].coverage > gaps[1].coverage > gaps[2].coverage > 0
+    # For large counts n_k a law of 32 symbols estimated from counts is off by about (S_eff − 1)/(2·n_k).
+    one = World(alpha=30.0)
+    often = knowledge(one, StaleTeacher(kind="stale", n_records=10**5)).divergence(one)
+    assert often.total == pytest.approx(31 / (2 * 10**5), rel=0.5)
+
+
+def test_a_shifted_teacher_answers_truly_but_asks_rare_keys_more_often():
+    assert knowledge_gap(TEACHERS["shift"]).total == 0
+    rare = []
+    for teacher in (RealTeacher(), TEACHERS["shift"]):
+        text = speaker(WORLD, teacher).sequences(seed=1, start=0, count=500)
+        rare.append(((text.reshape(-1, RECORD)[:, :4] @ BASE ** np.arange(3, -1, -1)) > 1000).mean())
+    assert rare[1] > 1.5 * rare[0]
+
+
 def test_the_real_world_and_temperature_one_do_not_diverge():
-    assert divergence(WORLD, RealTeacher()).total == 0
-    assert divergence(WORLD, TemperatureTeacher(kind="temperature", temperature=1)).total == pytest.approx(0, abs=1e-12)
+    assert knowledge_gap(RealTeacher()).total == 0
+    assert knowledge_gap(TemperatureTeacher(kind="temperature", temperature=1)).total == pytest.approx(0, abs=1e-12)
 
 
 def test_a_sampled_text_is_as_surprising_as_its_entropy():
-    real = language(WORLD, RealTeacher())
+    real = speaker(WORLD, RealTeacher())
     text = real.sequences(seed=5, start=0, count=2000)
     surprise = -np.log(at_tokens(real.next_token(text), text)).reshape(-1, RECORD)
     per_record = surprise.sum(1)
@@ -58,20 +82,20 @@ def test_a_sampled_text_is_as_surprising_as_its_entropy():
     assert abs(answers.mean() - WORLD.answer_entropy) < 3 * answers.std() / len(answers) ** 0.5
 
 
-@pytest.mark.parametrize("name", ["noise", "coverage", "sharp", "flat"])
+@pytest.mark.parametrize("name", ["noise", "coverage", "sharp", "flat", "stale"])
 def test_the_divergence_of_a_teacher_is_what_samples_say(name):
-    real, teacher = language(WORLD, RealTeacher()), language(WORLD, TEACHERS[name])
+    real, teacher = speaker(WORLD, RealTeacher()), speaker(WORLD, TEACHERS[name])
     text = real.sequences(seed=6, start=0, count=1500)
     ratio = np.log(at_tokens(real.next_token(text), text) / at_tokens(teacher.next_token(text), text))
     per_record = ratio[:, real.scored].reshape(-1, 4).mean(1)
-    error = per_record.mean() - divergence(WORLD, TEACHERS[name]).total
+    error = per_record.mean() - knowledge_gap(TEACHERS[name]).total
     assert abs(error) < 3 * per_record.std() / len(per_record) ** 0.5
     assert np.all(ratio[:, ~real.scored] == 0), "cues stay true"
 
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_teacher_writes_by_the_law_it_states(name):
-    teacher = language(WORLD, TEACHERS[name])
+    teacher = speaker(WORLD, TEACHERS[name])
     text = teacher.sequences(seed=7, start=0, count=1500)
     laws = teacher.next_token(text)
     assert laws.sum(-1) == pytest.approx(1, abs=1e-12)
@@ -93,7 +117,7 @@ def test_every_answer_favours_four_different_symbols_evenly_chosen():
 
 
 def test_a_text_is_the_same_in_whatever_pieces_it_is_read():
-    real = language(WORLD, RealTeacher())
+    real = speaker(WORLD, RealTeacher())
     whole = real.sequences(seed=3, start=0, count=700)
     pieces = [real.sequences(seed=3, start=a, count=b - a) for a, b in [(0, 1), (1, 255), (255, 258), (258, 700)]]
     assert np.array_equal(whole, np.concatenate(pieces))
@@ -101,7 +125,7 @@ def test_a_text_is_the_same_in_whatever_pieces_it_is_read():
 
 
 def test_teachers_with_one_seed_speak_of_the_same_keys():
-    real, noise = (language(WORLD, TEACHERS[name]).sequences(seed=3, start=0, count=300) for name in ("real", "noise"))
+    real, noise = (speaker(WORLD, TEACHERS[name]).sequences(seed=3, start=0, count=300) for name in ("real", "noise"))
     cues = np.tile(np.arange(RECORD) < 4, WORLD.n_records)
     assert np.array_equal(real[:, cues], noise[:, cues])
     changed = (real != noise)[:, ~cues].mean()
@@ -109,11 +133,11 @@ def test_teachers_with_one_seed_speak_of_the_same_keys():
 
 
 def test_evaluation_keys_lie_on_the_quantile_grid():
-    text = language(WORLD, RealTeacher()).evaluation_sequences(400, seed=0)
+    text = speaker(WORLD, RealTeacher()).evaluation_sequences(400, seed=0)
     keys = np.sort(text.reshape(-1, RECORD)[:, :4] @ BASE ** np.arange(3, -1, -1))
     n = len(keys)
-    below = WORLD.key_cdf[keys - 1] * (keys > 0)
+    below = speaker(WORLD, RealTeacher()).key_cdf[keys - 1] * (keys > 0)
     middle = (np.arange(n) + 0.5) / n
     assert np.all(below <= middle)
-    assert np.all(middle <= WORLD.key_cdf[keys])
+    assert np.all(middle <= speaker(WORLD, RealTeacher()).key_cdf[keys])
     assert keys.max() < N_KEYS

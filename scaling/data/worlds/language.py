@@ -1,0 +1,80 @@
+"""What every world offers: languages over one alphabet, the real one and its teachers', and how far apart they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class Language(Protocol):
+    """A distribution over sequences of a world: the real one, or a teacher's."""
+
+    vocab_size: int
+    bos: int
+    """What the first token of every sequence is predicted from."""
+
+    @property
+    def context(self) -> int:
+        """T, tokens of one sequence without BOS."""
+        ...
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Which positions count in the loss: bool[T]."""
+        ...
+
+    def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
+        """Sequences ``start … start+count`` of the endless sample with this seed: int32[count, T], without BOS."""
+        ...
+
+    def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
+        """A fixed set that covers the language evenly rather than by chance: int32[count, T]."""
+        ...
+
+    def next_token(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+        ...
+
+    def gain(self, sequences: np.ndarray) -> np.ndarray:
+        """What knowing each context is worth, KL of its law from the next shorter context's: float64[n, T], nats."""
+        ...
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """KL(p‖q) of a teacher q from its world p, nats per scored token, split by what kind of error causes it.
+
+    Attributes:
+        coverage: from contexts that the teacher never learned: there KL is at least half of what knowing is worth.
+        noise: from all others.
+    """
+
+    coverage: float
+    noise: float
+
+    @property
+    def total(self) -> float:
+        return self.coverage + self.noise
+
+
+def split_divergence(mass: np.ndarray, kl: np.ndarray, gain: np.ndarray | float) -> Divergence:
+    """Weigh divergences of single contexts and sort them into coverage and noise.
+
+    Args:
+        mass: float64[n], weight of each context; sums to 1 for a mean.
+        kl: float64[n], KL(p‖q) in it, nats.
+        gain: float64[n] or one for all, what knowing it is worth, nats.
+    """
+    never_learned = kl >= np.asarray(gain) / 2
+    return Divergence(
+        coverage=float((mass * kl * never_learned).sum()), noise=float((mass * kl * ~never_learned).sum())
+    )
+
+
+def kl_divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """``Σ_x p·ln(p/q)`` over the last axis; 0 where p is 0, never below 0."""
+    held = p > 0
+    ratio = np.where(held, p, 1.0) / np.where(held, q, 1.0)
+    return np.maximum((p * np.log(ratio)).sum(-1), 0.0)
