@@ -24,6 +24,8 @@ from scaling.spec import RunSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scaling.compress.degradation import Degradation
+    from scaling.compress.int8 import Scheme
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
@@ -192,11 +194,17 @@ def run_chain(
     )
 
 
-def plan_stage(workspace: Workspace) -> Plan:
-    """What there is to train, and what it costs."""
+def plan_stage(workspace: Workspace, *, calibrate: bool = False) -> Plan:
+    """What there is to train, and what it costs; calibrating times three steps of each shape first."""
     from scaling.sweep.plan import plan
 
-    return plan(workspace.runs, workspace.store)
+    pace = None
+    if calibrate:
+        from scaling.sweep import pace as paces
+        from scaling.train.step import time_steps
+
+        pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
+    return plan(workspace.runs, workspace.store, pace=pace)
 
 
 def train_stage(
@@ -293,6 +301,41 @@ def recommend_stage(workspace: Workspace, fit: Fit, *, force: bool = False) -> R
 def load_recommendation(workspace: Workspace) -> Recommendation:
     """The recommendation of the fit that an earlier stage wrote; computed again, which costs milliseconds."""
     return recommend_stage(workspace, load_fit(workspace), force=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compressed:
+    """What int8 does to a student.
+
+    Attributes:
+        scheme: Layout.
+        float_bytes: Of the tensors as float32.
+        int8_bytes: Of the tensors as int8 with scales.
+        cost: Loss before and after on the real held-out set.
+    """
+
+    scheme: str
+    float_bytes: int
+    int8_bytes: int
+    cost: Degradation
+
+
+def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affine_channel") -> Compressed:
+    """Quantize a trained student and measure the cost; the export uses q8_0, which the engine reads."""
+    from scaling.compress.degradation import degradation
+    from scaling.compress.int8 import quantize
+    from scaling.data.evaluation import evaluation_sets
+    from scaling.export.bundle import load_tensors
+
+    tensors = load_tensors(workspace.store, run)
+    student = quantize(tensors, scheme)
+    real = evaluation_sets(run, workspace.store).real
+    return Compressed(
+        scheme=scheme,
+        float_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+        int8_bytes=student.n_bytes,
+        cost=degradation(run.model, tensors, student.dequantize(), real),
+    )
 
 
 def export_stage(workspace: Workspace, run: RunSpec) -> Bundle:

@@ -53,7 +53,7 @@ def sweep(
 ) -> None:
     """Train what is missing of a sweep, and collect the runs table."""
     from scaling.chain import Workspace, collect_stage, train_stage
-    from scaling.report.tables import show_sweep
+    from scaling.report.chain import show_sweep
     from scaling.sweep.display import show_progress
     from scaling.sweep.outcomes import forget
     from scaling.sweep.worker import WorkerOptions

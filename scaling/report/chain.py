@@ -1,0 +1,86 @@
+"""The closing table of `scaling run`, and the tables of its last stages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from scaling.report.tables import number, seconds, show, show_recommendation, size
+
+if TYPE_CHECKING:
+    from scaling.chain import ChainResult, Compressed
+    from scaling.export.bundle import Bundle
+    from scaling.export.verify import Verification
+    from scaling.sweep.executors import SweepOutcome
+
+_MARKS = {True: "ok", False: "MISSED", None: "not measured"}
+
+
+def show_chain(result: ChainResult) -> None:
+    """The law, the recommendation, forecast beside measured, and the time each stage took."""
+    print(result.fit.summary())
+    entropy = result.record.outcome.entropy
+    if entropy is not None and "E" in result.fit.params:
+        low, high = result.fit.interval()["E"]
+        error = result.fit.params["E"] / entropy - 1
+        print(
+            f"  exact entropy of the world {entropy:.4f}: fitted E is {error:+.1%}, "
+            f"its interval {'holds' if low <= entropy <= high else 'misses'} it"
+        )
+    print()
+    show_recommendation(result.recommendation)
+    print()
+    show_verification(result.verification)
+    print()
+    table = Table(title="stages", title_justify="left", box=None, pad_edge=False)
+    for name in ("stage", "time", ""):
+        table.add_column(name, justify="right" if name == "time" else "left")
+    for stage in result.stages:
+        table.add_row(stage.name, seconds(stage.seconds), stage.said)
+    show(table)
+
+
+def show_verification(found: Verification) -> None:
+    """Forecast beside measured."""
+    table = Table(title="forecast beside measured", title_justify="left", box=None, pad_edge=False)
+    for name in ("", "forecast", "measured", "", "note"):
+        table.add_column(name)
+    for check in found.checks:
+        table.add_row(check.name, check.expected, check.measured, _MARKS[check.passed], check.note)
+    show(table)
+
+
+def show_bundle(bundle: Bundle) -> None:
+    """The exported file."""
+    facts: dict[str, Any] = {
+        "file": str(bundle.model_path),
+        "bytes": f"{bundle.model_path.stat().st_size:,}",
+        "run": bundle.manifest.run.run_id,
+        "parameters": number(bundle.manifest.n_params_total),
+        "loss before": f"{bundle.manifest.loss_before:.5f}",
+        "loss after": f"{bundle.manifest.loss_after:.5f}",
+    }
+    if bundle.displaced is not None:
+        facts["moved aside"] = str(bundle.displaced)
+    for name, value in facts.items():
+        print(f"{name:12} {value}")
+
+
+def show_compressed(found: Compressed) -> None:
+    """What int8 costs."""
+    cost = found.cost
+    print(
+        f"{found.scheme}: {size(found.float_bytes)} → {size(found.int8_bytes)}, loss {cost.before:.5f} → "
+        f"{cost.after:.5f} ({cost.increase:+.5f} ± {cost.increase_se:.5f} nats/token on {cost.n_sequences} sequences)"
+    )
+
+
+def show_sweep(outcome: SweepOutcome) -> None:
+    """How a sweep ended."""
+    counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items() if count)
+    print(f"{counts}; trained {len(outcome.trained)} now, in {seconds(outcome.wall_s)}")
+    for failure in outcome.failures:
+        print(f"failed {failure.run_id}: {failure.error}\n  log: {failure.log_path}")
+        for line in failure.log_tail:
+            print(f"  | {line}")
