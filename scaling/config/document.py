@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from scaling.config.numbers import resolve_scalar
+from scaling.config.problems import dotted
 from scaling.errors import ConfigError
 
 Path_ = tuple[str | int, ...]
@@ -65,7 +66,7 @@ def parse_document(text: str, name: str) -> Document:
     root = reader.compose(text)
     values = {} if root is None else reader.value(root, ())
     if not isinstance(values, dict):
-        reader.problem(root, "a sweep file is a mapping of keys to values — see `scaling init`")
+        reader.problem(root, (), "a sweep file is a mapping of keys to values — see `scaling init`")
     if reader.problems:
         raise ConfigError(reader.problems)
     reader.marks.setdefault((), f"{name}:1:1")
@@ -102,13 +103,15 @@ class _Reader:
     def value(self, node: yaml.Node, path: Path_) -> Any:
         self.n_nodes += 1
         if id(node) in self.open_nodes:
-            return self.problem(node, "an alias that contains itself — write the value out")
+            return self.problem(node, path, "an alias that contains itself — write the value out")
         if self.n_nodes > _MOST_NODES:
             if self.n_nodes == _MOST_NODES + 1:
-                self.problem(node, f"more than {_MOST_NODES:,} values once aliases are followed — write a smaller file")
+                self.problem(
+                    node, path, f"more than {_MOST_NODES:,} values once aliases are followed — write a smaller file"
+                )
             return None
         if node.tag not in _KNOWN_TAGS:
-            return self.problem(node, f"tag {node.tag!r} has no meaning here — write a plain value")
+            return self.problem(node, path, f"tag {node.tag!r} has no meaning here — write a plain value")
         if isinstance(node, yaml.ScalarNode):
             return resolve_scalar(node.value) if node.style is None else node.value
         self.open_nodes.add(id(node))
@@ -129,9 +132,9 @@ class _Reader:
         for key_node, child in node.value:
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode) or not key:
-                self.problem(key_node, "a key must be a word")
+                self.problem(key_node, path, "a key must be a word")
             elif key in values:
-                self.problem(key_node, f"{key}: written twice; first at {self.marks[*path, key]} — keep one")
+                self.problem(key_node, (*path, key), f"written twice; first at {self.marks[*path, key]} — keep one")
             else:
                 self.marks[*path, key] = self.position(key_node)
                 values[key] = self.value(child, (*path, key))
@@ -140,5 +143,6 @@ class _Reader:
     def position(self, node: yaml.Node) -> str:
         return f"{self.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
-    def problem(self, node: yaml.Node, what: str) -> None:
-        self.problems.append(f"{self.position(node)}: {what}")
+    def problem(self, node: yaml.Node, path: Path_, what: str) -> None:
+        key = f"{dotted(path)}: " if path else ""
+        self.problems.append(f"{self.position(node)}: {key}{what}")

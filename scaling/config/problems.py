@@ -50,10 +50,13 @@ def value_path(loc: tuple[str | int, ...], root: Any) -> tuple[str | int, ...]:
 
 def dotted(path: Iterable[str | int]) -> str:
     """``data.teacher.rate``, ``widths[1]``."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
+    steps = [f"[{step}]" if isinstance(step, int) else f".{_legible(step)}" for step in path]
+    text = "".join(steps).removeprefix(".")
+    return text if text or not steps else "''"
+
+
+def _legible(key: str) -> str:
+    return key if key.isprintable() else repr(key)
 
 
 def did_you_mean(word: Any, allowed: Iterable[str]) -> str:
@@ -72,7 +75,7 @@ def field_names(model: Any, path: tuple[str | int, ...], root: Any) -> list[str]
         is_there = isinstance(root, dict) and step in root or isinstance(root, list) and isinstance(step, int)
         root = root[step] if is_there else None
     fields = getattr(_member(model, root), "model_fields", {})
-    return [field.alias or name for name, field in fields.items()]
+    return [field.alias or name for name, field in fields.items() if name != "schema_version"]
 
 
 def _inside(annotation: Any, step: str | int, value: Any) -> Any:

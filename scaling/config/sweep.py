@@ -83,7 +83,7 @@ class FitOptions(Spec):
     bootstrap: Annotated[int, Field(ge=0)] | None = None
     """Resamples of the trunks."""
     starts: Annotated[int, Field(ge=1)] | None = None
-    seed: int | None = None
+    seed: int = 0
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of :func:`scaling.fit.fitter.fit`: what the file says, and nothing else."""

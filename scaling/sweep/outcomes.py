@@ -49,6 +49,11 @@ class Failure:
     log_tail: tuple[str, ...]
     log_path: Path
 
+    @property
+    def sentence(self) -> str:
+        """The failure in one line, with where to read on."""
+        return f"run {self.run_id} failed: {self.error}; see {self.log_path}"
+
 
 def result_of(store: RunStore, run_id: str) -> dict[str, Any]:
     """What a run measured, unchecked; empty for a run that is not committed or whose result is cut short."""

@@ -57,7 +57,7 @@ def test_a_valid_file_loads(write):
         (
             "n_layers: 2",
             "n_layers: 2, n_layers: 3",
-            "sweep.yaml:7:24: n_layers: written twice; first at sweep.yaml:7:11",
+            "sweep.yaml:7:24: base.model.n_layers: written twice; first at sweep.yaml:7:11",
         ),
         ("name: small", "name: [", "not valid YAML"),
         ("name: small", "name: !!python/object:os.system x", "has no meaning here"),
