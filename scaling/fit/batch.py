@@ -1,7 +1,8 @@
 """Batch size and step count: the critical batch, and what a run would have cost at other batch sizes.
 
-Training to a given loss takes S steps and E = B S examples; between the fewest steps S_min (huge batches) and the fewest examples E_min
-(tiny batches) lies (S/S_min - 1)(E/E_min - 1) = 1, and the critical batch B_crit = E_min/S_min depends on the loss alone.
+Training to a given loss takes S steps and E = B S examples. Between the fewest steps S_min (huge batches) and the
+fewest examples E_min (tiny batches) lies (S/S_min - 1)(E/E_min - 1) = 1; the critical batch B_crit = E_min/S_min
+depends on the loss alone.
 
 **Source:** McCandlish et al. 2018, arXiv 1812.06162; Kaplan et al. 2020, arXiv 2001.08361, section 5.1.
 """
@@ -65,47 +66,3 @@ class CriticalBatch:
 
     def __repr__(self) -> str:
         return f"CriticalBatch: B_crit = {self.B_star:.4g} tokens / L^{1 / self.alpha_B:.4g}"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A published power rule for a setting, y = factor x^power: optimal size, tokens, batch or learning rate from
-    compute.
-
-    Attributes:
-        gives: what y is, with its unit.
-        of: what x is: "c" (FLOPs, or the unit in `per`), "n" or "d".
-        factor, power: the rule.
-        per: how many FLOPs (or parameters, tokens) one unit of x is.
-    """
-
-    gives: str
-    of: str
-    factor: float
-    power: float
-    per: float = 1.0
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The one column it reads."""
-        return (self.of,)
-
-    def value(self, x: Array) -> Array:
-        """y at x (in FLOPs, parameters or tokens): float64[...]."""
-        return self.factor * (np.asarray(x, float) / self.per) ** self.power
-
-    def inverse(self, y: Array) -> Array:
-        """x at which the rule gives y."""
-        return self.per * (np.asarray(y, float) / self.factor) ** (1 / self.power)
-
-    def loss(self, **columns: Array) -> Array:
-        """Refused: a rule gives a setting, not a loss.
-
-        Raises:
-            SpecError: always; says what the rule gives.
-        """
-        raise SpecError(f"this rule gives {self.gives} from {self.of}, not a loss: call .value({self.of})")
-
-    def __repr__(self) -> str:
-        unit = f"({self.of.upper()}/{self.per:.4g})" if self.per != 1 else self.of.upper()
-        return f"Rule: {self.gives} = {self.factor:.4g} {unit}^{self.power:.4g}"

@@ -1,7 +1,7 @@
 """Terms that extend a base law L(N, D): repeated data, vocabulary, precision, steps, experts, over-training.
 
-Each is a law of its own columns, fitted like any other (`fit(runs, law="repeated")`). `Repeated` and `Quantized`
-stand on any additive base law. The learning-rate schedule is in `schedule`, batch size in `batch`.
+Each is a law of its own columns, fitted like any other (`fit(runs, law="repeated")`). `Repeated` and `Quantized` stand
+on any additive base law. The learning-rate schedule is in `schedule`, batch size in `batch`.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class OnBase(ScalingLaw):
     """
 
     extra: tuple[Coefficient, ...] = ()
+    wording: str = "{base}"
 
     def __init__(self, base: str = "chinchilla", **values: float):
         form = _additive(self.name, base)
         object.__setattr__(self, "base", form)
         object.__setattr__(self, "is_linear", False)
+        object.__setattr__(self, "template", self.wording.format(base=form.template))
         object.__setattr__(self, "coefficients", form.coefficients + self.extra)
         super().__init__(**values)
 
@@ -71,7 +73,10 @@ class Repeated(OnBase):
     """
 
     name = "repeated"
-    template = "E + x(N', D'), D' = U (1 + {R_D} (1 - e^(-(D/U - 1)/{R_D}))), N' = U_N (1 + {R_N} (1 - e^(-(N/U_N - 1)/{R_N})))"
+    wording = (
+        "{base} at N', D': D' = U (1 + {{R_D}} (1 - e^(-(D/U - 1)/{{R_D}}))), "
+        "N' = U_N (1 + {{R_N}} (1 - e^(-(N/U_N - 1)/{{R_N}})))"
+    )
     columns = ("n", "d", "n_unique_tokens")
     source = "Muennighoff et al. 2023, arXiv 2305.16264"
     extra = (
@@ -80,9 +85,7 @@ class Repeated(OnBase):
     )
 
     def optimal_size(self, p: SimpleNamespace, tokens):
-        """N that is compute-optimal for so many tokens at C = 6ND: G (G tokens)^(beta/alpha), G = (alpha A/(beta
-        B))^(1/(alpha + beta)).
-        """
+        """Compute-optimal N for so many tokens: G (G tokens)^(beta/alpha), G = (alpha A/(beta B))^(1/(alpha + beta))."""
         alpha, beta = p.alpha, getattr(p, "beta", p.alpha)
         size, data = (1.0, p.R) if hasattr(p, "R") else (p.A, p.B)
         log_g = np.log(alpha * size / (beta * data)) / (alpha + beta)
@@ -92,7 +95,9 @@ class Repeated(OnBase):
         """E + x(n', d')."""
         unique = np.minimum(x.d, x.n_unique_tokens)
         d = unique * (1.0 - p.R_D * np.expm1(-(x.d / unique - 1.0) / p.R_D))
-        used = np.minimum(self.optimal_size(p, unique), x.n)
+        fed = self.optimal_size(p, unique)
+        starved = getattr(fed, "value", fed) < x.n
+        used = fed * starved.astype(float) + np.where(starved, 0.0, x.n)
         n = used * (1.0 - p.R_N * np.expm1(-(x.n / used - 1.0) / p.R_N))
         return p.E + self.base.excess(p, n, d)
 
@@ -107,7 +112,7 @@ class Quantized(OnBase):
     """
 
     name = "quantized"
-    template = "E + x(N, D) + {C_T} D^{gamma_D} N^-{gamma_N} e^(-P/{gamma_post})"
+    wording = "{base} + {{C_T}} D^{{gamma_D}} N^-{{gamma_N}} e^(-P/{{gamma_post}})"
     columns = ("n", "d", "bits")
     source = "Kumar et al. 2024, arXiv 2411.04330"
     extra = (Coefficient("C_T", log=True, start=(1e-3, 10.0)), exponent("gamma_D"), exponent("gamma_N"), DAMAGE_RATE)
@@ -202,11 +207,10 @@ class LowPrecision(ScalingLaw):
 
 
 class Vocabulary(ScalingLaw):
-    """L_u = -E + A_n/N^alpha + A_v/N_v^alpha_v + B/D^alpha: loss normalised by the unigram model of the same
-    tokenizer.
+    """L_u = -E + A_n/N^alpha + A_v/N_v^alpha_v + B/D^alpha: loss beside the unigram model of the same tokenizer.
 
-    N without vocabulary parameters, N_v = vocabulary size times width. L_u is below zero (better than unigrams), so it is fitted on the
-    loss itself, not on its logarithm. N and D share an exponent, as published.
+    N without vocabulary parameters, N_v = vocabulary size times width. L_u is below zero (better than unigrams), so it is
+    fitted on the loss itself, not on its logarithm. N and D share an exponent, as published.
 
     **Source:** Tao et al. 2024, arXiv 2407.13623, approach 3.
     """

@@ -1,0 +1,29 @@
+"""Published laws by name, each with its numbers, its source, and whether anyone has checked them.
+
+`preset("besiroglu").law.loss(n=1e8, d=np.inf)` gives a number in the units of that paper's own set-up. Tokenizer,
+corpus and counting of N differ, so losses of two presets do not compare, and none is a forecast for other data.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from scaling.errors import SpecError
+from scaling.fit.published import BASE_PRESETS, Preset
+from scaling.fit.published_terms import TERM_PRESETS
+
+PRESETS: dict[str, Preset] = {found.name: found for found in (*BASE_PRESETS, *TERM_PRESETS)}
+"""Every published law by name."""
+
+
+def preset(name: str) -> Preset:
+    """The published law called `name`.
+
+    Raises:
+        SpecError: no preset has that name; says which do.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    close = difflib.get_close_matches(name, PRESETS, 1)
+    hint = f" — did you mean {close[0]!r}?" if close else ""
+    raise SpecError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}{hint}")
