@@ -267,16 +267,7 @@ def fit_stage(workspace: Workspace, *, law: str | None = None) -> Fit:
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
         raise RecordError(f"{workspace.folder}: no finished run to fit — train first with `scaling sweep`")
-    options = workspace.config.fit
-    settings = {"bootstrap": options.bootstrap, "starts": options.starts}
-    found = fit(
-        table,
-        law=law or options.law or "stack",
-        n=options.n,
-        loss=options.loss,
-        seed=options.seed,
-        **{name: value for name, value in settings.items() if value is not None},
-    )
+    found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
     write_bytes(workspace.folder / "fit.json", (found.to_json() + "\n").encode())
     return found
 
@@ -290,8 +281,8 @@ def load_fit(workspace: Workspace) -> Fit:
 
 def recommend_stage(workspace: Workspace, fit: Fit, *, force: bool = False) -> Recommendation:
     """The smallest student that meets the sweep's question, written to recommendation.json."""
+    from scaling.formats.plain import plain
     from scaling.predict.choose import choose
-    from scaling.report.plain import plain
 
     found = choose(workspace.config, fit, workspace.store, force=force)
     write_json(workspace.folder / "recommendation.json", plain(found))

@@ -27,8 +27,8 @@ RANKS = {
     "compress": 6,
     "export": 7,
     "chain": 8,
-    "report": 8,
-    "cli": 9,
+    "report": 9,
+    "cli": 10,
 }
 # Rooms of one rank that know each other: records are what data and config are stored beside.
 EQUALS = {("data", "records"), ("config", "data"), ("data", "formats"), ("config", "records")}

@@ -49,7 +49,7 @@ def say(text: str) -> None:
 def emit(result: Any, *, as_json: bool, show) -> None:
     """Print a result: as JSON, or as the table that ``show`` draws."""
     if as_json:
-        from scaling.report.plain import to_json
+        from scaling.formats.plain import to_json
 
         print(to_json(result))
     else:

@@ -79,6 +79,8 @@ class FitOptions(Spec):
     """Which rows of the runs table are fitted, as a pandas query."""
     delta: Annotated[float, Field(gt=0)] | None = None
     """Where the Huber loss turns from square to linear."""
+    held: dict[str, float] | None = None
+    """Coefficients that are known and not fitted, as the exact entropy of a world: ``{E: 1.3704}``."""
     objective: Literal["huber", "squared", "absolute"] | None = None
     bootstrap: Annotated[int, Field(ge=0)] | None = None
     """Resamples of the trunks."""

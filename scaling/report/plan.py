@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report.plain import to_json
+from scaling.formats.plain import to_json
 from scaling.report.tables import number, show, size
 
 if TYPE_CHECKING:
