@@ -45,7 +45,8 @@ def degradation(
         after: The same after quantization and dequantization, or as read back from a file.
         eval_set: Held-out sequences.
     """
-    losses = [evaluate(from_tensors(model, tensors), eval_set).per_sequence for tensors in (before, after)]
+    batches = list(eval_set)  # a world computes its laws anew each time it is read
+    losses = [evaluate(from_tensors(model, tensors), batches).per_sequence for tensors in (before, after)]
     return paired(*losses)
 
 

@@ -1,0 +1,219 @@
+"""A student on disk becomes a bundle, and the bundle is measured beside a forecast: for real, on a tiny world."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from scaling.accounting import gguf_bytes
+from scaling.compress.degradation import paired
+from scaling.compress.int8 import quantize
+from scaling.data.evaluation import evaluation_sets
+from scaling.errors import EngineError, ExportError
+from scaling.export import verify as verification
+from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle
+from scaling.export.ledger import append, read_ledger
+from scaling.export.llama_cpp import write_student
+from scaling.export.verify import verify
+from scaling.formats.gguf import read_gguf, symbol_layout
+from scaling.predict.footprint import footprint
+from scaling.predict.recommend import Candidate, Recommendation
+from scaling.records import Outcome, RunRecord, RunStore
+from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec, WorldSource
+from scaling.train.checkpoint import save_student
+from scaling.train.evaluate import evaluate
+from scaling.train.model import Student
+
+pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
+
+MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40)
+
+
+def committed(store: RunStore, seed: int) -> RunSpec:
+    """A run whose student has just been initialised: what it knows does not matter here, that it is measured does."""
+    run = RunSpec(
+        model=MODEL,
+        data=DataSpec(source=WorldSource(kind="w0")),
+        evaluation=EvalSpec(tokens=2560),
+        tokens=10_000,
+        seed=seed,
+    )
+    student = Student(MODEL, seed)
+    store.run_dir(run.run_id).mkdir(parents=True)
+    save_student(store.student_dir(run.run_id), student)
+    measured = evaluate(student, evaluation_sets(run, store).real)
+    store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("results")).prepare()
+
+
+@pytest.fixture(scope="module")
+def run(store) -> RunSpec:
+    return committed(store, 0)
+
+
+@pytest.fixture
+def bundle(store, run, tmp_path):
+    return export(store, run, tmp_path / "bundle")
+
+
+def recommendation(run: RunSpec, loss: float) -> Recommendation:
+    choice = Candidate(
+        run=run,
+        n_params=1,
+        loss=loss,
+        low=loss - 0.1,
+        high=loss + 0.1,
+        probability=0.5,
+        reach=1.0,
+        footprint=footprint(run.model, tokenizer=symbol_layout(65)),
+    )
+    return Recommendation(
+        choice=choice,
+        target_loss=loss,
+        memory_bytes=2**26,
+        confidence=0.5,
+        level=0.9,
+        binding="target",
+        runners_up=(),
+        floor=1.0,
+    )
+
+
+class FitStub:
+    """What the ledger asks of a fit."""
+
+    columns = {"loss": "loss"}
+    law = type("law", (), {"name": "chinchilla"})
+
+    def __init__(self, text: str = "{}"):
+        self.to_json = lambda: text
+
+
+def test_a_bundle_says_what_it_is_and_its_file_is_what_it_says(bundle, run):
+    manifest = open_bundle(bundle.path).manifest
+    assert manifest == bundle.manifest
+    assert manifest.run == run
+    assert manifest.files["model.gguf"].n_bytes == gguf_bytes(MODEL, symbol_layout(65), "Q8_0")
+    assert 0 < abs(manifest.loss_after - manifest.loss_before) < 0.005
+    assert read_gguf(bundle.model_path).name == run.run_id
+    assert sorted(path.name for path in bundle.path.parent.iterdir()) == ["bundle"]
+
+
+def test_exporting_again_changes_nothing(store, run, bundle):
+    before = bundle.model_path.stat().st_mtime_ns
+    assert export(store, run, bundle.path) == bundle
+    assert bundle.model_path.stat().st_mtime_ns == before
+
+
+def test_another_bundle_in_the_way_is_moved_aside_or_refused_but_never_lost(store, run, bundle):
+    other = committed(store, 1)
+    with pytest.raises(ExportError, match="which is not overwritten"):
+        export(store, other, bundle.path, on_conflict="refuse")
+    assert open_bundle(bundle.path).manifest.run == run
+    newer = export(store, other, bundle.path)
+    assert newer.manifest.run == other
+    assert newer.displaced == bundle.path.with_name(f"bundle-{run.run_id}")
+    assert open_bundle(newer.displaced).manifest.run == run
+
+
+def test_a_changed_file_is_noticed_and_exported_anew(store, run, bundle):
+    content = bytearray(bundle.model_path.read_bytes())
+    content[-40] ^= 1
+    bundle.model_path.write_bytes(content)
+    with pytest.raises(ExportError, match="is not the file that the manifest describes"):
+        open_bundle(bundle.path)
+    again = export(store, run, bundle.path)
+    assert again.displaced.name == "bundle-damaged"
+    assert open_bundle(bundle.path).manifest == bundle.manifest
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 99}'])
+def test_a_folder_without_a_readable_manifest_is_no_bundle(bundle, damage):
+    (bundle.path / MANIFEST_FILE).write_bytes(damage)
+    with pytest.raises(ExportError, match="not a bundle"):
+        open_bundle(bundle.path)
+
+
+def test_a_failed_export_leaves_nothing_behind(store, run, tmp_path):
+    student = quantize(load_tensors(store, run))
+    wrong = dataclasses.replace(student, matrices={})
+    with pytest.raises(ExportError, match="tensors do not fit the model"):
+        write_bundle(tmp_path / "bundle", wrong, run, store=store)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_affine_int8_is_not_written_as_something_else(store, run, tmp_path):
+    student = quantize(load_tensors(store, run), "affine_channel")
+    with pytest.raises(ExportError, match="GGUF has no int8 with zero points"):
+        write_student(tmp_path / "m.gguf", student, run, store=store)
+
+
+def test_paired_differences_tell_a_cost_that_the_losses_alone_cannot():
+    rng = np.random.default_rng(0)
+    before = rng.normal(2.0, 0.5, 400)
+    cost = paired(before, before + rng.normal(0.001, 0.0005, 400))
+    assert cost.increase == pytest.approx(0.001, abs=3 * cost.increase_se)
+    assert cost.increase_se < 0.0001 < before.std() / 20
+
+
+def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, tmp_path):
+    pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
+    loss = store.load(run.run_id).outcome.loss
+    forecast = recommendation(run, loss)
+    found = verify(bundle, store, forecast, engine_tokens=80)
+    assert found.passed
+    assert [check.name for check in found.checks if check.passed is None] == []
+    assert found.read_back.before == pytest.approx(loss, abs=1e-9)
+    assert found.read_back.after == pytest.approx(bundle.manifest.loss_after, abs=1e-9)
+    assert found.file_bytes == forecast.choice.footprint.weights_bytes
+    assert found.greedy.n_tokens == 16
+    assert abs(found.engine_cost.increase) < 0.01
+    append(tmp_path / "ledger.csv", "tiny", FitStub(), forecast, found)
+    (row,) = read_ledger(tmp_path / "ledger.csv")
+    assert row["run_id"] == run.run_id
+    assert row["loss_measured"] == loss
+    assert row["loss_in_interval"] is True
+    assert row["peak_bytes_measured"] == found.engine.peak_bytes
+    assert row["passed"] is True
+
+
+def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, monkeypatch):
+    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    found = verify(bundle, store, recommendation(run, loss=1.0))
+    assert {check.name: check.passed for check in found.checks} == {
+        "loss of the student": False,
+        "file size": True,
+        "loss read back from the file": True,
+        "engine": None,
+    }
+    assert found.passed
+    assert found.engine_error == "it crashed"
+
+
+def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bundle, monkeypatch):
+    tensors = load_tensors(store, run)
+    # A confident student that is wrong: its loss is far above that of one that knows nothing.
+    tensors["output_norm.weight"] = 20 * tensors["output_norm.weight"]
+    write_student(bundle.model_path, quantize(tensors), run, store=store)
+    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    found = verify(bundle, store, recommendation(run, loss=4.0))
+    assert found.read_back.increase > 0.1
+    assert not found.passed
+
+
+def _no_engine(*args, **kwargs):
+    raise EngineError("it crashed")
+
+
+def test_a_manifest_is_plain_json_without_paths(bundle, tmp_path):
+    text = (bundle.path / MANIFEST_FILE).read_text()
+    assert json.loads(text)["run_id"] == bundle.manifest.run.run_id
+    assert str(tmp_path) not in text
