@@ -40,10 +40,16 @@ class _Lines:
         self._meter, self._stream = meter, stream
         self._began = time.monotonic()
         self._last: dict[str, float] = {}
+        self._finished: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         self._meter.update(event)
         now = time.monotonic()
+        if event.kind == "finished":
+            # Every worker notices the end of every trunk; one line is enough.
+            if event.trunk_id in self._finished:
+                return
+            self._finished.add(event.trunk_id)
         if event.kind == "step":
             if now - self._last.setdefault(event.trunk_id, now) < _STEP_LINE_S:
                 return

@@ -99,7 +99,7 @@ def run(
         plan: The plan.
         store: The results folder.
         jobs: Workers to start.
-        executor: ``inline``, ``local``, ``slurm`` or one that a package adds by the entry point group
+        executor: ``inline``, ``local``, ``slurm``, ``print`` or one that a package adds by the entry point group
             ``scaling.executors``; by default ``inline`` for one job, else ``local``.
         progress: Called with every event.
         options: How workers behave.
@@ -117,7 +117,7 @@ def run(
         report = WorkerReport()
         if plan.pending or torn(store, [run.spec.run_id for run in plan.runs]):
             request = Request(
-                trunks=plan.trunks,
+                trunks=plan.trunks if jobs == 1 else longest_first(plan.trunks),
                 store=store.prepare(),
                 jobs=max(1, min(jobs, len(plan.pending))),
                 options=options or WorkerOptions(),
@@ -131,6 +131,12 @@ def run(
     return _outcome(plan, store, report, stop, time.monotonic() - began)
 
 
+def longest_first(trunks: Sequence[Trunk]) -> list[Trunk]:
+    """Teachers, then the rest by falling cost: several workers then end at about the same time."""
+    needed = {run_id for trunk in trunks for run_id in trunk.needs}
+    return sorted(trunks, key=lambda trunk: (needed.isdisjoint(trunk.run_ids), -trunk.flops))
+
+
 def find_executor(name: str) -> Executor:
     """An executor by name, one's own or a package's."""
     if name in _OWN:
@@ -138,7 +144,7 @@ def find_executor(name: str) -> Executor:
     added = {entry.name: entry for entry in entry_points(group="scaling.executors")}
     if name in added:
         return added[name].load()
-    raise ScalingError(f"no executor {name!r}{did_you_mean(name, [*_OWN, *added, 'print'])}")
+    raise ScalingError(f"no executor {name!r}{did_you_mean(name, [*_OWN, *added])}")
 
 
 def inline(request: Request) -> WorkerReport:
@@ -167,14 +173,25 @@ def slurm(request: Request) -> WorkerReport:
     return run_slurm(request)
 
 
-_OWN: dict[str, Executor] = {"inline": inline, "local": local, "slurm": slurm}
+def print_commands(request: Request) -> WorkerReport:
+    """Nothing is started: the commands for any other scheduler go to stdout."""
+    from scaling.sweep.slurm import sbatch_script, shell_commands
+
+    print("# On any machine that sees the results folder, as often as there are workers:")
+    print(shell_commands(request))
+    print("\n# Or as a Slurm job (save as a file, then: sbatch FILE):")
+    print(sbatch_script(request), end="")
+    return WorkerReport(elsewhere=True)
+
+
+_OWN: dict[str, Executor] = {"inline": inline, "local": local, "slurm": slurm, "print": print_commands}
 
 
 def _outcome(plan: Plan, store: RunStore, report: WorkerReport, stop: Stop, wall_s: float) -> SweepOutcome:
     run_ids = [run.spec.run_id for run in plan.runs]
     states = [state_of(store, run_id) for run_id in run_ids]
     failed = tuple(failures(store, run_ids))
-    incomplete = failed or report.blocked or "new" in states
+    incomplete = failed or report.blocked or ("new" in states and not report.elsewhere)
     return SweepOutcome(
         counts={state: states.count(state) for state in ("done", "diverged", "failed", "new")},
         trained=tuple(dict.fromkeys(report.trained)),

@@ -68,7 +68,8 @@ def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:
     for spec in specs:
         if speed := result_of(store, spec.run_id).get("tokens_per_s"):
             measured.setdefault(shape_of(spec), []).append(spec.step_tokens / speed)
-    return _pace({shape: statistics.median(s) for shape, s in measured.items()}, specs, "earlier runs")
+    # The fastest run of a shape says what its steps cost; slower ones compiled, or shared the machine.
+    return _pace({shape: min(seconds) for shape, seconds in measured.items()}, specs, "earlier runs")
 
 
 def calibrate(specs: Sequence[RunSpec], store: RunStore, time_steps: Callable[[RunSpec, int], float]) -> Pace:

@@ -99,12 +99,14 @@ class WorkerReport:
         failed: Runs that it gave up.
         blocked: Runs that wait for a teacher which failed.
         stopped: True if it was asked to stop before the sweep was finished.
+        elsewhere: True if the work is done by workers that this process does not wait for.
     """
 
     trained: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
     stopped: bool = False
+    elsewhere: bool = False
 
 
 def worker_name() -> str:
