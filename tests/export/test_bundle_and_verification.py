@@ -22,7 +22,7 @@ from scaling.formats.gguf import read_gguf, symbol_layout
 from scaling.predict.footprint import footprint
 from scaling.predict.recommend import Candidate, Recommendation
 from scaling.records import Outcome, RunRecord, RunStore
-from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec, WorldSource
+from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
 from scaling.train.checkpoint import save_student
 from scaling.train.evaluate import evaluate
 from scaling.train.model import Student
@@ -36,7 +36,7 @@ def committed(store: RunStore, seed: int) -> RunSpec:
     """A run whose student has just been initialised: what it knows does not matter here, that it is measured does."""
     run = RunSpec(
         model=MODEL,
-        data=DataSpec(source=WorldSource(kind="w0")),
+        data=DataSpec.model_validate({"source": {"kind": "w0"}}),
         evaluation=EvalSpec(tokens=2560),
         tokens=10_000,
         seed=seed,

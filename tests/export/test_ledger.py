@@ -1,0 +1,89 @@
+"""The ledger: typed round trip, one row a run and fit, refusal of foreign files, and no half-written state."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from scaling.errors import RecordError
+from scaling.export.ledger import COLUMNS, LedgerRow, read_ledger, write_row
+
+TYPES = {name: str(LedgerRow.__annotations__[name]) for name in COLUMNS}
+
+
+def example(**changes) -> dict:
+    """A row with a value of the right type in every column."""
+    samples = {"str": 'a, "quoted"\nword', "int": 12, "float": 0.1, "bool": True}
+    row = {name: samples[kind.removesuffix(" | None")] for name, kind in TYPES.items()}
+    return row | {"run_id": "0123456789", "fit_id": "abcdef0123"} | changes
+
+
+def test_a_row_comes_back_as_it_was_written(tmp_path):
+    row = example(loss_forecast=1 / 3, int8_cost_se=math.inf, loss_measured=None, loss_in_interval=None, passed=False)
+    write_row(tmp_path / "ledger.csv", row)
+    assert read_ledger(tmp_path / "ledger.csv") == [row]
+
+
+def test_rows_are_added_at_the_end_and_a_repeated_one_is_replaced_where_it_stands(tmp_path):
+    path = tmp_path / "ledger.csv"
+    for run, fit, loss in [("a", "1", 0.1), ("b", "1", 0.2), ("a", "2", 0.3), ("a", "1", 0.4)]:
+        write_row(path, example(run_id=run, fit_id=fit, loss_forecast=loss))
+    rows = [(row["run_id"], row["fit_id"], row["loss_forecast"]) for row in read_ledger(path)]
+    assert rows == [("a", "1", 0.4), ("b", "1", 0.2), ("a", "2", 0.3)]
+
+
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "ledger.csv"
+    path.write_text("run_id,colour\na,red\n")
+    with pytest.raises(RecordError, match="missing columns: recorded_at, .* unknown: colour; nothing was changed"):
+        write_row(path, example())
+    assert path.read_text() == "run_id,colour\na,red\n"
+
+
+def test_a_torn_row_is_refused(tmp_path):
+    path = tmp_path / "ledger.csv"
+    write_row(path, example())
+    path.write_text(path.read_text() + "2026-11-22,half a row\n")
+    with pytest.raises(RecordError, match="not as many cells as the header"):
+        read_ledger(path)
+
+
+def test_a_row_with_other_columns_is_refused(tmp_path):
+    with pytest.raises(RecordError, match="needs the columns recorded_at"):
+        write_row(tmp_path / "ledger.csv", {"run_id": "a"})
+    assert not (tmp_path / "ledger.csv").exists()
+
+
+def test_a_write_that_fails_leaves_the_old_ledger_whole(tmp_path, monkeypatch):
+    path = tmp_path / "ledger.csv"
+    write_row(path, example(run_id="a"))
+
+    def full_disk(source, target):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_row(path, example(run_id="b"))
+    monkeypatch.undo()
+    assert [row["run_id"] for row in read_ledger(path)] == ["a"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == [".ledger.csv.lock", "ledger.csv"]
+
+
+def test_writers_at_the_same_time_lose_no_row(tmp_path):
+    path = tmp_path / "ledger.csv"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: write_row(path, example(run_id=f"{i:02d}")), range(24)))
+    assert sorted(row["run_id"] for row in read_ledger(path)) == [f"{i:02d}" for i in range(24)]
+
+
+def test_every_column_is_described():
+    described = LedgerRow.__doc__.split("Attributes:")[1]
+    assert [name for name in COLUMNS if f"\n        {name}: " not in described] == []
+
+
+def test_no_ledger_yet_says_what_writes_one(tmp_path):
+    with pytest.raises(RecordError, match="no ledger yet"):
+        read_ledger(tmp_path / "ledger.csv")
