@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit import select
+from scaling.fit.calibrate import calibration, cross_checked
 from scaling.fit.identify import design_faults, fit_faults
 from scaling.fit.laws import ScalingLaw
 from scaling.fit.minimise import Problem
@@ -16,17 +17,19 @@ from scaling.fit.named import AUTO, STACK, named_law
 from scaling.fit.objective import Kind, Objective
 from scaling.fit.observe import observe
 from scaling.fit.quality import TeacherLaw
-from scaling.fit.result import Calibration, Fit, Member, Status
-from scaling.fit.search import Optimum, make_problem, search
+from scaling.fit.result import Fit, Member, Status
+from scaling.fit.search import Optimum
+from scaling.fit.stack import solve, stack_of, stack_weights, validate
 from scaling.fit.table import Observations, select_rows
-from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, residual_scale
+from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
-STACKED_BASES = ("chinchilla", "tied", "skaling")
-LEVELS = tuple(np.round(np.concatenate([[0.0005, 0.0025], np.linspace(0.005, 0.995, 199), [0.9975, 0.9995]]), 6))
+STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
+SPREAD_REPLICATES = 250
+"""Replicates of the laws that do not lead: enough for the spread of their forecasts."""
 
 
 def fit(
@@ -82,7 +85,7 @@ def fit(
     """
     aim = Objective(objective, delta, log)
     data = observe(
-        select_rows(runs, where), columns=_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
+        select_rows(runs, where), columns=law_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
     )
     return fit_observations(
         data, law=law, objective=aim, held=held, replicates=bootstrap, resampling=resampling, starts=starts, seed=seed, strict=strict
@@ -104,14 +107,15 @@ def fit_observations(
     """`fit`, from checked observations."""
     forms, selection = _forms(data, law, held, seed)
     _check_held(forms, held)
-    solved = [_solve(form, data, objective, held, starts, seed) for form in forms]
-    weights = np.full(len(forms), 1 / len(forms))
-    members = tuple(
-        _member(problem, optimum, weight, data, replicates, resampling, seed)
-        for (problem, optimum), weight in zip(solved, weights, strict=True)
-    )
+    solved = solve(forms, data, objective, held=held, starts=starts, seed=seed)
+    scores = validate(solved, forms, data, objective, held=held) if {"n", "d"} <= set(forms[0].columns) and objective.log else []
+    weights = stack_weights(scores, len(forms))
     lead = int(np.argmax(weights))
-    problem, optimum = solved[lead]
+    members = tuple(
+        _member(problem, optimum, weights[i], data, replicates if i == lead else min(replicates, SPREAD_REPLICATES), resampling, seed)
+        for i, (problem, optimum) in enumerate(zip(solved.problems, solved.optima, strict=True))
+    )
+    problem, optimum = solved.problems[lead], solved.optima[lead]
     result = Fit(
         members=members,
         objective=objective,
@@ -123,9 +127,10 @@ def fit_observations(
         excluded=data.excluded,
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data),
-        calibration=_in_sample(problem, optimum, data),
+        calibration=calibration(scores, weights, solved.noise, data.n_clusters - int(problem.free.sum())),
         covariance=_covariance(problem, optimum, members[lead].samples),
         selection=tuple(selection),
+        backtest=cross_checked(scores, weights),
         condition=condition_number(problem, optimum),
     )
     if strict and not result.success:
@@ -133,7 +138,7 @@ def fit_observations(
     return result
 
 
-def _columns(law: str | ScalingLaw, n: str, d: str, columns: Mapping[str, str] | None) -> dict[str, str]:
+def law_columns(law: str | ScalingLaw, n: str, d: str, columns: Mapping[str, str] | None) -> dict[str, str]:
     """Columns of the table by the law's names of them."""
     sizes = {"n": n, "d": d}
     if isinstance(law, ScalingLaw) or law not in (STACK, AUTO):
@@ -152,15 +157,7 @@ def _forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> tuple[
     rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
     chosen = select.choose(candidates).law
     form = type(chosen)(**chosen.structure())
-    return (stacked(form, data) if law == STACK else [form]), rows
-
-
-def stacked(form: ScalingLaw, data: Observations) -> list[ScalingLaw]:
-    """The form on every base of the stack that the runs can determine."""
-    quality = form.name if isinstance(form, TeacherLaw) else None
-    free = {"teachers": list(form.teachers)} if isinstance(form, TeacherLaw) and form.teachers else {}
-    laws = [named_law(quality, base=base, **free) if quality else named_law(base) for base in STACKED_BASES]
-    return [law for law in laws if len(data) > len(law.coefficients) + 1] or [form]
+    return (stack_of(form, data, STACKED_BASES, named_law) if law == STACK else [form]), rows
 
 
 def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
@@ -177,11 +174,6 @@ def _check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) -
         if any(name not in form.names for form in forms):
             names = sorted({name for form in forms for name in form.names})
             raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")
-
-
-def _solve(form: ScalingLaw, data: Observations, objective: Objective, held, starts: int, seed: int) -> tuple[Problem, Optimum]:
-    problem = make_problem(form, data, objective, held)
-    return problem, search(problem, held=held, count=starts, seed=seed)
 
 
 def _member(problem: Problem, optimum: Optimum, weight: float, data: Observations, replicates: int, how: Resampling, seed: int) -> Member:
@@ -229,12 +221,3 @@ def _status(problem: Problem, optimum: Optimum, data: Observations) -> Status:
         reasons=tuple(reasons + own),
         notes=tuple(notes),
     )
-
-
-def _in_sample(problem: Problem, optimum: Optimum, data: Observations) -> Calibration:
-    """Student's t with the trunks' degrees of freedom: all that can be said without held-out forecasts."""
-    from scipy.stats import t
-
-    left = max(data.n_clusters - int(problem.free.sum()), 2)
-    quantiles = tuple(float(q) for q in t.ppf(LEVELS, left))
-    return Calibration(tuple(float(p) for p in LEVELS), quantiles, residual_scale(problem, optimum))

@@ -310,6 +310,29 @@ class Skaling(AdditiveLaw):
         return start | {"E": amplitudes["E"], "A": amplitudes["A"], "R": ratio, "alpha": start["alpha"] / k, "beta": start["beta"] / k}
 
 
+class TiedSkaling(AdditiveLaw):
+    """L = E + A (N^-alpha + R D^-alpha)^k: interacting terms with one exponent.
+
+    **Source:** Skaling 2026, arXiv 2608.07222, with beta = alpha.
+    """
+
+    name = "tied-skaling"
+    template = "{E} + {A} (N^-{alpha} + {R} D^-{alpha})^{k}"
+    source = "Skaling 2026, arXiv 2608.07222"
+    is_linear = False
+    coefficients = tuple(c for c in Skaling.coefficients if c.name != "beta")
+
+    def excess(self, p, n, d):
+        """A (N^-alpha + R D^-alpha)^k."""
+        return p.A * (n**-p.alpha + p.R * d**-p.alpha) ** p.k
+
+    def seed(self, start, amplitudes):
+        """As for Skaling."""
+        k = start["k"]
+        ratio = (amplitudes["B"] / amplitudes["A"]) ** (1 / k)
+        return start | {"E": amplitudes["E"], "A": amplitudes["A"], "R": ratio, "alpha": start["alpha"] / k}
+
+
 class Bounded(AdditiveLaw):
     """L = E + (L0 - E) h/(1 + h), h = A/N^alpha + B/D^beta: cannot exceed the loss of a uniform guess.
 
@@ -440,7 +463,7 @@ class PowerLaw(ScalingLaw):
 
 
 BASE_LAWS: dict[str, type[ScalingLaw]] = {
-    law.name: law for law in (Chinchilla, Tied, Skaling, Bounded, KaplanN, KaplanD, KaplanC, KaplanND, PowerLaw)
+    law.name: law for law in (Chinchilla, Tied, Skaling, TiedSkaling, Bounded, KaplanN, KaplanD, KaplanC, KaplanND, PowerLaw)
 }
 
 

@@ -34,6 +34,8 @@ class Problem:
         weights: float64[n_runs].
         objective: what is summed.
         held: names of coefficients that stay where each start puts them.
+        centre, precision: quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of the objective;
+            float64[k] and float64[k, k], or None.
     """
 
     law: ScalingLaw
@@ -42,6 +44,8 @@ class Problem:
     weights: Array
     objective: Objective = Objective()
     held: tuple[str, ...] = ()
+    centre: Array | None = None
+    precision: Array | None = None
 
     def __post_init__(self):
         coefficients = self.law.coefficients
@@ -226,6 +230,11 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
             hessian[:, i, j] += total
             if i != j:
                 hessian[:, j, i] += total
+    if problem.precision is not None:
+        away = u - problem.centre
+        pull = away @ problem.precision
+        value = value + 0.5 * np.sum(away * pull, axis=-1)
+        gradient, hessian, metric = gradient + pull, hessian + problem.precision, metric + problem.precision
     bad = ~(np.isfinite(value) & np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2)))
     value[bad] = np.inf
     gradient[bad], hessian[bad], metric[bad] = 0.0, np.eye(u.shape[1]), np.eye(u.shape[1])

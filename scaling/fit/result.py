@@ -87,7 +87,6 @@ class Calibration:
         levels: of the quantiles, increasing in (0, 1).
         quantiles: of error / scale at those levels.
         noise: standard deviation of log loss of one run about the law.
-        drift: further standard deviation for each factor e beyond the data (in n and d together, root sum of squares).
         basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs for that, assumed t.
         n_scores: held-out forecasts behind it.
     """
@@ -95,7 +94,6 @@ class Calibration:
     levels: tuple[float, ...]
     quantiles: tuple[float, ...]
     noise: float
-    drift: float = 0.0
     basis: str = "in-sample"
     n_scores: int = 0
 
@@ -201,20 +199,20 @@ class Fit:
 
     def predict(
         self,
-        n: Any,
-        d: Any,
+        n: Any = None,
+        d: Any = None,
         *,
         teacher: str | None = None,
-        delta_noise: float = 0.0,
-        delta_coverage: float = 0.0,
+        delta_noise: Any = 0.0,
+        delta_coverage: Any = 0.0,
         level: float = 0.9,
         **columns: Any,
     ) -> Prediction:
         """Loss of a new run, with an interval for that run.
 
         Args:
-            n: model size, in the convention of `columns["n"]`; may be infinite.
-            d: tokens seen; may be infinite.
+            n: model size, in the convention of `columns["n"]`; may be infinite; None if the law has no such column.
+            d: tokens seen; may be infinite; None likewise.
             teacher: label of a teacher of the fit; None is real text unless divergences are given.
             delta_noise, delta_coverage: divergences of the text, nats/token.
             level: probability of the interval.
@@ -230,25 +228,25 @@ class Fit:
         given = self._inputs(n, d, teacher, delta_noise, delta_coverage, columns)
         centre, scale = self._distribution(given)
         low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
-        shape = np.broadcast_shapes(np.shape(n), np.shape(d), *(np.shape(v) for v in columns.values()))
+        shape = _shape(n, d, delta_noise, delta_coverage, *columns.values())
         reach = {name: _shaped(self._reach(name, given[name]), shape) for name in self.ranges if name in given}
         return Prediction(*(_shaped(np.exp(v), shape) for v in (centre, low, high)), level, _shaped(scale, shape), reach)
 
     def probability(
         self,
         target: Any,
-        n: Any,
-        d: Any,
+        n: Any = None,
+        d: Any = None,
         *,
         teacher: str | None = None,
-        delta_noise: float = 0.0,
-        delta_coverage: float = 0.0,
+        delta_noise: Any = 0.0,
+        delta_coverage: Any = 0.0,
         **columns: Any,
     ) -> Any:
         """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from."""
         given = self._inputs(n, d, teacher, delta_noise, delta_coverage, columns)
         centre, scale = self._distribution(given)
-        shape = np.broadcast_shapes(np.shape(target), np.shape(n), np.shape(d), *(np.shape(v) for v in columns.values()))
+        shape = _shape(target, n, d, delta_noise, delta_coverage, *columns.values())
         goal = np.broadcast_to(np.asarray(target, float), shape).ravel()
         if np.any(goal <= 0):
             raise SpecError(f"a target loss must be positive, got {goal.min():g}")
@@ -264,9 +262,13 @@ class Fit:
 
         return optimal(self, flops=flops, teacher=teacher, level=level, **columns)
 
+    def inputs(self, n: Any, d: Any, *, teacher: str | None = None, **columns: Any) -> dict[str, Array]:
+        """Flat columns of equal length, as the laws read them."""
+        return self._inputs(n, d, teacher, columns.pop("delta_noise", 0.0), columns.pop("delta_coverage", 0.0), columns)
+
     def _inputs(self, n, d, teacher, delta_noise, delta_coverage, columns) -> dict[str, Array]:
-        """Flat columns of equal length for every member."""
-        for name, value in (("n", n), ("d", d)):
+        sizes = {name: value for name, value in (("n", n), ("d", d)) if value is not None}
+        for name, value in sizes.items():
             if not np.all(np.asarray(value, float) > 0):
                 raise SpecError(f"{name} must be positive (or inf), got {np.min(value):g}")
         code = 0.0
@@ -278,24 +280,20 @@ class Fit:
             code = float(known.index(teacher)) if teacher in known else 0.0
             delta_coverage = facts.get("delta_coverage", delta_coverage)
             delta_noise = facts.get("delta_noise", delta_noise)
-        parts = {"n": n, "d": d, "delta_coverage": delta_coverage, "delta_noise": delta_noise, "teacher": code} | columns
+        code = columns.pop("teacher_code", code)
+        parts = sizes | {"delta_coverage": delta_coverage, "delta_noise": delta_noise, "teacher": code} | columns
         arrays = np.broadcast_arrays(*(np.asarray(value, float) for value in parts.values()))
         return {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
 
     def _distribution(self, given: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Centre and scale of log loss: average of the members; their scatter, their own doubt, noise and drift in quadrature."""
+        """Centre and scale of log loss: average of the members; their scatter, their own doubt and the noise in quadrature."""
         weights = np.array([member.weight for member in self.members])[:, None]
         inputs = [member.law.prepare({name: given[name] for name in member.law.columns}) for member in self.members]
         logs = np.array([np.log(m.law.evaluate(m.law.vector, x)) for m, x in zip(self.members, inputs, strict=True)])
         own = np.array([m.spread(x) for m, x in zip(self.members, inputs, strict=True)])
         centre = np.sum(weights * logs, axis=0)
         variance = np.sum(weights * ((logs - centre) ** 2 + own**2), axis=0) + self.calibration.noise**2
-        return centre, np.sqrt(variance + (self.calibration.drift * self._beyond(given)) ** 2)
-
-    def _beyond(self, given: Mapping[str, Array]) -> Array:
-        """Distance beyond the data in factors of e; an infinite size is as far as its effect is, a factor of a thousand."""
-        squares = [np.log(np.minimum(self._reach(name, given[name]), 1e3)) ** 2 for name in self.ranges if name in given]
-        return np.sqrt(np.sum(squares, axis=0)) if squares else np.zeros(len(given["n"]))
+        return centre, np.sqrt(variance)
 
     def _reach(self, name: str, value: Array) -> Array:
         low, high = self.ranges[name]
@@ -357,6 +355,10 @@ def _check_level(level: float) -> None:
         raise SpecError(f"level is the probability of an interval and must lie between 0 and 1, got {level:g}")
 
 
+def _shape(*values: Any) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(np.shape(value) for value in values if value is not None))
+
+
 def _shaped(values: Array, shape: tuple[int, ...]) -> Any:
     values = np.broadcast_to(values, (math.prod(shape),)).reshape(shape)
     return float(values) if shape == () else values.copy()
@@ -407,7 +409,6 @@ def _to_plain(fit: Fit) -> dict[str, Any]:
             "levels": list(fit.calibration.levels),
             "quantiles": [_number(q) for q in fit.calibration.quantiles],
             "noise": fit.calibration.noise,
-            "drift": fit.calibration.drift,
             "basis": fit.calibration.basis,
             "n_scores": fit.calibration.n_scores,
         },

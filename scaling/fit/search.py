@@ -66,7 +66,15 @@ def make_problem(law: ScalingLaw, data: Observations, objective: Objective, held
     return Problem(law, x, data.loss, run_weights(data.loss, data.loss_se, max(spread, 1e-6)), objective, tuple(held or ()))
 
 
-def search(problem: Problem, *, count: int = 32, seed: int = 0, held: Mapping[str, float] | None = None, starts: Array | None = None) -> Optimum:
+def search(
+    problem: Problem,
+    *,
+    count: int = 32,
+    seed: int = 0,
+    held: Mapping[str, float] | None = None,
+    starts: Array | None = None,
+    near: Array | None = None,
+) -> Optimum:
     """Minimise from `count` random starts, first the smooth sum of squares, then the objective asked for.
 
     Args:
@@ -75,6 +83,7 @@ def search(problem: Problem, *, count: int = 32, seed: int = 0, held: Mapping[st
         seed: of the draws.
         held: {coefficient: value} of the problem's held coefficients.
         starts: float64[n_starts, k], own starts in coefficients.
+        near: float64[k], one more start.
 
     Returns:
         Optimum.
@@ -85,7 +94,7 @@ def search(problem: Problem, *, count: int = 32, seed: int = 0, held: Mapping[st
     if starts is None:
         rng = np.random.default_rng(seed)
         starts = draw_starts(problem.law, problem.x, problem.loss, problem.weights, count, rng)
-    starts = np.array(starts, float)
+    starts = np.array(starts, float) if near is None else np.vstack([starts, near])
     for name, value in (held or {}).items():
         starts[:, problem.law.names.index(name)] = value
     smooth = minimise(problem, problem.encode(starts), threshold=np.inf)

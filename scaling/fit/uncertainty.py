@@ -92,6 +92,15 @@ def coordinate_jacobian(problem: Problem, u: Array) -> Array:
     return problem.law.gradient(theta, problem.x) * np.where(problem.is_log, theta, 1.0)
 
 
+def robust_information(problem: Problem, optimum: Optimum) -> float:
+    """Objective per unit of log likelihood: mean(psi^2)/mean(psi'), which for squares is the residual variance."""
+    residual = problem.objective.residual(problem.law.evaluate(optimum.theta, problem.x), problem.loss)
+    limit = problem.objective.threshold
+    left = max(len(residual) - int(problem.free.sum()), 1)
+    push = np.sum(problem.weights * np.clip(residual, -limit, limit) ** 2) / left
+    return float(push / max(np.mean(np.abs(residual) <= limit), 1 / len(residual)))
+
+
 def condition_number(problem: Problem, optimum: Optimum) -> float:
     """Ratio of the best to the worst determined direction, every coefficient in units of its own effect on the loss."""
     jacobian, _ = weighted_jacobian(problem, optimum)
@@ -114,7 +123,11 @@ def asymptotic_covariance(problem: Problem, optimum: Optimum) -> Array:
     """Gauss-Newton covariance in search coordinates, zero for held coefficients and those on a bound: float64[k, k]."""
     jacobian, _ = weighted_jacobian(problem, optimum)
     free = problem.free & ~np.isin(problem.law.names, optimum.at_bound)
-    inner = np.linalg.pinv(jacobian.T @ jacobian, hermitian=True) * residual_scale(problem, optimum) ** 2
+    information = jacobian.T @ jacobian / residual_scale(problem, optimum) ** 2
+    if problem.precision is not None:
+        information = information + problem.precision[np.ix_(free, free)] / robust_information(problem, optimum)
+    size = np.sqrt(np.maximum(np.diag(information), 1e-300))
+    inner = np.linalg.pinv(information / np.outer(size, size), hermitian=True) / np.outer(size, size)
     full = np.zeros((len(free), len(free)))
     full[np.ix_(free, free)] = inner
     return full
@@ -208,15 +221,10 @@ def _follow(held: Problem, optimum: Optimum, index: int, grid: Array) -> Array:
 
 
 def _allowed_rise(problem: Problem, optimum: Optimum, level: float) -> float:
-    from scipy.stats import f
+    from scipy.special import fdtri  # scipy.stats would take a second to import
 
-    fitted = problem.law.evaluate(optimum.theta, problem.x)
-    residual = problem.objective.residual(fitted, problem.loss)
-    limit = problem.objective.threshold
-    left = max(len(residual) - int(problem.free.sum()), 1)
-    push = np.sum(problem.weights * np.clip(residual, -limit, limit) ** 2) / left
-    curve = np.mean(np.abs(residual) <= limit) if np.isfinite(limit) else 1.0
-    return float(f.ppf(level, 1, left) * push / (2 * max(curve, 1 / len(residual))))
+    left = max(len(problem.loss) - int(problem.free.sum()), 1)
+    return float(fdtri(1, left, level) * robust_information(problem, optimum) / 2)
 
 
 def _crossing(grid: Array, rise: Array, i: int, j: int, allowed: float) -> float:

@@ -1,0 +1,137 @@
+"""Forecast the runs that one has from fewer of them, and count how often the truth fell inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.errors import FitError, RecordError
+from scaling.fit.fitter import fit, law_columns
+from scaling.fit.laws import ScalingLaw
+from scaling.fit.named import STACK
+from scaling.fit.observe import observe
+from scaling.fit.result import Fit
+from scaling.fit.table import evaluate, select_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts of held-out runs.
+
+    Attributes:
+        mare: mean absolute relative error of the forecasts.
+        coverage: share of held-out runs inside their interval.
+        level: nominal probability of the interval.
+        n_train, n_test: runs fitted and forecast.
+        rows: one mapping a held-out run: row, measured, forecast, low, high, inside, reach.
+        fit: the fit of the training runs.
+    """
+
+    mare: float
+    coverage: float
+    level: float
+    n_train: int
+    n_test: int
+    rows: tuple[Mapping[str, Any], ...]
+    fit: Fit
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON values: {"mare", "coverage", "level", "n_train", "n_test", "rows"}."""
+        numbers = {name: getattr(self, name) for name in ("mare", "coverage", "level", "n_train", "n_test")}
+        return numbers | {"rows": [dict(row) for row in self.rows]}
+
+
+def backtest(
+    runs: pd.DataFrame,
+    *,
+    train: str | None = None,
+    test: str | None = None,
+    law: str | ScalingLaw = STACK,
+    level: float = 0.9,
+    n: str = "n_params",
+    d: str = "n_tokens",
+    loss: str = "loss",
+    columns: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Backtest:
+    """Fit the training rows, forecast the test rows.
+
+    Args:
+        runs: one row a run.
+        train: expression that keeps the rows to fit, as "n < 1e9"; default: all rows that `test` does not keep. Without either, the
+            largest quarter by 6 n d is held out.
+        test: expression that keeps the rows to forecast; default: all rows that `train` does not keep.
+        law, n, d, loss, columns: as for `fit`.
+        level: of the intervals.
+        **options: further arguments of `fit`, as `clusters`, `bootstrap`, `seed`.
+
+    Returns:
+        Backtest.
+
+    Raises:
+        RecordError: no rows to train on or to test, or rows in both.
+        FitError: the training rows do not determine the law.
+    """
+    sizes = law_columns(law, n, d, columns)
+    fitted_rows, held_out = _split(runs, train, test, sizes)
+    settings = {"bootstrap": 300} | options
+    result = fit(fitted_rows, law=law, n=n, d=d, loss=loss, columns=columns, strict=False, **settings)
+    if not result.status.converged:
+        raise FitError(" ".join(result.status.reasons), fit=result)
+    data = observe(held_out, columns=sizes, loss=loss, clusters=None)
+    known = {name: data.columns[name] for name in result.law.columns if name in data.columns and name not in ("n", "d")}
+    if "teacher" in result.law.columns:
+        known["teacher_code"] = _codes(data.teachers, data.teacher, result)
+    forecast = result.predict(data.columns.get("n", np.ones(len(data))), data.columns.get("d", np.ones(len(data))), level=level, **known)
+    inside = (data.loss >= forecast.low) & (data.loss <= forecast.high)
+    error = np.abs(forecast.value - data.loss) / np.abs(data.loss)
+    return Backtest(float(error.mean()), float(inside.mean()), level, len(fitted_rows), len(data), _rows(data, forecast, inside), result)
+
+
+def _split(runs: pd.DataFrame, train: str | None, test: str | None, sizes: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and test rows, disjoint and not empty."""
+    if train is None and test is None:
+        size = np.prod([np.asarray(evaluate(runs, column), float) for column in sizes.values()], axis=0)
+        large = size > np.quantile(size, 0.75)
+        return runs[~large], runs[large]
+    small = select_rows(runs, train) if train is not None else runs.drop(index=select_rows(runs, test).index)
+    large = select_rows(runs, test) if test is not None else runs.drop(index=small.index)
+    shared = small.index.intersection(large.index)
+    if len(shared):
+        raise RecordError(f"{len(shared)} rows are in both train ({train!r}) and test ({test!r}): a held-out run must not be fitted")
+    if not len(small) or not len(large):
+        raise RecordError(f"train ({train!r}) keeps {len(small)} rows and test ({test!r}) keeps {len(large)}: both need at least one")
+    return small, large
+
+
+def _codes(teachers: tuple[str, ...], codes: Array, result: Fit) -> Array:
+    """Codes of the held-out runs' teachers in the fit's own order."""
+    known = list(result.teachers)
+    unknown = [label for label in teachers if label not in known]
+    if unknown:
+        raise RecordError(f"the training rows have no run of {', '.join(unknown)}, whose divergence is unknown: give its deltas, or drop it")
+    return np.array([known.index(teachers[code]) for code in codes], float)
+
+
+def _rows(data, forecast, inside: Array) -> tuple[dict[str, Any], ...]:
+    beyond = np.max([np.broadcast_to(values, inside.shape) for values in forecast.reach.values()], axis=0)
+    return tuple(
+        {
+            "row": data.rows[i],
+            "measured": float(data.loss[i]),
+            "forecast": float(forecast.value[i]),
+            "low": float(forecast.low[i]),
+            "high": float(forecast.high[i]),
+            "inside": bool(inside[i]),
+            "reach": float(beyond[i]),
+        }
+        for i in range(len(data))
+    )
