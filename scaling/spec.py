@@ -82,7 +82,7 @@ class ModelSpec(Spec):
 
 
 class WorldSource(Spec):
-    """A language whose entropy is known exactly (scaling/data/worlds)."""
+    """W0, Zipf-cue facts: key–answer records whose entropy is known in closed form (scaling/data/worlds/w0.py)."""
 
     kind: Literal["w0"]
     alpha: Annotated[float, Field(gt=0)] = 0.5
@@ -100,6 +100,65 @@ class WorldSource(Spec):
     @property
     def label(self) -> str:
         return self.kind
+
+
+class MarkovSource(Spec):
+    """W1, order-2 Zipf–Markov: every symbol depends on the two before it (scaling/data/worlds/w1.py)."""
+
+    kind: Literal["w1"]
+    n_symbols: Annotated[int, Field(ge=32, le=512)] = 256
+    context: Annotated[int, Field(ge=4)] = 64
+    """Tokens of one sequence."""
+    seed: int = 0
+    """Of the world itself (which symbols follow which), not of the samples."""
+
+    @property
+    def vocab_size(self) -> int:
+        """The symbols, and a beginning of sequence."""
+        return self.n_symbols + 1
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+
+class HierarchySource(Spec):
+    """W2, random hierarchy model: sequences are the leaves of trees of random rules (scaling/data/worlds/w2.py)."""
+
+    kind: Literal["w2"]
+    n_symbols: Annotated[int, Field(ge=2, le=64)] = 16
+    """v, of every level."""
+    n_rules: Annotated[int, Field(ge=1)] = 4
+    """m, of every symbol."""
+    branching: Annotated[int, Field(ge=2, le=4)] = 2
+    """s, symbols that a rule writes."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 4
+    """L, levels; a sequence has s^L tokens."""
+    seed: int = 0
+    """Of the rules, not of the samples."""
+
+    @model_validator(mode="after")
+    def _rules_differ(self) -> HierarchySource:
+        most = self.n_symbols ** (self.branching - 1)
+        if self.n_rules > most:
+            raise ValueError(
+                f"n_rules={self.n_rules}: {self.n_symbols} symbols in tuples of {self.branching} allow at most {most} "
+                "different rules a symbol; lower n_rules"
+            )
+        return self
+
+    @property
+    def vocab_size(self) -> int:
+        """The symbols, and a beginning of sequence."""
+        return self.n_symbols + 1
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+
+AnyWorld = WorldSource | MarkovSource | HierarchySource
+"""A language whose entropy is known exactly."""
 
 
 class TokenizerSpec(Spec):
@@ -162,7 +221,11 @@ class NoiseTeacher(Spec):
 
 
 class CoverageTeacher(Spec):
-    """World teacher that never learned the tail: uniform answers for key ranks ≥ top_keys."""
+    """World teacher that never learned the tail.
+
+    In W0 it knows the ``top_keys`` most frequent keys and answers uniformly to others; in W1 the ``top_keys`` most
+    frequent pairs, and of others the last symbol alone; in W2 the rules of the ``top_keys`` lowest levels.
+    """
 
     kind: Literal["coverage"]
     top_keys: Annotated[int, Field(ge=1)]
@@ -233,14 +296,19 @@ class TrainedTeacher(Spec):
         return f"trained {self.run.run_id}{cut}"
 
 
-Source = Annotated[WorldSource | TextSource, Field(discriminator="kind")]
+Source = Annotated[AnyWorld | TextSource, Field(discriminator="kind")]
 Teacher = Annotated[
     RealTeacher | NoiseTeacher | CoverageTeacher | TemperatureTeacher | StaleTeacher | ShiftTeacher | TrainedTeacher,
     Field(discriminator="kind"),
 ]
 
-WORLD_TEACHERS = ("real", "noise", "coverage", "temperature", "stale", "shift")
-TEXT_TEACHERS = ("real", "trained")
+TEACHERS_OF = {
+    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift"),
+    "w1": ("real", "noise", "coverage", "temperature"),
+    "w2": ("real", "coverage"),
+    "text": ("real", "trained"),
+}
+"""Which teachers can speak for which source."""
 
 
 class DataSpec(Spec):
@@ -253,7 +321,7 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _teacher_speaks_source(self) -> DataSpec:
-        allowed = TEXT_TEACHERS if self.source.kind == "text" else WORLD_TEACHERS
+        allowed = TEACHERS_OF[self.source.kind]
         if self.teacher.kind not in allowed:
             raise ValueError(
                 f"a {self.teacher.kind} teacher cannot speak for source {self.source.kind}; "

@@ -57,3 +57,17 @@ def test_a_world_never_repeats_a_token(store):
 def test_a_model_that_does_not_fit_the_source_is_refused(store, model, cure):
     with pytest.raises(DataError, match=cure):
         open_stream(run_spec(**model), store)
+
+
+@pytest.mark.parametrize(
+    ("source", "vocab_size", "context"),
+    [({"kind": "w1", "n_symbols": 40, "context": 24}, 41, 24), ({"kind": "w2", "n_symbols": 8, "depth": 3}, 9, 8)],
+)
+def test_every_world_streams(store, source, vocab_size, context):
+    spec = run_spec(vocab_size=vocab_size, context=context).model_dump()
+    spec["data"]["source"] = source
+    stream = open_stream(RunSpec.model_validate(spec), store)
+    batch = stream.batches(3, 2)
+    assert np.array_equal(batch.targets[1], stream.batch(4).targets)
+    assert np.all(batch.inputs[..., 0] == vocab_size - 1)
+    assert batch.targets.max() < vocab_size - 1

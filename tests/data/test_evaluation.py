@@ -93,3 +93,25 @@ def test_the_teachers_own_set_carries_its_errors(store):
     real, teacher = (s.sequences.reshape(-1, 5, 8) for s in (sets.real, sets.teacher))
     assert np.array_equal(real[..., :4], teacher[..., :4])
     assert (real[..., 4:] != teacher[..., 4:]).mean() > 0.05
+
+
+def test_the_identity_closes_in_a_markov_world_too(store):
+    source = {"kind": "w1", "n_symbols": 40, "context": 24}
+    spec = run_spec(NOISE, tokens=5000).model_dump()
+    spec["model"] |= {"vocab_size": 41, "context": 24}
+    spec["data"]["source"] = source
+    spec["data"]["teacher"] = {"kind": "coverage", "top_keys": 50}
+    sets = evaluation_sets(RunSpec.model_validate(spec), store)
+    f = np.random.default_rng(0).dirichlet(np.ones(41))
+    loss = from_teacher = cross = weight = 0.0
+    for batch in sets.real:
+        at = batch.weights > 0
+        p, q = batch.p[at].astype(float), batch.q[at].astype(float)
+        log_q_f = np.log(np.where(q > 0, q, f)) - np.log(f)
+        loss -= (p * np.log(f)).sum()
+        from_teacher += (q * log_q_f).sum()
+        cross += ((p - q) * log_q_f).sum()
+        weight += len(p)
+    parts = sets.entropy + sets.delta_coverage + sets.delta_noise + (from_teacher + cross) / weight
+    assert loss / weight == pytest.approx(parts, abs=1e-6)
+    assert sets.teacher_loss > sets.entropy > 2

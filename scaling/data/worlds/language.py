@@ -41,6 +41,10 @@ class Language(Protocol):
         """What knowing each context is worth, KL of its law from the next shorter context's: float64[n, T], nats."""
         ...
 
+    def divergence(self) -> Divergence:
+        """Exact KL of this language from its world's own."""
+        ...
+
 
 @dataclass(frozen=True)
 class Divergence:

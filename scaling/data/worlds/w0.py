@@ -109,6 +109,11 @@ class World:
         return float(-(p * np.log(p)).sum())
 
     @property
+    def entropy(self) -> float:
+        """Nats per scored token: that of an answer."""
+        return self.answer_entropy
+
+    @property
     def key_entropy(self) -> float:
         """H(key), nats a record (over its four cue tokens)."""
         return float(-(self.key_probs * np.log(self.key_probs)).sum())

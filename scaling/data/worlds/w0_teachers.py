@@ -96,7 +96,7 @@ class Counts:
             kl = kl_divergence(true.answers(world, keys).dense(), self.answers(world, keys).dense())
             mass = np.repeat(world.key_probs[keys, None], N_ANSWERS, axis=1) / N_ANSWERS
             parts.append(split_divergence(mass, kl, world.answer_gain))
-        unseen = 1 - world.key_probs[self.keys].sum()
+        unseen = float(1 - world.key_probs[self.keys].sum())
         return Divergence(
             coverage=sum(part.coverage for part in parts) + unseen * world.answer_gain,
             noise=sum(part.noise for part in parts),
@@ -168,6 +168,10 @@ class Speaker:
     def gain(self, sequences: np.ndarray) -> np.ndarray:
         """What knowing an answer's key is worth, the same for all; cues are not counted: float64[n, T]."""
         return np.broadcast_to(np.where(self.scored, self.world.answer_gain, 0.0), np.shape(sequences))
+
+    def divergence(self) -> Divergence:
+        """Exact KL of its answers from the world's, per answer token."""
+        return self.knowledge.divergence(self.world)
 
     def _block(self, seed: int, block: int) -> np.ndarray:
         rng = generator(seed, "w0 sample", block)

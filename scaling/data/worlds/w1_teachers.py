@@ -1,0 +1,158 @@
+"""Who writes text in W1: the world itself, and teachers that know its pairs more or less well, with exact divergences.
+
+*Coverage* knows the most frequent pairs perfectly and of the others only their last symbol; with no pair known,
+KL(p‖q) is ``H(c | b) − H(c | a, b)`` exactly. *Noise* mixes the uniform law into every law; *temperature* sharpens or
+flattens each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from scaling.data.counter import generator
+from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.w1 import World
+from scaling.spec import Teacher
+
+BLOCK = 256
+"""Sequences made at once: a unit of speed, and part of what a seed means."""
+N_UNIFORM = 3
+"""Random numbers behind a symbol."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A language of a W1.
+
+    Attributes:
+        world: Whose pairs it speaks of.
+        noise: Share of the uniform law in every law.
+        known_pairs: It knows so many of the most frequent pairs; None for all.
+        temperature: Its laws are ``P^(1/temperature)``, normalised.
+    """
+
+    world: World
+    noise: float = 0.0
+    known_pairs: int | None = None
+    temperature: float = 1.0
+
+    @property
+    def vocab_size(self) -> int:
+        return self.world.n_symbols + 1
+
+    @property
+    def bos(self) -> int:
+        return self.world.n_symbols
+
+    @property
+    def context(self) -> int:
+        return self.world.context
+
+    @property
+    def scored(self) -> np.ndarray:
+        return np.arange(self.context) >= 2
+
+    def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
+        first, last = start // BLOCK, -(-(start + count) // BLOCK)
+        blocks = [self._block(seed, block) for block in range(first, last)]
+        return np.concatenate(blocks)[start - first * BLOCK :][:count]
+
+    def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
+        """A fixed set whose random numbers, at each position, lie on the quantile grid ``(i + ½)/n``."""
+        rng = generator(seed, "w1 evaluation")
+        grid = (np.arange(count) + 0.5) / count
+        uniform = np.stack([rng.permutation(grid) for _ in range(self.context * N_UNIFORM)], axis=1)
+        return self._write(uniform.reshape(count, self.context, N_UNIFORM))
+
+    def next_token(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+        n, time = np.shape(sequences)
+        out = np.zeros((n, time, self.vocab_size))
+        out[:, 0, : self.bos] = self.world.symbols
+        out[:, 1, : self.bos] = self.world.backoff[sequences[:, 0]]
+        a, b = sequences[:, :-2].ravel(), sequences[:, 1:-1].ravel()
+        out[:, 2:, : self.bos] = self.laws(a, b).reshape(n, time - 2, -1)
+        return out
+
+    def gain(self, sequences: np.ndarray) -> np.ndarray:
+        """What knowing the symbol before the last is worth: float64[n, T], 0 where nothing is scored."""
+        a, b = sequences[:, :-2].ravel(), sequences[:, 1:-1].ravel()
+        out = np.zeros(np.shape(sequences))
+        out[:, 2:] = self._pair_gain(a, b).reshape(len(out), -1)
+        return out
+
+    def laws(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """What it believes follows pairs: int[n] each to float64[n, V]."""
+        q = self.world.laws(a, b)
+        if self.known_pairs is not None:
+            unknown = ~self._known[a, b]
+            q[unknown] = self.world.backoff[b[unknown]]
+        if self.temperature != 1:
+            q = q ** (1 / self.temperature)
+            q /= q.sum(-1, keepdims=True)
+        return (1 - self.noise) * q + self.noise / self.world.n_symbols
+
+    def divergence(self) -> Divergence:
+        """Exact ``Σ_ab P(a, b)·KL(p_ab‖q_ab)``, split by what the symbol a is worth in each context."""
+        parts = []
+        for a in range(self.world.n_symbols):
+            context = self.world.contexts(a)
+            kl = kl_divergence(self.world.laws(*context), self.laws(*context))
+            parts.append(split_divergence(self.world.pairs[a], kl, self._pair_gain(*context)))
+        return Divergence(coverage=sum(part.coverage for part in parts), noise=sum(part.noise for part in parts))
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """Whether each pair is among the most frequent ones: bool[V, V]."""
+        known = np.zeros(self.world.pairs.size, bool)
+        known[np.argsort(-self.world.pairs, axis=None, kind="stable")[: self.known_pairs]] = True
+        return known.reshape(self.world.pairs.shape)
+
+    @cached_property
+    def _pair_cdf(self) -> np.ndarray:
+        return np.cumsum(self.world.pairs)
+
+    @cached_property
+    def _backoff_cdf(self) -> np.ndarray:
+        return np.cumsum(self.world.backoff, axis=1)
+
+    def _pair_gain(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return kl_divergence(self.world.laws(a, b), self.world.backoff[b])
+
+    def _block(self, seed: int, block: int) -> np.ndarray:
+        return self._write(generator(seed, "w1 sample", block).random((BLOCK, self.context, N_UNIFORM)))
+
+    def _write(self, uniform: np.ndarray) -> np.ndarray:
+        out = np.empty(uniform.shape[:2], np.int32)
+        pair = np.minimum(np.searchsorted(self._pair_cdf, uniform[:, 0, 0], side="right"), self.world.pairs.size - 1)
+        out[:, 0], out[:, 1] = pair // self.world.n_symbols, pair % self.world.n_symbols
+        for t in range(2, self.context):
+            out[:, t] = self._draw(out[:, t - 2], out[:, t - 1], uniform[:, t])
+        return out
+
+    def _draw(self, a: np.ndarray, b: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """Symbols by its laws; laws are spelled out only where the world's parts cannot be drawn from directly."""
+        last = self.world.n_symbols - 1
+        if self.temperature != 1:
+            cdf = np.cumsum(self.laws(a, b), axis=1)
+            return np.minimum((cdf <= uniform[:, :1]).sum(1), last)
+        drawn = self.world.draw(a, b, uniform[:, :2])
+        if self.known_pairs is not None:
+            unknown = ~self._known[a, b]
+            drawn[unknown] = np.minimum((self._backoff_cdf[b[unknown]] <= uniform[unknown, 1:2]).sum(1), last)
+        uniformly = (uniform[:, 1] * self.world.n_symbols).astype(np.int32)
+        return np.where(uniform[:, 2] < self.noise, uniformly, drawn)
+
+
+def speaker(world: World, teacher: Teacher) -> Speaker:
+    """Who speaks as a teacher in a world; ``RealTeacher`` is the world itself."""
+    if teacher.kind == "noise":
+        return Speaker(world, noise=teacher.rate)
+    if teacher.kind == "coverage":
+        return Speaker(world, known_pairs=teacher.top_keys)
+    if teacher.kind == "temperature":
+        return Speaker(world, temperature=teacher.temperature)
+    return Speaker(world)

@@ -1,0 +1,181 @@
+"""W2, random hierarchy model: sequences are the leaves of a tree of random rules, with exact entropy.
+
+A root symbol, one of v, is rewritten into s symbols of the level below by one of its m rules, each of those again, L
+times; the s^L leaves are the sequence. All rules of a level are different, so a tree can be read back from its
+leaves, and ``H = ln v + (s^L − 1)/(s − 1)·ln m`` nats a sequence: every rewriting is one free choice of m. A student
+that has learned ℓ levels predicts as if the symbols of level ℓ were drawn alone, evenly; each level learned lowers
+its loss by a step.
+
+The teachers of this world are those students: *coverage* of the lowest ``top_keys`` levels, with a closed-form KL(p‖q).
+
+**Source:** Cagnetta et al. 2024, arXiv 2307.02129.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from scaling.data.counter import generator
+from scaling.data.worlds.language import Divergence, kl_divergence
+from scaling.spec import Teacher
+
+BLOCK = 256
+"""Sequences made at once: a unit of speed, and part of what a seed means."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The rules of one W2.
+
+    Attributes:
+        n_symbols: v, of every level.
+        n_rules: m, of every symbol; at most v^(s−1).
+        branching: s.
+        depth: L, levels of rewriting.
+        seed: Of the rules.
+    """
+
+    n_symbols: int = 16
+    n_rules: int = 4
+    branching: int = 2
+    depth: int = 4
+    seed: int = 0
+
+    @property
+    def context(self) -> int:
+        """T = s^L."""
+        return self.branching**self.depth
+
+    @cached_property
+    def rules(self) -> np.ndarray:
+        """What every rule of every symbol writes, by level from the leaves up: int64[L, v, m, s]."""
+        v, s = self.n_symbols, self.branching
+        rng = generator(self.seed, "w2 rules")
+        chosen = np.stack([rng.permutation(v**s)[: v * self.n_rules] for _ in range(self.depth)])
+        return (chosen[..., None] // v ** np.arange(s - 1, -1, -1) % v).reshape(self.depth, v, self.n_rules, s)
+
+    @property
+    def entropy(self) -> float:
+        """Nats per token, averaged over a sequence."""
+        return self.surprise(self.depth)
+
+    def surprise(self, known_levels: int) -> float:
+        """Mean ``−ln q`` of a token for who knows the rules of the lowest levels only, nats: closed form."""
+        s, known = self.branching, known_levels
+        free_symbols = s ** (self.depth - known)
+        choices = free_symbols * (s**known - 1) // (s - 1)
+        return float((free_symbols * np.log(self.n_symbols) + choices * np.log(self.n_rules)) / self.context)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A language of a W2: the world's where all levels are known, a teacher's otherwise."""
+
+    world: World
+    known_levels: int
+
+    @property
+    def vocab_size(self) -> int:
+        return self.world.n_symbols + 1
+
+    @property
+    def bos(self) -> int:
+        return self.world.n_symbols
+
+    @property
+    def context(self) -> int:
+        return self.world.context
+
+    @property
+    def scored(self) -> np.ndarray:
+        return np.ones(self.context, bool)
+
+    def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
+        first, last = start // BLOCK, -(-(start + count) // BLOCK)
+        blocks = [
+            self._write(generator(seed, "w2 sample", block).random((BLOCK, 2 * self.context)))
+            for block in range(first, last)
+        ]
+        return np.concatenate(blocks)[start - first * BLOCK :][:count]
+
+    def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
+        """A fixed set in which every choice of the tree is taken evenly, on the quantile grid ``(i + ½)/n``."""
+        rng = generator(seed, "w2 evaluation")
+        grid = (np.arange(count) + 0.5) / count
+        return self._write(np.stack([rng.permutation(grid) for _ in range(2 * self.context)], axis=1))
+
+    def next_token(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact law of every token given all before it: int[n, T] to float64[n, T, V].
+
+        For sequences of this world. The path from the highest known symbol down to the token is walked once: at each
+        level, what was written to its left leaves some rules, and those give the law of the next symbol on the path.
+        """
+        levels = self._read(np.asarray(sequences))
+        out = np.zeros((len(sequences), self.context, self.vocab_size))
+        for t in range(self.context):
+            out[:, t, : self.bos] = self._law(levels, t)
+        return out
+
+    def gain(self, sequences: np.ndarray) -> np.ndarray:
+        """What knowing the highest level is worth at each token: float64[n, T]."""
+        lower = Speaker(self.world, self.known_levels - 1)
+        return kl_divergence(self.next_token(sequences), lower.next_token(sequences))
+
+    def divergence(self) -> Divergence:
+        """``surprise(known levels) − entropy``: what is not known of the upper levels was never learned."""
+        gap = self.world.surprise(self.known_levels) - self.world.entropy
+        return Divergence(coverage=gap, noise=0.0)
+
+    def _write(self, uniform: np.ndarray) -> np.ndarray:
+        """Grow trees from uniform numbers: float64[n, 2·T] to int32[n, T]."""
+        world, used = self.world, self.world.branching ** (self.world.depth - self.known_levels)
+        symbols = (uniform[:, :used] * world.n_symbols).astype(np.int64)
+        for level in range(self.known_levels - 1, -1, -1):
+            width = symbols.shape[1]
+            rule = (uniform[:, used : used + width] * world.n_rules).astype(np.int64)
+            symbols = world.rules[level][symbols, rule].reshape(len(uniform), -1)
+            used += width
+        return symbols.astype(np.int32)
+
+    def _read(self, sequences: np.ndarray) -> list[np.ndarray]:
+        """Symbols of every known level, leaves first: int[n, T/s^level] each."""
+        world, levels = self.world, [sequences.astype(np.int64)]
+        for level in range(self.known_levels - 1):
+            below = levels[-1].reshape(len(sequences), -1, world.branching)
+            levels.append(self._parents[level][below @ self._place])
+        return levels
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        return self.world.n_symbols ** np.arange(self.world.branching - 1, -1, -1)
+
+    @cached_property
+    def _parents(self) -> list[np.ndarray]:
+        """Which symbol writes each tuple, by level: int64[v^s]."""
+        tables = []
+        for rules in self.world.rules:
+            table = np.zeros(self.world.n_symbols**self.world.branching, np.int64)
+            table[rules @ self._place] = np.arange(self.world.n_symbols)[:, None]
+            tables.append(table)
+        return tables
+
+    def _law(self, levels: list[np.ndarray], t: int) -> np.ndarray:
+        world, n = self.world, len(levels[0])
+        law = np.full((n, world.n_symbols), 1 / world.n_symbols)
+        for level in range(self.known_levels - 1, -1, -1):
+            rules = world.rules[level]
+            node, child = divmod(t // world.branching**level, world.branching)
+            left = levels[level][:, node * world.branching : node * world.branching + child]
+            fits = (rules[None, ..., :child] == left[:, None, None, :]).all(-1)
+            onto = np.eye(world.n_symbols)[rules[..., child].ravel()]
+            law = (law[:, :, None] * fits).reshape(n, -1) @ onto
+        return law / law.sum(-1, keepdims=True)
+
+
+def speaker(world: World, teacher: Teacher) -> Speaker:
+    """Who speaks as a teacher in a world; ``RealTeacher`` is the world itself."""
+    known = teacher.top_keys if teacher.kind == "coverage" else world.depth
+    return Speaker(world, min(known, world.depth))

@@ -1,0 +1,85 @@
+"""W2: closed forms against samples, and the exact law against all trees written out."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from scaling.data.worlds import divergence, entropy, open_language
+from scaling.data.worlds.w2 import World
+from scaling.spec import CoverageTeacher, HierarchySource
+
+SMALL = HierarchySource(kind="w2", n_symbols=3, n_rules=2, depth=2)
+SOURCE = HierarchySource(kind="w2", n_symbols=8, n_rules=3, depth=4)
+
+
+def knows(levels):
+    return CoverageTeacher(kind="coverage", top_keys=levels)
+
+
+def surprise(speaker, text):
+    return -np.log(np.take_along_axis(speaker.next_token(text), text[..., None], axis=-1)[..., 0])
+
+
+def all_trees(source):
+    """Every sequence of a small world, each as often as it has equally likely trees."""
+    rules = World(source.n_symbols, source.n_rules, source.branching, source.depth, source.seed).rules
+    for root, *choice in product(range(3), range(2), range(2), range(2)):
+        left, right = rules[1][root, choice[0]]
+        yield (*rules[0][left, choice[1]], *rules[0][right, choice[2]])
+
+
+def test_the_law_is_that_of_all_trees_that_fit():
+    trees = np.array(list(all_trees(SMALL)))
+    laws = open_language(SMALL).next_token(np.unique(trees, axis=0))
+    for text, law in zip(np.unique(trees, axis=0), laws, strict=True):
+        for t in range(4):
+            fitting = trees[(trees[:, :t] == text[:t]).all(1)]
+            assert law[t, :3] == pytest.approx(np.bincount(fitting[:, t], minlength=3) / len(fitting))
+
+
+def test_a_sequence_has_the_entropy_of_its_free_choices():
+    assert entropy(SOURCE) * 16 == pytest.approx(np.log(8) + 15 * np.log(3))
+    text = open_language(SOURCE).sequences(seed=0, start=0, count=400)
+    assert surprise(open_language(SOURCE), text).sum(1) == pytest.approx(16 * entropy(SOURCE))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_who_knows_fewer_levels_diverges_by_the_closed_form(levels):
+    teacher = open_language(SOURCE, knows(levels))
+    text = open_language(SOURCE).sequences(seed=1, start=0, count=400)
+    gap = (surprise(teacher, text) - surprise(open_language(SOURCE), text)).mean(1)
+    assert gap == pytest.approx(divergence(SOURCE, knows(levels)).total)
+    own = teacher.sequences(seed=1, start=0, count=400)
+    assert surprise(teacher, own).mean(1) == pytest.approx(entropy(SOURCE) + divergence(SOURCE, knows(levels)).total)
+
+
+def test_knowing_all_levels_is_being_the_world():
+    real, teacher = open_language(SOURCE), open_language(SOURCE, knows(9))
+    assert divergence(SOURCE, knows(9)).total == 0
+    assert np.array_equal(real.sequences(2, 0, 50), teacher.sequences(2, 0, 50))
+
+
+def test_rules_are_unambiguous():
+    for rules in World(8, 8, 2, 3).rules:
+        assert len({tuple(rule) for rule in rules.reshape(-1, 2)}) == 64
+
+
+def test_a_text_is_the_same_in_whatever_pieces_it_is_read():
+    real = open_language(SOURCE)
+    whole = real.sequences(seed=3, start=0, count=600)
+    pieces = [real.sequences(seed=3, start=a, count=b - a) for a, b in [(0, 1), (1, 257), (257, 600)]]
+    assert np.array_equal(whole, np.concatenate(pieces))
+
+
+def test_the_split_calls_missing_levels_coverage():
+    real, teacher = open_language(SOURCE), open_language(SOURCE, knows(3))
+    text = real.evaluation_sequences(200, seed=0)
+    p, q = real.next_token(text)[..., :8], teacher.next_token(text)[..., :8]
+    kl = (p * (np.log(np.where(p > 0, p, 1)) - np.log(np.where(p > 0, q, 1)))).sum(-1)
+    assert real.gain(text) == pytest.approx(kl, abs=1e-12)
+
+
+def test_more_rules_than_tuples_are_refused():
+    with pytest.raises(ValueError, match="allow at most 8"):
+        HierarchySource(kind="w2", n_symbols=8, n_rules=9)
