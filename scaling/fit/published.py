@@ -210,7 +210,7 @@ def _chinchillas() -> list[Preset]:
         ),
         Preset(
             "gadre-rpj",
-            Tied(E=1.8366, A=166.2, B=366.7, alpha=0.2729),
+            Tied(E=1.836648, A=166.211, B=287.168, alpha=0.272851),
             "Gadre et al. 2024, arXiv 2403.08540; their five small runs refitted",
             "reproduced",
             "trained on RedPajama, loss on C4",

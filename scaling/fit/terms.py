@@ -85,7 +85,7 @@ class Repeated(OnBase):
     )
 
     def optimal_size(self, p: SimpleNamespace, tokens):
-        """Compute-optimal N for so many tokens: G (G tokens)^(beta/alpha), G = (alpha A/(beta B))^(1/(alpha + beta))."""
+        """Compute-optimal N for `tokens`: G (G tokens)^(beta/alpha), G = (alpha A/(beta B))^(1/(alpha + beta))."""
         alpha, beta = p.alpha, getattr(p, "beta", p.alpha)
         size, data = (1.0, p.R) if hasattr(p, "R") else (p.A, p.B)
         log_g = np.log(alpha * size / (beta * data)) / (alpha + beta)
@@ -209,8 +209,8 @@ class LowPrecision(ScalingLaw):
 class Vocabulary(ScalingLaw):
     """L_u = -E + A_n/N^alpha + A_v/N_v^alpha_v + B/D^alpha: loss beside the unigram model of the same tokenizer.
 
-    N without vocabulary parameters, N_v = vocabulary size times width. L_u is below zero (better than unigrams), so it is
-    fitted on the loss itself, not on its logarithm. N and D share an exponent, as published.
+    N without vocabulary parameters, N_v = vocabulary size times width. L_u is below zero (better than unigrams), so it
+    is fitted on the loss itself, not on its logarithm. N and D share an exponent, as published.
 
     **Source:** Tao et al. 2024, arXiv 2407.13623, approach 3.
     """
