@@ -17,7 +17,7 @@ _PUBLIC = {
     "design": "scaling.fit.design",
     "explain": "scaling.predict.forecast",
     "fit": "scaling.fit.fitter",
-    "fit_curve": "scaling.fit.curves",
+    "fit_curve": "scaling.fit.curve_fit",
     "footprint": "scaling.predict.footprint",
     "load_runs": "scaling.records",
     "load_sweep": "scaling.config.load",

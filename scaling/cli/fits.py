@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from scaling.cli.options import RESULTS, Force, Json, Results, byte_count, count, emit, say
+from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, say
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, .parquet or .csv.")]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
@@ -42,10 +42,9 @@ def fit(
         found = fit_stage(workspace, law=law)
         out = out or workspace.folder / "fit.json"
     else:
-        from scaling.fit.table import read_runs
-
-        runs = read_runs(table, map=_mapping(map_), where=where)
-        found = fit_table(runs, law=law or "stack")
+        mapping = _mapping(map_)
+        runs = _runs(table, mapping, where)
+        found = fit_table(runs, law=law or "stack", **_columns(mapping, runs))
     if out is not None:
         found.to_json(out)
         say(f"wrote {out}")
@@ -54,8 +53,8 @@ def fit(
 
 def backtest(
     table: Table,
-    train: Annotated[str, typer.Option("--train", metavar="EXPR", help="Rows to fit.")],
-    test: Annotated[str, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")],
+    train: Annotated[str | None, typer.Option("--train", metavar="EXPR", help="Rows to fit.")] = None,
+    test: Annotated[str | None, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")] = None,
     map_: Map = "",
     law: Law = "stack",
     level: Level = 0.9,
@@ -63,11 +62,12 @@ def backtest(
 ) -> None:
     """Fit some rows of a table, forecast others, and score the forecast."""
     from scaling.fit.backtest import backtest as run_backtest
-    from scaling.fit.table import read_runs
     from scaling.report.tables import show_backtest
 
-    found = run_backtest(read_runs(table, map=_mapping(map_)), train=train, test=test, law=law, level=level)
-    emit(found, as_json=json_, show=show_backtest)
+    mapping = _mapping(map_)
+    runs = _runs(table, mapping, None)
+    found = run_backtest(runs, train=train, test=test, law=law, level=level, **_columns(mapping, runs))
+    emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
 def predict(
@@ -118,6 +118,7 @@ def recommend(
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", help="Least P(loss ≤ target).")] = None,
     results: Results = RESULTS,
+    overrides: Overrides = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -128,7 +129,7 @@ def recommend(
     from scaling.records import RunStore
     from scaling.report.tables import show_recommendation
 
-    config = load_sweep(sweep or fit_file.parent / "sweep.yaml")
+    config = load_sweep(sweep or fit_file.parent / "sweep.yaml", overrides or ())
     found = choose(
         config,
         Fit.from_json(fit_file),
@@ -140,6 +141,29 @@ def recommend(
         force=force,
     )
     emit(found, as_json=json_, show=show_recommendation)
+
+
+def _runs(path: Path, mapping: dict[str, str], where: str | None):
+    """Runs of a foreign .csv or of our own results, with the mapped columns added."""
+    from scaling.fit.table import evaluate, read_runs, select_rows
+    from scaling.records import load_runs
+
+    if path.suffix == ".csv":
+        return read_runs(path, map=mapping, where=where)
+    runs = load_runs(path)
+    for name, expression in mapping.items():
+        runs[name] = evaluate(runs, expression)
+    return select_rows(runs, where)
+
+
+def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:
+    """Where the fitter finds n, d, loss and whatever else a law is a function of.
+
+    A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
+    """
+    named = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
+    others = {name: name for name in mapping if name not in ("n", "d", "loss")}
+    return {**named, "columns": others} if others else named
 
 
 def _mapping(text: str) -> dict[str, str]:

@@ -1,0 +1,144 @@
+"""The command line: light, documented exit codes, no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
+OF_REAL_TEXT = ("--memory", "64MiB", "--sweep", QUICKSTART, "--set", "recommend.teacher={kind: real}")
+
+PROBE = """
+import sys
+from scaling.cli import main
+sys.argv = ["scaling", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    code = end.code or 0
+else:
+    code = 0
+heavy = sorted({"jax", "flax", "matplotlib", "pandas"} & set(sys.modules))
+print("HEAVY", *heavy, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def scaling(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROBE, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def heavy_modules(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return next(line for line in done.stderr.splitlines() if line.startswith("HEAVY")).split()[1:]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> Path:
+    """A fit.json of a known law, as `scaling fit` writes it."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(2e4, 4e5, 4), np.geomspace(2e5, 3e6, 4)))
+    loss = (1.4 + 9 * n**-0.35 + 300 * d**-0.5) * np.exp(0.003 * rng.standard_normal(n.size))
+    folder = tmp_path_factory.mktemp("fit")
+    pd.DataFrame({"n_params": n, "tokens": d, "val": loss}).to_csv(folder / "runs.csv", index=False)
+    out = folder / "fit.json"
+    done = scaling(
+        "fit", str(folder / "runs.csv"), "--map", "n=n_params,d=tokens,loss=val", "--law", "chinchilla", "--out", str(out)
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("plan", QUICKSTART),
+        ("predict", "--law", "besiroglu", "--params", "100M"),
+        ("run", "--help"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_looking_and_predicting_load_nothing_heavy(arguments, tmp_path):
+    done = scaling(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert heavy_modules(done) == []
+
+
+def test_predicting_and_recommending_from_a_fit_load_nothing_heavy(fitted, tmp_path):
+    predicted = scaling("predict", "--fit", str(fitted), "--params", "1e5", "--tokens", "1e6", cwd=tmp_path)
+    assert (predicted.returncode, heavy_modules(predicted)) == (0, [])
+    question = ("--fit", str(fitted), "--target-loss", "1.9", *OF_REAL_TEXT)
+    recommended = scaling("recommend", *question, cwd=tmp_path)
+    assert (recommended.returncode, heavy_modules(recommended)) == (0, []), recommended.stderr
+    assert "recommended: width" in recommended.stdout
+
+
+@pytest.mark.parametrize(("law", "loss"), [("besiroglu", 2.61), ("hoffmann", 2.48)])
+def test_a_published_law_answers_in_json(law, loss, tmp_path):
+    done = scaling("predict", "--law", law, "--params", "100M", "--tokens", "inf", "--json", cwd=tmp_path)
+    assert round(json.loads(done.stdout)["loss"], 2) == loss
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("predict", "--params", "1e6"), 2, "one of --fit FIT.json and --law NAME"),
+        (("predict", "--law", "besiroglou", "--params", "1e6"), 2, "besiroglu"),
+        (("predict", "--law", "hoffmann", "--params", "-5"), 2, "positive number"),
+        (("predict", "--fit", "nowhere.json", "--params", "1e6"), 2, "nowhere.json"),
+        (("plan", "nowhere.yaml"), 2, "nowhere.yaml"),
+        (("fit", "nowhere.csv"), 2, "nowhere.csv"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_a_mistake_ends_with_its_code_and_no_traceback(arguments, code, said, tmp_path):
+    done = scaling(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path):
+    sweep = tmp_path / "bad.yaml"
+    text = Path(QUICKSTART).read_text("utf-8")
+    sweep.write_text(text.replace("batch_size: 16", "batch_sise: 16").replace("[32, 64, 128]", "[32, 65, 128]"))
+    done = scaling("plan", str(sweep), cwd=tmp_path)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert any("bad.yaml:" in line and "did you mean 'batch_size'" in line for line in lines)
+    assert any("bad.yaml:" in line and "multiple of 32" in line for line in lines)
+
+
+def test_a_target_below_the_floor_exits_with_3_and_names_floor_and_best(fitted, tmp_path):
+    done = scaling("recommend", "--fit", str(fitted), "--target-loss", "1.2", *OF_REAL_TEXT, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "floor of this teacher's text is 1.4" in done.stderr
+    assert "the best within it is forecast at" in done.stderr
+
+
+def test_a_forecast_far_beyond_the_data_needs_force(fitted, tmp_path):
+    far = ("predict", "--fit", str(fitted), "--params", "1e9", "--tokens", "1e6")
+    refused = scaling(*far, cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "--force" in refused.stderr
+    assert scaling(*far, "--force", cwd=tmp_path).returncode == 0
+
+
+def test_results_of_another_schema_version_are_refused_and_unchanged(tmp_path):
+    (tmp_path / "results").mkdir()
+    marker = tmp_path / "results" / "schema.json"
+    marker.write_text('{"schema_version": 99}')
+    done = scaling("plan", QUICKSTART, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--results" in done.stderr
+    assert marker.read_text() == '{"schema_version": 99}'
