@@ -78,6 +78,7 @@ def compare(
     engine_error: str | None,
     engine_cost: Degradation | None,
     greedy: Greedy | None,
+    texts_equal: tuple[int, int] | None,
     speed: Speed,
 ) -> tuple[Check, ...]:
     """All comparisons of an exported student with what was forecast of it.
@@ -91,6 +92,7 @@ def compare(
         engine_error: Why there is none.
         engine_cost: JAX against the engine on the file's weights, or None.
         greedy: The engine's text against JAX, or None.
+        texts_equal: Texts that the engine cuts into the same tokens, and all tried; None where there is no text.
         speed: Forecast of the decoding speed.
     """
     checks = [
@@ -103,6 +105,8 @@ def compare(
         unknown = {"kind": "promise", "measured": "not run", "passed": None, "note": reason}
         return (*checks, Check(name="engine", expected="runs the file", **unknown))
     checks.append(_greedy(greedy, ended=engine.ended))
+    if texts_equal is not None:
+        checks.append(_tokenizer(*texts_equal))
     if engine_cost is not None:
         checks.append(_engine_loss(engine_cost))
     checks.append(_memory(recommendation.choice.footprint.total_bytes, engine.peak_bytes))
@@ -155,6 +159,16 @@ def _greedy(greedy: Greedy, *, ended: bool) -> Check:
         measured=f"{greedy.n_equal} equal",
         passed=greedy.behind <= NEAR_TIE,
         note=note,
+    )
+
+
+def _tokenizer(equal: int, tried: int) -> Check:
+    return Check(
+        name="engine's tokenizer",
+        kind="promise",
+        expected=f"as trained, {tried} texts",
+        measured=f"{equal} equal",
+        passed=equal == tried,
     )
 
 

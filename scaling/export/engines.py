@@ -163,6 +163,17 @@ def llama_cpp_log_probs(
         return np.load(files["scores"])
 
 
+def llama_cpp_tokens(path: str | os.PathLike[str], texts: Sequence[str], *, timeout_s: float = 60.0) -> list[list[int]]:
+    """Token ids of texts as the engine cuts them with the tokenizer of the file.
+
+    Raises:
+        EngineError: as :func:`run_llama_cpp` does.
+    """
+    job = _job(path, cache=256, threads=1, n_ubatch=N_UBATCH, use_mmap=True)
+    job |= {"prompt": [0], "n_tokens": 1, "repeats": 0, "texts": list(texts)}
+    return _run_worker(job, timeout_s=timeout_s)["tokenized"]
+
+
 def _job(
     path: str | os.PathLike[str], *, cache: int, threads: int | None, n_ubatch: int, use_mmap: bool
 ) -> dict[str, Any]:
@@ -179,6 +190,7 @@ def _job(
         "n_ubatch": n_ubatch,
         "use_mmap": use_mmap,
         "scored": None,
+        "texts": [],
     }
 
 
@@ -194,6 +206,8 @@ def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
             text=True,
             errors="replace",
             timeout=timeout_s,
+            # Without it an abort of the engine spends seconds in a debugger.
+            env=os.environ | {"GGML_NO_BACKTRACE": "1"},
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"llama.cpp did not finish within {timeout_s:g} s; allow more, or ask for less") from error

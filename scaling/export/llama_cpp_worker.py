@@ -34,6 +34,7 @@ def main() -> None:
         "speed": [time_once(client, job) for _ in range(job["repeats"])],
         "before": before,
         "after": memory(),
+        "tokenized": [tokenize(client, text) for text in job["texts"]],
     }
     if job["scored"]:
         score(client, job)
@@ -93,10 +94,20 @@ def score(client, job) -> None:
     np.save(job["scores"], out)
 
 
+def tokenize(client, text) -> list[int]:
+    """Ids of a text as the engine cuts it; the spelling of a control token in it is plain text."""
+    return post(client, "/tokenize", {"content": text, "add_special": False, "parse_special": False})["tokens"]
+
+
 def complete(client, prompt, n_tokens, **options) -> dict:
     """One greedy completion of a prompt of token ids."""
     request = {"prompt": prompt, "n_predict": n_tokens, "temperature": 0.0, "return_tokens": True, **options}
-    client.request("POST", "/completion", json.dumps(request), {"Content-Type": "application/json"})
+    return post(client, "/completion", request)
+
+
+def post(client, path, request) -> dict:
+    """One answer of the engine."""
+    client.request("POST", path, json.dumps(request), {"Content-Type": "application/json"})
     reply = json.load(client.getresponse())
     if "tokens" not in reply:
         raise RuntimeError(json.dumps(reply))

@@ -11,10 +11,11 @@ from flax import nnx
 from scaling.accounting import kv_cache_bytes
 from scaling.compress.degradation import Degradation, degradation, paired
 from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
+from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import Check, Greedy, compare
-from scaling.export.engines import EngineRun, llama_cpp_log_probs, run_llama_cpp
+from scaling.export.engines import EngineRun, llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
 from scaling.formats.gguf import GgufFile, read_gguf
 from scaling.predict.devices import device
 from scaling.predict.recommend import Recommendation
@@ -39,6 +40,7 @@ class Verification:
         engine_error: Why not.
         engine_cost: Read-back student in JAX against the engine itself, on a few hundred tokens.
         greedy: The engine's text against JAX.
+        texts_equal: Held-out texts that the engine cuts into the same tokens, and all tried; None for a world.
         speed: Forecast decoding speed.
         device: Device of that forecast.
         checks: All comparisons.
@@ -51,6 +53,7 @@ class Verification:
     engine_error: str | None
     engine_cost: Degradation | None
     greedy: Greedy | None
+    texts_equal: tuple[int, int] | None
     speed: Speed
     device: str
     checks: tuple[Check, ...]
@@ -90,9 +93,10 @@ def verify(
     real = evaluation_sets(run, store).real
     read_back = degradation(run.model, load_tensors(store, run), file.tensors, real)
     student = from_tensors(file.model, file.tensors)
-    engine, engine_error, engine_cost, greedy = None, None, None, None
+    engine, engine_error, engine_cost, greedy, texts_equal = None, None, None, None, None
     try:
         engine, greedy = _run_engine(bundle, file, student, real, cache=_context(recommendation))
+        texts_equal = _compare_tokenizer(bundle, store, real)
         engine_cost = _engine_cost(bundle, file, student, real, engine_tokens)
     except EngineError as error:
         engine_error = str(error)
@@ -103,6 +107,7 @@ def verify(
         "engine_error": engine_error,
         "engine_cost": engine_cost,
         "greedy": greedy,
+        "texts_equal": texts_equal,
         "speed": decode_speed(run.model, device(device_name)),
     }
     checks = compare(recommendation, loss=getattr(outcome, loss_name), **measured)
@@ -137,6 +142,18 @@ def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...
         n_equal=int(different[0]) if len(different) else len(written),
         behind=float(behind.max(initial=0.0)),
     )
+
+
+def _compare_tokenizer(bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
+    """Texts that the engine cuts as the student's tokenizer does, of all tried; None where there is no text."""
+    source = bundle.manifest.run.data.source
+    if source.kind != "text":
+        return None
+    tokenizer = open_tokenizer(source, store)
+    texts = [tokenizer.decode(tokens) for tokens in next(iter(real)).targets]
+    told = llama_cpp_tokens(bundle.model_path, texts)
+    ours = (tokenizer.encode(text).tolist() for text in texts)
+    return sum(theirs == own for theirs, own in zip(told, ours, strict=True)), len(texts)
 
 
 def _engine_cost(bundle: Bundle, file: GgufFile, student: Student, real: EvalSet, n_tokens: int) -> Degradation | None:

@@ -10,12 +10,12 @@ import pytest
 
 from scaling.accounting import TokenizerLayout, tensor_shapes
 from scaling.compress.int8 import quantize
-from scaling.data.tokenizers import Tokenizer
+from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
 from scaling.export import engines
-from scaling.export.engines import llama_cpp_log_probs, run_llama_cpp
+from scaling.export.engines import llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
 from scaling.formats.gguf import read_gguf, symbol_layout, write_gguf
-from scaling.spec import ModelSpec
+from scaling.spec import ModelSpec, TokenizerSpec
 
 pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
@@ -77,6 +77,25 @@ def test_the_engine_gives_every_token_the_probability_that_jax_gives(tmp_path, m
     found = llama_cpp_log_probs(path, sequences, tokenizer=tokenizer, context=model.context)
     # The engine keeps keys and values in f16; a wrong rotation or head layout would be off by more than 1.
     assert np.max(np.abs(found - jax_log_probs(path, sequences))) < 0.03
+
+
+@pytest.mark.parametrize("vocab_size", [257, 285], ids=["bytes", "bpe"])
+def test_the_engine_cuts_text_into_the_tokens_that_were_trained_on(tmp_path, vocab_size):
+    pytest.importorskip("tokenizers", reason="learns a BPE: pip install 'scaling[text]'")
+    corpus = ["the cat sat on the mat, and the hat; don't they'll naïve café"] * 20
+    kind = "bytes" if vocab_size == 257 else "bpe"
+    tokenizer = train_tokenizer(TokenizerSpec(kind=kind, vocab_size=vocab_size), corpus)
+    model = ModelSpec(vocab_size=vocab_size, width=32, n_layers=1, context=64)
+    path = exported(tmp_path, model, tokenizer.to_gguf(), int8=True)
+    texts = [
+        "the cat",
+        " naïve “quoted” café €😀",
+        "x\n\n\t y   z ",
+        "don't 1,234.5",
+        "a ! b !a a!",
+        "<|endoftext|> the",
+    ]
+    assert llama_cpp_tokens(path, texts) == [tokenizer.encode(text).tolist() for text in texts]
 
 
 def test_a_run_reports_memory_and_speed(tmp_path):
