@@ -1,0 +1,80 @@
+"""What `scaling init` writes is a valid sweep, and the schema describes what the loader accepts."""
+
+from pathlib import Path
+
+import pytest
+
+from scaling.config.expand import expand
+from scaling.config.load import load_sweep, read_header
+from scaling.config.template import RULE_NAMES, json_schema, run_paths, write_template
+from scaling.errors import ConfigError
+
+SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
+
+
+def test_the_template_is_a_valid_sweep_named_after_its_file(tmp_path):
+    path = write_template(tmp_path / "mine.yaml")
+    config = load_sweep(path)
+    assert config.name == "mine"
+    assert len(expand(config)) == 36
+    assert read_header(path).command == "scaling run mine.yaml"
+
+
+def test_a_file_that_exists_is_not_overwritten(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="exists already"):
+        write_template(path)
+    assert path.read_text() == "precious"
+
+
+def test_every_commented_section_of_the_template_is_valid_too(tmp_path):
+    path = write_template(tmp_path / "all.yaml")
+    lines = path.read_text().splitlines()
+    opened = [
+        line.removeprefix("# ")
+        if line.startswith(("# zip", "# list", "# when", "# exclude", "# seeds", "#   "))
+        else line
+        for line in lines
+    ]
+    path.write_text("\n".join(opened) + "\n")
+    config = load_sweep(path)
+    assert config.lockstep
+    assert config.points
+    assert config.when
+    assert config.exclude
+    assert config.seeds == [0, 1, 2]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_every_sweep_of_the_project_opens_with_its_question_command_cost_and_expectation(path):
+    assert path.name in read_header(path).command
+    assert load_sweep(path).name == path.stem
+
+
+def test_every_path_of_the_schema_is_one_that_a_grid_takes():
+    paths = run_paths()
+    assert {"model.width", "data.teacher.rate", "data.source.tokenizer.vocab_size", "optim.lr", "tokens"} <= set(paths)
+    assert not any(path.startswith("schema_version") for path in paths)
+    assert len(paths) == len(set(paths))
+
+
+def test_the_schema_resolves_all_its_references_and_requires_nothing_inside_a_run():
+    schema = json_schema()
+    names = set(schema["$defs"])
+
+    def check(part):
+        if isinstance(part, dict):
+            reference = part.get("$ref", "")
+            assert not reference or reference.removeprefix("#/$defs/") in names
+            for value in part.values():
+                check(value)
+        elif isinstance(part, list):
+            for value in part:
+                check(value)
+
+    check(schema)
+    assert "required" not in schema["$defs"]["Run"]
+    assert "required" not in schema["$defs"]["ModelSpec"]
+    assert schema["required"] == ["name"]
+    assert set(RULE_NAMES) == {"width_power", "size_power", "tokens_per_param", "flops_budget"}

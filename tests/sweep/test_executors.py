@@ -1,0 +1,92 @@
+"""Executors start workers and decide nothing."""
+
+import os
+import stat
+
+import pytest
+
+from scaling.errors import ScalingError
+from scaling.sweep.executors import Request, find_executor, inline
+from scaling.sweep.pool import worker_environment
+from scaling.sweep.slurm import sbatch_script, submit, worker_command
+from scaling.sweep.trunks import group
+
+
+def test_an_unknown_executor_is_answered_with_those_that_exist():
+    with pytest.raises(ScalingError, match="no executor 'slrum' — did you mean 'slurm'"):
+        find_executor("slrum")
+
+
+def test_a_package_adds_an_executor_by_entry_point(monkeypatch):
+    class Entry:
+        name = "cloud"
+
+        def load(self):
+            return inline
+
+    monkeypatch.setattr("scaling.sweep.executors.entry_points", lambda group: [Entry()] if "executors" in group else [])
+    assert find_executor("cloud") is inline
+    with pytest.raises(ScalingError, match="did you mean 'cloud'"):
+        find_executor("clud")
+
+
+def test_workers_share_the_cores():
+    assert worker_environment(1) == {}
+    environment = worker_environment(os.cpu_count())
+    assert environment["OMP_NUM_THREADS"] == environment["NPROC"] == "1"
+    assert "--xla_cpu_multi_thread_eigen=false" in environment["XLA_FLAGS"]
+
+
+@pytest.fixture
+def request_of(grid, store, tmp_path):
+    def make(**values):
+        values.setdefault("sweep_path", tmp_path / "my sweep.yaml")
+        return Request(trunks=group(grid), store=store.prepare(), jobs=3, **values)
+
+    return make
+
+
+def test_print_emits_a_line_a_worker_and_a_batch_script(request_of, capsys):
+    report = find_executor("print")(request_of(overrides=("tokens=[1M]",), settings={"gpus_per_task": 1, "mem": "8G"}))
+    said = capsys.readouterr().out
+    lines = [line for line in said.splitlines() if " worker " in line and not line.startswith("srun")]
+    assert report.elsewhere
+    assert len(lines) == 3
+    assert "'/" in lines[0]
+    assert lines[0].endswith("--set 'tokens=[1M]'")
+    for directive in (
+        "--array=0-2",
+        "--requeue",
+        "--signal=USR2@90",
+        "--open-mode=append",
+        "--gpus-per-task=1",
+        "--mem=8G",
+    ):
+        assert f"#SBATCH {directive}\n" in said
+
+
+def test_workers_elsewhere_need_the_sweep_as_a_file(request_of):
+    with pytest.raises(ScalingError, match="read the sweep from its file"):
+        worker_command(request_of(sweep_path=None))
+
+
+def test_a_machine_without_slurm_says_what_to_do_instead(request_of, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ScalingError, match="--executor local"):
+        submit(request_of())
+
+
+def test_a_job_that_slurm_refuses_is_an_error_with_its_words(request_of, monkeypatch, tmp_path):
+    program = tmp_path / "bin" / "sbatch"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'invalid partition' >&2\nexit 1\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(ScalingError, match="Slurm refused the job — invalid partition"):
+        submit(request_of())
+
+
+def test_the_batch_script_is_valid_shell(request_of):
+    import subprocess
+
+    assert subprocess.run(["bash", "-n"], input=sbatch_script(request_of()), text=True).returncode == 0

@@ -1,0 +1,153 @@
+"""A plan prices a sweep exactly where it can, and says what is likely to spoil it."""
+
+import subprocess
+import sys
+
+import pytest
+from quick_trainer import QuickTrainer
+
+from scaling.accounting import forward_flops
+from scaling.records import Outcome, RunRecord
+from scaling.spec import RunSpec
+from scaling.sweep.executors import longest_first, run
+from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of
+from scaling.sweep.plan import plan
+from scaling.sweep.trunks import group
+from scaling.sweep.warnings import warnings_for
+
+
+def test_runs_that_differ_in_tokens_alone_share_a_trunk(grid):
+    trunks = group(grid)
+    assert [len(trunk.specs) for trunk in trunks] == [3, 3]
+    assert all(spec.trunk_id == trunk.trunk_id for trunk in trunks for spec in trunk.specs)
+
+
+def test_a_trunk_costs_its_shared_part_once_and_every_cooldown(grid):
+    trunk = group(grid)[0]
+    # 10, 20 and 40 steps, a fifth of each a cooldown: 32 shared steps and 2 + 4 + 8 more.
+    assert trunk.steps == 32 + 2 + 4 + 8
+    assert trunk.flops == 3 * forward_flops(grid[0].model) * trunk.steps * 640
+
+
+def test_a_trunk_of_one_run_costs_what_the_run_costs(make_spec, store):
+    made = plan([make_spec()], store)
+    assert made.flops == made.runs[0].flops
+
+
+def test_teachers_of_teachers_come_first(make_spec):
+    source = {"kind": "text", "corpus": "none", "tokenizer": {"kind": "bytes"}}
+
+    def taught_by(teacher, width):
+        data = {"source": source} | ({"teacher": {"kind": "trained", "run": teacher}} if teacher else {})
+        return {"model": {"vocab_size": 257, "width": width, "context": 40}, "data": data, "tokens": 6400}
+
+    grandparent = taught_by(None, 128)
+    parent = taught_by(grandparent, 64)
+    child = RunSpec.model_validate(taught_by(parent, 32))
+    trunks = group([child])
+    assert [trunk.specs[0].model.width for trunk in trunks] == [128, 64, 32]
+    assert [trunk.role for trunk in trunks] == ["teacher", "teacher", "student"]
+    assert trunks[2].needs == trunks[1].run_ids
+    assert [trunk.specs[0].model.width for trunk in longest_first(trunks)] == [128, 64, 32]
+
+
+def test_several_workers_begin_with_the_longest_trunk(make_spec):
+    trunks = longest_first(group([make_spec(32), make_spec(128), make_spec(64)]))
+    assert [trunk.specs[0].model.width for trunk in trunks] == [128, 64, 32]
+
+
+def test_finished_runs_cost_nothing_more(grid, store):
+    before = plan(grid, store)
+    run(plan(grid[:3], store), store, trainer=QuickTrainer())
+    after = plan(grid, store)
+    assert after.counts() == {"new": 3, "done": 3, "diverged": 0, "failed": 0}
+    assert after.flops == before.flops - group(grid)[0].flops
+    assert after.flops + after.flops_done == before.flops
+    assert [trunk.trunk_id for trunk in after.pending] == [grid[3].trunk_id]
+
+
+def test_the_plan_of_a_results_folder_that_does_not_exist_makes_none(grid, store):
+    plan(grid, store)
+    assert not store.root.exists()
+
+
+def test_wall_time_is_bounded_by_the_longest_trunk(grid, store):
+    made = plan(grid, store, pace=Pace(step_s={shape_of(s): 1.0 for s in grid}, flops_per_s=None, source="calibrated"))
+    assert made.seconds(1) == 92
+    assert made.seconds(2) == 46
+    assert made.seconds(100) == 46
+
+
+def test_energy_is_power_times_time(grid, store):
+    made = plan(
+        grid, store, pace=Pace(step_s={shape_of(s): 3600 / 92 for s in grid}, flops_per_s=None, source="calibrated")
+    )
+    assert made.kwh(watts=50) == pytest.approx(0.05)
+
+
+def test_a_calibration_is_kept_and_wins_over_earlier_runs(grid, store):
+    timed = []
+
+    def time_steps(spec, steps):
+        timed.append(spec.model.width)
+        return 0.3 * steps
+
+    pace = calibrate(grid, store.prepare(), time_steps)
+    assert sorted(timed) == [32, 64]
+    assert pace.seconds(grid[0], 10) == pytest.approx(3)
+    assert known_pace(grid, store) == pace
+
+
+def test_earlier_runs_set_the_pace_of_their_shape_and_scale_to_others(make_spec, store):
+    store.prepare()
+    seen, other = make_spec(32), make_spec(64)
+    outcome = Outcome(status="done", loss=1.0, tokens_per_s=6400.0)
+    store.commit(RunRecord(spec=seen, outcome=outcome))
+    pace = known_pace([seen, other], store)
+    assert pace.source == "earlier runs"
+    assert pace.seconds(seen, 1) == pytest.approx(0.1)
+    ratio = forward_flops(other.model) / forward_flops(seen.model)
+    assert pace.seconds(other, 1) == pytest.approx(0.1 * ratio)
+
+
+def test_a_sound_design_draws_no_warning(make_spec):
+    assert warnings_for([make_spec(w, 640 * s) for w in (32, 64, 96) for s in (10, 20, 40)]) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([(32, 10), (64, 20), (64, 40)], r"N \(model size\) has 2 levels"),
+        ([(32, 10), (64, 10), (96, 10)], r"D \(tokens\) has 1 level;"),
+        ([(32, 10), (64, 40), (96, 90)], "cannot be told apart"),
+    ],
+)
+def test_a_design_that_cannot_answer_is_named(make_spec, cells, said):
+    import re
+
+    found = warnings_for([make_spec(width, 640 * steps) for width, steps in cells])
+    assert any(re.search(said, sentence) for sentence in found), found
+
+
+def test_a_warmup_longer_than_the_run_is_named(make_spec):
+    short = make_spec(32, 6400)
+    slow = short.model_copy(update={"optim": short.optim.model_copy(update={"warmup_tokens": 6000})})
+    assert any("warmup is longer" in sentence for sentence in warnings_for([slow]))
+
+
+def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
+    monkeypatch.setattr("scaling.sweep.warnings._corpus_tokens", lambda source: 3200.0)
+    source = {"kind": "text", "corpus": "none", "tokenizer": {"kind": "bytes"}}
+    spec = RunSpec.model_validate(
+        {"model": {"vocab_size": 257, "width": 32, "context": 40}, "data": {"source": source}, "tokens": 6400}
+    )
+    assert any("more than once (up to about 2.0 times)" in sentence for sentence in warnings_for([spec]))
+
+
+def test_planning_loads_neither_jax_nor_pandas():
+    code = (
+        "import sys, scaling.config.load, scaling.config.expand, scaling.sweep.plan, scaling.sweep.executors,"
+        "scaling.sweep.status, scaling.sweep.display; print([m for m in ('jax', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,89 @@
+"""Status is read from the files, at any moment, by anyone."""
+
+import io
+
+from quick_trainer import QuickTrainer
+
+from scaling.sweep.display import duration, show_progress
+from scaling.sweep.executors import run
+from scaling.sweep.lease import Claims
+from scaling.sweep.plan import plan
+from scaling.sweep.progress import Event, FlopsMeter
+from scaling.sweep.status import status
+from scaling.sweep.trunks import group
+
+
+def test_an_untouched_sweep_is_pending_and_stays_untouched(grid, store):
+    seen = status(group(grid), store)
+    assert seen.counts == {"done": 0, "diverged": 0, "failed": 0, "running": 0, "pending": 6}
+    assert seen.flops_done == 0
+    assert seen.remaining_s > 0
+    assert not store.root.exists()
+
+
+def test_a_finished_sweep_shows_its_losses_and_no_time_left(grid, store):
+    run(plan(grid, store), store, trainer=QuickTrainer())
+    seen = status(group(grid), store)
+    assert seen.counts["done"] == 6
+    assert seen.remaining_s == 0
+    assert seen.flops_done == seen.flops_total
+    assert [row.loss for row in seen.runs] == [store.load(row.run_id).outcome.loss for row in seen.runs]
+
+
+def test_a_claimed_trunk_is_running_with_what_its_worker_says(grid, store):
+    trunk = group(grid)[0]
+    lease = Claims(store.prepare().root / "claims", "me").claim(trunk.trunk_id)
+    lease.note(step=23, steps=46, loss=2.5, tokens_per_s=1000.0)
+    lease._write()
+    seen = status(group(grid), store)
+    assert seen.counts == {"done": 0, "diverged": 0, "failed": 0, "running": 3, "pending": 3}
+    (worker,) = seen.workers
+    assert (worker.name, worker.step, worker.loss, worker.silent) == ("me", 23, 2.5, False)
+    assert seen.tokens_per_s == 1000
+    assert seen.flops_done == trunk.flops / 2
+    lease.release()
+    assert status(group(grid), store).counts["running"] == 0
+
+
+def test_failed_runs_are_listed_with_the_end_of_their_log(grid, store):
+    run(plan(grid, store), store, trainer=QuickTrainer(errors={grid[0].run_id: 9}))
+    seen = status(group(grid), store)
+    assert seen.counts["failed"] == 3
+    assert "made to fail" in seen.failures[0].log_tail[-1]
+
+
+def test_progress_weighs_trunks_by_their_flops():
+    meter = FlopsMeter({"small": 10.0, "large": 90.0})
+    meter.update(Event(kind="finished", worker="w", trunk_id="small"))
+    assert meter.done == 10
+    meter.update(Event(kind="step", worker="w", trunk_id="large", step=1, steps=3))
+    assert meter.done == 40
+    assert meter.remaining_s(20.0) == 30
+
+
+def test_without_a_terminal_every_event_is_one_line(grid, store):
+    stream = io.StringIO()
+    made = plan(grid, store)
+    with show_progress(made, stream=stream) as listener:
+        run(made, store, trainer=QuickTrainer(), progress=listener)
+    lines = stream.getvalue().splitlines()
+    assert sum(" done run " in line for line in lines) == 6
+    assert sum(line.endswith("finished") for line in lines) == 2
+    assert lines[-1].startswith("[100%")
+
+
+def test_a_terminal_gets_a_bar(grid, store):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    made = plan(grid, store)
+    with show_progress(made, stream=stream) as listener:
+        run(made, store, trainer=QuickTrainer(), progress=listener)
+    assert "training" in stream.getvalue()
+    assert "100%" in stream.getvalue()
+
+
+def test_durations_read_like_a_person_says_them():
+    assert [duration(s) for s in (5, 240, 7500, 273600)] == ["5 s", "4 min", "2 h 5 min", "3 d 4 h"]
