@@ -24,6 +24,10 @@ HIDDEN = (1.0, 1.5)
 STARTS = {"last": 1, "m1": 1, "m2": 8, "m3": 12, "m4": 16, "bnsl1": 24, "bnsl2": 48}
 
 
+FINALISTS = 6
+"""Starts that are followed to the end; the others are left after a first descent."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A form and how much of the past it looks at.
@@ -74,7 +78,7 @@ class CurvePart:
         residual: rms of the weighted log-loss residuals, corrected for the coefficients spent.
         skill: validation error beside that of the last value (below 1 is better); None where the curve was too short
             to tell.
-        starts: share of the starts that reached the optimum.
+        starts: share of the finalist starts that reached the optimum.
     """
 
     candidate: Candidate
@@ -312,7 +316,9 @@ def _fit(candidate: Candidate, u: Array, y: Array, rng: np.random.Generator) -> 
     u = u - origin
     box = law.search_box(u, y)
     starts = law.draw_starts(u, y, weights, STARTS[candidate.form], rng)
-    theta, cost = levenberg_marquardt(law, starts, u, y, weights, box, tolerance=1e-5, steps=150)
+    theta, cost = levenberg_marquardt(law, starts, u, y, weights, box, tolerance=1e-3, steps=20)
+    ahead = theta[np.argsort(cost)[:FINALISTS]]
+    theta, cost = levenberg_marquardt(law, ahead, u, y, weights, box, tolerance=1e-5, steps=130)
     best, least = levenberg_marquardt(law, theta[[cost.argmin()]], u, y, weights, box, tolerance=1e-12, steps=300)
     return _Fitted(
         law=law.from_search(law.moved(best[0], origin)),
