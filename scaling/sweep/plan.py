@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import Any
 from scaling.accounting import count_parameters, training_flops, training_kwh
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import RunState, state_of
 from scaling.sweep.pace import GUESSED_WATTS, Pace, known_pace
 from scaling.sweep.trunks import Trunk, group
@@ -65,7 +66,8 @@ class Plan:
         runs: All runs, in the order of the trunks.
         pace: Where the estimated seconds come from.
         warnings: One sentence for each thing that is likely to spoil the answer.
-        forecast_error: Expected relative error of the forecast that this design supports, None where unknown.
+        forecast_error: Expected relative error of a forecast at twice the largest N and D (see
+            :mod:`scaling.sweep.expectation`), None where it was not asked for.
     """
 
     trunks: tuple[Trunk, ...]
@@ -131,27 +133,29 @@ class Plan:
             "kwh": self.kwh(),
             "checkpoint_bytes": self.checkpoint_bytes,
             "warnings": list(self.warnings),
-            "forecast_error": self.forecast_error,
+            "forecast_error": self.forecast_error if self.forecast_error != math.inf else None,
         }
 
 
-def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None) -> Plan:
+def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None, expectation: bool = False) -> Plan:
     """Group runs into trunks, find what is done already, and price the rest.
 
     Args:
         specs: The runs of a sweep; the runs of trained teachers are added.
         store: Where runs are committed. It is only read.
         pace: Seconds of a step; by default what the results folder knows.
+        expectation: Work out ``forecast_error`` as well, which loads pandas.
     """
     trunks = group(specs)
     pace = pace or known_pace([spec for trunk in trunks for spec in trunk.specs], store)
     runs = [_planned(spec, trunk, store, pace) for trunk in trunks for spec in trunk.specs]
+    students = [run.spec for run in runs if run.role == "student"]
     return Plan(
         trunks=tuple(trunks),
         runs=tuple(runs),
         pace=pace,
-        warnings=tuple(warnings_for([run.spec for run in runs if run.role == "student"])),
-        forecast_error=_forecast_error([run.spec for run in runs if run.role == "student"]),
+        warnings=tuple(warnings_for(students)),
+        forecast_error=expect(students).error if expectation and students else None,
     )
 
 
@@ -168,10 +172,3 @@ def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace) -> Planne
         seconds=pace.seconds(spec, spec.steps),
         checkpoint_bytes=4 * counts.n_params_total,
     )
-
-
-def _forecast_error(specs: Sequence[RunSpec]) -> float | None:
-    """What the fit's own theory of designs expects of these runs; None where it has none for them."""
-    if importlib.util.find_spec("scaling.fit.design") is None:
-        return None
-    return None

@@ -6,7 +6,7 @@ import sys
 import pytest
 from quick_trainer import QuickTrainer
 
-from scaling.accounting import forward_flops
+from scaling.accounting import count_parameters, forward_flops
 from scaling.records import Outcome, RunRecord
 from scaling.spec import RunSpec
 from scaling.sweep.executors import longest_first, run
@@ -151,3 +151,17 @@ def test_planning_loads_neither_jax_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_more_levels_promise_a_better_forecast_and_a_line_of_runs_none(make_spec):
+    from scaling.sweep.expectation import expect
+
+    def error(cells):
+        return expect([make_spec(width, tokens) for width, tokens in cells]).error
+
+    sparse = error((w, d) for w in (32, 64, 128) for d in (100_000, 400_000, 800_000))
+    dense = error((w, d) for w in (32, 64, 96, 128) for d in (100_000, 200_000, 400_000, 800_000))
+    sizes = {w: count_parameters(make_spec(w).model).n_params for w in (32, 64, 96, 128, 160, 192)}
+    line = error((w, 20 * n) for w, n in sizes.items())
+    assert 0 < dense < sparse < 0.1
+    assert line == float("inf")
