@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,10 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
-from scaling.spec import ModelSpec, OptimSpec
+from scaling.spec import ModelSpec, OptimSpec, RunSpec
 from scaling.train.model import Student
 from scaling.train.optimizer import make_optimizer
 
@@ -99,3 +101,17 @@ def with_params(model: ModelSpec, params: Params) -> Student:
     graph, state = nnx.split(nnx.eval_shape(lambda: Student(model)))
     nnx.replace_by_pure_dict(state, params)
     return nnx.merge(graph, state)
+
+
+def time_steps(spec: RunSpec, count: int) -> float:
+    """Seconds of some steps of a run on random tokens; compilation and the first step are left out."""
+    made = program(spec.model, spec.optim)
+    shape = (spec.optim.batch_size, spec.model.context)
+    tokens = np.random.default_rng(0).integers(spec.model.vocab_size, size=shape, dtype=np.int32)
+    state, log = made.step(made.init(spec.seed), tokens, tokens, spec.optim.lr)
+    jax.block_until_ready(log)
+    began = time.perf_counter()
+    for _ in range(count):
+        state, log = made.step(state, tokens, tokens, spec.optim.lr)
+    jax.block_until_ready((state, log))
+    return time.perf_counter() - began
