@@ -296,9 +296,22 @@ class TrainedTeacher(Spec):
         return f"trained {self.run.run_id}{cut}"
 
 
+class NgramTeacher(Spec):
+    """An interpolated modified Kneser–Ney model of the source's training part (scaling/teach/ngram.py)."""
+
+    kind: Literal["ngram"]
+    order: Annotated[int, Field(ge=1, le=6)] = 3
+    """Longest gram, in tokens."""
+
+    @property
+    def label(self) -> str:
+        return f"ngram {self.order}"
+
+
 Source = Annotated[AnyWorld | TextSource, Field(discriminator="kind")]
 Teacher = Annotated[
-    RealTeacher | NoiseTeacher | CoverageTeacher | TemperatureTeacher | StaleTeacher | ShiftTeacher | TrainedTeacher,
+    RealTeacher | NoiseTeacher | CoverageTeacher | TemperatureTeacher | StaleTeacher | ShiftTeacher | TrainedTeacher
+    | NgramTeacher,
     Field(discriminator="kind"),
 ]
 
@@ -306,7 +319,7 @@ TEACHERS_OF = {
     "w0": ("real", "noise", "coverage", "temperature", "stale", "shift"),
     "w1": ("real", "noise", "coverage", "temperature"),
     "w2": ("real", "coverage"),
-    "text": ("real", "trained"),
+    "text": ("real", "trained", "ngram"),
 }
 """Which teachers can speak for which source."""
 

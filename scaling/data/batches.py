@@ -102,7 +102,7 @@ def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
     check_fit(spec)
     if data.teacher.kind == "real":
         return TextSequences(open_text(data.source, "train", store), context, data.seed)
-    folder = teacher_text_dir(store, data.teacher, seed=data.seed, split="train")
+    folder = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)
     return TeacherSequences(open_shards(folder), context)
 
 

@@ -157,7 +157,8 @@ def _text_sets(spec: RunSpec, store: RunStore) -> EvalSets:
     bytes_per_token = float(open_tokenizer(source, store).n_bytes[real.sequences].mean())
     if teacher.kind == "real":
         return EvalSets(real=real, bytes_per_token=bytes_per_token)
-    folder = teacher_text_dir(store, teacher, seed=spec.evaluation.seed, split="held_out")
+    seed, context = spec.evaluation.seed, spec.model.context
+    folder = teacher_text_dir(store, spec.data, seed=seed, split="held_out", context=context)
     written = open_shards(folder)
     if written.card.tokenizer != text.card.tokenizer:
         raise DataError(

@@ -32,7 +32,7 @@ from scaling.data.shards import (
 )
 from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from scaling.records import RunStore
-from scaling.spec import TextSource, TrainedTeacher
+from scaling.spec import DataSpec, TextSource
 
 Split = Literal["train", "held_out"]
 
@@ -72,16 +72,27 @@ def open_text(source: TextSource, split: Split, store: RunStore) -> TokenShards:
     return open_shards(folder)
 
 
-def teacher_text_dir(store: RunStore, teacher: TrainedTeacher, *, seed: int, split: Split) -> Path:
-    """Where the text that a teacher generates lies: a function of the teacher, its decoding, the seed and the split."""
-    recipe = {"text": "teacher", "teacher": teacher.model_dump(mode="json"), "seed": seed, "split": split}
+def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split, context: int) -> Path:
+    """Where the text that a teacher generates lies: a function of the teacher, its decoding, the seed and the split.
+
+    A trained teacher brings its own source and context; an n-gram teacher takes those of its student.
+    """
+    recipe = {"text": "teacher", "teacher": data.teacher.model_dump(mode="json"), "seed": seed, "split": split}
+    if data.teacher.kind == "ngram":
+        recipe |= {"source": _identified(data.source).model_dump(mode="json"), "context": context}
     return store.root / "corpora" / _recipe_id(recipe)
 
 
 def _source_dir(store: RunStore, source: TextSource) -> Path:
-    if not source.fingerprint:
-        source = source.model_copy(update={"fingerprint": load_corpus(source).fingerprint})
-    return store.root / "corpora" / _recipe_id({"text": "real", "source": source.model_dump(mode="json")})
+    recipe = {"text": "real", "source": _identified(source).model_dump(mode="json")}
+    return store.root / "corpora" / _recipe_id(recipe)
+
+
+def _identified(source: TextSource) -> TextSource:
+    """The source with the fingerprint of its text."""
+    if source.fingerprint:
+        return source
+    return source.model_copy(update={"fingerprint": load_corpus(source).fingerprint})
 
 
 def _recipe_id(recipe: dict[str, Any]) -> str:

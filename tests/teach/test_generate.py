@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import scaling.teach.authors as authors
 import scaling.teach.generate as generate
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
@@ -11,7 +12,8 @@ from scaling.data.text import teacher_text_dir
 from scaling.errors import DataError
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
-from scaling.teach.generate import ensure_teacher_text, rows_per_block
+from scaling.teach.authors import rows_per_block
+from scaling.teach.generate import ensure_teacher_text
 from scaling.train.checkpoint import save_student
 from scaling.train.model import Student
 
@@ -21,7 +23,7 @@ BLOCK = 8 * 16
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(generate, "MAX_ROWS", 8)
+    monkeypatch.setattr(authors, "MAX_ROWS", 8)
 
 
 @pytest.fixture
@@ -66,13 +68,13 @@ def make_store(tmp_path, make_run):
 
 
 def text_of(spec, store):
-    folder = teacher_text_dir(store, spec.data.teacher, seed=spec.data.seed, split="train")
+    folder = teacher_text_dir(store, spec.data, seed=spec.data.seed, split="train", context=spec.model.context)
     return np.concatenate(open_shards(folder).maps)
 
 
 def count_blocks(monkeypatch):
-    written, sample = [], generate.sample_sequences
-    monkeypatch.setattr(generate, "sample_sequences", lambda *a, **k: written.append(1) or sample(*a, **k))
+    written, sample = [], authors.sample_sequences
+    monkeypatch.setattr(authors, "sample_sequences", lambda *a, **k: written.append(1) or sample(*a, **k))
     return written
 
 
@@ -123,7 +125,7 @@ def test_nothing_is_written_twice_and_a_longer_text_begins_with_the_shorter(make
 def test_a_torn_shard_alone_is_written_again(make_run, make_store, monkeypatch):
     store, spec = make_store(), make_run(make_run())
     card, _ = ensure_teacher_text(spec, store, n_tokens=3 * BLOCK)
-    path = teacher_text_dir(store, spec.data.teacher, seed=0, split="train") / card.shards[1].file
+    path = teacher_text_dir(store, spec.data, seed=0, split="train", context=16) / card.shards[1].file
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(DataError, match="shard-00001.bin missing or damaged"):
         open_stream(spec, store)
@@ -180,6 +182,20 @@ def test_more_than_was_written_is_refused(make_run, make_store):
         open_stream(spec, store).batches(0, 100)
 
 
+def test_an_ngram_teacher_writes_for_its_students_and_is_measured_on_their_set(make_run, tmp_path):
+    store = RunStore(tmp_path / "results").prepare()
+    losses = []
+    for order in (1, 3):
+        spec = make_run()
+        data = spec.data.model_dump() | {"teacher": {"kind": "ngram", "order": order}}
+        spec = RunSpec.model_validate(spec.model_dump() | {"data": data})
+        card, _ = ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)
+        assert open_stream(spec, store).batches(0, spec.steps).targets.max() < 257
+        assert evaluation_sets(spec, store).teacher_loss == card.teacher_loss
+        losses.append(card.teacher_loss)
+    assert losses[1] < losses[0] < np.log(257)
+
+
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
@@ -204,9 +220,9 @@ def test_a_teacher_that_cannot_serve_is_refused_with_a_cure(make_run, make_store
 
 def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
     model = make_run().model
-    monkeypatch.setattr(generate, "MAX_ROWS", 256)
+    monkeypatch.setattr(authors, "MAX_ROWS", 256)
     assert rows_per_block(model) == 256
     large = model.model_copy(update={"n_layers": 24, "n_kv_heads": 16, "head_width": 64, "context": 2048})
     assert rows_per_block(large) == 1
-    monkeypatch.setattr(generate, "CACHE_BYTES", 1 << 34)
+    monkeypatch.setattr(authors, "CACHE_BYTES", 1 << 34)
     assert rows_per_block(large) == 32

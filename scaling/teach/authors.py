@@ -1,0 +1,176 @@
+"""Who writes a teacher's text, one block of sequences at a time, each a function of seed, split and number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from scaling.data.counter import generator
+from scaling.data.evaluation import evaluation_sets
+from scaling.data.shards import Card
+from scaling.data.text import Split, open_text, open_tokenizer
+from scaling.errors import DataError
+from scaling.records import RunRecord, RunStore
+from scaling.spec import ModelSpec, RealTeacher, RunSpec
+from scaling.teach.ngram import Ngram, train_ngram
+from scaling.train.checkpoint import load_student
+from scaling.train.decode import Decoding, sample_sequences
+from scaling.train.model import Student
+
+MAX_ROWS = 256
+"""Sequences that a trained teacher writes side by side; more gain nothing on a processor."""
+CACHE_BYTES = 1 << 29
+"""Keys and values of one block, at most."""
+PURPOSES: dict[Split, int] = {"train": 0, "held_out": 1}
+
+
+class Author(Protocol):
+    """A teacher at work."""
+
+    rows: int
+    """Sequences of one block."""
+    context: int
+    """Tokens of one sequence."""
+
+    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
+        """One block: int32[rows, context]."""
+        ...
+
+    def card(self, split: Split) -> Card:
+        """What is known of the text before it is written."""
+        ...
+
+
+def open_author(spec: RunSpec, store: RunStore) -> Author:
+    """The author of the text that a run reads.
+
+    Raises:
+        DataError: if its teacher cannot write what the student reads.
+    """
+    if spec.data.teacher.kind == "ngram":
+        return NgramAuthor(spec, store)
+    return TrainedAuthor(spec, store)
+
+
+class TrainedAuthor:
+    """A language model trained by the framework; loaded when the first block is missing."""
+
+    def __init__(self, spec: RunSpec, store: RunStore):
+        self.teacher, self.store = spec.data.teacher, store
+        self.record = _finished_run(spec, store)
+        self.model = self.teacher.run.model
+        self.decoding = Decoding(self.teacher.temperature, self.teacher.top_k, self.teacher.top_p)
+        self.rows, self.context = rows_per_block(self.model), self.model.context
+
+    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
+        key = jax.random.key(seed & 0xFFFFFFFF)
+        for part in (PURPOSES[split], block):
+            key = jax.random.fold_in(key, part)
+        tokens = sample_sequences(
+            self._student,
+            key,
+            n_sequences=self.rows,
+            length=self.context,
+            bos=self.model.vocab_size - 1,
+            decoding=self.decoding,
+        )
+        return np.asarray(tokens)
+
+    def card(self, split: Split) -> Card:
+        source = self.teacher.run.data.source
+        return Card(
+            text="teacher",
+            split=split,
+            source=source.label,
+            vocab_size=self.model.vocab_size,
+            tokenizer=open_tokenizer(source, self.store).hash,
+            teacher=self.teacher.label,
+            teacher_run=self.teacher.run.run_id,
+            teacher_loss=self.record.outcome.loss if self.decoding == Decoding() else None,
+            decoding=asdict(self.decoding),
+            sequence_tokens=self.context,
+            notice=f"Written by a language model that was trained on: {source.label}.",
+        )
+
+    @cached_property
+    def _student(self) -> Student:
+        return load_student(self.store.student_dir(self.teacher.run.run_id), self.model)
+
+
+class NgramAuthor:
+    """An n-gram model of the source's training part; counted when it is first needed, which takes seconds."""
+
+    rows = 1024
+
+    def __init__(self, spec: RunSpec, store: RunStore):
+        self.spec, self.store = spec, store
+        self.context = spec.model.context
+
+    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
+        return self._model.sample(generator(seed, f"ngram {split}", block), self.rows, self.context)
+
+    def card(self, split: Split) -> Card:
+        source = self.spec.data.source
+        return Card(
+            text="teacher",
+            split=split,
+            source=source.label,
+            vocab_size=source.vocab_size,
+            tokenizer=open_tokenizer(source, self.store).hash,
+            teacher=self.spec.data.teacher.label,
+            teacher_loss=self._loss(),
+            decoding=asdict(Decoding()),
+            sequence_tokens=self.context,
+            notice=f"Written by an n-gram model of: {source.label}.",
+        )
+
+    @cached_property
+    def _model(self) -> Ngram:
+        source = self.spec.data.source
+        texts = open_text(source, "train", self.store).maps
+        return train_ngram(texts, source.vocab_size, self.spec.data.teacher.order)
+
+    def _loss(self) -> float:
+        """Loss on the real held-out set that its students are measured on, nats/token."""
+        data = self.spec.data.model_copy(update={"teacher": RealTeacher()})
+        real = evaluation_sets(self.spec.model_copy(update={"data": data}), self.store).real
+        return -float(np.mean([self._model.log_probs(sequences).mean() for sequences in real.sequences]))
+
+
+def rows_per_block(model: ModelSpec) -> int:
+    """Sequences written side by side, a power of two that keeps keys and values within ``CACHE_BYTES``."""
+    row = 2 * 4 * model.n_layers * model.n_kv_heads * model.head_width * model.context
+    return 1 << min(MAX_ROWS, max(1, CACHE_BYTES // row)).bit_length() - 1
+
+
+def _finished_run(spec: RunSpec, store: RunStore) -> RunRecord:
+    """The record of a trained teacher that can serve a student."""
+    run = spec.data.teacher.run
+    if run.data.source.kind != "text" or run.data.source.tokenizer != spec.data.source.tokenizer:
+        raise DataError(
+            f"teacher {run.run_id} writes tokens of {_tokens_of(run)}, the student reads {_tokens_of(spec)}; "
+            "give both the same source and tokenizer"
+        )
+    if run.model.context < spec.model.context:
+        raise DataError(
+            f"teacher {run.run_id} has a context of {run.model.context} tokens, the student one of "
+            f"{spec.model.context}; give the student at most the teacher's context"
+        )
+    if not store.has(run.run_id):
+        raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
+    record = store.load(run.run_id)
+    if record.outcome.status != "done":
+        raise DataError(
+            f"teacher {run.run_id} ended as {record.outcome.status}; change its run (a lower optim.lr, for example) "
+            "so that it trains to its end"
+        )
+    return record
+
+
+def _tokens_of(spec: RunSpec) -> str:
+    source = spec.data.source
+    return f"{source.label} by {source.tokenizer.kind} {source.vocab_size}" if source.kind == "text" else source.label
