@@ -111,6 +111,7 @@ def run(
     Raises:
         ScalingError: if there is no such executor.
     """
+    jobs = max(1, min(jobs, len(plan.pending)))
     start = find_executor(executor or ("local" if jobs > 1 else "inline"))
     began = time.monotonic()
     with stop_on_signals() as stop:
@@ -119,7 +120,7 @@ def run(
             request = Request(
                 trunks=plan.trunks if jobs == 1 else longest_first(plan.trunks),
                 store=store.prepare(),
-                jobs=max(1, min(jobs, len(plan.pending))),
+                jobs=jobs,
                 options=options or WorkerOptions(),
                 stop=stop,
                 trainer=trainer,

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from scaling.sweep.executors import Request
 from scaling.sweep.progress import Event
@@ -43,7 +44,7 @@ class _Member:
         spawn = multiprocessing.get_context("spawn")
         self.index = index
         self.pipe, theirs = spawn.Pipe(duplex=False)
-        environment = worker_environment(request.jobs)
+        environment = worker_environment(index, request.jobs)
         quiet = replace(request, progress=_silent, stop=None, settings={})
         self.process = spawn.Process(target=_worker_main, args=(quiet, environment, theirs), name=f"worker-{index}")
         self.process.start()
@@ -118,17 +119,29 @@ class _Pool:
             self.members.append(_Member(self.request, member.index))
 
 
-def worker_environment(jobs: int) -> dict[str, str]:
-    """Environment of one of several workers: an equal share of the cores, read by libraries when they are imported."""
+def worker_environment(index: int, jobs: int) -> dict[str, str]:
+    """Environment of one of several workers: its share of cores and devices, read by libraries at their import."""
     if jobs == 1:
         return {}
     share = max(1, (os.cpu_count() or 1) // jobs)
-    threads = {name: str(share) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    flags = os.environ.get("XLA_FLAGS", "")
+    environment = {name: str(share) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")}
     if share == 1:
-        flags += " --xla_cpu_multi_thread_eigen=false"
-    # Several workers on one accelerator take what they need instead of nearly all of it each.
-    return {**threads, "NPROC": str(share), "XLA_FLAGS": flags.strip(), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    devices = _accelerators()
+    if len(devices) > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+    if len(devices) < jobs:
+        # Several workers on one device take what they need instead of nearly all of it each.
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    return environment
+
+
+def _accelerators() -> list[str]:
+    """Numbers of the NVIDIA devices that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [number for number in visible.split(",") if number]
+    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _worker_main(request: Request, environment: dict[str, str], pipe: Connection) -> None:

@@ -21,6 +21,19 @@ def warnings_for(specs: Sequence[RunSpec]) -> list[str]:
     return [sentence for check in checks if specs for sentence in check(specs)]
 
 
+def edge_warning(recommended: RunSpec, specs: Sequence[RunSpec]) -> str | None:
+    """A sentence if a recommendation lies at, or beyond, the smallest or largest size that was trained."""
+    sizes = sorted({count_parameters(spec.model).n_params for spec in specs})
+    chosen = count_parameters(recommended.model).n_params
+    if not sizes or sizes[0] < chosen < sizes[-1]:
+        return None
+    side, more = ("largest", "larger") if chosen >= sizes[-1] else ("smallest", "smaller")
+    return (
+        f"the recommended size, {chosen:,} parameters, is at the {side} end of the sweep ({sizes[0]:,} to "
+        f"{sizes[-1]:,}); add {more} widths, so that the answer lies between runs"
+    )
+
+
 def _levels(specs: Sequence[RunSpec]) -> Iterator[str]:
     for name, values in (
         ("N (model size)", {count_parameters(spec.model).n_params for spec in specs}),

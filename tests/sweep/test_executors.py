@@ -30,11 +30,19 @@ def test_a_package_adds_an_executor_by_entry_point(monkeypatch):
         find_executor("clud")
 
 
-def test_workers_share_the_cores():
-    assert worker_environment(1) == {}
-    environment = worker_environment(os.cpu_count())
-    assert environment["OMP_NUM_THREADS"] == environment["NPROC"] == "1"
-    assert "--xla_cpu_multi_thread_eigen=false" in environment["XLA_FLAGS"]
+def test_workers_share_the_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert worker_environment(0, 1) == {}
+    assert worker_environment(0, 4)["OMP_NUM_THREADS"] == worker_environment(0, 4)["NPROC"] == "2"
+    assert "--xla_cpu_multi_thread_eigen=false" in worker_environment(0, 8)["XLA_FLAGS"]
+
+
+def test_workers_share_the_accelerators(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    two, four = ([worker_environment(index, jobs) for index in range(jobs)] for jobs in (2, 4))
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in four] == ["2", "5", "2", "5"]
+    assert all("XLA_PYTHON_CLIENT_PREALLOCATE" not in environment for environment in two)
+    assert all(environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false" for environment in four)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scaling.sweep.executors import longest_first, run
 from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of
 from scaling.sweep.plan import plan
 from scaling.sweep.trunks import group
-from scaling.sweep.warnings import warnings_for
+from scaling.sweep.warnings import edge_warning, warnings_for
 
 
 def test_runs_that_differ_in_tokens_alone_share_a_trunk(grid):
@@ -165,3 +165,10 @@ def test_more_levels_promise_a_better_forecast_and_a_line_of_runs_none(make_spec
     line = error((w, 20 * n) for w, n in sizes.items())
     assert 0 < dense < sparse < 0.1
     assert line == float("inf")
+
+
+def test_a_recommendation_at_the_edge_of_the_sweep_is_named(make_spec):
+    specs = [make_spec(width) for width in (32, 64, 128)]
+    assert edge_warning(make_spec(96), specs) is None
+    assert "smallest end" in edge_warning(make_spec(32), specs)
+    assert "add larger widths" in edge_warning(make_spec(256), specs)
