@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scaling.compress.degradation import Degradation
-from scaling.export.engines import EngineRun
+from scaling.errors import EngineError
+from scaling.export.engines import EngineRun, FileRefusedError
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed
 
@@ -75,7 +76,7 @@ def compare(
     read_back: Degradation,
     file_bytes: int,
     engine: EngineRun | None,
-    engine_error: str | None,
+    engine_error: EngineError | None,
     engine_cost: Degradation | None,
     greedy: Greedy | None,
     texts_equal: tuple[int, int] | None,
@@ -89,7 +90,7 @@ def compare(
         read_back: Float student against the file's weights.
         file_bytes: Size of the file.
         engine: The engine's run, or None.
-        engine_error: Why there is none.
+        engine_error: Why there is none, or why it stopped before all was measured.
         engine_cost: JAX against the engine on the file's weights, or None.
         greedy: The engine's text against JAX, or None.
         texts_equal: Texts that the engine cuts into the same tokens, and all tried; None where there is no text.
@@ -100,10 +101,10 @@ def compare(
         _file(recommendation.choice.footprint.weights_bytes, file_bytes),
         _read_back(read_back),
     ]
+    if engine_error is not None:
+        checks.append(_engine(engine_error))
     if engine is None or greedy is None:
-        reason = (engine_error or "no engine").splitlines()[0]
-        unknown = {"kind": "promise", "measured": "not run", "passed": None, "note": reason}
-        return (*checks, Check(name="engine", expected="runs the file", **unknown))
+        return tuple(checks)
     checks.append(_greedy(greedy, ended=engine.ended))
     if texts_equal is not None:
         checks.append(_tokenizer(*texts_equal))
@@ -146,6 +147,19 @@ def _read_back(cost: Degradation) -> Check:
         measured=f"{cost.after:.4f}",
         passed=cost.increase <= MAX_INT8_COST,
         note=f"{cost.increase:+.5f} ± {cost.increase_se:.5f}",
+    )
+
+
+def _engine(error: EngineError) -> Check:
+    """A file that is refused breaks the promise; an engine that is absent or crashes says nothing about the file."""
+    refused = isinstance(error, FileRefusedError)
+    return Check(
+        name="engine",
+        kind="promise",
+        expected="runs the file",
+        measured="refused" if refused else "not run",
+        passed=False if refused else None,
+        note=str(error).splitlines()[0],
     )
 
 

@@ -38,6 +38,10 @@ ONE_THREAD_BYTES = 16 * 2**20
 """Up to this file size one thread is as fast as several, and waits for no other (decoding takes under 2 ms a token)."""
 
 
+class FileRefusedError(EngineError):
+    """The engine works here, but not with this file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineRun:
     """What an engine did with a file.
@@ -108,7 +112,8 @@ def run_llama_cpp(
         timeout_s: Longest wait for all of it.
 
     Raises:
-        EngineError: if the engine is not installed, does not accept the file, crashes, or takes too long.
+        FileRefusedError: if the engine does not accept the file.
+        EngineError: if it is not installed, crashes, or takes too long.
     """
     if not 0 < len(prompt_ids) <= context - n_tokens:
         raise EngineError(
@@ -215,7 +220,7 @@ def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         name = signal.Signals(-done.returncode).name
         raise EngineError(f"llama.cpp is unusable here: it crashed with {name}\n{_tail(done.stderr)}")
     if done.returncode:
-        raise EngineError(f"llama.cpp could not run {job['path']}\n{_tail(done.stderr)}")
+        raise FileRefusedError(f"llama.cpp could not run {job['path']}\n{_tail(done.stderr)}")
     return json.loads(done.stdout)
 
 

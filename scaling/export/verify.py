@@ -99,19 +99,19 @@ def verify(
         texts_equal = _compare_tokenizer(bundle, store, real)
         engine_cost = _engine_cost(bundle, file, student, real, engine_tokens)
     except EngineError as error:
-        engine_error = str(error)
+        engine_error = error
     measured = {
         "read_back": read_back,
         "file_bytes": file.file_bytes,
         "engine": engine,
-        "engine_error": engine_error,
         "engine_cost": engine_cost,
         "greedy": greedy,
         "texts_equal": texts_equal,
         "speed": decode_speed(run.model, device(device_name)),
     }
-    checks = compare(recommendation, loss=getattr(outcome, loss_name), **measured)
-    return Verification(outcome=outcome, device=device_name, checks=checks, **measured)
+    checks = compare(recommendation, loss=getattr(outcome, loss_name), engine_error=engine_error, **measured)
+    said = None if engine_error is None else str(engine_error)
+    return Verification(outcome=outcome, device=device_name, checks=checks, engine_error=said, **measured)
 
 
 def _context(recommendation: Recommendation) -> int:

@@ -15,6 +15,7 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.errors import EngineError, ExportError
 from scaling.export import verify as verification
 from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle
+from scaling.export.engines import FileRefusedError
 from scaling.export.ledger import append, read_ledger
 from scaling.export.llama_cpp import write_student
 from scaling.export.verify import verify
@@ -196,6 +197,16 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
     }
     assert found.passed
     assert found.engine_error == "it crashed"
+
+
+def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise FileRefusedError("llama.cpp could not run model.gguf")
+
+    monkeypatch.setattr(verification, "_run_engine", refuse)
+    found = verify(bundle, store, recommendation(run, loss=4.0))
+    assert [(check.measured, check.passed) for check in found.checks if check.name == "engine"] == [("refused", False)]
+    assert not found.passed
 
 
 def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bundle, monkeypatch):

@@ -13,7 +13,7 @@ from scaling.compress.int8 import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
 from scaling.export import engines
-from scaling.export.engines import llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
+from scaling.export.engines import FileRefusedError, llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
 from scaling.formats.gguf import read_gguf, symbol_layout, write_gguf
 from scaling.spec import ModelSpec, TokenizerSpec
 
@@ -111,7 +111,7 @@ def test_a_run_reports_memory_and_speed(tmp_path):
 def test_a_file_that_is_no_model_is_an_error_that_says_so(tmp_path):
     path = tmp_path / "text.gguf"
     path.write_text("this is not a model" * 100)
-    with pytest.raises(EngineError, match=r"could not run .*text.gguf\n(.|\n)*failed to load model"):
+    with pytest.raises(FileRefusedError, match=r"could not run .*text.gguf\n(.|\n)*failed to load model"):
         run_llama_cpp(path, [1], n_tokens=1, context=40)
     with pytest.raises(EngineError, match="nowhere.gguf: no such file"):
         run_llama_cpp(tmp_path / "nowhere.gguf", [1], n_tokens=1, context=40)
