@@ -20,12 +20,12 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from scaling.fit.curve_fit import fit_curve  # noqa: E402
-from scaling.fit.minimise import Problem, minimise  # noqa: E402
+from scaling.fit.minimise import Problem  # noqa: E402
 from scaling.fit.named import named_law  # noqa: E402
 from scaling.fit.objective import Objective  # noqa: E402
 from scaling.fit.presets import preset  # noqa: E402
 from scaling.fit.schedule import MultiPower, ScheduledRun, fit_schedules  # noqa: E402
-from scaling.fit.search import Optimum, search  # noqa: E402
+from scaling.fit.search import search  # noqa: E402
 from scaling.fit.uncertainty import profile  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,38 +90,13 @@ def repetition() -> Rows:
     problem = Problem(named_law("repeated"), x, loss, np.ones_like(loss), objective, tuple(base))
     theirs = objective.value(published.loss(**vars(x)), loss)
     yield f"published R_D 15.39, R_N 5.31 on {len(loss)} runs", ".015825936", f"{theirs:.9f}"
-    best = from_grid(problem, published.vector, np.geomspace(0.5, 1000, 24), np.geomspace(0.3, 100, 16))
+    best = search(problem, held=base, count=64)
     where = f"R_D {best.theta[-2]:.2f}, R_N {best.theta[-1]:.3f}; {best.reached} of {best.tried} starts"
     yield "lowest minimum", "<= .0158075", f"{best.value:.9f} at {where}"
     for level in (0.9, 0.95, 0.99):
         found = profile(problem, best, "R_D", level=level)
         high = "no upper end" if found.high is None else f"{found.high:.4g}"
         yield f"profile interval of R_D, {level:.0%}", "open upper end", f"{found.low:.2f} to {high}"
-
-
-def from_grid(problem: Problem, theta: np.ndarray, *grids: np.ndarray) -> Optimum:
-    """The lowest minimum from a grid over the last coefficients, straight down the objective itself.
-
-    Its Huber threshold is a tenth of a percent, so the surface has several minima; descending through the smooth sum of
-    squares first finds one of them only.
-    """
-    mesh = np.stack([axis.ravel() for axis in np.meshgrid(*grids, indexing="ij")], axis=1)
-    starts = np.tile(theta, (len(mesh), 1))
-    starts[:, -mesh.shape[1] :] = mesh
-    ended = minimise(problem, problem.encode(starts))
-    order = np.argsort(ended.value)
-    u, value = ended.u[order], ended.value[order]
-    distinct = np.sort(np.unique(np.round(u, 4), axis=0, return_index=True)[1])
-    return Optimum(
-        u=u[0],
-        theta=problem.decode(u[0]),
-        value=float(value[0]),
-        tried=len(u),
-        reached=int(np.sum(value <= value[0] * (1 + 1e-9))),
-        converged=bool(ended.converged[order[0]]),
-        at_bound=(),
-        basins=u[distinct],
-    )
 
 
 def vocabulary() -> Rows:
