@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets
-from scaling.records import LN2
-from scaling.spec import ModelSpec
+from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets
+from scaling.records import LN2, RunStore
+from scaling.spec import ModelSpec, RunSpec
 from scaling.train.model import Student
 from scaling.train.step import params_of, with_params
 
@@ -41,6 +41,40 @@ class Evaluation:
     cross_term: float | None = None
 
 
+@dataclass(frozen=True)
+class Scored:
+    """An EvalBatch with what scores it at the n positions that count, and nothing elsewhere.
+
+    Attributes:
+        inputs: int32[b, T].
+        at: bool[b, T], n of them true.
+        targets: int32[n].
+        p: float32[n, V]; None for text.
+        q: float32[n, V]; None for text and where there is no teacher.
+    """
+
+    inputs: np.ndarray
+    at: np.ndarray
+    targets: np.ndarray
+    p: np.ndarray | None
+    q: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the runs of one source are measured on, made once for all of them.
+
+    Attributes:
+        sets: Where it comes from, and what is known of it beforehand.
+        real: The real set.
+        teacher: The teacher's set; None where the student reads the real text.
+    """
+
+    sets: EvalSets
+    real: list[Scored]
+    teacher: list[Scored] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """The part of an Outcome that evaluation fills; fields as there."""
@@ -58,10 +92,28 @@ class Measured:
     cross_term: float | None
 
 
-def measure(student: Student, sets: EvalSets) -> Measured:
+_HELD: dict[str, HeldOut] = {}
+_MOST_HELD = 3
+
+
+def held_out(spec: RunSpec, store: RunStore) -> HeldOut:
+    """The evaluation sets of a run; trunks of the same source and teacher share them within a process."""
+    parts = (spec.data, spec.evaluation, spec.model.context, spec.model.vocab_size, str(store.root))
+    key = repr(parts)
+    if key not in _HELD:
+        while len(_HELD) >= _MOST_HELD:
+            _HELD.pop(next(iter(_HELD)))
+        sets = evaluation_sets(spec, store)
+        teacher = None if sets.teacher is None else [_scored(batch) for batch in sets.teacher]
+        _HELD[key] = HeldOut(sets, [_scored(batch) for batch in sets.real], teacher)
+    return _HELD[key]
+
+
+def measure(student: Student, held: HeldOut) -> Measured:
     """Everything that a record says about a student's loss."""
-    real = evaluate(student, sets.real)
-    teacher = None if sets.teacher is None else evaluate(student, sets.teacher, law="teacher")
+    sets = held.sets
+    real = evaluate(student, held.real)
+    teacher = None if held.teacher is None else evaluate(student, held.teacher, law="teacher")
     return Measured(
         loss=real.loss,
         loss_se=real.loss_se,
@@ -78,7 +130,7 @@ def measure(student: Student, sets: EvalSets) -> Measured:
 
 
 def evaluate(
-    student: Student, batches: EvalSet | Iterable[EvalBatch], *, law: Literal["real", "teacher"] = "real"
+    student: Student, batches: EvalSet | Iterable[EvalBatch | Scored], *, law: Literal["real", "teacher"] = "real"
 ) -> Evaluation:
     """Measure a student on a held-out set.
 
@@ -91,7 +143,8 @@ def evaluate(
         law: Whose next-token law scores a world's positions.
     """
     score, params = _scorer(student.model), params_of(student)
-    parts = [_score_batch(score(params, batch.inputs), batch, law) for batch in batches]
+    ready = (batch if isinstance(batch, Scored) else _scored(batch) for batch in batches)
+    parts = [_score(score(params, batch.inputs), batch, law) for batch in ready]
     scored = np.concatenate([part.scored for part in parts])
     totals = np.concatenate([part.loss for part in parts])
     per_sequence = totals / scored
@@ -115,20 +168,25 @@ class _Sums:
     cross_term: np.ndarray | None = None
 
 
-def _score_batch(log_f_BTV: jax.Array, batch: EvalBatch, law: str) -> _Sums:
+def _scored(batch: EvalBatch) -> Scored:
     at = batch.weights > 0
-    scored = at.sum(1)
-    log_f = np.asarray(log_f_BTV)[at]
+    p, q = (None if law is None else law[at] for law in (batch.p, batch.q))
+    return Scored(batch.inputs, at, batch.targets[at], p, q)
+
+
+def _score(log_f_BTV: jax.Array, batch: Scored, law: str) -> _Sums:
+    scored = batch.at.sum(1)
+    log_f = np.asarray(log_f_BTV)[batch.at]
     rows = np.repeat(np.arange(len(scored)), scored)
 
     def by_sequence(values: np.ndarray) -> np.ndarray:
         return np.bincount(rows, weights=values, minlength=len(scored))
 
     if batch.p is None:
-        loss = -np.take_along_axis(log_f, batch.targets[at][:, None], axis=1)[:, 0]
+        loss = -np.take_along_axis(log_f, batch.targets[:, None], axis=1)[:, 0]
         return _Sums(scored, by_sequence(loss))
-    log_f, p = log_f.astype(np.float64), batch.p[at].astype(np.float64)
-    q = p if batch.q is None else batch.q[at].astype(np.float64)
+    log_f, p = log_f.astype(np.float64), batch.p.astype(np.float64)
+    q = p if batch.q is None else batch.q.astype(np.float64)
     log_q_f = np.log(np.where(q > 0, q, 1.0)) - np.where(q > 0, log_f, 0.0)
     return _Sums(
         scored,

@@ -20,14 +20,13 @@ import numpy as np
 
 from scaling.accounting import training_flops
 from scaling.data.batches import Stream, open_stream
-from scaling.data.evaluation import EvalSets, evaluation_sets
 from scaling.errors import Preempted, TrainError
 from scaling.records import Outcome, RunRecord, RunStore, write_bytes
 from scaling.spec import RunSpec
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
-from scaling.train.evaluate import measure
+from scaling.train.evaluate import held_out, measure
 from scaling.train.optimizer import branch_rates, trunk_rates
-from scaling.train.runtime import enable_compile_cache, environment
+from scaling.train.runtime import environment, prepare_process
 from scaling.train.step import TrainState, program, with_params
 
 BLOCK_S = 0.5
@@ -129,7 +128,7 @@ def train_trunk(
         raise TrainError("runs of several trunks were given together; train each trunk by itself")
     missing = sorted((spec for spec in specs if not store.has(spec.run_id)), key=lambda spec: spec.steps)
     if missing:
-        enable_compile_cache()
+        prepare_process()
         training = _Training(missing, store.prepare(), progress, should_stop, checkpoint_s)
         try:
             training.run()
@@ -148,7 +147,6 @@ class _Training:
         self.should_stop = should_stop or (lambda: False)
         self.checkpoint_s = checkpoint_s
         self.stream: Stream = open_stream(spec, store)
-        self.sets: EvalSets = evaluation_sets(spec, store)
         self.program = program(spec.model, spec.optim)
         self.checkpoints = TrainingCheckpoints(store.trunk_dir(spec.trunk_id))
         self.trunk = Line(self.program.init(spec.seed))
@@ -157,6 +155,7 @@ class _Training:
         self.clock = Clock.start()
         self.saved_at = self.told_at = time.monotonic()
         self.steps_per_block = 1
+        self.compiled = False
         self._restore()
         self.steps = max(_branch_step(last) for last in specs) + sum(s.cooldown_steps for s in specs)
 
@@ -183,8 +182,10 @@ class _Training:
             count = min(self.steps_per_block, stop - line.step)
             self._train_block(line, count, rates(spec, line.step, line.step + count))
             took = time.monotonic() - begun
-            self.clock.train_s += took
-            self.clock.train_steps += count
+            if self.compiled:
+                self.clock.train_s += took
+                self.clock.train_steps += count
+            self.compiled = True
             self.steps_per_block = max(1, min(2 * self.steps_per_block, int(count * BLOCK_S / max(took, 1e-6))))
             self._look_up(spec, line, count * spec.step_tokens / took)
 
@@ -229,7 +230,7 @@ class _Training:
 
     def _commit_done(self, spec: RunSpec, line: Line) -> None:
         student = with_params(spec.model, line.state.params)
-        measured = measure(student, self.sets)
+        measured = measure(student, held_out(spec, self.store))
         if not math.isfinite(measured.loss):
             self._commit(spec, line, status="diverged", error="the loss on held-out data is not finite")
             return

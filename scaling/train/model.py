@@ -74,7 +74,7 @@ class Student(nnx.Module):
         self.token_embd = nnx.Param(_normal(keys[0], table, BASE_WIDTH**-0.5))
         self.blocks = nnx.List([Block(model, key) for key in keys[2:]])
         # µP's 1/width on the logits, carried by the last gain (it has the same effect and no folding).
-        self.output_norm = nnx.Param(jnp.full(model.width, BASE_WIDTH / model.width))
+        self.output_norm = nnx.Param(jnp.full(model.width, BASE_WIDTH / model.width, jnp.float32))
         self.output = None if model.tied_embeddings else nnx.Param(_normal(keys[1], table, BASE_WIDTH**-0.5))
 
     def __call__(self, tokens_BT: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -13,6 +14,27 @@ import jax
 import numpy as np
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
+
+
+def prepare_process() -> None:
+    """Settings of a process that trains: compiled programs are kept on disk, freed memory is kept by the process."""
+    enable_compile_cache()
+    _keep_freed_memory()
+
+
+@lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    # XLA allocates the temporaries of a step anew each time. glibc hands them back to the kernel, whose page faults
+    # then take a fifth of a step (width 128, 22 MB: 5 453 faults and 10 ms of 36 a step, against none).
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    for option, value in _MALLOPT.values():
+        libc.mallopt(option, value)
+
+
+_MALLOPT = {"arena_max": (-8, 1), "mmap_threshold": (-3, 32 << 20), "trim_threshold": (-1, 1 << 30)}
+"""glibc's M_ARENA_MAX, M_MMAP_THRESHOLD (32 MiB is the most it takes), M_TRIM_THRESHOLD."""
 
 
 def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
