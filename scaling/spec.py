@@ -98,6 +98,11 @@ class WorldSource(Spec):
         return 65
 
     @property
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+        return 8 * self.n_records
+
+    @property
     def label(self) -> str:
         return self.kind
 
@@ -116,6 +121,11 @@ class MarkovSource(Spec):
     def vocab_size(self) -> int:
         """The symbols, and a beginning of sequence."""
         return self.n_symbols + 1
+
+    @property
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+        return self.context
 
     @property
     def label(self) -> str:
@@ -151,6 +161,11 @@ class HierarchySource(Spec):
     def vocab_size(self) -> int:
         """The symbols, and a beginning of sequence."""
         return self.n_symbols + 1
+
+    @property
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+        return self.branching**self.depth
 
     @property
     def label(self) -> str:
@@ -193,6 +208,11 @@ class TextSource(Spec):
     def vocab_size(self) -> int:
         """That of the tokenizer."""
         return self.tokenizer.vocab_size
+
+    @property
+    def sequence_tokens(self) -> None:
+        """Text is cut to any context."""
+        return None
 
     @property
     def label(self) -> str:

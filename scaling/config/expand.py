@@ -160,16 +160,28 @@ class Expansion:
         broken = False
         if isinstance(model, dict):
             # A wrong source is reported as such, not as a missing vocabulary.
-            vocab_size = model.setdefault("vocab_size", source.vocab_size if source else 2)
-            if source and isinstance(vocab_size, int) and vocab_size != source.vocab_size:
-                path = (*prefix, "model", "vocab_size")
-                what = f"{vocab_size} does not fit source {source.label}, which has {source.vocab_size} — leave it out"
-                self._problem(origin_of(path, given), f"{dotted(path)}: {what}")
-                broken = True
+            if source is None:
+                model.setdefault("vocab_size", 2)
+            else:
+                broken = self._fit_to_source(model, source, given, prefix)
         if source:
             data["source"] = source
             broken |= self._complete_teacher(data, given, prefix)
         return self._apply_rules(tree, given, prefix) or broken
+
+    def _fit_to_source(self, model: dict[str, Any], source: Source, given: list[Assignment], prefix: Path_) -> bool:
+        """Give a model the vocabulary and, in a world, the context of its source; True if it has others."""
+        broken = False
+        for key, of_source in (("vocab_size", source.vocab_size), ("context", source.sequence_tokens)):
+            if of_source is None:
+                continue
+            own = model.setdefault(key, of_source)
+            if isinstance(own, int) and own != of_source:
+                path = (*prefix, "model", key)
+                what = f"{own} does not fit source {source.label}, which has {of_source} — leave it out"
+                self._problem(origin_of(path, given), f"{dotted(path)}: {what}")
+                broken = True
+        return broken
 
     def _source(self, data: Any) -> Source | None:
         if not isinstance(data, dict):

@@ -157,3 +157,9 @@ def test_a_path_through_a_plain_value_is_refused():
 )
 def test_conditions_match_what_they_say(value, wanted, answer):
     assert matches(value, wanted) is answer
+
+
+@pytest.mark.parametrize(("source", "context", "vocabulary"), [("w0", 40, 65), ("w1", 64, 257), ("w2", 16, 17)])
+def test_a_model_takes_vocabulary_and_context_from_its_world(source, context, vocabulary):
+    (run,) = runs(base={"model": {"width": 32}, "data": {"source": {"kind": source}}, "tokens": 1000})
+    assert (run.model.context, run.model.vocab_size) == (context, vocabulary)
