@@ -340,7 +340,7 @@ def verify_stage(workspace: Workspace, recommendation: Recommendation, bundle: B
     """The exported file, read back and run by an engine, beside its forecast."""
     from scaling.export.verify import verify
 
-    return verify(bundle, workspace.store, recommendation)
+    return verify(bundle, workspace.store, recommendation, loss_name=workspace.config.fit.loss)
 
 
 def ledger_stage(

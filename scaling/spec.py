@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -439,6 +440,13 @@ class RunSpec(Spec):
     @cached_property
     def trunk_id(self) -> str:
         return _digest(self.canonical_json(exclude=frozenset({"tokens"})))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunSpec:
+        """A copy with other values (which are not validated) and with its own ids."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in ("run_id", "trunk_id"):
+            copy.__dict__.pop(name, None)
+        return copy
 
 
 def _whole(value: Any) -> int | None:

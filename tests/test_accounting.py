@@ -35,7 +35,9 @@ def test_groups_sum_to_the_totals():
 
 
 def test_forward_flops_count_every_product_of_a_hand_written_layer():
-    model = ModelSpec(vocab_size=100, width=32, n_layers=1, head_width=16, n_heads=2, n_kv_heads=1, hidden=64, context=8)
+    model = ModelSpec(
+        vocab_size=100, width=32, n_layers=1, head_width=16, n_heads=2, n_kv_heads=1, hidden=64, context=8
+    )
     query = output = 2 * 32 * 32
     key = value = 2 * 32 * 16
     mlp = 3 * 2 * 32 * 64

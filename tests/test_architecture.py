@@ -29,6 +29,7 @@ RANKS = {
     "chain": 8,
     "report": 9,
     "cli": 10,
+    "__main__": 11,
 }
 # Rooms of one rank that know each other: records are what data and config are stored beside.
 EQUALS = {("data", "records"), ("config", "data"), ("data", "formats"), ("config", "records")}

@@ -91,3 +91,12 @@ def test_derived_sizes_fill_whole_blocks(width):
     assert model.hidden % 32 == 0
     assert 8 / 3 * width <= model.hidden < 8 / 3 * width + 32
     assert model.n_heads * model.head_width == width
+
+
+def test_a_copied_run_with_other_values_has_its_own_ids():
+    once = spec()
+    assert once.run_id
+    assert once.trunk_id
+    other = once.model_copy(update={"seed": 1})
+    assert other.run_id == spec(seed=1).run_id
+    assert other.trunk_id == spec(seed=1).trunk_id

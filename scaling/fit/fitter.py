@@ -126,7 +126,7 @@ def fit_observations(
         n_clusters=data.n_clusters,
         excluded=data.excluded,
         residuals=_residuals(problem, optimum, data),
-        status=_status(problem, optimum, data),
+        status=_status(problem, optimum, data, held),
         calibration=calibration(scores, weights, solved.noise, data.n_clusters - int(problem.free.sum())),
         covariance=_covariance(problem, optimum, members[lead].samples),
         selection=tuple(selection),
@@ -206,9 +206,9 @@ def _teachers(data: Observations) -> dict[str, dict[str, float]]:
     return facts
 
 
-def _status(problem: Problem, optimum: Optimum, data: Observations) -> Status:
+def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None) -> Status:
     condition = condition_number(problem, optimum)
-    design = design_faults(data, problem.law.columns)
+    design = design_faults(data, problem.law.columns, held or {})
     own = fit_faults(condition, optimum.at_bound, problem.law.names)
     reasons = list(design)
     if not optimum.converged:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from scaling.fit.table import Observations
@@ -9,7 +11,7 @@ from scaling.fit.table import Observations
 Array = np.ndarray
 AXES = {"n": ("model sizes", "N"), "d": ("data volumes", "D")}
 LEVELS_NEEDED = 3
-"""E + A/N^alpha has three unknowns: two sizes cannot determine it."""
+"""E + A/N^alpha has three unknowns: two sizes cannot determine it, unless E is known."""
 SAME_LEVEL = 0.02
 """Values closer than this in logarithm are one level."""
 CONFOUNDED = 0.9975
@@ -23,15 +25,16 @@ def levels(values: Array) -> int:
     return 1 + int(np.sum(np.diff(ordered) > SAME_LEVEL))
 
 
-def design_faults(data: Observations, columns: tuple[str, ...]) -> list[str]:
-    """Sentences on what the design cannot tell, and which runs would; empty if it can."""
+def design_faults(data: Observations, columns: tuple[str, ...], held: Collection[str] = ()) -> list[str]:
+    """Sentences on what the design cannot tell, and which runs would; empty if it can. Coefficients in `held` are known."""
     faults = []
+    needed = LEVELS_NEEDED - ("E" in held)
     for axis in ("n", "d"):
-        if axis in columns and (found := levels(data.columns[axis])) < LEVELS_NEEDED:
+        if axis in columns and (found := levels(data.columns[axis])) < needed:
             what, symbol = AXES[axis]
             faults.append(
-                f"Only {found} of {what}: {symbol}'s exponent needs {LEVELS_NEEDED}; "
-                f"add runs at {_suggest(data.columns[axis], LEVELS_NEEDED - found)}."
+                f"Only {found} of {what}: {symbol}'s exponent needs {needed}; "
+                f"add runs at {_suggest(data.columns[axis], needed - found)}."
             )
     if not faults and {"n", "d"} <= set(columns):
         faults += _confounding(data.columns["n"], data.columns["d"])

@@ -1,0 +1,5 @@
+"""`python -m scaling` is the command line."""
+
+from scaling.cli import main
+
+main()
