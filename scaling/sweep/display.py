@@ -12,7 +12,7 @@ from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Event, FlopsMeter, Listener
 
 _STEP_LINE_S = 10.0
-"""Seconds between lines about the steps of one trunk where there is no terminal."""
+"""Seconds between lines about the work on one trunk where there is no terminal."""
 
 
 @contextmanager
@@ -50,7 +50,7 @@ class _Lines:
             if event.trunk_id in self._finished:
                 return
             self._finished.add(event.trunk_id)
-        if event.kind == "step":
+        if event.kind in ("step", "preparing"):
             if now - self._last.setdefault(event.trunk_id, now) < _STEP_LINE_S:
                 return
             self._last[event.trunk_id] = now
@@ -83,7 +83,8 @@ def _bar(meter: FlopsMeter, title: str, stream: TextIO) -> Iterator[Listener]:
             left = meter.remaining_s(time.monotonic() - began)
             said = "" if left is None else f"{duration(left)} left"
             loss = "" if event.loss is None else f"loss {event.loss:.3f}"
-            progress.update(task, completed=meter.done, left=said, latest=f"{event.trunk_id} {loss}")
+            doing = event.message if event.kind == "preparing" else loss
+            progress.update(task, completed=meter.done, left=said, latest=f"{event.trunk_id} {doing}")
             if event.kind in ("retry", "failed", "diverged", "blocked", "taken over"):
                 progress.console.print(event.line(), highlight=False, markup=False)
 

@@ -160,14 +160,14 @@ def _worker_main(request: Request, environment: dict[str, str], pipe: Connection
 
 
 class _Sender:
-    """Passes events to the parent, those of single steps only a few times a second."""
+    """Passes events to the parent, those of work in progress only a few times a second."""
 
     def __init__(self, pipe: Connection, stop: Stop):
         self._pipe, self._stop, self._last = pipe, stop, 0.0
 
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
-        if event.kind == "step":
+        if event.kind in ("step", "preparing"):
             if now - self._last < 1 / _STEP_EVENTS_PER_S:
                 return
             self._last = now

@@ -11,6 +11,7 @@ EventKind = Literal[
     "claimed",
     "resumed",
     "taken over",
+    "preparing",
     "prepared",
     "step",
     "done",
@@ -30,8 +31,8 @@ class Event:
     """Something that happened to a trunk or to one of its runs.
 
     Attributes:
-        kind: ``step`` reports training in progress; ``done``, ``diverged`` and ``failed`` end a run; ``finished`` and
-            ``blocked`` end a trunk.
+        kind: ``step`` and ``preparing`` report work in progress; ``done``, ``diverged`` and ``failed`` end a run;
+            ``finished`` and ``blocked`` end a trunk.
         worker: Who reports.
         trunk_id: Which trunk.
         run_id: Which run, where one run is meant.

@@ -40,10 +40,18 @@ class Step(Protocol):
 class Trainer(Protocol):
     """What trains a trunk. It commits every branch itself, and raises Preempted once it is asked to stop.
 
-    ``prepare`` makes what the streams of some runs read — a tokenizer, a teacher's text — and may be called again.
+    ``prepare`` makes what the streams of some runs read — a tokenizer, a teacher's text — and may be called again;
+    it is stopped in the same way.
     """
 
-    def prepare(self, specs: Sequence[RunSpec], store: RunStore) -> None: ...
+    def prepare(
+        self,
+        specs: Sequence[RunSpec],
+        store: RunStore,
+        *,
+        progress: Callable[[str], None],
+        should_stop: Callable[[], bool],
+    ) -> None: ...
 
     def train(
         self,
@@ -58,10 +66,18 @@ class Trainer(Protocol):
 class TrunkTrainer:
     """The real one; loads jax when it is first used."""
 
-    def prepare(self, specs: Sequence[RunSpec], store: RunStore) -> None:
+    def prepare(self, specs, store, *, progress, should_stop) -> None:
+        from scaling.teach.generate import GenerationProgress
         from scaling.teach.teachers import prepare
 
-        prepare(specs, store, progress=None)
+        def listen(report: object) -> None:
+            if isinstance(report, GenerationProgress):
+                progress(f"{report.split} text of the teacher, {report.tokens:,} of {report.n_tokens:,} tokens")
+            # Every block is on disk before it is reported, so this is a safe place to stop.
+            if should_stop():
+                raise Preempted("stopped while a teacher's text was written; what is written is kept")
+
+        prepare(specs, store, progress=listen)
 
     def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
         from scaling.train.loop import train_trunk
@@ -219,7 +235,12 @@ class _Worker:
             return False
         failed = False
         try:
-            self.trainer.prepare(self._readers[key], self.store)
+            self.trainer.prepare(
+                self._readers[key],
+                self.store,
+                progress=lambda said: self._tell("preparing", trunk, message=said),
+                should_stop=lambda: self.stop() or lease.lost,
+            )
             self._prepared.add(key)
             self._tell("prepared", trunk)
         except Preempted:

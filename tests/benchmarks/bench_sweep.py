@@ -34,7 +34,7 @@ grid:
 class NoTraining:
     """Commits a result without computing one."""
 
-    def prepare(self, specs, store):
+    def prepare(self, specs, store, *, progress, should_stop):
         pass
 
     def train(self, specs, store, *, progress, should_stop):

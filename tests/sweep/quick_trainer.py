@@ -46,7 +46,7 @@ class QuickTrainer:
     diverging: tuple[str, ...] = ()
     journal: str = ""
 
-    def prepare(self, specs: Sequence[RunSpec], store: RunStore) -> None:
+    def prepare(self, specs: Sequence[RunSpec], store: RunStore, *, progress, should_stop) -> None:
         self._note("prepare", specs)
 
     def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from quick_trainer import QuickTrainer
 
-from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, EXIT_SOME_FAILED, DataError
+from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, EXIT_SOME_FAILED, DataError, Preempted
 from scaling.records import RunStore
 from scaling.sweep.executors import run
 from scaling.sweep.outcomes import forget
@@ -181,6 +181,23 @@ def test_a_teacher_is_trained_before_its_student_and_its_text_made_once(taught, 
     assert verbs == ["prepare", "train", "prepare", "train", "train"]
     assert calls[1].read_text() == teacher.run_id
     assert set(calls[2].read_text().split()) == {student.run_id, wider.run_id}
+
+
+def test_a_stop_while_text_is_prepared_blames_nobody(taught, store, monkeypatch):
+    monkeypatch.setattr("scaling.sweep.warnings._corpus_tokens", lambda source: 1e9)
+
+    class Slow(QuickTrainer):
+        def prepare(self, specs, store, *, progress, should_stop):
+            progress("1 of 2 tokens")
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not should_stop():
+                time.sleep(0.01)
+            raise Preempted("stopped")
+
+    outcome = sweep([taught[0]], store, trainer=Slow())
+    assert outcome.exit_code == EXIT_PREEMPTED
+    assert outcome.counts["new"] == 1
+    assert sweep([taught[0]], store).counts["done"] == 1
 
 
 def test_students_of_a_failed_teacher_are_blocked_not_failed(taught, store, monkeypatch):
