@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 import pytest
 
 import scaling
@@ -15,3 +17,8 @@ def test_every_public_name_resolves_and_is_documented(name):
 def test_a_misspelt_name_lists_the_public_ones():
     with pytest.raises(AttributeError, match="load_runs"):
         _ = scaling.load_rums
+
+
+def test_no_public_name_hides_behind_a_room_of_the_same_name():
+    rooms = {module.name for module in pkgutil.iter_modules(scaling.__path__)}
+    assert not rooms & set(scaling.__all__)
