@@ -31,8 +31,8 @@ class LeaseState:
         owner: Name of the worker.
         beat: Counts up while the owner lives.
         released: True once the owner let go.
-        failures: Attempts at this key that ended in an error.
-        crashes: Owners of this key that died.
+        failures: Attempts at this key that ended in an error, since it was last settled.
+        crashes: Owners of this key that died, since it was last settled.
         machine: Identifies the machine and its process table, empty where that cannot be told.
         pid: Process of the owner.
         born: When that process started, in the machine's own ticks.
@@ -84,12 +84,18 @@ class Lease:
         """Say what is being done; written with the next beat."""
         self.state = replace(self.state, note=values)
 
-    def release(self, *, failed: bool = False) -> None:
-        """Let go, so that the next claimant need not wait."""
+    def release(self, *, failed: bool = False, settled: bool = False) -> None:
+        """Let go, so that the next claimant need not wait.
+
+        Args:
+            failed: Count a failed attempt.
+            settled: Nothing is left to do for this key; if there ever is again, it starts with a clean slate.
+        """
         self._stop.set()
         self._thread.join()
-        failures = self.state.failures + failed
-        self.state = replace(self.state, released=True, failures=failures, beat=self.state.beat + 1)
+        failures, crashes = (0, 0) if settled else (self.state.failures + failed, self.state.crashes)
+        beat = self.state.beat + 1
+        self.state = replace(self.state, released=True, failures=failures, crashes=crashes, beat=beat)
         if not self.lost:
             self._write()
 

@@ -55,7 +55,7 @@ class Event:
 
     def line(self) -> str:
         """The event as one line of text."""
-        parts = [f"{self.worker} {self.trunk_id}", self.kind]
+        parts = [f"{self.worker} {self.trunk_id}", "" if self.kind == "step" else self.kind]
         if self.run_id:
             parts.append(f"run {self.run_id}")
         if self.steps:
@@ -64,7 +64,7 @@ class Event:
             parts.append(f"loss {self.loss:.4f}")
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
-        return " ".join(parts) + (f" — {self.message}" if self.message else "")
+        return " ".join(filter(None, parts)) + (f" — {self.message}" if self.message else "")
 
 
 class FlopsMeter:

@@ -254,21 +254,20 @@ class _Worker:
 
     def _attempt(self, trunk: Trunk, lease: Lease) -> bool:
         """Train a claimed trunk; True if it is settled."""
-        failed = False
+        failed = settled = False
         try:
             if lease.state.crashes > self.options.max_crashes:
                 raise _TooManyCrashes(f"its worker died {lease.state.crashes} times, by lack of memory perhaps")
             for run_id in set_aside_torn(self.store, trunk.run_ids):
                 self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
-            return self._train(trunk, lease)
+            settled = self._train(trunk, lease)
         except Preempted:
             self._tell("released", trunk, message="taken over by another worker" if lease.lost else "state is saved")
-            return False
         except Exception as error:
-            failed = True
-            return self._fail(trunk, lease, error)
+            failed, settled = True, self._fail(trunk, lease, error)
         finally:
-            lease.release(failed=failed)
+            lease.release(failed=failed, settled=settled)
+        return settled
 
     def _train(self, trunk: Trunk, lease: Lease) -> bool:
         missing = self._missing(trunk)
