@@ -1,4 +1,4 @@
-"""Tokens on disk: flat files of fixed-size integers that are mapped, never loaded, and a card that says what they are.
+"""Tokens on disk: flat files of fixed-size integers that are read in windows, and a card that says what they are.
 
 A folder holds ``shard-00000.bin``, … and ``card.json``. The card lists every shard with its length and hash, so a
 torn or edited shard is found when the folder is opened, and the hash of the whole names the text that a run has read.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -92,14 +93,14 @@ class Card:
 
 @dataclass(frozen=True)
 class TokenShards:
-    """An opened folder: its card, and its tokens as read-only maps."""
+    """An opened folder: its card, and its tokens, which stay on disk."""
 
     folder: Path
     card: Card
 
     @cached_property
     def maps(self) -> list[np.ndarray]:
-        """Tokens of each shard: uint16 or uint32[tokens]."""
+        """All tokens of each shard, as a map: uint16 or uint32[tokens]. For passes over the whole text."""
         return [
             np.memmap(self.folder / shard.file, dtype=self.card.dtype, mode="r", shape=(shard.tokens,))
             for shard in self.card.shards
@@ -108,16 +109,29 @@ class TokenShards:
     def windows(self, shard: np.ndarray, offset: np.ndarray, length: int) -> np.ndarray:
         """Cut windows out of the text: int32[n, length].
 
+        They are read, not mapped: pages of a map stay counted as this process's memory once they were touched.
+
         Args:
             shard: int64[n], which file each lies in.
             offset: int64[n], where each begins; it must end in the same file.
             length: Tokens of a window.
+
+        Raises:
+            DataError: if a file ends before a window does.
         """
         out = np.empty((len(shard), length), np.int32)
         for i in np.unique(shard):
             rows = np.flatnonzero(shard == i)
-            out[rows] = self.maps[i][offset[rows, None] + np.arange(length)]
+            out[rows] = self._read(self.folder / self.card.shards[i].file, offset[rows], length)
         return out
+
+    def _read(self, path: Path, offset: np.ndarray, length: int) -> np.ndarray:
+        width = self.card.dtype.itemsize
+        with path.open("rb", buffering=0) as file:
+            found = b"".join(os.pread(file.fileno(), length * width, int(at) * width) for at in offset)
+        if len(found) != len(offset) * length * width:
+            raise DataError(f"{path}: ends too early; it was torn while it was read — `scaling sweep` makes it again")
+        return np.frombuffer(found, self.card.dtype).reshape(len(offset), length)
 
 
 def write_shard(folder: Path, index: int, tokens: np.ndarray, dtype: np.dtype) -> Shard:

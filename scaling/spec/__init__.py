@@ -12,6 +12,7 @@ from scaling.spec.sources import AnyWorld, HierarchySource, MarkovSource, Source
 from scaling.spec.teachers import (
     TEACHERS_OF,
     CoverageTeacher,
+    MixtureTeacher,
     NgramTeacher,
     NoiseTeacher,
     RealTeacher,
@@ -30,6 +31,7 @@ __all__ = [
     "GGUF_BLOCK",
     "HierarchySource",
     "MarkovSource",
+    "MixtureTeacher",
     "ModelSpec",
     "NgramTeacher",
     "NoiseTeacher",

@@ -27,10 +27,10 @@ class DataSpec(Spec):
     @model_validator(mode="after")
     def _teacher_speaks_source(self) -> DataSpec:
         allowed = TEACHERS_OF[self.source.kind]
-        if self.teacher.kind not in allowed:
+        spoken = self.teacher.teacher.kind if self.teacher.kind == "mixture" else self.teacher.kind
+        if self.teacher.kind not in allowed or spoken not in allowed:
             raise ValueError(
-                f"a {self.teacher.kind} teacher cannot speak for source {self.source.kind}; "
-                f"allowed: {', '.join(allowed)}"
+                f"a {spoken} teacher cannot speak for source {self.source.kind}; allowed: {', '.join(allowed)}"
             )
         return self
 

@@ -121,6 +121,24 @@ class NgramTeacher(Spec):
         return f"ngram {self.order}"
 
 
+class MixtureTeacher(Spec):
+    """Real documents among a world teacher's: each sequence is real with probability ``real``, independently.
+
+    A student can tell from the context who wrote a sequence, so what it cannot know is less than the share suggests:
+    KL(p‖q) of a document is at most ln(1/real), whatever the teacher.
+    """
+
+    kind: Literal["mixture"]
+    real: Annotated[float, Field(gt=0, lt=1)]
+    teacher: Annotated[
+        NoiseTeacher | CoverageTeacher | TemperatureTeacher | StaleTeacher | ShiftTeacher, Field(discriminator="kind")
+    ]
+
+    @property
+    def label(self) -> str:
+        return f"{self.real:g} real, {self.teacher.label}"
+
+
 Teacher = Annotated[
     RealTeacher
     | NoiseTeacher
@@ -129,14 +147,15 @@ Teacher = Annotated[
     | StaleTeacher
     | ShiftTeacher
     | TrainedTeacher
-    | NgramTeacher,
+    | NgramTeacher
+    | MixtureTeacher,
     Field(discriminator="kind"),
 ]
 
 TEACHERS_OF = {
-    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift"),
-    "w1": ("real", "noise", "coverage", "temperature"),
-    "w2": ("real", "coverage"),
+    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture"),
+    "w1": ("real", "noise", "coverage", "temperature", "mixture"),
+    "w2": ("real", "coverage", "mixture"),
     "text": ("real", "trained", "ngram"),
 }
 """Which teachers can speak for which source."""

@@ -115,3 +115,16 @@ def test_the_identity_closes_in_a_markov_world_too(store):
     parts = sets.entropy + sets.delta_coverage + sets.delta_noise + (from_teacher + cross) / weight
     assert loss / weight == pytest.approx(parts, abs=1e-6)
     assert sets.teacher_loss > sets.entropy > 2
+
+
+@pytest.mark.parametrize("teacher", [{"kind": "coverage", "top_keys": 2}, None])
+def test_a_hierarchy_is_measured_on_text_that_it_could_not_have_written(store, teacher):
+    mixed = {"kind": "mixture", "real": 0.5, "teacher": {"kind": "coverage", "top_keys": 1}}
+    spec = run_spec(REAL, tokens=500).model_dump()
+    spec["model"] |= {"vocab_size": 9, "context": 8}
+    spec["data"] |= {"source": {"kind": "w2", "n_symbols": 8, "depth": 3}, "teacher": teacher or mixed}
+    sets = evaluation_sets(RunSpec.model_validate(spec), store)
+    for batch in (*sets.real, *sets.teacher):
+        assert batch.p.sum(-1) == pytest.approx(1, abs=1e-5)
+        assert batch.q.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert sets.delta_coverage > sets.delta_noise >= 0

@@ -110,8 +110,10 @@ class Speaker:
     def next_token(self, sequences: np.ndarray) -> np.ndarray:
         """Exact law of every token given all before it: int[n, T] to float64[n, T, V].
 
-        For sequences of this world. The path from the highest known symbol down to the token is walked once: at each
-        level, what was written to its left leaves some rules, and those give the law of the next symbol on the path.
+        What no tree of this world begins with (a teacher's text may) is followed by any symbol, evenly.
+
+        The path from the highest known symbol down to the token is walked once: at each level, what was written to
+        its left leaves some rules, and those give the law of the next symbol on the path.
         """
         levels = self._read(np.asarray(sequences))
         out = np.zeros((len(sequences), self.context, self.vocab_size))
@@ -172,7 +174,8 @@ class Speaker:
             fits = (rules[None, ..., :child] == left[:, None, None, :]).all(-1)
             onto = np.eye(world.n_symbols)[rules[..., child].ravel()]
             law = (law[:, :, None] * fits).reshape(n, -1) @ onto
-        return law / law.sum(-1, keepdims=True)
+        total = law.sum(-1, keepdims=True)
+        return np.where(total > 0, law / np.where(total > 0, total, 1.0), 1 / world.n_symbols)
 
 
 def speaker(world: World, teacher: Teacher) -> Speaker:

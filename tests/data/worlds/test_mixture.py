@@ -1,0 +1,73 @@
+"""Real documents among a teacher's: shares, exact laws, and the bound that tells what mixing can cost."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from scaling.data.worlds import divergence, open_language
+from scaling.spec import (
+    CoverageTeacher,
+    DataSpec,
+    HierarchySource,
+    MarkovSource,
+    MixtureTeacher,
+    NoiseTeacher,
+    WorldSource,
+)
+
+NOISE = NoiseTeacher(kind="noise", rate=0.5)
+SOURCES = {
+    "w0": (WorldSource(kind="w0"), NOISE),
+    "w1": (MarkovSource(kind="w1", n_symbols=40, context=24), NOISE),
+    "w2": (HierarchySource(kind="w2", n_symbols=8, n_rules=3, depth=3), CoverageTeacher(kind="coverage", top_keys=2)),
+}
+
+
+def mixture(name, real):
+    source, teacher = SOURCES[name]
+    return source, MixtureTeacher(kind="mixture", real=real, teacher=teacher)
+
+
+def test_the_share_of_real_sequences_is_the_one_asked_for():
+    source, mixed = mixture("w0", 0.3)
+    text = open_language(source, mixed).sequences(seed=2, start=100, count=3000)
+    real = open_language(source).sequences(seed=2, start=100, count=3000)
+    teacher = open_language(source, mixed.teacher).sequences(seed=2, start=100, count=3000)
+    is_real, is_teacher = (text == real).all(1), (text == teacher).all(1)
+    assert (is_real | is_teacher).all()
+    assert (is_real & ~is_teacher).sum() / (is_real != is_teacher).sum() == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_text_follows_the_law_that_weighs_its_writers(name):
+    source, mixed = mixture(name, 0.4)
+    language = open_language(source, mixed)
+    text = language.sequences(seed=1, start=0, count=3000)
+    laws = language.next_token(text)
+    surprise = -np.log(np.take_along_axis(laws, text[..., None], axis=-1)[..., 0])
+    gap = (surprise + (laws * np.log(np.where(laws > 0, laws, 1))).sum(-1)).mean(1)
+    assert laws.sum(-1) == pytest.approx(1, abs=1e-9)
+    assert abs(gap.mean()) < 3 * gap.std() / len(gap) ** 0.5
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("real", [0.05, 0.5])
+def test_the_divergence_of_a_document_is_below_both_bounds(name, real):
+    source, mixed = mixture(name, real)
+    language = open_language(source, mixed)
+    n_scored = language.scored.sum()
+    alone = divergence(source, mixed.teacher).total
+    found = divergence(source, mixed).total
+    assert 0 < found < (1 - real) * alone + 1e-3
+    assert found * n_scored < np.log(1 / real)
+
+
+def test_a_mixture_reads_the_same_in_pieces():
+    language = open_language(*mixture("w2", 0.5))
+    whole = language.sequences(seed=0, start=0, count=300)
+    assert np.array_equal(whole[17:280], language.sequences(seed=0, start=17, count=263))
+
+
+def test_a_teacher_that_cannot_speak_cannot_be_mixed_in():
+    with pytest.raises(ValidationError, match="a noise teacher cannot speak for source w2"):
+        DataSpec(source=SOURCES["w2"][0], teacher=MixtureTeacher(kind="mixture", real=0.5, teacher=NOISE))
