@@ -108,10 +108,11 @@ def time_steps(spec: RunSpec, count: int) -> float:
     made = program(spec.model, spec.optim)
     shape = (spec.optim.batch_size, spec.model.context)
     tokens = np.random.default_rng(0).integers(spec.model.vocab_size, size=shape, dtype=np.int32)
-    state, log = made.step(made.init(spec.seed), tokens, tokens, spec.optim.lr)
+    rate = np.float32(spec.optim.lr)
+    state, log = made.step(made.init(spec.seed), tokens, tokens, rate)
     jax.block_until_ready(log)
     began = time.perf_counter()
     for _ in range(count):
-        state, log = made.step(state, tokens, tokens, spec.optim.lr)
+        state, log = made.step(state, tokens, tokens, rate)
     jax.block_until_ready((state, log))
     return time.perf_counter() - began
