@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.config.problems import did_you_mean
-from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, ScalingError
+from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, Preempted, ScalingError
 from scaling.records import RunStore
 from scaling.sweep.outcomes import Failure, failures, state_of, torn
 from scaling.sweep.plan import Plan
@@ -76,6 +78,13 @@ class SweepOutcome:
     def stopped(self) -> bool:
         """True if the sweep was stopped before its end; the same command goes on."""
         return self.exit_code not in (EXIT_OK, EXIT_SOME_FAILED)
+
+    def interruption(self) -> Preempted:
+        """The error of a command that was stopped: exits with 130 after Ctrl-C, else 75, and names what goes on."""
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        error = Preempted(f"stopped after {len(self.trained)} runs; state is saved — go on with: {command}")
+        error.exit_code = self.exit_code
+        return error
 
 
 def run(

@@ -67,6 +67,10 @@ class Event:
         return " ".join(filter(None, parts)) + (f" — {self.message}" if self.message else "")
 
 
+_TELLING_PART = 0.03
+"""Share of the work left that must be done before its pace says anything."""
+
+
 class FlopsMeter:
     """How much of a sweep's work is done, in FLOPs, from its events.
 
@@ -93,6 +97,6 @@ class FlopsMeter:
         return self._done_before + sum(self._flops.get(trunk, 0.0) * part for trunk, part in self._parts.items())
 
     def remaining_s(self, elapsed_s: float) -> float | None:
-        """Seconds left at the pace so far; None before there is one."""
-        spent = self.done - self._done_before
-        return (self.total - self.done) * elapsed_s / spent if spent > 0 and elapsed_s > 0 else None
+        """Seconds left at the pace so far; None while too little is done to tell (start-up and compilation)."""
+        spent, left = self.done - self._done_before, self.total - self.done
+        return left * elapsed_s / spent if spent > _TELLING_PART * left and elapsed_s > 0 else None

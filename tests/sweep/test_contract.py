@@ -199,7 +199,9 @@ def test_a_stop_while_text_is_prepared_blames_nobody(taught, store, monkeypatch)
             raise Preempted("stopped")
 
     outcome = sweep([taught[0]], store, trainer=Slow())
-    assert outcome.exit_code == EXIT_PREEMPTED
+    assert outcome.stopped
+    assert outcome.interruption().exit_code == EXIT_PREEMPTED
+    assert "go on with: " in str(outcome.interruption())
     assert outcome.counts["new"] == 1
     assert sweep([taught[0]], store).counts["done"] == 1
 

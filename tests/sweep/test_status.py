@@ -56,6 +56,7 @@ def test_progress_weighs_trunks_by_their_flops():
     meter = FlopsMeter({"small": 10.0, "large": 90.0})
     meter.update(Event(kind="finished", worker="w", trunk_id="small"))
     assert meter.done == 10
+    assert meter.remaining_s(20.0) == 180
     meter.update(Event(kind="step", worker="w", trunk_id="large", step=1, steps=3))
     assert meter.done == 40
     assert meter.remaining_s(20.0) == 30
@@ -87,3 +88,9 @@ def test_a_terminal_gets_a_bar(grid, store):
 
 def test_durations_read_like_a_person_says_them():
     assert [duration(s) for s in (5, 240, 7500, 273600)] == ["5 s", "4 min", "2 h 5 min", "3 d 4 h"]
+
+
+def test_no_time_left_is_shown_before_there_is_a_pace():
+    meter = FlopsMeter({"a": 100.0})
+    meter.update(Event(kind="step", worker="w", trunk_id="a", step=1, steps=100))
+    assert meter.remaining_s(5.0) is None
