@@ -21,6 +21,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         low, high = intervals[c.name]
         doubt = f"  {level:.0%} [{low:.4g}, {high:.4g}]" if math.isfinite(low) else ""
         lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
+    lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     if len(fit.members) > 1:
         lines.append("  average of " + ", ".join(f"{label(m.law)} {m.weight:.2f}" for m in fit.members))
     lines += [f"  tied within 4 AICc: {', '.join(tied)}"] if len(tied := _tied(fit)) > 1 else []

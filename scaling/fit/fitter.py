@@ -21,7 +21,7 @@ from scaling.fit.result import Fit, Member, Status
 from scaling.fit.search import Optimum
 from scaling.fit.stack import solve, stack_of, stack_weights, validate
 from scaling.fit.table import Observations, select_rows
-from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number
+from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,9 @@ def fit(
     clusters: str | None = "trunk_id",
     held: Mapping[str, float] | None = None,
     bootstrap: int = 1000,
-    resampling: Resampling = "wild",
+    resampling: Resampling = "pairs",
     starts: int = 32,
+    profiles: Sequence[str] = (),
     seed: int = 0,
     strict: bool = True,
 ) -> Fit:
@@ -70,8 +71,9 @@ def fit(
         clusters: column of runs that share noise.
         held: {coefficient: value} that are known, as the exact entropy of a world: {"E": 1.3704}.
         bootstrap: replicates.
-        resampling: "wild" or "pairs"; see `scaling.fit.uncertainty.bootstrap`.
+        resampling: "pairs" or "wild"; see `scaling.fit.uncertainty.bootstrap`.
         starts: random starts for each law.
+        profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not identified above".
         seed: of starts and replicates.
         strict: raise where the fit must not be used; False returns it with its status.
 
@@ -88,7 +90,8 @@ def fit(
         select_rows(runs, where), columns=law_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
     )
     return fit_observations(
-        data, law=law, objective=aim, held=held, replicates=bootstrap, resampling=resampling, starts=starts, seed=seed, strict=strict
+        data, law=law, objective=aim, held=held, replicates=bootstrap, resampling=resampling, starts=starts,
+        profiles=profiles, seed=seed, strict=strict,
     )
 
 
@@ -99,8 +102,9 @@ def fit_observations(
     objective: Objective = Objective(),
     held: Mapping[str, float] | None = None,
     replicates: int = 1000,
-    resampling: Resampling = "wild",
+    resampling: Resampling = "pairs",
     starts: int = 32,
+    profiles: Sequence[str] = (),
     seed: int = 0,
     strict: bool = True,
 ) -> Fit:
@@ -132,6 +136,7 @@ def fit_observations(
         selection=tuple(selection),
         backtest=cross_checked(scores, weights),
         condition=condition_number(problem, optimum),
+        profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
     if strict and not result.success:
         raise FitError(" ".join(result.status.reasons), fit=result)
@@ -188,6 +193,13 @@ def _covariance(problem: Problem, optimum: Optimum, samples: Array) -> Array:
         return np.cov(samples.T).reshape(len(optimum.theta), -1)
     scale = np.where(problem.is_log, optimum.theta, 1.0)
     return asymptotic_covariance(problem, optimum) * np.outer(scale, scale)
+
+
+def _profile(problem: Problem, optimum: Optimum, name: str, cluster: Array) -> dict[str, float | str | None]:
+    if name not in problem.law.names:
+        raise SpecError(f"no profile of {name!r}: the coefficients of {problem.law.name!r} are {', '.join(problem.law.names)}")
+    curve = profile(problem, optimum, name, cluster=cluster)
+    return {"low": curve.low, "high": curve.high, "level": curve.level, "text": str(curve)}
 
 
 def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[str, float]:

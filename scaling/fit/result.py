@@ -145,6 +145,7 @@ class Fit:
         selection: rows of the comparison of forms (empty if one was asked for).
         backtest: forecasts of the largest runs from the smaller ones: {"mare", "coverage", "n_test"}; empty if there were too few runs.
         condition: condition number of the leading law's scaled Jacobian.
+        profiles: {coefficient: {"low", "high", "level", "text"}} where asked for; an end is None where the runs set none.
     """
 
     members: tuple[Member, ...]
@@ -162,6 +163,7 @@ class Fit:
     selection: tuple[Mapping[str, Any], ...] = ()
     backtest: Mapping[str, Any] = field(default_factory=dict)
     condition: float = math.nan
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def leading(self) -> Member:
@@ -416,6 +418,7 @@ def _to_plain(fit: Fit) -> dict[str, Any]:
         "selection": [_finite(row) for row in fit.selection],
         "backtest": _finite(fit.backtest),
         "condition": _number(fit.condition),
+        "profiles": {name: dict(curve) for name, curve in fit.profiles.items()},
     }
 
 
@@ -449,6 +452,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         selection=tuple(content["selection"]),
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
+        profiles=content["profiles"],
     )
 
 

@@ -17,7 +17,9 @@ from scaling.fit.table import Observations
 Array = np.ndarray
 SAME_VALUE = 1e-9
 """Relative difference below which two objectives are the same optimum."""
-SAME_PLACE = 1e-5
+SAME_PLACE = 1e-3
+DIRECT_SHARE = 8
+"""One start in so many also descends the robust objective directly."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,20 @@ def search(
     starts = np.array(starts, float) if near is None else np.vstack([starts, near])
     for name, value in (held or {}).items():
         starts[:, problem.law.names.index(name)] = value
-    smooth = minimise(problem, problem.encode(starts), threshold=np.inf)
-    places, copies = _distinct(smooth.u[np.isfinite(smooth.value)])
-    if not len(places):
+    first = problem.encode(starts)
+    smooth = minimise(problem, first, threshold=np.inf, steps=80, precision=1e-9)
+    places, owner = _distinct(np.where(np.isfinite(smooth.value)[:, None], smooth.u, first))
+    if not np.isfinite(smooth.value).any():
         raise FitError(f"no start of the law {problem.law.name!r} gives finite losses on these runs: check the units of its columns")
-    ended = minimise(problem, places)
+    # A robust objective has minima that the sum of squares does not lead to, so some starts also descend directly.
+    direct_starts = first[: len(first) // DIRECT_SHARE] if np.isfinite(problem.objective.threshold) else first[:0]
+    ended = minimise(problem, np.concatenate([places, direct_starts]))
+    per_start = ended.value[owner]
+    direct = ended.value[len(places) :]
+    per_start[: len(direct)] = np.minimum(per_start[: len(direct)], direct)
     order = np.argsort(ended.value)
     best = order[0]
-    same = ended.value <= ended.value[best] * (1 + SAME_VALUE) + 1e-300
+    same = per_start <= ended.value[best] * (1 + SAME_VALUE) + 1e-300
     u = ended.u[best]
     edge = ((u <= problem.low + 1e-9) | (u >= problem.high - 1e-9)) & problem.free
     return Optimum(
@@ -112,7 +120,7 @@ def search(
         theta=problem.decode(u),
         value=float(ended.value[best] / problem.objective.unit),
         tried=len(starts),
-        reached=int(copies[same].sum()),
+        reached=int(same.sum()),
         converged=bool(ended.converged[best]),
         at_bound=tuple(name for name, on in zip(problem.law.names, edge, strict=True) if on),
         basins=_distinct(ended.u[order])[0],
@@ -120,11 +128,12 @@ def search(
 
 
 def _distinct(u: Array) -> tuple[Array, Array]:
-    """Rows that differ, in order of first appearance, and how many copies each has."""
+    """Rows that differ, in order of first appearance, and the index of each row among them."""
     _, first, inverse = np.unique(np.round(u / SAME_PLACE), axis=0, return_index=True, return_inverse=True)
-    counts = np.bincount(inverse.ravel(), minlength=len(first))
     order = np.argsort(first)
-    return u[first[order]], counts[order]
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return u[first[order]], rank[inverse.ravel()]
 
 
 def robust_scale(residual: Array) -> float:

@@ -11,7 +11,8 @@ from scaling.fit.minimise import Problem, minimise
 from scaling.fit.search import Optimum
 
 Array = np.ndarray
-Resampling = Literal["wild", "pairs"]
+Resampling = Literal["pairs", "wild"]
+LEVELS_KEPT = 3
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 """Webb's six-point weights are plus and minus these: mean 0, variance 1, and 6^G signs for G clusters instead of 2^G."""
 
@@ -21,13 +22,13 @@ REPLICATE_PRECISION = 1e-6
 
 
 def bootstrap(
-    problem: Problem, optimum: Optimum, cluster: Array, *, count: int = 1000, seed: int = 0, how: Resampling = "wild"
+    problem: Problem, optimum: Optimum, cluster: Array, *, count: int = 1000, seed: int = 0, how: Resampling = "pairs"
 ) -> Array:
     """Refit `count` resamplings of the trunks.
 
-    "wild": every trunk's residuals, inflated for its leverage, are multiplied by one random sign-and-size (Webb's six points) and added
-    to the fitted losses. The design stays as it is, so a fit of few trunks does not lose a whole size. "pairs": trunks are drawn with
-    replacement, as the published intervals of most laws were.
+    "pairs": whole trunks are drawn with replacement; a draw that leaves fewer than three sizes or data volumes is drawn again, for it
+    could not be fitted. "wild": the design stays, and every trunk's residuals, corrected for leverage, are multiplied by one of Webb's six
+    points; meant for least squares (with a Huber objective of small delta it is too narrow).
 
     Args:
         problem, optimum: the fit.
@@ -39,24 +40,46 @@ def bootstrap(
     Returns:
         float64[count, k]: coefficients of each replicate.
 
-    **Source:** Cameron, Gelbach and Miller 2008; Webb 2023 (six points); MacKinnon and Webb 2017 (few clusters).
+    **Source:** Cameron, Gelbach and Miller 2008; Webb 2023 (six points).
     """
     if not count:
         return np.empty((0, len(optimum.theta)))
     rng = np.random.default_rng(seed)
     codes = np.unique(cluster, return_inverse=True)[1]
-    groups = codes.max() + 1
     start = np.repeat(optimum.u[None], count, axis=0)
+    settings = {"steps": 40, "precision": REPLICATE_PRECISION}
     if how == "pairs":
-        draws = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
-        ended = minimise(problem, start, weights=draws[:, codes] * problem.weights, steps=40, precision=REPLICATE_PRECISION)
+        drawn = _draw_trunks(problem, codes, count, rng)
+        ended = minimise(problem, start, weights=drawn[:, codes] * problem.weights, **settings)
     else:
-        signs = rng.choice(np.concatenate([-WEBB, WEBB]), size=(count, groups))[:, codes]
+        signs = rng.choice(np.concatenate([-WEBB, WEBB]), size=(count, codes.max() + 1))[:, codes]
         fitted = problem.law.evaluate(optimum.theta, problem.x)
         pushed = signs * leveraged_residual(problem, optimum, codes)
         loss = fitted * np.exp(-pushed) if problem.objective.log else fitted - pushed
-        ended = minimise(problem, start, loss=loss, steps=40, precision=REPLICATE_PRECISION)
+        ended = minimise(problem, start, loss=loss, **settings)
     return problem.decode(ended.u[np.isfinite(ended.value)])
+
+
+def _draw_trunks(problem: Problem, codes: Array, count: int, rng: np.random.Generator) -> Array:
+    """How often each trunk is drawn, by replicate: float64[count, n_trunks]; every draw keeps three levels of both axes if the runs do."""
+    groups = codes.max() + 1
+    share = np.full(groups, 1 / groups)
+    drawn = rng.multinomial(groups, share, size=count)
+    present = []
+    for axis in ("n", "d"):
+        if hasattr(problem.x, axis):
+            level = np.unique(np.round(np.log(getattr(problem.x, axis)), 2), return_inverse=True)[1]
+            table = np.zeros((groups, level.max() + 1))
+            table[codes, level] = 1
+            present.append(table)
+    for _ in range(100):
+        thin = np.zeros(count, bool)
+        for table in present:
+            thin |= ((drawn @ table) > 0).sum(1) < min(LEVELS_KEPT, table.shape[1])
+        if not thin.any():
+            break
+        drawn[thin] = rng.multinomial(groups, share, size=int(thin.sum()))
+    return drawn.astype(float)
 
 
 def leveraged_residual(problem: Problem, optimum: Optimum, codes: Array) -> Array:
@@ -161,7 +184,9 @@ class Profile:
         return f"{self.name} is not identified at {self.level:.0%}"
 
 
-def profile(problem: Problem, optimum: Optimum, name: str, *, level: float = 0.9, points: int = 61) -> Profile:
+def profile(
+    problem: Problem, optimum: Optimum, name: str, *, level: float = 0.9, points: int = 61, cluster: Array | None = None
+) -> Profile:
     """Interval of one coefficient from the profile of the objective.
 
     The rise allowed is that of a robust likelihood-ratio test: 2 (F - F_min) mean(psi') / mean(psi^2) < chi2(level).
@@ -171,6 +196,7 @@ def profile(problem: Problem, optimum: Optimum, name: str, *, level: float = 0.9
         name: coefficient.
         level: of the interval.
         points: of the curve.
+        cluster: int[n_runs]: runs that share noise; the threshold grows with the variance that the sharing adds to this coefficient.
 
     Returns:
         Profile; an end is None where the curve stays below the threshold as far as the bound of the coefficient, or e^12 times it.
@@ -185,7 +211,7 @@ def profile(problem: Problem, optimum: Optimum, name: str, *, level: float = 0.9
     grid = np.unique(np.clip(grid, problem.low[index], problem.high[index]))
     held = Problem(problem.law, problem.x, problem.loss, problem.weights, problem.objective, (*problem.held, name))
     best = _follow(held, optimum, index, grid)
-    allowed = _allowed_rise(problem, optimum, level)
+    allowed = _allowed_rise(problem, optimum, level) * (1.0 if cluster is None else design_effect(problem, optimum, index, cluster))
     rise = best - best.min()
     inside = rise <= allowed
     values = np.exp(grid) if problem.is_log[index] else grid
@@ -194,6 +220,24 @@ def profile(problem: Problem, optimum: Optimum, name: str, *, level: float = 0.9
     high = _crossing(grid, rise, last, last + 1, allowed) if last < len(grid) - 1 else None
     back = np.exp if problem.is_log[index] else float
     return Profile(name, level, *(None if end is None else float(back(end)) for end in (low, high)), values, best / problem.objective.unit)
+
+
+def design_effect(problem: Problem, optimum: Optimum, index: int, cluster: Array) -> float:
+    """Variance of a coefficient with noise shared inside clusters, over that with independent runs; at least one.
+
+    Both are sums of squared scores: of clusters, and of runs. A score is the clipped residual times the part of the coefficient's own
+    slope that no other coefficient can imitate.
+    """
+    free = np.flatnonzero(problem.free & ~np.isin(problem.law.names, optimum.at_bound))
+    jacobian, root = weighted_jacobian(problem, optimum)
+    own = int(np.flatnonzero(free == index)[0]) if index in free else 0
+    others = np.delete(jacobian, own, axis=1)
+    slope = jacobian[:, own] - (others @ np.linalg.lstsq(others, jacobian[:, own], rcond=None)[0] if others.size else 0.0)
+    fitted = problem.law.evaluate(optimum.theta, problem.x)
+    limit = problem.objective.threshold
+    score = np.clip(problem.objective.residual(fitted, problem.loss), -limit, limit) * root * slope
+    codes = np.unique(cluster, return_inverse=True)[1]
+    return float(max(1.0, np.sum(np.bincount(codes, score) ** 2) / max(np.sum(score**2), 1e-300)))
 
 
 def _follow(held: Problem, optimum: Optimum, index: int, grid: Array) -> Array:

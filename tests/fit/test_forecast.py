@@ -1,0 +1,190 @@
+"""Stacks, calibration, backtests, designs, frontiers and profiles."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.errors import FitError, RecordError, SpecError
+from scaling.fit.backtest import backtest
+from scaling.fit.design import design
+from scaling.fit.fitter import fit
+from scaling.fit.frontier import from_law, isoflop, meeting_point, optimal
+from scaling.fit.laws import Chinchilla, KaplanC, KaplanD
+from scaling.fit.objective import Objective
+from scaling.fit.observe import observe
+from scaling.fit.search import make_problem, search
+from scaling.fit.select import candidate_forms, compare, ties
+from scaling.fit.table import read_runs
+
+TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
+
+
+def sweep(sizes=8, volumes=8, noise=0.004, seed=0):
+    rng = np.random.default_rng(seed)
+    n, d = np.meshgrid(np.geomspace(1e6, 1e9, sizes), np.geomspace(1e8, 1e11, volumes), indexing="ij")
+    trunk = np.repeat(np.arange(sizes), volumes)
+    shared = rng.normal(0, noise / 2, sizes)[trunk] + rng.normal(0, noise, n.size)
+    loss = TRUTH.loss(n=n.ravel(), d=d.ravel()) * np.exp(shared)
+    return pd.DataFrame({"n_params": n.ravel(), "n_tokens": d.ravel(), "loss": loss, "trunk_id": trunk})
+
+
+@pytest.fixture(scope="module")
+def stacked():
+    return fit(sweep(), bootstrap=100)
+
+
+def test_a_stack_averages_several_laws_with_weights_that_sum_to_one(stacked):
+    assert len(stacked.members) == 4
+    assert sum(member.weight for member in stacked.members) == pytest.approx(1.0)
+    values = [float(member.law.loss(n=1e9, d=1e11)) for member in stacked.members]
+    assert min(values) <= stacked.predict(1e9, 1e11).value <= max(values)
+
+
+def test_intervals_are_learned_from_held_out_runs_where_there_are_enough(stacked):
+    assert stacked.calibration.basis == "held-out"
+    assert stacked.calibration.n_scores > 30
+    assert stacked.backtest["n_test"] == stacked.calibration.n_scores
+
+
+def test_forecasts_of_larger_runs_are_covered_as_often_as_promised():
+    inside = []
+    for seed in range(6):
+        result = backtest(sweep(seed=seed), train="n_params < 3e8 and n_tokens < 3e10", bootstrap=60, law="chinchilla")
+        inside += [row["inside"] for row in result.rows]
+    assert 0.8 < np.mean(inside) < 0.99
+
+
+def test_a_backtest_reports_every_held_out_row():
+    result = backtest(sweep(), train="n_params < 2e8", test="n_params > 5e8", bootstrap=60)
+    assert result.n_test == len(result.rows) == 8
+    assert result.mare == pytest.approx(np.mean([abs(r["forecast"] - r["measured"]) / r["measured"] for r in result.rows]))
+    assert result.coverage == np.mean([r["low"] <= r["measured"] <= r["high"] for r in result.rows])
+
+
+def test_a_backtest_refuses_a_run_in_both_parts_and_an_empty_part():
+    with pytest.raises(RecordError, match="in both train"):
+        backtest(sweep(), train="n_params < 2e8", test="n_params > 1e8")
+    with pytest.raises(RecordError, match="keeps 0: both need"):
+        backtest(sweep(), train="n_params < 1e9", test="n_params > 1e12")
+
+
+def test_a_bound_on_one_side_only_is_said_so():
+    # Data so ample that its term hardly shows: beta has no upper end.
+    n, d = np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e14, 1e15, 5), indexing="ij")
+    rng = np.random.default_rng(0)
+    loss = TRUTH.loss(n=n.ravel(), d=d.ravel()) * np.exp(rng.normal(0, 0.003, n.size))
+    runs = pd.DataFrame({"n_params": n.ravel(), "n_tokens": d.ravel(), "loss": loss})
+    found = fit(runs, law="chinchilla", bootstrap=0, profiles=["alpha", "beta"], strict=False)
+    assert found.profiles["beta"]["high"] is None
+    assert "not identified" in found.profiles["beta"]["text"]
+    assert found.profiles["alpha"]["low"] < 0.34 < found.profiles["alpha"]["high"]
+
+
+def test_compute_optimal_split_equals_the_closed_form():
+    found = fit(sweep(noise=0.0), law="chinchilla", bootstrap=0)
+    best = optimal(found, flops=6e20)
+    a, b, alpha, beta = (TRUTH.values[name] for name in ("A", "B", "alpha", "beta"))
+    closed = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (6e20 / 6) ** (beta / (alpha + beta))
+    assert best.n == pytest.approx(closed, rel=2e-3)
+    assert 6 * best.n * best.d == pytest.approx(6e20)
+
+
+def test_the_law_approach_finds_its_own_exponents():
+    found = from_law(TRUTH, np.geomspace(1e18, 1e22, 5))
+    assert found.a == pytest.approx(0.36 / 0.70, abs=1e-3)
+    assert found.a + found.b == pytest.approx(1.0, abs=1e-6)
+
+
+def test_parabolas_through_symmetric_budgets_report_their_bias():
+    budgets = np.repeat(np.geomspace(1e19, 1e21, 4), 7)
+    centre = [float(from_law(TRUTH, [c, 2 * c, 4 * c]).n[0]) for c in np.unique(budgets)]
+    n = (np.array(centre)[:, None] * np.geomspace(0.1, 10, 7)).ravel()
+    d = budgets / (6 * n)
+    found = isoflop(n, d, TRUTH.loss(n=n, d=d), law=TRUTH)
+    assert "misplace" in found.note
+    assert found.a == pytest.approx(0.36 / 0.70, abs=0.02)
+
+
+def test_kaplan_trends_meet_where_their_constants_say():
+    day = 8.64e19
+    point = meeting_point(
+        KaplanC(C_c=3.1e8 * day, alpha_C=0.05), KaplanD(D_c=5.4e13, alpha_D=0.095), tokens=lambda c: 2e10 * (c / day) ** 0.27
+    )
+    assert point.flops / day == pytest.approx(1.1e4, rel=0.05)
+    assert point.loss == pytest.approx(1.67, abs=0.01)
+    assert point.d == pytest.approx(2.5e11, rel=0.05)
+
+
+def test_a_design_predicts_the_errors_that_simulated_sweeps_show():
+    plan = sweep()
+    expected = design(plan, law=TRUTH, noise=0.004, trunk_noise=0.002)
+    found = []
+    for seed in range(30):
+        data = observe(sweep(seed=seed), columns={"n": "n_params", "d": "n_tokens"})
+        problem = make_problem(Chinchilla(), data, Objective("squared"))
+        found.append(search(problem, count=4).theta[3])
+    assert np.std(found) == pytest.approx(expected.errors["alpha"], rel=0.4)
+
+
+def test_a_design_at_one_tokens_per_parameter_is_faulted_before_any_training():
+    n = np.geomspace(1e6, 1e9, 10)
+    planned = design(pd.DataFrame({"n_params": n, "n_tokens": 20 * n}), law=TRUTH, forecast={"large": {"n": 1e10, "d": 2e11}})
+    assert "D = 20 N" in planned.faults[0]
+    good = design(sweep(), law=TRUTH, forecast={"large": {"n": 1e10, "d": 2e11}})
+    assert good.faults == ()
+    assert good.errors["alpha"] < planned.errors["alpha"] / 20
+
+
+def test_forms_that_fit_equally_are_reported_as_tied():
+    rng = np.random.default_rng(0)
+    runs = pd.concat([sweep(5, 5).assign(teacher=t, delta_noise=x, delta_coverage=0.0) for t, x in (("real", 0.0), ("q", 0.005))])
+    runs["loss"] = TRUTH.loss(n=runs.n_params.to_numpy(), d=runs.n_tokens.to_numpy()) * np.exp(rng.normal(0, 0.02, len(runs)))
+    found = fit(runs.reset_index(drop=True), law="auto", bootstrap=0, strict=False)
+    tied = [row["law"] for row in found.selection if row["delta_aicc"] < 4]
+    assert len(tied) > 1
+    assert "tied within 4 AICc" in found.summary()
+
+
+def test_a_table_with_odd_columns_is_read_by_expressions(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("Model Size,C,val,set\n1e7,6e16,3.1,a\n2e7,6e17,2.9,b\n")
+    runs = read_runs(path, map={"n": "`Model Size`", "d": "C / (6 * n)", "loss": "val"}, where="set in ['a'] and n < 1.5e7")
+    assert list(runs.d) == [1e9]
+    assert list(runs.index) == [2]
+
+
+@pytest.mark.parametrize("expression", ["__import__('os').system('true')", "n.__class__", "(lambda: 1)()", "[x for x in n]", "n if n else d"])
+def test_expressions_never_run_code(tmp_path, expression):
+    path = tmp_path / "runs.csv"
+    path.write_text("n,d\n1,2\n")
+    with pytest.raises(RecordError, match="allowed are"):
+        read_runs(path, where=expression)
+
+
+def test_unknown_columns_in_expressions_suggest_the_right_one(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("n_params,d\n1,2\n")
+    with pytest.raises(RecordError, match="did you mean 'n_params'"):
+        read_runs(path, map={"n": "n_param * 1.0"})
+
+
+def test_impossible_budgets_are_refused(stacked):
+    with pytest.raises(SpecError, match="flops"):
+        stacked.optimal(flops=0.0)
+
+
+def test_budgets_without_an_inner_minimum_are_refused():
+    n = np.geomspace(1e6, 1e9, 8)
+    with pytest.raises(FitError, match="found 0 optima"):
+        isoflop(n, np.full(8, 1e9), TRUTH.loss(n=n, d=np.full(8, 1e9)))
+
+
+def test_forms_follow_from_the_columns_of_the_table():
+    runs = pd.concat([sweep(3, 4).assign(teacher=t, delta_noise=x, delta_coverage=c) for t, x, c in (("real", 0, 0), ("a", 0.2, 0), ("b", 0, 0.2))])
+    runs["trunk_id"] = runs.teacher + runs.trunk_id.astype(str)
+    columns = {"n": "n_params", "d": "n_tokens"}
+    data = observe(runs.reset_index(drop=True), columns=columns)
+    assert [form.name for form in candidate_forms(data)] == ["q0", "q1", "q2", "q1q2", "q5", "q7"]
+    noise = data.select(data.columns["delta_coverage"] == 0)
+    assert "q7" not in [form.name for form in candidate_forms(noise)]
+    assert len(ties(compare(data, candidate_forms(data)[:2], validate=False))) >= 1
