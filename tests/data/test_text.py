@@ -133,3 +133,11 @@ def test_a_card_survives_writing_and_reading(tmp_path):
     assert read.card == read_card(tmp_path)
     assert read.maps[0].tolist() == [1, 2, 3, 69_999]
     assert read.card.tokens == 4
+
+
+def test_a_shard_that_shrinks_while_it_is_read_is_not_read_as_text(text_run, store):
+    shards = open_text(text_run().data.source, "train", store)
+    path = shards.folder / shards.card.shards[0].file
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="ends too early"):
+        shards.windows(np.array([0]), np.array([shards.card.tokens - 32]), 32)
