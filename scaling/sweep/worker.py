@@ -161,14 +161,19 @@ def work(
 
 
 class _Worker:
-    def __init__(self, store, trainer, options, listener, stop, claims):
-        self.store: RunStore = store
-        self.trainer: Trainer = trainer
-        self.options: WorkerOptions = options
-        self.listener: Listener = listener
-        self.stop: Stop = stop
-        self.claims: Claims = claims
+    def __init__(
+        self,
+        store: RunStore,
+        trainer: Trainer,
+        options: WorkerOptions,
+        listener: Listener,
+        stop: Stop,
+        claims: Claims,
+    ):
+        self.store, self.trainer, self.options = store, trainer, options
+        self.listener, self.stop, self.claims = listener, stop, claims
         self.report = WorkerReport()
+        self._readers: dict[str, list[RunSpec]] = {}
         self._prepared: set[str] = set()
         self._n_trunks = 0
 
@@ -178,12 +183,12 @@ class _Worker:
         left = [trunk for trunk in trunks if self._missing(trunk) or torn(self.store, trunk.run_ids)]
         while left:
             busy = []
-            for index, trunk in enumerate(left):
+            for trunk in left:
                 if self._must_end():
                     self.report.stopped = self.stop()
                     return self.report
                 if not self._settle(trunk):
-                    busy.append(left[index])
+                    busy.append(trunk)
             moved, left = len(busy) < len(left), busy
             if left and not moved and self.stop.wait(self.options.poll_s):
                 self.report.stopped = True
@@ -233,7 +238,7 @@ class _Worker:
         lease = self.claims.claim(f"text-{key}")
         if lease is None:
             return False
-        failed = False
+        failed = settled = False
         try:
             self.trainer.prepare(
                 self._readers[key],
@@ -246,10 +251,9 @@ class _Worker:
         except Preempted:
             return False
         except Exception as error:
-            failed = True
-            self._fail(trunk, lease, error)
+            failed, settled = True, self._fail(trunk, lease, error)
         finally:
-            lease.release(failed=failed)
+            lease.release(failed=failed, settled=settled)
         return not failed
 
     def _attempt(self, trunk: Trunk, lease: Lease) -> bool:

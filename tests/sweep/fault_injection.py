@@ -35,6 +35,8 @@ from scaling.sweep.worker import WorkerOptions, work
 
 STALE_AFTER_S = 1.0
 
+_TORN = ("claims/*/lease.*", "runs/*/result.json", "trunks/*/checkpoint.json", "runs/*/config.json")
+
 
 @dataclass
 class Report:
@@ -145,11 +147,8 @@ class _Storm:
                 self.report.skewed += 1
 
     def _tear(self) -> None:
-        """Cut a file short: a lease, a checkpoint, or a part of a record."""
-        pattern = self.chance.choice(
-            ["claims/*/lease.*", "trunks/*/checkpoint.json", "runs/*/result.json", "runs/*/config.json"]
-        )
-        files = list(self.store.root.glob(pattern))
+        """Cut a file short: in turn a lease, a checkpoint, and the parts of a record."""
+        files = list(self.store.root.glob(_TORN[self.report.torn % len(_TORN)]))
         if files:
             path = self.chance.choice(files)
             with contextlib.suppress(OSError):
