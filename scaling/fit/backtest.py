@@ -66,7 +66,8 @@ def backtest(
 
     Args:
         runs: one row a run.
-        train: expression that keeps the rows to fit, as "n < 1e9"; default: all rows that `test` does not keep. Without either, the
+        train: expression that keeps the rows to fit, as "n < 1e9"; default: all rows that `test` does not keep.
+            Without either, the
             largest quarter by 6 n d is held out.
         test: expression that keeps the rows to forecast; default: all rows that `train` does not keep.
         law, n, d, loss, columns: as for `fit`.
@@ -90,13 +91,25 @@ def backtest(
     known = {name: data.columns[name] for name in result.law.columns if name in data.columns and name not in ("n", "d")}
     if "teacher" in result.law.columns:
         known["teacher_code"] = _codes(data.teachers, data.teacher, result)
-    forecast = result.predict(data.columns.get("n", np.ones(len(data))), data.columns.get("d", np.ones(len(data))), level=level, **known)
+    forecast = result.predict(
+        data.columns.get("n", np.ones(len(data))), data.columns.get("d", np.ones(len(data))), level=level, **known
+    )
     inside = (data.loss >= forecast.low) & (data.loss <= forecast.high)
     error = np.abs(forecast.value - data.loss) / np.abs(data.loss)
-    return Backtest(float(error.mean()), float(inside.mean()), level, len(fitted_rows), len(data), _rows(data, forecast, inside), result)
+    return Backtest(
+        float(error.mean()),
+        float(inside.mean()),
+        level,
+        len(fitted_rows),
+        len(data),
+        _rows(data, forecast, inside),
+        result,
+    )
 
 
-def _split(runs: pd.DataFrame, train: str | None, test: str | None, sizes: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _split(
+    runs: pd.DataFrame, train: str | None, test: str | None, sizes: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test rows, disjoint and not empty."""
     if train is None and test is None:
         size = np.prod([np.asarray(evaluate(runs, column), float) for column in sizes.values()], axis=0)
@@ -106,9 +119,13 @@ def _split(runs: pd.DataFrame, train: str | None, test: str | None, sizes: Mappi
     large = select_rows(runs, test) if test is not None else runs.drop(index=small.index)
     shared = small.index.intersection(large.index)
     if len(shared):
-        raise RecordError(f"{len(shared)} rows are in both train ({train!r}) and test ({test!r}): a held-out run must not be fitted")
+        raise RecordError(
+            f"{len(shared)} rows are in both train ({train!r}) and test ({test!r}): a held-out run must not be fitted"
+        )
     if not len(small) or not len(large):
-        raise RecordError(f"train ({train!r}) keeps {len(small)} rows and test ({test!r}) keeps {len(large)}: both need at least one")
+        raise RecordError(
+            f"train ({train!r}) keeps {len(small)} rows and test ({test!r}) keeps {len(large)}: both need at least one"
+        )
     return small, large
 
 
@@ -117,7 +134,10 @@ def _codes(teachers: tuple[str, ...], codes: Array, result: Fit) -> Array:
     known = list(result.teachers)
     unknown = [label for label in teachers if label not in known]
     if unknown:
-        raise RecordError(f"the training rows have no run of {', '.join(unknown)}, whose divergence is unknown: give its deltas, or drop it")
+        raise RecordError(
+            f"the training rows have no run of {', '.join(unknown)}, whose divergence is unknown: "
+            "give its deltas, or drop it"
+        )
     return np.array([known.index(teachers[code]) for code in codes], float)
 
 

@@ -10,9 +10,12 @@ from scaling.fit.result import Calibration
 from scaling.fit.stack import Score
 
 Array = np.ndarray
-LEVELS = tuple(np.round(np.concatenate([[0.0005, 0.0025], np.linspace(0.005, 0.995, 199), [0.9975, 0.9995]]), 6).tolist())
+LEVELS = tuple(
+    np.round(np.concatenate([[0.0005, 0.0025], np.linspace(0.005, 0.995, 199), [0.9975, 0.9995]]), 6).tolist()
+)
 TAIL = 5
-"""Degrees of freedom of the error distribution: forecasts of loss have occasional large errors, and few validation fits to show them."""
+"""Degrees of freedom of the error distribution: forecasts of loss have occasional large errors, and few validation
+fits to show them."""
 ERRORS_PER_CUT = 4
 """Errors of one validation fit share that fit's mistake; together they count as this many independent ones at most."""
 PRIOR_SPREAD = 0.5
@@ -22,8 +25,10 @@ PRIOR_SPREAD = 0.5
 def calibration(scores: Sequence[Score], weights: Array, noise: float, left: int) -> Calibration:
     """Distribution of errors in units of the predictive scale.
 
-    The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one factor. The factor maximises
-    the t likelihood of the validation errors with a log-normal prior around one. Without validation the factor is one and the tail that of
+    The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one
+    factor. The factor maximises
+    the t likelihood of the validation errors with a log-normal prior around one. Without validation the factor is
+    one and the tail that of
     the degrees of freedom.
 
     Args:
@@ -81,4 +86,9 @@ def cross_checked(scores: Sequence[Score], weights: Array, level: float = 0.9) -
         inside.append(np.abs(standardised(score, weights)) <= factor * stdtrit(TAIL, (1 + level) / 2))
         errors.append(np.abs(np.expm1(weights @ score.error)))
     flat = np.concatenate(errors)
-    return {"mare": float(flat.mean()), "coverage": float(np.concatenate(inside).mean()), "level": level, "n_test": int(flat.size)}
+    return {
+        "mare": float(flat.mean()),
+        "coverage": float(np.concatenate(inside).mean()),
+        "level": level,
+        "n_test": int(flat.size),
+    }

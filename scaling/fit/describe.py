@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def summary(fit: Fit, level: float = 0.9) -> str:
     """Plain-text report of a fit."""
     lines = [repr(fit.law), f"  runs {fit.n_runs}, trunks {fit.n_clusters}, {_columns(fit)}"]
-    lines.append(f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of {fit.starts[0]} starts reached it")
+    lines.append(
+        f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of "
+        f"{fit.starts[0]} starts reached it"
+    )
     intervals = fit.interval(level)
     for c in fit.law.coefficients:
         low, high = intervals[c.name]
@@ -26,11 +29,13 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         lines.append("  average of " + ", ".join(f"{label(m.law)} {m.weight:.2f}" for m in fit.members))
     lines += [f"  tied within 4 AICc: {', '.join(tied)}"] if len(tied := _tied(fit)) > 1 else []
     lines.append(
-        f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} errors ({fit.calibration.n_scores} forecasts)"
+        f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} "
+        f"errors ({fit.calibration.n_scores} forecasts)"
     )
     if fit.backtest:
         lines.append(
-            f"  backtest: mean error {fit.backtest['mare']:.2%}, {fit.backtest['coverage']:.0%} inside, {fit.backtest['n_test']} held-out runs"
+            f"  backtest: mean error {fit.backtest['mare']:.2%}, {fit.backtest['coverage']:.0%} "
+            f"inside, {fit.backtest['n_test']} held-out runs"
         )
     lines += [f"  excluded row {row['row']}: {row['reason']}" for row in fit.excluded]
     lines += [f"  note: {note}" for note in fit.status.notes]
@@ -42,12 +47,14 @@ def html(fit: Fit) -> str:
     """The same report for a notebook."""
     intervals = fit.interval(0.9)
     rows = "".join(
-        f"<tr><td>{escape.escape(name)}</td><td>{value:.5g}</td><td>[{intervals[name][0]:.4g}, {intervals[name][1]:.4g}]</td></tr>"
+        f"<tr><td>{escape.escape(name)}</td><td>{value:.5g}</td><td>[{intervals[name][0]:.4g}, "
+        f"{intervals[name][1]:.4g}]</td></tr>"
         for name, value in fit.params.items()
     )
     head = "<tr><th>coefficient</th><th>value</th><th>90 % interval</th></tr>"
     details = escape.escape(summary(fit))
-    return f"<div><b>{escape.escape(repr(fit.law))}</b><table>{head}{rows}</table><details><summary>evidence</summary><pre>{details}</pre></details></div>"
+    evidence = f"<details><summary>evidence</summary><pre>{details}</pre></details>"
+    return f"<div><b>{escape.escape(repr(fit.law))}</b><table>{head}{rows}</table>{evidence}</div>"
 
 
 def latex(fit: Fit) -> str:
@@ -72,7 +79,11 @@ def _columns(fit: Fit) -> str:
 
 
 def _delta(fit: Fit) -> str:
-    return f" (delta {fit.objective.delta:g} on {'log ' if fit.objective.log else ''}loss)" if fit.objective.kind == "huber" else ""
+    return (
+        f" (delta {fit.objective.delta:g} on {'log ' if fit.objective.log else ''}loss)"
+        if fit.objective.kind == "huber"
+        else ""
+    )
 
 
 def _tied(fit: Fit) -> list[str]:

@@ -56,12 +56,15 @@ def design(
 ) -> Design:
     """Expected standard errors of a planned sweep under a guessed law.
 
-    covariance = (J' V^-1 J)^-1, with J the derivatives of log loss and V the noise: independent by run, shared within a trunk.
+    covariance = (J' V^-1 J)^-1, with J the derivatives of log loss and V the noise: independent by run, shared
+    within a trunk.
 
     Args:
-        plan: one row a planned run; sizes, tokens, and `teacher`, `delta_coverage`, `delta_noise`, `trunk_id` where they matter.
+        plan: one row a planned run; sizes, tokens, and `teacher`, `delta_coverage`, `delta_noise`, `trunk_id` where
+            they matter.
         law: a guess with numbers (a published preset, or an earlier fit's law).
-        forecast: {name: columns} of points to forecast, as {"phone": {"n": 1e8, "d": 1e10}}; teacher divergences default to zero.
+        forecast: {name: columns} of points to forecast, as {"phone": {"n": 1e8, "d": 1e10}}; teacher divergences
+            default to zero.
         noise: standard deviation of log loss from run to run.
         trunk_noise: the part shared by the runs of one trunk.
         n, d, clusters: columns of the plan.
@@ -76,7 +79,11 @@ def design(
     if noise <= 0 or trunk_noise < 0:
         raise SpecError(f"noise must be above zero and trunk_noise not below it, got {noise:g} and {trunk_noise:g}")
     sizes = {name: column for name, column in {"n": n, "d": d}.items() if name in law.columns}
-    runs = plan.drop(columns=["status"], errors="ignore").reset_index(drop=True).assign(_planned_loss=1.0, _row=range(len(plan)))
+    runs = (
+        plan.drop(columns=["status"], errors="ignore")
+        .reset_index(drop=True)
+        .assign(_planned_loss=1.0, _row=range(len(plan)))
+    )
     data = observe(runs, columns=sizes, loss="_planned_loss", loss_se=None, clusters=clusters)
     problem = Problem(law, data.inputs(law.columns), data.loss, np.ones(len(data)), Objective("squared"))
     u = problem.encode(law.vector)
@@ -89,7 +96,10 @@ def design(
     forecasts = {name: _forecast_error(law, point, u, covariance) for name, point in (forecast or {}).items()}
     faults = design_faults(data, law.columns)
     if not faults and condition > CONDITION_MAX:
-        faults = [f"The plan cannot tell {', '.join(law.names)} apart (condition number {condition:.2g}): widen the range of N and D."]
+        faults = [
+            f"The plan cannot tell {', '.join(law.names)} apart (condition number {condition:.2g}): "
+            "widen the range of N and D."
+        ]
     return Design(errors, forecasts, condition, tuple(faults), len(data), data.n_clusters)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
+DEFAULT_OBJECTIVE = Objective()
 SPREAD_REPLICATES = 250
 """Replicates of the laws that do not lead: enough for the spread of their forecasts."""
 
@@ -59,7 +60,8 @@ def fit(
 
     Args:
         runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
-        law: a name (`scaling.fit.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack" (the default: that
+        law: a name (`scaling.fit.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
+            (the default: that
             form on several bases, averaged by how well they forecast larger runs from smaller ones).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only.
         loss: column of the loss, nats/token.
@@ -73,7 +75,8 @@ def fit(
         bootstrap: replicates.
         resampling: "pairs" or "wild"; see `scaling.fit.uncertainty.bootstrap`.
         starts: random starts for each law.
-        profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not identified above".
+        profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not
+            identified above".
         seed: of starts and replicates.
         strict: raise where the fit must not be used; False returns it with its status.
 
@@ -90,8 +93,16 @@ def fit(
         select_rows(runs, where), columns=law_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
     )
     return fit_observations(
-        data, law=law, objective=aim, held=held, replicates=bootstrap, resampling=resampling, starts=starts,
-        profiles=profiles, seed=seed, strict=strict,
+        data,
+        law=law,
+        objective=aim,
+        held=held,
+        replicates=bootstrap,
+        resampling=resampling,
+        starts=starts,
+        profiles=profiles,
+        seed=seed,
+        strict=strict,
     )
 
 
@@ -99,7 +110,7 @@ def fit_observations(
     data: Observations,
     *,
     law: str | ScalingLaw = STACK,
-    objective: Objective = Objective(),
+    objective: Objective = DEFAULT_OBJECTIVE,
     held: Mapping[str, float] | None = None,
     replicates: int = 1000,
     resampling: Resampling = "pairs",
@@ -112,11 +123,23 @@ def fit_observations(
     forms, selection = _forms(data, law, held, seed)
     _check_held(forms, held)
     solved = solve(forms, data, objective, held=held, starts=starts, seed=seed)
-    scores = validate(solved, forms, data, objective, held=held) if {"n", "d"} <= set(forms[0].columns) and objective.log else []
+    scores = (
+        validate(solved, forms, data, objective, held=held)
+        if {"n", "d"} <= set(forms[0].columns) and objective.log
+        else []
+    )
     weights = stack_weights(scores, len(forms))
     lead = int(np.argmax(weights))
     members = tuple(
-        _member(problem, optimum, weights[i], data, replicates if i == lead else min(replicates, SPREAD_REPLICATES), resampling, seed)
+        _member(
+            problem,
+            optimum,
+            weights[i],
+            data,
+            replicates if i == lead else min(replicates, SPREAD_REPLICATES),
+            resampling,
+            seed,
+        )
         for i, (problem, optimum) in enumerate(zip(solved.problems, solved.optima, strict=True))
     )
     problem, optimum = solved.problems[lead], solved.optima[lead]
@@ -125,7 +148,11 @@ def fit_observations(
         objective=objective,
         columns=data.names,
         teachers=_teachers(data),
-        ranges={name: (float(data.columns[name].min()), float(data.columns[name].max())) for name in ("n", "d", "c", "x") if name in data.columns},
+        ranges={
+            name: (float(data.columns[name].min()), float(data.columns[name].max()))
+            for name in ("n", "d", "c", "x")
+            if name in data.columns
+        },
         n_runs=len(data),
         n_clusters=data.n_clusters,
         excluded=data.excluded,
@@ -181,7 +208,9 @@ def _check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) -
             raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")
 
 
-def _member(problem: Problem, optimum: Optimum, weight: float, data: Observations, replicates: int, how: Resampling, seed: int) -> Member:
+def _member(
+    problem: Problem, optimum: Optimum, weight: float, data: Observations, replicates: int, how: Resampling, seed: int
+) -> Member:
     samples = bootstrap(problem, optimum, data.cluster, count=replicates, seed=seed, how=how)
     law = type(problem.law)(**problem.law.structure()).with_values(optimum.theta)
     return Member(law, float(weight), optimum.value, optimum.tried, optimum.reached, samples, optimum.at_bound)
@@ -197,7 +226,9 @@ def _covariance(problem: Problem, optimum: Optimum, samples: Array) -> Array:
 
 def _profile(problem: Problem, optimum: Optimum, name: str, cluster: Array) -> dict[str, float | str | None]:
     if name not in problem.law.names:
-        raise SpecError(f"no profile of {name!r}: the coefficients of {problem.law.name!r} are {', '.join(problem.law.names)}")
+        raise SpecError(
+            f"no profile of {name!r}: the coefficients of {problem.law.name!r} are {', '.join(problem.law.names)}"
+        )
     curve = profile(problem, optimum, name, cluster=cluster)
     return {"low": curve.low, "high": curve.high, "level": curve.level, "text": str(curve)}
 
@@ -225,7 +256,11 @@ def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mappin
     reasons = list(design)
     if not optimum.converged:
         reasons.append("The search did not converge: give more starts, or a simpler law.")
-    notes = [f"only {optimum.reached} of {optimum.tried} starts reached the optimum"] if optimum.reached < optimum.tried / 4 else []
+    notes = (
+        [f"only {optimum.reached} of {optimum.tried} starts reached the optimum"]
+        if optimum.reached < optimum.tried / 4
+        else []
+    )
     return Status(
         converged=optimum.converged,
         interior=not optimum.at_bound,

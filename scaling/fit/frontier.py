@@ -1,6 +1,7 @@
 """Compute-optimal size and data: the three approaches side by side, with what each is known to get wrong.
 
-Compute is 6 n d FLOPs unless another rule is given. Approach 1 follows the lower envelope of the runs, approach 2 a parabola through each
+Compute is 6 n d FLOPs unless another rule is given. Approach 1 follows the lower envelope of the runs, approach 2 a
+parabola through each
 budget, approach 3 the fitted law.
 
 **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3; the parabola's bias: arXiv 2603.22339.
@@ -73,7 +74,8 @@ class Approach:
         """(N*, D*) at a budget, from the fitted powers."""
         centre = np.log(self.budgets).mean()
         return tuple(
-            float(np.exp(np.log(values).mean() + power * (math.log(flops) - centre))) for values, power in ((self.n, self.a), (self.d, self.b))
+            float(np.exp(np.log(values).mean() + power * (math.log(flops) - centre)))
+            for values, power in ((self.n, self.a), (self.d, self.b))
         )
 
 
@@ -123,12 +125,28 @@ def optimal(fit: Fit, *, flops: float, teacher: str | None = None, level: float 
     for member in fit.members:
         samples = member.samples[:: max(1, len(member.samples) // 200)]
         if len(samples):
-            draws.append(best_split(lambda n, d, m=member, s=samples: m.law.evaluate(s, _inputs(fit, m.law, n, d, teacher, columns)), flops))
+            draws.append(
+                best_split(
+                    lambda n, d, m=member, s=samples: m.law.evaluate(s, _inputs(fit, m.law, n, d, teacher, columns)),
+                    flops,
+                )
+            )
             shares.append(np.full(len(draws[-1]), member.weight / len(draws[-1])))
-    low, high = _weighted_quantiles(np.concatenate(draws), np.concatenate(shares), level) if draws else (math.nan, math.nan)
+    low, high = (
+        _weighted_quantiles(np.concatenate(draws), np.concatenate(shares), level) if draws else (math.nan, math.nan)
+    )
     d = flops / (FLOPS_PER * centre)
     ends = (flops / (FLOPS_PER * high), flops / (FLOPS_PER * low))
-    return Optimal(flops, centre, d, (low, high), ends, fit.predict(centre, d, teacher=teacher, level=level, **columns), d / centre, level)
+    return Optimal(
+        flops,
+        centre,
+        d,
+        (low, high),
+        ends,
+        fit.predict(centre, d, teacher=teacher, level=level, **columns),
+        d / centre,
+        level,
+    )
 
 
 def _inputs(fit: Fit, law: ScalingLaw, n: Array, d: Array, teacher: str | None, columns: dict[str, Any]):
@@ -139,7 +157,10 @@ def _inputs(fit: Fit, law: ScalingLaw, n: Array, d: Array, teacher: str | None, 
 def _weighted_quantiles(values: Array, weights: Array, level: float) -> tuple[float, float]:
     order = np.argsort(values)
     cumulative = np.cumsum(weights[order]) / weights.sum()
-    return tuple(float(values[order][min(np.searchsorted(cumulative, q), len(values) - 1)]) for q in ((1 - level) / 2, (1 + level) / 2))
+    return tuple(
+        float(values[order][min(np.searchsorted(cumulative, q), len(values) - 1)])
+        for q in ((1 - level) / 2, (1 + level) / 2)
+    )
 
 
 def envelope(n: Array, d: Array, loss: Array, *, bins: int = 12) -> Approach:
@@ -157,14 +178,22 @@ def envelope(n: Array, d: Array, loss: Array, *, bins: int = 12) -> Approach:
     best = [np.flatnonzero((flops >= a) & (flops < b)) for a, b in zip(edges, edges[1:], strict=False)]
     picked = [rows[loss[rows].argmin()] for rows in best if len(rows)]
     picked = [i for i in picked if not np.any((flops < flops[i]) & (loss < loss[i]))]
-    return _powers("envelope", flops[picked], n[picked], d[picked], "reads optima off single runs: only as fine as the grid of sizes")
+    return _powers(
+        "envelope",
+        flops[picked],
+        n[picked],
+        d[picked],
+        "reads optima off single runs: only as fine as the grid of sizes",
+    )
 
 
 def isoflop(n: Array, d: Array, loss: Array, *, law: ScalingLaw | None = None) -> Approach:
     """Approach 2: a parabola of loss in log n through the runs of each budget.
 
-    The true curve is not symmetric when alpha and beta differ or the sweep is off centre, so the parabola's minimum is biased. With a
-    law, the same parabolas are drawn through the law's own losses at these sizes, and the difference from its true optimum is reported.
+    The true curve is not symmetric when alpha and beta differ or the sweep is off centre, so the parabola's minimum
+    is biased. With a
+    law, the same parabolas are drawn through the law's own losses at these sizes, and the difference from its true
+    optimum is reported.
 
     Args:
         n, d, loss: float64[n_runs].
@@ -178,7 +207,10 @@ def isoflop(n: Array, d: Array, loss: Array, *, law: ScalingLaw | None = None) -
     if law is not None:
         own, centres = _parabolas(n, d, law.loss(n=n, d=d))
         truth = np.array([float(best_split(lambda n, d: law.loss(n=n, d=d), c)) for c in own])
-        note = f"on the fitted law itself these parabolas misplace N* by {np.mean(np.log(centres / truth)):+.1%} on average"
+        note = (
+            "on the fitted law itself these parabolas misplace N* by "
+            f"{np.mean(np.log(centres / truth)):+.1%} on average"
+        )
     return _powers("isoflop", budgets, sizes, budgets / (FLOPS_PER * sizes), note)
 
 
@@ -210,7 +242,10 @@ def from_law(law: ScalingLaw, budgets: Sequence[float]) -> Approach:
 
 def _powers(name: str, flops: Array, n: Array, d: Array, note: str) -> Approach:
     if len(flops) < 3:
-        raise FitError(f"approach {name!r} found {len(flops)} optima and needs 3: add budgets whose best size lies inside the sizes tried")
+        raise FitError(
+            f"approach {name!r} found {len(flops)} optima and needs 3: add budgets whose best size "
+            "lies inside the sizes tried"
+        )
     a, b = (float(np.polyfit(np.log(flops), np.log(values), 1)[0]) for values in (n, d))
     return Approach(name, np.asarray(flops), np.asarray(n), np.asarray(d), a, b, note)
 
@@ -245,7 +280,11 @@ def meeting_point(by_compute: KaplanC, by_data: KaplanD, *, tokens: Callable[[fl
 
     **Source:** Kaplan et al. 2020, arXiv 2001.08361, section 6.3.
     """
-    gap = lambda log_c: float(by_data.loss(d=tokens(math.exp(log_c))) - by_compute.loss(c=math.exp(log_c)))  # noqa: E731
+
+    def gap(log_c: float) -> float:
+        flops = math.exp(log_c)
+        return float(by_data.loss(d=tokens(flops)) - by_compute.loss(c=flops))
+
     low, high = math.log(1e15), math.log(1e60)
     if gap(low) > 0 or gap(high) < 0:
         raise FitError("the trends of compute and of data do not cross between 1e15 and 1e60 FLOPs")

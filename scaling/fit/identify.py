@@ -26,7 +26,8 @@ def levels(values: Array) -> int:
 
 
 def design_faults(data: Observations, columns: tuple[str, ...], held: Collection[str] = ()) -> list[str]:
-    """Sentences on what the design cannot tell, and which runs would; empty if it can. Coefficients in `held` are known."""
+    """Sentences on what the design cannot tell, and which runs would; empty if it can. Coefficients in `held` are
+    known."""
     faults = []
     needed = LEVELS_NEEDED - ("E" in held)
     for axis in ("n", "d"):
@@ -51,7 +52,8 @@ def _confounding(n: Array, d: Array) -> list[str]:
     small, large = float(n.min()), float(n.max())
     return [
         f"Every run has about {line}, so the terms in N and in D cannot be told apart. Add runs off that line: "
-        f"N = {small:.3g} at D = {4 * d[n.argmin()]:.3g} and {16 * d[n.argmin()]:.3g}, N = {large:.3g} at D = {d[n.argmax()] / 4:.3g}."
+        f"N = {small:.3g} at D = {4 * d[n.argmin()]:.3g} and {16 * d[n.argmin()]:.3g}, N = "
+        f"{large:.3g} at D = {d[n.argmax()] / 4:.3g}."
     ]
 
 

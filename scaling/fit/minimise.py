@@ -1,7 +1,9 @@
 """Many small fits at once: a damped Newton method over a batch of coefficient vectors, in plain NumPy.
 
-Starts, bootstrap replicates and points of a profile are all rows of one batch. Derivatives are exact. Steps are limited by how far they
-move the *predictions* (the metric is the Gauss-Newton matrix), so neither centring nor scaling of the inputs matters: the ridge between A
+Starts, bootstrap replicates and points of a profile are all rows of one batch. Derivatives are exact. Steps are
+limited by how far they
+move the *predictions* (the metric is the Gauss-Newton matrix), so neither centring nor scaling of the inputs
+matters: the ridge between A
 and alpha, fatal to a gradient method, is just another direction.
 """
 
@@ -34,7 +36,8 @@ class Problem:
         weights: float64[n_runs].
         objective: what is summed.
         held: names of coefficients that stay where each start puts them.
-        centre, precision: quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of the objective;
+        centre, precision: quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units
+            of the objective;
             float64[k] and float64[k, k], or None.
     """
 
@@ -50,7 +53,10 @@ class Problem:
     def __post_init__(self):
         coefficients = self.law.coefficients
         is_log = np.array([c.log for c in coefficients])
-        low = [np.clip(np.log(c.low), *LOG_RANGE) if c.log and c.low > 0 else LOG_RANGE[0] if c.log else c.low for c in coefficients]
+        low = [
+            np.clip(np.log(c.low), *LOG_RANGE) if c.log and c.low > 0 else LOG_RANGE[0] if c.log else c.low
+            for c in coefficients
+        ]
         high = [np.clip(np.log(c.high), *LOG_RANGE) if c.log else c.high for c in coefficients]
         object.__setattr__(self, "is_log", is_log)
         object.__setattr__(self, "low", np.array(low, float))
@@ -77,13 +83,11 @@ class Minima:
         u: float64[n_problems, k], search coordinates.
         value: float64[n_problems], weighted sum of rho.
         converged: bool[n_problems]: the next step would change the value by less than the precision asked for.
-        steps: iterations of the slowest search.
     """
 
     u: Array
     value: Array
     converged: Array
-    steps: int
 
 
 @dataclass
@@ -144,7 +148,10 @@ def minimise(
     weights = np.broadcast_to(problem.weights if weights is None else weights, (len(u), len(problem.loss)))
     loss = np.broadcast_to(problem.loss if loss is None else loss, (len(u), len(problem.loss)))
     parts = [slice(i, i + rows) for i in range(0, len(u), rows)]
-    work = lambda part: _descend(problem, u[part], _Runs(loss[part], weights[part], limit), steps, precision)  # noqa: E731
+
+    def work(part: slice) -> Minima:
+        return _descend(problem, u[part], _Runs(loss[part], weights[part], limit), steps, precision)
+
     if len(parts) == 1:
         done = [work(parts[0])]
     else:
@@ -154,7 +161,6 @@ def minimise(
         np.concatenate([m.u for m in done]),
         np.concatenate([m.value for m in done]),
         np.concatenate([m.converged for m in done]),
-        max(m.steps for m in done),
     )
 
 
@@ -166,8 +172,7 @@ def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision:
     rows = np.arange(len(u))
     damping = np.full(len(u), 1e-3)
     here = _model(problem, u, runs)
-    count = 0
-    for count in range(1, steps + 1):
+    for _ in range(steps):
         step, gain = _newton_step(problem, u, here, damping)
         trial = np.clip(u + step, problem.low, problem.high)
         there = _model(problem, trial, runs)
@@ -184,7 +189,7 @@ def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision:
             rows, u, damping, here, runs = rows[keep], u[keep], damping[keep], here.take(keep), runs.take(keep)
         if not len(rows):
             break
-    return Minima(final_u, final_value, converged & np.isfinite(final_value), count)
+    return Minima(final_u, final_value, converged & np.isfinite(final_value))
 
 
 def _newton_step(problem: Problem, u: Array, here: _Local, damping: Array) -> tuple[Array, Array]:
@@ -213,7 +218,8 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
         jet = _predict(problem, u)
         predicted = jet.value
         residual = problem.objective.residual(predicted, runs.loss)
-        # d residual / d predicted is 1/predicted on log loss, else 1; its derivative folds into the first-order weights below.
+        # d residual / d predicted is 1/predicted on log loss, else 1; its derivative folds into the first-order
+        # weights below.
         per_loss = 1.0 / predicted if problem.objective.log else 1.0
         bend = 1.0 if problem.objective.log else 0.0
         psi = np.clip(residual, -limit, limit)

@@ -1,6 +1,7 @@
 """Laws by name: what a command line, a saved fit or a stack calls them.
 
-A name is a base law ("chinchilla"), a teacher form on the Chinchilla base ("q1"), or a teacher form on another base ("tied+q1").
+A name is a base law ("chinchilla"), a teacher form on the Chinchilla base ("q1"), or a teacher form on another base
+("tied+q1").
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def named_law(name: str, **structure: Any) -> ScalingLaw:
     if name not in laws:
         close = difflib.get_close_matches(name, [*laws, STACK, AUTO], 1)
         hint = f" — did you mean {close[0]!r}?" if close else ""
-        raise SpecError(f"unknown law {name!r}: choose {STACK}, {AUTO}, or one of {', '.join(laws)}, or BASE+FORM as 'tied+q1'{hint}")
+        raise SpecError(
+            f"unknown law {name!r}: choose {STACK}, {AUTO}, or one of {', '.join(laws)}, or BASE+FORM "
+            f"as 'tied+q1'{hint}"
+        )
     try:
         return laws[name](**structure)
     except TypeError as error:

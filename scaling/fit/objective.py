@@ -1,6 +1,7 @@
 """What a fit minimises: a weighted sum, over runs, of a robust function of the residual.
 
-The residual is log(predicted loss / measured loss) by default, so one nat at loss 8 counts as little as it should. The sum, not the mean:
+The residual is log(predicted loss / measured loss) by default, so one nat at loss 8 counts as little as it should.
+The sum, not the mean:
 optimisers that stop on an absolute change of the objective stop early on the mean of small numbers.
 """
 
@@ -41,7 +42,9 @@ class Objective:
         if self.kind not in ("huber", "squared", "absolute"):
             raise SpecError(f"unknown objective {self.kind!r}: choose huber, squared or absolute")
         if not self.delta > 0:
-            raise SpecError(f"delta is the residual at which Huber turns linear and must be positive, got {self.delta:g}")
+            raise SpecError(
+                f"delta is the residual at which Huber turns linear and must be positive, got {self.delta:g}"
+            )
 
     @property
     def threshold(self) -> float:

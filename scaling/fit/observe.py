@@ -1,4 +1,5 @@
-"""Checks between a runs table and a fit: every value that a law cannot use is an error that names its rows, or is listed as excluded."""
+"""Checks between a runs table and a fit: every value that a law cannot use is an error that names its rows, or is
+listed as excluded."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def observe(
     """Turn a runs table into checked observations.
 
     Args:
-        runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason), `run_id`, `teacher`,
+        runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason),
+            `run_id`, `teacher`,
             `delta_coverage`, `delta_noise`, `teacher_loss`.
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
         loss: column of the loss.
@@ -42,7 +44,8 @@ def observe(
         Observations, clusters and teachers numbered.
 
     Raises:
-        RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed units; duplicates.
+        RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed
+            units; duplicates.
     """
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
@@ -76,7 +79,10 @@ def _finished(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     done = (runs["status"] == DONE).to_numpy()
     excluded = [{"row": _plain(row), "reason": f"status {status}"} for row, status in runs.loc[~done, "status"].items()]
     if not done.any():
-        raise RecordError(f"none of the {len(runs)} runs is done (status: {', '.join(sorted(set(map(str, runs['status']))))}): nothing to fit")
+        raise RecordError(
+            f"none of the {len(runs)} runs is done (status: "
+            f"{', '.join(sorted(set(map(str, runs['status']))))}): nothing to fit"
+        )
     return runs[done], excluded
 
 
@@ -122,14 +128,17 @@ def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool, fini
     if bad.any():
         found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
         allowed = "finite and above zero" if positive else "finite"
-        raise RecordError(f"column {column!r} must be {allowed}, got {found}; mark failed runs in `status`, or filter them out")
+        raise RecordError(
+            f"column {column!r} must be {allowed}, got {found}; mark failed runs in `status`, or filter them out"
+        )
 
 
 def _one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
     """Sizes in millions or billions, or a mix of units, are told by their magnitude."""
     if values.max() < SMALLEST_COUNT:
         raise RecordError(
-            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, millions or billions; "
+            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, "
+            "millions or billions; "
             f"give plain {unit}, as '{column} * 1e6'"
         )
     ordered = np.unique(values)

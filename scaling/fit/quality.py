@@ -1,8 +1,11 @@
 """Laws for students of a teacher: how the text's divergence from real text enters the loss.
 
-Two divergences travel with a run, both parts of KL(real text || teacher) in nats/token: `delta_coverage` (what the teacher never says) and
-`delta_noise` (what it says wrongly). Real text has both zero. Every form builds on a base law E + x(n, d) and keeps that base's
-coefficients, so Q1 may stand on Chinchilla, on tied exponents, or on Skaling. Where divergences are unknown, a form takes one free
+Two divergences travel with a run, both parts of KL(real text || teacher) in nats/token: `delta_coverage` (what the
+teacher never says) and
+`delta_noise` (what it says wrongly). Real text has both zero. Every form builds on a base law E + x(n, d) and keeps
+that base's
+coefficients, so Q1 may stand on Chinchilla, on tied exponents, or on Skaling. Where divergences are unknown, a form
+takes one free
 divergence for each teacher instead (`teachers=`).
 """
 
@@ -44,10 +47,12 @@ class TeacherLaw(ScalingLaw):
 
     Args:
         base: name of an additive base law.
-        teachers: labels of teachers with unknown divergence; each gets the coefficient `delta[label]`. Empty: divergences are columns.
+        teachers: labels of teachers with unknown divergence; each gets the coefficient `delta[label]`. Empty:
+            divergences are columns.
         **values: coefficients.
 
-    Subclasses name their own coefficients in `extra`, those that a free divergence absorbs in `absorbed`, and say in `adds` whether the
+    Subclasses name their own coefficients in `extra`, those that a free divergence absorbs in `absorbed`, and say in
+    `adds` whether the
     base's excess enters as a plain sum.
     """
 
@@ -80,7 +85,9 @@ class TeacherLaw(ScalingLaw):
         """Total divergence of each run's text: measured, or free by teacher."""
         if not self.teachers:
             return x.delta_coverage + x.delta_noise
-        return sum(getattr(p, f"delta[{label}]") * (x.teacher == i + 1).astype(float) for i, label in enumerate(self.teachers))
+        return sum(
+            getattr(p, f"delta[{label}]") * (x.teacher == i + 1).astype(float) for i, label in enumerate(self.teachers)
+        )
 
     def weight(self, p: SimpleNamespace, name: str):
         """kappa or c; one where a free divergence has absorbed it."""
@@ -106,7 +113,8 @@ class NoQuality(TeacherLaw):
 
 
 class AdditiveFloor(TeacherLaw):
-    """Q1: L = E + kappa delta + x(n, d). Noise that the student learns; theory gives kappa = 1 when delta is the measured divergence."""
+    """Q1: L = E + kappa delta + x(n, d). Noise that the student learns; theory gives kappa = 1 when delta is the
+    measured divergence."""
 
     name = "q1"
     template = "E + {kappa} delta + x(N, D)"
@@ -149,7 +157,8 @@ class FloorAndEffectiveData(TeacherLaw):
 class SaturatingData(TeacherLaw):
     """Q3: L = E + A/N^alpha + B (D^-omega + D_q^-omega)^(beta/omega), D_q = (B/(kappa delta))^(1/beta) tokens.
 
-    The teacher is worth at most D_q tokens of real text. omega = beta is Q1; omega -> infinity is a hard cap. Only on the Chinchilla base.
+    The teacher is worth at most D_q tokens of real text. omega = beta is Q1; omega -> infinity is a hard cap. Only
+    on the Chinchilla base.
 
     **Source:** Dohmatob et al. 2024, arXiv 2402.07043 (the hard cap).
     """
@@ -157,7 +166,10 @@ class SaturatingData(TeacherLaw):
     name = "q3"
     template = "E + A/N^alpha + [(B/D^beta)^m + ({kappa} delta)^m]^(1/m), m = {omega}/beta"
     adds = False
-    extra = (Coefficient("kappa", log=True, start=(0.2, 2.0)), Coefficient("omega", low=0.01, high=50.0, log=True, start=(0.3, 3.0)))
+    extra = (
+        Coefficient("kappa", log=True, start=(0.2, 2.0)),
+        Coefficient("omega", low=0.01, high=50.0, log=True, start=(0.3, 3.0)),
+    )
 
     def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
         _only_chinchilla(self.name, base)
@@ -190,7 +202,8 @@ class QualityExponent(TeacherLaw):
 
 
 class Bottleneck(TeacherLaw):
-    """Q5: L = E + [x(n, d)^nu + (kappa delta)^nu]^(1/nu). What the teacher omits costs nothing until the student gets there.
+    """Q5: L = E + [x(n, d)^nu + (kappa delta)^nu]^(1/nu). What the teacher omits costs nothing until the student
+    gets there.
 
     nu = 1 is Q1; nu -> infinity is the larger of the two.
     """
@@ -219,7 +232,10 @@ class Composite(TeacherLaw):
 
     def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
         if teachers:
-            raise SpecError("law 'q7' tells coverage from noise, so it needs both divergences of every teacher: free ones are not identified")
+            raise SpecError(
+                "law 'q7' tells coverage from noise, so it needs both divergences of every teacher: "
+                "free ones are not identified"
+            )
         super().__init__(base, (), **values)
 
     def formula(self, p, x):
@@ -231,11 +247,14 @@ class Composite(TeacherLaw):
 class Mixture(TeacherLaw):
     """Real and synthetic text mixed by document: L = E + x(n, d) + harmonic(kappa (1 - rho) delta, B/(rho D)^beta).
 
-    `real_share` rho is the fraction of real documents. rho = 1 is Q0, rho = 0 is Q1. Any real share removes the floor in the end, but only
-    once its rho D tokens teach more than the teacher did: a plateau near the floor, then a second descent. The harmonic sum
+    `real_share` rho is the fraction of real documents. rho = 1 is Q0, rho = 0 is Q1. Any real share removes the
+    floor in the end, but only
+    once its rho D tokens teach more than the teacher did: a plateau near the floor, then a second descent. The
+    harmonic sum
     1/(1/u + 1/v) is the smooth smaller one.
 
-    **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them is this project's.
+    **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them is this
+    project's.
     """
 
     name = "mixture"
@@ -270,7 +289,11 @@ class SeparateTeachers(ScalingLaw):
 
     def __init__(self, teachers: tuple[str, ...] | list[str] = ("real",), **values: float):
         object.__setattr__(self, "teachers", tuple(teachers))
-        own = [make(f"{letter}[{q}]") for q in teachers for letter, make in (("E", floor_coefficient), ("A", amplitude), ("B", amplitude))]
+        own = [
+            make(f"{letter}[{q}]")
+            for q in teachers
+            for letter, make in (("E", floor_coefficient), ("A", amplitude), ("B", amplitude))
+        ]
         object.__setattr__(self, "coefficients", (exponent("alpha"), exponent("beta"), *own))
         super().__init__(**values)
 
@@ -291,8 +314,10 @@ class SeparateTeachers(ScalingLaw):
 class Busbridge(ScalingLaw):
     """QB: the distillation law for soft targets, with a capacity gap, joined with the supervised law it refers to.
 
-    L = L_T + L_T^-c0 (1 + (L_T/(L_S d1))^(1/f1))^(-c1 f1) (A2/N^alpha2 + B2/D^beta2)^gamma2, where L_S = E + (A/N^alpha + B/D^beta)^gamma is
-    the loss of the same student trained on real text. `teacher_loss` L_T is the teacher's loss on real text; zero or NaN marks a
+    L = L_T + L_T^-c0 (1 + (L_T/(L_S d1))^(1/f1))^(-c1 f1) (A2/N^alpha2 + B2/D^beta2)^gamma2, where L_S = E +
+    (A/N^alpha + B/D^beta)^gamma is
+    the loss of the same student trained on real text. `teacher_loss` L_T is the teacher's loss on real text; zero or
+    NaN marks a
     student of real text, whose loss is L_S.
 
     **Source:** Busbridge et al. 2025, arXiv 2502.08606, eq. 8.
@@ -333,15 +358,25 @@ class Busbridge(ScalingLaw):
     def seed(self, start, amplitudes):
         """Both power sums start from the additive solution, raised to 1/gamma."""
         values = start | {"E": amplitudes["E"]}
-        for gamma, (a, b, alpha, beta) in {"gamma": ("A", "B", "alpha", "beta"), "gamma2": ("A2", "B2", "alpha2", "beta2")}.items():
+        for gamma, (a, b, alpha, beta) in {
+            "gamma": ("A", "B", "alpha", "beta"),
+            "gamma2": ("A2", "B2", "alpha2", "beta2"),
+        }.items():
             power = 1 / start[gamma]
-            values |= {a: amplitudes["A"] ** power, b: amplitudes["B"] ** power, alpha: start["alpha"] * power, beta: start["beta"] * power}
+            values |= {
+                a: amplitudes["A"] ** power,
+                b: amplitudes["B"] ** power,
+                alpha: start["alpha"] * power,
+                beta: start["beta"] * power,
+            }
         return values
 
 
 def _only_chinchilla(name: str, base: str) -> None:
     if base != Chinchilla.name:
-        raise SpecError(f"law {name!r} changes the data term B/D^beta itself, so it stands on 'chinchilla' alone, got base {base!r}")
+        raise SpecError(
+            f"law {name!r} changes the data term B/D^beta itself, so it stands on 'chinchilla' alone, got base {base!r}"
+        )
 
 
 QUALITY_LAWS: dict[str, type[ScalingLaw]] = {

@@ -1,26 +1,25 @@
-"""What a fit found, with its evidence, and what it forecasts, with its doubt. Reading a saved fit and predicting need NumPy alone."""
+"""What a fit found, with its evidence, and what it forecasts, with its doubt. Reading a saved fit and predicting
+need NumPy alone."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scaling.errors import RecordError, SpecError
+from scaling.errors import SpecError
 from scaling.fit.laws import ScalingLaw
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
 from scaling.fit.table import REAL
 
 Array = np.ndarray
-SCHEMA_VERSION = 1
 SAMPLES_FOR_SPREAD = 250
-"""Bootstrap replicates that a forecast's spread is computed from; all of them are kept for intervals of coefficients."""
+"""Bootstrap replicates that a forecast's spread is computed from; all of them are kept for intervals of
+coefficients."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ class Calibration:
         levels: of the quantiles, increasing in (0, 1).
         quantiles: of error / scale at those levels.
         noise: standard deviation of log loss of one run about the law.
-        basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs for that, assumed t.
+        basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs
+            for that, assumed t.
         n_scores: held-out forecasts behind it.
     """
 
@@ -115,7 +115,8 @@ class Prediction:
         low, high: interval of one new run.
         level: probability of the interval.
         scale: standard deviation of log loss behind it.
-        reach: {"n": factor, "d": factor}: how far beyond the data (1 inside, 2 means twice the largest or half the smallest).
+        reach: {"n": factor, "d": factor}: how far beyond the data (1 inside, 2 means twice the largest or half the
+            smallest).
     """
 
     value: Any
@@ -143,9 +144,11 @@ class Fit:
         calibration: of forecasts.
         covariance: float64[k, k] of the leading law's coefficients.
         selection: rows of the comparison of forms (empty if one was asked for).
-        backtest: forecasts of the largest runs from the smaller ones: {"mare", "coverage", "n_test"}; empty if there were too few runs.
+        backtest: forecasts of the largest runs from the smaller ones: {"mare", "coverage", "n_test"}; empty if there
+            were too few runs.
         condition: condition number of the leading law's scaled Jacobian.
-        profiles: {coefficient: {"low", "high", "level", "text"}} where asked for; an end is None where the runs set none.
+        profiles: {coefficient: {"low", "high", "level", "text"}} where asked for; an end is None where the runs set
+            none.
     """
 
     members: tuple[Member, ...]
@@ -232,7 +235,9 @@ class Fit:
         low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
         shape = _shape(n, d, delta_noise, delta_coverage, *columns.values())
         reach = {name: _shaped(self._reach(name, given[name]), shape) for name in self.ranges if name in given}
-        return Prediction(*(_shaped(np.exp(v), shape) for v in (centre, low, high)), level, _shaped(scale, shape), reach)
+        return Prediction(
+            *(_shaped(np.exp(v), shape) for v in (centre, low, high)), level, _shaped(scale, shape), reach
+        )
 
     def probability(
         self,
@@ -254,9 +259,13 @@ class Fit:
             raise SpecError(f"a target loss must be positive, got {goal.min():g}")
         return _shaped(self.calibration.cumulative((np.log(goal) - centre) / np.maximum(scale, 1e-300)), shape)
 
-    def floor(self, teacher: str | None = None, *, delta_noise: float = 0.0, delta_coverage: float = 0.0, level: float = 0.9) -> Prediction:
+    def floor(
+        self, teacher: str | None = None, *, delta_noise: float = 0.0, delta_coverage: float = 0.0, level: float = 0.9
+    ) -> Prediction:
         """Loss of an infinite student on infinite text of a teacher."""
-        return self.predict(math.inf, math.inf, teacher=teacher, delta_noise=delta_noise, delta_coverage=delta_coverage, level=level)
+        return self.predict(
+            math.inf, math.inf, teacher=teacher, delta_noise=delta_noise, delta_coverage=delta_coverage, level=level
+        )
 
     def optimal(self, *, flops: float, teacher: str | None = None, level: float = 0.9, **columns: Any) -> Any:
         """Compute-optimal size and data at a budget of 6 n d FLOPs: see `scaling.fit.frontier.optimal`."""
@@ -288,7 +297,8 @@ class Fit:
         return {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
 
     def _distribution(self, given: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Centre and scale of log loss: average of the members; their scatter, their own doubt and the noise in quadrature."""
+        """Centre and scale of log loss: average of the members; their scatter, their own doubt and the noise in
+        quadrature."""
         weights = np.array([member.weight for member in self.members])[:, None]
         inputs = [member.law.prepare({name: given[name] for name in member.law.columns}) for member in self.members]
         logs = np.array([np.log(m.law.evaluate(m.law.vector, x)) for m, x in zip(self.members, inputs, strict=True)])
@@ -325,31 +335,19 @@ class Fit:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Strict JSON (no NaN; null instead), written to `path` if given."""
-        text = json.dumps(_to_plain(self), allow_nan=False, indent=1)
+        from scaling.fit.saved import to_json
+
+        text = to_json(self)
         if path is not None:
             Path(path).write_text(text + "\n")
         return text
 
     @classmethod
     def from_json(cls, path: str | Path) -> Fit:
-        """Read a saved fit.
+        """Read a saved fit; RecordError if it is missing, damaged, or written by another schema version."""
+        from scaling.fit.saved import read_fit
 
-        Raises:
-            RecordError: missing, damaged, or written by another schema version.
-        """
-        try:
-            content = json.loads(Path(path).read_text())
-        except FileNotFoundError as error:
-            raise RecordError(f"no fit at {path}: make one with `scaling fit`") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise RecordError(f"{path} is not a fit: {error}") from error
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
-            raise RecordError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: fit again from the runs table")
-        try:
-            return _from_plain(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RecordError(f"{path} is damaged ({type(error).__name__}: {error}): fit again from the runs table") from error
+        return read_fit(path)
 
 
 def _check_level(level: float) -> None:
@@ -364,98 +362,3 @@ def _shape(*values: Any) -> tuple[int, ...]:
 def _shaped(values: Array, shape: tuple[int, ...]) -> Any:
     values = np.broadcast_to(values, (math.prod(shape),)).reshape(shape)
     return float(values) if shape == () else values.copy()
-
-
-def _number(value: float) -> float | None:
-    """Twelve significant digits; null for what JSON cannot say."""
-    return float(f"{value:.12g}") if math.isfinite(value) else None
-
-
-def _to_plain(fit: Fit) -> dict[str, Any]:
-    """JSON values of a fit."""
-    members = [
-        {
-            "law": m.law.name,
-            "structure": m.law.structure(),
-            "formula": repr(m.law),
-            "coefficients": m.law.values,
-            "weight": m.weight,
-            "objective": _number(m.value),
-            "tried": m.tried,
-            "reached": m.reached,
-            "at_bound": list(m.at_bound),
-            "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
-        }
-        for m in fit.members
-    ]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "members": members,
-        "objective": {"kind": fit.objective.kind, "delta": fit.objective.delta, "log": fit.objective.log},
-        "columns": dict(fit.columns),
-        "teachers": {label: {k: _number(v) for k, v in facts.items()} for label, facts in fit.teachers.items()},
-        "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
-        "n_runs": fit.n_runs,
-        "n_clusters": fit.n_clusters,
-        "excluded": [dict(row) for row in fit.excluded],
-        "residuals": {row: _number(value) for row, value in fit.residuals.items()},
-        "status": {
-            "success": fit.success,
-            "converged": fit.status.converged,
-            "interior": fit.status.interior,
-            "identified": fit.status.identified,
-            "reasons": list(fit.status.reasons),
-            "notes": list(fit.status.notes),
-        },
-        "calibration": {
-            "levels": list(fit.calibration.levels),
-            "quantiles": [_number(q) for q in fit.calibration.quantiles],
-            "noise": fit.calibration.noise,
-            "basis": fit.calibration.basis,
-            "n_scores": fit.calibration.n_scores,
-        },
-        "covariance": [[_number(v) for v in row] for row in fit.covariance.tolist()],
-        "selection": [_finite(row) for row in fit.selection],
-        "backtest": _finite(fit.backtest),
-        "condition": _number(fit.condition),
-        "profiles": {name: dict(curve) for name, curve in fit.profiles.items()},
-    }
-
-
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
-
-
-def _from_plain(content: Mapping[str, Any]) -> Fit:
-    """A fit from its JSON values."""
-    members = []
-    for m in content["members"]:
-        law = named_law(m["law"], **m["structure"]).with_values(m["coefficients"])
-        samples = np.array(m["samples"], float).reshape(-1, len(law.names))
-        value = math.nan if m["objective"] is None else m["objective"]
-        members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
-    status = {key: value for key, value in content["status"].items() if key != "success"}
-    calibration = {key: tuple(value) if isinstance(value, list) else value for key, value in content["calibration"].items()}
-    return Fit(
-        members=tuple(members),
-        objective=Objective(**content["objective"]),
-        columns=content["columns"],
-        teachers=content["teachers"],
-        ranges={name: tuple(ends) for name, ends in content["ranges"].items()},
-        n_runs=content["n_runs"],
-        n_clusters=content["n_clusters"],
-        excluded=tuple(content["excluded"]),
-        residuals=content["residuals"],
-        status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
-        calibration=Calibration(**calibration),
-        covariance=np.array(content["covariance"], dtype=float),
-        selection=tuple(content["selection"]),
-        backtest=content["backtest"],
-        condition=math.inf if content["condition"] is None else content["condition"],
-        profiles=content["profiles"],
-    )
-
-
-def with_backtest(fit: Fit, backtest: Mapping[str, Any]) -> Fit:
-    """The same fit with a record of how it forecast held-out runs."""
-    return replace(fit, backtest=dict(backtest))

@@ -47,7 +47,9 @@ class Optimum:
     basins: Array
 
 
-def make_problem(law: ScalingLaw, data: Observations, objective: Objective, held: Mapping[str, float] | None = None) -> Problem:
+def make_problem(
+    law: ScalingLaw, data: Observations, objective: Objective, held: Mapping[str, float] | None = None
+) -> Problem:
     """The fit of a law to observations; weights follow from the measured standard errors.
 
     Raises:
@@ -65,7 +67,9 @@ def make_problem(law: ScalingLaw, data: Observations, objective: Objective, held
         return problem
     first = search(problem, held=held, count=8)
     spread = robust_scale(objective.residual(law.evaluate(first.theta, x), data.loss))
-    return Problem(law, x, data.loss, run_weights(data.loss, data.loss_se, max(spread, 1e-6)), objective, tuple(held or ()))
+    return Problem(
+        law, x, data.loss, run_weights(data.loss, data.loss_se, max(spread, 1e-6)), objective, tuple(held or ())
+    )
 
 
 def search(
@@ -103,7 +107,10 @@ def search(
     smooth = minimise(problem, first, threshold=np.inf, steps=80, precision=1e-9)
     places, owner = _distinct(np.where(np.isfinite(smooth.value)[:, None], smooth.u, first))
     if not np.isfinite(smooth.value).any():
-        raise FitError(f"no start of the law {problem.law.name!r} gives finite losses on these runs: check the units of its columns")
+        raise FitError(
+            f"no start of the law {problem.law.name!r} gives finite losses on these runs: check the "
+            "units of its columns"
+        )
     # A robust objective has minima that the sum of squares does not lead to, so some starts also descend directly.
     direct_starts = first[: len(first) // DIRECT_SHARE] if np.isfinite(problem.objective.threshold) else first[:0]
     ended = minimise(problem, np.concatenate([places, direct_starts]))

@@ -1,4 +1,5 @@
-"""Which form the runs support: AICc beside errors on what was held out. Close forms are reported as tied, never crowned."""
+"""Which form the runs support: AICc beside errors on what was held out. Close forms are reported as tied, never
+crowned."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ class Candidate:
 def candidate_forms(data: Observations, base: str = "chinchilla") -> list[ScalingLaw]:
     """Forms that the columns of these runs can tell apart, simplest first.
 
-    Without a second kind of text there is only the base law. Coverage calls for the bottleneck, both kinds for the composite; unknown
+    Without a second kind of text there is only the base law. Coverage calls for the bottleneck, both kinds for the
+    composite; unknown
     divergences become one coefficient a teacher.
     """
     if len(data.teachers) == 1 and not _varies(data):
@@ -80,7 +82,12 @@ def _varies(data: Observations) -> bool:
 
 
 def compare(
-    data: Observations, forms: Sequence[ScalingLaw], *, held: Mapping[str, float] | None = None, validate: bool = True, seed: int = 0
+    data: Observations,
+    forms: Sequence[ScalingLaw],
+    *,
+    held: Mapping[str, float] | None = None,
+    validate: bool = True,
+    seed: int = 0,
 ) -> list[Candidate]:
     """Fit every form by least squares of log loss and rank by AICc.
 
@@ -115,7 +122,9 @@ def _candidate(data: Observations, form: ScalingLaw, k: int, held, validate: boo
     corner = _held_out(data, form, [largest_corner(data)], held, seed) if validate else np.nan
     out = _held_out(data, form, _teacher_masks(data, form), held, seed) if validate else np.nan
     aicc = n * np.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-    return Candidate(form.with_values(optimum.theta), label(form), k, float(aicc), float(np.sqrt(rss / n)), corner, out, optimum)
+    return Candidate(
+        form.with_values(optimum.theta), label(form), k, float(aicc), float(np.sqrt(rss / n)), corner, out, optimum
+    )
 
 
 def _least_squares(data: Observations, form: ScalingLaw, held, seed: int) -> tuple[Optimum, Array]:
@@ -144,10 +153,13 @@ def largest_corner(data: Observations) -> Array:
 
 
 def _teacher_masks(data: Observations, form: ScalingLaw) -> list[Array]:
-    """One mask for each teacher but real text, where its divergence is measured and so a forecast is possible without it."""
+    """One mask for each teacher but real text, where its divergence is measured and so a forecast is possible
+    without it."""
     if "teacher" in form.columns or "delta_noise" not in form.columns:
         return []
-    return [data.teacher == code for code, name in enumerate(data.teachers) if name != REAL and np.any(data.teacher == code)]
+    return [
+        data.teacher == code for code, name in enumerate(data.teachers) if name != REAL and np.any(data.teacher == code)
+    ]
 
 
 def ties(candidates: Sequence[Candidate]) -> list[Candidate]:

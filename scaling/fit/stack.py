@@ -1,7 +1,10 @@
-"""Several laws as one forecast: partially pooled, weighted and calibrated by forecasts of larger runs from smaller ones.
+"""Several laws as one forecast: partially pooled, weighted and calibrated by forecasts of larger runs from smaller
+ones.
 
-No form of scaling law wins everywhere, and no resampling of small runs shows how wrong a form is about large ones. So the runs are ordered
-by size, the laws are fitted to the smaller part, and their errors on the larger part set both the weights and the width of the intervals.
+No form of scaling law wins everywhere, and no resampling of small runs shows how wrong a form is about large ones.
+So the runs are ordered
+by size, the laws are fitted to the smaller part, and their errors on the larger part set both the weights and the
+width of the intervals.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from scaling.fit.uncertainty import asymptotic_covariance, coordinate_jacobian, 
 
 Array = np.ndarray
 EXPONENT_SPREAD = 0.04
-"""Published pairs of exponents differ by this much: Hoffmann .054, Besiroglu .018, Busbridge .023, Krajewski .032, Sardana .03-.06."""
+"""Published pairs of exponents differ by this much: Hoffmann .054, Besiroglu .018, Busbridge .023, Krajewski .032,
+Sardana .03-.06."""
 POWER_SPREAD = 0.3
-"""Published powers of the sum lie around one on a logarithmic scale: 1 (Hoffmann), .76 and .45 (Busbridge), .3-.9 (Skaling)."""
+"""Published powers of the sum lie around one on a logarithmic scale: 1 (Hoffmann), .76 and .45 (Busbridge), .3-.9
+(Skaling)."""
 CUTS = (0.5, 0.7, 0.85)
 """Fractions of the runs that a validation fit is given."""
 
@@ -33,7 +38,8 @@ CUTS = (0.5, 0.7, 0.85)
 def pooled(problem: Problem, data: Observations, information: float) -> Problem:
     """The same fit with exponents drawn towards each other, and the power of the sum towards one.
 
-    The penalty is a prior: ((alpha - beta)/0.04)^2/2 + (log k/0.3)^2/2 in units of log likelihood. Runs of one size share their
+    The penalty is a prior: ((alpha - beta)/0.04)^2/2 + (log k/0.3)^2/2 in units of log likelihood. Runs of one size
+    share their
     hyper-parameters and so their errors; the likelihood counts each level of the sparser axis once, not each run.
 
     Args:
@@ -107,8 +113,17 @@ def solve(
             information = robust_information(problem, optimum)
         problems.append(problem)
         optima.append(optimum)
-    residuals = [p.objective.residual(p.law.evaluate(o.theta, p.x), data.loss) for p, o in zip(problems, optima, strict=True)]
-    noise = float(np.median([robust_scale(r) * np.sqrt(len(r) / max(len(r) - len(o.theta), 1)) for r, o in zip(residuals, optima, strict=True)]))
+    residuals = [
+        p.objective.residual(p.law.evaluate(o.theta, p.x), data.loss) for p, o in zip(problems, optima, strict=True)
+    ]
+    noise = float(
+        np.median(
+            [
+                robust_scale(r) * np.sqrt(len(r) / max(len(r) - len(o.theta), 1))
+                for r, o in zip(residuals, optima, strict=True)
+            ]
+        )
+    )
     return Solved(tuple(problems), tuple(optima), noise)
 
 
@@ -130,7 +145,12 @@ class Score:
 
 
 def validate(
-    solved: Solved, laws: Sequence[ScalingLaw], data: Observations, objective: Objective, *, held: Mapping[str, float] | None = None
+    solved: Solved,
+    laws: Sequence[ScalingLaw],
+    data: Observations,
+    objective: Objective,
+    *,
+    held: Mapping[str, float] | None = None,
 ) -> list[Score]:
     """Forecast the larger runs from the smaller: ordered by n, then by d, cut at each of `CUTS`.
 

@@ -1,6 +1,7 @@
 """Where searches start: exponents drawn at random, amplitudes solved for.
 
-A law is linear in its floor and its amplitudes once the exponents are given, so each draw of exponents determines the rest by non-negative
+A law is linear in its floor and its amplitudes once the exponents are given, so each draw of exponents determines
+the rest by non-negative
 least squares (variable projection). A five-dimensional search then starts from a two-dimensional draw.
 
 **Source:** Golub and Pereyra 1973; for scaling laws arXiv 2603.22339.
@@ -20,7 +21,9 @@ SMALLEST = 1e-12
 """An amplitude searched by its logarithm cannot start at zero; this share of the loss is as good as none."""
 
 
-def draw_starts(law: ScalingLaw, x: SimpleNamespace, loss: Array, weights: Array, count: int, rng: np.random.Generator) -> Array:
+def draw_starts(
+    law: ScalingLaw, x: SimpleNamespace, loss: Array, weights: Array, count: int, rng: np.random.Generator
+) -> Array:
     """Random starts of a fit, amplitudes solved for.
 
     Args:
@@ -52,8 +55,11 @@ def _draw(coefficient, count: int, rng: np.random.Generator) -> Array:
     return rng.uniform(low, high, count)
 
 
-def solve_linear(law: ScalingLaw, drawn: dict[str, Array], x: SimpleNamespace, loss: Array, weights: Array, count: int) -> dict[str, Array]:
-    """Least-squares values, within sign bounds, of the coefficients that the loss is linear in, for each draw of the others.
+def solve_linear(
+    law: ScalingLaw, drawn: dict[str, Array], x: SimpleNamespace, loss: Array, weights: Array, count: int
+) -> dict[str, Array]:
+    """Least-squares values, within sign bounds, of the coefficients that the loss is linear in, for each draw of the
+    others.
 
     Relative errors are minimised, which to first order are errors of log loss.
     """
@@ -64,7 +70,8 @@ def solve_linear(law: ScalingLaw, drawn: dict[str, Array], x: SimpleNamespace, l
     others = {name: value[:, None] for name, value in drawn.items()}
     base = law.formula(SimpleNamespace(**others, **zero), x) * np.ones((count, len(loss)))
     basis = np.stack(
-        [law.formula(SimpleNamespace(**others, **(zero | {c.name: np.ones((count, 1))})), x) - base for c in linear], axis=1
+        [law.formula(SimpleNamespace(**others, **(zero | {c.name: np.ones((count, 1))})), x) - base for c in linear],
+        axis=1,
     )
     # Each basis function is scaled to the size of the loss: N^-alpha alone may be 1e-20.
     size = np.maximum(np.abs(basis / loss).max(-1), 1e-300)

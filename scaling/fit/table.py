@@ -1,6 +1,7 @@
 """From any table of runs to checked observations: columns are mapped, rows filtered, and everything odd is named.
 
-Expressions (`map`, `where`) are arithmetic and comparisons over column names, read by a whitelist of syntax: no code of a table or of a
+Expressions (`map`, `where`) are arithmetic and comparisons over column names, read by a whitelist of syntax: no code
+of a table or of a
 command line is ever executed.
 """
 
@@ -111,7 +112,8 @@ class Observations:
         if missing:
             raise RecordError(
                 f"the law needs the columns {', '.join(missing)}, which the table does not give: map them with "
-                f"columns={{{', '.join(f'{name!r}: COLUMN' for name in missing)}}}, or choose a law of {', '.join(every)}"
+                f"columns={{{', '.join(f'{name!r}: COLUMN' for name in missing)}}}, or choose a law "
+                f"of {', '.join(every)}"
             )
         return SimpleNamespace(**{name: every[name] for name in names})
 
@@ -121,11 +123,14 @@ def read_runs(path: str | Path, *, map: Mapping[str, str] | None = None, where: 
 
     Args:
         path: CSV file with a header.
-        map: {new column: column or expression}, as `{"d": "C / (6 * n)", "loss": "val_loss"}`; later entries may use earlier ones.
-        where: expression that is true for the rows to keep, as `"dataset == 'c4' and n > 1e7"`. Put odd column names in backticks.
+        map: {new column: column or expression}, as `{"d": "C / (6 * n)", "loss": "val_loss"}`; later entries may use
+            earlier ones.
+        where: expression that is true for the rows to keep, as `"dataset == 'c4' and n > 1e7"`. Put odd column names
+            in backticks.
 
     Returns:
-        DataFrame with the file's columns and the mapped ones; its index is the line number in the file, the header being line 1.
+        DataFrame with the file's columns and the mapped ones; its index is the line number in the file, the header
+        being line 1.
 
     Raises:
         RecordError: unreadable file, unknown column, or an expression outside arithmetic and comparisons.
@@ -137,7 +142,9 @@ def read_runs(path: str | Path, *, map: Mapping[str, str] | None = None, where: 
     except FileNotFoundError as error:
         raise RecordError(f"no table at {path}: give the path of a CSV file with a header line") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is not a readable CSV table ({error}): give a comma-separated file with a header line") from error
+        raise RecordError(
+            f"{path} is not a readable CSV table ({error}): give a comma-separated file with a header line"
+        ) from error
     table.index = pd.RangeIndex(2, len(table) + 2, name="line")
     for name, expression in (map or {}).items():
         table[name] = evaluate(table, expression)
@@ -155,7 +162,8 @@ def select_rows(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
 
 
 def evaluate(table: pd.DataFrame, expression: str) -> Array:
-    """Value of an expression over a table's columns: arithmetic, comparisons, and/or/not, in, log, log10, exp, sqrt, abs.
+    """Value of an expression over a table's columns: arithmetic, comparisons, and/or/not, in, log, log10, exp, sqrt,
+    abs.
 
     Raises:
         RecordError: unknown column, or anything else than the above.
@@ -169,7 +177,9 @@ def evaluate(table: pd.DataFrame, expression: str) -> Array:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise RecordError(f"cannot read the expression {expression!r}: {error.msg}; put column names with spaces in backticks") from error
+        raise RecordError(
+            f"cannot read the expression {expression!r}: {error.msg}; put column names with spaces in backticks"
+        ) from error
     names = {f"_quoted_{i}_": name for i, name in enumerate(quoted)}
     try:
         with np.errstate(all="ignore"):

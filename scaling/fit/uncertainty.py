@@ -14,11 +14,13 @@ Array = np.ndarray
 Resampling = Literal["pairs", "wild"]
 LEVELS_KEPT = 3
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
-"""Webb's six-point weights are plus and minus these: mean 0, variance 1, and 6^G signs for G clusters instead of 2^G."""
+"""Webb's six-point weights are plus and minus these: mean 0, variance 1, and 6^G signs for G clusters instead of
+2^G."""
 
 
 REPLICATE_PRECISION = 1e-6
-"""A replicate need not be known better than its own scatter: a gain this small moves it by a thousandth of a standard error."""
+"""A replicate need not be known better than its own scatter: a gain this small moves it by a thousandth of a
+standard error."""
 
 
 def bootstrap(
@@ -26,8 +28,10 @@ def bootstrap(
 ) -> Array:
     """Refit `count` resamplings of the trunks.
 
-    "pairs": whole trunks are drawn with replacement; a draw that leaves fewer than three sizes or data volumes is drawn again, for it
-    could not be fitted. "wild": the design stays, and every trunk's residuals, corrected for leverage, are multiplied by one of Webb's six
+    "pairs": whole trunks are drawn with replacement; a draw that leaves fewer than three sizes or data volumes is
+    drawn again, for it
+    could not be fitted. "wild": the design stays, and every trunk's residuals, corrected for leverage, are
+    multiplied by one of Webb's six
     points; meant for least squares (with a Huber objective of small delta it is too narrow).
 
     Args:
@@ -61,7 +65,8 @@ def bootstrap(
 
 
 def _draw_trunks(problem: Problem, codes: Array, count: int, rng: np.random.Generator) -> Array:
-    """How often each trunk is drawn, by replicate: float64[count, n_trunks]; every draw keeps three levels of both axes if the runs do."""
+    """How often each trunk is drawn, by replicate: float64[count, n_trunks]; every draw keeps three levels of both
+    axes if the runs do."""
     groups = codes.max() + 1
     share = np.full(groups, 1 / groups)
     drawn = rng.multinomial(groups, share, size=count)
@@ -86,7 +91,7 @@ def leveraged_residual(problem: Problem, optimum: Optimum, codes: Array) -> Arra
     """Residuals as if each trunk had been left out of the fit (the CR3 correction): (I - H_gg)^-1 r_g."""
     jacobian, root = weighted_jacobian(problem, optimum)
     basis = np.linalg.svd(jacobian, full_matrices=False)
-    keep = basis.S > 1e-10 * basis.S[0]
+    keep = 1e-10 * basis.S[0] < basis.S
     q = basis.U[:, keep]
     fitted = problem.law.evaluate(optimum.theta, problem.x)
     out = problem.objective.residual(fitted, problem.loss) * root
@@ -100,7 +105,8 @@ def leveraged_residual(problem: Problem, optimum: Optimum, codes: Array) -> Arra
 
 
 def weighted_jacobian(problem: Problem, optimum: Optimum) -> tuple[Array, Array]:
-    """d residual / d search coordinates of the free coefficients, rows times the root of their weight: float64[n_runs, k_free]."""
+    """d residual / d search coordinates of the free coefficients, rows times the root of their weight:
+    float64[n_runs, k_free]."""
     jacobian = coordinate_jacobian(problem, optimum.u)
     if problem.objective.log:
         jacobian = jacobian / problem.law.evaluate(optimum.theta, problem.x)[:, None]
@@ -196,10 +202,12 @@ def profile(
         name: coefficient.
         level: of the interval.
         points: of the curve.
-        cluster: int[n_runs]: runs that share noise; the threshold grows with the variance that the sharing adds to this coefficient.
+        cluster: int[n_runs]: runs that share noise; the threshold grows with the variance that the sharing adds to
+            this coefficient.
 
     Returns:
-        Profile; an end is None where the curve stays below the threshold as far as the bound of the coefficient, or e^12 times it.
+        Profile; an end is None where the curve stays below the threshold as far as the bound of the coefficient, or
+        e^12 times it.
 
     **Source:** Ronchetti 1982 (robust likelihood ratio); Raue et al. 2009 (profile identifiability).
     """
@@ -211,7 +219,9 @@ def profile(
     grid = np.unique(np.clip(grid, problem.low[index], problem.high[index]))
     held = Problem(problem.law, problem.x, problem.loss, problem.weights, problem.objective, (*problem.held, name))
     best = _follow(held, optimum, index, grid)
-    allowed = _allowed_rise(problem, optimum, level) * (1.0 if cluster is None else design_effect(problem, optimum, index, cluster))
+    allowed = _allowed_rise(problem, optimum, level) * (
+        1.0 if cluster is None else design_effect(problem, optimum, index, cluster)
+    )
     rise = best - best.min()
     inside = rise <= allowed
     values = np.exp(grid) if problem.is_log[index] else grid
@@ -219,20 +229,29 @@ def profile(
     low = _crossing(grid, rise, first - 1, first, allowed) if first > 0 else None
     high = _crossing(grid, rise, last, last + 1, allowed) if last < len(grid) - 1 else None
     back = np.exp if problem.is_log[index] else float
-    return Profile(name, level, *(None if end is None else float(back(end)) for end in (low, high)), values, best / problem.objective.unit)
+    return Profile(
+        name,
+        level,
+        *(None if end is None else float(back(end)) for end in (low, high)),
+        values,
+        best / problem.objective.unit,
+    )
 
 
 def design_effect(problem: Problem, optimum: Optimum, index: int, cluster: Array) -> float:
     """Variance of a coefficient with noise shared inside clusters, over that with independent runs; at least one.
 
-    Both are sums of squared scores: of clusters, and of runs. A score is the clipped residual times the part of the coefficient's own
+    Both are sums of squared scores: of clusters, and of runs. A score is the clipped residual times the part of the
+    coefficient's own
     slope that no other coefficient can imitate.
     """
     free = np.flatnonzero(problem.free & ~np.isin(problem.law.names, optimum.at_bound))
     jacobian, root = weighted_jacobian(problem, optimum)
     own = int(np.flatnonzero(free == index)[0]) if index in free else 0
     others = np.delete(jacobian, own, axis=1)
-    slope = jacobian[:, own] - (others @ np.linalg.lstsq(others, jacobian[:, own], rcond=None)[0] if others.size else 0.0)
+    slope = jacobian[:, own] - (
+        others @ np.linalg.lstsq(others, jacobian[:, own], rcond=None)[0] if others.size else 0.0
+    )
     fitted = problem.law.evaluate(optimum.theta, problem.x)
     limit = problem.objective.threshold
     score = np.clip(problem.objective.residual(fitted, problem.loss), -limit, limit) * root * slope
@@ -272,7 +291,8 @@ def _allowed_rise(problem: Problem, optimum: Optimum, level: float) -> float:
 
 
 def _crossing(grid: Array, rise: Array, i: int, j: int, allowed: float) -> float:
-    """Linear interpolation, in root-rise where the profile is nearly straight, of where the curve crosses the threshold."""
+    """Linear interpolation, in root-rise where the profile is nearly straight, of where the curve crosses the
+    threshold."""
     a, b = np.sqrt(max(rise[i], 0.0)), np.sqrt(max(rise[j], 0.0))
     share = (np.sqrt(allowed) - a) / (b - a) if b != a else 0.5
     return float(grid[i] + share * (grid[j] - grid[i]))

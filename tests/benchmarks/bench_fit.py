@@ -1,7 +1,9 @@
 """The fitter beside its peers, on public tables: `python tests/benchmarks/bench_fit.py [--full]`.
 
-Prints one line a figure: what is asked, what was measured. Tables are read from $SCALING_SHARED/data (default: ../shared/data beside the
-repository) and skipped with a message where absent. Without --full the published 4,500-start procedure runs a bounded share of its starts
+Prints one line a figure: what is asked, what was measured. Tables are read from $SCALING_SHARED/data (default:
+../shared/data beside the
+repository) and skipped with a message where absent. Without --full the published 4,500-start procedure runs a
+bounded share of its starts
 and the simulations are shorter; the line says so.
 """
 
@@ -59,9 +61,17 @@ def bench_chinchilla(full: bool) -> None:
     say("1 optimum, default call", "<= 1.0182741e-3", f"{result.leading.value:.9e}")
     problem = make_problem(Chinchilla(), data, Objective())
     many, many_seconds = timed(lambda: search(problem, count=500))
-    say("1 random starts", "500 of 500 reach it", f"{many.reached} of {many.tried} in {many_seconds:.2f} s, value {many.value:.9e}")
+    say(
+        "1 random starts",
+        "500 of 500 reach it",
+        f"{many.reached} of {many.tried} in {many_seconds:.2f} s, value {many.value:.9e}",
+    )
     one, one_seconds = timed(lambda: search(problem))
-    say("1 full fit, 32 starts", "< 0.2 s", f"{one_seconds:.3f} s alone; {seconds:.2f} s with forecasts validated on 6 cuts")
+    say(
+        "1 full fit, 32 starts",
+        "< 0.2 s",
+        f"{one_seconds:.3f} s alone; {seconds:.2f} s with forecasts validated on 6 cuts",
+    )
     _, boots = timed(lambda: (search(problem), bootstrap(problem, one, data.cluster, count=4000)))
     say("1 fit + 4000 bootstraps", "< 4 s", f"{boots:.2f} s")
     published_procedure(data, 4500 if full else 60, one_seconds)
@@ -83,14 +93,25 @@ def published_procedure(data: Observations, count: int, ours: float) -> None:
         terms = np.stack([a - alpha * log_n, b - beta * log_d, np.full_like(log_n, e)])
         return huber(1e-3, logsumexp(terms, axis=0) - log_l).sum()
 
-    grid = list(product(np.arange(0, 30, 5), np.arange(0, 30, 5), np.arange(-1, 1.5, 0.5), np.arange(0, 2.5, 0.5), np.arange(0, 2.5, 0.5)))
+    grid = list(
+        product(
+            np.arange(0, 30, 5),
+            np.arange(0, 30, 5),
+            np.arange(-1, 1.5, 0.5),
+            np.arange(0, 2.5, 0.5),
+            np.arange(0, 2.5, 0.5),
+        )
+    )
     picked = np.random.default_rng(0).permutation(len(grid))[:count]
     ends, seconds = timed(lambda: [minimize(objective, grid[i], method="L-BFGS-B").fun for i in picked])
     scaled = seconds * len(grid) / count
     reached = sum(end < 1.0182741e-3 for end in ends)
     how = "all starts" if count >= len(grid) else f"time scaled from {count} starts ({seconds:.0f} s)"
-    say("1 published procedure, SciPy", "two orders of magnitude slower", f"{scaled:.0f} s for {len(grid)} starts, {how}; best {min(ends):.9e}, "
-        f"{reached} of {count} reach the optimum; ours is {scaled / ours:.0f} times faster")  # fmt: skip
+    measured = (
+        f"{scaled:.0f} s for {len(grid)} starts, {how}; best {min(ends):.9e}, "
+        f"{reached} of {count} reach the optimum; ours is {scaled / ours:.0f} times faster"
+    )
+    say("1 published procedure, SciPy", "two orders of magnitude slower", measured)
 
 
 def peer_chinchilla(data: Observations, full: bool) -> None:
@@ -107,10 +128,16 @@ def peer_chinchilla(data: Observations, full: bool) -> None:
     side = 5 if full else 3
     spans = {"E": (1.1, 2.7), "A": (1, 1000), "B": (1, 5000), "alpha": (0.1, 0.7), "beta": (0.1, 0.7)}
     with tempfile.TemporaryDirectory() as folder:
-        table = {"C": 6 * data.columns["n"] * data.columns["d"], "N": data.columns["n"], "D": data.columns["d"], "loss": data.loss}
+        table = {
+            "C": 6 * data.columns["n"] * data.columns["d"],
+            "N": data.columns["n"],
+            "D": data.columns["d"],
+            "loss": data.loss,
+        }
         pd.DataFrame(table).to_csv(Path(folder) / "df.csv", index=False)
         peer = Peer(folder, param_grid={name: list(np.linspace(*span, side)) for name, span in spans.items()},
-                    seed_ranges={"C": (1e18, 1e22), "N_to_D": (1, 100)}, loss_fn=lambda y, p: log_huber(y, p, delta=1e-3))  # fmt: skip
+                    seed_ranges={"C": (1e18, 1e22), "N_to_D": (1, 100)}, loss_fn=lambda y, p: log_huber(y, p,
+                    delta=1e-3))  # fmt: skip
         _, seconds = timed(lambda: peer.fit(parallel=True))
         law = Chinchilla(E=peer.E, A=peer.A, B=peer.B, alpha=peer.alpha, beta=peer.beta)
     value = float(Objective().value(law.loss(n=data.columns["n"], d=data.columns["d"]), data.loss))
@@ -124,7 +151,11 @@ def peer_simple_scaling_laws() -> None:
     except ImportError as error:
         say("1 PyPI simple-scaling-laws", "beside it", f"skipped: {error} (needs Python 3.12)")
         return
-    say("1 PyPI simple-scaling-laws", "beside it", f"installed, version {getattr(simple_scaling_laws, '__version__', '?')}; least squares only")
+    say(
+        "1 PyPI simple-scaling-laws",
+        "beside it",
+        f"installed, version {getattr(simple_scaling_laws, '__version__', '?')}; least squares only",
+    )
 
 
 def bench_repetition(full: bool) -> None:
@@ -136,14 +167,26 @@ def bench_repetition(full: bool) -> None:
     held = {"E": math.exp(0.6254804), "A": math.exp(6.255414), "B": math.exp(7.3049974), "alpha": 0.3526596}
     problem = make_problem(named_law("repeated", base="tied"), data, Objective(), held)
     best, seconds = timed(lambda: search(problem, held=held, count=64))
-    say("2 repeated data, 182 runs", "<= 0.0158075", f"{best.value:.8f} at R_D {best.theta[-2]:.1f}, R_N {best.theta[-1]:.2f} in {seconds:.2f} s")
+    say(
+        "2 repeated data, 182 runs",
+        "<= 0.0158075",
+        f"{best.value:.8f} at R_D {best.theta[-2]:.1f}, R_N {best.theta[-1]:.2f} in {seconds:.2f} s",
+    )
     sizes = np.unique(data.columns["n"], return_inverse=True)[1]
-    say("2 profile of R_D", "open upper end", f"{profile(problem, best, 'R_D', level=0.95, cluster=sizes)} (clustered by size)")
+    say(
+        "2 profile of R_D",
+        "open upper end",
+        f"{profile(problem, best, 'R_D', level=0.95, cluster=sizes)} (clustered by size)",
+    )
 
 
 def bench_published(full: bool) -> None:
     """Figure 3: Gadre and ml-scalefit."""
-    table = read_runs(DATA / "gadre/runs_losses.csv", map=SIZES | {"n": "N", "d": "D", "loss": "loss_c4_val"}, where="dataset == 'rpj'")
+    table = read_runs(
+        DATA / "gadre/runs_losses.csv",
+        map=SIZES | {"n": "N", "d": "D", "loss": "loss_c4_val"},
+        where="dataset == 'rpj'",
+    )
     small = table[(table.n < 4.2e8) & (table.chinchilla_multiplier == 1)].sort_values("n").iloc[:4]
     over = table[(table.n < 2e7) & (table.chinchilla_multiplier == 16)].iloc[:1]
     import pandas as pd
@@ -152,7 +195,8 @@ def bench_published(full: bool) -> None:
     large = table[table.n > 1e9]
     found = fit(five, law="tied", n="n", d="d", objective="squared", log=False, bootstrap=0, strict=False)
     errors = [
-        f"{row.n / 1e9:.1f}B at {row.d / row.n:.0f}x: {float(found.law.loss(n=row.n, d=row.d)) / row.loss - 1:+.2%}" for row in large.itertuples()
+        f"{row.n / 1e9:.1f}B at {row.d / row.n:.0f}x: {float(found.law.loss(n=row.n, d=row.d)) / row.loss - 1:+.2%}"
+        for row in large.itertuples()
     ]
     say("3 Gadre rpj, 5 small runs", "1.4B M=640 .71 %, 6.9B M=20 .73 %", ", ".join(errors))
     points = read_runs(DATA / "isoflops/runs.csv", map={"n": "params", "d": "tokens"}, where="source == 'ml_scalefit'")
@@ -160,8 +204,17 @@ def bench_published(full: bool) -> None:
     wide = read_runs(DATA / "chinchilla/runs.csv", map={"n": "`Model Size`", "c": "`Training FLOP`", "d": "c / 6 / n"})
     wide = wide.sort_values("loss").iloc[:240]
     for name, part in {"ml_scalefit rows": points, "digitised, C<1e21": wide[wide.c < 1e21]}.items():
-        for kind, log in (("squared", False), ("huber", True)):
-            p = fit(part.drop_duplicates(["n", "d", "loss"]), law="chinchilla", n="n", d="d", objective=kind, log=log, bootstrap=0, strict=False).params
+        for kind, log in (("squared", False), ("huber", False)):
+            p = fit(
+                part.drop_duplicates(["n", "d", "loss"]),
+                law="chinchilla",
+                n="n",
+                d="d",
+                objective=kind,
+                log=log,
+                bootstrap=0,
+                strict=False,
+            ).params
             asked = "E 1.905 alpha .351 beta .459" if kind == "squared" else "E 1.827 alpha .324 beta .408"
             say(f"3 {name}, {len(part)}, {kind}", asked, f"E {p['E']:.3f} alpha {p['alpha']:.3f} beta {p['beta']:.3f}")
 
@@ -179,7 +232,9 @@ def splits() -> dict[str, tuple]:
     for name, part in gadre.groupby("dataset"):
         found[f"gadre {name}"] = (part, "loss_c4_val", part.n < 4.2e8)
     blocks = {"n": "N", "d": "D_total_tokens", "loss": "val_loss"}
-    runs = read_runs(DATA / "datablations/runs_parametric_fit_default.csv", map=blocks, where="U_unique_tokens >= 0.999 * d")
+    runs = read_runs(
+        DATA / "datablations/runs_parametric_fit_default.csv", map=blocks, where="U_unique_tokens >= 0.999 * d"
+    )
     runs = runs[runs.note.isna()]
     found["datablations N<2B"] = (runs, "loss", runs.n < 2e9)
     return found
@@ -204,15 +259,30 @@ def bench_hold_out(full: bool) -> None:
         hits = (forecast.low <= y) & (y <= forecast.high)
         inside += list(hits)
         shares.append(hits.mean())
-        say(f"4 {name}", "error %: stack | mean | " + " | ".join(singles), " | ".join(f"{e:.2f}" for e in errors[-1]) + f"; {hits.sum()} of {len(y)} inside")
-    say("4 mean of 9 splits", "stack below every single form and their mean", " | ".join(f"{e:.3f}" for e in np.mean(errors, axis=0)))
-    say("4 coverage of 90 % intervals", "85-97 %", f"{np.mean(inside):.1%} of {len(inside)} runs; {np.mean(shares):.1%} averaged over splits")
+        say(
+            f"4 {name}",
+            "error %: stack | mean | " + " | ".join(singles),
+            " | ".join(f"{e:.2f}" for e in errors[-1]) + f"; {hits.sum()} of {len(y)} inside",
+        )
+    say(
+        "4 mean of 9 splits",
+        "stack below every single form and their mean",
+        " | ".join(f"{e:.3f}" for e in np.mean(errors, axis=0)),
+    )
+    say(
+        "4 coverage of 90 % intervals",
+        "85-97 %",
+        f"{np.mean(inside):.1%} of {len(inside)} runs; {np.mean(shares):.1%} averaged over splits",
+    )
 
 
 def simulated(seed: int, sizes: int = 12, volumes: int = 5, run: float = 0.004, trunk: float = 0.003) -> Observations:
     """A sweep of a known law with noise shared by trunk."""
     rng = np.random.default_rng(seed)
-    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 1e9, sizes), np.geomspace(1e8, 1e11, volumes), indexing="ij"))
+    n, d = (
+        axis.ravel()
+        for axis in np.meshgrid(np.geomspace(1e6, 1e9, sizes), np.geomspace(1e8, 1e11, volumes), indexing="ij")
+    )
     code = np.repeat(np.arange(sizes), volumes)
     loss = TRUTH.loss(n=n, d=d) * np.exp(rng.normal(0, trunk, sizes)[code] + rng.normal(0, run, n.size))
     return Observations({"n": n, "d": d}, loss, None, code, np.zeros(n.size, int), ("real",), tuple(range(n.size)))
@@ -235,7 +305,10 @@ def bench_simulation(full: bool) -> None:
     say(f"6 coverage, {count} sweeps", "87-93 %", f"mean {hits.mean() / count:.1%} ({by_name})")
     truth = Composite(E=1.4, A=3.0, B=4e4, alpha=0.25, beta=1.0, kappa=1.0, c=1.0, nu=6.0)
     found = np.array([recover(truth, seed) for seed in range(10)])
-    parts = [f"{name} {np.median(found[:, i]):.3g} (true {truth.values[name]:g})" for i, name in enumerate(("E", "kappa", "nu", "c"))]
+    parts = [
+        f"{name} {np.median(found[:, i]):.3g} (true {truth.values[name]:g})"
+        for i, name in enumerate(("E", "kappa", "nu", "c"))
+    ]
     say("6 recovery of Q7, 10 sweeps", "E, kappa, nu, c", "medians " + ", ".join(parts))
 
 
@@ -262,7 +335,11 @@ def bench_pilot(full: bool) -> None:
     rows = {row["law"]: row for row in result.selection}
     rms = np.sqrt(np.mean(np.square(list(result.residuals.values()))))
     least_squares = rows[result.law.name]["rms"]
-    say("6 W0 pilot, form", "q7 over every single divergence", f"{result.law.name}, next {sorted(r['delta_aicc'] for r in rows.values())[1]:.0f} AICc behind")
+    say(
+        "6 W0 pilot, form",
+        "q7 over every single divergence",
+        f"{result.law.name}, next {sorted(r['delta_aicc'] for r in rows.values())[1]:.0f} AICc behind",
+    )
     say(f"6 W0 pilot, {len(table)} runs", "rms <= 1.8 %", f"{rms:.2%} (Huber), {least_squares:.2%} (least squares)")
     low, high = result.interval()["E"]
     e = result.params["E"]
@@ -279,7 +356,9 @@ def bench_frontier(full: bool) -> None:
 def main() -> None:
     """Run every part whose table is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="all 4,500 published starts and 500 simulated sweeps (about 15 minutes)")
+    parser.add_argument(
+        "--full", action="store_true", help="all 4,500 published starts and 500 simulated sweeps (about 15 minutes)"
+    )
     full = parser.parse_args().full
     say("figure", "asked", "measured")
     needs = {

@@ -24,7 +24,9 @@ def grid(law=TRUTH, noise=0.0, seed=0, sizes=6, volumes=6, **deltas):
     trunk = np.repeat(np.arange(sizes), volumes)
     loss = law.loss(n=n.ravel(), d=d.ravel(), **deltas)
     shared = rng.normal(0, noise, sizes)[trunk] + rng.normal(0, noise, n.size)
-    return pd.DataFrame({"n_params": n.ravel(), "n_tokens": d.ravel(), "loss": loss * np.exp(shared), "trunk_id": trunk})
+    return pd.DataFrame(
+        {"n_params": n.ravel(), "n_tokens": d.ravel(), "loss": loss * np.exp(shared), "trunk_id": trunk}
+    )
 
 
 def teacher_sweep(noise=0.003, seed=0):
@@ -33,7 +35,9 @@ def teacher_sweep(noise=0.003, seed=0):
     parts = []
     for i, (teacher, delta) in enumerate({"real": 0.0, "noise-0.2": 0.2, "noise-0.4": 0.4}.items()):
         part = grid(law, noise, seed + i, delta_noise=delta, delta_coverage=0.0)
-        parts.append(part.assign(teacher=teacher, delta_noise=delta, delta_coverage=0.0, trunk_id=part.trunk_id + 100 * i))
+        parts.append(
+            part.assign(teacher=teacher, delta_noise=delta, delta_coverage=0.0, trunk_id=part.trunk_id + 100 * i)
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -111,7 +115,10 @@ def test_a_diverged_run_is_excluded_and_listed():
         (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 5, -1.0)), "row 5: -1"),
         (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 6, np.inf)), "row 6: inf"),
         (lambda runs: runs.assign(loss=runs.loss.where(runs.index != 7, 0.0)), "row 7: 0"),
-        (lambda runs: runs.assign(loss=runs.loss.astype(object).where(runs.index != 8, "2.5 nats")), "row 8: '2.5 nats'"),
+        (
+            lambda runs: runs.assign(loss=runs.loss.astype(object).where(runs.index != 8, "2.5 nats")),
+            "row 8: '2.5 nats'",
+        ),
         (lambda runs: runs.assign(n_params=runs.n_params / 1e9), "seems to count in"),
         (lambda runs: runs.assign(n_tokens=runs.n_tokens.where(runs.index > 9, runs.n_tokens / 1e9)), "mixes units"),
         (lambda runs: pd.concat([runs, runs.iloc[:2]], ignore_index=True), "rows 0, 1, 36, 37 have identical values"),

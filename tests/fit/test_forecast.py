@@ -57,7 +57,9 @@ def test_forecasts_of_larger_runs_are_covered_as_often_as_promised():
 def test_a_backtest_reports_every_held_out_row():
     result = backtest(sweep(), train="n_params < 2e8", test="n_params > 5e8", bootstrap=60)
     assert result.n_test == len(result.rows) == 8
-    assert result.mare == pytest.approx(np.mean([abs(r["forecast"] - r["measured"]) / r["measured"] for r in result.rows]))
+    assert result.mare == pytest.approx(
+        np.mean([abs(r["forecast"] - r["measured"]) / r["measured"] for r in result.rows])
+    )
     assert result.coverage == np.mean([r["low"] <= r["measured"] <= r["high"] for r in result.rows])
 
 
@@ -108,7 +110,9 @@ def test_parabolas_through_symmetric_budgets_report_their_bias():
 def test_kaplan_trends_meet_where_their_constants_say():
     day = 8.64e19
     point = meeting_point(
-        KaplanC(C_c=3.1e8 * day, alpha_C=0.05), KaplanD(D_c=5.4e13, alpha_D=0.095), tokens=lambda c: 2e10 * (c / day) ** 0.27
+        KaplanC(C_c=3.1e8 * day, alpha_C=0.05),
+        KaplanD(D_c=5.4e13, alpha_D=0.095),
+        tokens=lambda c: 2e10 * (c / day) ** 0.27,
     )
     assert point.flops / day == pytest.approx(1.1e4, rel=0.05)
     assert point.loss == pytest.approx(1.67, abs=0.01)
@@ -128,7 +132,9 @@ def test_a_design_predicts_the_errors_that_simulated_sweeps_show():
 
 def test_a_design_at_one_tokens_per_parameter_is_faulted_before_any_training():
     n = np.geomspace(1e6, 1e9, 10)
-    planned = design(pd.DataFrame({"n_params": n, "n_tokens": 20 * n}), law=TRUTH, forecast={"large": {"n": 1e10, "d": 2e11}})
+    planned = design(
+        pd.DataFrame({"n_params": n, "n_tokens": 20 * n}), law=TRUTH, forecast={"large": {"n": 1e10, "d": 2e11}}
+    )
     assert "D = 20 N" in planned.faults[0]
     good = design(sweep(), law=TRUTH, forecast={"large": {"n": 1e10, "d": 2e11}})
     assert good.faults == ()
@@ -137,8 +143,12 @@ def test_a_design_at_one_tokens_per_parameter_is_faulted_before_any_training():
 
 def test_forms_that_fit_equally_are_reported_as_tied():
     rng = np.random.default_rng(0)
-    runs = pd.concat([sweep(5, 5).assign(teacher=t, delta_noise=x, delta_coverage=0.0) for t, x in (("real", 0.0), ("q", 0.005))])
-    runs["loss"] = TRUTH.loss(n=runs.n_params.to_numpy(), d=runs.n_tokens.to_numpy()) * np.exp(rng.normal(0, 0.02, len(runs)))
+    runs = pd.concat(
+        [sweep(5, 5).assign(teacher=t, delta_noise=x, delta_coverage=0.0) for t, x in (("real", 0.0), ("q", 0.005))]
+    )
+    runs["loss"] = TRUTH.loss(n=runs.n_params.to_numpy(), d=runs.n_tokens.to_numpy()) * np.exp(
+        rng.normal(0, 0.02, len(runs))
+    )
     found = fit(runs.reset_index(drop=True), law="auto", bootstrap=0, strict=False)
     tied = [row["law"] for row in found.selection if row["delta_aicc"] < 4]
     assert len(tied) > 1
@@ -148,12 +158,16 @@ def test_forms_that_fit_equally_are_reported_as_tied():
 def test_a_table_with_odd_columns_is_read_by_expressions(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text("Model Size,C,val,set\n1e7,6e16,3.1,a\n2e7,6e17,2.9,b\n")
-    runs = read_runs(path, map={"n": "`Model Size`", "d": "C / (6 * n)", "loss": "val"}, where="set in ['a'] and n < 1.5e7")
+    runs = read_runs(
+        path, map={"n": "`Model Size`", "d": "C / (6 * n)", "loss": "val"}, where="set in ['a'] and n < 1.5e7"
+    )
     assert list(runs.d) == [1e9]
     assert list(runs.index) == [2]
 
 
-@pytest.mark.parametrize("expression", ["__import__('os').system('true')", "n.__class__", "(lambda: 1)()", "[x for x in n]", "n if n else d"])
+@pytest.mark.parametrize(
+    "expression", ["__import__('os').system('true')", "n.__class__", "(lambda: 1)()", "[x for x in n]", "n if n else d"]
+)
 def test_expressions_never_run_code(tmp_path, expression):
     path = tmp_path / "runs.csv"
     path.write_text("n,d\n1,2\n")
@@ -180,7 +194,12 @@ def test_budgets_without_an_inner_minimum_are_refused():
 
 
 def test_forms_follow_from_the_columns_of_the_table():
-    runs = pd.concat([sweep(3, 4).assign(teacher=t, delta_noise=x, delta_coverage=c) for t, x, c in (("real", 0, 0), ("a", 0.2, 0), ("b", 0, 0.2))])
+    runs = pd.concat(
+        [
+            sweep(3, 4).assign(teacher=t, delta_noise=x, delta_coverage=c)
+            for t, x, c in (("real", 0, 0), ("a", 0.2, 0), ("b", 0, 0.2))
+        ]
+    )
     runs["trunk_id"] = runs.teacher + runs.trunk_id.astype(str)
     columns = {"n": "n_params", "d": "n_tokens"}
     data = observe(runs.reset_index(drop=True), columns=columns)

@@ -59,7 +59,11 @@ def test_a_law_cannot_be_changed():
 
 @pytest.mark.parametrize(
     ("values", "what"),
-    [({"E": 1.0}, "missing A, B"), (dict.fromkeys("EAB", 1.0) | {"alpha": -0.1, "beta": 0.3}, "alpha = -0.1"), ({"gamma": 1.0}, "missing")],
+    [
+        ({"E": 1.0}, "missing A, B"),
+        (dict.fromkeys("EAB", 1.0) | {"alpha": -0.1, "beta": 0.3}, "alpha = -0.1"),
+        ({"gamma": 1.0}, "missing"),
+    ],
 )
 def test_impossible_coefficients_are_named(values, what):
     with pytest.raises(SpecError, match=what):
@@ -93,7 +97,9 @@ def test_the_composite_contains_the_additive_floor_and_the_bottleneck():
     noisy = Composite(**base, kappa=1.0, c=0.0, nu=1.0).loss(**x, delta_noise=0.3, delta_coverage=0.0)
     assert noisy == pytest.approx(1.4 + 0.3 + excess)
     covered = Composite(**base, kappa=1.0, c=0.0, nu=5.0).loss(**x, delta_noise=0.0, delta_coverage=0.3)
-    assert covered == pytest.approx(Bottleneck(**base, kappa=1.0, nu=5.0).loss(**x, delta_noise=0.0, delta_coverage=0.3))
+    assert covered == pytest.approx(
+        Bottleneck(**base, kappa=1.0, nu=5.0).loss(**x, delta_noise=0.0, delta_coverage=0.3)
+    )
     assert covered == pytest.approx(1.4 + (excess**5 + 0.3**5) ** 0.2)
 
 

@@ -1,0 +1,140 @@
+"""A fit as strict JSON, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import RecordError
+from scaling.fit.named import named_law
+from scaling.fit.objective import Objective
+from scaling.fit.result import Calibration, Fit, Member, Status
+
+SCHEMA_VERSION = 1
+
+
+def to_json(fit: Fit) -> str:
+    """Strict JSON text: no NaN or infinity, null instead."""
+    return json.dumps(_to_plain(fit), allow_nan=False, indent=1)
+
+
+def read_fit(path: str | Path) -> Fit:
+    """Read a saved fit.
+
+    Raises:
+        RecordError: missing, damaged, or written by another schema version.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise RecordError(f"no fit at {path}: make one with `scaling fit`") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} is not a fit: {error}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: fit again from the runs table"
+        )
+    try:
+        return _from_plain(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(
+            f"{path} is damaged ({type(error).__name__}: {error}): fit again from the runs table"
+        ) from error
+
+
+def _number(value: float) -> float | None:
+    """Twelve significant digits; null for what JSON cannot say."""
+    return float(f"{value:.12g}") if math.isfinite(value) else None
+
+
+def _to_plain(fit: Fit) -> dict[str, Any]:
+    """JSON values of a fit."""
+    members = [
+        {
+            "law": m.law.name,
+            "structure": m.law.structure(),
+            "formula": repr(m.law),
+            "coefficients": m.law.values,
+            "weight": m.weight,
+            "objective": _number(m.value),
+            "tried": m.tried,
+            "reached": m.reached,
+            "at_bound": list(m.at_bound),
+            "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
+        }
+        for m in fit.members
+    ]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "members": members,
+        "objective": {"kind": fit.objective.kind, "delta": fit.objective.delta, "log": fit.objective.log},
+        "columns": dict(fit.columns),
+        "teachers": {label: {k: _number(v) for k, v in facts.items()} for label, facts in fit.teachers.items()},
+        "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
+        "n_runs": fit.n_runs,
+        "n_clusters": fit.n_clusters,
+        "excluded": [dict(row) for row in fit.excluded],
+        "residuals": {row: _number(value) for row, value in fit.residuals.items()},
+        "status": {
+            "success": fit.success,
+            "converged": fit.status.converged,
+            "interior": fit.status.interior,
+            "identified": fit.status.identified,
+            "reasons": list(fit.status.reasons),
+            "notes": list(fit.status.notes),
+        },
+        "calibration": {
+            "levels": list(fit.calibration.levels),
+            "quantiles": [_number(q) for q in fit.calibration.quantiles],
+            "noise": fit.calibration.noise,
+            "basis": fit.calibration.basis,
+            "n_scores": fit.calibration.n_scores,
+        },
+        "covariance": [[_number(v) for v in row] for row in fit.covariance.tolist()],
+        "selection": [_finite(row) for row in fit.selection],
+        "backtest": _finite(fit.backtest),
+        "condition": _number(fit.condition),
+        "profiles": {name: dict(curve) for name, curve in fit.profiles.items()},
+    }
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _from_plain(content: Mapping[str, Any]) -> Fit:
+    """A fit from its JSON values."""
+    members = []
+    for m in content["members"]:
+        law = named_law(m["law"], **m["structure"]).with_values(m["coefficients"])
+        samples = np.array(m["samples"], float).reshape(-1, len(law.names))
+        value = math.nan if m["objective"] is None else m["objective"]
+        members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
+    status = {key: value for key, value in content["status"].items() if key != "success"}
+    calibration = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content["calibration"].items()
+    }
+    return Fit(
+        members=tuple(members),
+        objective=Objective(**content["objective"]),
+        columns=content["columns"],
+        teachers=content["teachers"],
+        ranges={name: tuple(ends) for name, ends in content["ranges"].items()},
+        n_runs=content["n_runs"],
+        n_clusters=content["n_clusters"],
+        excluded=tuple(content["excluded"]),
+        residuals=content["residuals"],
+        status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
+        calibration=Calibration(**calibration),
+        covariance=np.array(content["covariance"], dtype=float),
+        selection=tuple(content["selection"]),
+        backtest=content["backtest"],
+        condition=math.inf if content["condition"] is None else content["condition"],
+        profiles=content["profiles"],
+    )
