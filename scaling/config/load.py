@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from scaling.config.document import Document, Path_, parse_document, read_document
 from scaling.config.expand import Expansion, in_file_order, recommended_teacher
-from scaling.config.problems import did_you_mean, field_names, sentence, value_path
+from scaling.config.paths import run_paths
+from scaling.config.problems import did_you_mean, dotted, field_names, sentence, value_path
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
 from scaling.spec import RunSpec
@@ -117,7 +118,7 @@ def _belongs(path: Path_, values: dict[str, Any]) -> str:
 def _problems_of_runs(config: SweepConfig) -> list[str]:
     expansion = Expansion(config, None)
     runs = expansion.runs()
-    problems = [*expansion.problems, *_derived_paths(config)]
+    problems = [*expansion.problems, *_derived_paths(config), *_condition_paths(config)]
     if config.recommend and not problems:
         try:
             recommended_teacher(config, runs)
@@ -135,6 +136,20 @@ def _derived_paths(config: SweepConfig) -> list[str]:
             allowed = did_you_mean(path, ["tokens", "optim.lr", "optim.warmup_tokens", "evaluation.tokens"])
             problems.append(f"{mark}: derive.{path}: cannot be derived{allowed}")
     return problems
+
+
+def _condition_paths(config: SweepConfig) -> list[str]:
+    """A condition on a key that no run has never matches: it is a slip of the pen, not a choice."""
+    known = run_paths()
+    conditions: list[tuple[Path_, dict[str, Any]]] = [(("exclude", i), c) for i, c in enumerate(config.exclude)]
+    conditions += [(("when", i, "match"), when.match) for i, when in enumerate(config.when)]
+    return [
+        f"{config.document.mark((*origin, path))}: {dotted((*origin, path))}: no run has this key"
+        + did_you_mean(path, known)
+        for origin, condition in conditions
+        for path in condition
+        if path not in known and not path.startswith("data.teacher.run.")
+    ]
 
 
 def _included(document: Document, path: Path) -> Document:

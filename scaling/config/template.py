@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
-from pydantic import BaseModel
-
+from scaling.config.paths import run_paths
 from scaling.config.sweep import Rule, SweepConfig
 from scaling.errors import ConfigError
 from scaling.spec import RunSpec
@@ -99,26 +98,6 @@ def json_schema() -> dict[str, Any]:
         **{key: value for key, value in sweep.items() if key != "title"},
         "$defs": definitions,
     }
-
-
-def run_paths(model: type[BaseModel] = RunSpec, prefix: str = "") -> list[str]:
-    """Every dotted path that may be an axis of a sweep."""
-    paths = []
-    for name, field in model.model_fields.items():
-        path = f"{prefix}{name}"
-        if path != "schema_version":
-            paths.append(path)
-        for member in _models(field.annotation):
-            if member is not RunSpec:
-                paths += [p for p in run_paths(member, f"{path}.") if p not in paths]
-    return paths
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    inner = get_args(annotation) if get_origin(annotation) is not None else ()
-    return [model for arg in inner for model in _models(arg)]
 
 
 _HUMAN = {"type": "string", "pattern": r"^[0-9][0-9_.]*([kKMBGT]|x)$"}

@@ -151,3 +151,12 @@ def test_the_header_is_read_over_several_lines(write):
 def test_a_header_without_a_question_is_refused(write):
     with pytest.raises(ConfigError, match="QUESTION: missing"):
         read_header(write(("# QUESTION: does width help\n", "")))
+
+
+def test_a_condition_on_a_key_that_no_run_has_is_a_mistake(write):
+    path = write(
+        ("grid:", "exclude:\n  - {model.widht: 64}\nwhen:\n  - {match: {model: {widht: 1}}, set: {seed: 1}}\ngrid:")
+    )
+    assert problems(path) == [
+        "sweep.yaml:11:6: exclude[0].model.widht: no run has this key — did you mean 'model.width'?"
+    ]

@@ -6,7 +6,8 @@ import pytest
 
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep, read_header
-from scaling.config.template import RULE_NAMES, json_schema, run_paths, write_template
+from scaling.config.paths import run_paths
+from scaling.config.template import RULE_NAMES, json_schema, write_template
 from scaling.errors import ConfigError
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))

@@ -1,0 +1,29 @@
+"""The dotted paths into a run that a sweep file may name."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from scaling.spec import RunSpec
+
+
+def run_paths(model: type[BaseModel] = RunSpec, prefix: str = "") -> list[str]:
+    """Every dotted path that may be an axis of a sweep."""
+    paths = []
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        if path != "schema_version":
+            paths.append(path)
+        for member in _models(field.annotation):
+            if member is not RunSpec:
+                paths += [p for p in run_paths(member, f"{path}.") if p not in paths]
+    return paths
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    inner = get_args(annotation) if get_origin(annotation) is not None else ()
+    return [model for arg in inner for model in _models(arg)]
