@@ -235,7 +235,7 @@ def gguf_metadata(
         "tokenizer.ggml.pre": tokenizer.pre,
         "tokenizer.ggml.bos_token_id": tokenizer.bos_id,
         "tokenizer.ggml.eos_token_id": tokenizer.eos_id,
-        "tokenizer.ggml.add_bos_token": False,
+        "tokenizer.ggml.add_bos_token": True,  # students were trained on sequences that begin with it
         "tokenizer.ggml.add_space_prefix": False,
     }
 
