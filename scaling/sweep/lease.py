@@ -22,6 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_HEARTBEAT_S = 5.0
+"""Seconds between beats: seldom enough for a file server, often enough for somebody who watches the notes in them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseState:
@@ -171,7 +174,7 @@ class Claims:
             return None
         _forget(folder, below=generation + 1)
         self._seen.pop(key, None)
-        return Lease(folder, generation + 1, state, heartbeat_s=self.stale_after_s / 6)
+        return Lease(folder, generation + 1, state, heartbeat_s=min(_HEARTBEAT_S, self.stale_after_s / 6))
 
     def _claimable(self, key: str, folder: Path, generation: int) -> LeaseState | None:
         """The last owner's state if it no longer owns, else None."""
