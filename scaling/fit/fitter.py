@@ -19,7 +19,7 @@ from scaling.fit.observe import observe
 from scaling.fit.quality import TeacherLaw
 from scaling.fit.result import Fit, Member, Status
 from scaling.fit.search import Optimum
-from scaling.fit.stack import solve, stack_of, stack_weights, validate
+from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import Observations, select_rows
 from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
 
@@ -187,9 +187,17 @@ def _forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> tuple[
         return [_with_teachers(named_law(law), data)], []
     candidates = select.compare(data, select.candidate_forms(data), held=held, seed=seed)
     rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
-    chosen = select.choose(candidates).law
-    form = type(chosen)(**chosen.structure())
-    return (stack_of(form, data, STACKED_BASES, named_law) if law == STACK else [form]), rows
+    chosen = select.choose(candidates)
+    if law == AUTO:
+        picked = [chosen]
+    elif not isinstance(chosen.law, TeacherLaw):
+        laws = [named_law(base) for base in STACKED_BASES]
+        return [form for form in laws if len(data) > len(form.coefficients) + 1] or [named_law("tied")], rows
+    else:
+        picked = [
+            c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)
+        ]
+    return [type(c.law)(**c.law.structure()) for c in picked], rows
 
 
 def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:

@@ -214,10 +214,17 @@ class ScalingLaw:
 
     def __repr__(self) -> str:
         if self.values is None:
-            text = self.template.format(**{name: name for name in self.names})
+            text = self.template.format_map(_Shown({name: name for name in self.names}))
         else:
-            text = self.template.format(**{name: f"{value:.4g}" for name, value in self.values.items()})
+            text = self.template.format_map(_Shown({name: f"{value:.4g}" for name, value in self.values.items()}))
         return f"{type(self).__name__}: L = {text}"
+
+
+class _Shown(dict):
+    """Coefficients as text; one that a free divergence has absorbed is a factor of one."""
+
+    def __missing__(self, name: str) -> str:
+        return "1"
 
 
 def _checked(law: ScalingLaw, values: Mapping[str, float]) -> dict[str, float]:

@@ -102,6 +102,7 @@ class NoQuality(TeacherLaw):
     """Q0: L = E + x(n, d). The text's origin does not matter: the null hypothesis."""
 
     name = "q0"
+    columns = ("n", "d")
     template = "E + x(N, D)"
 
     def __init__(self, base: str = "chinchilla", teachers=(), **values: float):

@@ -301,7 +301,12 @@ class Fit:
         quadrature."""
         weights = np.array([member.weight for member in self.members])[:, None]
         inputs = [member.law.prepare({name: given[name] for name in member.law.columns}) for member in self.members]
-        logs = np.array([np.log(m.law.evaluate(m.law.vector, x)) for m, x in zip(self.members, inputs, strict=True)])
+        logs = np.array(
+            [
+                np.log(np.maximum(m.law.evaluate(m.law.vector, x), 1e-300))
+                for m, x in zip(self.members, inputs, strict=True)
+            ]
+        )
         own = np.array([m.spread(x) for m, x in zip(self.members, inputs, strict=True)])
         centre = np.sum(weights * logs, axis=0)
         variance = np.sum(weights * ((logs - centre) ** 2 + own**2), axis=0) + self.calibration.noise**2

@@ -95,7 +95,10 @@ def solve(
     seed: int = 0,
     near: Sequence[Array] | None = None,
 ) -> Solved:
-    """Fit every law, pooled if there are several.
+    """Fit every law; several base laws are pooled.
+
+    Teacher forms are not: their sweeps of small worlds have exponents far apart, unlike the language models behind
+    the prior.
 
     Args:
         laws: forms; the first has the fewest coefficients and sets the scale of the evidence.
@@ -105,7 +108,7 @@ def solve(
     problems, optima, information = [], [], None
     for i, law in enumerate(laws):
         problem = make_problem(law, data, objective, held)
-        if information is not None:
+        if information is not None and not isinstance(law, TeacherLaw):
             problem = pooled(problem, data, information)
         extra = None if near is None else near[i]
         optimum = search(problem, held=held, count=starts, seed=seed, near=extra)
@@ -197,11 +200,3 @@ def stack_weights(scores: Sequence[Score], count: int) -> Array:
     squared = np.mean([np.mean(score.error**2, axis=1) for score in scores], axis=0)
     weights = 1 / np.maximum(squared, 1e-12)
     return weights / weights.sum()
-
-
-def stack_of(form: ScalingLaw, data: Observations, bases: Sequence[str], make) -> list[ScalingLaw]:
-    """A form on every base that the runs can determine, fewest coefficients first."""
-    quality = form.name if isinstance(form, TeacherLaw) else None
-    free = {"teachers": list(form.teachers)} if isinstance(form, TeacherLaw) and form.teachers else {}
-    laws = [make(quality, base=base, **free) if quality else make(base) for base in bases]
-    return [law for law in laws if len(data) > len(law.coefficients) + 1] or [form]

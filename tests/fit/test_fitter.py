@@ -88,6 +88,8 @@ def test_noise_teachers_are_fitted_by_the_form_that_made_them():
 
 def test_teachers_of_unknown_divergence_get_one_floor_each():
     runs = teacher_sweep().drop(columns=["delta_noise", "delta_coverage"])
+    found = fit(runs, bootstrap=0)
+    assert "delta" in repr(found.law)
     found = fit(runs, law="q1", bootstrap=0)
     assert found.params["delta[noise-0.4]"] > found.params["delta[noise-0.2]"] > 0.1
     assert found.predict(1e8, 1e10, teacher="noise-0.4").value > found.predict(1e8, 1e10).value
