@@ -21,7 +21,7 @@ log = logging.getLogger("scaling")
 KEPT = 2
 """Checkpoints of a training: the latest, and the one to fall back to."""
 
-_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+_READ_ERRORS = (OSError, ValueError, KeyError, RuntimeError)
 
 
 def save_student(folder: Path, student: Student) -> None:
@@ -66,9 +66,10 @@ class TrainingCheckpoints:
             TrainError: if it cannot be written; those before are left as they were.
         """
         arrays = _named(tree)
+        layout = {name: [list(part.shape), str(part.dtype)] for name, part in arrays.items()}
         content = ocp.args.Composite(
             arrays=ocp.args.StandardSave(arrays),
-            description=ocp.args.JsonSave({**description, "digest": _digest(arrays)}),
+            description=ocp.args.JsonSave({**description, "layout": layout, "digest": _digest(arrays)}),
         )
         with _clear_error(f"{self.folder}: a checkpoint cannot be written; the last good one is intact"):
             manager = self._open()
@@ -104,8 +105,8 @@ class TrainingCheckpoints:
         manager = self._open()
         description = manager.restore(number, args=ocp.args.Composite(description=ocp.args.JsonRestore()))
         description = dict(description["description"])
-        shapes = manager.item_metadata(number)["arrays"]
-        template = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in dict(shapes).items()}
+        layout = description.pop("layout")
+        template = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
         content = manager.restore(number, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(template)))
         arrays = dict(content["arrays"])
         if _digest(arrays) != description.pop("digest"):

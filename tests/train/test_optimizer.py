@@ -1,0 +1,83 @@
+"""Rates of every step, and one whole step against reference values."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from scaling.spec import ModelSpec, OptimSpec
+from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.optimizer import branch_rates, trunk_rates
+from scaling.train.step import params_of, program, with_params
+
+
+def test_the_trunk_warms_up_linearly_and_stays(run_spec):
+    spec = run_spec(tokens=32_000)
+    rates = trunk_rates(spec, 0, spec.steps)
+    warmup = 3_200 // spec.step_tokens
+    np.testing.assert_allclose(np.diff(rates[:warmup]), 1e-2 / warmup, rtol=1e-5)
+    np.testing.assert_allclose(rates[warmup:], 1e-2, rtol=1e-6)
+
+
+def test_a_branch_follows_the_trunk_then_falls_as_one_minus_the_root(run_spec):
+    spec = run_spec(tokens=32_000)
+    rates, first = branch_rates(spec, 0, spec.steps), spec.steps - spec.cooldown_steps
+    np.testing.assert_array_equal(rates[:first], trunk_rates(spec, 0, first))
+    done = np.arange(1, spec.cooldown_steps + 1) / (spec.cooldown_steps + 1)
+    np.testing.assert_allclose(rates[first:], 1e-2 * (1 - np.sqrt(done)), rtol=1e-5)
+    assert rates[-1] > 0
+    assert spec.cooldown_steps == round(0.2 * spec.steps)
+
+
+def test_rates_are_the_same_in_whatever_pieces_they_are_asked_for(run_spec):
+    spec = run_spec(tokens=32_000)
+    whole = branch_rates(spec, 0, spec.steps)
+    pieces = np.concatenate([branch_rates(spec, start, start + 10) for start in range(0, spec.steps, 10)])
+    np.testing.assert_array_equal(pieces, whole)
+
+
+GOLDEN = {
+    "loss": [4.222105503082275, 4.2057318687438965, 4.279330253601074],
+    "grad_norm": [0.6036359071731567, 0.576795756816864, 0.6133811473846436],
+}
+
+
+def test_three_steps_give_the_reference_losses():
+    """Initial values come from NumPy, so that no random generator of jax is part of the reference."""
+    model = ModelSpec(vocab_size=65, width=64, n_kv_heads=2, n_layers=2, context=16)
+    optim = OptimSpec(weight_decay=0.1, z_loss=1e-4, beta2=0.95, grad_clip=0.5)
+    rng = np.random.default_rng(0)
+    shapes = {name: part.shape for name, part in to_tensors(Student(model)).items()}
+    tensors = {name: rng.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    compiled = program(model, optim)
+    state = compiled.init(0)._replace(params=params_of(from_tensors(model, tensors)))
+    logs = []
+    for _ in range(3):
+        tokens = rng.integers(0, 65, (4, 17), dtype=np.int32)
+        state, log = compiled.step(state, tokens[:, :-1], tokens[:, 1:], np.float32(1e-2))
+        logs.append(log)
+    found = {name: [float(getattr(log, name)) for log in logs] for name in GOLDEN}
+    for name, expected in GOLDEN.items():
+        np.testing.assert_allclose(
+            found[name],
+            expected,
+            rtol=2e-5,
+            err_msg=f"{name} of the first steps changed. Update GOLDEN to {found} only if the change of model, loss or "
+            "optimizer was meant; records of earlier runs are then no longer comparable, and SCHEMA_VERSION must rise",
+        )
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+def test_weight_decay_shrinks_matrices_and_leaves_gains(weight_decay):
+    """With a vanishing gradient scale all that moves a tensor is its decay."""
+    model = ModelSpec(vocab_size=65, width=32, n_layers=1, context=8)
+    decayed, plain = (program(model, OptimSpec(weight_decay=decay)) for decay in (weight_decay, 0.0))
+    tokens = np.zeros((2, 8), np.int32)
+    start = jax.device_get(plain.init(0).params)
+    first = to_tensors(with_params(model, decayed.step(decayed.init(0), tokens, tokens, np.float32(0.01))[0].params))
+    second = to_tensors(with_params(model, plain.step(plain.init(0), tokens, tokens, np.float32(0.01))[0].params))
+    weights = to_tensors(with_params(model, start))
+    for name, weight in weights.items():
+        expected = -0.01 * weight_decay * weight if weight.ndim > 1 else 0.0
+        np.testing.assert_allclose(first[name] - second[name], expected, atol=3e-7, err_msg=name)
