@@ -256,10 +256,11 @@ def _block_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
 
 def _check_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:
     shapes = tensor_shapes(model)
+    found = {name: np.shape(tensor) for name, tensor in tensors.items()}
     wrong = [
-        f"{name}: {np.shape(tensors[name]) if name in tensors else 'absent'}, expected {shapes.get(name, 'no such tensor')}"
-        for name in sorted(shapes.keys() | tensors.keys())
-        if name not in tensors or np.shape(tensors[name]) != shapes.get(name)
+        f"{name}: {found.get(name, 'absent')}, expected {shapes.get(name, 'no such tensor')}"
+        for name in sorted(shapes.keys() | found.keys())
+        if found.get(name) != shapes.get(name)
     ]
     if wrong:
         raise TrainError(

@@ -32,9 +32,9 @@ def make_optimizer(optim: OptimSpec, model: ModelSpec) -> optax.GradientTransfor
 def rate_factors(model: ModelSpec) -> dict[str, float]:
     """Rate of each kind of tensor as a multiple of ``OptimSpec.lr``, which is the rate of the hidden matrices.
 
-    Under µP the hidden matrices move ``base_width/width`` as fast as everything that is not multiplied along the width:
-    relative to them, the token table and the gains of the blocks are ``width/base_width`` times faster. The last gain carries
-    the logits' ``base_width/width`` (see ``Student``), which cancels that factor.
+    Under µP a hidden matrix moves ``base_width/width`` times as fast as what is not summed over the width, so relative
+    to it the token table and the gains of the blocks are ``width/base_width`` times faster. The last gain carries the
+    ``base_width/width`` of the logits (see ``Student``), which cancels that factor.
 
     Source: Yang et al. 2022, arXiv 2203.03466, Table 8 and its symmetries.
     """
@@ -79,5 +79,15 @@ def _name(path) -> str:
 
 
 _NAMES = frozenset(
-    {"token_embd", "output", "output_norm", "attn_norm", "attn_qkv", "attn_output", "ffn_norm", "ffn_gate_up", "ffn_down"}
+    {
+        "token_embd",
+        "output",
+        "output_norm",
+        "attn_norm",
+        "attn_qkv",
+        "attn_output",
+        "ffn_norm",
+        "ffn_gate_up",
+        "ffn_down",
+    }
 )
