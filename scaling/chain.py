@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.config.sweep import SweepConfig
-from scaling.errors import Preempted, RecordError
+from scaling.errors import RecordError
 from scaling.records import RunRecord, RunStore, runs_table, write_bytes, write_json
 from scaling.spec import RunSpec
 
@@ -157,6 +157,8 @@ def run_chain(
         ScalingError: of the stage that could not do its work.
         Preempted: if a stop was asked for; the same command goes on.
     """
+    from scaling.sweep.warnings import edge_warning
+
     workspace.prepare()
     clock = _Clock(say)
     with clock.stage("train") as said:
@@ -169,6 +171,8 @@ def run_chain(
     with clock.stage("recommend") as said:
         recommendation = recommend_stage(workspace, fit, force=force)
         said.append(f"width {recommendation.run.model.width}, forecast {recommendation.choice.loss:.4f} nats/token")
+        if warning := edge_warning(recommendation.run, workspace.runs):
+            say(f"warning: {warning}")
     with clock.stage("train recommended") as said:
         outcome = train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)
         said.append(_trained(outcome))
@@ -194,8 +198,14 @@ def run_chain(
     )
 
 
-def plan_stage(workspace: Workspace, *, calibrate: bool = False) -> Plan:
-    """What there is to train, and what it costs; calibrating times three steps of each shape first."""
+def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = False) -> Plan:
+    """What there is to train, and what it costs.
+
+    Args:
+        workspace: The sweep.
+        calibrate: Time three steps of each shape first.
+        design: Work out the forecast error that this design supports, which loads pandas.
+    """
     from scaling.sweep.plan import plan
 
     pace = None
@@ -204,7 +214,7 @@ def plan_stage(workspace: Workspace, *, calibrate: bool = False) -> Plan:
         from scaling.train.step import time_steps
 
         pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
-    return plan(workspace.runs, workspace.store, pace=pace)
+    return plan(workspace.runs, workspace.store, pace=pace, expectation=design)
 
 
 def train_stage(
@@ -236,9 +246,7 @@ def train_stage(
             **options,
         )
     if outcome.stopped:
-        raise Preempted(
-            f"stopped after {len(outcome.trained)} runs; what was finished is kept — repeat the command to go on"
-        )
+        raise outcome.interruption()
     if runs is not None and outcome.counts["done"] < len(runs):
         failed = [failure.sentence for failure in outcome.failures] or ["its loss diverged"]
         raise RecordError(f"the recommended student has no result — {failed[0]}; lower its learning rate and run again")
@@ -246,11 +254,14 @@ def train_stage(
 
 
 def collect_stage(workspace: Workspace) -> pd.DataFrame:
-    """The runs table of the sweep, written to runs.parquet."""
+    """The runs table of the sweep, written to runs.parquet, and its training logs, to metrics.parquet."""
     from scaling.records import write_parquet
+    from scaling.sweep.collect import metrics_table
 
-    table = runs_table(workspace.store.records([run.run_id for run in workspace.runs]))
+    run_ids = [run.run_id for run in workspace.runs]
+    table = runs_table(workspace.store.records(run_ids))
     write_parquet(workspace.folder / "runs.parquet", table)
+    write_parquet(workspace.folder / "metrics.parquet", metrics_table(workspace.store, run_ids))
     return table
 
 

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (fit, backtest, predict, recommend):
         app.command()(command)
+    app.command("import")(import_)
 
 
 def fit(
@@ -141,6 +142,22 @@ def recommend(
         force=force,
     )
     emit(found, as_json=json_, show=show_recommendation)
+
+
+def import_(
+    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Other people's runs.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Folder under the results folder.")],
+    map_: Annotated[str, typer.Option("--map", metavar="n_params=COL,n_tokens=COL,…", help="Columns.")] = "",
+    where: Where = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""
+    from scaling.sweep.collect import import_runs
+
+    found = import_runs(table, results / name, map=_mapping(map_), where=where)
+    written = {"runs": len(found), "folder": str(results / name)}
+    emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
 def _runs(path: Path, mapping: dict[str, str], where: str | None):

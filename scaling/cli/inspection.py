@@ -22,6 +22,7 @@ def plan(
     results: Results = RESULTS,
     overrides: Overrides = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
+    design: Annotated[bool, typer.Option("--design", help="Expected error of the forecast, before training.")] = False,
     json_: Json = False,
 ) -> None:
     """What a sweep would train, what that costs, and what is there already."""
@@ -29,7 +30,7 @@ def plan(
     from scaling.report.plan import show_plan
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    found = plan_stage(workspace, calibrate=calibrate)
+    found = plan_stage(workspace, calibrate=calibrate, design=design)
     emit(found.to_json(), as_json=json_, show=lambda _: show_plan(found, jobs=jobs))
 
 
@@ -64,9 +65,9 @@ def schema() -> None:
     """The JSON Schema of sweep files, for completion in an editor."""
     import json
 
-    from scaling.config.sweep import SweepConfig
+    from scaling.config.template import json_schema
 
-    print(json.dumps(SweepConfig.model_json_schema(), indent=1))
+    print(json.dumps(json_schema(), indent=1))
 
 
 def init(path: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="File to write; must not exist.")]) -> None:

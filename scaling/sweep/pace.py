@@ -12,10 +12,10 @@ from scaling.records import RunStore, read_json, write_json
 from scaling.spec import RunSpec
 from scaling.sweep.outcomes import result_of
 
-GUESSED_FLOPS_PER_S = 1.5e10
-"""Two laptop cores on models this small: measured 1–3·10¹⁰ for widths 32–128 (exact FLOPs, batch 16 × 40 tokens)."""
+GUESSED_FLOPS_PER_S = 4e10
+"""One core on models this small: measured 3.5–5.8·10¹⁰ for widths 32–128 (exact FLOPs, batch 16 × 40 tokens)."""
 
-GUESSED_STEP_S = 1.5e-3
+GUESSED_STEP_S = 0.7e-3
 """What a step costs however small it is: dispatch, input, bookkeeping."""
 
 GUESSED_WATTS = 45.0

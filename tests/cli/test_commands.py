@@ -111,7 +111,7 @@ def test_a_mistake_ends_with_its_code_and_no_traceback(arguments, code, said, tm
 def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path):
     sweep = tmp_path / "bad.yaml"
     text = Path(QUICKSTART).read_text("utf-8")
-    sweep.write_text(text.replace("batch_size: 16", "batch_sise: 16").replace("[32, 64, 128]", "[32, 65, 128]"))
+    sweep.write_text(text.replace("batch_size:", "batch_sise:").replace("[32, 64, 128]", "[32, 65, 128]"))
     done = scaling("plan", str(sweep), cwd=tmp_path)
     assert done.returncode == 2
     lines = done.stderr.splitlines()
