@@ -14,7 +14,7 @@ from scaling.accounting import (
 )
 from scaling.spec import ModelSpec
 
-# SmolLM2-135M as its authors publish it: 30 layers, width 576, 9 query and 3 key–value heads of 64, tied, 49,152 tokens.
+# SmolLM2-135M as published: 30 layers, width 576, 9 query and 3 key–value heads of 64, tied, 49,152 tokens.
 SMOLLM2 = ModelSpec(
     vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536, context=2048
 )
