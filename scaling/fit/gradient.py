@@ -161,10 +161,15 @@ def _logaddexp(x, y) -> Jet:
 
 def _select(pick: Callable[[Array, Array], Array]) -> Callable[..., Jet]:
     def rule(x, y) -> Jet:
-        left = pick(getattr(x, "value", x), getattr(y, "value", y)).astype(float)
-        return _add(_multiply(x, left), _multiply(y, 1.0 - left))
+        left = pick(getattr(x, "value", x), getattr(y, "value", y))
+        return _add(_where(left, x), _where(~left, y))
 
     return rule
+
+
+def _where(mask: Array, x) -> Jet | Array:
+    """x where the mask holds, else zero; a constant may be infinite elsewhere."""
+    return _scaled(x, mask.astype(float)) if isinstance(x, Jet) else np.where(mask, x, 0.0)
 
 
 def _absolute(x: Jet) -> Jet:

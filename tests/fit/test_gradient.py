@@ -70,3 +70,15 @@ def test_a_jet_of_a_sum_of_logs_is_exact_where_naive_evaluation_overflows():
 def test_an_operation_without_a_rule_is_refused_rather_than_silently_dropped():
     with pytest.raises(TypeError):
         np.arctan(Jet.variable(np.array([1.0]), 0))
+
+
+@pytest.mark.parametrize("other", [2.0, np.array([0.5, 2.0, np.inf])])
+@pytest.mark.parametrize(("pick", "keeps"), [(np.minimum, np.less), (np.maximum, np.greater)])
+def test_the_smaller_or_larger_of_a_jet_and_a_constant_has_the_slope_of_what_was_picked(pick, keeps, other):
+    value = np.array([1.0, 1.5, 3.0])
+    square = np.square(Jet.variable(value, 0))
+    for chosen in (pick(square, other), pick(other, square)):
+        kept = keeps(value**2, other)
+        np.testing.assert_array_equal(chosen.value, pick(value**2, other))
+        np.testing.assert_array_equal(chosen.first[0], np.where(kept, 2 * value, 0.0))
+        np.testing.assert_array_equal(chosen.second[0, 0] * np.ones(3), np.where(kept, 2.0, 0.0))
