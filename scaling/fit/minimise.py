@@ -92,14 +92,15 @@ class Minima:
 
 @dataclass
 class _Runs:
-    """What differs between the rows of a batch besides the start: loss and weights float64[n_problems, n_runs]."""
+    """What differs between the rows of a batch besides the start: targets (losses on the scale of the residuals) and
+    weights, float64[n_problems, n_runs]."""
 
-    loss: Array
+    target: Array
     weights: Array
     limit: float
 
     def take(self, index: Array) -> _Runs:
-        return _Runs(self.loss[index], self.weights[index], self.limit)
+        return _Runs(self.target[index], self.weights[index], self.limit)
 
 
 @dataclass
@@ -146,11 +147,12 @@ def minimise(
     rows = max(1, CHUNK_ELEMENTS // max(len(problem.loss), 1))
     limit = problem.objective.threshold if threshold is None else threshold
     weights = np.broadcast_to(problem.weights if weights is None else weights, (len(u), len(problem.loss)))
-    loss = np.broadcast_to(problem.loss if loss is None else loss, (len(u), len(problem.loss)))
+    target = problem.objective.measure(problem.loss if loss is None else loss)
+    target = np.broadcast_to(target, (len(u), len(problem.loss)))
     parts = [slice(i, i + rows) for i in range(0, len(u), rows)]
 
     def work(part: slice) -> Minima:
-        return _descend(problem, u[part], _Runs(loss[part], weights[part], limit), steps, precision)
+        return _descend(problem, u[part], _Runs(target[part], weights[part], limit), steps, precision)
 
     if len(parts) == 1:
         done = [work(parts[0])]
@@ -217,7 +219,7 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
     with np.errstate(all="ignore"):
         jet = _predict(problem, u)
         predicted = jet.value
-        residual = problem.objective.residual(predicted, runs.loss)
+        residual = problem.objective.measure(predicted) - runs.target
         # d residual / d predicted is 1/predicted on log loss, else 1; its derivative folds into the first-order
         # weights below.
         per_loss = 1.0 / predicted if problem.objective.log else 1.0

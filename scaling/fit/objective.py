@@ -56,12 +56,16 @@ class Objective:
         """Divisor that turns the minimised Huber sum into the reported one."""
         return ABSOLUTE_DELTA if self.kind == "absolute" else 1.0
 
+    def measure(self, loss: Array) -> Array:
+        """The loss on the scale of the residuals: its logarithm, unless `log` is False."""
+        if not self.log:
+            return loss
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(loss)
+
     def residual(self, predicted: Array, measured: Array) -> Array:
         """Residual of each run: positive where the law predicts too high a loss."""
-        if not self.log:
-            return predicted - measured
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(predicted) - np.log(measured)
+        return self.measure(predicted) - self.measure(measured)
 
     def rho(self, residual: Array, threshold: float | None = None) -> Array:
         """Each run's share of the objective."""

@@ -23,6 +23,28 @@ DIRECT_SHARE = 8
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How far each start is followed.
+
+    Attributes:
+        approach: most steps through the sum of squares.
+        finalists: so many of the lowest places reached there go on to the objective asked for.
+        precision: relative change of that objective that counts as none.
+    """
+
+    approach: int = 80
+    finalists: int = 1_000_000
+    precision: float = 1e-13
+
+
+FULL = Effort()
+REFIT = Effort(approach=16, finalists=2, precision=1e-8)
+"""For a part of the runs once all of them are fitted: that optimum is one of the starts, and nobody asks how many
+starts agree. Starts that still creep along the ridge between A and alpha when others have arrived cost most of a
+search."""
+
+
+@dataclass(frozen=True)
 class Optimum:
     """The lowest minimum found, and how surely.
 
@@ -80,6 +102,7 @@ def search(
     held: Mapping[str, float] | None = None,
     starts: Array | None = None,
     near: Array | None = None,
+    effort: Effort = FULL,
 ) -> Optimum:
     """Minimise from `count` random starts, first the smooth sum of squares, then the objective asked for.
 
@@ -90,6 +113,7 @@ def search(
         held: {coefficient: value} of the problem's held coefficients.
         starts: float64[n_starts, k], own starts in coefficients.
         near: float64[k], one more start.
+        effort: how far each start is followed.
 
     Returns:
         Optimum.
@@ -104,7 +128,7 @@ def search(
     for name, value in (held or {}).items():
         starts[:, problem.law.names.index(name)] = value
     first = problem.encode(starts)
-    smooth = minimise(problem, first, threshold=np.inf, steps=80, precision=1e-9)
+    smooth = minimise(problem, first, threshold=np.inf, steps=effort.approach, precision=max(1e-9, effort.precision))
     places, owner = _distinct(np.where(np.isfinite(smooth.value)[:, None], smooth.u, first))
     if not np.isfinite(smooth.value).any():
         raise FitError(
@@ -113,9 +137,13 @@ def search(
         )
     # A robust objective has minima that the sum of squares does not lead to, so some starts also descend directly.
     direct_starts = first[: len(first) // DIRECT_SHARE] if np.isfinite(problem.objective.threshold) else first[:0]
-    ended = minimise(problem, np.concatenate([places, direct_starts]))
-    per_start = ended.value[owner]
-    direct = ended.value[len(places) :]
+    lowest = np.full(len(places), np.inf)
+    np.minimum.at(lowest, owner, smooth.value)
+    finalists = np.sort(np.argsort(lowest)[: effort.finalists])
+    ended = minimise(problem, np.concatenate([places[finalists], direct_starts]), precision=effort.precision)
+    arrived = np.full(len(places), np.inf)
+    arrived[finalists], direct = np.split(ended.value, [len(finalists)])
+    per_start = arrived[owner]
     per_start[: len(direct)] = np.minimum(per_start[: len(direct)], direct)
     order = np.argsort(ended.value)
     best = order[0]

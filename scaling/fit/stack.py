@@ -20,7 +20,7 @@ from scaling.fit.laws import ScalingLaw
 from scaling.fit.minimise import Problem
 from scaling.fit.objective import Objective
 from scaling.fit.quality import TeacherLaw
-from scaling.fit.search import Optimum, make_problem, robust_scale, search
+from scaling.fit.search import FULL, REFIT, Effort, Optimum, make_problem, robust_scale, search
 from scaling.fit.table import Observations
 from scaling.fit.uncertainty import asymptotic_covariance, coordinate_jacobian, robust_information
 
@@ -94,6 +94,7 @@ def solve(
     starts: int = 32,
     seed: int = 0,
     near: Sequence[Array] | None = None,
+    effort: Effort = FULL,
 ) -> Solved:
     """Fit every law; several base laws are pooled.
 
@@ -104,6 +105,7 @@ def solve(
         laws: forms; the first has the fewest coefficients and sets the scale of the evidence.
         data, objective, held, starts, seed: as for a fit of one.
         near: coefficients of each law from a fit of more runs, as one more start.
+        effort: how far each start is followed.
     """
     problems, optima, information = [], [], None
     for i, law in enumerate(laws):
@@ -111,7 +113,7 @@ def solve(
         if information is not None and not isinstance(law, TeacherLaw):
             problem = pooled(problem, data, information)
         extra = None if near is None else near[i]
-        optimum = search(problem, held=held, count=starts, seed=seed, near=extra)
+        optimum = search(problem, held=held, count=starts, seed=seed, near=extra, effort=effort)
         if information is None and len(laws) > 1:
             information = robust_information(problem, optimum)
         problems.append(problem)
@@ -169,7 +171,7 @@ def validate(
     for small in size_ordered_masks(data, most=max(len(law.coefficients) for law in laws)):
         part, rest = data.select(small), data.select(~small)
         try:
-            fitted = solve(laws, part, objective, held=held, starts=6, near=near)
+            fitted = solve(laws, part, objective, held=held, starts=6, near=near, effort=REFIT)
         except FitError:
             continue
         logs, doubt = fitted.predict(rest)

@@ -10,10 +10,12 @@ from scaling.fit.design import design
 from scaling.fit.fitter import fit
 from scaling.fit.frontier import from_law, isoflop, meeting_point, optimal
 from scaling.fit.laws import Chinchilla, KaplanC, KaplanD
+from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.search import make_problem, search
+from scaling.fit.search import REFIT, make_problem, search
 from scaling.fit.select import candidate_forms, compare, ties
+from scaling.fit.stack import size_ordered_masks
 from scaling.fit.table import read_runs
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
@@ -44,6 +46,17 @@ def test_intervals_are_learned_from_held_out_runs_where_there_are_enough(stacked
     assert stacked.calibration.basis == "held-out"
     assert stacked.calibration.n_scores > 30
     assert stacked.backtest["n_test"] == stacked.calibration.n_scores
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "skaling"])
+def test_validation_fits_end_where_a_full_search_of_the_same_runs_ends(law):
+    data = observe(sweep(), columns={"n": "n_params", "d": "n_tokens"})
+    near = search(make_problem(named_law(law), data, Objective())).theta
+    masks = size_ordered_masks(data, most=6)
+    assert len(masks) >= 4
+    for small in masks:
+        problem = make_problem(named_law(law), data.select(small), Objective())
+        assert search(problem, count=6, near=near, effort=REFIT).value <= search(problem).value * (1 + 1e-6)
 
 
 def test_forecasts_of_larger_runs_are_covered_as_often_as_promised():
