@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from scaling.cli import fits, inspection, stages
+from scaling.cli import fits, inspection, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, ScalingError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 stages.register(app)
 fits.register(app)
 inspection.register(app)
+trackers.register(app)
 
 
 @app.callback()
