@@ -202,6 +202,12 @@ class Fit:
         low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.law.names, low, high, strict=True)}
 
+    def loss(self, n: Any = None, d: Any = None, *, teacher: str | None = None, **columns: Any) -> Any:
+        """The value of `predict` alone, without its interval and at a small part of its cost."""
+        given = self.inputs(n, d, teacher=teacher, **columns)
+        weights, logs = self._members(given)
+        return _shaped(np.exp(np.sum(weights * logs, axis=0)), _shape(n, d, *columns.values()))
+
     def predict(
         self,
         n: Any = None,
@@ -299,18 +305,16 @@ class Fit:
     def _distribution(self, given: Mapping[str, Array]) -> tuple[Array, Array]:
         """Centre and scale of log loss: average of the members; their scatter, their own doubt and the noise in
         quadrature."""
-        weights = np.array([member.weight for member in self.members])[:, None]
-        inputs = [member.law.prepare({name: given[name] for name in member.law.columns}) for member in self.members]
-        logs = np.array(
-            [
-                np.log(np.maximum(m.law.evaluate(m.law.vector, x), 1e-300))
-                for m, x in zip(self.members, inputs, strict=True)
-            ]
-        )
-        own = np.array([m.spread(x) for m, x in zip(self.members, inputs, strict=True)])
+        weights, logs = self._members(given)
+        own = np.array([member.spread(_prepared(member, given)) for member in self.members])
         centre = np.sum(weights * logs, axis=0)
         variance = np.sum(weights * ((logs - centre) ** 2 + own**2), axis=0) + self.calibration.noise**2
         return centre, np.sqrt(variance)
+
+    def _members(self, given: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Weight float64[n_members, 1] and log loss float64[n_members, n_points] of each member."""
+        values = [m.law.evaluate(m.law.vector, _prepared(m, given)) for m in self.members]
+        return np.array([m.weight for m in self.members])[:, None], np.log(np.maximum(values, 1e-300))
 
     def _reach(self, name: str, value: Array) -> Array:
         low, high = self.ranges[name]
@@ -353,6 +357,11 @@ class Fit:
         from scaling.fit.saved import read_fit
 
         return read_fit(path)
+
+
+def _prepared(member: Member, given: Mapping[str, Array]) -> Any:
+    """The columns that a member's law reads."""
+    return member.law.prepare({name: given[name] for name in member.law.columns})
 
 
 def _check_level(level: float) -> None:

@@ -106,7 +106,7 @@ def from_fit(
             f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
         )
     return explain(
-        lambda n, d: fit.predict(n, d, level=level, **text).value,
+        lambda n, d: fit.loss(n, d, **text),
         n_params,
         n_tokens,
         formula=repr(fit.law),
