@@ -20,7 +20,7 @@ from scaling.fit.laws import ScalingLaw
 from scaling.fit.objective import Objective
 
 Array = np.ndarray
-CHUNK_ELEMENTS = 60_000
+CHUNK_ELEMENTS = 30_000
 """Problems times runs in one pass: the working set of a pass then stays in the second-level cache."""
 LOG_RANGE = (-200.0, 400.0)
 
