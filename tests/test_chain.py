@@ -1,4 +1,4 @@
-"""The chain from a sweep file to a ledger row, on a real 2×2 sweep, and what happens when it is asked again."""
+"""The chain from a sweep file to a ledger row, on a 2×2 sweep of two teachers, and what asking again does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scaling.records import load_runs
 SWEEP = """
 # QUESTION: Does every stage of the chain do its work?
 # COMMAND:  scaling run smallest.yaml
-# COST:     four runs of two trunks, seconds
+# COST:     eight runs of four trunks, seconds
 # EXPECT:   a ledger row
 name: smallest
 base:
@@ -25,8 +25,9 @@ base:
   evaluation: {tokens: 4k}
 grid:
   model.width: [32, 64]
+  data.teacher: [{kind: real}, {kind: noise, rate: 0.2}]
   tokens: [20k, 60k]
-fit: {law: chinchilla, held: {E: 1.370418}, bootstrap: 50}
+fit: {law: q1, held: {E: 1.370418, alpha: 0.25}, bootstrap: 50}
 recommend: {target_loss: 2.9, memory: 64MiB, widths: [32, 64]}
 """
 
@@ -54,15 +55,18 @@ def first(folder) -> dict:
 
 def test_every_stage_leaves_its_result(first, folder):
     results = folder / "results" / "smallest"
-    assert len(load_runs(results)) == 4
+    assert len(load_runs(results)) == 8
     for name in ("fit.json", "recommendation.json", "bundle/model.gguf", "bundle/manifest.json", "fit.png"):
         assert (results / name).stat().st_size > 0
 
 
 def test_more_width_and_more_tokens_lower_the_loss(first, folder):
-    table = load_runs(folder / "results" / "smallest").set_index(["width", "n_tokens"])["loss"]
-    assert table.notna().all()
-    assert table.groupby("width").apply(lambda losses: losses.is_monotonic_decreasing).all()
+    table = load_runs(folder / "results" / "smallest").pivot_table(
+        index="width", columns=["teacher", "n_tokens"], values="loss"
+    )
+    assert (table.loc[64] < table.loc[32]).all()
+    for teacher in ("real", "noise 0.2"):
+        assert (table[teacher].diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
 
 
 def test_the_exact_terms_of_every_run_close(first, folder):
@@ -92,7 +96,7 @@ def test_asking_again_trains_nothing_and_says_so(first, folder):
     before = {path: path.read_bytes() for path in (folder / "results" / "runs").rglob("result.json")}
     done = scaling("run", "smallest.yaml", "--jobs", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "nothing to train, all 4 runs are there" in done.stderr
+    assert "nothing to train, all 8 runs are there" in done.stderr
     assert {path: path.read_bytes() for path in (folder / "results" / "runs").rglob("result.json")} == before
 
 
@@ -115,7 +119,7 @@ def test_a_diverged_run_is_a_row_and_the_sweep_goes_on(folder):
     )
     assert "Traceback" not in done.stderr
     table = load_runs(folder / "results" / "hot")
-    assert len(table) == 4
+    assert len(table) == 8
     assert set(table.status) <= {"diverged", "done"}
     assert (table.status == "diverged").any()
     assert table.loss.isna().equals(table.status == "diverged")

@@ -38,8 +38,21 @@ def design_faults(data: Observations, columns: tuple[str, ...], held: Collection
                 f"add runs at {_suggest(data.columns[axis], needed - found)}."
             )
     if not faults and {"n", "d"} <= set(columns):
+        faults += _too_few_cells(data, held)
         faults += _confounding(data.columns["n"], data.columns["d"])
     return faults
+
+
+def _too_few_cells(data: Observations, held: Collection[str]) -> list[str]:
+    """A sum a(n) + b(d) over a grid has levels(n) + levels(d) - 1 degrees of freedom: a constant moves between them."""
+    have = levels(data.columns["n"]) + levels(data.columns["d"]) - 1
+    need = len({"E", "A", "alpha", "B", "beta"} - set(held))
+    if have >= need:
+        return []
+    return [
+        f"A grid of {levels(data.columns['n'])} model sizes and {levels(data.columns['d'])} data volumes tells {have} "
+        f"numbers, the law has {need}; add a model size at {_suggest(data.columns['n'], 1)}, or hold an exponent."
+    ]
 
 
 def _confounding(n: Array, d: Array) -> list[str]:

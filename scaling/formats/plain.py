@@ -12,8 +12,12 @@ from typing import Any
 def plain(value: Any) -> Any:
     """Dataclasses, specifications, arrays and paths as dicts, lists, numbers and strings.
 
-    JSON has no infinity: ±inf becomes the string ``"inf"`` or ``"-inf"``, NaN becomes null.
+    JSON has no infinity: ±inf becomes the string ``"inf"`` or ``"-inf"``, NaN becomes null. A result that knows its own
+    JSON (a fit, a plan) is asked for it.
     """
+    if hasattr(value, "to_json"):
+        told = value.to_json()
+        return plain(json.loads(told) if isinstance(told, str) else told)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):

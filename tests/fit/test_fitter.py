@@ -218,3 +218,15 @@ def test_reading_a_fit_and_predicting_load_neither_scipy_nor_pandas(small_fit, t
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_two_sizes_and_two_volumes_leave_a_constant_between_the_terms_even_where_e_is_known():
+    n, d = (grid.ravel() for grid in np.meshgrid([1e4, 4e4], [1e5, 4e5]))
+    n, d = np.tile(n, 2), np.tile(d, 2)
+    noise = 1 + 1e-3 * np.random.default_rng(0).standard_normal(n.size)
+    runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": (1.4 + 8 * n**-0.3 + 90 * d**-0.4) * noise})
+    with pytest.raises(FitError, match="A grid of 2 model sizes and 2 data volumes tells 3 numbers, the law has 4"):
+        fit(runs, law="chinchilla", held={"E": 1.4})
+    found = fit(runs, law="chinchilla", held={"E": 1.4, "alpha": 0.3})
+    assert found.params["A"] == pytest.approx(8, rel=0.1)
+    assert found.params["beta"] == pytest.approx(0.4, rel=0.1)
