@@ -41,7 +41,7 @@ grid:                       # axes: every combination is a run; runs that differ
 # seeds: 3                  # repetitions: weights and data
 
 derive:                     # width_power, size_power, tokens_per_param, flops_budget
-  optim.lr: {{rule: width_power, base: 6e-3, base_width: 32, power: 0.5}}
+  optim.lr: {{rule: width_power, base: 8e-3, base_width: 32, power: 1.0}}
 
 recommend:                  # the smallest model that does this
   target_loss: 1.75         # nats/token on real held-out text

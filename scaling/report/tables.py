@@ -26,8 +26,8 @@ def key_values(title: str, rows: dict[str, str]) -> Table:
 
 def show(table: Any) -> None:
     """Print to stdout at the terminal's width, or at 120 columns into a pipe."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
+    console = Console(markup=False)  # labels such as [text] are text
+    console = console if console.is_terminal else Console(markup=False, width=120)
     console.print(table)
 
 
