@@ -26,7 +26,7 @@ _READ_ERRORS = (OSError, ValueError, KeyError, RuntimeError)
 
 def save_student(folder: Path, student: Student) -> None:
     """Write a student's tensors, replacing what is there."""
-    with _clear_error(f"{folder}: the student cannot be written"), ocp.StandardCheckpointer() as writer:
+    with _clear_error(f"{folder}: the student cannot be written"), _by_itself() as writer:
         writer.save(Path(folder).absolute(), to_tensors(student), force=True)
 
 
@@ -38,7 +38,7 @@ def load_student(folder: Path, model: ModelSpec) -> Student:
     """
     template = {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(model).items()}
     try:
-        with ocp.StandardCheckpointer() as reader:
+        with _by_itself() as reader:
             tensors = reader.restore(Path(folder).absolute(), template)
     except _READ_ERRORS as error:
         raise TrainError(
@@ -97,7 +97,13 @@ class TrainingCheckpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEPT,
+                enable_async_checkpointing=False,
+                create=False,
+                multiprocessing_options=_this_process(),
+            )
             self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("arrays", "description"))
         return self._manager
 
@@ -112,6 +118,18 @@ class TrainingCheckpoints:
         if _digest(arrays) != description.pop("digest"):
             raise ValueError("its content does not match its digest")
         return description, arrays
+
+
+def _this_process() -> ocp.options.MultiprocessingOptions:
+    """Makes orbax write and read without the other processes of a training, which it would wait for."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(me, active_processes={me}, barrier_sync_key_prefix=f"process{me}")
+
+
+def _by_itself() -> ocp.StandardCheckpointer:
+    return ocp.StandardCheckpointer(multiprocessing_options=_this_process())
 
 
 def fill(tree: Any, arrays: dict[str, np.ndarray], prefix: str = "") -> Any:

@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
@@ -25,6 +26,7 @@ from scaling.records import Outcome, RunRecord, RunStore, write_bytes
 from scaling.spec import RunSpec
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.evaluate import held_out, measure
+from scaling.train.mesh import DataMesh, data_mesh
 from scaling.train.optimizer import branch_rates, trunk_rates
 from scaling.train.runtime import environment, prepare_process
 from scaling.train.step import TrainState, program, with_params
@@ -107,7 +109,9 @@ def train_trunk(
 ) -> list[RunRecord]:
     """Train what is missing of a trunk's runs, and commit each as soon as it is measured.
 
-    A training that was stopped or killed goes on from its last checkpoint; the result does not depend on it.
+    A training that was stopped or killed goes on from its last checkpoint; the result does not depend on it. It uses
+    all devices; where several processes were joined (``mesh.join_processes``), all of them call this with the same
+    specs, and the leading one writes.
 
     Args:
         specs: Runs of one trunk (they differ in ``tokens`` alone); those in the store are not trained again.
@@ -120,43 +124,48 @@ def train_trunk(
         The records, in order of ``specs``.
 
     Raises:
-        TrainError: if the specs are of several trunks, or state cannot be written.
+        TrainError: if the specs are of several trunks, a batch cannot be shared by the devices, or state cannot be
+            written.
         DataError: if the source cannot be read.
         Preempted: after ``should_stop``.
     """
     if len({spec.trunk_id for spec in specs}) > 1:
         raise TrainError("runs of several trunks were given together; train each trunk by itself")
+    prepare_process()
+    mesh = data_mesh()
     missing = sorted((spec for spec in specs if not store.has(spec.run_id)), key=lambda spec: spec.steps)
+    missing = mesh.broadcast(missing)
     if missing:
-        prepare_process()
-        training = _Training(missing, store.prepare(), progress, should_stop, checkpoint_s)
-        try:
+        training = _Training(missing, store.prepare(), mesh, progress, should_stop, checkpoint_s)
+        with mesh.led(), closing(training.checkpoints):
             training.run()
-        finally:
-            training.checkpoints.close()
-    return [store.load(spec.run_id) for spec in specs]
+    return mesh.broadcast([store.load(spec.run_id) for spec in specs] if mesh.leads else None)
 
 
 class _Training:
     """The state of :func:`train_trunk` while it works."""
 
-    def __init__(self, specs: list[RunSpec], store: RunStore, progress, should_stop, checkpoint_s: float):
+    def __init__(self, specs: list[RunSpec], store: RunStore, mesh: DataMesh, progress, should_stop, checkpoint_s):
         spec = specs[0]
-        self.specs, self.store = specs, store
+        self.specs, self.store, self.mesh = specs, store, mesh
         self.progress = progress or (lambda report: None)
         self.should_stop = should_stop or (lambda: False)
         self.checkpoint_s = checkpoint_s
-        self.stream: Stream = open_stream(spec, store)
-        self.program = program(spec.model, spec.optim)
         self.checkpoints = TrainingCheckpoints(store.trunk_dir(spec.trunk_id))
-        self.trunk = Line(self.program.init(spec.seed))
         self.branch: Line | None = None
         self.branch_id: str | None = None
         self.clock = Clock.start()
         self.saved_at = self.told_at = time.monotonic()
         self.steps_per_block = 1
         self.compiled = False
-        self._restore()
+        with mesh.all_or_none():
+            mesh.check_batch(spec.optim.batch_size)
+            self.stream: Stream = open_stream(spec, store)
+            self.program = program(spec.model, spec.optim, mesh)
+            self.trunk = Line(self.program.init(spec.seed))
+            if mesh.leads:
+                self._restore()
+        self._share()
         self.steps = max(_branch_step(last) for last in specs) + sum(s.cooldown_steps for s in specs)
 
     def run(self) -> None:
@@ -179,7 +188,7 @@ class _Training:
         """Train a line up to a step, looking up every half second; stops early where it diverges."""
         while line.step < stop and line.diverged_at is None:
             begun = time.monotonic()
-            count = min(self.steps_per_block, stop - line.step)
+            count = self.mesh.broadcast(min(self.steps_per_block, stop - line.step))
             self._train_block(line, count, rates(spec, line.step, line.step + count))
             took = time.monotonic() - begun
             if self.compiled:
@@ -193,7 +202,8 @@ class _Training:
         batches = self.stream.batches(line.step, count)
         logs = []
         for inputs, targets, rate in zip(batches.inputs, batches.targets, rates, strict=True):
-            line.state, step_log = self.program.step(line.state, inputs, targets, rate)
+            share = self.mesh.shard(inputs), self.mesh.shard(targets)
+            line.state, step_log = self.program.step(line.state, *share, rate)
             logs.append(step_log)
         logs = jax.device_get(logs)
         line.step += count
@@ -218,6 +228,8 @@ class _Training:
                 tokens_per_s=tokens_per_s,
             )
         )
+        if not self.mesh.leads:
+            return
         if self.should_stop():
             self._save()
             raise Preempted(f"trunk {spec.trunk_id} stopped at step {step} of {self.steps}; its state is saved")
@@ -229,7 +241,9 @@ class _Training:
         return self.trunk.step + finished + (self.branch.step - self.trunk.step if self.branch else 0)
 
     def _commit_done(self, spec: RunSpec, line: Line) -> None:
-        student = with_params(spec.model, line.state.params)
+        if not self.mesh.leads:
+            return
+        student = with_params(spec.model, self.mesh.local(line.state.params))
         measured = measure(student, held_out(spec, self.store))
         if not math.isfinite(measured.loss):
             self._commit(spec, line, status="diverged", error="the loss on held-out data is not finite")
@@ -244,6 +258,8 @@ class _Training:
         self._commit(spec, line, status="diverged", error=sentence)
 
     def _commit(self, spec: RunSpec, line: Line, **found) -> None:
+        if not self.mesh.leads:
+            return
         clock, now = self.clock, time.monotonic()
         folder = self.store.run_dir(spec.run_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -261,6 +277,8 @@ class _Training:
         self.clock, self.told_at = Clock.start(), now
 
     def _save(self) -> None:
+        if not self.mesh.leads:
+            return
         lines = {"trunk": self.trunk} | ({"branch": self.branch} if self.branch else {})
         arrays = {
             name: {"state": line.state, "losses": line.losses, "grad_norms": line.grad_norms}
@@ -282,6 +300,13 @@ class _Training:
                 self.branch, self.branch_id = _line("branch", template, steps, arrays), branch_id
                 self.clock = Clock(**description["clock"])
             return
+
+    def _share(self) -> None:
+        """Put the state on every device; followers go on from where the leading process does."""
+        shared = self.mesh.broadcast((self.trunk, self.branch, self.branch_id))
+        self.trunk, self.branch, self.branch_id = shared
+        for line in filter(None, shared[:2]):
+            line.state = self.mesh.replicate(line.state)
 
 
 def _line(name: str, template: TrainState, steps: dict[str, int], arrays: dict[str, np.ndarray]) -> Line:

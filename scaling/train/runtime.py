@@ -53,13 +53,14 @@ def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
 @lru_cache
 def environment() -> dict[str, str]:
     """Versions, device and git commit, as a record keeps them."""
-    device = jax.devices()[0]
+    device, count = jax.devices()[0], jax.device_count()
     name = platform.machine() if device.platform == "cpu" else device.device_kind
+    several = f"{count} x " if count > 1 else ""
     found = {f"{package.replace('-', '_')}_version": version(package) for package in PACKAGES}
     return found | {
         "python_version": platform.python_version(),
         "numpy_version": np.__version__,
-        "device": f"{device.platform} {name}",
+        "device": f"{several}{device.platform} {name}",
         "threads": os.environ.get("NPROC", str(os.cpu_count())),
         "host": platform.platform(),
         "git_commit": _git_commit(),

@@ -15,6 +15,7 @@ import optax
 from flax import nnx
 
 from scaling.spec import ModelSpec, OptimSpec, RunSpec
+from scaling.train.mesh import ONE_DEVICE, DataMesh
 from scaling.train.model import Student
 from scaling.train.optimizer import make_optimizer
 
@@ -52,14 +53,14 @@ class Program:
     step: Step
 
 
-def program(model: ModelSpec, optim: OptimSpec) -> Program:
-    """The compiled step of a model and optimizer; runs that differ in rates alone share it."""
+def program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
+    """The compiled step of a model and optimizer on a mesh; runs that differ in rates alone share it."""
     same_program = {"lr": 1.0, "warmup_tokens": 0, "cooldown": 0.5}
-    return _program(model, optim.model_copy(update=same_program))
+    return _program(model, optim.model_copy(update=same_program), mesh)
 
 
 @lru_cache(maxsize=64)
-def _program(model: ModelSpec, optim: OptimSpec) -> Program:
+def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh) -> Program:
     transform = make_optimizer(optim, model)
 
     def init(seed: int) -> TrainState:
@@ -76,7 +77,7 @@ def _program(model: ModelSpec, optim: OptimSpec) -> Program:
         params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
         return TrainState(params, opt_state), StepLog(loss, optax.tree.norm(grads))
 
-    return Program(jax.jit(init), jax.jit(step, donate_argnums=0))
+    return Program(jax.jit(init), mesh.compile(step))
 
 
 def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, z_loss: float = 0.0) -> tuple[jax.Array, jax.Array]:
