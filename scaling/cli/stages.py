@@ -71,12 +71,20 @@ def sweep(
 
 
 def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrides = None) -> None:
-    """One worker: claim a trunk, train it, move on, together with all others that do the same."""
+    """One worker: claim a trunk, train it, move on, together with all others that do the same.
+
+    The tasks of one Slurm step (srun -n2 scaling worker …) are one worker: they train each trunk together.
+    """
     from scaling.chain import Workspace, train_stage
+    from scaling.sweep import ranks
     from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ()).prepare()
-    outcome = train_stage(workspace, jobs=1, executor="inline", watch=show_progress)
+    rank = ranks.join()
+    if rank.process > 0:
+        raise typer.Exit(ranks.follow(workspace.store))
+    with ranks.lead(rank) as trainer:
+        outcome = train_stage(workspace, jobs=1, executor="inline", watch=show_progress, trainer=trainer)
     raise typer.Exit(outcome.exit_code)
 
 

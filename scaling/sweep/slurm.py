@@ -48,7 +48,8 @@ def shell_commands(request: Request) -> str:
 def sbatch_script(request: Request) -> str:
     """The batch script of an array of workers.
 
-    ``request.settings`` become `#SBATCH --key=value` lines: partition, time, gpus_per_task, mem, account, …
+    ``request.settings`` become `#SBATCH --key=value` lines: partition, time, gpus_per_task, mem, account, …; the
+    tasks of ``nodes`` and ``ntasks`` are one worker, which trains each trunk on all of them.
     """
     name = request.sweep_path.stem if request.sweep_path else "sweep"
     options: dict[str, object] = {

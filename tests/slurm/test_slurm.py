@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ import pytest
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.records import RunStore
+from scaling.sweep.executors import run
 from scaling.sweep.lease import read_lease
+from scaling.sweep.plan import plan
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -109,3 +112,33 @@ def test_a_worker_whose_time_is_up_saves_its_state_and_takes_another_turn(slurm,
         process.terminate()
         _, said = process.communicate(timeout=60)
         assert process.returncode == 75, said
+
+
+RANKS_SWEEP = """\
+name: ranks
+base:
+  model: {n_layers: 1, width: 32, context: 40}
+  data: {source: {kind: w0}}
+  evaluation: {tokens: 2000}
+grid:
+  tokens: [20k, 40k]
+"""
+
+
+def test_two_ranks_of_a_step_train_one_trunk_together(slurm, tmp_path, monkeypatch):
+    path = tmp_path / "ranks.yaml"
+    path.write_text(RANKS_SWEEP)
+    store = RunStore(tmp_path / "results")
+    runs = expand(load_sweep(path))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # The names of these nodes do not resolve, so their processes are told where to meet.
+    for name, value in {**slurm, "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = run(plan(runs, store), store, executor="slurm", sweep_path=path, nodes=2, ntasks=2)
+    said = "".join(output.read_text() for output in store.root.glob("slurm-*.txt"))
+    assert outcome.counts["done"] == len(runs), said
+    assert {store.load(one.run_id).outcome.env["device"].split(" x ")[0] for one in runs} == {"2"}
+    # One worker for both tasks: each run was attempted once.
+    assert [(store.run_dir(one.run_id) / "log.txt").read_text().count("begins") for one in runs] == [1, 1]
