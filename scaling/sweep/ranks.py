@@ -7,7 +7,9 @@ An error that may have left the processes out of step ends them all, and the job
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -45,9 +47,22 @@ def lead(rank: Rank) -> Iterator[TrunkTrainer]:
     trainer = LeadingTrainer()
     try:
         yield trainer
+    except ScalingError as error:
+        if trainer.broken:
+            _leave(error)
+        raise
     finally:
         if not trainer.broken:
             data_mesh().broadcast(None)
+
+
+def _leave(error: ScalingError) -> None:
+    """End without jax's farewell, which would wait for a dead process and then abort."""
+    log.error("another process of this worker was lost; %s", error)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_code)
 
 
 class LeadingTrainer(TrunkTrainer):
