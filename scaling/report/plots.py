@@ -53,7 +53,7 @@ def save_sweep_figure(
                 plot_choice(axes, choice, measured=measured)
         panels[0][0].set_ylabel("loss, nats/token")
         handles, labels = _unique_legend(panels[0])
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(teachers), len(labels)))
         figure.savefig(path)
         plt.close(figure)
     return Path(path)
