@@ -5,9 +5,9 @@ stores one, a recommendation *is* one. Its ``run_id`` is the hash of its canonic
 the same run, whoever asks for it and whatever it is called. Facts live in fields; names are never parsed.
 """
 
-from scaling.spec.base import GGUF_BLOCK, SCHEMA_VERSION, Spec
 from scaling.spec.model import ModelSpec
 from scaling.spec.run import DataSpec, EvalSpec, OptimSpec, RunSpec
+from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, Spec
 from scaling.spec.sources import AnyWorld, HierarchySource, MarkovSource, Source, TextSource, TokenizerSpec, WorldSource
 from scaling.spec.teachers import (
     TEACHERS_OF,

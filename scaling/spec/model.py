@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from scaling.spec.base import GGUF_BLOCK, Spec, whole
+from scaling.spec.schema import GGUF_BLOCK, Spec, whole
 
 
 class ModelSpec(Spec):

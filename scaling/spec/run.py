@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from scaling.spec.base import SCHEMA_VERSION, Spec
 from scaling.spec.model import ModelSpec
+from scaling.spec.schema import SCHEMA_VERSION, Spec
 from scaling.spec.sources import Source
 from scaling.spec.teachers import TEACHERS_OF, RealTeacher, Teacher, TrainedTeacher
 

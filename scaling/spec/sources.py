@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scaling.spec.base import Spec
+from scaling.spec.schema import Spec
 
 
 class WorldSource(Spec):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scaling.spec.base import Spec
+from scaling.spec.schema import Spec
 
 if TYPE_CHECKING:
     from scaling.spec.run import RunSpec

@@ -1,4 +1,4 @@
-"""What all specifications share."""
+"""The schema version, and what every specification obeys."""
 
 from __future__ import annotations
 
