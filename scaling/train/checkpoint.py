@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from scaling.accounting import tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, from_tensors, tensor_shapes, to_tensors
+from scaling.train.model import Student, from_tensors, to_tensors
 
 log = logging.getLogger("scaling")
 

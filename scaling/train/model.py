@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from scaling.accounting import tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
 
@@ -214,7 +215,12 @@ def from_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> Student
     if student.output is not None:
         set_param(student.output, tensors["output.weight"])
     for i, block in enumerate(student.blocks):
-        part = {name: tensors[f"blk.{i}.{name}.weight"] for name in _block_shapes(model)}
+        own = f"blk.{i}."
+        part = {
+            name.removeprefix(own).removesuffix(".weight"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(own)
+        }
         set_param(block.attn_norm, part["attn_norm"])
         set_param(block.ffn_norm, part["ffn_norm"])
         set_param(block.attn_qkv, np.concatenate([part["attn_q"], part["attn_k"], part["attn_v"]]).T)
@@ -232,26 +238,6 @@ def abstract_student(model: ModelSpec) -> Student:
 def set_param(param: nnx.Param, value: np.ndarray) -> None:
     """Give one parameter its value."""
     param.set_value(jnp.asarray(value, jnp.float32))
-
-
-def tensor_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors of a model under their GGUF names."""
-    table = (model.vocab_size, model.width)
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": table, "output_norm.weight": (model.width,)}
-    if not model.tied_embeddings:
-        shapes["output.weight"] = table
-    for i in range(model.n_layers):
-        shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in _block_shapes(model).items()}
-    return shapes
-
-
-def _block_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
-    m, f = model.width, model.hidden
-    q, kv = model.n_heads * model.head_width, model.n_kv_heads * model.head_width
-    return {
-        "attn_norm": (m,), "attn_q": (q, m), "attn_k": (kv, m), "attn_v": (kv, m), "attn_output": (m, q),
-        "ffn_norm": (m,), "ffn_gate": (f, m), "ffn_up": (f, m), "ffn_down": (m, f),
-    }  # fmt: skip
 
 
 def _check_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from scaling.accounting import count_parameters
+from scaling.accounting import count_parameters, tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, empty_cache, from_tensors, rope_table, tensor_shapes, to_tensors
+from scaling.train.model import Student, empty_cache, from_tensors, rope_table, to_tensors
 
 SMALL = ModelSpec(vocab_size=65, width=64, n_heads=4, n_kv_heads=2, n_layers=2, context=24)
 
