@@ -74,11 +74,11 @@ class DataMesh:
                 f"set it to {nearest}, or let fewer devices be seen"
             )
 
-    def compile(self, step: Callable) -> Callable:
-        """A step compiled for the mesh; the state given to it is used up."""
+    def compile(self, step: Callable, *, donate: tuple[int, ...] = (0,)) -> Callable:
+        """A step compiled for the mesh; the arguments in ``donate``, by default its state, are used up."""
         if self.mesh is None:
-            return jax.jit(step, donate_argnums=0)
-        return jax.jit(step, donate_argnums=0, out_shardings=self._sharding())
+            return jax.jit(step, donate_argnums=donate)
+        return jax.jit(step, donate_argnums=donate, out_shardings=self._sharding())
 
     def shard(self, batch: np.ndarray) -> np.ndarray | jax.Array:
         """A global batch, of which each device gets its share; every process gives the whole."""

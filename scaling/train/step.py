@@ -17,6 +17,7 @@ from flax import nnx
 from scaling.spec import ModelSpec, OptimSpec, RunSpec
 from scaling.train.mesh import ONE_DEVICE, DataMesh
 from scaling.train.model import Student
+from scaling.train.noise import GradientNoise, probe_of
 from scaling.train.optimizer import make_optimizer
 
 Params = dict[str, Any]
@@ -47,10 +48,12 @@ class Program:
     Attributes:
         init: Seed to first state.
         step: ``(state, inputs, targets, rate)`` to the next state and its log; the given state is used up.
+        probe: ``(params, inputs, targets)`` to the noise in the gradient, for batches of two sequences or more.
     """
 
     init: Callable[[int], TrainState]
     step: Step
+    probe: Callable[[Params, Any, Any], GradientNoise]
 
 
 def program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
@@ -67,17 +70,17 @@ def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh) -> Program:
         params = params_of(Student(model, seed))
         return TrainState(params, transform.init(params))
 
-    def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
-        def objective(params):
-            logits_BTV = with_params(model, params)(inputs_BT)
-            return cross_entropy(logits_BTV, targets_BT, optim.z_loss)
+    def objective(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
+        logits_BTV = with_params(model, params)(inputs_BT)
+        return cross_entropy(logits_BTV, targets_BT, optim.z_loss)
 
-        (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
+        (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(state.params, inputs_BT, targets_BT)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
         return TrainState(params, opt_state), StepLog(loss, optax.tree.norm(grads))
 
-    return Program(jax.jit(init), mesh.compile(step))
+    return Program(jax.jit(init), mesh.compile(step), mesh.compile(probe_of(objective), donate=()))
 
 
 def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, z_loss: float = 0.0) -> tuple[jax.Array, jax.Array]:
