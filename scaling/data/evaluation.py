@@ -192,7 +192,7 @@ def _text_set(shards: TokenShards, spec: RunSpec) -> EvalSet:
     piece = np.array([piece for _, piece in lengths])[shard]
     offset = within // (piece // context) * piece + within % (piece // context) * context
     sequences = shards.windows(shard, offset, context).reshape(n_batches, b, context)
-    return EvalSet(sequences, shards.card.vocab_size - 1, np.ones(context, bool))
+    return EvalSet(sequences, shards.card.bos, np.ones(context, bool))
 
 
 def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, int]:

@@ -62,7 +62,7 @@ class TextSequences:
 
     @property
     def bos(self) -> int:
-        return self.shards.card.vocab_size - 1
+        return self.shards.card.bos
 
     @cached_property
     def n_distinct(self) -> int:
@@ -109,7 +109,7 @@ class TeacherSequences:
 
     @property
     def bos(self) -> int:
-        return self.shards.card.vocab_size - 1
+        return self.shards.card.bos
 
     @property
     def n_distinct(self) -> int:

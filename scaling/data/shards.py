@@ -47,6 +47,7 @@ class Card:
         source: Label of the corpus, or of the source that the teacher speaks for.
         vocab_size: V; decides how wide a token is stored.
         tokenizer: Hash of the tokenizer.
+        eos_id: Token that ends a document and that sequences are predicted from; None for the last of the vocabulary.
         teacher: Label of the teacher; None for real text.
         teacher_run: ``run_id`` of the teacher.
         teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its law.
@@ -61,6 +62,7 @@ class Card:
     source: str
     vocab_size: int
     tokenizer: str
+    eos_id: int | None = None
     teacher: str | None = None
     teacher_run: str | None = None
     teacher_loss: float | None = None
@@ -72,6 +74,11 @@ class Card:
     @property
     def tokens(self) -> int:
         return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def bos(self) -> int:
+        """What the first token of every sequence is predicted from."""
+        return self.vocab_size - 1 if self.eos_id is None else self.eos_id
 
     @property
     def hash(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from scaling.data.corpora import Corpus, load_corpus
+from scaling.data.pretrained import GgufTokenizer, fingerprint, open_gguf_tokenizer
 from scaling.data.shards import (
     SHARD_TOKENS,
     Card,
@@ -36,16 +37,20 @@ from scaling.spec import DataSpec, TextSource
 
 Split = Literal["train", "held_out"]
 
+AnyTokenizer = Tokenizer | GgufTokenizer
+
 LAYOUT_VERSION = 1
 """Of how text becomes tokens on disk; part of every id."""
 
 
-def open_tokenizer(source: TextSource, store: RunStore) -> Tokenizer:
-    """The tokenizer of a source, trained on its training part the first time it is asked for.
+def open_tokenizer(source: TextSource, store: RunStore) -> AnyTokenizer:
+    """The tokenizer of a source: a GGUF file's, or trained on its training part the first time it is asked for.
 
     Raises:
-        DataError: if the corpus or the ``tokenizers`` package is missing, or the saved file is damaged.
+        DataError: if the corpus or the ``tokenizers`` package is missing, or the file is absent or damaged.
     """
+    if source.tokenizer.kind == "gguf":
+        return open_gguf_tokenizer(source.tokenizer)
     folder = _source_dir(store, source)
     path = folder / "tokenizer.json"
     if not path.exists():
@@ -75,10 +80,13 @@ def open_text(source: TextSource, split: Split, store: RunStore) -> TokenShards:
 def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split, context: int) -> Path:
     """Where the text that a teacher generates lies: a function of the teacher, its decoding, the seed and the split.
 
-    A trained teacher brings its own source and context; an n-gram teacher takes those of its student.
+    A trained teacher brings its own source and context; an n-gram or pretrained one takes those of its student.
     """
-    recipe = {"text": "teacher", "teacher": data.teacher.model_dump(mode="json"), "seed": seed, "split": split}
-    if data.teacher.kind == "ngram":
+    teacher = data.teacher
+    if teacher.kind == "pretrained" and not teacher.fingerprint:
+        teacher = teacher.model_copy(update={"fingerprint": fingerprint(teacher)})
+    recipe = {"text": "teacher", "teacher": teacher.model_dump(mode="json"), "seed": seed, "split": split}
+    if teacher.kind in ("ngram", "pretrained"):
         recipe |= {"source": _identified(data.source).model_dump(mode="json"), "context": context}
     return store.root / "corpora" / _recipe_id(recipe)
 
@@ -89,10 +97,13 @@ def _source_dir(store: RunStore, source: TextSource) -> Path:
 
 
 def _identified(source: TextSource) -> TextSource:
-    """The source with the fingerprint of its text."""
-    if source.fingerprint:
-        return source
-    return source.model_copy(update={"fingerprint": load_corpus(source).fingerprint})
+    """The source with the fingerprints of its text and of its tokenizer's file."""
+    found: dict[str, Any] = {}
+    if not source.fingerprint:
+        found["fingerprint"] = load_corpus(source).fingerprint
+    if source.tokenizer.kind == "gguf" and not source.tokenizer.fingerprint:
+        found["tokenizer"] = source.tokenizer.model_copy(update={"fingerprint": fingerprint(source.tokenizer)})
+    return source.model_copy(update=found)
 
 
 def _recipe_id(recipe: dict[str, Any]) -> str:
@@ -100,7 +111,9 @@ def _recipe_id(recipe: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def _encode(folder: Path, corpus: Corpus, source: TextSource, split: Split, tokenizer: Tokenizer) -> None:
+def _encode(
+    folder: Path, corpus: Corpus, source: TextSource, split: Split, tokenizer: Tokenizer | GgufTokenizer
+) -> None:
     documents = corpus.train if split == "train" else corpus.held_out
     card = Card(
         text="real",
@@ -108,6 +121,7 @@ def _encode(folder: Path, corpus: Corpus, source: TextSource, split: Split, toke
         source=source.label,
         vocab_size=tokenizer.vocab_size,
         tokenizer=tokenizer.hash,
+        eos_id=tokenizer.eos_id,
         notice=corpus.notice,
     )
     parts = enumerate(_packed(documents, tokenizer))
@@ -115,7 +129,7 @@ def _encode(folder: Path, corpus: Corpus, source: TextSource, split: Split, toke
     write_card(folder, replace(card, shards=shards))
 
 
-def _packed(documents: tuple[str, ...], tokenizer: Tokenizer) -> Iterator[np.ndarray]:
+def _packed(documents: tuple[str, ...], tokenizer: AnyTokenizer) -> Iterator[np.ndarray]:
     """Documents with their ends, joined and cut into pieces of about one shard."""
     end = np.array([tokenizer.eos_id], np.int32)
     waiting, n_waiting = [], 0

@@ -54,7 +54,7 @@ class Tokenizer:
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of each token; none for the end of document."""
-        spelled = (bytes(_BYTE_OF[char] for char in a + b) for a, b in self.merges)
+        spelled = (bytes(BYTE_OF[char] for char in a + b) for a, b in self.merges)
         return (*(bytes([i]) for i in range(256)), *spelled, b"")
 
     @cached_property
@@ -78,7 +78,7 @@ class Tokenizer:
 
     def to_gguf(self) -> TokenizerLayout:
         """What a GGUF file says of these tokens."""
-        tokens = [*_CHAR_OF, *(a + b for a, b in self.merges), EOS_TEXT]
+        tokens = [*CHAR_OF, *(a + b for a, b in self.merges), EOS_TEXT]
         merges = [f"{a} {b}" for a, b in self.merges] or [NEVER_APPLIED_MERGE]
         return TokenizerLayout(
             tokens=tuple(tokens),
@@ -94,8 +94,8 @@ class Tokenizer:
 
     @cached_property
     def _engine(self) -> Any:
-        library = _library()
-        vocab = {char: i for i, char in enumerate(_CHAR_OF)}
+        library = import_tokenizers()
+        vocab = {char: i for i, char in enumerate(CHAR_OF)}
         vocab |= {a + b: 256 + i for i, (a, b) in enumerate(self.merges)}
         engine = library.Tokenizer(library.models.BPE(vocab=vocab, merges=list(self.merges)))
         engine.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -134,11 +134,11 @@ def train_tokenizer(spec: TokenizerSpec, documents: Sequence[str]) -> Tokenizer:
     """
     if spec.kind == "bytes":
         return Tokenizer()
-    library = _library()
+    library = import_tokenizers()
     engine = library.Tokenizer(library.models.BPE())
     engine.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     trainer = library.trainers.BpeTrainer(
-        vocab_size=spec.vocab_size - 1, initial_alphabet=list(_CHAR_OF), show_progress=False
+        vocab_size=spec.vocab_size - 1, initial_alphabet=list(CHAR_OF), show_progress=False
     )
     engine.train_from_iterator(iter(documents), trainer)
     tokenizer = Tokenizer(tuple((a, b) for a, b in json.loads(engine.to_str())["model"]["merges"]))
@@ -150,7 +150,12 @@ def train_tokenizer(spec: TokenizerSpec, documents: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def _library() -> Any:
+def import_tokenizers() -> Any:
+    """The package tokenizers.
+
+    Raises:
+        DataError: if it is missing.
+    """
     try:
         import tokenizers
     except ModuleNotFoundError as error:
@@ -168,5 +173,5 @@ def _printable_bytes() -> tuple[str, ...]:
     return tuple(chr(byte if byte in kept else next(others)) for byte in range(256))
 
 
-_CHAR_OF = _printable_bytes()
-_BYTE_OF = {char: byte for byte, char in enumerate(_CHAR_OF)}
+CHAR_OF = _printable_bytes()
+BYTE_OF = {char: byte for byte, char in enumerate(CHAR_OF)}

@@ -120,14 +120,52 @@ def write_gguf(
     return path.stat().st_size
 
 
+@dataclass(frozen=True, kw_only=True)
+class GgufHeader:
+    """What a GGUF file says beside its weights.
+
+    Attributes:
+        model: Sizes of the model.
+        tokenizer: Its tokens.
+        name: ``general.name``.
+        license: ``general.license``; empty where it says none.
+    """
+
+    model: ModelSpec
+    tokenizer: TokenizerLayout
+    name: str
+    license: str
+
+
+def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
+    """Read what a GGUF file says of its model and tokens, but no weights.
+
+    Raises:
+        ExportError: as :func:`read_gguf` does.
+    """
+    return _open(_import_gguf(), Path(path))[0]
+
+
 def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
     """Read a GGUF file of the ``llama`` architecture; every stored type that the ``gguf`` package knows is dequantized.
 
     Raises:
         ExportError: if the file is absent, truncated, of another architecture, or says something this model cannot do.
     """
-    gguf = _import_gguf()
-    path = Path(path)
+    gguf, path = _import_gguf(), Path(path)
+    header, stored = _open(gguf, path)
+    return GgufFile(
+        model=header.model,
+        tokenizer=header.tokenizer,
+        tensors={key: _dequantize(gguf, path, tensor) for key, tensor in stored.items()},
+        storage={key: tensor.tensor_type.name for key, tensor in stored.items()},
+        name=header.name,
+        file_bytes=path.stat().st_size,
+    )
+
+
+def _open(gguf: ModuleType, path: Path) -> tuple[GgufHeader, dict[str, Any]]:
+    """What a file says, and its tensors as they are stored."""
     if not path.is_file():
         raise ExportError(f"{path}: no such file — expected a GGUF file; was it exported?")
     try:
@@ -138,14 +176,13 @@ def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
         raise ExportError(f"{path}: not a complete GGUF file ({error}); it was cut or is something else") from error
     model = _read_model(path, keys, tied="output.weight" not in stored)
     _check_tensors(path, model, {key: tuple(tensor.shape[::-1].tolist()) for key, tensor in stored.items()})
-    return GgufFile(
+    header = GgufHeader(
         model=model,
         tokenizer=_read_tokenizer(path, keys),
-        tensors={key: _dequantize(gguf, path, tensor) for key, tensor in stored.items()},
-        storage={key: tensor.tensor_type.name for key, tensor in stored.items()},
         name=keys.get("general.name", ""),
-        file_bytes=path.stat().st_size,
+        license=keys.get("general.license", ""),
     )
+    return header, stored
 
 
 def _import_gguf() -> ModuleType:

@@ -9,12 +9,14 @@ from scaling.spec.model import ModelSpec
 from scaling.spec.run import DataSpec, EvalSpec, OptimSpec, RunSpec
 from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, Spec
 from scaling.spec.sources import AnyWorld, HierarchySource, MarkovSource, Source, TextSource, TokenizerSpec, WorldSource
+from scaling.spec.targets import ExactTargets, SampledTargets, SoftTargets, Targets, TokenTargets, TopKTargets
 from scaling.spec.teachers import (
     TEACHERS_OF,
     CoverageTeacher,
     MixtureTeacher,
     NgramTeacher,
     NoiseTeacher,
+    PretrainedTeacher,
     RealTeacher,
     ShiftTeacher,
     StaleTeacher,
@@ -28,6 +30,7 @@ __all__ = [
     "CoverageTeacher",
     "DataSpec",
     "EvalSpec",
+    "ExactTargets",
     "GGUF_BLOCK",
     "HierarchySource",
     "MarkovSource",
@@ -36,18 +39,24 @@ __all__ = [
     "NgramTeacher",
     "NoiseTeacher",
     "OptimSpec",
+    "PretrainedTeacher",
     "RealTeacher",
     "RunSpec",
     "SCHEMA_VERSION",
+    "SampledTargets",
     "ShiftTeacher",
+    "SoftTargets",
     "Source",
     "Spec",
     "StaleTeacher",
     "TEACHERS_OF",
+    "Targets",
     "Teacher",
     "TemperatureTeacher",
     "TextSource",
+    "TokenTargets",
     "TokenizerSpec",
+    "TopKTargets",
     "TrainedTeacher",
     "WorldSource",
 ]

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from scaling.spec.model import ModelSpec
 from scaling.spec.schema import SCHEMA_VERSION, Spec
 from scaling.spec.sources import Source
+from scaling.spec.targets import Targets, TokenTargets
 from scaling.spec.teachers import TEACHERS_OF, RealTeacher, Teacher, TrainedTeacher
 
 
@@ -21,6 +22,8 @@ class DataSpec(Spec):
 
     source: Source
     teacher: Teacher = RealTeacher()
+    targets: Targets = TokenTargets()
+    """What is learned at each position: the tokens, or the teacher's law of the next token as well."""
     seed: int = 0
     """Of the sample stream; two runs with the same seed read the same tokens in the same order."""
 
@@ -32,11 +35,41 @@ class DataSpec(Spec):
             raise ValueError(
                 f"a {spoken} teacher cannot speak for source {self.source.kind}; allowed: {', '.join(allowed)}"
             )
+        if self.teacher.kind == "pretrained" and self.source.tokenizer.kind != "gguf":
+            raise ValueError(
+                "a pretrained teacher writes tokens of its own; let the source be cut into the same ones: "
+                f"tokenizer: {{kind: gguf, file: {self.teacher.file}}}"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _targets_are_known(self) -> DataSpec:
+        world, kind = self.source.kind != "text", self.targets.kind
+        if kind == "exact" and not world:
+            raise ValueError("exact targets need a world, whose laws are known; use targets sampled or topk for text")
+        if kind != "tokens" and not world and self.teacher.kind not in ("trained", "pretrained"):
+            raise ValueError(
+                f"a {self.teacher.kind} teacher of text has tokens for targets only, not {kind}; "
+                "soft targets need a trained or pretrained teacher, or a world"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """The teacher and what it is asked for: what one fit takes for one kind of text."""
+        return self.teacher.label + ("" if self.targets.kind == "tokens" else f", {self.targets.label}")
+
+    @model_serializer(mode="wrap")
+    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
+        fields = serialize(self)
+        return {k: v for k, v in fields.items() if k != "targets" or self.targets.kind != "tokens"}
 
 
 class OptimSpec(Spec):
-    """AdamW with linear warmup, a constant rate, and a 1−√ cooldown over the last part of each branch."""
+    """AdamW with linear warmup, a constant rate, and a 1−√ cooldown over the last part of each branch.
+
+    Memory is stated in tokens, so that it keeps its meaning when the batch size changes.
+    """
 
     lr: Annotated[float, Field(gt=0)] = 6e-3
     """Peak learning rate of the hidden matrices at this width (any width rule is resolved before)."""

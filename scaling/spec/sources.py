@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from scaling.spec.schema import Spec
 
@@ -104,20 +104,42 @@ AnyWorld = WorldSource | MarkovSource | HierarchySource
 """A language whose entropy is known exactly."""
 
 
-class TokenizerSpec(Spec):
-    """How text becomes tokens: raw bytes, or a byte-level BPE trained on the training part of the corpus."""
+PACKAGED_VOCABULARY = {"smollm2": 49152}
+"""Tokens of the pretrained models that can be asked for by name (scaling/data/pretrained.py)."""
 
-    kind: Literal["bytes", "bpe"] = "bpe"
+
+class TokenizerSpec(Spec):
+    """How text becomes tokens: raw bytes, a byte-level BPE trained on the training part of the corpus, or a file's own.
+
+    ``gguf`` cuts text as a pretrained model does, which its students must as well.
+    """
+
+    kind: Literal["bytes", "bpe", "gguf"] = "bpe"
     vocab_size: Annotated[int, Field(ge=257)] = 1024
-    """Including the end-of-document token; bytes always have 257."""
+    """Including the end-of-document token; bytes always have 257, and ``smollm2`` its own 49,152."""
+    file: str | None = None
+    """Only for ``gguf``: ``smollm2``, or the path of a GGUF file."""
+    fingerprint: str = ""
+    """Hash of that file, filled in when a sweep is expanded: another file is another run."""
 
     @model_validator(mode="after")
-    def _bytes_are_257(self) -> TokenizerSpec:
-        if self.kind == "bytes" and "vocab_size" in self.model_fields_set and self.vocab_size != 257:
-            raise ValueError(f"a bytes tokenizer has vocab_size 257 (256 and end of document), got {self.vocab_size}")
-        if self.kind == "bytes":
-            object.__setattr__(self, "vocab_size", 257)
+    def _vocabulary_is_that_of_its_kind(self) -> TokenizerSpec:
+        given = "vocab_size" in self.model_fields_set
+        if (self.kind == "gguf") != (self.file is not None):
+            raise ValueError("a tokenizer of kind gguf needs `file`, and no other has one — for example file: smollm2")
+        if self.kind == "gguf" and not given and self.file not in PACKAGED_VOCABULARY:
+            raise ValueError(f"vocab_size is missing: say how many tokens {self.file} has")
+        fixed = {"bytes": 257, "gguf": PACKAGED_VOCABULARY.get(self.file)}.get(self.kind)
+        if fixed and given and self.vocab_size != fixed:
+            name = "a bytes tokenizer" if self.kind == "bytes" else f"the tokenizer of {self.file}"
+            raise ValueError(f"{name} has vocab_size {fixed} (end of document included), got {self.vocab_size}")
+        object.__setattr__(self, "vocab_size", fixed or self.vocab_size)
         return self
+
+    @model_serializer(mode="wrap")
+    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
+        fields = serialize(self)
+        return {k: v for k, v in fields.items() if self.kind == "gguf" or k not in ("file", "fingerprint")}
 
 
 class TextSource(Spec):

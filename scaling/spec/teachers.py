@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -103,10 +104,28 @@ class TrainedTeacher(Spec):
 
     @property
     def label(self) -> str:
-        cut = "" if self.temperature == 1 else f" temperature {self.temperature:g}"
-        cut += "" if self.top_k is None else f" top_k {self.top_k}"
-        cut += "" if self.top_p is None else f" top_p {self.top_p:g}"
-        return f"trained {self.run.run_id}{cut}"
+        return f"trained {self.run.run_id}{_cut(self)}"
+
+
+class PretrainedTeacher(Spec):
+    """A model of the llama architecture that somebody else trained, read from a GGUF file.
+
+    It writes sequences of its students' context in its own tokens, so the source's tokenizer must be that of the file.
+    """
+
+    kind: Literal["pretrained"]
+    file: str = "smollm2"
+    """``smollm2`` (SmolLM2-135M-Instruct), or the path of a GGUF file."""
+    fingerprint: str = ""
+    """Hash of the file, filled in when a sweep is expanded: another file is another run."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Anything but 1 makes the samples no longer the teacher's distribution (a coverage or noise loss)."""
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def label(self) -> str:
+        return f"pretrained {PurePath(self.file).stem}{_cut(self)}"
 
 
 class NgramTeacher(Spec):
@@ -147,6 +166,7 @@ Teacher = Annotated[
     | StaleTeacher
     | ShiftTeacher
     | TrainedTeacher
+    | PretrainedTeacher
     | NgramTeacher
     | MixtureTeacher,
     Field(discriminator="kind"),
@@ -156,6 +176,13 @@ TEACHERS_OF = {
     "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture"),
     "w1": ("real", "noise", "coverage", "temperature", "mixture"),
     "w2": ("real", "coverage", "mixture"),
-    "text": ("real", "trained", "ngram"),
+    "text": ("real", "trained", "pretrained", "ngram"),
 }
 """Which teachers can speak for which source."""
+
+
+def _cut(teacher: TrainedTeacher | PretrainedTeacher) -> str:
+    """What decoding does to the teacher's distribution, for a label."""
+    cut = "" if teacher.temperature == 1 else f" temperature {teacher.temperature:g}"
+    cut += "" if teacher.top_k is None else f" top_k {teacher.top_k}"
+    return cut + ("" if teacher.top_p is None else f" top_p {teacher.top_p:g}")
