@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from scaling.spec import ModelSpec, RunSpec
+from scaling.spec import ModelSpec, OptimSpec, RunSpec
 
 
 def spec(**changes) -> RunSpec:
@@ -68,6 +70,11 @@ def test_a_teacher_is_named_by_its_own_run():
         ({"model": {"vocab_size": 65, "width": 64, "n_kv_heads": 3}}, "not a multiple of n_kv_heads=3"),
         ({"optim": {"lr": float("nan")}}, "finite number"),
         (
+            {"optim": {"beta2_half_life_tokens": 600}},
+            "beta2_half_life_tokens=600 is shorter than one step of 640 tokens .batch_size × context.; give at least 640",
+        ),
+        ({"optim": {"weight_decay_timescale_tokens": 639}}, "weight_decay_timescale_tokens=639 is shorter than"),
+        (
             {"data": {"source": {"kind": "text"}, "teacher": {"kind": "noise", "rate": 0.2}}},
             "noise teacher cannot speak for source text",
         ),
@@ -100,3 +107,15 @@ def test_a_copied_run_with_other_values_has_its_own_ids():
     other = once.model_copy(update={"seed": 1})
     assert other.run_id == spec(seed=1).run_id
     assert other.trunk_id == spec(seed=1).trunk_id
+
+
+def test_memory_in_tokens_keeps_its_meaning_when_the_batch_grows():
+    """β2 at four times the batch is the fourth power; a weight loses the same share over the same tokens."""
+    optim = OptimSpec(lr=1e-3, beta2_half_life_tokens=10_000, weight_decay_timescale_tokens=10**6)
+    assert optim.beta2(10_000) == pytest.approx(0.5)
+    assert optim.beta2(4 * 320) == pytest.approx(optim.beta2(320) ** 4)
+    for rate in (1e-3, 2e-3):
+        for step_tokens in (500, 2000):
+            decay = optim.model_copy(update={"lr": rate}).weight_decay(step_tokens)
+            assert (1 - rate * decay) ** (10**6 / step_tokens) == pytest.approx(1 / math.e, rel=2e-3)
+    assert OptimSpec().weight_decay(640) == 0

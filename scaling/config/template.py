@@ -110,7 +110,8 @@ def _partial(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("type") == "object":
         schema["patternProperties"] = {r"\.": {}}
     for name, value in schema.get("properties", {}).items():
-        if value.get("type") in ("integer", "number"):
+        kinds = {one.get("type") for one in (value, *value.get("anyOf", []))}
+        if kinds & {"integer", "number"}:
             kept = {key: value.pop(key) for key in ("default", "description") if key in value}
             by_rule = {"type": "object", "required": ["rule"]}
             schema["properties"][name] = {"anyOf": [value, _HUMAN, by_rule], **kept}

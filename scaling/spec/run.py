@@ -79,12 +79,34 @@ class OptimSpec(Spec):
     cooldown: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of a run's tokens spent on the cooldown."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    beta2_half_life_tokens: Annotated[int, Field(ge=1)] = 22_000
+    """Tokens after which a squared gradient counts half; at least one step's."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay_timescale_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens at peak rate in which an undriven matrix shrinks to 1/e; at least one step's. None: no weight decay."""
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest global gradient norm of a step."""
     z_loss: Annotated[float, Field(ge=0)] = 0.0
+
+    def beta2(self, step_tokens: int) -> float:
+        """Decay of the second moment a step: ``2^(−step_tokens/beta2_half_life_tokens)``.
+
+        So β2 at another batch is ``β2^(B_new/B)``.
+
+        **Source:** Marek et al. 2025, arXiv 2507.07101.
+        """
+        return 2.0 ** (-step_tokens / self.beta2_half_life_tokens)
+
+    def weight_decay(self, step_tokens: int) -> float:
+        """AdamW's λ, relative to the rate: ``step_tokens/(lr · weight_decay_timescale_tokens)``, 0 for none.
+
+        The timescale B/(ηλ) belongs to the trunk: its branches share all their steps before the cooldown, so none can
+        have another. For one proportional to each D, give every D a trunk of its own.
+
+        **Source:** Wang & Aitchison 2024, arXiv 2405.13698.
+        """
+        timescale = self.weight_decay_timescale_tokens
+        return 0.0 if timescale is None else step_tokens / (self.lr * timescale)
 
 
 class EvalSpec(Spec):
@@ -111,6 +133,17 @@ class RunSpec(Spec):
     """D asked for; what is seen is the nearest whole number of steps, at least one."""
     seed: int = 0
     """Of the initial weights."""
+
+    @model_validator(mode="after")
+    def _memory_outlasts_a_step(self) -> RunSpec:
+        for name in ("beta2_half_life_tokens", "weight_decay_timescale_tokens"):
+            tokens = getattr(self.optim, name)
+            if tokens is not None and tokens < self.step_tokens:
+                raise ValueError(
+                    f"optim.{name}={tokens} is shorter than one step of {self.step_tokens} tokens "
+                    f"(batch_size × context); give at least {self.step_tokens}, or lower optim.batch_size"
+                )
+        return self
 
     @property
     def step_tokens(self) -> int:

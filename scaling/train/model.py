@@ -26,6 +26,9 @@ from scaling.spec import ModelSpec
 BASE_WIDTH = 32
 """Width at which µP's initial values and rates equal the standard ones."""
 
+BASE_LAYERS = 2
+"""Depth at which CompleteP's initial values and rates equal the standard ones."""
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -50,8 +53,9 @@ class Block(nnx.Module):
         m, f, k = model.width, model.hidden, model.head_width
         qkv, out = (model.n_heads + 2 * model.n_kv_heads) * k, model.n_heads * k
         keys = jax.random.split(key, 4)
-        # The two matrices that write to the residual stream share its growth over the 2L branches.
-        residual = 1 / math.sqrt(2 * model.n_layers)
+        # The matrices that write to the residual stream carry the branches' factor of CompleteP, base_layers/n_layers;
+        # at the base depth they share the growth of the stream over its 2·base_layers branches.
+        residual = BASE_LAYERS / model.n_layers / math.sqrt(2 * BASE_LAYERS)
         self.attn_norm = nnx.Param(jnp.ones(m))
         self.attn_qkv = nnx.Param(_normal(keys[0], (m, qkv), m**-0.5))
         self.attn_output = nnx.Param(_normal(keys[1], (out, m), residual * out**-0.5))

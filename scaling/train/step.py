@@ -58,7 +58,9 @@ class Program:
 
 def program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
     """The compiled step of a model and optimizer on a mesh; runs that differ in rates alone share it."""
-    same_program = {"lr": 1.0, "warmup_tokens": 0, "cooldown": 0.5}
+    same_program = {"warmup_tokens": 0, "cooldown": 0.5}
+    if optim.weight_decay_timescale_tokens is None:  # else the decay, relative to the rate, depends on it
+        same_program["lr"] = 1.0
     return _program(model, optim.model_copy(update=same_program), mesh)
 
 

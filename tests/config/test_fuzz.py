@@ -27,7 +27,7 @@ when:
 exclude:
   - {model.width: 64, seed: [1]}
 seeds: 2
-set: {optim.beta2: 0.99}
+set: {optim.z_loss: 1e-4}
 fit: {law: chinchilla, n: n_params, level: 0.9}
 recommend: {target_loss: 4.5, memory: 64MiB, teacher: {kind: trained}, widths: [32, 64]}
 """
