@@ -49,7 +49,8 @@ class Card:
         tokenizer: Hash of the tokenizer.
         eos_id: Token that ends a document and that sequences are predicted from; None for the last of the vocabulary.
         teacher: Label of the teacher; None for real text.
-        teacher_run: ``run_id`` of the teacher.
+        teacher_run: ``run_id`` of a trained teacher.
+        teacher_file: Hash of a pretrained teacher's file.
         teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its law.
         decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
         sequence_tokens: Length of the independent sequences that the text consists of; None for running text.
@@ -65,6 +66,7 @@ class Card:
     eos_id: int | None = None
     teacher: str | None = None
     teacher_run: str | None = None
+    teacher_file: str | None = None
     teacher_loss: float | None = None
     decoding: dict[str, float | int | None] = field(default_factory=dict)
     sequence_tokens: int | None = None

@@ -168,6 +168,48 @@ def llama_cpp_log_probs(
         return np.load(files["scores"])
 
 
+@dataclass(frozen=True)
+class TokenScores:
+    """What an engine thinks of the tokens of some sequences, all but the first of each.
+
+    Attributes:
+        log_probs: float32[n, T − 1], nats; NaN where a token is part of a character, of which the engine says nothing.
+        likeliest: int32[n, T − 1], the token that the engine finds likeliest there; −1 where it says nothing.
+    """
+
+    log_probs: np.ndarray
+    likeliest: np.ndarray
+
+
+def llama_cpp_token_scores(
+    path: str | os.PathLike[str],
+    sequences: np.ndarray,
+    *,
+    context: int,
+    threads: int | None = None,
+    timeout_s: float = 600.0,
+) -> TokenScores:
+    """Score sequences in the engine, one position at a time: like :func:`llama_cpp_log_probs`, for large vocabularies.
+
+    Args:
+        path: GGUF file.
+        sequences: int32[n, T], T at most ``context``.
+        context: Length of the key–value cache.
+        threads: As in :func:`run_llama_cpp`.
+        timeout_s: Longest wait for all of it.
+
+    Raises:
+        EngineError: as :func:`run_llama_cpp` does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"scored": str(Path(folder) / "scored.npy"), "token_scores": str(Path(folder) / "scores.npz")}
+        np.save(files["scored"], np.asarray(sequences, np.int32))
+        job = _job(path, cache=context, threads=threads, n_ubatch=N_UBATCH, use_mmap=True) | files
+        _run_worker(job | {"prompt": [int(sequences[0, 0])], "n_tokens": 1, "repeats": 0}, timeout_s=timeout_s)
+        with np.load(files["token_scores"]) as found:
+            return TokenScores(found["log_probs"], found["likeliest"])
+
+
 def llama_cpp_tokens(path: str | os.PathLike[str], texts: Sequence[str], *, timeout_s: float = 60.0) -> list[list[int]]:
     """Token ids of texts as the engine cuts them with the tokenizer of the file.
 
@@ -195,6 +237,7 @@ def _job(
         "n_ubatch": n_ubatch,
         "use_mmap": use_mmap,
         "scored": None,
+        "scores": None,
         "texts": [],
     }
 

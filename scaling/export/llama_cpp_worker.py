@@ -37,7 +37,7 @@ def main() -> None:
         "tokenized": [tokenize(client, text) for text in job["texts"]],
     }
     if job["scored"]:
-        score(client, job)
+        (score if job["scores"] else score_tokens)(client, job)
     json.dump(result, answer)
     answer.close()
 
@@ -92,6 +92,23 @@ def score(client, job) -> None:
             told = reply["completion_probabilities"][0]["top_logprobs"]
             row[[token["id"] for token in told]] = [token["logprob"] for token in told]
     np.save(job["scores"], out)
+
+
+def score_tokens(client, job) -> None:
+    """Log-probability float32[n, T − 1] of every token of ``scored`` but the first, and the token likeliest there."""
+    import numpy as np
+
+    sequences = np.load(job["scored"])
+    shape = (len(sequences), sequences.shape[1] - 1)
+    log_probs, likeliest = np.full(shape, np.nan, np.float32), np.full(shape, -1, np.int32)
+    for i, sequence in enumerate(sequences.tolist()):
+        for t in range(shape[1]):
+            # A bias makes the engine write the token that is there; what it tells of it is from before the bias.
+            options = {"n_probs": 1, "logit_bias": [[sequence[t + 1], 1000.0]]}
+            told = complete(client, sequence[: t + 1], 1, **options).get("completion_probabilities")
+            if told and told[0]["id"] == sequence[t + 1]:
+                log_probs[i, t], likeliest[i, t] = told[0]["logprob"], told[0]["top_logprobs"][0]["id"]
+    np.savez(job["token_scores"], log_probs=log_probs, likeliest=likeliest)
 
 
 def tokenize(client, text) -> list[int]:

@@ -19,7 +19,7 @@ from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_set
 from scaling.records import LN2, RunStore
 from scaling.spec import ModelSpec, RunSpec
 from scaling.train.model import Student
-from scaling.train.step import params_of, with_params
+from scaling.train.step import Params, params_of, with_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,9 @@ class Measured:
     cross_term: float | None
 
 
+LOGITS_BYTES = 1 << 28
+"""Logits that exist at once while a text is scored, at most; a pretrained vocabulary would need gigabytes."""
+
 _HELD: dict[str, HeldOut] = {}
 _MOST_HELD = 3
 
@@ -142,9 +145,12 @@ def evaluate(
         batches: An EvalSet, or its batches.
         law: Whose next-token law scores a world's positions.
     """
-    score, params = _scorer(student.model), params_of(student)
+    model, params = student.model, params_of(student)
     ready = (batch if isinstance(batch, Scored) else _scored(batch) for batch in batches)
-    parts = [_score(score(params, batch.inputs), batch, law) for batch in ready]
+    parts = [
+        _score_text(model, params, batch) if batch.p is None else _score_world(model, params, batch, law)
+        for batch in ready
+    ]
     scored = np.concatenate([part.scored for part in parts])
     totals = np.concatenate([part.loss for part in parts])
     per_sequence = totals / scored
@@ -174,18 +180,32 @@ def _scored(batch: EvalBatch) -> Scored:
     return Scored(batch.inputs, at, batch.targets[at], p, q)
 
 
-def _score(log_f_BTV: jax.Array, batch: Scored, law: str) -> _Sums:
+def _score_text(model: ModelSpec, params: Params, batch: Scored) -> _Sums:
+    targets_BT = np.zeros(batch.inputs.shape, np.int32)
+    targets_BT[batch.at] = batch.targets
+    log_f_BT = token_log_probs(model, params, batch.inputs, targets_BT)
+    return _Sums(batch.at.sum(1), -np.where(batch.at, log_f_BT, 0.0).sum(1, dtype=np.float64))
+
+
+def token_log_probs(model: ModelSpec, params: Params, inputs_BT: np.ndarray, targets_BT: np.ndarray) -> np.ndarray:
+    """``ln f`` of every target, float32[B, T], in as few calls as ``LOGITS_BYTES`` allow."""
+    n_sequences, time = inputs_BT.shape
+    most = max(1, LOGITS_BYTES // (4 * time * model.vocab_size))
+    rows = next(n for n in range(min(most, n_sequences), 0, -1) if n_sequences % n == 0)
+    parts = [slice(start, start + rows) for start in range(0, n_sequences, rows)]
+    score = _token_scorer(model)
+    return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
+
+
+def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _Sums:
     scored = batch.at.sum(1)
-    log_f = np.asarray(log_f_BTV)[batch.at]
     rows = np.repeat(np.arange(len(scored)), scored)
 
     def by_sequence(values: np.ndarray) -> np.ndarray:
         return np.bincount(rows, weights=values, minlength=len(scored))
 
-    if batch.p is None:
-        loss = -np.take_along_axis(log_f, batch.targets[:, None], axis=1)[:, 0]
-        return _Sums(scored, by_sequence(loss))
-    log_f, p = log_f.astype(np.float64), batch.p.astype(np.float64)
+    log_f = np.asarray(_scorer(model)(params, batch.inputs))[batch.at].astype(np.float64)
+    p = batch.p.astype(np.float64)
     q = p if batch.q is None else batch.q.astype(np.float64)
     log_q_f = np.log(np.where(q > 0, q, 1.0)) - np.where(q > 0, log_f, 0.0)
     return _Sums(
@@ -204,5 +224,14 @@ def _mean(parts: list[np.ndarray | None], scored: np.ndarray) -> float | None:
 def _scorer(model: ModelSpec):
     def log_probabilities(params, inputs_BT):
         return jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
+
+    return jax.jit(log_probabilities)
+
+
+@lru_cache(maxsize=64)
+def _token_scorer(model: ModelSpec):
+    def log_probabilities(params, inputs_BT, targets_BT):
+        log_f_BTV = jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
+        return jnp.take_along_axis(log_f_BTV, targets_BT[..., None], axis=-1)[..., 0]
 
     return jax.jit(log_probabilities)
