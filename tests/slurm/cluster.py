@@ -80,7 +80,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         _wait_for_nodes(environment)
         yield environment
     finally:
-        _cancel_all(environment)
+        cancel_all(environment)
         for process in [*reversed(started), *munge]:
             process.terminate()
         for process in [*started, *munge]:
@@ -90,7 +90,15 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             process.wait()
 
 
-def _cancel_all(environment: dict[str, str], limit_s: float = 30) -> None:
+def state_of_cluster(environment: dict[str, str]) -> str:
+    """What a person would look at when a job does not come to its end."""
+    commands = (["squeue", "--long"], ["sinfo", "--list-reasons"], ["scontrol", "show", "job"])
+    said = [subprocess.run(command, env=environment, capture_output=True, text=True) for command in commands]
+    logs = [path.read_text()[-3000:] for path in sorted(Path(environment["SLURM_CONF"]).parent.glob("*.log"))]
+    return "\n".join([*(done.stdout + done.stderr for done in said), *logs])
+
+
+def cancel_all(environment: dict[str, str], limit_s: float = 30) -> None:
     """End all jobs and wait until their processes are gone; they would outlive the daemons."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from scaling.sweep.plan import plan
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cluster import cluster, why_not
+from cluster import cancel_all, cluster, state_of_cluster, why_not
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ base:
 grid:
   model.width: [32, 64]
   seed: [0, 1]
-  tokens: [200k, 400k]
+  tokens: [200k, 600k]
 """
 
 LIMIT_S = 240
@@ -61,13 +61,22 @@ def owners(store):
     return {trunk: state for trunk, state in states.items() if state and not state.released and state.note}
 
 
-def wait_for(condition, seconds=LIMIT_S):
+def given_up(store):
+    """Trunks whose owner let go of them."""
+    states = {folder.name: read_lease(folder) for folder in (store.root / "claims").glob("*")}
+    return [trunk for trunk, state in states.items() if state and state.released]
+
+
+def wait_for(condition, process, environment, seconds=LIMIT_S):
+    """What a condition comes to, as long as the process that brings it about lives."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         if found := condition():
             return found
         time.sleep(0.1)
-    raise AssertionError("it did not come to that in time")
+    process.kill()
+    out, said = process.communicate()
+    raise AssertionError(f"it did not come to that in time\n{out}\n{said}\n{state_of_cluster(environment)}")
 
 
 @contextmanager
@@ -81,6 +90,7 @@ def submitted(sweep, store, environment):
             yield process
         finally:
             process.kill()
+            cancel_all(environment)
 
 
 def slurm_says(environment, *command):
@@ -91,7 +101,7 @@ def test_a_sweep_survives_the_death_of_one_of_its_workers(slurm, sweep, tmp_path
     store = RunStore(tmp_path / "results")
     runs = expand(load_sweep(sweep))
     with submitted(sweep, store, slurm) as process:
-        _, victim = wait_for(lambda: list(owners(store).items()))[0]
+        _, victim = wait_for(lambda: list(owners(store).items()), process, slurm)[0]
         os.kill(victim.pid, signal.SIGKILL)
         _, said = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0, said
@@ -100,14 +110,16 @@ def test_a_sweep_survives_the_death_of_one_of_its_workers(slurm, sweep, tmp_path
 
 
 def test_a_worker_whose_time_is_up_saves_its_state_and_takes_another_turn(slurm, sweep, tmp_path):
+    # Long enough that no machine ends a trunk before it is told to stop.
+    sweep.write_text(SWEEP.replace("600k", "80M"))
     store = RunStore(tmp_path / "results")
     with submitted(sweep, store, slurm) as process:
-        trunk, _ = wait_for(lambda: list(owners(store).items()))[0]
+        wait_for(lambda: owners(store), process, slurm)
         job = slurm_says(slurm, "squeue", "-h", "-o", "%A").split()[0]
-        # What Slurm itself does 90 seconds before a job's time is up.
+        # What Slurm itself does 90 seconds before a job's time is up. It may reach one task of the array alone.
         slurm_says(slurm, "scancel", "--signal=USR2", job)
-        wait_for(lambda: "Restarts=1" in slurm_says(slurm, "scontrol", "show", "job", job), 60)
-        wait_for(lambda: read_lease(store.root / "claims" / trunk).released, 10)
+        wait_for(lambda: "Restarts=1" in slurm_says(slurm, "scontrol", "show", "job", job), process, slurm, 60)
+        (trunk, *_) = wait_for(lambda: given_up(store), process, slurm, 10)
         assert list(store.trunk_dir(trunk).iterdir())
         process.terminate()
         _, said = process.communicate(timeout=60)
