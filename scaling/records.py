@@ -45,7 +45,7 @@ class Outcome:
     """What a run measured. Losses are nats/token on held-out data; None means not measured or not defined.
 
     Attributes:
-        status: ``done``, ``diverged`` (loss became non-finite; losses are None) or ``failed``.
+        status: ``done``, ``diverged`` (by the rule of scaling/train/health.py; losses are None) or ``failed``.
         loss: Loss on real held-out text; in a world, the exact expectation over scored tokens.
         loss_se: Standard error of ``loss``.
         bits_per_byte: ``loss`` in bits per byte of text, comparable over tokenizers.
@@ -58,9 +58,16 @@ class Outcome:
         kl_student: KL(q‖f) of the student f from its teacher q.
         cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
         train_loss: Mean training loss of the last twentieth of the run.
+        loss_spikes: Times that the training loss jumped out of its noise (scaling/train/health.py).
+        noise_scale: Gradient noise scale of the later half of the run, tokens.
+        noise_scale_se: Its standard error.
         n_unique_tokens: Different tokens among those seen.
         wall_s: Seconds spent on this branch (the shared trunk counted once, on its first branch).
-        tokens_per_s: Training throughput.
+        compile_s: Those of them that went into compiling programs, or reading compiled ones.
+        tokens_per_s: Training throughput, compiling left out.
+        kwh: Energy spent on this branch, the building's share included.
+        energy_source: ``rapl``, ``nvml`` or ``nvml+rapl`` (counters), or ``model`` (scaling/accounting/).
+        co2e_kg: CO2 equivalents of ``kwh``.
         error: One sentence for a run that is not done.
         started_at: UTC, ISO 8601.
         finished_at: UTC, ISO 8601.
@@ -80,9 +87,16 @@ class Outcome:
     kl_student: float | None = None
     cross_term: float | None = None
     train_loss: float | None = None
+    loss_spikes: int | None = None
+    noise_scale: float | None = None
+    noise_scale_se: float | None = None
     n_unique_tokens: int | None = None
     wall_s: float | None = None
+    compile_s: float | None = None
     tokens_per_s: float | None = None
+    kwh: float | None = None
+    energy_source: str | None = None
+    co2e_kg: float | None = None
     error: str | None = None
     started_at: str | None = None
     finished_at: str | None = None

@@ -26,7 +26,9 @@ from scaling.sweep.collect import metrics_table
 MARKER = "replay.json"
 """Written last: a folder that holds it is complete."""
 
-OUTCOMES = (*(f.name for f in fields(Outcome) if str(f.type).startswith("float")), "started_at", "finished_at")
+_MEASURED = tuple(f.name for f in fields(Outcome) if str(f.type).startswith("float"))
+
+OUTCOMES = (*_MEASURED, "loss_spikes", "energy_source", "started_at", "finished_at")
 """Columns of the runs table that are no hyper-parameters; the numbers among them are metrics."""
 
 

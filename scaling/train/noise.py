@@ -82,11 +82,13 @@ def probe_of(objective: Callable[[Any, Any, Any], tuple[jax.Array, Any]]) -> Cal
     def probe(params: Any, inputs_BT: Any, targets_BT: Any) -> GradientNoise:
         half = inputs_BT.shape[0] // 2
 
-        def gradient(start: int) -> Any:
-            cut = jax.tree.map(lambda part: part[start : start + half], (inputs_BT, targets_BT))
-            return jax.grad(lambda at: objective(at, *cut)[0])(params)
+        def halves(part: jax.Array) -> jax.Array:
+            return part[: 2 * half].reshape(2, half, *part.shape[1:])
 
-        return gradient_noise(gradient(0), gradient(half), 2 * half)
+        # Both halves in one pass: unrolled, the program takes twice as long to compile.
+        gradient = jax.vmap(jax.grad(lambda *batch: objective(*batch)[0]), in_axes=(None, 0, 0))
+        both = gradient(params, *jax.tree.map(halves, (inputs_BT, targets_BT)))
+        return gradient_noise(*(jax.tree.map(lambda leaf, one=one: leaf[one], both) for one in (0, 1)), 2 * half)
 
     return probe
 

@@ -19,7 +19,34 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 def prepare_process() -> None:
     """Settings of a process that trains: compiled programs are kept on disk, freed memory is kept by the process."""
     enable_compile_cache()
+    compilations()
     _keep_freed_memory()
+
+
+class Compilations:
+    """What this process compiled so far, or read from the cache of compiled programs.
+
+    Attributes:
+        seconds: Spent on it, tracing included.
+        programs: Their names, ``jit(step)`` and the like, in order.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.programs: list[str] = []
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+
+    def _on_duration(self, event: str, seconds: float, **facts: str | int) -> None:
+        if event.startswith("/jax/core/compile/"):
+            self.seconds += seconds
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.programs.append(str(facts.get("fun_name", "")))
+
+
+@lru_cache(maxsize=1)
+def compilations() -> Compilations:
+    """The process's count, begun at the first call."""
+    return Compilations()
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, energy. Nobody else counts.
+"""Parameters by group, FLOPs, and bytes of a ModelSpec.
 
 Three parameter counts are kept because laws in the literature use different ones, and for phone-size students, whose
 embedding dominates, the choice changes the exponents (Porian et al. 2024, arXiv 2406.19146; Pearce & Song 2024,
@@ -7,26 +7,16 @@ arXiv 2406.12907).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import Literal
 
 from scaling.errors import SpecError
 from scaling.spec import GGUF_BLOCK, ModelSpec
 
-JOULES_PER_KWH = 3.6e6
-
 Storage = Literal["F32", "F16", "Q8_0", "affine_channel"]
 """How a matrix is stored. ``Q8_0``: int8 in blocks of 32 with one f16 scale each (GGUF). ``affine_channel``: int8 with
 one f32 scale and one int8 zero point for each output channel. Gains of norms stay float32 in all of them."""
-
-GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7}
-GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
-GGUF_ALIGNMENT = 32
-GGUF_NAME = 10 * "0"
-"""Stands for a run_id, which names an exported student and is as long: a file's bytes are known before its run is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,126 +158,3 @@ def decode_bytes(model: ModelSpec, storage: Storage, *, position: int = 0) -> in
     """
     table = 0 if model.tied_embeddings else tensor_bytes((model.vocab_size, model.width), storage)
     return weights_bytes(model, storage) - table + kv_cache_bytes(model, position)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerLayout:
-    """What a GGUF file stores about a tokenizer, in llama.cpp's ``gpt2`` (byte-level BPE) convention.
-
-    Attributes:
-        tokens: Text of each token, in GPT-2's printable spelling of bytes; as many as the model's vocabulary.
-        token_types: 1 for a normal token, 3 for a control token (never printed); one a token.
-        merges: BPE merges ``"a b"``, most frequent first. llama.cpp refuses an empty list.
-        bos_id: Token that a sequence begins with.
-        eos_id: Token that ends a document.
-        pre: Name of the pre-tokenizer's expression, one that llama.cpp knows.
-    """
-
-    tokens: tuple[str, ...]
-    token_types: tuple[int, ...]
-    merges: tuple[str, ...]
-    bos_id: int
-    eos_id: int
-    pre: str = "gpt-2"
-
-    def __post_init__(self) -> None:
-        n = len(self.tokens)
-        if len(self.token_types) != n or not self.merges:
-            raise SpecError(
-                f"a tokenizer layout needs one type for each of its {n} tokens and at least one merge — got "
-                f"{len(self.token_types)} types and {len(self.merges)} merges"
-            )
-        if not (0 <= self.bos_id < n and 0 <= self.eos_id < n):
-            raise SpecError(f"bos_id={self.bos_id} and eos_id={self.eos_id} must be ids of the {n} tokens")
-
-    @cached_property
-    def n_bytes(self) -> int:
-        """Bytes of the token, type and merge arrays in a GGUF file."""
-        return _strings_bytes(self.tokens) + 4 * len(self.token_types) + _strings_bytes(self.merges)
-
-
-def gguf_metadata(
-    model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, name: str
-) -> dict[str, str | int | float | bool]:
-    """Scalar keys of a GGUF file, in file order; the arrays of the tokenizer follow them.
-
-    ``attention.key_length`` is always written: llama.cpp would otherwise assume ``width / n_heads``.
-
-    Raises:
-        SpecError: if the storage does not exist in GGUF.
-    """
-    if storage not in GGUF_FILE_TYPE:
-        raise SpecError(f"a GGUF file cannot hold {storage} — allowed: {', '.join(GGUF_FILE_TYPE)}")
-    sizes = {
-        "context_length": model.context, "embedding_length": model.width, "block_count": model.n_layers,
-        "feed_forward_length": model.hidden, "vocab_size": model.vocab_size, "rope.dimension_count": model.head_width,
-        "attention.head_count": model.n_heads, "attention.head_count_kv": model.n_kv_heads,
-        "attention.key_length": model.head_width, "attention.value_length": model.head_width,
-        "attention.layer_norm_rms_epsilon": float(model.norm_eps), "rope.freq_base": float(model.rope_base),
-    }  # fmt: skip
-    return {
-        "general.architecture": "llama",
-        "general.name": name,
-        "general.file_type": GGUF_FILE_TYPE[storage],
-        "general.quantization_version": 2,
-        **{f"llama.{key}": value for key, value in sizes.items()},
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": tokenizer.pre,
-        "tokenizer.ggml.bos_token_id": tokenizer.bos_id,
-        "tokenizer.ggml.eos_token_id": tokenizer.eos_id,
-        "tokenizer.ggml.add_bos_token": True,  # students were trained on sequences that begin with it
-        "tokenizer.ggml.add_space_prefix": False,
-    }
-
-
-def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, name: str = GGUF_NAME) -> int:
-    """Exact size of the GGUF file of a model: header, metadata, tensor index, and tensors padded to 32 bytes.
-
-    Args:
-        model: The model.
-        tokenizer: What the file says about its tokens.
-        storage: How its matrices are stored.
-        name: Stored as ``general.name``; its length counts.
-    """
-    metadata = gguf_metadata(model, tokenizer, storage, name=name)
-    scalars = sum(_text_bytes(key) + 4 + _scalar_bytes(value) for key, value in metadata.items())
-    arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + tokenizer.n_bytes
-    shapes = tensor_shapes(model)
-    index = sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
-    header = 4 + 4 + 8 + 8
-    return _padded(header + scalars + arrays + index) + sum(
-        _padded(tensor_bytes(shape, storage)) for shape in shapes.values()
-    )
-
-
-def _scalar_bytes(value: str | int | float | bool) -> int:
-    if isinstance(value, str):
-        return _text_bytes(value)
-    return 1 if isinstance(value, bool) else 4
-
-
-def _text_bytes(text: str) -> int:
-    """A GGUF string: its length as uint64, then UTF-8."""
-    return 8 + len(text.encode())
-
-
-def _strings_bytes(texts: Iterable[str]) -> int:
-    return sum(_text_bytes(text) for text in texts)
-
-
-def _padded(size: int) -> int:
-    return -(-size // GGUF_ALIGNMENT) * GGUF_ALIGNMENT
-
-
-def training_kwh(flops: float, *, flops_per_s: float, watts: float, pue: float = 1.0) -> float:
-    """Energy of a computation from its rate: ``flops / flops_per_s · watts · pue / 3.6e6``.
-
-    Args:
-        flops: FLOPs of the whole computation.
-        flops_per_s: Sustained rate of the device.
-        watts: Average power of the device at that rate.
-        pue: Power usage effectiveness of the building, 1 for none.
-
-    Source: Patterson et al. 2021, arXiv 2104.10350.
-    """
-    return flops / flops_per_s * watts * pue / JOULES_PER_KWH

@@ -1,0 +1,75 @@
+"""What the training losses say about a run's health: spikes, and the step at which it is given up as diverged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+WINDOW = 100
+"""Steps that a step is compared with: those before it."""
+
+SPIKE_DEVIATIONS = 7.0
+"""Standard deviations above the window that make a spike."""
+
+SPIKE_GAP = 10
+"""Steps apart from which two spikes are two."""
+
+PATIENCE = 100
+"""Steps in a row that a training may be worse than a guess before it is given up."""
+
+MARGIN = 1.0
+"""How much worse than a guess, nats/token."""
+
+_DEVIATIONS_PER_MAD = 1.4826
+_ROWS = 8192
+
+
+def count_spikes(losses: np.ndarray) -> int:
+    """Times that the training loss jumped out of its own noise.
+
+    A step spikes if its loss lies more than seven standard deviations above the hundred steps before it; spikes less
+    than ten steps apart are one. Centre and deviation are the median and 1.4826 times the median absolute deviation,
+    which the spike itself and the fall of the loss hardly move.
+
+    Args:
+        losses: float32[n_steps], nats/token; what follows a loss that is not finite is left out.
+
+    **Source:** seven deviations from a rolling window: OLMo et al. 2024, arXiv 2501.00656 (spike score), there with
+    mean and standard deviation over 1000 steps.
+    """
+    bad = np.flatnonzero(~np.isfinite(losses))
+    losses = losses[: bad[0]] if len(bad) else losses
+    if len(losses) <= WINDOW:
+        return 0
+    windows = np.lib.stride_tricks.sliding_window_view(losses, WINDOW)[:-1]
+    # In blocks, because the medians copy their windows.
+    bounds = np.concatenate([_bounds(windows[row : row + _ROWS]) for row in range(0, len(windows), _ROWS)])
+    steps = np.flatnonzero(losses[WINDOW:] > bounds)
+    return int(len(steps) > 0) + int((np.diff(steps) >= SPIKE_GAP).sum())
+
+
+def _bounds(windows: np.ndarray) -> np.ndarray:
+    centre = np.median(windows, axis=1)
+    spread = np.median(np.abs(windows - centre[:, None]), axis=1)
+    return centre + SPIKE_DEVIATIONS * _DEVIATIONS_PER_MAD * spread
+
+
+def diverged_at(losses: np.ndarray, vocab_size: int) -> int | None:
+    """First step at which a training counts as diverged, None for one that does not.
+
+    Either its loss is not finite, or it is the hundredth step in a row whose loss is more than 1 nat/token above both
+    ``ln V``, which a uniform guess has, and the loss of the very first step. A healthy training never stays above where
+    it began, however large that was, so its early phase cannot be caught.
+
+    Args:
+        losses: float32[n_steps], training loss of every step from the first.
+        vocab_size: V.
+    """
+    if not len(losses):
+        return None
+    step = np.arange(len(losses))
+    high = losses > max(math.log(vocab_size), float(losses[0])) + MARGIN
+    in_a_row = step - np.maximum.accumulate(np.where(high, -1, step))
+    found = np.flatnonzero(~np.isfinite(losses) | (in_a_row >= PATIENCE))
+    return int(found[0]) if len(found) else None
