@@ -17,7 +17,7 @@ import numpy as np
 from scaling.errors import DataError
 
 SPARE_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
-"""Where a text has too few rare grams to estimate discounts from (the choice of KenLM)."""
+"""Of an order whose rare grams are too few to estimate discounts from (as KenLM falls back)."""
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,15 @@ def _smooth(grams: np.ndarray, counts: np.ndarray, bits: np.uint64) -> Level:
 def discounts(counts: np.ndarray) -> np.ndarray:
     """Discounts of counts 0, 1, 2 and 3 or more, from how many grams occur 1, 2, 3 and 4 times.
 
-    ``Y = n1/(n1 + 2·n2)``, ``D_i = i − (i + 1)·Y·n_{i+1}/n_i``; clipped to [0, i].
+    ``Y = n1/(n1 + 2·n2)``, ``D_i = i − (i + 1)·Y·n_{i+1}/n_i``; ``SPARE_DISCOUNTS`` where one is not in [0, i].
     """
     n = np.bincount(np.minimum(counts, 5), minlength=6)[:5].astype(np.float64)
     if (n[1:4] == 0).any():
         return SPARE_DISCOUNTS
     i = np.arange(1, 4)
     estimated = i - (i + 1) * n[1] / (n[1] + 2 * n[2]) * n[2:5] / n[1:4]
-    return np.concatenate([[0.0], np.clip(estimated, 0, i)])
+    usable = (estimated >= 0).all() and (estimated <= i).all()
+    return np.concatenate([[0.0], estimated]) if usable else SPARE_DISCOUNTS
 
 
 def _pack(tokens: np.ndarray, k: int, bits: np.uint64) -> np.ndarray:

@@ -9,6 +9,7 @@ from scaling.errors import DataError
 from scaling.teach.ngram import discounts, train_ngram
 
 V = 12
+SPARE = [0.0, 0.5, 1.0, 1.5]
 
 
 def a_text(n=4000, seed=0):
@@ -38,14 +39,17 @@ def by_hand(text, order, history, word):
 
     def discount(all_counts):
         n = Counter(all_counts.values())
+        if not all(n[i] for i in (1, 2, 3)):
+            return SPARE
         y = n[1] / (n[1] + 2 * n[2])
-        return [0.0] + [min(max(i - (i + 1) * y * n[i + 1] / n[i], 0), i) for i in (1, 2, 3)]
+        estimated = [0.0] + [i - (i + 1) * y * n[i + 1] / n[i] for i in (1, 2, 3)]
+        return estimated if all(0 <= d <= i for i, d in enumerate(estimated)) else SPARE
 
     def p(k):
         if k == 0:
             return 1 / V
         c = counts(k)
-        d = discount(c) if all(Counter(c.values())[i] for i in (1, 2, 3)) else [0.0, 0.5, 1.0, 1.5]
+        d = discount(c)
         h = tuple(history[len(history) - k + 1 :])
         own = {gram[-1]: count for gram, count in c.items() if gram[:-1] == h}
         if not own:
@@ -109,6 +113,11 @@ def test_discounts_follow_the_counts_of_counts():
     counts = np.repeat([1, 2, 3, 4, 9], [100, 40, 20, 10, 5])
     y = 100 / 180
     assert discounts(counts) == pytest.approx([0, 1 - 2 * y * 0.4, 2 - 3 * y * 0.5, 3 - 4 * y * 0.5])
+
+
+def test_discounts_that_make_no_sense_are_not_used():
+    counts = np.repeat([1, 2, 3, 4], [10, 1, 12, 5])
+    assert list(discounts(counts)) == SPARE, "D2 would be below zero"
 
 
 def test_what_cannot_be_counted_is_refused():
