@@ -1,0 +1,35 @@
+"""Runs behind a figure: from results/ where the sweep has just been run, else as published in results/reference/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from scaling.records import RunStore, load_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "results" / "reference"
+COLUMNS = [
+    *("run_id", "trunk_id", "status", "seed", "n_params", "n_tokens", "width", "n_layers", "context"),
+    *("batch_size", "lr", "loss", "loss_se", "train_loss", "entropy"),
+]
+
+
+def published_runs(sweep: str, results: str | Path, settings: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The finished runs of a sweep; those of a results folder are first written to results/reference/<sweep>.csv.
+
+    Args:
+        sweep: Its name.
+        results: The results folder.
+        settings: Fields of OptimSpec that become columns.
+    """
+    path = REFERENCE / f"{sweep}.csv"
+    if (Path(results) / sweep / "runs.parquet").exists():
+        runs, store = load_runs(Path(results) / sweep), RunStore(results)
+        optims = [store.load(run_id).spec.optim for run_id in runs["run_id"]]
+        for name in settings:
+            runs[name] = [getattr(optim, name) for optim in optims]
+        runs[[*COLUMNS, *settings]].to_csv(path, index=False, float_format="%.6g")
+    runs = pd.read_csv(path)
+    return runs[runs["status"] == "done"]
