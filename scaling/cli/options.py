@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,18 @@ def byte_count(text: str, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise SpecError(f"--{name}: got {text!r}, allowed is a size — for example 64MiB, 1.5GB or 1e8")
     return int(value)
+
+
+def key_values(pairs: Iterable[str], name: str) -> dict[str, str | bool]:
+    """``nodes=2`` as an entry; a key alone is a flag, true."""
+    found: dict[str, str | bool] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip().replace("-", "_")
+        if not key.isidentifier() or (equals and not value.strip()):
+            raise SpecError(f"--{name}: got {pair!r}, allowed is KEY=VALUE or KEY — for example nodes=2 or exclusive")
+        found[key] = value.strip() if equals else True
+    return found
 
 
 def say(text: str) -> None:

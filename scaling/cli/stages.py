@@ -8,9 +8,14 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Force, Jobs, Json, Overrides, Results, SweepFile, emit, say
+from scaling.cli.options import RESULTS, Force, Jobs, Json, Overrides, Results, SweepFile, emit, key_values, say
 
 Executor = Annotated[str | None, typer.Option("--executor", help="inline, local, slurm, print, or a package's own.")]
+
+ExecutorSettings = Annotated[
+    list[str] | None,
+    typer.Option("--executor-set", metavar="KEY=VALUE", help="Option of the executor: nodes=2, time=4:00:00, …"),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +49,7 @@ def sweep(
     sweep_file: SweepFile,
     jobs: Jobs = 0,
     executor: Executor = None,
+    executor_set: ExecutorSettings = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed trunk.")] = False,
@@ -63,8 +69,14 @@ def sweep(
         forget(workspace.store, [one.run_id for one in workspace.runs])
     if rerun:
         forget(workspace.store, rerun, only_failed=False)
-    options = WorkerOptions(fail_fast=fail_fast)
-    outcome = train_stage(workspace, jobs=_jobs(jobs), watch=show_progress, executor=executor, options=options)
+    outcome = train_stage(
+        workspace,
+        jobs=_jobs(jobs),
+        watch=show_progress,
+        executor=executor,
+        settings=key_values(executor_set or (), "executor-set"),
+        options=WorkerOptions(fail_fast=fail_fast),
+    )
     collect_stage(workspace)
     emit(outcome, as_json=json_, show=show_sweep)
     raise typer.Exit(outcome.exit_code)

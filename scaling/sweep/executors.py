@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -98,7 +98,7 @@ def run(
     trainer: Trainer | None = None,
     sweep_path: str | Path | None = None,
     overrides: Sequence[str] = (),
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
 ) -> SweepOutcome:
     """Train what is left of a plan.
 
@@ -115,10 +115,10 @@ def run(
         trainer: What trains a trunk; by default the framework's own.
         sweep_path: The sweep file, needed by executors whose workers run elsewhere.
         overrides: ``--set`` of the sweep, for the same.
-        **settings: Options of the executor.
+        settings: Options of the executor: Slurm's partition, nodes, time and the like.
 
     Raises:
-        ScalingError: if there is no such executor.
+        ScalingError: if there is no such executor, or it has no such option.
     """
     jobs = max(1, min(jobs, len(plan.pending)))
     start = find_executor(executor or ("local" if jobs > 1 else "inline"))
@@ -135,7 +135,7 @@ def run(
                 trainer=trainer,
                 sweep_path=Path(sweep_path) if sweep_path else None,
                 overrides=tuple(overrides),
-                settings=settings,
+                settings=dict(settings or {}),
             )
             report = start(replace(request, progress=progress) if progress else request)
     return _outcome(plan, store, report, stop, time.monotonic() - began)
@@ -159,6 +159,7 @@ def find_executor(name: str) -> Executor:
 
 def inline(request: Request) -> WorkerReport:
     """One worker in this process."""
+    _take_no_settings(request, "inline")
     return work(
         request.trunks,
         request.store,
@@ -173,7 +174,16 @@ def local(request: Request) -> WorkerReport:
     """Spawned worker processes on this machine, sharing its cores."""
     from scaling.sweep.pool import run_pool
 
+    _take_no_settings(request, "local")
     return run_pool(request)
+
+
+def _take_no_settings(request: Request, name: str) -> None:
+    if request.settings:
+        raise ScalingError(
+            f"the {name} executor has no options, got {', '.join(request.settings)} — leave them out, or name the "
+            "executor they are for: --executor slurm"
+        )
 
 
 def slurm(request: Request) -> WorkerReport:

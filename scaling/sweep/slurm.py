@@ -84,12 +84,15 @@ def run_slurm(request: Request) -> WorkerReport:
     missing = {spec.run_id: trunk for trunk in request.trunks for spec in trunk.specs}
     missing = {run_id: trunk for run_id, trunk in missing.items() if state_of(request.store, run_id) == "new"}
     request.progress(_event(next(iter(request.trunks)).trunk_id, "claimed", f"submitted as Slurm job {job}"))
-    report = WorkerReport()
+    report, reason = WorkerReport(), ""
     while True:
-        alive = is_queued(job)
+        before, (alive, reason) = reason, queue_state(job)
         _collect(request, missing, report, job)
         if not missing or not alive:
             return report
+        if "held" in reason.lower() and reason != before:
+            how = f"Slurm holds job {job} ({reason}); once that is mended: scontrol release {job}"
+            request.progress(_event(next(iter(missing.values())).trunk_id, "released", how))
         if request.stop.wait(POLL_S):
             report.stopped = report.elsewhere = True
             how = f"workers go on as Slurm job {job}; end them with: scancel {job}"
@@ -109,12 +112,16 @@ def submit(request: Request) -> str:
     return done.stdout.strip().split(";")[0]
 
 
-def is_queued(job: str) -> bool:
-    """True while a task of the job waits or runs; a controller that does not answer counts as yes."""
-    done = subprocess.run(["squeue", "--noheader", "--jobs", job, "--format", "%T"], capture_output=True, text=True)
+def queue_state(job: str) -> tuple[bool, str]:
+    """Whether a task of the job waits or runs, and what the waiting ones wait for.
+
+    A controller that does not answer counts as yes.
+    """
+    done = subprocess.run(["squeue", "--noheader", "--jobs", job, "--format", "%r"], capture_output=True, text=True)
     if done.returncode:
-        return "Invalid job id" not in done.stderr
-    return bool(done.stdout.strip())
+        return "Invalid job id" not in done.stderr, ""
+    reasons = dict.fromkeys(line.strip() for line in done.stdout.splitlines())
+    return bool(reasons), ", ".join(reason for reason in reasons if reason != "None")
 
 
 def _collect(request: Request, missing: dict, report: WorkerReport, job: str) -> None:

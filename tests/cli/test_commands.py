@@ -108,6 +108,16 @@ def test_a_mistake_ends_with_its_code_and_no_traceback(arguments, code, said, tm
     assert "Traceback" not in done.stderr
 
 
+def test_options_of_an_executor_reach_its_batch_script(tmp_path):
+    options = ["--executor-set", "nodes=2", "--executor-set", "gpus-per-task=1", "--executor-set", "exclusive"]
+    done = scaling("sweep", QUICKSTART, "--executor", "print", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for directive in ("nodes=2", "gpus-per-task=1", "exclusive"):
+        assert f"#SBATCH --{directive}\n" in done.stdout
+    done = scaling("sweep", QUICKSTART, "--executor", "print", "--executor-set", "no des=2", cwd=tmp_path)
+    assert (done.returncode, "--executor-set: got 'no des=2'" in done.stderr) == (2, True)
+
+
 def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path):
     sweep = tmp_path / "bad.yaml"
     text = Path(QUICKSTART).read_text("utf-8")

@@ -148,7 +148,7 @@ def test_two_ranks_of_a_step_train_one_trunk_together(slurm, tmp_path, monkeypat
     # The names of these nodes do not resolve, so their processes are told where to meet.
     for name, value in {**slurm, "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}"}.items():
         monkeypatch.setenv(name, value)
-    outcome = run(plan(runs, store), store, executor="slurm", sweep_path=path, nodes=2, ntasks=2)
+    outcome = run(plan(runs, store), store, executor="slurm", sweep_path=path, settings={"nodes": 2, "ntasks": 2})
     said = "".join(output.read_text() for output in store.root.glob("slurm-*.txt"))
     assert outcome.counts["done"] == len(runs), said
     assert {store.load(one.run_id).outcome.env["device"].split(" x ")[0] for one in runs} == {"2"}

@@ -1,14 +1,15 @@
 """Executors start workers and decide nothing."""
 
 import os
-import stat
+import threading
 
 import pytest
 
 from scaling.errors import ScalingError
 from scaling.sweep.executors import Request, find_executor, inline
 from scaling.sweep.pool import worker_environment
-from scaling.sweep.slurm import sbatch_script, submit, worker_command
+from scaling.sweep.slurm import queue_state, run_slurm, sbatch_script, submit, worker_command
+from scaling.sweep.stop import Stop
 from scaling.sweep.trunks import group
 
 
@@ -43,6 +44,12 @@ def test_workers_share_the_accelerators(monkeypatch):
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in four] == ["2", "5", "2", "5"]
     assert all("XLA_PYTHON_CLIENT_PREALLOCATE" not in environment for environment in two)
     assert all(environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false" for environment in four)
+
+
+@pytest.mark.parametrize("name", ["inline", "local"])
+def test_an_executor_without_options_refuses_them(request_of, name):
+    with pytest.raises(ScalingError, match=f"the {name} executor has no options, got nodes"):
+        find_executor(name)(request_of(settings={"nodes": "2"}))
 
 
 @pytest.fixture
@@ -84,14 +91,47 @@ def test_a_machine_without_slurm_says_what_to_do_instead(request_of, monkeypatch
         submit(request_of())
 
 
-def test_a_job_that_slurm_refuses_is_an_error_with_its_words(request_of, monkeypatch, tmp_path):
-    program = tmp_path / "bin" / "sbatch"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'invalid partition' >&2\nexit 1\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Puts a program of some name and shell code before all others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(name, code):
+        (folder / name).write_text(f"#!/bin/sh\n{code}\n")
+        (folder / name).chmod(0o755)
+
+    return make
+
+
+def test_a_job_that_slurm_refuses_is_an_error_with_its_words(request_of, program):
+    program("sbatch", "echo 'invalid partition' >&2; exit 1")
     with pytest.raises(ScalingError, match="Slurm refused the job — invalid partition"):
         submit(request_of())
+
+
+def test_the_queue_tells_what_a_job_waits_for(program):
+    program("squeue", "echo None; echo launch failed requeued held; echo None")
+    assert queue_state("7") == (True, "launch failed requeued held")
+    program("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    assert queue_state("7") == (False, "")
+    program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    assert queue_state("7") == (True, "")
+    program("squeue", "true")
+    assert queue_state("7") == (False, "")
+
+
+def test_a_held_job_is_told_once(request_of, program, monkeypatch):
+    monkeypatch.setattr("scaling.sweep.slurm.POLL_S", 0.01)
+    program("sbatch", "echo 7")
+    program("squeue", "echo JobHeldAdmin")
+    stop, said = Stop(), []
+    timer = threading.Timer(0.5, stop.request)
+    timer.start()
+    run_slurm(request_of(progress=lambda event: said.append(event.message), stop=stop))
+    timer.join()
+    assert sum("(JobHeldAdmin)" in message for message in said) == 1
 
 
 def test_the_batch_script_is_valid_shell(request_of):
