@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, _feed_forward, _mix, _project, embed, rope_table
+from scaling.train.kernels import attend
+from scaling.train.model import Student, _feed_forward, _output, _project, embed, rope_table
 from scaling.train.step import params_of, with_params
 
 GROWTH_STEPS = 8
@@ -87,7 +88,7 @@ def _step(student: Student, decoding: Decoding, space: int, carry, now):
         q_BHTK, k_BJTK, v_BJTK = _project(block, model, x_BTM, rotation)
         keys[i] = jax.lax.dynamic_update_slice_in_dim(keys[i], k_BJTK, position, axis=2)
         values[i] = jax.lax.dynamic_update_slice_in_dim(values[i], v_BJTK, position, axis=2)
-        x_BTM = x_BTM + _mix(q_BHTK, keys[i], values[i], mask_TS) @ block.attn_output[...]
+        x_BTM = x_BTM + _output(block, attend(q_BHTK, keys[i], values[i], mask_TS))
         x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
     chosen_B = _choose(student._logits(x_BTM)[:, 0], uniform_B, decoding)
     return (chosen_B, tuple(keys), tuple(values)), chosen_B

@@ -22,6 +22,7 @@ from flax import nnx
 from scaling.accounting import tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
+from scaling.train.kernels import attend, causal_attention, linear
 
 BASE_WIDTH = 32
 """Width at which µP's initial values and rates equal the standard ones."""
@@ -86,11 +87,10 @@ class Student(nnx.Module):
         """Logits float32[B, T, V] of the token after each of ``tokens_BT: int32[B, T]``."""
         model, time = self.model, tokens_BT.shape[1]
         rotation = rope_table(model, time)
-        mask_TS = np.tri(time, dtype=bool)
         x_BTM = embed(self.token_embd[...], tokens_BT)
         for block in self.blocks:
             q_BHTK, k_BJTK, v_BJTK = _project(block, model, x_BTM, rotation)
-            x_BTM = x_BTM + _mix(q_BHTK, k_BJTK, v_BJTK, mask_TS) @ block.attn_output[...]
+            x_BTM = x_BTM + _output(block, causal_attention(q_BHTK, k_BJTK, v_BJTK))
             x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
         return self._logits(x_BTM)
 
@@ -114,13 +114,13 @@ class Student(nnx.Module):
             q_BHTK, k_BJTK, v_BJTK = _project(block, model, x_BTM, rotation)
             keys.append(jax.lax.dynamic_update_slice_in_dim(cache.keys[i], k_BJTK, start, axis=2))
             values.append(jax.lax.dynamic_update_slice_in_dim(cache.values[i], v_BJTK, start, axis=2))
-            x_BTM = x_BTM + _mix(q_BHTK, keys[i], values[i], mask_TS) @ block.attn_output[...]
+            x_BTM = x_BTM + _output(block, attend(q_BHTK, keys[i], values[i], mask_TS))
             x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
         return self._logits(x_BTM), Cache(jnp.stack(keys), jnp.stack(values), start + time)
 
     def _logits(self, x_BTM: jax.Array) -> jax.Array:
         head_VM = self.token_embd if self.output is None else self.output
-        return _rms_norm(x_BTM, self.output_norm[...], self.model.norm_eps) @ head_VM[...].T
+        return linear(_rms_norm(x_BTM, self.output_norm[...], self.model.norm_eps), head_VM[...].T)
 
 
 def empty_cache(model: ModelSpec, batch_size: int, length: int | None = None) -> Cache:
@@ -149,7 +149,7 @@ def _project(block: Block, model: ModelSpec, x_BTM: jax.Array, rotation) -> tupl
     """Rotated queries and keys, and values, heads first."""
     h, j = model.n_heads, model.n_kv_heads
     x_BTM = _rms_norm(x_BTM, block.attn_norm[...], model.norm_eps)
-    qkv_BTX = x_BTM @ block.attn_qkv[...]
+    qkv_BTX = linear(x_BTM, block.attn_qkv[...])
     qkv_BXTK = qkv_BTX.reshape(*qkv_BTX.shape[:2], h + 2 * j, model.head_width).swapaxes(1, 2)
     rotated = _rotate(qkv_BXTK[:, : h + j], *rotation)
     return rotated[:, :h], rotated[:, h:], qkv_BXTK[:, h + j :]
@@ -162,21 +162,16 @@ def _rotate(x_BHTK: jax.Array, cos_TC: jax.Array, sin_TC: jax.Array) -> jax.Arra
     return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x_BHTK.shape)
 
 
-def _mix(q_BHTK: jax.Array, k_BJSK: jax.Array, v_BJSK: jax.Array, mask_TS: jax.Array | np.ndarray) -> jax.Array:
-    """Causal attention; the heads' outputs side by side, [B, T, H·K]."""
-    b, h, t, k = q_BHTK.shape
-    j = k_BJSK.shape[1]
-    q_BJGTK = q_BHTK.reshape(b, j, h // j, t, k)
-    scores_BJGTS = jnp.einsum("bjgtk,bjsk->bjgts", q_BJGTK, k_BJSK) * k**-0.5
-    scores_BJGTS = jnp.where(mask_TS[None, None, None], scores_BJGTS, jnp.finfo(scores_BJGTS.dtype).min)
-    out_BJGTK = jnp.einsum("bjgts,bjsk->bjgtk", jax.nn.softmax(scores_BJGTS), v_BJSK)
-    return out_BJGTK.reshape(b, h, t, k).swapaxes(1, 2).reshape(b, t, h * k)
+def _output(block: Block, mixed_BHTK: jax.Array) -> jax.Array:
+    """What the heads, side by side, add to the residual stream."""
+    b, h, t, k = mixed_BHTK.shape
+    return linear(mixed_BHTK.swapaxes(1, 2).reshape(b, t, h * k), block.attn_output[...])
 
 
 def _feed_forward(block: Block, model: ModelSpec, x_BTM: jax.Array) -> jax.Array:
     x_BTM = _rms_norm(x_BTM, block.ffn_norm[...], model.norm_eps)
-    gate_BTF, up_BTF = jnp.split(x_BTM @ block.ffn_gate_up[...], 2, axis=-1)
-    return (jax.nn.silu(gate_BTF) * up_BTF) @ block.ffn_down[...]
+    gate_BTF, up_BTF = jnp.split(linear(x_BTM, block.ffn_gate_up[...]), 2, axis=-1)
+    return linear(jax.nn.silu(gate_BTF) * up_BTF, block.ffn_down[...])
 
 
 def _rms_norm(x_BTM: jax.Array, gain_M: jax.Array, eps: float) -> jax.Array:
