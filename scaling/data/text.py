@@ -14,11 +14,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from scaling.data.corpora import Corpus, load_corpus
+from scaling.data.corpora import Corpus, Split, load_corpus
 from scaling.data.pretrained import GgufTokenizer, fingerprint, open_gguf_tokenizer
 from scaling.data.shards import (
     SHARD_TOKENS,
@@ -31,16 +31,17 @@ from scaling.data.shards import (
     write_card,
     write_shard,
 )
+from scaling.data.sorting import in_hash_order
 from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from scaling.records import RunStore
-from scaling.spec import DataSpec, TextSource
-
-Split = Literal["train", "held_out"]
+from scaling.spec import DataSpec, SoftTargets, TextSource
 
 AnyTokenizer = Tokenizer | GgufTokenizer
 
 LAYOUT_VERSION = 1
 """Of how text becomes tokens on disk; part of every id."""
+TOKENIZER_BYTES = 1 << 26
+"""Text that a tokenizer is trained on, at most: more changes few merges and needs memory for every different word."""
 
 
 def open_tokenizer(source: TextSource, store: RunStore) -> AnyTokenizer:
@@ -56,7 +57,7 @@ def open_tokenizer(source: TextSource, store: RunStore) -> AnyTokenizer:
     if not path.exists():
         with locked(folder):
             if not path.exists():
-                train_tokenizer(source.tokenizer, load_corpus(source).train).save(path)
+                train_tokenizer(source.tokenizer, _sample(load_corpus(source))).save(path)
     return load_tokenizer(path)
 
 
@@ -91,6 +92,11 @@ def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split
     return store.root / "corpora" / _recipe_id(recipe)
 
 
+def targets_dir(text: Path, targets: SoftTargets) -> Path:
+    """Where the soft targets of a teacher's text lie, beside its tokens; their share in the objective is not theirs."""
+    return text / f"targets-{_recipe_id(targets.model_dump(mode='json', exclude={'weight'}))}"
+
+
 def _source_dir(store: RunStore, source: TextSource) -> Path:
     recipe = {"text": "real", "source": _identified(source).model_dump(mode="json")}
     return store.root / "corpora" / _recipe_id(recipe)
@@ -114,7 +120,6 @@ def _recipe_id(recipe: dict[str, Any]) -> str:
 def _encode(
     folder: Path, corpus: Corpus, source: TextSource, split: Split, tokenizer: Tokenizer | GgufTokenizer
 ) -> None:
-    documents = corpus.train if split == "train" else corpus.held_out
     card = Card(
         text="real",
         split=split,
@@ -124,21 +129,26 @@ def _encode(
         eos_id=tokenizer.eos_id,
         notice=corpus.notice,
     )
-    parts = enumerate(_packed(documents, tokenizer))
+    parts = enumerate(_packed(in_hash_order(corpus, split, folder), tokenizer, card.dtype))
     shards = tuple(write_shard(folder, i, tokens, card.dtype) for i, tokens in parts)
     write_card(folder, replace(card, shards=shards))
 
 
-def _packed(documents: tuple[str, ...], tokenizer: AnyTokenizer) -> Iterator[np.ndarray]:
+def _packed(documents: Iterator[str], tokenizer: AnyTokenizer, dtype: np.dtype) -> Iterator[np.ndarray]:
     """Documents with their ends, joined and cut into pieces of about one shard."""
-    end = np.array([tokenizer.eos_id], np.int32)
+    end = np.array([tokenizer.eos_id], dtype)
     waiting, n_waiting = [], 0
-    for start in range(0, len(documents), 256):
-        for tokens in tokenizer.encode_all(documents[start : start + 256]):
-            waiting += [tokens, end]
-            n_waiting += len(tokens) + 1
-            if n_waiting >= SHARD_TOKENS:
-                yield np.concatenate(waiting)
-                waiting, n_waiting = [], 0
+    for tokens in tokenizer.encode_all(documents):
+        waiting += [tokens.astype(dtype), end]
+        n_waiting += len(tokens) + 1
+        if n_waiting >= SHARD_TOKENS:
+            yield np.concatenate(waiting)
+            waiting, n_waiting = [], 0
     if waiting:
         yield np.concatenate(waiting)
+
+
+def _sample(corpus: Corpus) -> Iterator[str]:
+    """Training documents to learn a tokenizer from: those first in the order of hashes, so a fair sample."""
+    last = corpus.n_held_out + np.searchsorted(np.cumsum(corpus.scan.n_bytes[corpus.n_held_out :]), TOKENIZER_BYTES)
+    return (text for rank, text in corpus.documents("train") if rank <= last)

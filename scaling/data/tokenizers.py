@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +19,21 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import TokenizerLayout
+from scaling.data.files import END_OF_DOCUMENT, to_bytes
 from scaling.errors import DataError, RecordError
 from scaling.formats.gguf import NEVER_APPLIED_MERGE
 from scaling.records import read_json, write_json
 from scaling.spec import TokenizerSpec
 
-EOS_TEXT = "<|endoftext|>"
+EOS_TEXT = END_OF_DOCUMENT
 """How the end-of-document token is spelled in a GGUF file."""
+
+PIECE_CHARS, BATCH_CHARS = 1 << 16, 1 << 20
+"""Characters that an engine is given as one text and at one time, about."""
+
+# A letter, digit or mark never belongs to the same piece of GPT-2's expression as a line end behind it.
+_SAFE_CUT = re.compile(r"(?<=[\w.,;:!?])(?=\n)")
+_NO_UTF8 = re.compile("([\udc80-\udcff]+)")
 
 
 @dataclass(frozen=True)
@@ -66,11 +75,11 @@ class Tokenizer:
         """Tokens of one document, without end of document: int32[n]."""
         return next(iter(self.encode_all([text])))
 
-    def encode_all(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
-        """Tokens of many documents, on all cores: one int32[n] each."""
+    def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Tokens of many documents, on all cores and a few at a time: one int32[n] each."""
         if not self.merges:
-            return (np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts)
-        return (np.array(found.ids, np.int32) for found in self._engine.encode_batch_fast(list(texts)))
+            return (np.frombuffer(to_bytes(text), np.uint8).astype(np.int32) for text in texts)
+        return encode_with(self._engine, texts, np.arange(256))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of tokens; bytes that are no UTF-8 become U+FFFD, the end of document nothing."""
@@ -120,7 +129,60 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def train_tokenizer(spec: TokenizerSpec, documents: Sequence[str]) -> Tokenizer:
+def encode_with(engine: Any, texts: Iterable[str], byte_ids: np.ndarray) -> Iterator[np.ndarray]:
+    """Tokens of documents by a byte-level BPE engine of ``tokenizers``, the same as of each at once.
+
+    Documents are cut where no merge can reach across, so that memory is bounded and all cores share even one document.
+    Bytes that are no UTF-8 become their own tokens.
+
+    Args:
+        engine: Anything with ``encode_batch_fast``.
+        texts: Documents.
+        byte_ids: int[256], the token of each byte; −1 where there is none, and the byte is left out.
+    """
+    parts: list[np.ndarray] = []
+    for batch in _batches(texts):
+        found = iter(engine.encode_batch_fast([piece for piece in batch if piece is not None and not _is_raw(piece)]))
+        for piece in batch:
+            if piece is None:
+                yield np.concatenate(parts) if parts else np.empty(0, np.int32)
+                parts = []
+            elif _is_raw(piece):
+                ids = byte_ids[np.frombuffer(to_bytes(piece), np.uint8)].astype(np.int32)
+                parts.append(ids[ids >= 0])
+            else:
+                parts.append(np.array(next(found).ids, np.int32))
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str | None]]:
+    """Pieces of documents, None behind the last one of each, about a million characters at a time."""
+    batch, size = [], 0
+    for text in texts:
+        for piece in (*_pieces(text), None):
+            batch.append(piece)
+            size += len(piece or "")
+            if size >= BATCH_CHARS:
+                yield batch
+                batch, size = [], 0
+    yield batch
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A document cut before line ends that follow a word, and around bytes that are no UTF-8."""
+    for span in _NO_UTF8.split(text):
+        start = 0
+        while start < len(span):
+            cut = None if _is_raw(span) else _SAFE_CUT.search(span, start + PIECE_CHARS)
+            end = cut.start() if cut else len(span)
+            yield span[start:end]
+            start = end
+
+
+def _is_raw(piece: str) -> bool:
+    return "\udc80" <= piece[0] <= "\udcff"
+
+
+def train_tokenizer(spec: TokenizerSpec, documents: Iterable[str]) -> Tokenizer:
     """Learn a tokenizer from documents; bytes need none.
 
     Args:
@@ -140,7 +202,8 @@ def train_tokenizer(spec: TokenizerSpec, documents: Sequence[str]) -> Tokenizer:
     trainer = library.trainers.BpeTrainer(
         vocab_size=spec.vocab_size - 1, initial_alphabet=list(CHAR_OF), show_progress=False
     )
-    engine.train_from_iterator(iter(documents), trainer)
+    pieces = (piece for text in documents for piece in _pieces(text) if not _is_raw(piece))
+    engine.train_from_iterator(pieces, trainer)
     tokenizer = Tokenizer(tuple((a, b) for a, b in json.loads(engine.to_str())["model"]["merges"]))
     if tokenizer.vocab_size != spec.vocab_size:
         raise DataError(

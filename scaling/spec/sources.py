@@ -151,8 +151,15 @@ class TextSource(Spec):
     tokenizer: TokenizerSpec = TokenizerSpec()
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the documents kept for evaluation, chosen by hash of their content."""
+    non_utf8: Literal["refuse", "keep"] = "refuse"
+    """Bytes of a file that are no UTF-8 are an error, or kept as they are (each becomes the token of its byte)."""
     fingerprint: str = ""
     """Hash of the corpus text, filled in when a sweep is expanded: another edition of a corpus is another run."""
+
+    @model_serializer(mode="wrap")
+    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
+        fields = serialize(self)
+        return {k: v for k, v in fields.items() if k != "non_utf8" or v != "refuse"}
 
     @property
     def vocab_size(self) -> int:

@@ -86,7 +86,7 @@ def _corpus_tokens(source) -> float:
     """About how many tokens the training part of a corpus has, without making its tokenizer."""
     from scaling.data.corpora import load_corpus
 
-    n_bytes = sum(len(text.encode()) for text in load_corpus(source).train)
+    n_bytes = load_corpus(source).n_bytes("train")
     # Bytes of English a token holds: measured 2.9 at 1,024, 4.3 at 4,096, 4.8 at 8,192 entries.
     bytes_per_token = 1.0 if source.vocab_size <= 257 else min(5.0, 2.93 + 0.66 * math.log2(source.vocab_size / 1024))
     return n_bytes / max(1.0, bytes_per_token)

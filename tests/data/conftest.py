@@ -42,7 +42,7 @@ def text_run(texts):
             {
                 "model": {"vocab_size": 257 if kind == "bytes" else 320, "width": 32, "context": context},
                 "data": {"source": source, "teacher": teacher or {"kind": "real"}, "seed": seed},
-                "optim": {"batch_size": batch_size},
+                "optim": {"batch_size": batch_size, "beta2_half_life_tokens": 10**6},
                 "evaluation": {"tokens": evaluation_tokens},
                 "tokens": tokens,
             }

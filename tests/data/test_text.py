@@ -1,5 +1,7 @@
 """Streams and evaluation sets of real text, and the shards they are read from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,8 @@ def test_encoded_text_is_the_corpus_with_its_ends(text_run, store, kind):
     tokens = everything(open_text(source, "train", store))
     ends = np.flatnonzero(tokens == tokenizer.eos_id)
     documents = np.split(tokens, ends + 1)[:-1]
-    assert [tokenizer.decode(part[:-1]) for part in documents] == list(load_corpus(source).train)
+    texts = [text for _, text in sorted(load_corpus(source).documents("train"))]
+    assert [tokenizer.decode(part[:-1]) for part in documents] == texts
     assert ends[-1] == len(tokens) - 1
 
 
@@ -59,6 +62,19 @@ def test_repeated_text_counts_as_epochs_not_as_new_tokens(text_run, store):
     n = stream.sequences.n_distinct
     assert stream.n_unique_tokens(2) == 2 * 4 * 32
     assert stream.n_unique_tokens(n) == n * 32
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpe"])
+def test_bytes_that_are_no_utf_8_survive_encoding(text_run, store, kind):
+    source = text_run(kind=kind).data.source
+    folder = Path(source.corpus).parent
+    for path in folder.glob("*.txt"):
+        path.write_bytes(path.read_bytes().replace("über".encode(), "über".encode("latin-1")))
+    source = source.model_copy(update={"non_utf8": "keep"})
+    tokenizer, found = open_tokenizer(source, store), b""
+    for split in ("train", "held_out"):
+        found += b"".join(tokenizer.token_bytes[i] for i in everything(open_text(source, split, store)))
+    assert found.count(b"\xfcber") == sum(path.read_bytes().count(b"\xfcber") for path in folder.glob("*.txt")) > 5
 
 
 def test_text_may_lie_in_many_shards(text_run, store, monkeypatch):

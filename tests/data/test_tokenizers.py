@@ -1,6 +1,7 @@
 """Tokenizers: exact round trips, one layout of ids, and what a GGUF file is told of them."""
 
 import json
+import random
 import sys
 
 import numpy as np
@@ -90,3 +91,22 @@ def test_a_missing_package_names_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(DataError, match=r"pip install 'scaling\[text\]'"):
         train_tokenizer(TokenizerSpec(vocab_size=300), TEXTS)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_bytes_that_are_no_utf_8_become_their_own_tokens(name):
+    tokenizer = TOKENIZERS[name]
+    content = b"The people \xff\xfe of caf\xe9 and \xf0\x9f\x99 peace"
+    ids = tokenizer.encode(content.decode("utf-8", "surrogateescape"))
+    assert b"".join(tokenizer.token_bytes[i] for i in ids) == content
+
+
+def test_a_text_cut_into_pieces_has_the_tokens_of_the_whole(monkeypatch):
+    bpe, rng = TOKENIZERS["bpe"], random.Random(0)
+    words = ["people", "the", "1790", "nation's", "§"]
+    ends = ["\n", "\n\n", "\n\n\n  ", " \n", ".\n\t", "'s\n", "1\n2", " ", ", ", "平\n", "\u00a0\n", "\x1c\n", "\x85\n"]
+    texts = ["".join(rng.choice(words) + rng.choice(ends) for _ in range(n)) for n in (900, 0, 40)]
+    whole = [found.ids for found in bpe._engine.encode_batch_fast(texts)]
+    monkeypatch.setattr("scaling.data.tokenizers.PIECE_CHARS", 20)
+    monkeypatch.setattr("scaling.data.tokenizers.BATCH_CHARS", 100)
+    assert [ids.tolist() for ids in bpe.encode_all(iter(texts))] == whole
