@@ -95,11 +95,9 @@ def open_stream(spec: RunSpec, store: RunStore) -> Stream:
 
 def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
     data, context = spec.data, spec.model.context
-    if data.source.kind != "text":
-        speaker = open_language(data.source, data.teacher)
-        check_fit(spec, context=speaker.context)
-        return WorldSequences(speaker, data.seed)
-    check_fit(spec)
+    check_fit(spec, context=data.source.sequence_tokens)
+    if not data.is_written:
+        return WorldSequences(open_language(data.source, data.teacher), data.seed)
     if data.teacher.kind == "real":
         return TextSequences(open_text(data.source, "train", store), context, data.seed)
     folder = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)

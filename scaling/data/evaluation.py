@@ -11,19 +11,23 @@ over that set, which agree with the world's closed forms to within one record in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scaling.data.batches import check_fit, with_bos
 from scaling.data.counter import permute
+from scaling.data.sequences import TeacherSequences
 from scaling.data.shards import TokenShards, open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import Language, open_language
 from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RunSpec
+from scaling.spec import RealTeacher, RunSpec
+
+Law = Callable[[np.ndarray], np.ndarray]
+"""Next-token laws given sequences: int32[b, T] to float64[b, T, V]."""
 
 BATCH = 64
 """Sequences of one evaluation batch, at most."""
@@ -63,8 +67,8 @@ class EvalSet:
     sequences: np.ndarray
     bos: int
     scored: np.ndarray
-    p: Callable[[np.ndarray], np.ndarray] | None = None
-    q: Callable[[np.ndarray], np.ndarray] | None = None
+    p: Law | None = None
+    q: Law | None = None
 
     @property
     def n_sequences(self) -> int:
@@ -97,8 +101,9 @@ class EvalSets:
         real: Held-out real text.
         teacher: Held-out text of the teacher; None where the student reads the real world.
         entropy: H(p) on the real set; None for text.
-        delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text.
-        delta_noise: All other KL(p‖q); None for text.
+        delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text,
+            and for a ``net`` teacher whose law was not given.
+        delta_noise: All other KL(p‖q); None likewise.
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
     """
@@ -112,17 +117,22 @@ class EvalSets:
     bytes_per_token: float | None = None
 
 
-def evaluation_sets(spec: RunSpec, store: RunStore) -> EvalSets:
+def evaluation_sets(spec: RunSpec, store: RunStore, *, net_law: Law | None = None) -> EvalSets:
     """What a run is measured on; a function of its source, teacher, context and evaluation settings alone.
 
     Args:
         spec: The run.
         store: Where prepared text lies (worlds need none).
+        net_law: Law of a ``net`` teacher, which takes its weights to know; without it there is only the real set.
 
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
-    return _text_sets(spec, store) if spec.data.source.kind == "text" else _world_sets(spec)
+    if spec.data.source.kind == "text":
+        return _text_sets(spec, store)
+    if spec.data.teacher.kind == "net":
+        return _net_sets(spec, store, net_law)
+    return _world_sets(spec)
 
 
 def _world_sets(spec: RunSpec) -> EvalSets:
@@ -143,6 +153,27 @@ def _world_sets(spec: RunSpec) -> EvalSets:
         real=real,
         teacher=teacher,
         entropy=entropy,
+        delta_coverage=known.coverage,
+        delta_noise=known.noise,
+        teacher_loss=entropy + known.total,
+    )
+
+
+def _net_sets(spec: RunSpec, store: RunStore, law: Law | None) -> EvalSets:
+    """The real set of the world, and what a net teacher has written, which only its own law can score."""
+    real_data = spec.data.model_copy(update={"teacher": RealTeacher()})
+    sets = _world_sets(spec.model_copy(update={"data": real_data}))
+    if law is None:
+        return replace(sets, delta_coverage=None, delta_noise=None, teacher_loss=None)
+    real = replace(sets.real, q=law)
+    folder = teacher_text_dir(store, spec.data, seed=spec.evaluation.seed, split="held_out", context=spec.model.context)
+    written = TeacherSequences(open_shards(folder), spec.model.context).read(0, real.n_sequences)
+    entropy, known = _known_terms(real, open_language(spec.data.source))
+    return replace(
+        sets,
+        real=real,
+        # The world has no law for everything that a net may write (a cue where an answer belongs), so p is the net's.
+        teacher=EvalSet(written.reshape(real.sequences.shape), real.bos, real.scored, p=law),
         delta_coverage=known.coverage,
         delta_noise=known.noise,
         teacher_loss=entropy + known.total,

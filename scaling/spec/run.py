@@ -14,7 +14,7 @@ from scaling.spec.model import ModelSpec
 from scaling.spec.schema import SCHEMA_VERSION, Spec
 from scaling.spec.sources import Source
 from scaling.spec.targets import Targets, TokenTargets
-from scaling.spec.teachers import TEACHERS_OF, RealTeacher, Teacher, TrainedTeacher
+from scaling.spec.teachers import TEACHERS_OF, NetTeacher, RealTeacher, Teacher, TrainedTeacher
 
 
 class DataSpec(Spec):
@@ -40,11 +40,18 @@ class DataSpec(Spec):
                 "a pretrained teacher writes tokens of its own; let the source be cut into the same ones: "
                 f"tokenizer: {{kind: gguf, file: {self.teacher.file}}}"
             )
+        if self.teacher.kind == "net" and self.teacher.run.data.source != self.source:
+            raise ValueError(
+                f"the net teacher {self.teacher.run.run_id} was trained in another world than its students read of; "
+                "leave out its data.source, which is then theirs"
+            )
         return self
 
     @model_validator(mode="after")
     def _targets_are_known(self) -> DataSpec:
         world, kind = self.source.kind != "text", self.targets.kind
+        if kind != "tokens" and self.teacher.kind == "net":
+            raise ValueError(f"a net teacher has tokens for targets only, not {kind}; leave out data.targets")
         if kind == "exact" and not world:
             raise ValueError("exact targets need a world, whose laws are known; use targets sampled or topk for text")
         if kind != "tokens" and not world and self.teacher.kind not in ("trained", "pretrained"):
@@ -53,6 +60,11 @@ class DataSpec(Spec):
                 "soft targets need a trained or pretrained teacher, or a world"
             )
         return self
+
+    @property
+    def is_written(self) -> bool:
+        """True where what is read is prepared on disk; a world and its exact teachers are made as they are read."""
+        return self.source.kind == "text" or self.teacher.kind == "net"
 
     @property
     def label(self) -> str:
@@ -191,5 +203,6 @@ def _digest(text: str) -> str:
 
 
 TrainedTeacher.model_rebuild()
+NetTeacher.model_rebuild()
 DataSpec.model_rebuild()
 RunSpec.model_rebuild()

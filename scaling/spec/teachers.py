@@ -107,6 +107,21 @@ class TrainedTeacher(Spec):
         return f"trained {self.run.run_id}{_cut(self)}"
 
 
+class NetTeacher(Spec):
+    """World teacher that is itself a student of that world: it knows what its own training taught it.
+
+    It writes whole sequences, cues included, so it also tells how often it believes what to be asked. Its run is
+    trained once, recorded under its own ``run_id``, and found again by that hash.
+    """
+
+    kind: Literal["net"]
+    run: RunSpec
+
+    @property
+    def label(self) -> str:
+        return f"net {self.run.run_id}"
+
+
 class PretrainedTeacher(Spec):
     """A model of the llama architecture that somebody else trained, read from a GGUF file.
 
@@ -166,6 +181,7 @@ Teacher = Annotated[
     | StaleTeacher
     | ShiftTeacher
     | TrainedTeacher
+    | NetTeacher
     | PretrainedTeacher
     | NgramTeacher
     | MixtureTeacher,
@@ -173,9 +189,9 @@ Teacher = Annotated[
 ]
 
 TEACHERS_OF = {
-    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture"),
-    "w1": ("real", "noise", "coverage", "temperature", "mixture"),
-    "w2": ("real", "coverage", "mixture"),
+    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture", "net"),
+    "w1": ("real", "noise", "coverage", "temperature", "mixture", "net"),
+    "w2": ("real", "coverage", "mixture", "net"),
     "text": ("real", "trained", "pretrained", "ngram"),
 }
 """Which teachers can speak for which source."""

@@ -46,7 +46,7 @@ class Trunk:
 def teacher_run(spec: RunSpec) -> RunSpec | None:
     """The run that trains this run's teacher, None where the teacher is not trained."""
     teacher = spec.data.teacher
-    return teacher.run if teacher.kind == "trained" else None
+    return teacher.run if teacher.kind in ("trained", "net") else None
 
 
 def group(specs: Sequence[RunSpec]) -> list[Trunk]:

@@ -339,9 +339,9 @@ class _TooManyCrashes(Exception):
 
 
 def _reads(trunk: Trunk) -> str | None:
-    """What names the text that a trunk reads; None for a world, which is made as it is read."""
+    """What names the text that a trunk reads; None for a world that is made as it is read."""
     data = trunk.specs[0].data
-    if data.source.kind != "text":
+    if not data.is_written:
         return None
     return hashlib.blake2b(data.model_dump_json().encode(), digest_size=5).hexdigest()
 

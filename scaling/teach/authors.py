@@ -18,11 +18,13 @@ from scaling.errors import DataError
 from scaling.formats.gguf import read_gguf, read_gguf_header
 from scaling.records import RunRecord, RunStore
 from scaling.spec import ModelSpec, PretrainedTeacher, RealTeacher, RunSpec, TokenTargets, TrainedTeacher
+from scaling.teach.net import NetAuthor
 from scaling.teach.ngram import Ngram, train_ngram
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
 from scaling.train.model import Student, from_tensors
+from scaling.train.net import finished_teacher
 
 MAX_ROWS = 256
 """Sequences that a trained teacher writes side by side; more gain nothing on a processor."""
@@ -82,7 +84,7 @@ def open_author(spec: RunSpec, store: RunStore) -> Author:
     Raises:
         DataError: if its teacher cannot write what the student reads.
     """
-    authors = {"ngram": NgramAuthor, "pretrained": PretrainedAuthor, "trained": TrainedAuthor}
+    authors = {"net": NetAuthor, "ngram": NgramAuthor, "pretrained": PretrainedAuthor, "trained": TrainedAuthor}
     return authors[spec.data.teacher.kind](spec, store)
 
 
@@ -233,15 +235,7 @@ def _finished_run(spec: RunSpec, store: RunStore) -> RunRecord:
             f"teacher {run.run_id} has a context of {run.model.context} tokens, the student one of "
             f"{spec.model.context}; give the student at most the teacher's context"
         )
-    if not store.has(run.run_id):
-        raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
-    record = store.load(run.run_id)
-    if record.outcome.status != "done":
-        raise DataError(
-            f"teacher {run.run_id} ended as {record.outcome.status}; change its run (a lower optim.lr, for example) "
-            "so that it trains to its end"
-        )
-    return record
+    return finished_teacher(spec, store)
 
 
 def _tokens_of(spec: RunSpec) -> str:

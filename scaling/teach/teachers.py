@@ -17,7 +17,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     """Make what the streams and evaluation sets of some runs read; what is there is left alone.
 
     Real text is encoded (its tokenizer trained before), a trained teacher is trained if it has no record, and a teacher
-    writes as many tokens as the longest of its students reads. Worlds need nothing.
+    writes as many tokens as the longest of its students reads. A world and its exact teachers need nothing.
 
     Args:
         specs: Runs that will be trained; those of one teacher are served by one text.
@@ -33,10 +33,10 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
         if source.kind == "text":
             for split in ("train", "held_out"):
                 open_text(source, split, store)
-        if teacher.kind == "trained" and not store.has(teacher.run.run_id):
+        if teacher.kind in ("trained", "net") and not store.has(teacher.run.run_id):
             prepare([teacher.run], store, progress)
             train_trunk([teacher.run], store, progress=progress)
-        if source.kind == "text" and teacher.kind != "real":
+        if longest.data.is_written and teacher.kind != "real":
             for context in {spec.model.context for spec in members}:
                 readers = [spec for spec in members if spec.model.context == context]
                 most = max(readers, key=lambda spec: spec.n_tokens)

@@ -19,6 +19,7 @@ from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_set
 from scaling.records import LN2, RunStore
 from scaling.spec import ModelSpec, RunSpec
 from scaling.train.model import Student
+from scaling.train.net import log_probabilities, open_net
 from scaling.train.step import Params, params_of, with_params
 
 
@@ -106,7 +107,8 @@ def held_out(spec: RunSpec, store: RunStore) -> HeldOut:
     if key not in _HELD:
         while len(_HELD) >= _MOST_HELD:
             _HELD.pop(next(iter(_HELD)))
-        sets = evaluation_sets(spec, store)
+        law = open_net(spec, store).next_token if spec.data.teacher.kind == "net" else None
+        sets = evaluation_sets(spec, store, net_law=law)
         teacher = None if sets.teacher is None else [_scored(batch) for batch in sets.teacher]
         _HELD[key] = HeldOut(sets, [_scored(batch) for batch in sets.real], teacher)
     return _HELD[key]
@@ -204,7 +206,7 @@ def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _
     def by_sequence(values: np.ndarray) -> np.ndarray:
         return np.bincount(rows, weights=values, minlength=len(scored))
 
-    log_f = np.asarray(_scorer(model)(params, batch.inputs))[batch.at].astype(np.float64)
+    log_f = np.asarray(log_probabilities(model)(params, batch.inputs))[batch.at].astype(np.float64)
     p = batch.p.astype(np.float64)
     q = p if batch.q is None else batch.q.astype(np.float64)
     log_q_f = np.log(np.where(q > 0, q, 1.0)) - np.where(q > 0, log_f, 0.0)
@@ -218,14 +220,6 @@ def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _
 
 def _mean(parts: list[np.ndarray | None], scored: np.ndarray) -> float | None:
     return None if parts[0] is None else float(np.concatenate(parts).sum() / scored.sum())
-
-
-@lru_cache(maxsize=64)
-def _scorer(model: ModelSpec):
-    def log_probabilities(params, inputs_BT):
-        return jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
-
-    return jax.jit(log_probabilities)
 
 
 @lru_cache(maxsize=64)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from scaling.data.worlds import w0, w0_teachers, w1, w1_teachers, w2
 from scaling.data.worlds.language import Divergence, Language
 from scaling.data.worlds.mixture import Mixture
+from scaling.errors import DataError
 from scaling.spec import AnyWorld, RealTeacher, Teacher
 
 __all__ = ["Divergence", "Language", "divergence", "entropy", "open_language"]
@@ -16,6 +17,8 @@ __all__ = ["Divergence", "Language", "divergence", "entropy", "open_language"]
 def open_language(source: AnyWorld, teacher: Teacher | None = None) -> Language:
     """The language of a world, or the one that a teacher speaks in it; made once a process."""
     world, teacher = _world(source), teacher or RealTeacher()
+    if teacher.kind == "net":
+        raise DataError("a net teacher speaks through its weights; open it with scaling.train.net.open_net")
     if teacher.kind == "mixture":
         return Mixture(open_language(source), open_language(source, teacher.teacher), teacher.real)
     return _SPEAKERS[source.kind](world, teacher)

@@ -53,10 +53,12 @@ class Divergence:
     Attributes:
         coverage: from contexts that the teacher never learned: there KL is at least half of what knowing is worth.
         noise: from all others.
+        se: standard error of the total where it is averaged over a set of sequences; 0 where it is a sum over all.
     """
 
     coverage: float
     noise: float
+    se: float = 0.0
 
     @property
     def total(self) -> float:

@@ -1,0 +1,136 @@
+"""A trained student as a language of its world: what it writes, its exact next-token law, and how far it is off.
+
+Given all tokens before, a net's law is its softmax, so KL(p‖q) in a context is a sum over the vocabulary without
+noise. Contexts cannot all be visited: a net looks at the whole sequence, not only at the cue or pair that decides in
+the world. They are those of the world's evaluation sequences, whose keys or random numbers lie on a quantile grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.data.batches import with_bos
+from scaling.data.worlds import Divergence, Language, open_language
+from scaling.data.worlds.language import kl_divergence, split_divergence
+from scaling.errors import DataError
+from scaling.records import RunRecord, RunStore
+from scaling.spec import ModelSpec, RunSpec
+from scaling.train.checkpoint import load_student
+from scaling.train.decode import sample_sequences
+from scaling.train.model import Student
+from scaling.train.step import params_of, with_params
+
+MEASURED_ON = 4096
+"""Sequences that the divergence is averaged over: 20,480 keys of W0."""
+BLOCK = 1024
+"""Sequences written at once: part of what a seed means."""
+CHUNK = 64
+"""Sequences scored at once; speed only."""
+
+
+@dataclass(frozen=True)
+class Net:
+    """A language spoken by a student of it.
+
+    Attributes:
+        world: What the student was to learn.
+        student: Who speaks.
+    """
+
+    world: Language
+    student: Student
+
+    @property
+    def vocab_size(self) -> int:
+        return self.world.vocab_size
+
+    @property
+    def bos(self) -> int:
+        return self.world.bos
+
+    @property
+    def context(self) -> int:
+        return self.world.context
+
+    @property
+    def scored(self) -> np.ndarray:
+        return self.world.scored
+
+    def block(self, seed: int, purpose: int, number: int) -> np.ndarray:
+        """One block of independent sequences, each token drawn from the net's own law: int32[BLOCK, T]."""
+        key = jax.random.key(seed & 0xFFFFFFFF)
+        for part in (purpose, number):
+            key = jax.random.fold_in(key, part)
+        tokens = sample_sequences(self.student, key, n_sequences=BLOCK, length=self.context, bos=self.bos)
+        return np.asarray(tokens)
+
+    def next_token(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+        score, params = log_probabilities(self.student.model), params_of(self.student)
+        inputs = with_bos(np.asarray(sequences, np.int32), self.bos)
+        law = np.exp(np.asarray(score(params, inputs)).astype(np.float64))
+        return law / law.sum(-1, keepdims=True)
+
+    def divergence(self, n_sequences: int = MEASURED_ON) -> Divergence:
+        """KL from the world, nats per scored token, over a fixed set of real sequences; ``se`` from their spread.
+
+        Args:
+            n_sequences: Of the set.
+        """
+        scored, totals, parts = self.scored, [], []
+        sequences = self.world.evaluation_sequences(n_sequences, seed=0)
+        for chunk in np.array_split(sequences, -(-n_sequences // CHUNK)):
+            p, q = (speaker.next_token(chunk)[:, scored] for speaker in (self.world, self))
+            kl = kl_divergence(p, q)
+            mass = np.full(kl.shape, 1 / (n_sequences * scored.sum()))
+            parts.append(split_divergence(mass, kl, self.world.gain(chunk)[:, scored]))
+            totals.append(kl.mean(1))
+        return Divergence(
+            coverage=sum(part.coverage for part in parts),
+            noise=sum(part.noise for part in parts),
+            se=float(np.concatenate(totals).std(ddof=1) / n_sequences**0.5),
+        )
+
+
+def open_net(spec: RunSpec, store: RunStore) -> Net:
+    """The net that teaches a run.
+
+    Raises:
+        DataError: if it is not trained yet, or did not train to its end.
+    """
+    run = finished_teacher(spec, store).spec
+    return Net(open_language(run.data.source), load_student(store.student_dir(run.run_id), run.model))
+
+
+def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
+    """The record of the run that trained a run's teacher.
+
+    Raises:
+        DataError: if it is not there, or did not train to its end.
+    """
+    run = spec.data.teacher.run
+    if not store.has(run.run_id):
+        raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
+    record = store.load(run.run_id)
+    if record.outcome.status != "done":
+        raise DataError(
+            f"teacher {run.run_id} ended as {record.outcome.status}; change its run (a lower optim.lr, for example) "
+            "so that it trains to its end"
+        )
+    return record
+
+
+@lru_cache(maxsize=64)
+def log_probabilities(model: ModelSpec) -> Callable[..., jax.Array]:
+    """The program that gives ``ln f`` at every position of inputs int32[B, T], given parameters: float32[B, T, V]."""
+
+    def score(params, inputs_BT):
+        return jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
+
+    return jax.jit(score)
