@@ -53,6 +53,7 @@ class Card:
         teacher_file: Hash of a pretrained teacher's file.
         teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its law.
         decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
+        targets: What is kept of the teacher's law at every position, where the shards hold that and no tokens.
         sequence_tokens: Length of the independent sequences that the text consists of; None for running text.
         notice: Where the text comes from and under which terms.
         shards: The files, in order.
@@ -69,6 +70,7 @@ class Card:
     teacher_file: str | None = None
     teacher_loss: float | None = None
     decoding: dict[str, float | int | None] = field(default_factory=dict)
+    targets: dict[str, Any] | None = None
     sequence_tokens: int | None = None
     notice: str = ""
     shards: tuple[Shard, ...] = ()
@@ -89,6 +91,14 @@ class Card:
 
     @property
     def dtype(self) -> np.dtype:
+        """How one token, or its record, is stored."""
+        if self.targets is not None:
+            size = (self.targets["size"],)
+            return np.dtype([("ids", self._token_dtype, size), ("weights", "<f4", size)])
+        return self._token_dtype
+
+    @property
+    def _token_dtype(self) -> np.dtype:
         return np.dtype("<u2" if self.vocab_size <= 1 << 16 else "<u4")
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +126,7 @@ class TokenShards:
         ]
 
     def windows(self, shard: np.ndarray, offset: np.ndarray, length: int) -> np.ndarray:
-        """Cut windows out of the text: int32[n, length].
+        """Cut windows out of the text: int32[n, length], or records.
 
         They are read, not mapped: pages of a map stay counted as this process's memory once they were touched.
 
@@ -128,7 +138,7 @@ class TokenShards:
         Raises:
             DataError: if a file ends before a window does.
         """
-        out = np.empty((len(shard), length), np.int32)
+        out = np.empty((len(shard), length), self.card.dtype if self.card.targets else np.int32)
         for i in np.unique(shard):
             rows = np.flatnonzero(shard == i)
             out[rows] = self._read(self.folder / self.card.shards[i].file, offset[rows], length)

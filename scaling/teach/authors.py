@@ -17,9 +17,10 @@ from scaling.data.text import Split, open_text, open_tokenizer
 from scaling.errors import DataError
 from scaling.formats.gguf import read_gguf, read_gguf_header
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, PretrainedTeacher, RealTeacher, RunSpec, TokenTargets, TrainedTeacher
+from scaling.spec import ModelSpec, PretrainedTeacher, RealTeacher, RunSpec, SoftTargets, TokenTargets, TrainedTeacher
 from scaling.teach.net import NetAuthor
 from scaling.teach.ngram import Ngram, train_ngram
+from scaling.teach.targets import model_records
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
@@ -30,7 +31,8 @@ MAX_ROWS = 256
 """Sequences that a trained teacher writes side by side; more gain nothing on a processor."""
 CACHE_BYTES = 1 << 29
 """Keys and values of one block, at most."""
-PURPOSES: dict[Split, int] = {"train": 0, "held_out": 1}
+PURPOSES = {"train": 0, "held_out": 1, "targets": 2}
+"""What random numbers are for."""
 
 
 class Author(Protocol):
@@ -59,13 +61,15 @@ class ModelAuthor:
         self.rows, self.context = rows_per_block(model), model.context
 
     def write(self, seed: int, split: Split, block: int) -> np.ndarray:
-        key = jax.random.key(seed & 0xFFFFFFFF)
-        for part in (PURPOSES[split], block):
-            key = jax.random.fold_in(key, part)
+        key = _key(seed, PURPOSES[split], block)
         tokens = sample_sequences(
             self.student, key, n_sequences=self.rows, length=self.context, bos=self.bos, decoding=self.decoding
         )
         return np.asarray(tokens)
+
+    def judge(self, sequences: np.ndarray, targets: SoftTargets, seed: int, block: int) -> np.ndarray:
+        """What the model thinks of a block that it wrote: record[rows, context]."""
+        return model_records(self.student, sequences, targets, _key(seed, PURPOSES["targets"], block), bos=self.bos)
 
     @cached_property
     def student(self) -> Student:
@@ -208,6 +212,10 @@ class NgramAuthor:
         """Loss on the real held-out set that its students are measured on, nats/token."""
         real = _real_held_out(self.spec, self.store)
         return -float(np.mean([self._model.log_probs(sequences).mean() for sequences in real.sequences]))
+
+
+def _key(seed: int, purpose: int, block: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed & 0xFFFFFFFF), purpose), block)
 
 
 def rows_per_block(model: ModelSpec) -> int:

@@ -1,8 +1,8 @@
-"""Text of a teacher, written once into shards.
+"""Text of a teacher, written once into shards, and beside it what its students are to learn at each position.
 
 A text is a list of blocks. Each block holds independent sequences and is a function of the teacher, the seed and its
 own number; so a killed generation goes on with the block it was at and ends with the same text, a longer text begins
-with the shorter one, and nothing is generated twice.
+with the shorter one, and nothing is generated twice. Soft targets lie in the same blocks, in a folder of their own.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaling.data.shards import Card, damaged_shards, locked, read_card, write_card, write_shard
-from scaling.data.text import Split, teacher_text_dir
+import numpy as np
+
+from scaling.data.shards import Card, damaged_shards, locked, open_shards, read_card, write_card, write_shard
+from scaling.data.text import Split, targets_dir, teacher_text_dir
 from scaling.records import RunStore
-from scaling.spec import RunSpec
-from scaling.teach.authors import Author, open_author
+from scaling.spec import RunSpec, SampledTargets, TopKTargets
+from scaling.teach.authors import Author, ModelAuthor, open_author
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +56,55 @@ def ensure_teacher_text(
         "train": (spec.data.seed, n_tokens),
         "held_out": (spec.evaluation.seed, spec.evaluation.tokens),
     }
-    cards = []
+    cards = {}
     for split, (seed, tokens) in wanted.items():
         folder = teacher_text_dir(store, spec.data, seed=seed, split=split, context=spec.model.context)
-        cards.append(_write_text(author, folder, seed, split, _sequences_for(tokens, spec, author), tell))
-    return cards[0], cards[1]
+        n_blocks = -(-_sequences_for(tokens, spec, author) // author.rows)
+        cards[split] = _write_text(author, folder, seed, split, n_blocks, tell)
+        if split == "train" and spec.data.targets.kind != "tokens":
+            _write_targets(author, folder, spec.data.targets, seed, n_blocks, tell)
+    return cards["train"], cards["held_out"]
 
 
-def _write_text(author: Author, folder: Path, seed: int, split: Split, n_sequences: int, progress: Listener) -> Card:
-    """A text of at least so many sequences; what is there and whole is kept."""
-    n_blocks = -(-n_sequences // author.rows)
+def _write_text(author: Author, folder: Path, seed: int, split: Split, n_blocks: int, progress: Listener) -> Card:
+    """A text of at least so many blocks; what is there and whole is kept."""
     with locked(folder):
         card = read_card(folder) or author.card(split)
-        planned = max(n_blocks, len(card.shards)) * author.rows * author.context
-        for block in [*damaged_shards(folder, card), *range(len(card.shards), n_blocks)]:
-            shard = write_shard(folder, block, author.write(seed, split, block), card.dtype)
-            card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
-            write_card(folder, card)
-            progress(GenerationProgress(teacher=card.teacher, split=split, tokens=card.tokens, n_tokens=planned))
+        return _fill(folder, card, n_blocks, lambda block: author.write(seed, split, block), author, progress)
+
+
+def _write_targets(
+    author: ModelAuthor,
+    folder: Path,
+    targets: TopKTargets | SampledTargets,
+    seed: int,
+    n_blocks: int,
+    progress: Listener,
+) -> Card:
+    """What the author thinks of so many blocks of its training text."""
+    text, beside = open_shards(folder), targets_dir(folder, targets)
+
+    def read_and_judge(block: int) -> np.ndarray:
+        sequences = text.maps[block].reshape(-1, author.context).astype(np.int32)
+        return author.judge(sequences, targets, seed, block)
+
+    kept = targets.model_dump(mode="json", exclude={"weight"})
+    kept |= {"size": targets.k, "biased": True} if targets.kind == "topk" else {"size": targets.n, "biased": False}
+    with locked(beside):
+        card = read_card(beside) or replace(text.card, shards=(), targets=kept)
+        return _fill(beside, card, n_blocks, read_and_judge, author, progress)
+
+
+def _fill(
+    folder: Path, card: Card, n_blocks: int, make: Callable[[int], np.ndarray], author: Author, progress: Listener
+) -> Card:
+    """Make the blocks that are missing or damaged, each counted as soon as it is whole."""
+    planned = max(n_blocks, len(card.shards)) * author.rows * author.context
+    for block in [*damaged_shards(folder, card), *range(len(card.shards), n_blocks)]:
+        shard = write_shard(folder, block, make(block), card.dtype)
+        card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
+        write_card(folder, card)
+        progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
     return card
 
 

@@ -80,8 +80,13 @@ class DataMesh:
             return jax.jit(step, donate_argnums=donate)
         return jax.jit(step, donate_argnums=donate, out_shardings=self._sharding())
 
-    def shard(self, batch: np.ndarray) -> np.ndarray | jax.Array:
-        """A global batch, of which each device gets its share; every process gives the whole."""
+    def shard(self, batch: np.ndarray) -> Any:
+        """A global batch, of which each device gets its share; every process gives the whole.
+
+        An array of records, which no device knows, becomes a dict of arrays.
+        """
+        if batch.dtype.names:
+            return {name: self.shard(np.ascontiguousarray(batch[name])) for name in batch.dtype.names}
         if self.mesh is None:
             return batch
         return jax.make_array_from_callback(batch.shape, self._sharding(AXIS), lambda share: batch[share])

@@ -9,19 +9,21 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 
-from scaling.spec import ModelSpec, OptimSpec, RunSpec
+from scaling.spec import ModelSpec, OptimSpec, RunSpec, Targets, TokenTargets
 from scaling.train.mesh import ONE_DEVICE, DataMesh
 from scaling.train.model import Student
 from scaling.train.noise import GradientNoise, probe_of
+from scaling.train.objective import objective
 from scaling.train.optimizer import make_optimizer
 
 Params = dict[str, Any]
 """A student's parameters as nested dicts of arrays (nnx's pure dict)."""
+
+TOKENS = TokenTargets()
 
 
 class TrainState(NamedTuple):
@@ -56,45 +58,33 @@ class Program:
     probe: Callable[[Params, Any, Any], GradientNoise]
 
 
-def program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
+def program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh = ONE_DEVICE, *, targets: Targets = TOKENS) -> Program:
     """The compiled step of a model and optimizer on a mesh; runs that differ in rates alone share it."""
     same_program = {"warmup_tokens": 0, "cooldown": 0.5}
     if optim.weight_decay_timescale_tokens is None:  # else the decay, relative to the rate, depends on it
         same_program["lr"] = 1.0
-    return _program(model, optim.model_copy(update=same_program), mesh)
+    return _program(model, optim.model_copy(update=same_program), mesh, targets)
 
 
 @lru_cache(maxsize=64)
-def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh) -> Program:
+def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Targets) -> Program:
     transform = make_optimizer(optim, model)
 
     def init(seed: int) -> TrainState:
         params = params_of(Student(model, seed))
         return TrainState(params, transform.init(params))
 
-    def objective(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
+    def loss_of(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
         logits_BTV = with_params(model, params)(inputs_BT)
-        return cross_entropy(logits_BTV, targets_BT, optim.z_loss)
+        return objective(logits_BTV, targets_BT, targets, optim.z_loss)
 
     def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
-        (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(state.params, inputs_BT, targets_BT)
+        (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, inputs_BT, targets_BT)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
         return TrainState(params, opt_state), StepLog(loss, optax.tree.norm(grads))
 
-    return Program(jax.jit(init), mesh.compile(step), mesh.compile(probe_of(objective), donate=()))
-
-
-def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, z_loss: float = 0.0) -> tuple[jax.Array, jax.Array]:
-    """Mean loss with and without ``z_loss · mean(log Z²)``, nats/token.
-
-    **Source:** z-loss: Chowdhery et al. 2022, arXiv 2204.02311, section 5.
-    """
-    log_z_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
-    # A comparison instead of a gather: its gradient is no scatter, which is slow on every device.
-    is_target_BTV = jax.lax.broadcasted_iota(jnp.int32, logits_BTV.shape, 2) == targets_BT[..., None]
-    loss = jnp.mean(log_z_BT - jnp.sum(jnp.where(is_target_BTV, logits_BTV, 0.0), axis=-1))
-    return loss + z_loss * jnp.mean(log_z_BT**2), loss
+    return Program(jax.jit(init), mesh.compile(step), mesh.compile(probe_of(loss_of), donate=()))
 
 
 def params_of(student: Student) -> Params:
