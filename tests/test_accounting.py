@@ -8,6 +8,7 @@ from scaling.accounting import (
     count_parameters,
     forward_flops,
     kv_cache_bytes,
+    training_bytes,
     training_flops,
     training_flops_6nd,
     training_kwh,
@@ -59,3 +60,17 @@ def test_cache_of_a_published_model_at_context_1024_is_the_engines_own_figure():
 
 def test_energy_is_power_times_time():
     assert training_kwh(1e15, flops_per_s=1e12, watts=360, pue=1.5) == pytest.approx(1000 * 360 * 1.5 / 3.6e6)
+
+
+def test_memory_of_a_step_holds_every_parameter_thrice_and_the_larger_of_gradients_and_activations():
+    model = ModelSpec(vocab_size=100, width=32, n_layers=1, n_kv_heads=1, hidden=64, context=8)
+        vocab_size=100, width=32, n_layers=1, head_width=16, n_heads=2, n_kv_heads=1, hidden=64, context=8
+    )
+    n = count_parameters(model).n_params_total
+    found = training_bytes(model, 3)
+    assert (found.parameters, found.optimizer, found.gradients) == (4 * n, 8 * n, 4 * n)
+    assert found.total == 12 * n + found.activations + found.logits
+    one = training_bytes(model, 1)
+    assert found.activations + found.logits == 3 * (one.activations + one.logits)
+    wide = model.model_copy(update={"width": 2048, "hidden": 8192})
+    assert training_bytes(wide, 1).total == 16 * count_parameters(wide).n_params_total

@@ -48,7 +48,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
         print(
             f"left: {plan.flops:.3g} FLOPs, about {duration(plan.seconds(jobs))} with {jobs} "
             f"job{'s' * (jobs != 1)} (pace: {plan.pace.source}), {plan.kwh():.2g} kWh, "
-            f"{size(plan.checkpoint_bytes)} disk"
+            f"{plan.co2e_kg():.2g} kg CO2e, {size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
         )
     if plan.forecast_error is not None:
         print(f"expected error of the forecast that this design supports: {plan.forecast_error:.2%}")

@@ -18,9 +18,6 @@ GUESSED_FLOPS_PER_S = 4e10
 GUESSED_STEP_S = 0.7e-3
 """What a step costs however small it is: dispatch, input, bookkeeping."""
 
-GUESSED_WATTS = 45.0
-"""A laptop's processor at work; only for the kWh of a plan."""
-
 PaceSource = Literal["calibrated", "earlier runs", "guess"]
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from scaling.accounting import count_parameters, training_flops, training_kwh
+from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_flops, training_kwh
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import RunState, state_of
-from scaling.sweep.pace import GUESSED_WATTS, Pace, known_pace
+from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk, group
 from scaling.sweep.warnings import warnings_for
 
@@ -107,10 +108,22 @@ class Plan:
         each = [self.pace.seconds(trunk.specs[0], trunk.steps) for trunk in self.pending]
         return max(sum(each) / max(1, jobs), max(each, default=0.0))
 
-    def kwh(self, *, watts: float = GUESSED_WATTS) -> float:
-        """Energy of the training that is left, at a device's power."""
-        seconds = self.seconds()
-        return training_kwh(self.flops, flops_per_s=self.flops / seconds, watts=watts) if seconds else 0.0
+    def kwh(self, *, watts: float | None = None) -> float:
+        """Energy of the training that is left, at the power that a worker draws: by default that of one core here."""
+        settings, seconds = EnergySettings.from_environment(os.environ), self.seconds()
+        if not seconds:
+            return 0.0
+        power = settings.core_watts(os.cpu_count() or 1) if watts is None else watts
+        return training_kwh(self.flops, flops_per_s=self.flops / seconds, watts=power, pue=settings.pue)
+
+    def co2e_kg(self) -> float:
+        """CO2 equivalents of that energy."""
+        return EnergySettings.from_environment(os.environ).co2e_kg(self.kwh())
+
+    @property
+    def step_bytes(self) -> int:
+        """Forecast of the memory that a step of the largest pending trunk takes."""
+        return max((_step_bytes(trunk) for trunk in self.pending), default=0)
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -124,13 +137,21 @@ class Plan:
         return {
             "runs": [run.row() for run in self.runs],
             "trunks": [
-                {"trunk_id": t.trunk_id, "steps": t.steps, "flops": t.flops, "role": t.role} for t in self.trunks
+                {
+                    "trunk_id": trunk.trunk_id,
+                    "steps": trunk.steps,
+                    "flops": trunk.flops,
+                    "step_bytes": _step_bytes(trunk),
+                    "role": trunk.role,
+                }
+                for trunk in self.trunks
             ],
             "counts": self.counts(),
             "flops": self.flops,
             "seconds": self.seconds(),
             "pace": asdict(self.pace),
             "kwh": self.kwh(),
+            "co2e_kg": self.co2e_kg(),
             "checkpoint_bytes": self.checkpoint_bytes,
             "warnings": list(self.warnings),
             "forecast_error": self.forecast_error if self.forecast_error != math.inf else None,
@@ -157,6 +178,11 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None,
         warnings=tuple(warnings_for(students)),
         forecast_error=expect(students).error if expectation and students else None,
     )
+
+
+def _step_bytes(trunk: Trunk) -> int:
+    first = trunk.specs[0]
+    return training_bytes(first.model, first.optim.batch_size).total
 
 
 def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace) -> PlannedRun:

@@ -6,7 +6,7 @@ import sys
 import pytest
 from quick_trainer import QuickTrainer
 
-from scaling.accounting import count_parameters, forward_flops
+from scaling.accounting import count_parameters, forward_flops, training_bytes
 from scaling.records import Outcome, RunRecord
 from scaling.spec import RunSpec
 from scaling.sweep.executors import longest_first, run
@@ -83,6 +83,15 @@ def test_energy_is_power_times_time(grid, store):
         grid, store, pace=Pace(step_s={shape_of(s): 3600 / 92 for s in grid}, flops_per_s=None, source="calibrated")
     )
     assert made.kwh(watts=50) == pytest.approx(0.05)
+
+
+def test_carbon_and_memory_of_a_plan_follow_the_settings_and_the_largest_student(grid, store, monkeypatch):
+    monkeypatch.setenv("SCALING_PUE", "1.5")
+    monkeypatch.setenv("SCALING_KG_PER_KWH", "0.1")
+    made = plan(grid, store)
+    assert made.kwh() == pytest.approx(1.5 * 12 * made.seconds() / 3.6e6)
+    assert made.co2e_kg() == pytest.approx(0.1 * made.kwh())
+    assert made.step_bytes == training_bytes(grid[-1].model, grid[-1].optim.batch_size).total
 
 
 def test_a_calibration_is_kept_and_wins_over_earlier_runs(grid, store):
