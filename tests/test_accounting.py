@@ -64,8 +64,6 @@ def test_energy_is_power_times_time():
 
 def test_memory_of_a_step_holds_every_parameter_thrice_and_the_larger_of_gradients_and_activations():
     model = ModelSpec(vocab_size=100, width=32, n_layers=1, n_kv_heads=1, hidden=64, context=8)
-        vocab_size=100, width=32, n_layers=1, head_width=16, n_heads=2, n_kv_heads=1, hidden=64, context=8
-    )
     n = count_parameters(model).n_params_total
     found = training_bytes(model, 3)
     assert (found.parameters, found.optimizer, found.gradients) == (4 * n, 8 * n, 4 * n)
