@@ -121,7 +121,7 @@ class RunRecord:
             "trunk_id": spec.trunk_id,
             "status": outcome.pop("status"),
             "source": spec.data.source.label,
-            "teacher": spec.data.teacher.label,
+            "teacher": spec.data.label,
             "seed": spec.seed,
             "n_params": counts.n_params,
             "n_params_linear": counts.n_params_linear,

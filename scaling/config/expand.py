@@ -190,12 +190,20 @@ class Expansion:
             source = _SOURCE.validate_python(data.get("source"))
         except ValidationError:
             return None
-        if source.kind == "text" and not source.fingerprint and self.fingerprint:
-            return source.model_copy(update={"fingerprint": self.fingerprint(source)})
-        return source
+        if source.kind != "text" or not self.fingerprint:
+            return source
+        found: dict[str, Any] = {}
+        if not source.fingerprint:
+            found["fingerprint"] = self.fingerprint(source)
+        if source.tokenizer.kind == "gguf" and not source.tokenizer.fingerprint:
+            known = {"fingerprint": _file_fingerprint(source.tokenizer.file)}
+            found["tokenizer"] = source.tokenizer.model_copy(update=known)
+        return source.model_copy(update=found)
 
     def _complete_teacher(self, data: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
-        teacher = data.get("teacher")
+        teacher = self._identified(data.get("teacher"))
+        if isinstance(teacher, dict):
+            data["teacher"] = teacher
         run = teacher.get("run") if isinstance(teacher, dict) else None
         if not isinstance(run, dict):
             return False
@@ -204,6 +212,16 @@ class Expansion:
         if isinstance(own, dict):
             own.setdefault("source", data["source"])
         return self._complete(run, given, (*prefix, "data", "teacher", "run"))
+
+    def _identified(self, teacher: Any) -> Any:
+        """A pretrained teacher with the hash of its file, also inside a mixture; anything else as it is."""
+        if not isinstance(teacher, dict) or not self.fingerprint:
+            return teacher
+        if isinstance(teacher.get("teacher"), dict):
+            return {**teacher, "teacher": self._identified(teacher["teacher"])}
+        if teacher.get("kind") != "pretrained" or teacher.get("fingerprint"):
+            return teacher
+        return {**teacher, "fingerprint": _file_fingerprint(str(teacher.get("file", "smollm2")))}
 
     def _apply_rules(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
         """Replace rules by their values; True if one cannot be read."""
@@ -254,6 +272,12 @@ def _at(values: dict[str, Any], path: str) -> Any:
     for step in path.split("."):
         here = here.get(step) if isinstance(here, dict) else None
     return here
+
+
+def _file_fingerprint(file: str) -> str:
+    from scaling.data.pretrained import file_fingerprint, model_file
+
+    return file_fingerprint(model_file(file))
 
 
 def _corpus_fingerprint(source: TextSource) -> str:

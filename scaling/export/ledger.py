@@ -159,7 +159,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         fit_id=hashlib.blake2b(fit.to_json().encode(), digest_size=5).hexdigest(),
         law=fit.law.name,
         source=run.data.source.label,
-        teacher=run.data.teacher.label,
+        teacher=run.data.label,
         n_params=counts.n_params,
         n_params_total=counts.n_params_total,
         n_tokens=run.n_tokens,

@@ -79,7 +79,7 @@ def choose(
         candidates,
         target_loss=target_loss,
         memory_bytes=memory_bytes,
-        teacher=teacher.label,
+        teacher=template.data.label,
         footprint=measure,
         confidence=confidence or (asked.confidence if asked else 0.5),
         level=asked.level if asked else 0.9,

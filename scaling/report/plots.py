@@ -49,7 +49,7 @@ def save_sweep_figure(
         figure, panels = plt.subplots(1, len(teachers), figsize=(3.4 * len(teachers), 3.2), sharey=True, squeeze=False)
         for axes, teacher in zip(panels[0], teachers, strict=True):
             plot_runs(axes, fit, runs[runs["teacher"] == teacher], teacher=teacher)
-            if choice is not None and choice.run.data.teacher.label == teacher:
+            if choice is not None and choice.run.data.label == teacher:
                 plot_choice(axes, choice, measured=measured)
         panels[0][0].set_ylabel("loss, nats/token")
         handles, labels = _unique_legend(panels[0])

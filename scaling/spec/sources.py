@@ -128,7 +128,7 @@ class TokenizerSpec(Spec):
         if (self.kind == "gguf") != (self.file is not None):
             raise ValueError("a tokenizer of kind gguf needs `file`, and no other has one — for example file: smollm2")
         if self.kind == "gguf" and not given and self.file not in PACKAGED_VOCABULARY:
-            raise ValueError(f"vocab_size is missing: say how many tokens {self.file} has")
+            raise ValueError(f"vocab_size is missing: say how many tokens {self.file} has (smollm2 is known)")
         fixed = {"bytes": 257, "gguf": PACKAGED_VOCABULARY.get(self.file)}.get(self.kind)
         if fixed and given and self.vocab_size != fixed:
             name = "a bytes tokenizer" if self.kind == "bytes" else f"the tokenizer of {self.file}"

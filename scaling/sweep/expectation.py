@@ -51,8 +51,8 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
     from scaling.fit.design import design
     from scaling.fit.laws import Chinchilla
 
-    label = Counter(spec.data.teacher.label for spec in specs).most_common(1)[0][0]
-    chosen = [spec for spec in specs if spec.data.teacher.label == label]
+    label = Counter(spec.data.label for spec in specs).most_common(1)[0][0]
+    chosen = [spec for spec in specs if spec.data.label == label]
     n = [count_parameters(spec.model).n_params for spec in chosen]
     d = [spec.n_tokens for spec in chosen]
     guess = {"E": 1.0, "A": 0.5 * _middle(n) ** ALPHA, "B": 0.5 * _middle(d) ** BETA, "alpha": ALPHA, "beta": BETA}

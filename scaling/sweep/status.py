@@ -123,7 +123,7 @@ def _rows(trunk: Trunk, results: dict[str, dict[str, Any]], busy: dict[str, Work
             state=results[spec.run_id].get("status", waiting),
             n_params=n_params,
             n_tokens=spec.n_tokens,
-            teacher=spec.data.teacher.label,
+            teacher=spec.data.label,
             loss=results[spec.run_id].get("loss"),
         )
         for spec in trunk.specs
