@@ -69,7 +69,8 @@ class TrainingCheckpoints:
         arrays = _named(tree)
         layout = {name: [list(part.shape), str(part.dtype)] for name, part in arrays.items()}
         content = ocp.args.Composite(
-            arrays=ocp.args.StandardSave(arrays),
+            # orbax writes no empty array; the layout says that it was there.
+            arrays=ocp.args.StandardSave({name: part for name, part in arrays.items() if part.size}),
             description=ocp.args.JsonSave({**description, "layout": layout, "digest": _digest(arrays)}),
         )
         with _clear_error(f"{self.folder}: a checkpoint cannot be written; the last good one is intact"):
@@ -113,9 +114,10 @@ class TrainingCheckpoints:
         description = manager.restore(number, args=ocp.args.Composite(description=ocp.args.JsonRestore()))
         description = dict(description["description"])
         layout = description.pop("layout")
-        template = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
+        arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
+        template = {name: part for name, part in arrays.items() if part.size}
         content = manager.restore(number, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(template)))
-        arrays = dict(content["arrays"])
+        arrays |= content["arrays"]
         if _digest(arrays) != description.pop("digest"):
             raise ValueError("its content does not match its digest")
         return description, arrays
@@ -134,8 +136,20 @@ def _by_itself() -> ocp.StandardCheckpointer:
 
 
 def fill(tree: Any, arrays: dict[str, np.ndarray], prefix: str = "") -> Any:
-    """A tree like ``tree``, with the named arrays of a checkpoint as its leaves."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: jax.numpy.asarray(arrays[prefix + _name(path)]), tree)
+    """A tree like ``tree``, with the named arrays of a checkpoint as its leaves.
+
+    Raises:
+        KeyError: if an array is not there.
+        ValueError: if one has another shape.
+    """
+
+    def leaf(path: Any, like: jax.Array) -> jax.Array:
+        found = arrays[prefix + _name(path)]
+        if found.shape != like.shape:
+            raise ValueError(f"{prefix + _name(path)} has shape {found.shape}, not {like.shape}")
+        return jax.numpy.asarray(found)
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:

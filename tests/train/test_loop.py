@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scaling.errors import Preempted, TrainError
 from scaling.records import RunStore
+from scaling.spec import ModelSpec, RealTeacher
 from scaling.train.checkpoint import load_student
 from scaling.train.loop import Progress, train_trunk
 from scaling.train.model import to_tensors
+from scaling.train.runtime import compilations
 
 TOKENS = (6_400, 12_800, 25_600)
 
@@ -93,19 +92,76 @@ def _after(looks: int):
 
 
 @pytest.mark.slow
-def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(specs, reference, store):
-    expected, rng, kills = reference(specs), np.random.default_rng(0), 0
-    for _ in range(5):
-        child = subprocess.Popen([sys.executable, "-c", _CHILD, str(store.root), *(s.canonical_json() for s in specs)])
-        _wait_for_checkpoint(child, store.trunk_dir(specs[0].trunk_id))
-        time.sleep(rng.uniform(0, 1.0))
-        kills += child.poll() is None
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-    assert kills >= 2
+def test_a_training_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(run_spec, store, tmp_path):
+    """Checkpoints follow each other without a pause, so many a kill falls into the writing of one."""
+    specs, rng, kills = [run_spec(tokens) for tokens in (32_000, 64_000, 128_000)], np.random.default_rng(0), 0
+    calm = RunStore(tmp_path / "calm")
+    train_trunk(specs, calm)
+    with Nursery(specs, store) as nursery:
+        while kills < 20:
+            assert not all(store.has(spec.run_id) for spec in specs), "ended too early; train longer"
+            nursery.start()
+            for _ in range(rng.integers(1, 4)):
+                nursery.wait_for_checkpoint()
+            time.sleep(rng.uniform(0, 0.1))
+            kills += nursery.kill()
     train_trunk(specs, store)
-    assert measured(store, specs) == expected
+    assert measured(store, specs) == measured(calm, specs)
 
+
+class Nursery:
+    """A process that has imported everything and forks a training whenever it is told to."""
+
+    def __init__(self, specs, store: RunStore):
+        self.specs, self.store = specs, store
+        command = [sys.executable, "-c", _NURSERY, str(store.root), *(spec.canonical_json() for spec in specs)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.process.communicate()
+
+    def start(self) -> None:
+        self._say("start")
+
+    def kill(self) -> bool:
+        """SIGKILL the training; False if it had ended by itself."""
+        self._say("kill")
+        return self.process.stdout.readline() == "killed\n"
+
+    def wait_for_checkpoint(self) -> None:
+        """Until a checkpoint is there that was not, or all runs are."""
+        folder = self.store.trunk_dir(self.specs[0].trunk_id)
+        before, patience = {path.name for path in folder.glob("*")}, time.monotonic() + 60
+        while not {path.name for path in folder.glob("[0-9]*")} - before:
+            if all(self.store.has(spec.run_id) for spec in self.specs):
+                return
+            assert time.monotonic() < patience, "no checkpoint"
+            time.sleep(0.01)
+
+    def _say(self, word: str) -> None:
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
+
+_NURSERY = """
+import os, signal, sys
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+from scaling.train.loop import train_trunk
+specs = [RunSpec.model_validate_json(text) for text in sys.argv[2:]]
+for word in sys.stdin:
+    if word == "start\\n":
+        child = os.fork()
+        if not child:
+            train_trunk(specs, RunStore(sys.argv[1]), checkpoint_s=0.0)
+            os._exit(0)
+    else:
+        os.kill(child, signal.SIGKILL)
+        print("killed" if os.WIFSIGNALED(os.waitpid(child, 0)[1]) else "ended", flush=True)
+"""
 
 _CHILD = """
 import sys
@@ -115,13 +171,6 @@ from scaling.train.loop import train_trunk
 specs = [RunSpec.model_validate_json(text) for text in sys.argv[2:]]
 train_trunk(specs, RunStore(sys.argv[1]), checkpoint_s=0.0)
 """
-
-
-def _wait_for_checkpoint(child: subprocess.Popen, folder: Path) -> None:
-    """Until the child wrote a checkpoint that was not there, or ended."""
-    before = {path.name for path in folder.glob("*")}
-    while child.poll() is None and not {path.name for path in folder.glob("[0-9]*")} - before:
-        time.sleep(0.01)
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(specs, reference, store, caplog):
@@ -185,6 +234,57 @@ def test_runs_whose_trunk_diverged_are_records_and_those_before_it_are_done(run_
         assert record.outcome.loss is None
         assert "non-finite" in record.outcome.error
         assert not store.student_dir(record.spec.run_id).exists()
+
+
+def test_a_run_whose_loss_stays_finite_but_worse_than_a_guess_is_stopped_and_logged_up_to_there(run_spec, store):
+    """Where the log ends does not depend on where a look at the loss happened to fall."""
+    spec = run_spec(96_000, lr=3.0, warmup_tokens=320)
+    (record,) = train_trunk([spec], store)
+    assert record.outcome.status == "diverged"
+    assert "worse than a guess for 100 steps" in record.outcome.error
+    lines = (store.run_dir(spec.run_id) / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])["step"]
+    assert 100 < last < spec.steps
+    assert f"at step {last} of {spec.steps}" in record.outcome.error
+
+
+def test_noise_spikes_time_and_energy_are_in_the_outcome(run_spec, store, monkeypatch):
+    monkeypatch.setenv("SCALING_KG_PER_KWH", "0.5")
+    spec = run_spec(48_000)
+    (record,) = train_trunk([spec], store)
+    found = record.outcome
+    assert found.loss_spikes == 0
+    assert 100 < found.noise_scale < 1e6
+    assert found.noise_scale_se > 0
+    assert 0 <= found.compile_s < found.wall_s
+    assert found.kwh > 0
+    assert found.co2e_kg == pytest.approx(0.5 * found.kwh)
+    lines = [json.loads(line) for line in (store.run_dir(spec.run_id) / "metrics.jsonl").read_text().splitlines()]
+    probed = [line for line in lines if line["grad_noise"] is not None]
+    assert [line["step"] for line in probed] == [26, 76, 126]
+    later = probed[1:]
+    ratio = sum(line["grad_noise"] for line in later) / sum(line["grad_signal"] for line in later)
+    assert found.noise_scale == pytest.approx(ratio, rel=1e-5)
+
+
+def test_a_batch_of_one_sequence_has_no_noise_scale(run_spec, store):
+    (record,) = train_trunk([run_spec(1_600, batch_size=1, warmup_tokens=400)], store)
+    assert record.outcome.status == "done"
+    assert record.outcome.noise_scale is None
+
+
+def test_a_grid_compiles_as_many_steps_as_it_has_widths(run_spec, store):
+    """Other rates, seeds, teachers and volumes share the step of their width."""
+    programs = compilations().programs
+    before = len(programs)
+    for width in (32, 64):
+        specs = [run_spec(tokens, batch_size=6, warmup_tokens=480) for tokens in (2_400, 4_800)]
+        specs = [spec.model_copy(update={"model": ModelSpec(vocab_size=65, width=width, context=40)}) for spec in specs]
+        optim = specs[0].optim.model_copy(update={"lr": 3e-3, "warmup_tokens": 960, "cooldown": 0.1})
+        data = specs[0].data.model_copy(update={"teacher": RealTeacher()})
+        for change in ({}, {"seed": 1}, {"optim": optim}, {"data": data}):
+            train_trunk([spec.model_copy(update=change) for spec in specs], store)
+    assert programs[before:].count("jit(step)") == 2
 
 
 def test_progress_counts_up_to_all_steps_and_flops(specs, store):

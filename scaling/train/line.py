@@ -1,0 +1,110 @@
+"""A line of training: the state of a trunk or a branch after so many steps, with the log of every step so far."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.spec import RunSpec
+from scaling.train.health import diverged_at
+from scaling.train.noise import GradientNoise, probed
+from scaling.train.optimizer import branch_rates
+from scaling.train.step import StepLog, TrainState
+
+LOGGED = 200
+"""Lines of a training log, at most."""
+
+
+def _empty() -> np.ndarray:
+    return np.zeros(0, np.float32)
+
+
+@dataclass
+class Line:
+    """A sequence of steps in progress: the trunk's, or a branch's from where it left the trunk.
+
+    Attributes:
+        state: Parameters and optimizer after ``step`` steps.
+        vocab_size: V, which says what a guess is worth.
+        step: Steps since the beginning of the run.
+        losses: float32[step], training loss of each step since the beginning of the run.
+        grad_norms: float32[step], likewise, before clipping.
+        signals: float32[n_probes], |G|² of each probe since the beginning of the run.
+        noises: float32[n_probes], tr Σ of a sequence's gradient, likewise.
+    """
+
+    state: TrainState
+    vocab_size: int
+    step: int = 0
+    losses: np.ndarray = field(default_factory=_empty)
+    grad_norms: np.ndarray = field(default_factory=_empty)
+    signals: np.ndarray = field(default_factory=_empty)
+    noises: np.ndarray = field(default_factory=_empty)
+
+    def copy(self) -> Line:
+        """A line that goes its own way; the step uses up the state it is given, so arrays are copied."""
+        return replace(self, state=jax.tree.map(jnp.copy, self.state))
+
+    def extend(self, logs: Sequence[StepLog], probes: Sequence[GradientNoise]) -> None:
+        """Add what some steps and the probes before them reported."""
+        self.step += len(logs)
+        self.losses = _longer(self.losses, [log.loss for log in logs])
+        self.grad_norms = _longer(self.grad_norms, [log.grad_norm for log in logs])
+        self.signals = _longer(self.signals, [probe.signal for probe in probes])
+        self.noises = _longer(self.noises, [probe.noise for probe in probes])
+
+    def up_to(self, step: int) -> Line:
+        """The log of the first steps alone; the state is left as it is."""
+        n = len(probed(0, step))
+        logs = {"losses": self.losses[:step], "grad_norms": self.grad_norms[:step]}
+        return replace(self, step=step, **logs, signals=self.signals[:n], noises=self.noises[:n])
+
+    @property
+    def logs(self) -> dict[str, np.ndarray]:
+        """All but the state, as a checkpoint keeps it."""
+        return {name: getattr(self, name) for name in LOGS}
+
+    @property
+    def diverged_at(self) -> int | None:
+        """First step at which the line counts as diverged."""
+        return diverged_at(self.losses, self.vocab_size)
+
+
+LOGS = tuple(one.name for one in fields(Line) if one.type == "np.ndarray")
+
+
+def _longer(log: np.ndarray, more: list[Any]) -> np.ndarray:
+    return np.append(log, np.array(more, np.float32))
+
+
+def metrics(spec: RunSpec, line: Line) -> bytes:
+    """The training log: about two hundred evenly spaced steps, each the mean since the line before."""
+    rates, probes = branch_rates(spec, 0, line.step), np.array(probed(0, line.step))[: len(line.signals)]
+    noises = spec.model.context * line.noises
+    edges = np.unique(np.linspace(0, line.step, min(LOGGED, line.step) + 1).astype(int))
+    lines = []
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        among = slice(*np.searchsorted(probes, (start, stop)))
+        entry = {
+            "step": int(stop),
+            "tokens": int(stop) * spec.step_tokens,
+            "loss": _mean(line.losses[start:stop]),
+            "grad_norm": _mean(line.grad_norms[start:stop]),
+            "grad_signal": _mean(line.signals[among]),
+            "grad_noise": _mean(noises[among]),
+            "rate": float(rates[stop - 1]),
+        }
+        lines.append(json.dumps(entry, allow_nan=False))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _mean(values: np.ndarray) -> float | None:
+    mean = float(values.mean(dtype=np.float64)) if len(values) else math.nan
+    return mean if math.isfinite(mean) else None

@@ -1,0 +1,276 @@
+"""A trunk and its branches: one training at a constant rate, and from it a cooldown to each number of tokens asked for.
+
+The trunk of D_1 < D_2 < … is trained once, to where the last cooldown begins. A branch copies the trunk's state,
+optimizer included, reads on in the same stream, and cools down to its D; cooldown tokens count. So a branch is, bit for
+bit, what a training of its D alone would have been, and all D of a model cost little more than the largest.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from scaling.accounting import training_flops
+from scaling.data.batches import Stream, open_stream
+from scaling.errors import TrainError
+from scaling.records import Outcome, RunRecord, RunStore, write_bytes
+from scaling.spec import RunSpec
+from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
+from scaling.train.clock import Clock, Meter, now
+from scaling.train.evaluate import held_out, measure
+from scaling.train.health import MARGIN, PATIENCE, count_spikes
+from scaling.train.line import LOGS, Line, metrics
+from scaling.train.mesh import DataMesh
+from scaling.train.noise import noise_scale
+from scaling.train.optimizer import branch_rates, trunk_rates
+from scaling.train.runtime import environment
+from scaling.train.step import TrainState, program, with_params
+
+log = logging.getLogger("scaling")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a trunk is.
+
+    Attributes:
+        trunk_id: Which trunk.
+        step: Steps taken, branches included.
+        steps: Steps to take in all, branches included.
+        flops: Training FLOPs spent.
+        flops_total: Training FLOPs to spend in all.
+        loss: Training loss of the last step, nats/token.
+        tokens_per_s: Training throughput of late.
+    """
+
+    trunk_id: str
+    step: int
+    steps: int
+    flops: int
+    flops_total: int
+    loss: float | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps that are to be taken on a line before anything else is decided.
+
+    Attributes:
+        line: What is trained.
+        spec: The run that needs it next.
+        stop: Step to stop at.
+        rates: Rates float32 of steps ``start`` to ``stop`` of a run.
+    """
+
+    line: Line
+    spec: RunSpec
+    stop: int
+    rates: Callable[[RunSpec, int, int], np.ndarray]
+
+    @property
+    def left(self) -> int:
+        """Steps still to be taken; none where the line diverged."""
+        return 0 if self.line.diverged_at is not None else self.stop - self.line.step
+
+
+class TrunkTraining:
+    """One trunk with its branches, as the stretches that somebody trains for it: alone, or together with others.
+
+    Args:
+        specs: Its missing runs, shortest first.
+        store: Where everything is written.
+        meter: What the machine spends; shared by the trunks that are trained together.
+        mesh: The devices.
+        progress: Called at every look.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[RunSpec],
+        store: RunStore,
+        meter: Meter,
+        *,
+        mesh: DataMesh,
+        progress: Callable[[Progress], None] | None = None,
+    ):
+        spec = specs[0]
+        self.specs, self.store, self.mesh, self.meter = specs, store, mesh, meter
+        self.progress = progress or (lambda report: None)
+        self.checkpoints = TrainingCheckpoints(store.trunk_dir(spec.trunk_id))
+        self.branch: Line | None = None
+        self.branch_id: str | None = None
+        self.clock = Clock()
+        self.saved_at = time.monotonic()
+        with mesh.all_or_none():
+            mesh.check_batch(spec.optim.batch_size)
+            self.stream: Stream = open_stream(spec, store)
+            self.program = program(spec.model, spec.optim, mesh, targets=spec.data.targets)
+            self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
+            if mesh.leads:
+                self._restore()
+        self._share()
+        self.steps = max(_branch_step(last) for last in specs) + sum(s.cooldown_steps for s in specs)
+
+    def stretches(self) -> Iterator[Stretch]:
+        """What is to be trained, in order; each is trained to its end before the next is asked for."""
+        for spec in self.specs:
+            if self.branch_id != spec.run_id:
+                yield Stretch(self.trunk, spec, _branch_step(spec), trunk_rates)
+                if self.trunk.diverged_at is not None:
+                    self._commit_diverged(spec, self.trunk)
+                    continue
+                self.branch, self.branch_id = self.trunk.copy(), spec.run_id
+            yield Stretch(self.branch, spec, spec.steps, branch_rates)
+            if self.branch.diverged_at is None:
+                self._commit_done(spec, self.branch)
+            else:
+                self._commit_diverged(spec, self.branch)
+            self.branch = self.branch_id = None
+        self.save()
+
+    def look_up(self, stretch: Stretch, count: int, seconds: float) -> None:
+        """Take notice of a block of steps and of the seconds that it took, compiling left out."""
+        self.clock.train_s += seconds
+        self.clock.train_steps += count
+        spec, step = stretch.spec, self._steps_taken(stretch.spec)
+        flops = training_flops(spec.model, spec.step_tokens)
+        loss = float(stretch.line.losses[-1])
+        self.progress(
+            Progress(
+                trunk_id=spec.trunk_id,
+                step=step,
+                steps=self.steps,
+                flops=step * flops,
+                flops_total=self.steps * flops,
+                loss=loss if math.isfinite(loss) else None,
+                tokens_per_s=count * spec.step_tokens / seconds,
+            )
+        )
+
+    def stopped_at(self, spec: RunSpec) -> str:
+        """A sentence for who asked this training to stop."""
+        step = self._steps_taken(spec)
+        return f"trunk {spec.trunk_id} stopped at step {step} of {self.steps}; its state is saved"
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if not self.mesh.leads:
+            return
+        lines = {"trunk": self.trunk} | ({"branch": self.branch} if self.branch else {})
+        arrays = {name: {"state": line.state, **line.logs} for name, line in lines.items()}
+        steps = {name: line.step for name, line in lines.items()}
+        self.checkpoints.save(arrays, {"steps": steps, "branch_id": self.branch_id, "clock": asdict(self.clock)})
+        self.saved_at = time.monotonic()
+
+    def _steps_taken(self, spec: RunSpec) -> int:
+        finished = sum(other.cooldown_steps for other in self.specs if other.steps < spec.steps)
+        return self.trunk.step + finished + (self.branch.step - self.trunk.step if self.branch else 0)
+
+    def _commit_done(self, spec: RunSpec, line: Line) -> None:
+        if not self.mesh.leads:
+            return
+        student = with_params(spec.model, self.mesh.local(line.state.params))
+        measured = measure(student, held_out(spec, self.store))
+        if not math.isfinite(measured.loss):
+            self._commit(spec, line, status="diverged", error="the loss on held-out data is not finite")
+            return
+        save_student(self.store.student_dir(spec.run_id), student)
+        tail = line.losses[-max(1, spec.steps // 20) :]
+        self._commit(spec, line, status="done", train_loss=float(tail.mean(dtype=np.float64)), **asdict(measured))
+
+    def _commit_diverged(self, spec: RunSpec, line: Line) -> None:
+        # A block goes on to its end, wherever that is; the record does not.
+        line = line.up_to(line.diverged_at + 1)
+        finite = math.isfinite(line.losses[-1])
+        said = f"was {MARGIN:g} nat/token worse than a guess for {PATIENCE} steps" if finite else "became non-finite"
+        sentence = f"the training loss {said}, at step {line.step} of {spec.steps}; try a lower optim.lr"
+        self._commit(spec, line, status="diverged", error=sentence)
+
+    def _commit(self, spec: RunSpec, line: Line, **found) -> None:
+        if not self.mesh.leads:
+            return
+        folder = self.store.run_dir(spec.run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / "metrics.jsonl", metrics(spec, line))
+        noise = noise_scale(line.signals, line.noises, spec.model.context)
+        self.clock.charge(self.meter.read())
+        outcome = Outcome(
+            n_unique_tokens=self.stream.n_unique_tokens(spec.steps),
+            loss_spikes=count_spikes(line.losses),
+            noise_scale=noise.tokens,
+            noise_scale_se=noise.se,
+            **self._spent(spec),
+            finished_at=now(),
+            env=environment(),
+            **found,
+        )
+        self.store.commit(RunRecord(spec=spec, outcome=outcome))
+        self.clock = Clock()
+
+    def _spent(self, spec: RunSpec) -> dict[str, float | str | None]:
+        clock, settings = self.clock, self.meter.settings
+        kwh = settings.kwh(clock.joules)
+        return {
+            "wall_s": clock.wall_s,
+            "compile_s": clock.compile_s,
+            "tokens_per_s": clock.train_steps * spec.step_tokens / clock.train_s if clock.train_s else None,
+            "kwh": kwh,
+            "energy_source": ", ".join(clock.sources),
+            "co2e_kg": settings.co2e_kg(kwh),
+            "started_at": clock.started_at,
+        }
+
+    def _restore(self) -> None:
+        """Go on from the newest checkpoint that is not beyond the first missing branch."""
+        for description, arrays in self.checkpoints.newest_first():
+            steps, branch_id = description["steps"], description["branch_id"]
+            if steps["trunk"] > _branch_step(self.specs[0]):
+                continue
+            try:
+                lines = {name: _line(name, self.trunk, steps, arrays) for name in steps}
+                clock = Clock(**description["clock"])
+            except (KeyError, ValueError, TypeError) as error:
+                log.warning(
+                    "%s: a checkpoint is not of this version of the program (%s); it is passed over",
+                    self.checkpoints.folder,
+                    error,
+                )
+                continue
+            self.trunk = lines["trunk"]
+            if branch_id == self.specs[0].run_id:
+                self.branch, self.branch_id, self.clock = lines["branch"], branch_id, clock
+            return
+
+    def _share(self) -> None:
+        """Put the state on every device; followers go on from where the leading process does."""
+        shared = self.mesh.broadcast((self.trunk, self.branch, self.branch_id))
+        self.trunk, self.branch, self.branch_id = shared
+        for line in filter(None, shared[:2]):
+            line.state = self.mesh.replicate(line.state)
+
+
+def _line(name: str, template: Line, steps: dict[str, int], arrays: dict[str, np.ndarray]) -> Line:
+    state: TrainState = fill(template.state, arrays, f"{name}.state.")
+    return Line(state, template.vocab_size, steps[name], *(arrays[f"{name}.{one}"] for one in LOGS))
+
+
+def _branch_step(spec: RunSpec) -> int:
+    """Step at which a run leaves the trunk."""
+    return spec.steps - spec.cooldown_steps
+
+
+def missing_runs(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:
+    """The runs of a trunk that are not in the store, shortest first.
+
+    Raises:
+        TrainError: if they are of several trunks.
+    """
+    if len({spec.trunk_id for spec in specs}) > 1:
+        raise TrainError("runs of several trunks were given together; train each trunk by itself")
+    return sorted((spec for spec in specs if not store.has(spec.run_id)), key=lambda spec: spec.steps)
