@@ -163,16 +163,20 @@ class Expansion:
             if source is None:
                 model.setdefault("vocab_size", 2)
             else:
-                broken = self._fit_to_source(model, source, given, prefix)
+                marked = isinstance(data.get("teacher"), dict) and data["teacher"].get("source_token") is True
+                vocab_size = source.vocab_size + marked
+                broken = self._fit_to_source(model, source, vocab_size, given, prefix)
         if source:
             data["source"] = source
             broken |= self._complete_teacher(data, given, prefix)
         return self._apply_rules(tree, given, prefix) or broken
 
-    def _fit_to_source(self, model: dict[str, Any], source: Source, given: list[Assignment], prefix: Path_) -> bool:
+    def _fit_to_source(
+        self, model: dict[str, Any], source: Source, vocab_size: int, given: list[Assignment], prefix: Path_
+    ) -> bool:
         """Give a model the vocabulary and, in a world, the context of its source; True if it has others."""
         broken = False
-        for key, of_source in (("vocab_size", source.vocab_size), ("context", source.sequence_tokens)):
+        for key, of_source in (("vocab_size", vocab_size), ("context", source.sequence_tokens)):
             if of_source is None:
                 continue
             own = model.setdefault(key, of_source)
@@ -204,14 +208,16 @@ class Expansion:
         teacher = self._identified(data.get("teacher"))
         if isinstance(teacher, dict):
             data["teacher"] = teacher
+        place = (*prefix, "data", "teacher")
+        if isinstance(teacher, dict) and isinstance(teacher.get("teacher"), dict):
+            teacher, place = teacher["teacher"], (*place, "teacher")  # the one inside a mixture
         run = teacher.get("run") if isinstance(teacher, dict) else None
         if not isinstance(run, dict):
             return False
-        data["teacher"] = {**teacher, "run": run}
         own = run.setdefault("data", {})
         if isinstance(own, dict):
             own.setdefault("source", data["source"])
-        return self._complete(run, given, (*prefix, "data", "teacher", "run"))
+        return self._complete(run, given, (*place, "run"))
 
     def _identified(self, teacher: Any) -> Any:
         """A pretrained teacher with the hash of its file, also inside a mixture; anything else as it is."""

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaling.data.mixing import MarkedSequences, MixedSequences
 from scaling.data.sequences import Sequences, TeacherSequences, TextSequences, WorldSequences
 from scaling.data.shards import open_shards
-from scaling.data.text import open_text, teacher_text_dir
+from scaling.data.targets import Laws, StoredLaws, WorldLaws, with_records
+from scaling.data.text import open_text, targets_dir, teacher_text_dir
 from scaling.data.worlds import open_language
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RunSpec
-
-CHUNK = 1024
-"""Sequences made ahead when single steps are read; speed only, never content."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Batch:
 
     Attributes:
         inputs: int32[..., B, T], BOS and all tokens but the last.
-        targets: int32[..., B, T].
+        targets: int32[..., B, T], or records with a field ``token`` beside the teacher's law (``data/targets.py``).
     """
 
     inputs: np.ndarray
@@ -40,40 +39,55 @@ class Batch:
 class Stream:
     """Batches of one run, by step."""
 
-    def __init__(self, sequences: Sequences, batch_size: int):
+    def __init__(self, sequences: Sequences, batch_size: int, laws: Laws | None = None, *, rows: slice = slice(None)):
         self.sequences = sequences
         self.batch_size = batch_size
-        self._ahead: tuple[int, np.ndarray] | None = None
+        self.laws = laws
+        self.rows = rows
+
+    def shard(self, index: int, count: int) -> Stream:
+        """The part of this stream that one of ``count`` processes reads: rows ``index·B/count …`` of every batch.
+
+        Raises:
+            DataError: if the batch cannot be shared equally.
+        """
+        if self.batch_size % count or not 0 <= index < count:
+            raise DataError(
+                f"a batch of {self.batch_size} sequences cannot be shared equally, as part {index} of {count}; "
+                "set optim.batch_size to a multiple of the number of processes"
+            )
+        size = self.batch_size // count
+        return Stream(self.sequences, self.batch_size, self.laws, rows=slice(index * size, (index + 1) * size))
 
     def batch(self, step: int) -> Batch:
-        """The batch of one step: int32[B, T] each."""
-        rows = range(step * self.batch_size, (step + 1) * self.batch_size)
-        first, last = rows[0] // CHUNK, rows[-1] // CHUNK
-        parts = [self._chunk(chunk) for chunk in range(first, last + 1)]
-        return self._pair(np.concatenate(parts)[rows[0] - first * CHUNK :][: self.batch_size])
+        """The batch of one step: [B, T] each. Many at once are faster, worlds write 256 sequences at a time."""
+        one = self.batches(step, 1)
+        return Batch(one.inputs[0], one.targets[0])
 
     def batches(self, start: int, count: int) -> Batch:
-        """The batches of ``count`` steps from ``start`` on: int32[count, B, T] each."""
+        """The batches of ``count`` steps from ``start`` on: [count, B, T] each."""
         read = self.sequences.read(start * self.batch_size, count * self.batch_size)
-        return self._pair(read.reshape(count, self.batch_size, self.sequences.context))
+        return self._batches(start, read.reshape(count, self.batch_size, self.sequences.context))
 
     def n_unique_tokens(self, steps: int) -> int:
         """Different tokens (by position in the source) among those of the first ``steps`` steps."""
-        read = steps * self.batch_size
-        distinct = self.sequences.n_distinct
-        return (read if distinct is None else min(read, distinct)) * self.sequences.context
+        return self.sequences.n_unique(steps * self.batch_size) * self.sequences.context
 
-    def _chunk(self, chunk: int) -> np.ndarray:
-        if self._ahead is None or self._ahead[0] != chunk:
-            self._ahead = (chunk, self.sequences.read(chunk * CHUNK, CHUNK))
-        return self._ahead[1]
+    def _batches(self, start: int, read: np.ndarray) -> Batch:
+        """Whole batches from step ``start`` on, as this process's rows of them: int32[count, B, T]."""
+        count, place = len(read), start * self.batch_size
+        first = self.sequences.first(place, count * self.batch_size).reshape(count, self.batch_size)
+        own = read[:, self.rows]
+        targets = own
+        if self.laws is not None:
+            places = place + np.arange(count) * self.batch_size + (self.rows.start or 0)
+            records = [with_records(rows, self.laws.read(int(at), rows)) for at, rows in zip(places, own, strict=True)]
+            targets = np.stack(records)
+        return Batch(inputs=with_bos(own, first[:, self.rows]), targets=targets)
 
-    def _pair(self, sequences: np.ndarray) -> Batch:
-        return Batch(inputs=with_bos(sequences, self.sequences.bos), targets=sequences)
 
-
-def with_bos(sequences: np.ndarray, bos: int) -> np.ndarray:
-    """What each token of the sequences is predicted from: BOS, then all but the last."""
+def with_bos(sequences: np.ndarray, bos: int | np.ndarray) -> np.ndarray:
+    """What each token of the sequences is predicted from: BOS (one for all, or int[...]), then all but the last."""
     inputs = np.empty_like(sequences)
     inputs[..., 0] = bos
     inputs[..., 1:] = sequences[..., :-1]
@@ -90,26 +104,43 @@ def open_stream(spec: RunSpec, store: RunStore) -> Stream:
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
-    return Stream(_sequences(spec, store), spec.optim.batch_size)
+    return Stream(_sequences(spec, store), spec.optim.batch_size, _laws(spec, store))
+
+
+def _laws(spec: RunSpec, store: RunStore) -> Laws | None:
+    data, context = spec.data, spec.model.context
+    if data.targets.kind == "tokens":
+        return None
+    if data.source.kind != "text":
+        return WorldLaws(open_language(data.source, data.teacher), data.targets, data.seed)
+    text = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)
+    return StoredLaws(TeacherSequences(open_shards(targets_dir(text, data.targets)), context))
 
 
 def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
     data, context = spec.data, spec.model.context
     check_fit(spec, context=data.source.sequence_tokens)
     if not data.is_written:
-        return WorldSequences(open_language(data.source, data.teacher), data.seed)
+        kind = MarkedSequences if data.source_token else WorldSequences
+        return kind(open_language(data.source, data.teacher), data.seed)
     if data.teacher.kind == "real":
         return TextSequences(open_text(data.source, "train", store), context, data.seed)
     folder = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)
-    return TeacherSequences(open_shards(folder), context)
+    written = TeacherSequences(open_shards(folder), context)
+    if data.teacher.kind != "mixture":
+        return written
+    real = TextSequences(open_text(data.source, "train", store), context, data.seed)
+    begin = (real.bos, data.vocab_size - 1) if data.source_token else None
+    return MixedSequences((real, written), (data.teacher.real, 1 - data.teacher.real), data.seed, begin)
 
 
 def check_fit(spec: RunSpec, *, context: int | None = None) -> None:
     """Raise where the model's vocabulary or context is not the source's."""
-    model, label, vocab_size = spec.model, spec.data.source.label, spec.data.source.vocab_size
+    model, label, vocab_size = spec.model, spec.data.source.label, spec.data.vocab_size
     if model.vocab_size != vocab_size:
+        marked = ", that of what the teacher wrote included" if spec.data.source_token else ""
         raise DataError(
-            f"model.vocab_size is {model.vocab_size}, but source {label} has {vocab_size} tokens; "
+            f"model.vocab_size is {model.vocab_size}, but source {label} has {vocab_size} tokens{marked}; "
             f"set it to {vocab_size}"
         )
     if context is not None and model.context != context:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaling.data.batches import check_fit, with_bos
-from scaling.data.counter import permute
+from scaling.data.counter import generator, permute
 from scaling.data.sequences import TeacherSequences
 from scaling.data.shards import TokenShards, open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
@@ -136,7 +136,9 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, net_law: Law | None = Non
 
 
 def _world_sets(spec: RunSpec) -> EvalSets:
-    p, q = open_language(spec.data.source), open_language(spec.data.source, spec.data.teacher)
+    """With a source token the student is asked for real text, which is nothing but real; the teacher's lies apart."""
+    data, marked = spec.data, spec.data.source_token
+    p, q = open_language(data.source), open_language(data.source, data.writer if marked else data.teacher)
     check_fit(spec, context=p.context)
     shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
 
@@ -144,11 +146,11 @@ def _world_sets(spec: RunSpec) -> EvalSets:
         sequences = speaker.evaluation_sequences(shape[0] * shape[1], spec.evaluation.seed)
         return sequences.reshape(*shape, speaker.context)
 
-    has_teacher = spec.data.teacher.kind != "real"
-    q_law = q.next_token if has_teacher else None
-    real = EvalSet(draw(p), p.bos, p.scored, p.next_token, q_law)
-    teacher = EvalSet(draw(q), q.bos, q.scored, p.next_token, q_law) if has_teacher else None
-    entropy, known = _known_terms(real, p)
+    has_teacher = data.teacher.kind != "real"
+    p_law, q_law = (_over(speaker.next_token, data.vocab_size) for speaker in (p, q))
+    real = EvalSet(draw(p), p.bos, p.scored, p_law, q_law if has_teacher and not marked else None)
+    teacher = EvalSet(draw(q), q.bos + marked, q.scored, p_law, q_law) if has_teacher else None
+    entropy, known = _known_terms(real, q)
     return EvalSets(
         real=real,
         teacher=teacher,
@@ -157,6 +159,16 @@ def _world_sets(spec: RunSpec) -> EvalSets:
         delta_noise=known.noise,
         teacher_loss=entropy + known.total,
     )
+
+
+def _over(law: Law, vocab_size: int) -> Law:
+    """A law over a vocabulary that may hold tokens which no text has."""
+
+    def wider(sequences: np.ndarray) -> np.ndarray:
+        p = law(sequences)
+        return p if p.shape[-1] == vocab_size else np.pad(p, [(0, 0), (0, 0), (0, vocab_size - p.shape[-1])])
+
+    return wider
 
 
 def _net_sets(spec: RunSpec, store: RunStore, law: Law | None) -> EvalSets:
@@ -196,12 +208,28 @@ def _text_sets(spec: RunSpec, store: RunStore) -> EvalSets:
             f"{folder}: the teacher writes with tokenizer {written.card.tokenizer}, the source has "
             f"{text.card.tokenizer}; train the teacher on this source with this tokenizer"
         )
+    own = _text_set(written, spec)
+    if spec.data.source_token:
+        own = replace(own, bos=spec.data.vocab_size - 1)
+    elif teacher.kind == "mixture":
+        own = _mixed(real, own, teacher.real, seed)
     return EvalSets(
         real=real,
-        teacher=_text_set(written, spec),
-        teacher_loss=written.card.teacher_loss,
+        teacher=own,
+        # Of the law of a mixture, what is known is the teacher's alone.
+        teacher_loss=None if teacher.kind == "mixture" else written.card.teacher_loss,
         bytes_per_token=bytes_per_token,
     )
+
+
+def _mixed(real: EvalSet, teacher: EvalSet, share: float, seed: int) -> EvalSet:
+    """As many sequences as the smaller set has, a share of them real."""
+    flat = [one.sequences.reshape(-1, one.sequences.shape[-1]) for one in (real, teacher)]
+    n = min(map(len, flat))
+    n_batches, b = _batch_shape(n, n)
+    is_real = generator(seed, "mixture evaluation").permutation(n_batches * b) < round(share * n_batches * b)
+    sequences = np.where(is_real[:, None], flat[0][: len(is_real)], flat[1][: len(is_real)])
+    return replace(teacher, sequences=sequences.reshape(n_batches, b, -1))
 
 
 def _text_set(shards: TokenShards, spec: RunSpec) -> EvalSet:
@@ -234,7 +262,7 @@ def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, i
     return n_batches, b if available is None or n_batches * b <= available else available // n_batches
 
 
-def _known_terms(real: EvalSet, world: Language) -> tuple[float, Divergence]:
+def _known_terms(real: EvalSet, teacher: Language) -> tuple[float, Divergence]:
     """H(p) and KL(p‖q), averaged over the scored positions of a set."""
     entropy, parts = 0.0, []
     for sequences in real.sequences:
@@ -243,7 +271,7 @@ def _known_terms(real: EvalSet, world: Language) -> tuple[float, Divergence]:
         if real.q is not None:
             kl = kl_divergence(p, real.q(sequences)[:, real.scored])
             mass = np.full(kl.shape, 1 / real.n_scored)
-            parts.append(split_divergence(mass, kl, world.gain(sequences)[:, real.scored]))
+            parts.append(split_divergence(mass, kl, teacher.gain(sequences)[:, real.scored]))
     return entropy, Divergence(
         coverage=sum((part.coverage for part in parts), 0.0), noise=sum((part.noise for part in parts), 0.0)
     )

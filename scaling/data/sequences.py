@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
@@ -14,28 +14,45 @@ from scaling.data.worlds import Language
 from scaling.errors import DataError
 
 
-class Sequences(Protocol):
+class Sequences(ABC):
     """An endless list of sequences, each a function of its position alone."""
 
-    bos: int
-    """What the first token of every sequence is predicted from."""
+    @property
+    @abstractmethod
+    def bos(self) -> int:
+        """What the first token of every real sequence is predicted from."""
+
+    @property
+    @abstractmethod
+    def n_distinct(self) -> int | None:
+        """Sequences before any token comes a second time; None where none ever does."""
+
     context: int
     """T, tokens of a sequence."""
-    n_distinct: int | None
-    """Sequences before any token comes a second time; None where none ever does."""
 
+    @abstractmethod
     def read(self, start: int, count: int) -> np.ndarray:
         """Sequences ``start … start+count``: int32[count, T]."""
-        ...
+
+    def first(self, start: int, count: int) -> np.ndarray:
+        """What the first token of each is predicted from: int32[count]."""
+        return np.full(count, self.bos, np.int32)
+
+    def n_unique(self, count: int) -> int:
+        """Sequences among the first ``count`` that hold tokens not read before."""
+        return count if self.n_distinct is None else min(count, self.n_distinct)
 
 
 @dataclass(frozen=True)
-class WorldSequences:
+class WorldSequences(Sequences):
     """Fresh samples of a world or its teacher, without end."""
 
     language: Language
     seed: int
-    n_distinct: None = None
+
+    @property
+    def n_distinct(self) -> None:
+        return None
 
     @property
     def bos(self) -> int:
@@ -50,7 +67,7 @@ class WorldSequences:
 
 
 @dataclass(frozen=True)
-class TextSequences:
+class TextSequences(Sequences):
     """Windows of running text in shuffled order; after the last one the text is cut and shuffled anew.
 
     Every epoch but the first begins at a random offset, so that a token is not met again in the same place.
@@ -97,7 +114,7 @@ class TextSequences:
 
 
 @dataclass(frozen=True)
-class TeacherSequences:
+class TeacherSequences(Sequences):
     """What a teacher generated, read once and in order: its sequences are independent already.
 
     A student with a shorter context reads every sequence in pieces, the first pieces of a shard's sequences before the

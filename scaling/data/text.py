@@ -81,9 +81,10 @@ def open_text(source: TextSource, split: Split, store: RunStore) -> TokenShards:
 def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split, context: int) -> Path:
     """Where the text that a teacher generates lies: a function of the teacher, its decoding, the seed and the split.
 
-    A trained teacher brings its own source and context; an n-gram or pretrained one takes those of its student.
+    A trained teacher brings its own source and context; an n-gram or pretrained one takes those of its student. All
+    mixtures with one teacher share its text.
     """
-    teacher = data.teacher
+    teacher = data.writer
     if teacher.kind == "pretrained" and not teacher.fingerprint:
         teacher = teacher.model_copy(update={"fingerprint": fingerprint(teacher)})
     recipe = {"text": "teacher", "teacher": teacher.model_dump(mode="json"), "seed": seed, "split": split}

@@ -144,7 +144,7 @@ def write_bundle(
     scratch.mkdir()
     try:
         write_student(scratch / MODEL_FILE, student, run, store=store)
-        manifest = _manifest(scratch, student, run, tokenizer_layout(run.data.source, store))
+        manifest = _manifest(scratch, student, run, tokenizer_layout(run.data, store))
         write_json(scratch / MANIFEST_FILE, manifest.plain())
         displaced = _move_aside(folder) if folder.exists() else None
         os.rename(scratch, folder)

@@ -32,5 +32,5 @@ def write_student(path: str | os.PathLike[str], student: QuantizedStudent, run: 
             f"GGUF has no int8 with zero points: the student is {student.scheme}, q8_0 is needed; "
             "quantize it with scheme q8_0"
         )
-    layout = tokenizer_layout(run.data.source, store)
+    layout = tokenizer_layout(run.data, store)
     return write_gguf(path, student.tensors, model=run.model, tokenizer=layout, name=run.run_id)

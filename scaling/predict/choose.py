@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaling.accounting import TokenizerLayout
@@ -14,7 +15,7 @@ from scaling.formats.gguf import symbol_layout
 from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.recommend import Recommendation, recommend
 from scaling.records import RunStore
-from scaling.spec import GGUF_BLOCK, ModelSpec, RunSpec, Source
+from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -66,7 +67,7 @@ def choose(
     template = next(run for run in runs if run.data.teacher == teacher)
     volume = tokens or (asked and asked.tokens) or max(run.tokens for run in runs)
     context = (asked and asked.context) or template.model.context
-    tokenizer = tokenizer_layout(template.data.source, store)
+    tokenizer = tokenizer_layout(template.data, store)
 
     def measure(model: ModelSpec) -> Footprint:
         return footprint(model, context=context, tokenizer=tokenizer)
@@ -87,11 +88,17 @@ def choose(
     )
 
 
-def tokenizer_layout(source: Source, store: RunStore) -> TokenizerLayout:
-    """What an exported file says about the tokens of a source: its tokenizer, or placeholders for a world's symbols."""
-    if source.kind == "text":
-        return open_tokenizer(source, store).to_gguf()
-    return symbol_layout(source.vocab_size)
+def tokenizer_layout(data: DataSpec, store: RunStore) -> TokenizerLayout:
+    """What an exported file says about the tokens of a run: its tokenizer, or placeholders for a world's symbols.
+
+    A source token comes last, as a control token: what the file is asked for begins as real text does.
+    """
+    if data.source.kind != "text":
+        return symbol_layout(data.vocab_size, bos_id=data.source.vocab_size - 1)
+    layout = open_tokenizer(data.source, store).to_gguf()
+    if not data.source_token:
+        return layout
+    return replace(layout, tokens=(*layout.tokens, "<|written|>"), token_types=(*layout.token_types, 3))
 
 
 def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:

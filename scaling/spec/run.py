@@ -14,7 +14,7 @@ from scaling.spec.model import ModelSpec
 from scaling.spec.schema import SCHEMA_VERSION, Spec
 from scaling.spec.sources import Source
 from scaling.spec.targets import Targets, TokenTargets
-from scaling.spec.teachers import TEACHERS_OF, NetTeacher, RealTeacher, Teacher, TrainedTeacher
+from scaling.spec.teachers import TEACHERS_OF, MixtureTeacher, NetTeacher, RealTeacher, Teacher, TrainedTeacher
 
 
 class DataSpec(Spec):
@@ -30,15 +30,20 @@ class DataSpec(Spec):
     @model_validator(mode="after")
     def _teacher_speaks_source(self) -> DataSpec:
         allowed = TEACHERS_OF[self.source.kind]
-        spoken = self.teacher.teacher.kind if self.teacher.kind == "mixture" else self.teacher.kind
+        spoken = self.writer.kind
         if self.teacher.kind not in allowed or spoken not in allowed:
             raise ValueError(
                 f"a {spoken} teacher cannot speak for source {self.source.kind}; allowed: {', '.join(allowed)}"
             )
-        if self.teacher.kind == "pretrained" and self.source.tokenizer.kind != "gguf":
+        if spoken == "pretrained" and self.source.tokenizer.kind != "gguf":
             raise ValueError(
                 "a pretrained teacher writes tokens of its own; let the source be cut into the same ones: "
-                f"tokenizer: {{kind: gguf, file: {self.teacher.file}}}"
+                f"tokenizer: {{kind: gguf, file: {self.writer.file}}}"
+            )
+        if spoken == "trained" and self.writer.run.data.source_token:
+            raise ValueError(
+                f"the teacher {self.writer.run.run_id} was trained with a source token itself, which its text would "
+                "hold; leave source_token out of its data.teacher"
             )
         if self.teacher.kind == "net" and self.teacher.run.data.source != self.source:
             raise ValueError(
@@ -54,12 +59,29 @@ class DataSpec(Spec):
             raise ValueError(f"a net teacher has tokens for targets only, not {kind}; leave out data.targets")
         if kind == "exact" and not world:
             raise ValueError("exact targets need a world, whose laws are known; use targets sampled or topk for text")
+        if kind != "tokens" and self.source_token:
+            raise ValueError(f"text with a source token has tokens for targets only, not {kind}; leave targets out")
         if kind != "tokens" and not world and self.teacher.kind not in ("trained", "pretrained"):
             raise ValueError(
                 f"a {self.teacher.kind} teacher of text has tokens for targets only, not {kind}; "
                 "soft targets need a trained or pretrained teacher, or a world"
             )
         return self
+
+    @property
+    def writer(self) -> Teacher:
+        """Who writes what is not real: the teacher, or the one inside a mixture."""
+        return self.teacher.teacher if self.teacher.kind == "mixture" else self.teacher
+
+    @property
+    def source_token(self) -> bool:
+        """True where sequences begin with a token that tells the teacher's from real ones."""
+        return self.teacher.kind == "mixture" and self.teacher.source_token
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that a model of this text needs: the source's, and one for what a teacher wrote where it is marked."""
+        return self.source.vocab_size + self.source_token
 
     @property
     def is_written(self) -> bool:
@@ -203,6 +225,7 @@ def _digest(text: str) -> str:
 
 
 TrainedTeacher.model_rebuild()
+MixtureTeacher.model_rebuild()
 NetTeacher.model_rebuild()
 DataSpec.model_rebuild()
 RunSpec.model_rebuild()

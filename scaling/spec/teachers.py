@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from scaling.spec.schema import Spec
 
@@ -156,7 +156,7 @@ class NgramTeacher(Spec):
 
 
 class MixtureTeacher(Spec):
-    """Real documents among a world teacher's: each sequence is real with probability ``real``, independently.
+    """Real documents among a teacher's: a share ``real`` of the sequences is real, in random places.
 
     A student can tell from the context who wrote a sequence, so what it cannot know is less than the share suggests:
     KL(p‖q) of a document is at most ln(1/real), whatever the teacher.
@@ -165,12 +165,27 @@ class MixtureTeacher(Spec):
     kind: Literal["mixture"]
     real: Annotated[float, Field(gt=0, lt=1)]
     teacher: Annotated[
-        NoiseTeacher | CoverageTeacher | TemperatureTeacher | StaleTeacher | ShiftTeacher, Field(discriminator="kind")
+        NoiseTeacher
+        | CoverageTeacher
+        | TemperatureTeacher
+        | StaleTeacher
+        | ShiftTeacher
+        | TrainedTeacher
+        | PretrainedTeacher
+        | NgramTeacher,
+        Field(discriminator="kind"),
     ]
+    source_token: bool = False
+    """Begin what the teacher wrote with a token of its own, one more in the vocabulary. A student that is told who
+    writes need not learn the teacher's errors: asked for real text, it has nothing but the real text to go by."""
 
     @property
     def label(self) -> str:
-        return f"{self.real:g} real, {self.teacher.label}"
+        return f"{self.real:g} real, {self.teacher.label}" + (", marked" if self.source_token else "")
+
+    @model_serializer(mode="wrap")
+    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if key != "source_token" or value}
 
 
 Teacher = Annotated[
@@ -191,8 +206,8 @@ Teacher = Annotated[
 TEACHERS_OF = {
     "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture", "net"),
     "w1": ("real", "noise", "coverage", "temperature", "mixture", "net"),
-    "w2": ("real", "coverage", "mixture", "net"),
-    "text": ("real", "trained", "pretrained", "ngram"),
+    "w2": ("real", "noise", "coverage", "temperature", "mixture", "net"),
+    "text": ("real", "trained", "pretrained", "ngram", "mixture"),
 }
 """Which teachers can speak for which source."""
 

@@ -45,7 +45,7 @@ class Trunk:
 
 def teacher_run(spec: RunSpec) -> RunSpec | None:
     """The run that trains this run's teacher, None where the teacher is not trained."""
-    teacher = spec.data.teacher
+    teacher = spec.data.writer
     return teacher.run if teacher.kind in ("trained", "net") else None
 
 

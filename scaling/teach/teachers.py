@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scaling.data.mixing import unmixed, written_tokens
 from scaling.data.text import open_text
 from scaling.records import RunStore
 from scaling.spec import RunSpec
@@ -17,7 +18,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     """Make what the streams and evaluation sets of some runs read; what is there is left alone.
 
     Real text is encoded (its tokenizer trained before), a trained teacher is trained if it has no record, and a teacher
-    writes as many tokens as the longest of its students reads. A world and its exact teachers need nothing.
+    writes as many tokens as the longest of its students reads of it. A world and its exact teachers need nothing.
 
     Args:
         specs: Runs that will be trained; those of one teacher are served by one text.
@@ -29,7 +30,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     """
     for members in _by_text(specs).values():
         longest = max(members, key=lambda spec: spec.n_tokens)
-        source, teacher = longest.data.source, longest.data.teacher
+        source, teacher = longest.data.source, longest.data.writer
         if source.kind == "text":
             for split in ("train", "held_out"):
                 open_text(source, split, store)
@@ -40,7 +41,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
             for context in {spec.model.context for spec in members}:
                 readers = [spec for spec in members if spec.model.context == context]
                 most = max(readers, key=lambda spec: spec.n_tokens)
-                ensure_teacher_text(most, store, n_tokens=most.n_tokens, progress=progress)
+                ensure_teacher_text(unmixed(most), store, n_tokens=written_tokens(most), progress=progress)
 
 
 def _by_text(specs: Sequence[RunSpec]) -> dict[str, list[RunSpec]]:

@@ -1,9 +1,13 @@
 """Streams: determined by the specification, seekable, the same however they are read."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from scaling.data.batches import open_stream
+from scaling.data.mixing import STRETCH, MixedSequences, quotas
+from scaling.data.sequences import Sequences
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RunSpec
@@ -71,3 +75,93 @@ def test_every_world_streams(store, source, vocab_size, context):
     assert np.array_equal(batch.targets[1], stream.batch(4).targets)
     assert np.all(batch.inputs[..., 0] == vocab_size - 1)
     assert batch.targets.max() < vocab_size - 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 12])
+def test_processes_read_disjoint_rows_that_make_up_the_stream(store, count):
+    whole = open_stream(run_spec(), store).batches(5, 3)
+    parts = [open_stream(run_spec(), store).shard(i, count) for i in range(count)]
+    for name in ("inputs", "targets"):
+        together = np.concatenate([getattr(part.batches(5, 3), name) for part in parts], axis=1)
+        assert np.array_equal(together, getattr(whole, name))
+    # Resumed in the middle, one step at a time, by other objects.
+    again = [part.shard(i, count).batch(7).targets for i, part in enumerate(parts)]
+    assert np.array_equal(np.concatenate(again), whole.targets[2])
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(store):
+    with pytest.raises(DataError, match="batch of 12 sequences cannot be shared equally, as part 0 of 5"):
+        open_stream(run_spec(), store).shard(0, 5)
+
+
+def marked(real=0.25):
+    return {"kind": "mixture", "real": real, "teacher": {"kind": "noise", "rate": 0.5}, "source_token": True}
+
+
+def test_marked_sequences_begin_with_who_wrote_them(store):
+    plain = {**marked(), "source_token": False}
+    told = open_stream(run_spec(teacher=marked(), vocab_size=66), store).batches(0, 200)
+    mixed = open_stream(run_spec(teacher=plain), store).batches(0, 200)
+    real = open_stream(run_spec(), store).batches(0, 200)
+    assert np.array_equal(told.targets, mixed.targets)
+    assert np.array_equal(told.inputs[..., 1:], mixed.inputs[..., 1:])
+    begin = told.inputs[..., 0]
+    assert set(np.unique(begin)) == {64, 65}
+    same = (told.targets == real.targets).all(-1)
+    assert same[begin == 64].all()
+    assert same[begin == 65].mean() < 0.01
+    assert (begin == 64).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_marked_mixture_needs_one_token_more(store):
+    with pytest.raises(DataError, match="has 66 tokens, that of what the teacher wrote included; set it to 66"):
+        open_stream(run_spec(teacher=marked()), store)
+
+
+@dataclass(frozen=True)
+class Numbered(Sequences):
+    """Sequences that say whose they are and where they lie."""
+
+    name: int
+    n_distinct: int | None = None
+    bos: int = 0
+    context: int = 2
+
+    def read(self, start, count):
+        return np.stack([np.full(count, self.name), np.arange(start, start + count)], axis=1).astype(np.int32)
+
+
+def test_lists_are_mixed_in_their_shares_and_each_is_read_in_order():
+    mixed = MixedSequences((Numbered(0), Numbered(1), Numbered(2)), (0.5, 0.3, 0.2), seed=1)
+    read = mixed.read(0, 3 * STRETCH)
+    for name, share in enumerate((0.5, 0.3, 0.2)):
+        own = read[read[:, 0] == name, 1]
+        assert np.array_equal(own, np.arange(len(own))), "none is left out, none comes twice"
+        assert len(own) / len(read) == pytest.approx(share, abs=1 / STRETCH)
+        assert mixed.n_of(name, 5000) == (read[:5000, 0] == name).sum()
+    halves = [(read[: STRETCH // 2, 0] == name).mean() for name in range(3)]
+    assert halves == pytest.approx([0.5, 0.3, 0.2], abs=0.04), "mixed throughout"
+    other = MixedSequences(mixed.parts, mixed.weights, seed=2)
+    assert not np.array_equal(other.read(0, 100), read[:100])
+
+
+def test_a_mixture_of_lists_is_found_at_any_position():
+    mixed = MixedSequences((Numbered(0), Numbered(1)), (1 / 3, 2 / 3), seed=0, begin=(7, 8))
+    whole = mixed.read(0, 9000)
+    for start, count in ((0, 1), (4095, 2), (8190, 800)):
+        assert np.array_equal(mixed.read(start, count), whole[start : start + count])
+        assert np.array_equal(mixed.first(start, count), 7 + whole[start : start + count, 0])
+    far = mixed.read(10**12, 3)
+    assert np.array_equal(mixed.read(10**12 + 2, 1), far[2:])
+
+
+def test_tokens_of_a_mixture_are_counted_by_list():
+    mixed = MixedSequences((Numbered(0, n_distinct=10), Numbered(1)), (0.25, 0.75), seed=0)
+    assert mixed.n_unique(20) == 20
+    assert mixed.n_unique(4 * STRETCH) == 10 + 3 * STRETCH
+
+
+@pytest.mark.parametrize(("weights", "cure"), [((0.5, 0.4), "sum to 1"), ((1.0 - 1e-5, 1e-5), "leave the source out")])
+def test_weights_that_are_no_shares_are_refused(weights, cure):
+    with pytest.raises(DataError, match=cure):
+        quotas(weights)

@@ -48,10 +48,13 @@ class Mixture:
         return self.real.scored
 
     def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
-        places = np.arange(start, start + count, dtype=np.uint64)
-        is_real = hash64(places, seed) < np.uint64(int(self.share * 2**64))
         both = (speaker.sequences(seed, start, count) for speaker in (self.real, self.teacher))
-        return np.where(is_real[:, None], *both)
+        return np.where(self.is_real(seed, start, count)[:, None], *both)
+
+    def is_real(self, seed: int, start: int, count: int) -> np.ndarray:
+        """Which of these sequences the world has written: bool[count]."""
+        places = np.arange(start, start + count, dtype=np.uint64)
+        return hash64(places, seed) < np.uint64(int(self.share * 2**64))
 
     def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
         """A fixed set with the exact share of real sequences: int32[count, T]."""
@@ -68,7 +71,7 @@ class Mixture:
         return by_real * laws[0] + (1 - by_real) * laws[1]
 
     def gain(self, sequences: np.ndarray) -> np.ndarray:
-        return self.real.gain(sequences)
+        return self.teacher.gain(sequences)
 
     def divergence(self) -> Divergence:
         """KL from the world, averaged over a fixed set of real sequences; it has no closed form."""
