@@ -1,7 +1,8 @@
 """The two operations whose gradients are written out, because what autodiff makes of them is slow.
 
 The mathematics is unchanged; only the order and layout of the products differ. Figures are of one thread of a
-processor with AVX-512. Shape suffixes as in ``model.py``; R = G·T rows of queries that share a key–value head, N outputs.
+processor with AVX-512. Shape suffixes as in ``model.py``, and N outputs, X = B·T tokens, R = G·T rows of queries that
+share a key–value head.
 """
 
 from __future__ import annotations

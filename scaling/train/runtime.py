@@ -51,8 +51,9 @@ def compilations() -> Compilations:
 
 @lru_cache(maxsize=1)
 def _keep_freed_memory() -> None:
-    # XLA allocates the temporaries of a step anew each time. glibc hands them back to the kernel, whose page faults
-    # then take a fifth of a step (width 128, 22 MB: 5 453 faults and 10 ms of 36 a step, against none).
+    # XLA allocates the temporaries of a step anew each time, as one piece. glibc hands them back to the kernel, and
+    # maps pieces over 32 MiB afresh; the page faults then take a third of a step (width 64, 4 layers, batch 16 × 128:
+    # 16 831 faults and 45 of 119 ms, against none and 59 – 75 ms).
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
@@ -60,8 +61,8 @@ def _keep_freed_memory() -> None:
         libc.mallopt(option, value)
 
 
-_MALLOPT = {"arena_max": (-8, 1), "mmap_threshold": (-3, 32 << 20), "trim_threshold": (-1, 1 << 30)}
-"""glibc's M_ARENA_MAX, M_MMAP_THRESHOLD (32 MiB is the most it takes), M_TRIM_THRESHOLD."""
+_MALLOPT = {"arena_max": (-8, 1), "mmap_max": (-4, 0), "trim_threshold": (-1, -1)}
+"""glibc's M_ARENA_MAX; M_MMAP_MAX, 0 for no piece outside of the heap; M_TRIM_THRESHOLD, −1 for never."""
 
 
 def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
