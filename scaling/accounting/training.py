@@ -44,7 +44,8 @@ def training_bytes(model: ModelSpec, batch_size: int) -> TrainingBytes:
 
     ``activations = 4·B·T·(L·(5·M + K·(3·H + 4·H_kv) + 5·F + H·T) + 3·M)`` and ``logits = 8·B·T·V``. The counts of
     tensors are of this project's student as XLA compiles it for a processor, rounded from
-    ``tests/benchmarks/bench_memory.py``, which prints the error of the forecast: 1 % is typical, 6 % the worst seen.
+    ``tests/benchmarks/bench_memory.py``, which prints the error of the forecast: 1 % is typical, 6 % the worst up to a
+    context of 256. Beyond, it is too high (18 % at 512), because attention leaves most of the future out.
 
     Args:
         model: The model.
