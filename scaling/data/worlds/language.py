@@ -38,7 +38,10 @@ class Language(Protocol):
         ...
 
     def gain(self, sequences: np.ndarray) -> np.ndarray:
-        """What knowing each context is worth, KL of its law from the next shorter context's: float64[n, T], nats."""
+        """What knowing each context is worth, KL of its law from the next shorter context's: float64[n, T], nats.
+
+        Infinite for a teacher of whose errors it is known that none is a gap.
+        """
         ...
 
     def divergence(self) -> Divergence:
@@ -76,6 +79,32 @@ def split_divergence(mass: np.ndarray, kl: np.ndarray, gain: np.ndarray | float)
     never_learned = kl >= np.asarray(gain) / 2
     return Divergence(
         coverage=float((mass * kl * never_learned).sum()), noise=float((mass * kl * ~never_learned).sum())
+    )
+
+
+def averaged_divergence(real: Language, teacher: Language, count: int = 4096) -> Divergence:
+    """KL(p‖q) averaged over a fixed set of real sequences, for teachers of which no sum over all contexts is known.
+
+    Args:
+        real: p, the world.
+        teacher: q.
+        count: Sequences of the set.
+
+    Returns:
+        The divergence with ``se``, from the spread over sequences; it says too much rather than too little, as the set
+        covers the world more evenly than chance.
+    """
+    scored, parts, per_sequence = real.scored, [], []
+    for sequences in np.array_split(real.evaluation_sequences(count, seed=0), -(-count // 64)):
+        p, q = (speaker.next_token(sequences)[:, scored] for speaker in (real, teacher))
+        kl = kl_divergence(p, q)
+        mass = np.full(kl.shape, 1 / (count * scored.sum()))
+        parts.append(split_divergence(mass, kl, teacher.gain(sequences)[:, scored]))
+        per_sequence.append(kl.mean(1))
+    return Divergence(
+        coverage=sum(part.coverage for part in parts),
+        noise=sum(part.noise for part in parts),
+        se=float(np.concatenate(per_sequence).std(ddof=1) / count**0.5),
     )
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.data.counter import generator, hash64
-from scaling.data.worlds.language import Divergence, Language, kl_divergence, split_divergence
-
-MEASURED_ON = 4096
-"""Sequences that the divergence is averaged over; it has no closed form."""
+from scaling.data.worlds import w0_teachers
+from scaling.data.worlds.language import Divergence, Language, averaged_divergence
+from scaling.data.worlds.w0_mixture import mixed_divergence
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,10 @@ class Mixture:
         return self.teacher.gain(sequences)
 
     def divergence(self) -> Divergence:
-        """KL from the world, averaged over a fixed set of real sequences; it has no closed form."""
-        scored, parts = self.scored, []
-        for sequences in np.array_split(self.real.evaluation_sequences(MEASURED_ON, seed=0), MEASURED_ON // 64):
-            p, q = (speaker.next_token(sequences)[:, scored] for speaker in (self.real, self))
-            kl = kl_divergence(p, q)
-            mass = np.full(kl.shape, 1 / (MEASURED_ON * scored.sum()))
-            parts.append(split_divergence(mass, kl, self.gain(sequences)[:, scored]))
-        return Divergence(coverage=sum(part.coverage for part in parts), noise=sum(part.noise for part in parts))
+        """KL from the world: in W0 summed over all that can be read, else averaged over a set (then with ``se``)."""
+        if isinstance(self.real, w0_teachers.Speaker) and isinstance(self.teacher.knowledge, w0_teachers.Ranges):
+            return mixed_divergence(self.real.world, self.teacher.knowledge, self.share)
+        return averaged_divergence(self.real, self)
 
 
 def _surprise_before(laws: np.ndarray, sequences: np.ndarray) -> np.ndarray:

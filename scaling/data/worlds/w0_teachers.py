@@ -64,10 +64,19 @@ class Ranges:
         return Answers(world.support(keys), self.weights[level][:, None, :])
 
     def divergence(self, world: World) -> Divergence:
+        kl = kl_divergence(answer_law()[None], self.laws)
+        return split_divergence(self.chances(world), kl, world.answer_gain)
+
+    @property
+    def laws(self) -> np.ndarray:
+        """Its law of an answer in each range, favoured symbols first: float64[n_ranges, 32]."""
+        rest = (1 - self.weights.sum(-1, keepdims=True)) / BASE
+        return rest + np.pad(self.weights, [(0, 0), (0, BASE - len(WEIGHTS))])
+
+    def chances(self, world: World) -> np.ndarray:
+        """How often the world asks for a key of each range: float64[n_ranges]."""
         edges = np.minimum([0, *self.bounds, N_KEYS], N_KEYS)
-        mass = np.array([world.key_probs[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
-        q = (1 - self.weights.sum(-1, keepdims=True)) / BASE + np.pad(self.weights, [(0, 0), (0, BASE - len(WEIGHTS))])
-        return split_divergence(mass, kl_divergence(answer_law()[None], q), world.answer_gain)
+        return np.array([world.key_probs[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
 
 
 @dataclass(frozen=True)

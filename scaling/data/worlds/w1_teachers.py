@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
-from scaling.data.counter import generator
 from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.symbols import SymbolLanguage, distorted
 from scaling.data.worlds.w1 import World
 from scaling.spec import Teacher
 
-BLOCK = 256
-"""Sequences made at once: a unit of speed, and part of what a seed means."""
-N_UNIFORM = 3
-"""Random numbers behind a symbol."""
-
 
 @dataclass(frozen=True)
-class Speaker:
+class Speaker(SymbolLanguage):
     """A language of a W1.
 
     Attributes:
@@ -39,33 +35,12 @@ class Speaker:
     known_pairs: int | None = None
     temperature: float = 1.0
 
-    @property
-    def vocab_size(self) -> int:
-        return self.world.n_symbols + 1
-
-    @property
-    def bos(self) -> int:
-        return self.world.n_symbols
-
-    @property
-    def context(self) -> int:
-        return self.world.context
+    purpose: ClassVar[str] = "w1"
+    n_uniform: ClassVar[int] = 3
 
     @property
     def scored(self) -> np.ndarray:
         return np.arange(self.context) >= 2
-
-    def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
-        first, last = start // BLOCK, -(-(start + count) // BLOCK)
-        blocks = [self._block(seed, block) for block in range(first, last)]
-        return np.concatenate(blocks)[start - first * BLOCK :][:count]
-
-    def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
-        """A fixed set whose random numbers, at each position, lie on the quantile grid ``(i + ½)/n``."""
-        rng = generator(seed, "w1 evaluation")
-        grid = (np.arange(count) + 0.5) / count
-        uniform = np.stack([rng.permutation(grid) for _ in range(self.context * N_UNIFORM)], axis=1)
-        return self._write(uniform.reshape(count, self.context, N_UNIFORM))
 
     def next_token(self, sequences: np.ndarray) -> np.ndarray:
         """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
@@ -78,7 +53,12 @@ class Speaker:
         return out
 
     def gain(self, sequences: np.ndarray) -> np.ndarray:
-        """What knowing the symbol before the last is worth: float64[n, T], 0 where nothing is scored."""
+        """What knowing the symbol before the last is worth: float64[n, T], 0 where nothing is scored.
+
+        Infinite for a teacher that knows all pairs: whatever its errors are, no pair is missing.
+        """
+        if self.known_pairs is None and not self.is_real:
+            return np.full(np.shape(sequences), np.inf)
         a, b = sequences[:, :-2].ravel(), sequences[:, 1:-1].ravel()
         out = np.zeros(np.shape(sequences))
         out[:, 2:] = self._pair_gain(a, b).reshape(len(out), -1)
@@ -90,10 +70,7 @@ class Speaker:
         if self.known_pairs is not None:
             unknown = ~self._known[a, b]
             q[unknown] = self.world.backoff[b[unknown]]
-        if self.temperature != 1:
-            q = q ** (1 / self.temperature)
-            q /= q.sum(-1, keepdims=True)
-        return (1 - self.noise) * q + self.noise / self.world.n_symbols
+        return distorted(q, temperature=self.temperature, noise=self.noise)
 
     def divergence(self) -> Divergence:
         """Exact ``Σ_ab P(a, b)·KL(p_ab‖q_ab)``, split by what the symbol a is worth in each context."""
@@ -101,8 +78,14 @@ class Speaker:
         for a in range(self.world.n_symbols):
             context = self.world.contexts(a)
             kl = kl_divergence(self.world.laws(*context), self.laws(*context))
-            parts.append(split_divergence(self.world.pairs[a], kl, self._pair_gain(*context)))
+            gain = np.inf if self.known_pairs is None else self._pair_gain(*context)
+            parts.append(split_divergence(self.world.pairs[a], kl, gain))
         return Divergence(coverage=sum(part.coverage for part in parts), noise=sum(part.noise for part in parts))
+
+    @property
+    def is_real(self) -> bool:
+        """True for the world itself."""
+        return self == Speaker(self.world)
 
     @cached_property
     def _known(self) -> np.ndarray:
@@ -122,10 +105,8 @@ class Speaker:
     def _pair_gain(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return kl_divergence(self.world.laws(a, b), self.world.backoff[b])
 
-    def _block(self, seed: int, block: int) -> np.ndarray:
-        return self._write(generator(seed, "w1 sample", block).random((BLOCK, self.context, N_UNIFORM)))
-
     def _write(self, uniform: np.ndarray) -> np.ndarray:
+        uniform = uniform.reshape(len(uniform), self.context, self.n_uniform)
         out = np.empty(uniform.shape[:2], np.int32)
         pair = np.minimum(np.searchsorted(self._pair_cdf, uniform[:, 0, 0], side="right"), self.world.pairs.size - 1)
         out[:, 0], out[:, 1] = pair // self.world.n_symbols, pair % self.world.n_symbols

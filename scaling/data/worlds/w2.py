@@ -7,6 +7,7 @@ that has learned ℓ levels predicts as if the symbols of level ℓ were drawn a
 its loss by a step.
 
 The teachers of this world are those students: *coverage* of the lowest ``top_keys`` levels, with a closed-form KL(p‖q).
+*Noise* mixes the uniform law into every law, *temperature* sharpens or flattens each; their KL is summed over contexts.
 
 **Source:** Cagnetta et al. 2024, arXiv 2307.02129.
 """
@@ -15,15 +16,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from scaling.data.counter import generator
-from scaling.data.worlds.language import Divergence, kl_divergence
+from scaling.data.worlds.language import Divergence, averaged_divergence, kl_divergence
+from scaling.data.worlds.symbols import SymbolLanguage, distorted
 from scaling.spec import Teacher
 
-BLOCK = 256
-"""Sequences made at once: a unit of speed, and part of what a seed means."""
+MOST_CONTEXTS = 1 << 18
+"""Contexts of one position that a divergence is summed over exactly."""
 
 
 @dataclass(frozen=True)
@@ -71,41 +74,27 @@ class World:
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """A language of a W2: the world's where all levels are known, a teacher's otherwise."""
+class Speaker(SymbolLanguage):
+    """A language of a W2: the world's where all levels are known and nothing is distorted, a teacher's otherwise.
+
+    Attributes:
+        world: Whose rules it speaks by.
+        known_levels: It knows the rules of so many levels, from the leaves up.
+        noise: Share of the uniform law in every law.
+        temperature: Its laws are ``P^(1/temperature)``, normalised.
+    """
 
     world: World
     known_levels: int
+    noise: float = 0.0
+    temperature: float = 1.0
 
-    @property
-    def vocab_size(self) -> int:
-        return self.world.n_symbols + 1
-
-    @property
-    def bos(self) -> int:
-        return self.world.n_symbols
-
-    @property
-    def context(self) -> int:
-        return self.world.context
+    purpose: ClassVar[str] = "w2"
+    n_uniform: ClassVar[int] = 2
 
     @property
     def scored(self) -> np.ndarray:
         return np.ones(self.context, bool)
-
-    def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
-        first, last = start // BLOCK, -(-(start + count) // BLOCK)
-        blocks = [
-            self._write(generator(seed, "w2 sample", block).random((BLOCK, 2 * self.context)))
-            for block in range(first, last)
-        ]
-        return np.concatenate(blocks)[start - first * BLOCK :][:count]
-
-    def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
-        """A fixed set in which every choice of the tree is taken evenly, on the quantile grid ``(i + ½)/n``."""
-        rng = generator(seed, "w2 evaluation")
-        grid = (np.arange(count) + 0.5) / count
-        return self._write(np.stack([rng.permutation(grid) for _ in range(2 * self.context)], axis=1))
 
     def next_token(self, sequences: np.ndarray) -> np.ndarray:
         """Exact law of every token given all before it: int[n, T] to float64[n, T, V].
@@ -118,21 +107,59 @@ class Speaker:
         levels = self._read(np.asarray(sequences))
         out = np.zeros((len(sequences), self.context, self.vocab_size))
         for t in range(self.context):
-            out[:, t, : self.bos] = self._law(levels, t)
+            out[:, t, : self.bos] = self._distorted(self._law(levels, t))
         return out
 
     def gain(self, sequences: np.ndarray) -> np.ndarray:
-        """What knowing the highest level is worth at each token: float64[n, T]."""
+        """What knowing the highest level is worth at each token: float64[n, T].
+
+        Infinite for a teacher whose laws are distorted: no level is missing.
+        """
+        if self._is_distorted:
+            return np.full(np.shape(sequences), np.inf)
         lower = Speaker(self.world, self.known_levels - 1)
         return kl_divergence(self.next_token(sequences), lower.next_token(sequences))
 
     def divergence(self) -> Divergence:
-        """``surprise(known levels) − entropy``: what is not known of the upper levels was never learned."""
+        """``surprise(known levels) − entropy``: what is not known of the upper levels was never learned.
+
+        Of distorted laws, ``Σ P(context)·KL(p‖q)`` over all contexts with different laws; where these are more than
+        ``MOST_CONTEXTS``, its mean over a set of sequences.
+        """
+        if self._is_distorted:
+            return self._distortion()
         gap = self.world.surprise(self.known_levels) - self.world.entropy
         return Divergence(coverage=gap, noise=0.0)
 
+    @property
+    def _is_distorted(self) -> bool:
+        return self.noise > 0 or self.temperature != 1
+
+    def _distorted(self, p: np.ndarray) -> np.ndarray:
+        return distorted(p, temperature=self.temperature, noise=self.noise) if self._is_distorted else p
+
+    def _distortion(self) -> Divergence:
+        total = 0.0
+        for t in range(self.context):
+            found = contexts(self.world, t)
+            if found is None:
+                return averaged_divergence(Speaker(self.world, self.world.depth), self)
+            mass, law = found
+            total += float(mass @ kl_divergence(law, self._distorted(law)))
+        return Divergence(coverage=0.0, noise=total / self.context)
+
     def _write(self, uniform: np.ndarray) -> np.ndarray:
-        """Grow trees from uniform numbers: float64[n, 2·T] to int32[n, T]."""
+        return self._by_token(uniform) if self._is_distorted else self._by_tree(uniform)
+
+    def _by_token(self, uniform: np.ndarray) -> np.ndarray:
+        """Write from left to right, each token by the law that what is there leaves."""
+        out = np.zeros((len(uniform), self.context), np.int32)
+        for t in range(self.context):
+            cdf = np.cumsum(self._distorted(self._law(self._read(out), t)), axis=1)
+            out[:, t] = np.minimum((cdf <= uniform[:, t, None]).sum(1), self.world.n_symbols - 1)
+        return out
+
+    def _by_tree(self, uniform: np.ndarray) -> np.ndarray:
         world, used = self.world, self.world.branching ** (self.world.depth - self.known_levels)
         symbols = (uniform[:, :used] * world.n_symbols).astype(np.int64)
         for level in range(self.known_levels - 1, -1, -1):
@@ -178,7 +205,34 @@ class Speaker:
         return np.where(total > 0, law / np.where(total > 0, total, 1.0), 1 / world.n_symbols)
 
 
+def contexts(world: World, t: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """All that can be read before a token, as far as it matters: probabilities float64[n] and laws float64[n, v].
+
+    From the root down to the token: at each level, what was written to the left of the path tells rules apart, every
+    different one a branch. None if there are more than ``MOST_CONTEXTS`` branches.
+    """
+    v, s = world.n_symbols, world.branching
+    mass, law = np.ones(1), np.full((1, v), 1 / v)
+    for level in range(world.depth - 1, -1, -1):
+        child = t // s**level % s
+        rules = world.rules[level].reshape(-1, s)
+        lefts, branch = np.unique(rules[:, :child], axis=0, return_inverse=True)
+        if len(mass) * len(lefts) > MOST_CONTEXTS:
+            return None
+        by_rule = np.repeat(law, world.n_rules, axis=1) / world.n_rules
+        onto = np.eye(v)[rules[:, child]]
+        joint = np.concatenate([by_rule[:, branch.ravel() == i] @ onto[branch.ravel() == i] for i in range(len(lefts))])
+        chance = joint.sum(-1)
+        mass, reached = np.tile(mass, len(lefts)) * chance, chance > 0
+        mass, law = mass[reached], joint[reached] / chance[reached, None]
+    return mass, law
+
+
 def speaker(world: World, teacher: Teacher) -> Speaker:
     """Who speaks as a teacher in a world; ``RealTeacher`` is the world itself."""
+    if teacher.kind == "noise":
+        return Speaker(world, world.depth, noise=teacher.rate)
+    if teacher.kind == "temperature":
+        return Speaker(world, world.depth, temperature=teacher.temperature)
     known = teacher.top_keys if teacher.kind == "coverage" else world.depth
     return Speaker(world, min(known, world.depth))

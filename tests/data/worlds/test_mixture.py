@@ -12,6 +12,9 @@ from scaling.spec import (
     MarkovSource,
     MixtureTeacher,
     NoiseTeacher,
+    ShiftTeacher,
+    StaleTeacher,
+    TemperatureTeacher,
     WorldSource,
 )
 
@@ -69,5 +72,49 @@ def test_a_mixture_reads_the_same_in_pieces():
 
 
 def test_a_teacher_that_cannot_speak_cannot_be_mixed_in():
-    with pytest.raises(ValidationError, match="a noise teacher cannot speak for source w2"):
-        DataSpec(source=SOURCES["w2"][0], teacher=MixtureTeacher(kind="mixture", real=0.5, teacher=NOISE))
+    stale = StaleTeacher(kind="stale", n_records=10)
+    with pytest.raises(ValidationError, match="a stale teacher cannot speak for source w2"):
+        DataSpec(source=SOURCES["w2"][0], teacher=MixtureTeacher(kind="mixture", real=0.5, teacher=stale))
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        NOISE,
+        CoverageTeacher(kind="coverage", top_keys=30),
+        TemperatureTeacher(kind="temperature", temperature=0.6),
+        TemperatureTeacher(kind="temperature", temperature=2.0),
+    ],
+)
+@pytest.mark.parametrize("real", [0.02, 0.5])
+def test_the_sum_over_all_that_can_be_read_is_what_samples_say(teacher, real):
+    source = WorldSource(kind="w0", n_records=3)
+    mixed = MixtureTeacher(kind="mixture", real=real, teacher=teacher)
+    p, q = open_language(source), open_language(source, mixed)
+    text = p.sequences(seed=4, start=0, count=1500)
+    laws = [speaker.next_token(text)[:, p.scored] for speaker in (p, q)]
+    kl = (laws[0] * np.log(np.where(laws[0] > 0, laws[0], 1) / np.where(laws[0] > 0, laws[1], 1))).sum(-1).mean(1)
+    exact = divergence(source, mixed)
+    assert exact.se == 0
+    assert abs(kl.mean() - exact.total) < 3 * kl.std() / len(kl) ** 0.5
+
+
+def test_a_mixture_ends_at_its_writers():
+    source, alone = SOURCES["w0"][0], divergence(SOURCES["w0"][0], NOISE).total
+    shares = [divergence(*mixture("w0", real)).total for real in (1e-12, 0.05, 0.5, 1 - 1e-9)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == pytest.approx(alone, rel=1e-3)
+    assert shares[-1] < 1e-8
+    shift = MixtureTeacher(kind="mixture", real=0.5, teacher=ShiftTeacher(kind="shift", temperature=1.2))
+    assert divergence(source, shift).total == pytest.approx(0, abs=1e-12), "it answers truly"
+
+
+def test_an_average_says_how_well_it_is_known():
+    source, mixed = mixture("w1", 0.3)
+    found = divergence(source, mixed)
+    p, q = open_language(source), open_language(source, mixed)
+    text = p.sequences(seed=8, start=0, count=2000)
+    laws = [speaker.next_token(text)[:, p.scored] for speaker in (p, q)]
+    kl = (laws[0] * np.log(np.where(laws[0] > 0, laws[0], 1) / np.where(laws[0] > 0, laws[1], 1))).sum(-1).mean(1)
+    assert 0 < found.se < 0.01 * found.total + 0.001
+    assert abs(kl.mean() - found.total) < 3 * (kl.var() / len(kl) + found.se**2) ** 0.5

@@ -82,8 +82,9 @@ def test_a_teacher_that_knows_no_pair_is_a_shorter_context_away():
 
 
 def test_noise_is_told_from_coverage():
-    gap = divergence(SOURCE, TEACHERS["noise"])
-    assert gap.noise > gap.coverage
+    for rate in (0.05, 0.4, 0.9):
+        gap = divergence(SOURCE, NoiseTeacher(kind="noise", rate=rate))
+        assert gap.noise > gap.coverage == 0
     assert divergence(SOURCE, TEACHERS["real"]).total == 0
 
 

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 
 from scaling.data.worlds import divergence, entropy, open_language
-from scaling.data.worlds.w2 import World
-from scaling.spec import CoverageTeacher, HierarchySource
+from scaling.data.worlds.w2 import World, contexts
+from scaling.spec import CoverageTeacher, HierarchySource, NoiseTeacher, TemperatureTeacher
 
 SMALL = HierarchySource(kind="w2", n_symbols=3, n_rules=2, depth=2)
 SOURCE = HierarchySource(kind="w2", n_symbols=8, n_rules=3, depth=4)
+
+
+DISTORTED = {
+    "noise": NoiseTeacher(kind="noise", rate=0.3),
+    "sharp": TemperatureTeacher(kind="temperature", temperature=0.6),
+    "flat": TemperatureTeacher(kind="temperature", temperature=1.7),
+}
 
 
 def knows(levels):
@@ -83,3 +90,50 @@ def test_the_split_calls_missing_levels_coverage():
 def test_more_rules_than_tuples_are_refused():
     with pytest.raises(ValueError, match="allow at most 8"):
         HierarchySource(kind="w2", n_symbols=8, n_rules=9)
+
+
+def within_3_se(per_sequence, expected):
+    return abs(per_sequence.mean() - expected) < 3 * per_sequence.std() / len(per_sequence) ** 0.5
+
+
+@pytest.mark.parametrize("source", [SOURCE, HierarchySource(kind="w2", n_symbols=5, n_rules=3, branching=3, depth=2)])
+@pytest.mark.parametrize("name", DISTORTED)
+def test_the_divergence_of_distorted_laws_is_what_samples_say(source, name):
+    real, teacher = open_language(source), open_language(source, DISTORTED[name])
+    text = real.sequences(seed=5, start=0, count=1000)
+    p, q = real.next_token(text), teacher.next_token(text)
+    kl = (p * (np.log(np.where(p > 0, p, 1)) - np.log(np.where(p > 0, q, 1)))).sum(-1).mean(1)
+    exact = divergence(source, DISTORTED[name])
+    assert exact.coverage == exact.se == 0
+    assert within_3_se(kl, exact.noise)
+
+
+@pytest.mark.parametrize("name", DISTORTED)
+def test_a_distorted_teacher_writes_by_the_law_it_states(name):
+    teacher = open_language(SOURCE, DISTORTED[name])
+    text = teacher.sequences(seed=6, start=0, count=1500)
+    laws = teacher.next_token(text)
+    assert laws.sum(-1) == pytest.approx(1, abs=1e-9)
+    expected = -(laws * np.log(np.where(laws > 0, laws, 1))).sum(-1)
+    assert within_3_se((surprise(teacher, text) - expected).mean(1), 0)
+    assert np.array_equal(text[300:500], teacher.sequences(seed=6, start=300, count=200))
+
+
+def test_contexts_are_those_of_all_trees():
+    world = World(3, 2, 2, 2)
+    trees = np.array(list(all_trees(SMALL)))
+    for t in range(4):
+        mass, law = contexts(world, t)
+        assert mass.sum() == pytest.approx(1)
+        assert mass @ law == pytest.approx(np.bincount(trees[:, t], minlength=3) / len(trees))
+        h = -(law * np.log(np.where(law > 0, law, 1))).sum(-1)
+        assert mass @ h == pytest.approx(surprise(open_language(SMALL), trees)[:, t].mean())
+
+
+def test_a_world_with_too_many_contexts_is_measured_on_a_set(monkeypatch):
+    exact = divergence(SOURCE, DISTORTED["noise"])
+    monkeypatch.setattr("scaling.data.worlds.w2.MOST_CONTEXTS", 50)
+    averaged = divergence(SOURCE, DISTORTED["noise"])
+    assert 0 < averaged.se < 0.005
+    assert averaged.coverage == 0
+    assert abs(averaged.noise - exact.noise) < 3 * averaged.se
