@@ -13,6 +13,7 @@ REFERENCE = ROOT / "results" / "reference"
 COLUMNS = [
     *("run_id", "trunk_id", "status", "seed", "n_params", "n_tokens", "width", "n_layers", "context"),
     *("batch_size", "lr", "loss", "loss_se", "train_loss", "entropy"),
+    *("teacher", "teacher_loss", "loss_teacher", "kl_student"),
 ]
 
 

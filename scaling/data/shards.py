@@ -80,6 +80,11 @@ class Card:
         return sum(shard.tokens for shard in self.shards)
 
     @property
+    def unique_tokens(self) -> int:
+        """Different positions: a teacher repeats itself as a source does, never a stored sequence."""
+        return self.tokens
+
+    @property
     def bos(self) -> int:
         """What the first token of every sequence is predicted from."""
         return self.vocab_size - 1 if self.eos_id is None else self.eos_id
@@ -101,13 +106,24 @@ class Card:
     def _token_dtype(self) -> np.dtype:
         return np.dtype("<u2" if self.vocab_size <= 1 << 16 else "<u4")
 
+    @property
+    def coverage_lost_by(self) -> list[str]:
+        """Settings of the decoding under which rare tokens come too seldom or never, which no amount of text makes up."""
+        given = {key: value for key, value in self.decoding.items() if value is not None}
+        lost = {"temperature": lambda t: t < 1, "top_k": lambda k: k < self.vocab_size, "top_p": lambda p: p < 1}
+        return [name for name, loses in lost.items() if name in given and loses(given[name])]
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "tokens": self.tokens, "unique_tokens": self.tokens, "hash": self.hash}
+        return {**asdict(self), **{name: getattr(self, name) for name in DERIVED}}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Card:
-        known = {key: value for key, value in content.items() if key not in ("tokens", "unique_tokens", "hash")}
+        known = {key: value for key, value in content.items() if key not in DERIVED}
         return cls(**{**known, "shards": tuple(Shard(**shard) for shard in content["shards"])})
+
+
+DERIVED = ("tokens", "unique_tokens", "hash", "coverage_lost_by")
+"""What a card on disk says beside its fields, for people."""
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ def test_the_card_says_who_wrote_how_and_how_well(make_run, make_store):
     assert exact.sequence_tokens == 16
     assert cut.decoding == {"temperature": 1.0, "top_k": 5, "top_p": None}
     assert "language model" in exact.notice
+    assert exact.to_json()["coverage_lost_by"] == []
+    assert cut.to_json()["coverage_lost_by"] == ["top_k"]
 
 
 def test_students_are_measured_on_real_and_on_teacher_text(make_run, make_store):
