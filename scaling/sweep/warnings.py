@@ -70,11 +70,12 @@ def _repeats(specs: Sequence[RunSpec]) -> Iterator[str]:
     repeated = []
     for spec in specs:
         source = spec.data.source
-        if source.kind == "text" and spec.data.teacher.kind == "real":
+        if source.kind == "text" and spec.data.teacher.kind in ("real", "mixture"):
             key = source.model_dump_json()
             sizes[key] = sizes.get(key) or _corpus_tokens(source)
-            if spec.n_tokens > sizes[key]:
-                repeated.append(spec.n_tokens / sizes[key])
+            n_real = spec.n_tokens * (spec.data.teacher.real if spec.data.teacher.kind == "mixture" else 1)
+            if n_real > sizes[key]:
+                repeated.append(n_real / sizes[key])
     if repeated:
         yield (
             f"{len(repeated)} runs read real text more than once (up to about {max(repeated):.1f} times); a law of "

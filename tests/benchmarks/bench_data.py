@@ -6,7 +6,9 @@ disk.
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -19,9 +21,14 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import numpy as np  # noqa: E402
+
 from scaling.data.sequences import TextSequences  # noqa: E402
 from scaling.data.shards import Card, Shard, TokenShards  # noqa: E402
+from scaling.data.text import open_text  # noqa: E402
 from scaling.data.worlds import open_language  # noqa: E402
+from scaling.data.worlds.w0 import World  # noqa: E402
+from scaling.records import RunStore  # noqa: E402
 from scaling.spec import (  # noqa: E402
     CoverageTeacher,
     HierarchySource,
@@ -30,6 +37,9 @@ from scaling.spec import (  # noqa: E402
     NoiseTeacher,
     RealTeacher,
     StaleTeacher,
+    Teacher,
+    TextSource,
+    TokenizerSpec,
     WorldSource,
 )
 
@@ -84,6 +94,76 @@ def stream_sparse_text() -> None:
     print(200 * 1000 * 128 / took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
+CORPORA = {"bytes": 1 << 30, "bpe": 1 << 26}
+"""Size of the corpus that is encoded by each tokenizer, bytes."""
+
+
+def encoding() -> Rows:
+    """Corpora of JSON lines, made ready in a process of its own: scanned, split, sorted, tokenizer trained, encoded."""
+    for kind, n_bytes in CORPORA.items():
+        command = [sys.executable, __file__, "encode", kind, str(n_bytes)]
+        rate, memory = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        name = f"{n_bytes / 1e9:.2f} GB of JSON lines into tokens ({kind})"
+        yield f"{name}: MB/s", f"{rate / 1e6:.1f}", "not asked"
+        yield f"{name}: peak memory", f"{memory:.0f} MB", "< 500 MB"
+
+
+def encode_corpus(kind: str, n_bytes: int) -> None:
+    """Print bytes a second and peak megabytes of encoding a corpus of documents of about four kilobytes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run([sys.executable, __file__, "write", str(folder / "corpus.jsonl"), str(n_bytes)], check=True)
+        tokenizer = TokenizerSpec(kind=kind) if kind == "bytes" else TokenizerSpec(kind=kind, vocab_size=1024)
+        source = TextSource(kind="text", corpus=str(folder / "*.jsonl"), tokenizer=tokenizer)
+        store = RunStore(folder / "results").prepare()
+        took = seconds(lambda: [open_text(source, split, store) for split in ("train", "held_out")])
+    print(n_bytes / took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def write_corpus(path: Path, n_bytes: int) -> None:
+    """Documents cut out of a million words of random letters, in paragraphs of about five hundred characters."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(50_000)]
+    text = " ".join(rng.choices(words, k=1_000_000))
+    with path.open("w") as file:
+        written = number = 0
+        while written < n_bytes:
+            start = rng.randrange(len(text) - 5000)
+            pieces = [text[start + i * 500 : start + i * 500 + 500] for i in range(rng.randint(4, 10))]
+            written += file.write(json.dumps({"text": f"Document {number}.\n\n" + "\n\n".join(pieces)}) + "\n")
+            number += 1
+
+
+def figures() -> Rows:
+    """Entropies and divergences of W0: closed form, beside samples of the text."""
+    source = WorldSource(kind="w0")
+    real = open_language(source)
+    text = real.sequences(seed=1, start=0, count=4000)
+    at = real.next_token(text)
+    surprise = -np.log(np.take_along_axis(at, text[..., None], axis=-1)[..., 0])
+    exact = World().entropy_per_token
+    yield "W0 entropy, nats/token", f"{exact:.6f}, sampled {_mean(surprise)}", "1.085365"
+    for label, asked in (("coverage 30", 0.2891), ("coverage 100", 0.1586), ("coverage 300", 0.0910)):
+        teacher = CoverageTeacher(kind="coverage", top_keys=int(label.split()[1]))
+        yield f"W0 KL of {label}, nats/answer", _both(source, teacher, text, at), f"{asked:.4f}"
+    for rate, asked in ((0.2, 0.1143), (0.4, 0.3164)):
+        teacher = NoiseTeacher(kind="noise", rate=rate)
+        yield f"W0 KL of noise {rate}, nats/answer", _both(source, teacher, text, at), f"{asked:.4f}"
+
+
+def _both(source: WorldSource, teacher: Teacher, text: np.ndarray, at: np.ndarray) -> str:
+    """The closed form of a divergence, and its mean over a text."""
+    q, scored = open_language(source, teacher), open_language(source).scored
+    held, other = (np.take_along_axis(law, text[..., None], axis=-1)[..., 0] for law in (at, q.next_token(text)))
+    return f"{q.divergence().total:.4f}, sampled {_mean(np.log(held / other)[:, scored])}"
+
+
+def _mean(values: np.ndarray) -> str:
+    """Mean over sequences, and its standard error."""
+    per_sequence = values.mean(1)
+    return f"{per_sequence.mean():.4f} ± {per_sequence.std() / len(per_sequence) ** 0.5:.4f}"
+
+
 def generation() -> Rows:
     """Tokens a second of a teacher of 2 million parameters, compilation left out."""
     import jax
@@ -106,10 +186,20 @@ def generation() -> Rows:
 def main() -> None:
     """Print one row a figure."""
     print(f"{'figure':<50} | {'asked':<28} | measured")
-    for part in (worlds, streaming, generation):
+    for part in (figures, worlds, streaming, encoding, generation):
         for name, measured, asked in part():
             print(f"{name:<50} | {asked:<28} | {measured}", flush=True)
 
 
+def run(command: str, *arguments: str) -> None:
+    """One measurement, in the process of its own that it needs."""
+    if command == "stream":
+        stream_sparse_text()
+    elif command == "encode":
+        encode_corpus(arguments[0], int(arguments[1]))
+    else:
+        write_corpus(Path(arguments[0]), int(arguments[1]))
+
+
 if __name__ == "__main__":
-    stream_sparse_text() if sys.argv[1:] == ["stream"] else main()
+    run(*sys.argv[1:]) if sys.argv[1:] else main()

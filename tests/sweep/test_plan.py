@@ -151,6 +151,9 @@ def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
         {"model": {"vocab_size": 257, "width": 32, "context": 40}, "data": {"source": source}, "tokens": 6400}
     )
     assert any("more than once (up to about 2.0 times)" in sentence for sentence in warnings_for([spec]))
+    mixture = {"kind": "mixture", "real": 0.75, "teacher": {"kind": "ngram"}}
+    mixed = spec.model_copy(update={"data": type(spec.data)(source=spec.data.source, teacher=mixture)})
+    assert any("more than once (up to about 1.5 times)" in sentence for sentence in warnings_for([mixed]))
 
 
 def test_planning_loads_neither_jax_nor_pandas():

@@ -152,5 +152,5 @@ def test_a_teacher_that_was_told_apart_itself_cannot_write():
         },
         "tokens": 1000,
     }
-    with pytest.raises(ValidationError, match="was itself trained with a source token"):
+    with pytest.raises(ValidationError, match="was trained with a source token itself"):
         DataSpec.model_validate({"source": taught["data"]["source"], "teacher": {"kind": "trained", "run": taught}})
