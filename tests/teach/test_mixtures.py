@@ -154,3 +154,13 @@ def test_a_teacher_that_was_told_apart_itself_cannot_write():
     }
     with pytest.raises(ValidationError, match="was trained with a source token itself"):
         DataSpec.model_validate({"source": taught["data"]["source"], "teacher": {"kind": "trained", "run": taught}})
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_processes_share_a_mixture_without_overlap(texts, store, count):
+    spec = run_spec(texts, source_token=True)
+    prepare([spec], store)
+    whole = open_stream(spec, store).batches(3, 4)
+    parts = [open_stream(spec, store).shard(i, count).batches(3, 4) for i in range(count)]
+    for name in ("inputs", "targets"):
+        assert np.array_equal(np.concatenate([getattr(part, name) for part in parts], axis=1), getattr(whole, name))
