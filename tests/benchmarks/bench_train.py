@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,8 @@ class Worker:
             name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
         }
         environment = os.environ | limits | {"OMP_WAIT_POLICY": "PASSIVE", "JAX_PLATFORMS": "cpu"}
+        if threads == 1:  # as the local executor starts its workers
+            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
         command = [python, __file__, "--worker", role]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, env=environment, text=True, bufsize=1, **pipes)
@@ -198,8 +201,11 @@ def run(head_width: int, shapes: list[tuple[int, int, int, int]]) -> None:
         print(HINT)
     teams = {"ours": [Worker(sys.executable, "ours", n)], f"ours, {n} x 1": several(sys.executable, "ours", n)}
     if peer:
-        teams |= {role: [Worker(peer, role, n)] for role in ("eager", "compiled")}
-        teams[f"eager, {n} x 1"] = several(peer, "eager", n)
+        teams |= {"eager": [Worker(peer, "eager", n)], f"eager, {n} x 1": several(peer, "eager", n)}
+        if shutil.which(os.environ.get("CXX", "g++")):
+            teams["compiled"] = [Worker(peer, "compiled", n)]
+        else:
+            print("torch.compile is left out: it wants a C++ compiler (g++, or what CXX names)")
     peak = max(teams[name][0].send(peak=True).answer() for name in ("ours", "eager") if name in teams)
     print(f"batch {BATCH}, heads of {head_width}, {n} cores, matmul peak {peak / 1e9:.0f} GFLOP/s\n")
     rows = []
