@@ -115,7 +115,8 @@ def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        # Buffered, a row group is read by pages and never held whole.
+        with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
             if TEXT_FIELD not in file.schema_arrow.names:
                 raise KeyError(f"its columns are {', '.join(file.schema_arrow.names)}")
             row = 0
