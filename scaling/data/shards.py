@@ -108,7 +108,7 @@ class Card:
 
     @property
     def coverage_lost_by(self) -> list[str]:
-        """Settings of the decoding under which rare tokens come too seldom or never, which no amount of text makes up."""
+        """Settings of the decoding under which rare tokens come too seldom or never, however long the text."""
         given = {key: value for key, value in self.decoding.items() if value is not None}
         lost = {"temperature": lambda t: t < 1, "top_k": lambda k: k < self.vocab_size, "top_p": lambda p: p < 1}
         return [name for name, loses in lost.items() if name in given and loses(given[name])]

@@ -1,7 +1,7 @@
 """Many sequences written at once by a trained student: what makes a teacher's text.
 
 One compiled program writes a whole batch of sequences from the first token to the last. Keys and values are kept a
-layer apart and changed in place, and the cache grows by eighths of the length, so that early tokens do not attend
+layer apart and changed in place, and the cache grows in steps, so that early tokens do not attend
 over empty room: on a processor this runs at the speed of a forward pass over as many tokens.
 
 Shape suffixes as in ``model.py``: B sequences, T time, S time of the cache, V vocabulary.
@@ -21,7 +21,9 @@ from scaling.train.model import Student, _feed_forward, _output, _project, embed
 from scaling.train.step import params_of, with_params
 
 GROWTH_STEPS = 8
-"""Sizes that the cache goes through; each is compiled once."""
+"""Sizes that the cache goes through, at most; each is compiled once."""
+COMPILED_LAYERS = 64
+"""Layers that are compiled for all sizes together: a deep model has few sizes, or compiling takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def sample_sequences(
 def _sample(model: ModelSpec, params, uniform_TB: jax.Array, bos: int, decoding: Decoding) -> jax.Array:
     student = with_params(model, params)
     length, batch = uniform_TB.shape
-    chunk = -(-length // GROWTH_STEPS)
+    chunk = -(-length // max(1, min(GROWTH_STEPS, COMPILED_LAYERS // model.n_layers)))
     empty = (jnp.zeros((batch, model.n_kv_heads, 0, model.head_width)),) * model.n_layers
     carry, written = (jnp.full(batch, bos, jnp.int32), empty, empty), []
     for start in range(0, length, chunk):
