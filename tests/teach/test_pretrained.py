@@ -8,6 +8,8 @@ import pytest
 
 import scaling.data.pretrained as pretrained
 import scaling.teach.authors as authors
+from scaling.config.expand import expand
+from scaling.config.sweep import SweepConfig
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.text import targets_dir, teacher_text_dir
@@ -155,6 +157,19 @@ def test_laws_that_were_interrupted_are_taken_up_and_never_found_twice(make_run,
         text = teacher_text_dir(store, spec.data, seed=0, split="train", context=16)
         cards.append(json.loads((targets_dir(text, spec.data.targets) / "card.json").read_text()))
     assert cards[0]["hash"] == cards[1]["hash"]
+
+
+def test_an_expanded_sweep_names_the_file_by_its_hash(make_run, file):
+    run = make_run().model_dump(mode="json")
+    mixture = {"kind": "mixture", "real": 0.5, "teacher": run["data"]["teacher"]}
+    sweep = SweepConfig.model_validate(
+        {"name": "s", "base": run, "grid": {"data.teacher": [run["data"]["teacher"], mixture]}}
+    )
+    alone, mixed = expand(sweep)
+    known = pretrained.file_fingerprint(pretrained.model_file(file))
+    assert alone.data.teacher.fingerprint == mixed.data.teacher.teacher.fingerprint == known
+    assert alone.data.source.tokenizer.fingerprint == known
+    assert alone.run_id != make_run().run_id
 
 
 def test_a_file_of_other_tokens_than_the_source_is_refused(make_run, store, tmp_path):
