@@ -22,6 +22,7 @@ from scaling.data.shards import TokenShards, open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import Language, open_language
 from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RealTeacher, RunSpec
@@ -180,7 +181,7 @@ def _net_sets(spec: RunSpec, store: RunStore, law: Law | None) -> EvalSets:
     real = replace(sets.real, q=law)
     folder = teacher_text_dir(store, spec.data, seed=spec.evaluation.seed, split="held_out", context=spec.model.context)
     written = TeacherSequences(open_shards(folder), spec.model.context).read(0, real.n_sequences)
-    entropy, known = _known_terms(real, open_language(spec.data.source))
+    known = infer_divergence(spec.data.source, law, real.sequences)
     return replace(
         sets,
         real=real,
@@ -188,7 +189,7 @@ def _net_sets(spec: RunSpec, store: RunStore, law: Law | None) -> EvalSets:
         teacher=EvalSet(written.reshape(real.sequences.shape), real.bos, real.scored, p=law),
         delta_coverage=known.coverage,
         delta_noise=known.noise,
-        teacher_loss=entropy + known.total,
+        teacher_loss=sets.entropy + known.total,
     )
 
 

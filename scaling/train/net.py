@@ -17,10 +17,10 @@ import numpy as np
 
 from scaling.data.batches import with_bos
 from scaling.data.worlds import Divergence, Language, open_language
-from scaling.data.worlds.language import kl_divergence, split_divergence
+from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, RunSpec
+from scaling.spec import AnyWorld, ModelSpec, RunSpec
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
 from scaling.train.model import Student
@@ -39,12 +39,17 @@ class Net:
     """A language spoken by a student of it.
 
     Attributes:
-        world: What the student was to learn.
+        source: What the student was to learn.
         student: Who speaks.
     """
 
-    world: Language
+    source: AnyWorld
     student: Student
+
+    @property
+    def world(self) -> Language:
+        """The real language of the source."""
+        return open_language(self.source)
 
     @property
     def vocab_size(self) -> int:
@@ -83,19 +88,9 @@ class Net:
         Args:
             n_sequences: Of the set.
         """
-        scored, totals, parts = self.scored, [], []
         sequences = self.world.evaluation_sequences(n_sequences, seed=0)
-        for chunk in np.array_split(sequences, -(-n_sequences // CHUNK)):
-            p, q = (speaker.next_token(chunk)[:, scored] for speaker in (self.world, self))
-            kl = kl_divergence(p, q)
-            mass = np.full(kl.shape, 1 / (n_sequences * scored.sum()))
-            parts.append(split_divergence(mass, kl, self.world.gain(chunk)[:, scored]))
-            totals.append(kl.mean(1))
-        return Divergence(
-            coverage=sum(part.coverage for part in parts),
-            noise=sum(part.noise for part in parts),
-            se=float(np.concatenate(totals).std(ddof=1) / n_sequences**0.5),
-        )
+        chunks = np.array_split(sequences, -(-n_sequences // CHUNK))
+        return infer_divergence(self.source, self.next_token, chunks)
 
 
 def open_net(spec: RunSpec, store: RunStore) -> Net:
@@ -105,7 +100,7 @@ def open_net(spec: RunSpec, store: RunStore) -> Net:
         DataError: if it is not trained yet, or did not train to its end.
     """
     run = finished_teacher(spec, store).spec
-    return Net(open_language(run.data.source), load_student(store.student_dir(run.run_id), run.model))
+    return Net(run.data.source, load_student(store.student_dir(run.run_id), run.model))
 
 
 def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
