@@ -1,0 +1,44 @@
+"""Every script of analysis/ prints its figures from the published tables alone."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "analysis"
+
+
+@pytest.fixture
+def printed(monkeypatch, tmp_path, capsys):
+    """What a script prints where no sweep has been run."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+
+    def run(name: str) -> str:
+        importlib.import_module(name).main(str(tmp_path))
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_best_learning_rate_stays_put_over_widths(printed):
+    text = printed("lr_transfer")
+    found = re.search(r"∝ width\^(-?[\d.]+) ± ([\d.]+)", text)
+    assert abs(float(found[1])) < 0.5
+    assert len(re.findall(r"^ +(?:32|64|128|256) +[\d.e-]+ +[\d.]+ +1\.", text, flags=re.MULTILINE)) == 4
+
+
+def test_seeds_move_the_loss_by_less_than_a_percent_or_two(printed):
+    found = re.search(r"all cells: σ/L = ([\d.]+) % \[([\d.]+), ([\d.]+)\]", printed("seeds"))
+    value, low, high = map(float, found.groups())
+    assert 0.1 < low < value < high < 2
+
+
+def test_the_critical_batch_grows_as_the_loss_falls(printed):
+    text = printed("critical_batch")
+    crits = [float(found.replace(",", "")) for found in re.findall(r"B_crit ([\d,]+) tokens", text)]
+    assert len(crits) >= 3
+    assert crits[-1] > crits[0]
+    assert "S_min" in text
