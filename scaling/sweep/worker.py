@@ -10,79 +10,18 @@ import hashlib
 import os
 import socket
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from scaling.errors import Preempted, ScalingError
-from scaling.records import RunRecord, RunStore
+from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.sweep.lease import Claims, Lease
 from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.stop import Stop
+from scaling.sweep.trainers import CohortTrainer, Step, Trainer, TrunkTrainer
 from scaling.sweep.trunks import Trunk
-
-
-class Step(Protocol):
-    """What a trainer says now and then."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def loss(self) -> float | None: ...
-    @property
-    def tokens_per_s(self) -> float | None: ...
-
-
-class Trainer(Protocol):
-    """What trains a trunk. It commits every branch itself, and raises Preempted once it is asked to stop.
-
-    ``prepare`` makes what the streams of some runs read — a tokenizer, a teacher's text — and may be called again;
-    it is stopped in the same way.
-    """
-
-    def prepare(
-        self,
-        specs: Sequence[RunSpec],
-        store: RunStore,
-        *,
-        progress: Callable[[str], None],
-        should_stop: Callable[[], bool],
-    ) -> None: ...
-
-    def train(
-        self,
-        specs: Sequence[RunSpec],
-        store: RunStore,
-        *,
-        progress: Callable[[Step], None],
-        should_stop: Callable[[], bool],
-    ) -> list[RunRecord]: ...
-
-
-class TrunkTrainer:
-    """The real one; loads jax when it is first used."""
-
-    def prepare(self, specs, store, *, progress, should_stop) -> None:
-        from scaling.teach.generate import GenerationProgress
-        from scaling.teach.teachers import prepare
-
-        def listen(report: object) -> None:
-            if isinstance(report, GenerationProgress):
-                progress(f"{report.split} text of the teacher, {report.tokens:,} of {report.n_tokens:,} tokens")
-            # Every block is on disk before it is reported, so this is a safe place to stop.
-            if should_stop():
-                raise Preempted("stopped while a teacher's text was written; what is written is kept")
-
-        prepare(specs, store, progress=listen)
-
-    def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
-        from scaling.train.loop import train_trunk
-
-        return train_trunk(specs, store, progress=progress, should_stop=should_stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +93,16 @@ def work(
     store.prepare()
     options = options or WorkerOptions()
     claims = claims or Claims(store.root / "claims", worker_name(), stale_after_s=options.stale_after_s)
-    worker = _Worker(
-        store, trainer or TrunkTrainer(), options, progress or (lambda event: None), stop or Stop(), claims
-    )
-    return worker.walk(trunks)
+    from scaling.sweep.cohorts import CohortWorker  # which builds on this module
+
+    trainer = trainer or TrunkTrainer()
+    kind = CohortWorker if isinstance(trainer, CohortTrainer) else Worker
+    return kind(store, trainer, options, progress or (lambda event: None), stop or Stop(), claims).walk(trunks)
 
 
-class _Worker:
+class Worker:
+    """What one process does for a sweep, one trunk after the other."""
+
     def __init__(
         self,
         store: RunStore,
@@ -173,13 +115,14 @@ class _Worker:
         self.store, self.trainer, self.options = store, trainer, options
         self.listener, self.stop, self.claims = listener, stop, claims
         self.report = WorkerReport()
+        self._trunks: Sequence[Trunk] = ()
         self._readers: dict[str, list[RunSpec]] = {}
         self._prepared: set[str] = set()
         self._n_trunks = 0
 
     def walk(self, trunks: Sequence[Trunk]) -> WorkerReport:
         """Pass over the trunks until all are settled; what others hold is looked at again."""
-        self._readers = _readers(trunks)
+        self._trunks, self._readers = trunks, _readers(trunks)
         left = [trunk for trunk in trunks if self._missing(trunk) or torn(self.store, trunk.run_ids)]
         while left:
             busy = []
@@ -262,8 +205,7 @@ class _Worker:
         try:
             if lease.state.crashes > self.options.max_crashes:
                 raise _TooManyCrashes(f"its worker died {lease.state.crashes} times, by lack of memory perhaps")
-            for run_id in set_aside_torn(self.store, trunk.run_ids):
-                self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
+            self._mend(trunk)
             settled = self._train(trunk, lease)
         except Preempted:
             self._tell("released", trunk, message="taken over by another worker" if lease.lost else "state is saved")
@@ -273,28 +215,42 @@ class _Worker:
             lease.release(failed=failed, settled=settled)
         return settled
 
+    def _mend(self, trunk: Trunk) -> None:
+        for run_id in set_aside_torn(self.store, trunk.run_ids):
+            self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
+
     def _train(self, trunk: Trunk, lease: Lease) -> bool:
-        missing = self._missing(trunk)
+        missing = self._begin(trunk, lease)
         if not missing:
             self._tell("finished", trunk)
             return True
-        resumed = self.store.trunk_dir(trunk.trunk_id).exists()
-        self._tell("taken over" if lease.state.crashes else "resumed" if resumed else "claimed", trunk)
-        for spec in missing:
-            append_log(self.store, spec.run_id, f"{self.claims.owner}: attempt {lease.state.failures + 1} begins")
         self.trainer.train(
             missing,
             self.store,
             progress=lambda step: self._on_step(trunk, lease, step),
             should_stop=lambda: self.stop() or lease.lost,
         )
+        self._end(trunk, missing)
+        return True
+
+    def _begin(self, trunk: Trunk, lease: Lease) -> list[RunSpec]:
+        """Say and log that a trunk begins; gives the runs to be trained."""
+        missing = self._missing(trunk)
+        if missing:
+            resumed = self.store.trunk_dir(trunk.trunk_id).exists()
+            self._tell("taken over" if lease.state.crashes else "resumed" if resumed else "claimed", trunk)
+        for spec in missing:
+            append_log(self.store, spec.run_id, f"{self.claims.owner}: attempt {lease.state.failures + 1} begins")
+        return missing
+
+    def _end(self, trunk: Trunk, trained: Sequence[RunSpec]) -> None:
+        """Say how the runs of a trunk ended."""
         left = self._missing(trunk)
         if left:
             raise RuntimeError(f"the trainer came back without a record of {', '.join(s.run_id for s in left)}")
-        for spec in missing:
+        for spec in trained:
             self._tell_end(trunk, spec)
         self._tell("finished", trunk)
-        return True
 
     def _on_step(self, trunk: Trunk, lease: Lease, step: Step) -> None:
         lease.note(step=step.step, steps=step.steps, loss=step.loss, tokens_per_s=step.tokens_per_s)

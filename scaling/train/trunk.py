@@ -244,7 +244,9 @@ class TrunkTraining:
                 continue
             self.trunk = lines["trunk"]
             if branch_id == self.specs[0].run_id:
-                self.branch, self.branch_id, self.clock = lines["branch"], branch_id, clock
+                self.branch, self.branch_id = lines["branch"], branch_id
+            if branch_id in (None, self.specs[0].run_id) and clock.wall_s:
+                self.clock = clock
             return
 
     def _share(self) -> None:

@@ -1,0 +1,114 @@
+"""A worker whose device is best used by several trunks at once: it claims them one by one and trains them together.
+
+Each trunk keeps its own claim and its own records, so that to other workers nothing is different. Whatever goes wrong
+with a cohort is not held against its members: they are tried again each by itself, and fail or succeed there.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+from scaling.errors import Preempted
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+from scaling.sweep.lease import Claims, Lease
+from scaling.sweep.outcomes import append_log
+from scaling.sweep.progress import Listener
+from scaling.sweep.stop import Stop
+from scaling.sweep.trunks import Trunk
+from scaling.sweep.worker import CohortTrainer, Worker, WorkerOptions
+
+
+class CohortWorker(Worker):
+    """Trains as many trunks of one shape together as the trainer asks for."""
+
+    trainer: CohortTrainer
+
+    def __init__(
+        self,
+        store: RunStore,
+        trainer: CohortTrainer,
+        options: WorkerOptions,
+        listener: Listener,
+        stop: Stop,
+        claims: Claims,
+    ):
+        super().__init__(store, trainer, options, listener, stop, claims)
+        self._alone: set[str] = set()
+
+    def _attempt(self, trunk: Trunk, lease: Lease) -> bool:
+        companions = self._companions(trunk, lease)
+        if not companions:
+            return super()._attempt(trunk, lease)
+        return self._attempt_together([(trunk, lease), *companions])
+
+    def _companions(self, trunk: Trunk, lease: Lease) -> list[tuple[Trunk, Lease]]:
+        """Claim more trunks of the same shape; none for one that failed or killed its worker before."""
+        if not self._may_join(trunk, lease):
+            return []
+        size, found = self.trainer.cohort_size(trunk.specs[0]), []
+        if self.options.max_trunks is not None:
+            size = min(size, 1 + self.options.max_trunks - self._n_trunks)
+        for other in self._trunks if size > 1 else ():
+            if len(found) + 1 == size:
+                break
+            if other.trunk_id != trunk.trunk_id and self._fits(trunk, other):
+                claimed = self.claims.claim(other.trunk_id)
+                if claimed is None:
+                    continue
+                if self._may_join(other, claimed) and self._missing(other):
+                    found.append((other, claimed))
+                else:
+                    claimed.release(settled=False)
+        self._n_trunks += len(found)
+        return found
+
+    def _may_join(self, trunk: Trunk, lease: Lease) -> bool:
+        return not (trunk.trunk_id in self._alone or lease.state.crashes or lease.state.failures)
+
+    def _fits(self, trunk: Trunk, other: Trunk) -> bool:
+        return bool(
+            other.trunk_id not in self._alone
+            and self.trainer.same_shape(trunk.specs[0], other.specs[0])
+            and self._missing(other)
+            and self._teachers_ready(other)
+            and self._prepare(other)
+        )
+
+    def _attempt_together(self, claimed: list[tuple[Trunk, Lease]]) -> bool:
+        settled = False
+        try:
+            for trunk, _ in claimed:
+                self._mend(trunk)
+            self._train_together(claimed)
+            settled = True
+        except Preempted:
+            for trunk, lease in claimed:
+                self._tell("released", trunk, message="taken over by another" if lease.lost else "state is saved")
+        except Exception as error:
+            self._separate(claimed, error)
+        finally:
+            for _, lease in claimed:
+                lease.release(settled=settled)
+        return settled
+
+    def _train_together(self, claimed: list[tuple[Trunk, Lease]]) -> None:
+        missing: list[tuple[Trunk, list[RunSpec]]] = [(trunk, self._begin(trunk, lease)) for trunk, lease in claimed]
+        by_id = {trunk.trunk_id: (trunk, lease) for trunk, lease in claimed}
+        self.trainer.train_together(
+            [specs for _, specs in missing if specs],
+            self.store,
+            progress=lambda step: self._on_step(*by_id[step.trunk_id], step),
+            should_stop=lambda: self.stop() or any(lease.lost for _, lease in claimed),
+        )
+        for trunk, specs in missing:
+            self._end(trunk, specs)
+
+    def _separate(self, claimed: list[tuple[Trunk, Lease]], error: Exception) -> None:
+        lines = str(error).splitlines()
+        said = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        for trunk, _ in claimed:
+            self._alone.add(trunk.trunk_id)
+            self._tell("retry", trunk, message=f"{len(claimed)} trunks together failed, now each alone: {said}")
+            for spec in self._missing(trunk):
+                append_log(self.store, spec.run_id, "".join(traceback.format_exception(error)))

@@ -1,0 +1,243 @@
+"""Many trunks in one program: the step is mapped over a leading axis of states, batches and rates.
+
+A small student leaves an accelerator idle between kernels; students of one shape (other seeds, learning rates,
+teachers, volumes) fill it together. Each member keeps its own stream, branches, checkpoints and records, so it is what
+it is alone up to the rounding of batched products: it may diverge, end or be resumed by itself, in a cohort or not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.accounting import training_bytes, training_flops
+from scaling.errors import Preempted, TrainError
+from scaling.records import RunRecord, RunStore
+from scaling.spec import RunSpec
+from scaling.train.clock import Meter
+from scaling.train.loop import BlockPace, train_trunk
+from scaling.train.mesh import ONE_DEVICE, data_mesh
+from scaling.train.noise import probed
+from scaling.train.runtime import prepare_process
+from scaling.train.step import Program, program
+from scaling.train.trunk import Progress, Stretch, TrunkTraining, missing_runs
+
+LARGEST = 64
+"""Most trunks of a cohort where nothing else bounds it."""
+
+FILLING_FLOPS = 2e11
+"""Work of one step that keeps an accelerator busy for longer than it takes to launch: 1 – 2 ms at 10^14 FLOPs/s."""
+
+MEMORY_SHARE = 0.5
+"""Of the device's memory that a cohort's step may fill, by the forecast of :func:`training_bytes`."""
+
+
+def shape_of(spec: RunSpec) -> Program:
+    """What trunks that can be trained together have in common: the same step."""
+    return program(spec.model, spec.optim, targets=spec.data.targets)
+
+
+def cohort_size(spec: RunSpec) -> int:
+    """Trunks of this shape to be trained together on this machine: ``SCALING_COHORT`` if set, else by its device.
+
+    One on a processor, and on several devices, which share a batch instead. On an accelerator as many as fill it, and
+    fit half of its memory; that rule was not measured.
+
+    Raises:
+        TrainError: if ``SCALING_COHORT`` is not a number of trunks.
+    """
+    devices = jax.devices()
+    if len(devices) > 1:
+        return 1
+    if given := os.environ.get("SCALING_COHORT"):
+        if not given.isdecimal() or int(given) < 1:
+            raise TrainError(
+                f"SCALING_COHORT is {given!r} — a number of trunks from 1 on is needed; set it, or unset it"
+            )
+        return int(given)
+    limit = (devices[0].memory_stats() or {}).get("bytes_limit") if devices[0].platform != "cpu" else None
+    if limit is None:
+        return 1
+    filling = FILLING_FLOPS / training_flops(spec.model, spec.step_tokens)
+    fitting = MEMORY_SHARE * limit / training_bytes(spec.model, spec.optim.batch_size).total
+    return max(1, min(LARGEST, int(filling), int(fitting)))
+
+
+def train_cohort(
+    trunks: Sequence[Sequence[RunSpec]],
+    store: RunStore,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    checkpoint_s: float = 30.0,
+) -> list[list[RunRecord]]:
+    """Train what is missing of several trunks of one shape together, and commit each run as soon as it is measured.
+
+    Args:
+        trunks: The runs of each trunk, as :func:`~scaling.train.loop.train_trunk` takes them.
+        store: Where records, checkpoints and prepared text lie.
+        progress: Called about twice a second for every trunk.
+        should_stop: Asked as often; once true, all states are saved and Preempted raised.
+        checkpoint_s: Seconds of training between checkpoints.
+
+    Returns:
+        The records of each trunk, in order.
+
+    Raises:
+        TrainError: if the trunks are not of one shape, there are several devices, or state cannot be written.
+        DataError: if a source cannot be read.
+        Preempted: after ``should_stop``.
+    """
+    prepare_process()
+    _check(trunks)
+    missing = [found for specs in trunks if (found := missing_runs(specs, store))]
+    if len(missing) == 1:
+        train_trunk(missing[0], store, progress=progress, should_stop=should_stop, checkpoint_s=checkpoint_s)
+    elif missing:
+        meter, found = Meter(), store.prepare()
+        with ExitStack() as stack:
+            members = []
+            for specs in missing:
+                training = TrunkTraining(specs, found, meter, mesh=ONE_DEVICE, progress=progress)
+                members.append(_Member(stack.enter_context(closing(training.checkpoints)) and training))
+            _Cohort(members, meter).train(should_stop or (lambda: False), checkpoint_s)
+    return [[store.load(spec.run_id) for spec in specs] for specs in trunks]
+
+
+def _check(trunks: Sequence[Sequence[RunSpec]]) -> None:
+    if data_mesh().n_devices > 1:
+        raise TrainError("a cohort is trained on one device; let one be seen, or train the trunks one after the other")
+    if len({id(shape_of(spec)) for specs in trunks for spec in specs}) > 1:
+        raise TrainError("trunks of several shapes were given together; a cohort shares model, batch and optimizer")
+    trunk_ids = [specs[0].trunk_id for specs in trunks]
+    if len(set(trunk_ids)) < len(trunk_ids):
+        raise TrainError("a trunk was given twice; give each once")
+
+
+@dataclass
+class _Member:
+    """A trunk in its slot, and the stretch that it waits for; None once it has ended."""
+
+    training: TrunkTraining
+    stretch: Stretch | None = None
+
+    def __post_init__(self) -> None:
+        self._stretches = self.training.stretches()
+        self.next()
+
+    def next(self) -> None:
+        """Go on to a stretch with steps to take; commits what is finished on the way."""
+        while self.stretch is None or not self.stretch.left:
+            self.stretch = next(self._stretches, None)
+            if self.stretch is None:
+                return
+
+
+class _Cohort:
+    """The members' states side by side; the slot of one that has ended stands still at rate 0."""
+
+    def __init__(self, members: list[_Member], meter: Meter):
+        self.members, self.meter = members, meter
+        self.made = members[0].training.program
+        self.step, self.probe = mapped(self.made)
+        self.state: Any = None
+
+    def train(self, should_stop: Callable[[], bool], checkpoint_s: float) -> None:
+        pace, saved_at = BlockPace(), time.monotonic()
+        self._gather()
+        while active := self._active():
+            count = min(pace.steps, *(member.stretch.left for member in active))
+            begun = time.monotonic()
+            self._train_block(count)
+            took = time.monotonic() - begun
+            reading = self.meter.read()
+            took = max(took - reading.compile_s, 1e-9)
+            pace.learn(count, took)
+            for member in active:
+                member.training.clock.charge(reading, share=1 / len(active))
+                member.training.look_up(member.stretch, count, took / len(active))
+            stop, due = should_stop(), time.monotonic() - saved_at > checkpoint_s
+            if stop or due or any(not member.stretch.left for member in active):
+                self._scatter(active)
+                if stop or due:
+                    for member in active:
+                        member.training.save()
+                    saved_at = time.monotonic()
+                if stop:
+                    raise Preempted(f"a cohort of {len(active)} trunks stopped; their states are saved")
+                for member in active:
+                    member.next()
+                self._gather()
+
+    def _active(self) -> list[_Member]:
+        return [member for member in self.members if member.stretch is not None]
+
+    def _train_block(self, count: int) -> None:
+        batches = [self._batches(member, count) for member in self.members]
+        inputs, targets, rates = (_stacked([batch[part] for batch in batches], axis=1) for part in range(3))
+        looked_at = [self._looked_at(member, count) for member in self.members]
+        logs, probes = [], {}
+        for at in range(count):
+            share = jax.tree.map(lambda part, at=at: part[at], (inputs, targets))
+            if any(at in steps for steps in looked_at):
+                probes[at] = self.probe(self.state.params, *share)
+            self.state, log = self.step(self.state, *share, rates[at])
+            logs.append(log)
+        logs, probes = jax.device_get((logs, probes))
+        for slot, (member, steps) in enumerate(zip(self.members, looked_at, strict=True)):
+            if member.stretch is not None:
+                own = _of_slot(logs, slot), _of_slot([probes[at] for at in steps], slot)
+                member.stretch.line.extend(*own)
+
+    def _batches(self, member: _Member, count: int) -> tuple[Any, Any, np.ndarray]:
+        """Inputs, targets and rates of the next steps; of a member that has ended, anything at rate 0."""
+        training, stretch = member.training, member.stretch
+        start = 0 if stretch is None else stretch.line.step
+        batches = training.stream.batches(start, count)
+        rates = np.zeros(count, np.float32) if stretch is None else stretch.rates(stretch.spec, start, start + count)
+        return ONE_DEVICE.shard(batches.inputs), ONE_DEVICE.shard(batches.targets), rates
+
+    def _looked_at(self, member: _Member, count: int) -> list[int]:
+        """Which of the next steps are probed, counted from the first."""
+        stretch = member.stretch
+        if stretch is None or stretch.spec.optim.batch_size < 2:
+            return []
+        start = stretch.line.step
+        return [step - start for step in probed(start, start + count)]
+
+    def _gather(self) -> None:
+        """Take the members' states into one; a slot that has ended keeps whatever state it has."""
+        lines = [member.training.trunk if member.stretch is None else member.stretch.line for member in self.members]
+        self.state = _stacked([line.state for line in lines])
+
+    def _scatter(self, active: list[_Member]) -> None:
+        """Give the members their states back."""
+        for slot, member in enumerate(self.members):
+            if member in active:
+                member.stretch.line.state = _of_slot(self.state, slot)
+
+
+@lru_cache(maxsize=64)
+def mapped(made: Program) -> tuple[Callable, Callable]:
+    """The step and the probe of one trunk, over a leading axis of all that differs."""
+    return jax.jit(jax.vmap(made.step), donate_argnums=0), jax.jit(jax.vmap(made.probe))
+
+
+def _stacked(trees: Sequence[Any], axis: int = 0) -> Any:
+    def stack(*leaves: Any) -> Any:
+        return (np if isinstance(leaves[0], np.ndarray) else jnp).stack(leaves, axis)
+
+    return jax.tree.map(stack, *trees)
+
+
+def _of_slot(tree: Any, slot: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[slot], tree)
