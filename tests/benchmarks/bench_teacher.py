@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "teach"))
 
 Rows = Iterator[tuple[str, str, str]]
-LENGTH, BATCHES, REPEATS = 64, (1, 16), 3
+LENGTH, BATCHES, REPEATS = 32, (1, 16), 3
 
 
 def ours() -> Rows:

@@ -1,5 +1,9 @@
 """Text of a trained teacher: the same however often it is interrupted, never written twice, checked when it is read."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -108,6 +112,44 @@ def test_a_killed_generation_ends_with_the_same_text(make_run, make_store, monke
     resumed, _ = ensure_teacher_text(spec, store, n_tokens=5 * BLOCK)
     assert resumed.hash == whole.hash
     assert len(written) == 5 - 2 + 1, "three blocks of the text, one held out"
+
+
+DIES_WITHIN_THE_THIRD_BLOCK = """
+import os, signal, sys
+import scaling.teach.authors as authors
+import scaling.teach.generate as generate
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+
+authors.MAX_ROWS = 8
+written, write_shard = [], generate.write_shard
+
+def dies(*given):
+    written.append(write_shard(*given))
+    if len(written) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written[-1]
+
+generate.write_shard = dies
+generate.ensure_teacher_text(RunSpec.model_validate_json(sys.argv[1]), RunStore(sys.argv[2]), n_tokens=int(sys.argv[3]))
+"""
+
+
+def test_a_process_that_is_killed_leaves_what_another_ends_with_the_same_hash(make_run, make_store):
+    spec = make_run(make_run())
+    whole, _ = ensure_teacher_text(spec, make_store("whole"), n_tokens=5 * BLOCK)
+    store = make_store("killed")
+    command = [
+        sys.executable,
+        "-c",
+        DIES_WITHIN_THE_THIRD_BLOCK,
+        spec.canonical_json(),
+        str(store.root),
+        str(5 * BLOCK),
+    ]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    resumed, _ = ensure_teacher_text(spec, store, n_tokens=5 * BLOCK)
+    assert resumed.hash == whole.hash
 
 
 def test_nothing_is_written_twice_and_a_longer_text_begins_with_the_shorter(make_run, make_store, monkeypatch):
