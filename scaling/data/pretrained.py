@@ -15,7 +15,7 @@ import numpy as np
 from scaling.accounting import TokenizerLayout
 from scaling.data.tokenizers import BYTE_OF, CHAR_OF, EOS_TEXT, encode_with, import_tokenizers
 from scaling.errors import DataError, ExportError
-from scaling.formats.gguf import read_gguf_header
+from scaling.formats.gguf import GgufHeader, read_gguf_header
 from scaling.spec import PretrainedTeacher, TokenizerSpec
 
 NORMAL, USER_DEFINED = 1, 4
@@ -68,6 +68,11 @@ def fingerprint(spec: TokenizerSpec | PretrainedTeacher) -> str:
         DataError: if there is no such file.
     """
     return file_fingerprint(model_file(spec.file))
+
+
+def model_header(path: Path) -> GgufHeader:
+    """What a file says of its model and tokens, read once while it does not change: many tokens take seconds."""
+    return _header_of(path, file_fingerprint(path))
 
 
 def file_fingerprint(path: Path) -> str:
@@ -165,7 +170,7 @@ def open_gguf_tokenizer(spec: TokenizerSpec) -> GgufTokenizer:
 @lru_cache(maxsize=4)
 def _tokenizer_of(path: Path, fingerprint: str) -> GgufTokenizer:
     try:
-        tokenizer = GgufTokenizer(read_gguf_header(path).tokenizer)
+        tokenizer = GgufTokenizer(model_header(path).tokenizer)
         _ = tokenizer.token_bytes
     except (ExportError, KeyError) as error:
         raise DataError(
@@ -177,6 +182,11 @@ def _tokenizer_of(path: Path, fingerprint: str) -> GgufTokenizer:
             "use a model with one of these"
         )
     return tokenizer
+
+
+@lru_cache(maxsize=4)
+def _header_of(path: Path, fingerprint: str) -> GgufHeader:
+    return read_gguf_header(path)
 
 
 def _packaged(name: str) -> Path:

@@ -11,11 +11,11 @@ import numpy as np
 
 from scaling.data.counter import generator
 from scaling.data.evaluation import EvalSet, evaluation_sets
-from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file
+from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
 from scaling.data.shards import Card
 from scaling.data.text import Split, open_text, open_tokenizer
 from scaling.errors import DataError
-from scaling.formats.gguf import read_gguf, read_gguf_header
+from scaling.formats.gguf import read_gguf
 from scaling.records import RunRecord, RunStore
 from scaling.spec import ModelSpec, PretrainedTeacher, RealTeacher, RunSpec, SoftTargets, TokenTargets, TrainedTeacher
 from scaling.teach.net import NetAuthor
@@ -134,7 +134,7 @@ class PretrainedAuthor(ModelAuthor):
         teacher = spec.data.teacher
         self.spec, self.store = spec, store
         self.path = model_file(teacher.file, teacher.fingerprint)
-        self.header = read_gguf_header(self.path)
+        self.header = model_header(self.path)
         tokenizer = open_tokenizer(spec.data.source, store)
         if GgufTokenizer(self.header.tokenizer).hash != tokenizer.hash:
             raise DataError(
