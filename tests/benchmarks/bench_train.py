@@ -216,7 +216,9 @@ def run(head_width: int, shapes: list[tuple[int, int, int, int]]) -> None:
     for sizes, medians in rows:
         roles = [role for role in ("ours", "eager") if role in medians]
         pairs = [f"{role} {medians[role]:9,.0f} | {medians[f'{role}, {n} x 1']:9,.0f}" for role in roles]
-        print(f"{sizes}   {'   '.join(pairs)}")
+        best = {role: max(medians[role], medians[f"{role}, {n} x 1"]) for role in roles}
+        ratio = f"   best of ours/best of eager {best['ours'] / best['eager']:.2f}" if "eager" in best else ""
+        print(f"{sizes}   {'   '.join(pairs)}{ratio}")
     for worker in sum(teams.values(), []):
         worker.close()
 
