@@ -32,5 +32,7 @@ def published_runs(sweep: str, results: str | Path, settings: tuple[str, ...] = 
         for name in settings:
             runs[name] = [getattr(optim, name) for optim in optims]
         runs[[*COLUMNS, *settings]].to_csv(path, index=False, float_format="%.6g")
+    if not path.exists():
+        raise SystemExit(f"no runs of {sweep} here: first run `scaling sweep sweeps/{sweep}.yaml`")
     runs = pd.read_csv(path)
     return runs[runs["status"] == "done"]

@@ -30,17 +30,10 @@ def test_the_best_learning_rate_stays_put_over_widths(printed):
     assert len(re.findall(r"^ +(?:32|64|128|256) +[\d.e-]+ +[\d.]+ +1\.", text, flags=re.MULTILINE)) == 4
 
 
-def test_a_whole_law_teaches_more_than_draws_of_it_and_the_likeliest_tokens_teach_another_law(printed):
-    rows = re.findall(
-        r"noise 0.2(?:, (\w+ ?\d*))? +([\d.]+) +[\d.]+ +([\d.]+) +[\d.]+$", printed("targets"), flags=re.MULTILINE
-    )
-    assert len(rows) == 18
-    for at in range(0, len(rows), 6):
-        real = {kind.strip(): float(loss) for kind, loss, _ in rows[at : at + 6]}
-        teacher = {kind.strip(): float(loss) for kind, _, loss in rows[at : at + 6]}
-        for loss in (real, teacher):
-            assert loss["exact"] < loss["sampled 12"] < loss["sampled 4"] < loss[""]
-        assert teacher["exact"] < teacher["topk 16"] < teacher["topk 4"]
+def test_no_setting_of_the_optimizer_beats_the_defaults_by_more_than_noise(printed):
+    changes = re.findall(r"([+-][\d.]+) ± ([\d.]+)$", printed("optimizer"), flags=re.MULTILINE)
+    assert len(changes) == 14
+    assert all(float(change) > -3 * float(error) - 0.003 for change, error in changes)
 
 
 def test_seeds_move_the_loss_by_less_than_a_percent_or_two(printed):
