@@ -86,8 +86,8 @@ def draw(table: pd.DataFrame) -> None:
         low, high = taught["teacher_loss"].min(), taught["teacher_loss"].max()
         axes.plot([low, high], [low, high], color="0.4", lw=0.8, ls="--", label="the teacher's own loss (floor)")
         for _, row in taught[taught["n_tokens"] == taught["n_tokens"].max()].iterrows():
-            name = f"{row['kind']} {row['size']:.0f}"
-            axes.annotate(name, (row["teacher_loss"], row["loss"]), (3, -10), textcoords="offset points", fontsize=6.5)
+            name, at = f"{row['kind']} {row['size']:.0f}", (row["teacher_loss"], row["loss"])
+            axes.annotate(name, at, (0, -6), textcoords="offset points", fontsize=6, rotation=70, ha="center", va="top")
         axes.set_xlabel("teacher's loss on real speeches, nats/token")
         axes.set_ylabel("student's loss on real speeches, nats/token")
         axes.set_title("Students of width 64; dotted: the same student on real text")

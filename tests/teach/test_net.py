@@ -19,6 +19,8 @@ from scaling.teach.teachers import prepare
 from scaling.train.loop import train_trunk
 from scaling.train.net import open_net
 
+pytestmark = pytest.mark.slow
+
 WORLDS = {
     "w0": ({"kind": "w0", "n_records": 2}, {"vocab_size": 65, "context": 16}),
     "w1": ({"kind": "w1", "n_symbols": 32, "context": 12}, {"vocab_size": 33, "context": 12}),
