@@ -52,7 +52,7 @@ class PlannedRun:
         """The run as one flat row."""
         values = {name: getattr(self, name) for name in _ROW}
         labels = {"run_id": self.spec.run_id, "trunk_id": self.spec.trunk_id, "width": self.spec.model.width}
-        return {**labels, "teacher": self.spec.data.teacher.label, "seed": self.spec.seed, **values}
+        return {**labels, "teacher": self.spec.data.label, "seed": self.spec.seed, **values}
 
 
 _ROW = ("state", "role", "n_params", "n_tokens", "steps", "flops", "seconds", "checkpoint_bytes")
