@@ -7,9 +7,10 @@ between them.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,8 @@ FEWEST_LETTERS = 0.7
 """Share of a paragraph's characters that are letters, at least: tables, code and references have fewer."""
 FEWEST_STOP_WORDS = 0.15
 """Share of a paragraph's words that are ``STOP_WORDS``, at least: lists, indexes and other languages have fewer."""
+SHORTEST_DATA = 1000
+"""Characters of an R object that holds text, at least: others are names."""
 STOP_WORDS = (
     "a all an and any are as at be been but by can do for from had has have he her him his i if in into is it its may "
     "me more my no not of on one or our out shall she should so such than that the their them then there these they "
@@ -28,9 +31,11 @@ STOP_WORDS = (
 )
 
 _STOP_WORDS = frozenset(STOP_WORDS.split())
-_BLOCK_TAGS = "p div blockquote li ul ol h1 h2 h3 h4 h5 h6 tr table title chapter lg row cell list item br hr"
+_BLOCK_TAGS = (
+    "p div blockquote pre li ul ol dt dd dl h1 h2 h3 h4 h5 h6 tr td th table title chapter lg row cell list item br hr"
+)
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
-_SKIPPED = ("note", "script", "style", "head")
+_SKIPPED = ("note", "pre", "script", "style", "head")
 _GAP = re.compile(r"\n\s*\n")
 _WORD = re.compile(r"[a-z]+")
 _WORD_TAG = re.compile(r"</?w\b[^>]*>")
@@ -53,10 +58,29 @@ def is_prose(paragraph: str) -> bool:
     return sum(word in _STOP_WORDS for word in words) >= FEWEST_STOP_WORDS * len(words) > 0
 
 
-def read_html(root: Path) -> Iterator[str]:
-    """Pages, one document each."""
-    for path in sorted(root.rglob("*.html")):
-        yield _Page.text_of(path.read_text("utf-8", errors="replace"))
+def read_html(root: Path, without: Collection[str] = ()) -> Iterator[str]:
+    """Pages, one document each; a page or folder of a name in ``without`` is left out."""
+    for path in sorted([*root.rglob("*.html"), *root.rglob("*.htm")]):
+        if not set(without).intersection(path.relative_to(root).parts):
+            yield _Page.text_of(path.read_text("utf-8", errors="replace"))
+
+
+def read_json(root: Path) -> Iterator[str]:
+    """Every string in a .json file, a document a file; texts with holes, which are in angle brackets, are left out."""
+    for path in sorted(root.rglob("*.json")):
+        strings = _strings(json.loads(path.read_bytes()))
+        yield "\n\n".join(string for string in strings if "<" not in string)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """The strings of a JSON value, without names and without comments, which stand behind names of two slashes."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _strings([inner for name, inner in value.items() if not name.startswith("//")])
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
 
 
 def read_fortunes(root: Path) -> Iterator[str]:
@@ -87,7 +111,7 @@ def read_dictionary(root: Path) -> Iterator[str]:
 
 
 def read_r_data(root: Path) -> Iterator[str]:
-    """Character vectors in an R package's lazy-load database; a vector of lines is a document.
+    """Character vectors in an R package's lazy-load database; a vector of lines, or one long string, is a document.
 
     The database is a row of zlib streams, each behind its uncompressed length in four bytes; a character vector is type
     16 with a length and so many strings of type 9.
@@ -98,9 +122,9 @@ def read_r_data(root: Path) -> Iterator[str]:
             stream = zlib.decompressobj()
             value = stream.decompress(content[at + 4 :])
             at = len(content) - len(stream.unused_data)
-            lines = _r_strings(value)
-            if len(lines) > 100:
-                yield "\n".join(lines)
+            text = "\n".join(_r_strings(value))
+            if len(text) > SHORTEST_DATA:
+                yield text
 
 
 def _r_strings(value: bytes) -> list[str]:

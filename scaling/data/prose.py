@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scaling.data.books import (
@@ -27,6 +28,7 @@ from scaling.data.books import (
     read_fortunes,
     read_gzipped,
     read_html,
+    read_json,
     read_r_data,
     read_sword,
 )
@@ -36,7 +38,7 @@ from scaling.records import write_bytes
 
 log = logging.getLogger("scaling")
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Of how packages become paragraphs; another recipe is another corpus."""
 
 
@@ -60,7 +62,15 @@ BOOKS = (
     Book("fortunes", "BSD, and mixed", read_fortunes),
     Book("jargon-text", "public domain", read_gzipped),
     Book("sword-comm-scofield", "public domain", read_sword),
+    Book("r-cran-tokenizers", "public domain (the package: MIT)", read_r_data),
+    Book("cfi-en", "public domain", read_html),
+    Book("cataclysm-dda-data", "CC-BY-SA-3.0", read_json),
+    Book("mh-book", "GPL-2 or later", partial(read_html, without=("index", "copying.html"))),
+    Book("c++-annotations-html", "GPL-2 or later", read_html),
+    # Its list of requirements cuts the other pages into sentences.
+    Book("sqlite3-doc", "public domain", partial(read_html, without=("requirements.html",))),
 )
+"""In this order: a paragraph that two of them have counts for the earlier."""
 
 
 @dataclass(frozen=True)

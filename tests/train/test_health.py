@@ -31,6 +31,12 @@ def test_spikes_are_counted_once_each():
     assert count_spikes(losses) == 3
 
 
+def test_a_spike_neither_hides_the_next_nor_is_hidden_by_the_early_fall():
+    losses = healthy(1000)
+    losses[[250, 600, 640, 680]] += 1.5
+    assert count_spikes(losses) == 4
+
+
 def test_a_drop_is_no_spike_and_a_short_run_has_none():
     losses = healthy(1000)
     losses[500] -= 1.0
