@@ -78,7 +78,7 @@ def training_kwh(flops: float, *, flops_per_s: float, watts: float, pue: float =
 
 
 CORE_WATTS = 12.0
-"""A busy processor core where nothing is known: the default of the tool of Lannelongue et al. 2021, arXiv 2007.07610."""
+"""A busy processor core where nothing is known: default of the tool of Lannelongue et al. 2021, arXiv 2007.07610."""
 
 ACCELERATOR_WATTS = {"gpu": 330.0, "tpu": 289.0}
 """An accelerator and its share of the host, training: V100, TPU v3; Patterson et al. 2021, arXiv 2104.10350."""

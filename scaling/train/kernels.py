@@ -1,4 +1,4 @@
-"""The two operations whose gradients are written out, because what autodiff makes of them is slow.
+"""The operations whose gradients are written out, because what autodiff makes of them is slow.
 
 The mathematics is unchanged; only the order and layout of the products differ. Figures are of one thread of a
 processor with AVX-512. Shape suffixes as in ``model.py``, and N outputs, X = B·T tokens, R = G·T rows of queries that
@@ -6,6 +6,8 @@ share a key–value head.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -40,20 +42,132 @@ def _linear_gradient(saved, dy_BTN):
 linear.defvjp(_linear, _linear_gradient)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def rms_normalise(x_BTM: jax.Array, eps: float) -> jax.Array:
+    """``x / √(mean(x²) + eps)``, the mean over M.
+
+    Source: Zhang & Sennrich 2019, arXiv 1910.07467.
+    """
+    return _rms_normalise(x_BTM, eps)[0]
+
+
+def _rms_normalise(x_BTM, eps):
+    inverse_BT1 = jax.lax.rsqrt(jnp.mean(x_BTM**2, axis=-1, keepdims=True) + eps)
+    y_BTM = x_BTM * inverse_BT1
+    return y_BTM, (y_BTM, inverse_BT1)
+
+
+def _rms_normalise_gradient(eps, saved, dy_BTM):
+    """dx = (dy − y·mean(dy·y))/rms."""
+    y_BTM, inverse_BT1 = saved
+    return (inverse_BT1 * (dy_BTM - y_BTM * jnp.mean(dy_BTM * y_BTM, axis=-1, keepdims=True)),)
+
+
+rms_normalise.defvjp(_rms_normalise, _rms_normalise_gradient)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def split_heads(
+    qkv_BTX: jax.Array, cos_TC: jax.Array, sin_TC: jax.Array, n_heads: int, n_kv_heads: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Queries and keys rotated by their position's angles, and values, heads first.
+
+    Args:
+        qkv_BTX: float32[B, T, (H + 2J)·K], queries, keys, values; each query and key with the C = K/2 first members of
+            its pairs before the second ones.
+        cos_TC: Of the angle of each pair.
+        sin_TC: Likewise.
+        n_heads: H.
+        n_kv_heads: J.
+
+    Returns:
+        float32[B, H, T, K], [B, J, T, K], [B, J, T, K].
+    """
+    return _split_heads(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)[0]
+
+
+def _split_heads(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads):
+    b, t, _ = qkv_BTX.shape
+    heads_BXTK = qkv_BTX.reshape(b, t, n_heads + 2 * n_kv_heads, -1).swapaxes(1, 2)
+    turned_BXTK = _rotate(heads_BXTK[:, :-n_kv_heads], cos_TC[None, None], sin_TC[None, None])
+    turned_BXTK = _kept(turned_BXTK)  # else each block of the attention would turn its keys again
+    q_BHTK, k_BJTK = turned_BXTK[:, :n_heads], turned_BXTK[:, n_heads:]
+    return (q_BHTK, k_BJTK, heads_BXTK[:, -n_kv_heads:]), (cos_TC, sin_TC)
+
+
+def _split_heads_gradient(n_heads, n_kv_heads, saved, gradients):
+    """The gradient turned back; laid out by tokens as one array first, which then takes no scattered reads."""
+    cos_TC, sin_TC = saved
+    heads_BTXK = _kept(jnp.concatenate(gradients, axis=1).swapaxes(1, 2))
+    turned_BTXK = _rotate(heads_BTXK[:, :, :-n_kv_heads], cos_TC[None, :, None], -sin_TC[None, :, None])
+    dqkv_BTXK = jnp.concatenate([turned_BTXK, heads_BTXK[:, :, -n_kv_heads:]], axis=2)
+    return dqkv_BTXK.reshape(*dqkv_BTXK.shape[:2], -1), None, None
+
+
+split_heads.defvjp(_split_heads, _split_heads_gradient)
+
+
+def _rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """Turn the pairs (x_i, x_{i + K/2}) of the last axis."""
+    first, second = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+
+
+@jax.custom_vjp
 def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:
     """Attention of each token over itself and those before it, float32[B, H, T, K].
 
     Queries are taken in up to four blocks, each with the keys up to its end, so that most of the upper triangle is not
     computed.
     """
-    time = q_BHTK.shape[2]
-    rows = max(BLOCK_ROWS, -(-time // MOST_BLOCKS))
-    blocks = []
-    for start in range(0, time, rows):
-        stop = min(start + rows, time)
+    return _causal_attention(q_BHTK, k_BJTK, v_BJTK)[0]
+
+
+def _causal_attention(q_BHTK, k_BJTK, v_BJTK):
+    outputs, saved = [], []
+    for start, stop in _blocks(q_BHTK.shape[2]):
+        q_BJRK = _rows(q_BHTK[:, :, start:stop] * q_BHTK.shape[3] ** -0.5, k_BJTK.shape[1])
         mask_TS = np.tri(stop, dtype=bool)[start:]
-        blocks.append(attend(q_BHTK[:, :, start:stop], k_BJTK[:, :, :stop], v_BJTK[:, :, :stop], mask_TS))
-    return jnp.concatenate(blocks, axis=2)
+        out_BJRK, e_BJRS, z_BJR1 = _softmax_attention(q_BJRK, k_BJTK[:, :, :stop], v_BJTK[:, :, :stop], mask_TS)
+        outputs.append(out_BJRK.reshape(q_BHTK[:, :, start:stop].shape))
+        saved.append((q_BJRK, e_BJRS, z_BJR1, out_BJRK))
+    return jnp.concatenate(outputs, axis=2), (k_BJTK, v_BJTK, saved)
+
+
+def _causal_attention_gradient(kept, dout_BHTK):
+    """With d = dout/z, so that rows of e need no division: de = d·vᵀ − Σ d·out, dq = (e∘de)·k, dkᵀ = qᵀ·(e∘de)."""
+    k_BJTK, v_BJTK, saved = kept
+    blocks, scale = _blocks(k_BJTK.shape[2]), k_BJTK.shape[3] ** -0.5
+    dqs, dks, dvs = [], [], []
+    for (start, stop), (q_BJRK, e_BJRS, z_BJR1, out_BJRK) in zip(blocks, saved, strict=True):
+        dout_BHRK = dout_BHTK[:, :, start:stop]
+        d_BJRK = dout_BHRK.reshape(q_BJRK.shape) / z_BJR1
+        mean_BJR1 = jnp.sum(d_BJRK * out_BJRK, axis=-1, keepdims=True)
+        dscores_BJRS = _kept(e_BJRS * (_product(d_BJRK, v_BJTK[:, :, :stop], 3, 3) - mean_BJR1))
+        dqs.append(scale * _product(dscores_BJRS, k_BJTK[:, :, :stop], 3, 2).reshape(dout_BHRK.shape))
+        # The narrow factor is transposed, not the square one: 83 against 48 GFLOP/s at K = 32, 66 against 28 at 16.
+        dks.append(_product(_kept(q_BJRK.swapaxes(2, 3)), dscores_BJRS, 3, 2))
+        dvs.append(_product(_kept(d_BJRK.swapaxes(2, 3)), e_BJRS, 3, 2))
+    dk_BJKT, dv_BJKT = (_kept(_sum_of_blocks(parts, blocks)) for parts in (dks, dvs))
+    return jnp.concatenate(dqs, axis=2), dk_BJKT.swapaxes(2, 3), dv_BJKT.swapaxes(2, 3)
+
+
+causal_attention.defvjp(_causal_attention, _causal_attention_gradient)
+
+
+def _blocks(time: int) -> list[tuple[int, int]]:
+    """Where blocks of queries start and stop."""
+    rows = max(BLOCK_ROWS, -(-time // MOST_BLOCKS))
+    return [(start, min(start + rows, time)) for start in range(0, time, rows)]
+
+
+def _sum_of_blocks(parts: list[jax.Array], blocks: list[tuple[int, int]]) -> jax.Array:
+    """The sum of arrays [B, J, K, stop], each of which has a block's keys and those before, as [B, J, K, T]."""
+    sums = [
+        sum(part[..., start:stop] for part in parts[i + 1 :]) + parts[i][..., start:stop]
+        for i, (start, stop) in enumerate(blocks)
+    ]
+    return jnp.concatenate(sums, axis=-1)
 
 
 def attend(q_BHTK: jax.Array, k_BJSK: jax.Array, v_BJSK: jax.Array, mask_TS: jax.Array | np.ndarray) -> jax.Array:
@@ -65,40 +179,23 @@ def attend(q_BHTK: jax.Array, k_BJSK: jax.Array, v_BJSK: jax.Array, mask_TS: jax
         v_BJSK: Values.
         mask_TS: bool[T, S], at least one true in each row.
     """
-    b, h, t, k = q_BHTK.shape
-    groups = h // k_BJSK.shape[1]
-    q_BJRK = (q_BHTK * k**-0.5).reshape(b, h // groups, groups * t, k)
-    mask_RS = jnp.tile(mask_TS, (groups, 1))
-    return _attend(q_BJRK, k_BJSK, v_BJSK, mask_RS).reshape(b, h, t, k)
+    q_BJRK = _rows(q_BHTK * q_BHTK.shape[3] ** -0.5, k_BJSK.shape[1])
+    return _softmax_attention(q_BJRK, k_BJSK, v_BJSK, mask_TS)[0].reshape(q_BHTK.shape)
 
 
-@jax.custom_vjp
-def _attend(q_BJRK, k_BJSK, v_BJSK, mask_RS):
-    return _softmax_attention(q_BJRK, k_BJSK, v_BJSK, mask_RS)[0]
+def _rows(q_BHTK: jax.Array, n_kv_heads: int) -> jax.Array:
+    """The queries that share a key–value head as rows of one matrix, [B, J, R, K]."""
+    b, _, _, k = q_BHTK.shape
+    return q_BHTK.reshape(b, n_kv_heads, -1, k)
 
 
-def _softmax_attention(q_BJRK, k_BJSK, v_BJSK, mask_RS):
+def _softmax_attention(q_BJRK, k_BJSK, v_BJSK, mask_TS):
+    """Output, ``e = exp(scores − their maximum)`` and its sums z."""
+    mask_RS = jnp.tile(mask_TS, (q_BJRK.shape[2] // len(mask_TS), 1))
     scores_BJRS = jnp.where(mask_RS[None, None], _product(q_BJRK, k_BJSK, 3, 3), -jnp.inf)
     e_BJRS = jnp.exp(scores_BJRS - scores_BJRS.max(-1, keepdims=True))
     z_BJR1 = e_BJRS.sum(-1, keepdims=True)
-    out_BJRK = _product(e_BJRS, v_BJSK, 3, 2) / z_BJR1
-    return out_BJRK, (q_BJRK, k_BJSK, v_BJSK, e_BJRS, z_BJR1, out_BJRK)
-
-
-def _attention_gradient(saved, dout_BJRK):
-    """With d = dout/z, so that rows of e need no division: de = d·vᵀ − Σ d·out, dq = (e∘de)·k, dkᵀ = qᵀ·(e∘de)."""
-    q_BJRK, k_BJSK, v_BJSK, e_BJRS, z_BJR1, out_BJRK = saved
-    d_BJRK = dout_BJRK / z_BJR1
-    mean_BJR1 = jnp.sum(d_BJRK * out_BJRK, axis=-1, keepdims=True)
-    dscores_BJRS = _kept(e_BJRS * (_product(d_BJRK, v_BJSK, 3, 3) - mean_BJR1))
-    dq_BJRK = _product(dscores_BJRS, k_BJSK, 3, 2)
-    # The narrow factor is transposed instead of the square one: 83 against 48 GFLOP/s at K = 32, 66 against 28 at 16.
-    dk_BJKS = _product(_kept(q_BJRK.swapaxes(2, 3)), dscores_BJRS, 3, 2)
-    dv_BJKS = _product(_kept(d_BJRK.swapaxes(2, 3)), e_BJRS, 3, 2)
-    return dq_BJRK, _kept(dk_BJKS).swapaxes(2, 3), _kept(dv_BJKS).swapaxes(2, 3), None
-
-
-_attend.defvjp(_softmax_attention, _attention_gradient)
+    return _product(e_BJRS, v_BJSK, 3, 2) / z_BJR1, e_BJRS, z_BJR1
 
 
 def _product(left: jax.Array, right: jax.Array, left_axis: int, right_axis: int) -> jax.Array:

@@ -11,7 +11,8 @@ queries a key–value head, K head width, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from flax import nnx
 from scaling.accounting import tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
-from scaling.train.kernels import attend, causal_attention, linear
+from scaling.train.kernels import attend, causal_attention, linear, rms_normalise, split_heads
 
 BASE_WIDTH = 32
 """Width at which µP's initial values and rates equal the standard ones."""
@@ -120,7 +121,7 @@ class Student(nnx.Module):
 
     def _logits(self, x_BTM: jax.Array) -> jax.Array:
         head_VM = self.token_embd if self.output is None else self.output
-        return linear(_rms_norm(x_BTM, self.output_norm[...], self.model.norm_eps), head_VM[...].T)
+        return _norm_linear(x_BTM, self.output_norm[...], head_VM[...].T, self.model.norm_eps)[0]
 
 
 def empty_cache(model: ModelSpec, batch_size: int, length: int | None = None) -> Cache:
@@ -146,20 +147,20 @@ def embed(table_VM: jax.Array, tokens_BT: jax.Array) -> jax.Array:
 
 
 def _project(block: Block, model: ModelSpec, x_BTM: jax.Array, rotation) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rotated queries and keys, and values, heads first."""
-    h, j = model.n_heads, model.n_kv_heads
-    x_BTM = _rms_norm(x_BTM, block.attn_norm[...], model.norm_eps)
-    qkv_BTX = linear(x_BTM, block.attn_qkv[...])
-    qkv_BXTK = qkv_BTX.reshape(*qkv_BTX.shape[:2], h + 2 * j, model.head_width).swapaxes(1, 2)
-    rotated = _rotate(qkv_BXTK[:, : h + j], *rotation)
-    return rotated[:, :h], rotated[:, h:], qkv_BXTK[:, h + j :]
+    """Rotated queries and keys, and values, heads first; the two of a pair lie K/2 apart.
+
+    How the width of a head is ordered does not matter to attention, and halves are rotated faster than neighbours.
+    """
+    h, j, k = model.n_heads, model.n_kv_heads, model.head_width
+    even_first = partial(_even_first, rotated=(h + j) * k, head_width=k)
+    (qkv_BTX,) = _norm_linear(x_BTM, block.attn_norm[...], block.attn_qkv[...], model.norm_eps, even_first)
+    return split_heads(qkv_BTX, *rotation, h, j)
 
 
-def _rotate(x_BHTK: jax.Array, cos_TC: jax.Array, sin_TC: jax.Array) -> jax.Array:
-    """Rotate each pair (2i, 2i+1) by its position's angle."""
-    even, odd = x_BHTK[..., 0::2], x_BHTK[..., 1::2]
-    cos, sin = cos_TC[None, None], sin_TC[None, None]
-    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x_BHTK.shape)
+def _even_first(array: jax.Array, rotated: int, head_width: int) -> list[jax.Array]:
+    """Of the first ``rotated`` columns the even ones of each head before its odd ones; the others as they are."""
+    pairs = array[..., :rotated].reshape(*array.shape[:-1], -1, head_width // 2, 2).swapaxes(-1, -2)
+    return [jnp.concatenate([pairs.reshape(*array.shape[:-1], rotated), array[..., rotated:]], axis=-1)]
 
 
 def _output(block: Block, mixed_BHTK: jax.Array) -> jax.Array:
@@ -169,13 +170,23 @@ def _output(block: Block, mixed_BHTK: jax.Array) -> jax.Array:
 
 
 def _feed_forward(block: Block, model: ModelSpec, x_BTM: jax.Array) -> jax.Array:
-    x_BTM = _rms_norm(x_BTM, block.ffn_norm[...], model.norm_eps)
-    gate_BTF, up_BTF = jnp.split(linear(x_BTM, block.ffn_gate_up[...]), 2, axis=-1)
+    halves = partial(jnp.split, indices_or_sections=2, axis=-1)
+    gate_BTF, up_BTF = _norm_linear(x_BTM, block.ffn_norm[...], block.ffn_gate_up[...], model.norm_eps, halves)
     return linear(jax.nn.silu(gate_BTF) * up_BTF, block.ffn_down[...])
 
 
-def _rms_norm(x_BTM: jax.Array, gain_M: jax.Array, eps: float) -> jax.Array:
-    return x_BTM * jax.lax.rsqrt(jnp.mean(x_BTM**2, axis=-1, keepdims=True) + eps) * gain_M[None, None]
+def _norm_linear(
+    x_BTM: jax.Array, gain_M: jax.Array, weight_MN: jax.Array, eps: float, arrange: Callable = lambda array: [array]
+) -> list[jax.Array]:
+    """``arrange((x/rms(x)·gain) @ weight)``, where ``arrange`` cuts or orders the last axis.
+
+    Whichever is smaller is multiplied by the gain and arranged: the weights in training, the tokens in decoding.
+    """
+    b, t, m = x_BTM.shape
+    x_BTM = rms_normalise(x_BTM, eps)
+    if b * t > m:
+        return [linear(x_BTM, part) for part in arrange(gain_M[:, None] * weight_MN)]
+    return arrange(linear(x_BTM * gain_M[None, None], weight_MN))
 
 
 def _normal(key: jax.Array, shape: tuple[int, ...], std: float) -> jax.Array:

@@ -25,7 +25,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 SHAPES = [(256, 32, 2, 128), (256, 64, 4, 128), (256, 128, 4, 128), (1024, 128, 6, 256), (1024, 256, 8, 256)]
 """Vocabulary, width, layers, context."""
 
-BATCH, TURNS, BLOCK_S, MOST_CORES = 16, 5, 0.5, 8
+BATCH, TURNS, BLOCK_S, MOST_CORES = 16, 5, 1.0, 8
+
+WARM_UP = 5
+"""Steps before any is timed: a process that keeps freed memory still grows in its first few."""
+
 PEAK_SHAPES = [(1024, 1024, 1024), (2048, 2048, 2048), (4096, 256, 1408)]
 HINT = "PyTorch is not installed: `.venv/bin/python -m pip install -e '.[bench]'` (its CPU build is enough) adds it"
 
@@ -64,11 +68,15 @@ def serve(role: str) -> None:
     """What a worker does: `load` a shape (seconds a step), take `steps` (seconds in all), measure its `peak`."""
     take, answers = None, os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    if role == "ours":  # before anything runs in jax, as in a worker of a sweep
+        from scaling.train.runtime import prepare_process
+
+        prepare_process()
     for line in sys.stdin:
         request = json.loads(line)
         if "load" in request:
             take = (our_steps if role == "ours" else torch_steps)(role, **request["load"])
-            take(1)
+            take(WARM_UP)
             found = take(1)
         elif "peak" in request:
             found = max((our_peak if role == "ours" else torch_peak)(shape) for shape in PEAK_SHAPES)
@@ -82,10 +90,8 @@ def our_steps(role: str, *, vocab_size: int, width: int, n_layers: int, context:
     import numpy as np
 
     from scaling.spec import ModelSpec, OptimSpec
-    from scaling.train.runtime import prepare_process
     from scaling.train.step import program
 
-    prepare_process()
     sizes = {"vocab_size": vocab_size, "width": width, "n_layers": n_layers, "context": context}
     model = ModelSpec(**sizes, head_width=head_width)
     made = program(model, OptimSpec(batch_size=BATCH))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.train.kernels import attend, causal_attention, linear
+from scaling.train.kernels import attend, causal_attention, linear, rms_normalise, split_heads
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -64,6 +64,34 @@ def test_a_linear_layer_and_its_gradient_are_those_of_the_product(shape):
     b, t, m, n = shape
     x, weight = normal(b, t, m), normal(m, n, seed=1)
     assert_equal_parts(value_and_gradients(linear, x, weight), value_and_gradients(jnp.matmul, x, weight))
+
+
+def test_normalising_and_its_gradient_are_those_of_the_equation():
+    x, eps = normal(3, 5, 7), 1e-2
+    plain = value_and_gradients(lambda x: x / jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True) + eps), x)
+    assert_equal_parts(value_and_gradients(lambda x: rms_normalise(x, eps), x), plain)
+
+
+@pytest.mark.parametrize(("n_heads", "n_kv_heads"), [(3, 3), (4, 1)])
+def test_pairs_of_queries_and_keys_turn_as_complex_numbers_do(n_heads, n_kv_heads):
+    time, k = 5, 6
+    angle = np.arange(time)[:, None] * np.array([1.0, 0.3, 0.1], np.float32)
+
+    def turned(heads_BXTK):
+        numbers = heads_BXTK[..., : k // 2] + 1j * heads_BXTK[..., k // 2 :]
+        numbers = numbers * jnp.exp(1j * angle)[None, None]
+        return jnp.concatenate([numbers.real, numbers.imag], axis=-1)
+
+    def plain(qkv_BTX):
+        heads_BXTK = qkv_BTX.reshape(2, time, -1, k).swapaxes(1, 2)
+        q, k_, v = jnp.split(heads_BXTK, [n_heads, n_heads + n_kv_heads], axis=1)
+        return jnp.concatenate([turned(q), turned(k_), v], axis=1)
+
+    def found(qkv_BTX):
+        return jnp.concatenate(split_heads(qkv_BTX, np.cos(angle), np.sin(angle), n_heads, n_kv_heads), axis=1)
+
+    qkv = normal(2, time, (n_heads + 2 * n_kv_heads) * k)
+    assert_equal_parts(value_and_gradients(found, qkv), value_and_gradients(plain, qkv))
 
 
 def test_gradients_of_single_sequences_are_those_of_the_batch():
