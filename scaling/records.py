@@ -55,6 +55,8 @@ class Outcome:
         entropy: Exact entropy H(p) of a world, per scored token.
         delta_coverage: Part of KL(p‖q) that comes from what the teacher never learned.
         delta_noise: Part of KL(p‖q) that comes from errors everywhere.
+        writer_delta_coverage: ``delta_coverage`` of the teacher inside a mixture; None without a mixture.
+        writer_delta_noise: ``delta_noise``, likewise.
         kl_student: KL(q‖f) of the student f from its teacher q.
         cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
         train_loss: Mean training loss of the last twentieth of the run.
@@ -84,6 +86,8 @@ class Outcome:
     entropy: float | None = None
     delta_coverage: float | None = None
     delta_noise: float | None = None
+    writer_delta_coverage: float | None = None
+    writer_delta_noise: float | None = None
     kl_student: float | None = None
     cross_term: float | None = None
     train_loss: float | None = None
@@ -115,6 +119,9 @@ class RunRecord:
         spec, model, optim = self.spec, self.spec.model, self.spec.optim
         counts = count_parameters(model)
         outcome = {f.name: getattr(self.outcome, f.name) for f in fields(Outcome) if f.name != "env"}
+        if spec.data.teacher.kind != "mixture":
+            # The text is all the writer's.
+            outcome |= {f"writer_{name}": outcome[name] for name in ("delta_coverage", "delta_noise")}
         unique = outcome.pop("n_unique_tokens") or spec.n_tokens
         return {
             "run_id": spec.run_id,
@@ -122,6 +129,7 @@ class RunRecord:
             "status": outcome.pop("status"),
             "source": spec.data.source.label,
             "teacher": spec.data.label,
+            "real_share": spec.data.real_share,
             "seed": spec.seed,
             "n_params": counts.n_params,
             "n_params_linear": counts.n_params_linear,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from scaling.errors import RecordError
 from scaling.records import Outcome, RunRecord, RunStore, load_runs, runs_table, write_json
-from scaling.spec import RunSpec
+from scaling.spec import DataSpec, RunSpec
 
 README = Path(__file__).resolve().parents[1] / "results" / "README.md"
 
@@ -82,6 +83,34 @@ def test_a_diverged_run_is_a_row_with_that_status_and_no_loss(store):
     table = load_runs(store.root).set_index("n_tokens").sort_index()
     assert list(table.status) == ["done", "diverged"]
     assert table.loss.isna().tolist() == [False, True]
+
+
+NOISE = {"kind": "noise", "rate": 0.2}
+MIXED = {"kind": "mixture", "real": 0.25, "teacher": NOISE}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "share", "writer"),
+    [({"kind": "real"}, 1.0, 0.1), (NOISE, 0.0, 0.1), (MIXED, 0.25, 0.3), ({**MIXED, "source_token": True}, 0.25, 0.3)],
+)
+def test_a_row_says_how_much_of_the_text_was_real_and_how_far_off_who_wrote_the_rest_was(store, teacher, share, writer):
+    data = {"source": {"kind": "w0"}, "teacher": teacher}
+    made = spec(vocab_size=65 + teacher.get("source_token", False)).model_copy(update={"data": DataSpec(**data)})
+    known = {"writer_delta_noise": 0.3} if teacher["kind"] == "mixture" else {}
+    store.commit(RunRecord(spec=made, outcome=Outcome(status="done", delta_noise=0.1, **known)))
+    row = load_runs(store.root).iloc[0]
+    assert (row.real_share, row.delta_noise, row.writer_delta_noise) == (share, 0.1, writer)
+
+
+def test_a_record_written_before_the_divergence_of_a_mixtures_teacher_was_is_read(store):
+    mixed = spec().model_copy(update={"data": DataSpec(source={"kind": "w0"}, teacher=MIXED)})
+    for one in (spec(), mixed):
+        store.commit(RunRecord(spec=one, outcome=Outcome(status="done", loss=2.0, delta_noise=0.1)))
+        path = store.run_dir(one.run_id) / "result.json"
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if "writer" not in k}))
+    table = load_runs(store.root).set_index("real_share")
+    assert table.writer_delta_noise[1.0] == 0.1
+    assert math.isnan(table.writer_delta_noise[0.25])
 
 
 def test_the_columns_are_those_that_the_readme_describes():

@@ -37,27 +37,37 @@ class Batch:
 
 
 class Stream:
-    """Batches of one run, by step."""
+    """Batches of one run, by step.
 
-    def __init__(self, sequences: Sequences, batch_size: int, laws: Laws | None = None, *, rows: slice = slice(None)):
+    Args:
+        sequences: What is read, in order; step i reads the i-th ``batch_size`` of them.
+        batch_size: B, of the whole batch.
+        laws: Where soft targets come from.
+        rows: Those of every batch that are read here.
+    """
+
+    def __init__(self, sequences: Sequences, batch_size: int, laws: Laws | None = None, *, rows: range | None = None):
         self.sequences = sequences
         self.batch_size = batch_size
         self.laws = laws
-        self.rows = rows
+        self.rows = range(batch_size) if rows is None else rows
 
-    def shard(self, index: int, count: int) -> Stream:
-        """The part of this stream that one of ``count`` processes reads: rows ``index·B/count …`` of every batch.
+    def shard(self, index: int, count: int, *, parts: int = 1) -> Stream:
+        """What is read by who has ``parts`` of the ``count`` equal parts of every batch, from part ``index`` on.
+
+        All parts side by side are the batch, in the order that one process reads it in.
 
         Raises:
             DataError: if the batch cannot be shared equally.
         """
-        if self.batch_size % count or not 0 <= index < count:
+        if self.batch_size % count or not 0 <= index < index + parts <= count:
             raise DataError(
                 f"a batch of {self.batch_size} sequences cannot be shared equally, as part {index} of {count}; "
-                "set optim.batch_size to a multiple of the number of processes"
+                "set optim.batch_size to a multiple of the number of parts"
             )
         size = self.batch_size // count
-        return Stream(self.sequences, self.batch_size, self.laws, rows=slice(index * size, (index + 1) * size))
+        rows = range(index * size, (index + parts) * size)
+        return Stream(self.sequences, self.batch_size, self.laws, rows=rows)
 
     def batch(self, step: int) -> Batch:
         """The batch of one step: [B, T] each. Many at once are faster, worlds write 256 sequences at a time."""
@@ -65,25 +75,28 @@ class Stream:
         return Batch(one.inputs[0], one.targets[0])
 
     def batches(self, start: int, count: int) -> Batch:
-        """The batches of ``count`` steps from ``start`` on: [count, B, T] each."""
-        read = self.sequences.read(start * self.batch_size, count * self.batch_size)
-        return self._batches(start, read.reshape(count, self.batch_size, self.sequences.context))
+        """The batches of ``count`` steps from ``start`` on, or its rows of them: [count, B, T] each."""
+        # Asked for by every process alike, so that no text ends for some of them while the others wait.
+        self.sequences.require((start + count) * self.batch_size)
+        places = np.arange(start, start + count)[:, None] * self.batch_size + np.array(self.rows)
+        own = self.sequences.at(places.ravel()).reshape(*places.shape, self.sequences.context)
+        return Batch(inputs=with_bos(own, self._first(start, count)), targets=self._targets(places[:, 0], own))
 
     def n_unique_tokens(self, steps: int) -> int:
         """Different tokens (by position in the source) among those of the first ``steps`` steps."""
         return self.sequences.n_unique(steps * self.batch_size) * self.sequences.context
 
-    def _batches(self, start: int, read: np.ndarray) -> Batch:
-        """Whole batches from step ``start`` on, as this process's rows of them: int32[count, B, T]."""
-        count, place = len(read), start * self.batch_size
-        first = self.sequences.first(place, count * self.batch_size).reshape(count, self.batch_size)
-        own = read[:, self.rows]
-        targets = own
-        if self.laws is not None:
-            places = place + np.arange(count) * self.batch_size + (self.rows.start or 0)
-            records = [with_records(rows, self.laws.read(int(at), rows)) for at, rows in zip(places, own, strict=True)]
-            targets = np.stack(records)
-        return Batch(inputs=with_bos(own, first[:, self.rows]), targets=targets)
+    def _first(self, start: int, count: int) -> np.ndarray:
+        """What the first token of each row is predicted from: int32[count, B]."""
+        first = self.sequences.first(start * self.batch_size, count * self.batch_size)
+        return first.reshape(count, self.batch_size)[:, self.rows]
+
+    def _targets(self, places: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """The rows of each step, which begin at ``places``, with what the teacher's law says of them."""
+        if self.laws is None:
+            return own
+        steps = zip(places, own, strict=True)
+        return np.stack([with_records(rows, self.laws.read(int(place), rows)) for place, rows in steps])
 
 
 def with_bos(sequences: np.ndarray, bos: int | np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from scaling.data.worlds.language import Divergence, kl_divergence, split_diverg
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RealTeacher, RunSpec
+from scaling.spec import DataSpec, RealTeacher, RunSpec
 
 Law = Callable[[np.ndarray], np.ndarray]
 """Next-token laws given sequences: int32[b, T] to float64[b, T, V]."""
@@ -105,6 +105,8 @@ class EvalSets:
         delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text,
             and for a ``net`` teacher whose law was not given.
         delta_noise: All other KL(p‖q); None likewise.
+        writer_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, as if it wrote all; None without one.
+        writer_delta_noise: ``delta_noise``, likewise.
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
     """
@@ -114,6 +116,8 @@ class EvalSets:
     entropy: float | None = None
     delta_coverage: float | None = None
     delta_noise: float | None = None
+    writer_delta_coverage: float | None = None
+    writer_delta_noise: float | None = None
     teacher_loss: float | None = None
     bytes_per_token: float | None = None
 
@@ -152,14 +156,23 @@ def _world_sets(spec: RunSpec) -> EvalSets:
     real = EvalSet(draw(p), p.bos, p.scored, p_law, q_law if has_teacher and not marked else None)
     teacher = EvalSet(draw(q), q.bos + marked, q.scored, p_law, q_law) if has_teacher else None
     entropy, known = _known_terms(real, q)
+    writer = _writer_divergence(data, real) if data.teacher.kind == "mixture" else None
     return EvalSets(
         real=real,
         teacher=teacher,
         entropy=entropy,
         delta_coverage=known.coverage,
         delta_noise=known.noise,
+        writer_delta_coverage=None if writer is None else writer.coverage,
+        writer_delta_noise=None if writer is None else writer.noise,
         teacher_loss=entropy + known.total,
     )
+
+
+def _writer_divergence(data: DataSpec, real: EvalSet) -> Divergence:
+    """KL of the teacher inside a mixture, on the same set as that of the mixture."""
+    writer = open_language(data.source, data.writer)
+    return _known_terms(replace(real, q=_over(writer.next_token, data.vocab_size)), writer)[1]
 
 
 def _over(law: Law, vocab_size: int) -> Law:

@@ -50,13 +50,18 @@ class MixedSequences(Sequences):
         """Lists end at different places; see ``n_unique``."""
         return None
 
-    def read(self, start: int, count: int) -> np.ndarray:
-        whose, place = self._find(start, count)
-        out = np.empty((count, self.context), np.int32)
+    def at(self, index: np.ndarray) -> np.ndarray:
+        start = int(index[0])
+        whose, place = (found[index - start] for found in self._find(start, int(index[-1]) + 1 - start))
+        out = np.empty((len(index), self.context), np.int32)
         for k, part in enumerate(self.parts):
             if len(own := np.flatnonzero(whose == k)):
-                out[own] = part.read(int(place[own[0]]), len(own))
+                out[own] = part.at(place[own])
         return out
+
+    def require(self, count: int) -> None:
+        for k, part in enumerate(self.parts):
+            part.require(self.n_of(k, count))
 
     def first(self, start: int, count: int) -> np.ndarray:
         begin = self.begin or tuple(part.bos for part in self.parts)

@@ -11,6 +11,7 @@ import numpy as np
 from scaling.data.counter import generator, permute
 from scaling.data.shards import TokenShards
 from scaling.data.worlds import Language
+from scaling.data.worlds.symbols import BLOCK
 from scaling.errors import DataError
 
 
@@ -31,8 +32,15 @@ class Sequences(ABC):
     """T, tokens of a sequence."""
 
     @abstractmethod
+    def at(self, index: np.ndarray) -> np.ndarray:
+        """Sequences at ascending positions, int64[n]: int32[n, T]. Of others, a world may write those between."""
+
     def read(self, start: int, count: int) -> np.ndarray:
         """Sequences ``start … start+count``: int32[count, T]."""
+        return self.at(np.arange(start, start + count))
+
+    def require(self, count: int) -> None:  # noqa: B027
+        """Raise DataError where there are fewer sequences than ``count``; most lists have no end."""
 
     def first(self, start: int, count: int) -> np.ndarray:
         """What the first token of each is predicted from: int32[count]."""
@@ -62,8 +70,11 @@ class WorldSequences(Sequences):
     def context(self) -> int:
         return self.language.context
 
-    def read(self, start: int, count: int) -> np.ndarray:
-        return self.language.sequences(self.seed, start, count)
+    def at(self, index: np.ndarray) -> np.ndarray:
+        # A world writes blocks: those between two positions are left out where nothing is asked of them.
+        runs = np.split(index, np.flatnonzero(np.diff(index // BLOCK) > 1) + 1)
+        spans = [(run - run[0], int(run[0]), int(run[-1] + 1 - run[0])) for run in runs]
+        return np.concatenate([self.language.sequences(self.seed, start, count)[own] for own, start, count in spans])
 
 
 @dataclass(frozen=True)
@@ -92,10 +103,9 @@ class TextSequences(Sequences):
             )
         return n
 
-    def read(self, start: int, count: int) -> np.ndarray:
-        index = np.arange(start, start + count)
+    def at(self, index: np.ndarray) -> np.ndarray:
         epoch, place = index // self.n_distinct, index % self.n_distinct
-        out = np.empty((count, self.context), np.int32)
+        out = np.empty((len(index), self.context), np.int32)
         for e in np.unique(epoch):
             rows = epoch == e
             out[rows] = self._windows(permute(place[rows], self.n_distinct, seed=_epoch_seed(self.seed, e)), int(e))
@@ -132,13 +142,16 @@ class TeacherSequences(Sequences):
     def n_distinct(self) -> int:
         return sum(self._per_shard)
 
-    def read(self, start: int, count: int) -> np.ndarray:
-        if start + count > self.n_distinct:
+    def require(self, count: int) -> None:
+        if count > self.n_distinct:
             raise DataError(
                 f"{self.shards.folder}: holds {self.n_distinct * self.context} tokens of the teacher, "
-                f"{(start + count) * self.context} are needed; generate more (`scaling sweep` does so before training)"
+                f"{count * self.context} are needed; generate more (`scaling sweep` does so before training)"
             )
-        index, ends = np.arange(start, start + count), np.cumsum(self._per_shard)
+
+    def at(self, index: np.ndarray) -> np.ndarray:
+        self.require(int(index[-1]) + 1)
+        ends = np.cumsum(self._per_shard)
         shard = np.searchsorted(ends, index, side="right")
         within = index - np.concatenate([[0], ends])[shard]
         rows = np.array(self._per_shard)[shard] // self._pieces

@@ -20,7 +20,7 @@ from scaling.fit.quality import TeacherLaw
 from scaling.fit.result import Fit, Member, Status
 from scaling.fit.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
-from scaling.fit.table import Observations, select_rows
+from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
 from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
     """A teacher form takes free divergences where the table does not know them."""
     if form.name == "qm":
         return named_law("qm", teachers=list(data.teachers))
-    if isinstance(form, TeacherLaw) and form.name != "q0" and "delta_noise" not in data.columns:
+    if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
         return named_law(form.name, base=form.base.name, teachers=list(data.teachers[1:]))
     return form
 
@@ -247,8 +247,8 @@ def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[s
 
 
 def _teachers(data: Observations) -> dict[str, dict[str, float]]:
-    """Known divergences by teacher, in the order of the codes."""
-    known = [name for name in ("delta_coverage", "delta_noise", "teacher_loss") if name in data.columns]
+    """What is known of each teacher's text, in the order of the codes."""
+    known = [name for name in TEXT_COLUMNS if name in data.columns]
     facts = {}
     for code, label in enumerate(data.teachers):
         rows = data.teacher == code

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.fit.table import REAL, SMALLEST_COUNT, WIDEST_GAP, Observations, evaluate, missing_column
+from scaling.fit.table import (
+    DELTAS,
+    REAL,
+    SMALLEST_COUNT,
+    TEXT_COLUMNS,
+    WIDEST_GAP,
+    WRITER_DELTAS,
+    Observations,
+    evaluate,
+    missing_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +42,7 @@ def observe(
 
     Args:
         runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason),
-            `run_id`, `teacher`,
-            `delta_coverage`, `delta_noise`, `teacher_loss`.
+            `run_id`, `teacher`, and what is known of the text (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
@@ -58,9 +67,10 @@ def observe(
         _usable(kept, columns[name], values, positive=name in COUNTS, finite_only=name not in COUNTS)
         if name in ("n", "d"):
             _one_unit(kept, columns[name], values, COUNTS[name])
-    teacher, teachers, of_teacher = _teachers(kept)
+    teacher, teachers, of_text = _teachers(kept)
+    _share(kept, (of_text | numbers).get("real_share"))
     return Observations(
-        columns=of_teacher | numbers,
+        columns=of_text | numbers,
         loss=measured,
         loss_se=_optional(kept, loss_se),
         cluster=_codes(kept[clusters]) if clusters in kept.columns else np.arange(len(kept)),
@@ -152,25 +162,37 @@ def _one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None
 
 
 def _teachers(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, Array]]:
-    """Teacher code of each run, the labels, and the known teacher columns."""
+    """Teacher code of each run, the labels, and what is known of every run's text."""
     if "teacher" not in runs.columns:
         labels = np.full(len(runs), REAL, dtype=object)
     else:
         labels = runs["teacher"].where(runs["teacher"].notna(), REAL).astype(str).to_numpy()
     names = tuple(sorted(set(labels), key=lambda label: (label != REAL, label)))
     code = np.array([names.index(label) for label in labels])
-    given = {}
-    for column in ("delta_coverage", "delta_noise", "teacher_loss"):
-        if column in runs.columns:
-            given[column] = np.where(labels == REAL, 0.0, _numbers(runs, column, column))
-    if "delta_coverage" in given or "delta_noise" in given:
-        zero = np.zeros(len(runs))
-        pair = {name: given.get(name, zero) for name in ("delta_coverage", "delta_noise")}
-        if all(np.isfinite(values).all() for values in pair.values()):
-            return code, names, given | pair
-    elif len(names) == 1:
-        return code, names, given | {"delta_coverage": np.zeros(len(runs)), "delta_noise": np.zeros(len(runs))}
-    return code, names, {name: values for name, values in given.items() if name == "teacher_loss"}
+    given = {name: _numbers(runs, name, name) for name in TEXT_COLUMNS if name in runs.columns}
+    known = {name: np.where(labels == REAL, 0.0, values) for name, values in given.items() if name != "real_share"}
+    if "real_share" in given:
+        known["real_share"] = np.where((labels == REAL) & np.isnan(given["real_share"]), 1.0, given["real_share"])
+    if len(names) == 1 and not set(DELTAS) & set(known):
+        known |= dict.fromkeys(DELTAS, np.zeros(len(runs)))
+    return code, names, _complete(known, len(runs))
+
+
+def _complete(known: dict[str, Array], n_runs: int) -> dict[str, Array]:
+    """The columns that every run has; of a pair of divergences one may be left out, which is zero then."""
+    for pair in (DELTAS, WRITER_DELTAS):
+        if set(pair) & set(known):
+            known = dict.fromkeys(pair, np.zeros(n_runs)) | known
+        if not all(np.isfinite(known[name]).all() for name in pair if name in known):
+            known = {name: values for name, values in known.items() if name not in pair}
+    return {name: values for name, values in known.items() if name != "real_share" or np.isfinite(values).all()}
+
+
+def _share(runs: pd.DataFrame, share: Array | None) -> None:
+    """A share in percent would pass for text that is more than real."""
+    if share is not None and (bad := (share < 0) | (share > 1)).any():
+        found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], share[bad], strict=True))
+        raise RecordError(f"column 'real_share' must lie between 0 and 1, got {found}; give a share, not per cent")
 
 
 def _codes(column: pd.Series) -> Array:

@@ -1,12 +1,10 @@
 """Laws for students of a teacher: how the text's divergence from real text enters the loss.
 
-Two divergences travel with a run, both parts of KL(real text || teacher) in nats/token: `delta_coverage` (what the
-teacher never says) and
-`delta_noise` (what it says wrongly). Real text has both zero. Every form builds on a base law E + x(n, d) and keeps
-that base's
-coefficients, so Q1 may stand on Chinchilla, on tied exponents, or on Skaling. Where divergences are unknown, a form
-takes one free
-divergence for each teacher instead (`teachers=`).
+Two divergences travel with a run, both parts of KL(real text || text that it read) in nats/token: `delta_coverage`
+(what the teacher never says) and `delta_noise` (what it says wrongly). Real text has both zero; those of a mixture are
+of the mixed text, and those of the teacher inside it are columns beside them. Every form builds on a base law
+E + x(n, d) and keeps that base's coefficients, so Q1 may stand on Chinchilla, on tied exponents, or on Skaling. Where
+divergences are unknown, a form takes one free divergence for each teacher instead (`teachers=`).
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import SpecError
+from scaling.fit.distillation import Busbridge
 from scaling.fit.laws import (
     BASE_LAWS,
     AdditiveLaw,
@@ -246,35 +245,47 @@ class Composite(TeacherLaw):
 
 
 class Mixture(TeacherLaw):
-    """Real and synthetic text mixed by document: L = E + x(n, d) + harmonic(kappa (1 - rho) delta, B/(rho D)^beta).
+    """Real and synthetic text mixed by document: L = E + x(n, d) + kappa delta + harmonic(u, v), where
+    u = kappa [(1 - rho) delta_w - delta] and v = B/(rho D)^beta.
 
-    `real_share` rho is the fraction of real documents. rho = 1 is Q0, rho = 0 is Q1. Any real share removes the
-    floor in the end, but only
-    once its rho D tokens teach more than the teacher did: a plateau near the floor, then a second descent. The
-    harmonic sum
-    1/(1/u + 1/v) is the smooth smaller one.
+    `real_share` rho is the fraction of real documents. Two divergences of a mixture count: delta_w of the teacher
+    inside it (`writer_delta_coverage` + `writer_delta_noise`), and delta of the mixed text itself (`delta_coverage` +
+    `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau; once its rho D real
+    tokens teach more than that, a second descent follows, to the floor delta that even a reader who weighs both writers
+    by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any share of real text
+    removes the floor where documents are long. rho = 1 is Q0; rho = 0, where both divergences are one, is Q1. The
+    harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Writers that are told apart by a source token leave no
+    plateau: their runs are not of this law.
 
-    **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them is this
-    project's.
+    **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them, and the
+    floor of documents of finite length, are this project's.
     """
 
     name = "mixture"
-    template = "E + x(N, D) + 1/(1/({kappa} (1 - rho) delta) + (rho D)^beta/B)"
+    template = (
+        "E + x(N, D) + {kappa} delta + 1/(1/({kappa} [(1 - rho) delta_w - delta]) + (rho D)^beta/B), "
+        "delta_w of the teacher inside"
+    )
     adds = False
-    columns = ("n", "d", "delta_coverage", "delta_noise", "real_share")
+    columns = ("n", "d", "delta_coverage", "delta_noise", "writer_delta_coverage", "writer_delta_noise", "real_share")
     extra = (Coefficient("kappa", log=True, start=(0.3, 1.5)),)
 
     def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
         _only_chinchilla(self.name, base)
         if teachers:
-            raise SpecError("law 'mixture' needs measured divergences: give delta_coverage and delta_noise")
+            raise SpecError(
+                "law 'mixture' needs measured divergences, of the mixed text and of the teacher inside it: give "
+                "delta_coverage, delta_noise, writer_delta_coverage and writer_delta_noise"
+            )
         super().__init__(base, (), **values)
 
     def formula(self, p, x):
-        """E + x(n, d) + u v/(u + v), u = kappa (1 - rho) delta, v = B/(rho d)^beta."""
-        floor = p.kappa * ((1 - x.real_share) * self.divergence(p, x) + TINY)
+        """E + x(n, d) + kappa delta + u v/(u + v), u = kappa [(1 - rho) delta_w - delta], v = B/(rho d)^beta."""
+        floor = self.divergence(p, x)
+        unaware = (1 - x.real_share) * (x.writer_delta_coverage + x.writer_delta_noise)
+        plateau = p.kappa * (np.maximum(unaware - floor, 0.0) + TINY)
         real = np.where(x.real_share > 0, x.real_share, 1e-300) * np.where(x.real_share > 0, x.d, 1.0)
-        return p.E + self.base.excess(p, x.n, x.d) + 1.0 / (1.0 / floor + real**p.beta / p.B)
+        return p.E + self.base.excess(p, x.n, x.d) + p.kappa * floor + 1.0 / (1.0 / plateau + real**p.beta / p.B)
 
 
 class SeparateTeachers(ScalingLaw):
@@ -310,67 +321,6 @@ class SeparateTeachers(ScalingLaw):
             one = getattr(p, f"E[{q}]") + getattr(p, f"A[{q}]") * size + getattr(p, f"B[{q}]") * data
             total = total + one * (x.teacher == code).astype(float)
         return total
-
-
-class Busbridge(ScalingLaw):
-    """QB: the distillation law for soft targets, with a capacity gap, joined with the supervised law it refers to.
-
-    L = L_T + L_T^-c0 (1 + (L_T/(L_S d1))^(1/f1))^(-c1 f1) (A2/N^alpha2 + B2/D^beta2)^gamma2, where L_S = E +
-    (A/N^alpha + B/D^beta)^gamma is
-    the loss of the same student trained on real text. `teacher_loss` L_T is the teacher's loss on real text; zero or
-    NaN marks a
-    student of real text, whose loss is L_S.
-
-    **Source:** Busbridge et al. 2025, arXiv 2502.08606, eq. 8.
-    """
-
-    name = "qb"
-    template = (
-        "L_T + L_T^-{c0} (1 + (L_T/(L_S {d1}))^(1/{f1}))^(-{c1} {f1}) ({A2}/N^{alpha2} + {B2}/D^{beta2})^{gamma2}, "
-        "L_S = {E} + ({A}/N^{alpha} + {B}/D^{beta})^{gamma}"
-    )
-    columns = ("n", "d", "teacher_loss")
-    source = "Busbridge et al. 2025, arXiv 2502.08606"
-    is_linear = False
-    coefficients = (
-        floor_coefficient(),
-        *(Coefficient(name, log=True, start=(100.0, 1e5)) for name in ("A", "B")),
-        *(exponent(name, (0.2, 0.7)) for name in ("alpha", "beta")),
-        Coefficient("gamma", low=0.02, high=5.0, log=True, start=(0.3, 1.0)),
-        *(Coefficient(name, log=True, start=(100.0, 1e5)) for name in ("A2", "B2")),
-        *(exponent(name, (0.2, 0.8)) for name in ("alpha2", "beta2")),
-        Coefficient("gamma2", low=0.02, high=5.0, log=True, start=(0.3, 1.0)),
-        Coefficient("c0", low=0.0, high=20.0, start=(0.0, 4.0)),
-        Coefficient("c1", log=True, start=(1.0, 1e3)),
-        Coefficient("f1", low=1e-3, high=10.0, log=True, start=(0.03, 0.5)),
-        Coefficient("d1", low=0.1, high=10.0, log=True, start=(0.7, 2.0)),
-    )
-
-    def formula(self, p, x):
-        """Supervised law where the text is real, the distillation law elsewhere."""
-        supervised = p.E + (p.A * x.n**-p.alpha + p.B * x.d**-p.beta) ** p.gamma
-        taught = np.nan_to_num(x.teacher_loss) > 0
-        teacher = np.where(taught, x.teacher_loss, 1.0)
-        gap = np.logaddexp(0.0, (np.log(teacher) - np.log(supervised * p.d1)) / p.f1)
-        own = p.gamma2 * np.log(p.A2 * x.n**-p.alpha2 + p.B2 * x.d**-p.beta2)
-        distilled = teacher + np.exp(own - p.c0 * np.log(teacher) - p.c1 * p.f1 * gap)
-        return distilled * taught.astype(float) + supervised * (~taught).astype(float)
-
-    def seed(self, start, amplitudes):
-        """Both power sums start from the additive solution, raised to 1/gamma."""
-        values = start | {"E": amplitudes["E"]}
-        for gamma, (a, b, alpha, beta) in {
-            "gamma": ("A", "B", "alpha", "beta"),
-            "gamma2": ("A2", "B2", "alpha2", "beta2"),
-        }.items():
-            power = 1 / start[gamma]
-            values |= {
-                a: amplitudes["A"] ** power,
-                b: amplitudes["B"] ** power,
-                alpha: start["alpha"] * power,
-                beta: start["beta"] * power,
-            }
-        return values
 
 
 def _only_chinchilla(name: str, base: str) -> None:

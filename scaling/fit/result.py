@@ -14,7 +14,7 @@ import numpy as np
 from scaling.errors import SpecError
 from scaling.fit.laws import ScalingLaw
 from scaling.fit.objective import Objective
-from scaling.fit.table import REAL
+from scaling.fit.table import DELTAS, REAL
 
 Array = np.ndarray
 SAMPLES_FOR_SPREAD = 250
@@ -135,7 +135,8 @@ class Fit:
         members: laws with weights; one, unless they are stacked.
         objective: what was minimised.
         columns: {"n": column, "d": column, "loss": column}: which convention of size the numbers belong to.
-        teachers: {label: {"delta_coverage": …, "delta_noise": …}} for known divergences; empty values for free ones.
+        teachers: {label: {"delta_coverage": …, "delta_noise": …, "real_share": …}}, what is known of its text; empty
+            values for free divergences.
         ranges: {"n": (least, most), "d": …} of the runs used.
         n_runs, n_clusters: runs and independent trunks.
         excluded: rows left out, each with its reason.
@@ -227,7 +228,8 @@ class Fit:
             teacher: label of a teacher of the fit; None is real text unless divergences are given.
             delta_noise, delta_coverage: divergences of the text, nats/token.
             level: probability of the interval.
-            **columns: further columns of the law (as `c`, `real_share`).
+            **columns: further columns of the law (as `c`). A mixture that the fit has no label of is told by its
+                `real_share`, its own divergences and those of the teacher inside (`writer_delta_noise`, …).
 
         Returns:
             Prediction, in the broadcast shape of n and d.
@@ -288,17 +290,18 @@ class Fit:
         for name, value in sizes.items():
             if not np.all(np.asarray(value, float) > 0):
                 raise SpecError(f"{name} must be positive (or inf), got {np.min(value):g}")
-        code = 0.0
+        code, facts = 0.0, {}
         if teacher is not None:
             known = list(self.teachers)
             if teacher not in known and teacher != REAL:
                 raise SpecError(f"unknown teacher {teacher!r}: this fit knows {', '.join(known) or 'real text only'}")
             facts = self.teachers.get(teacher, {})
             code = float(known.index(teacher)) if teacher in known else 0.0
-            delta_coverage = facts.get("delta_coverage", delta_coverage)
-            delta_noise = facts.get("delta_noise", delta_noise)
+        text = {"delta_coverage": delta_coverage, "delta_noise": delta_noise} | facts
+        # One who writes all of the text, unless something else is known or said.
+        alone = {f"writer_{name}": text[name] for name in DELTAS} | {"real_share": 0.0}
         code = columns.pop("teacher_code", code)
-        parts = sizes | {"delta_coverage": delta_coverage, "delta_noise": delta_noise, "teacher": code} | columns
+        parts = sizes | alone | text | {"teacher": code} | columns
         arrays = np.broadcast_arrays(*(np.asarray(value, float) for value in parts.values()))
         return {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
 

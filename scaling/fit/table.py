@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 REAL = "real"
+DELTAS = ("delta_coverage", "delta_noise")
+WRITER_DELTAS = ("writer_delta_coverage", "writer_delta_noise")
+TEXT_COLUMNS = (*DELTAS, *WRITER_DELTAS, "real_share", "teacher_loss")
+"""Columns that describe what a run read: the same for all runs of a teacher's label."""
 SMALLEST_COUNT = 1e3
 """A table whose largest model or data set is below a thousand counts in millions or billions."""
 WIDEST_GAP = 1e5
@@ -111,8 +115,8 @@ class Observations:
         missing = [name for name in names if name not in every]
         if missing:
             raise RecordError(
-                f"the law needs the columns {', '.join(missing)}, which the table does not give: map them with "
-                f"columns={{{', '.join(f'{name!r}: COLUMN' for name in missing)}}}, or choose a law "
+                f"the law needs the columns {', '.join(missing)}, which the table does not give for every run: map "
+                f"them with columns={{{', '.join(f'{name!r}: COLUMN' for name in missing)}}}, or choose a law "
                 f"of {', '.join(every)}"
             )
         return SimpleNamespace(**{name: every[name] for name in names})

@@ -74,6 +74,11 @@ class DataSpec(Spec):
         return self.teacher.teacher if self.teacher.kind == "mixture" else self.teacher
 
     @property
+    def real_share(self) -> float:
+        """Share of the sequences that is real: 1 without a teacher, 0 where one writes them all."""
+        return self.teacher.real if self.teacher.kind == "mixture" else float(self.teacher.kind == "real")
+
+    @property
     def source_token(self) -> bool:
         """True where sequences begin with a token that tells the teacher's from real ones."""
         return self.teacher.kind == "mixture" and self.teacher.source_token

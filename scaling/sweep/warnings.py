@@ -78,10 +78,10 @@ def _repeats(specs: Sequence[RunSpec]) -> Iterator[str]:
     repeated = []
     for spec in specs:
         source = spec.data.source
-        if source.kind == "text" and spec.data.teacher.kind in ("real", "mixture"):
+        if source.kind == "text" and spec.data.real_share:
             key = source.model_dump_json()
             sizes[key] = sizes.get(key) or _corpus_tokens(source)
-            n_real = spec.n_tokens * (spec.data.teacher.real if spec.data.teacher.kind == "mixture" else 1)
+            n_real = spec.n_tokens * spec.data.real_share
             if n_real > sizes[key]:
                 repeated.append(n_real / sizes[key])
     if repeated:

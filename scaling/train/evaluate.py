@@ -89,6 +89,8 @@ class Measured:
     entropy: float | None
     delta_coverage: float | None
     delta_noise: float | None
+    writer_delta_coverage: float | None
+    writer_delta_noise: float | None
     kl_student: float | None
     cross_term: float | None
 
@@ -129,6 +131,8 @@ def measure(student: Student, held: HeldOut) -> Measured:
         entropy=sets.entropy,
         delta_coverage=sets.delta_coverage,
         delta_noise=sets.delta_noise,
+        writer_delta_coverage=sets.writer_delta_coverage,
+        writer_delta_noise=sets.writer_delta_noise,
         kl_student=real.kl_student,
         cross_term=real.cross_term,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,15 +61,30 @@ def _bounds(windows: np.ndarray) -> np.ndarray:
     return centre + SPIKE_DEVIATIONS * _DEVIATIONS_PER_MAD * spread
 
 
-def diverged_at(losses: np.ndarray, vocab_size: int) -> int | None:
+@dataclass(frozen=True)
+class Diverged:
+    """Where a training is given up, and why.
+
+    Attributes:
+        step: Counted from 0.
+        reason: What happened, as a sentence begins.
+    """
+
+    step: int
+    reason: str
+
+
+def find_diverged(losses: np.ndarray, grad_norms: np.ndarray, vocab_size: int) -> Diverged | None:
     """First step at which a training counts as diverged, None for one that does not.
 
-    Either its loss is not finite, or it is the hundredth step in a row whose loss is more than 1 nat/token above both
-    ``ln V``, which a uniform guess has, and the loss of the very first step. A healthy training never stays above where
-    it began, however large that was, so its early phase cannot be caught.
+    One of three: its loss is not finite; its gradient is zero, because activations overflowed and nothing can be
+    learned any more, which may leave the loss at a guess's; or it is the hundredth step in a row whose loss is more
+    than 1 nat/token above both ``ln V``, which a uniform guess has, and the loss of the very first step. A healthy
+    training never stays above where it began, however large that was, so its early phase cannot be caught.
 
     Args:
         losses: float32[n_steps], training loss of every step from the first.
+        grad_norms: float32[n_steps], of the gradient before clipping.
         vocab_size: V.
     """
     if not len(losses):
@@ -76,5 +92,10 @@ def diverged_at(losses: np.ndarray, vocab_size: int) -> int | None:
     step = np.arange(len(losses))
     high = losses > max(math.log(vocab_size), float(losses[0])) + MARGIN
     in_a_row = step - np.maximum.accumulate(np.where(high, -1, step))
-    found = np.flatnonzero(~np.isfinite(losses) | (in_a_row >= PATIENCE))
-    return int(found[0]) if len(found) else None
+    signs = {
+        "the training loss became non-finite": ~np.isfinite(losses),
+        "the gradient became zero": grad_norms == 0,
+        f"the training loss was {MARGIN:g} nat/token worse than a guess for {PATIENCE} steps": in_a_row >= PATIENCE,
+    }
+    found = [Diverged(int(at.argmax()), reason) for reason, at in signs.items() if at.any()]
+    return min(found, key=lambda one: one.step, default=None)

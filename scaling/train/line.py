@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.spec import RunSpec
-from scaling.train.health import diverged_at
+from scaling.train.health import Diverged, find_diverged
 from scaling.train.noise import GradientNoise, probed
 from scaling.train.optimizer import branch_rates
 from scaling.train.step import StepLog, TrainState
@@ -72,9 +72,9 @@ class Line:
         return {name: getattr(self, name) for name in LOGS}
 
     @property
-    def diverged_at(self) -> int | None:
-        """First step at which the line counts as diverged."""
-        return diverged_at(self.losses, self.vocab_size)
+    def diverged(self) -> Diverged | None:
+        """Where the line counts as diverged."""
+        return find_diverged(self.losses, self.grad_norms, self.vocab_size)
 
 
 LOGS = tuple(one.name for one in fields(Line) if one.type == "np.ndarray")

@@ -1,7 +1,8 @@
 """Data parallelism: every device holds the whole student and trains on its share of each batch.
 
 The devices of all processes stand in one row, the mesh axis ``data``. Parameters and optimizer are replicated, a batch
-is cut along its first axis, and the compiler adds the sum of gradients; the mathematics is that of one device.
+is cut along its first axis, and the compiler adds the sum of gradients; the mathematics is that of one device. A
+process reads the rows of its own devices and no others.
 
 With several processes all call the same functions in the same order. Rank 0 leads: it alone reads and writes
 checkpoints and records, looks at the clock, and decides. The others learn what it decided from
@@ -59,6 +60,14 @@ class DataMesh:
         return 1 if self.mesh is None else jax.process_count()
 
     @property
+    def own_devices(self) -> range:
+        """Where this process's devices stand in the row; they are neighbours."""
+        if self.mesh is None:
+            return range(1)
+        own = [i for i, device in enumerate(self.mesh.devices.flat) if device.process_index == jax.process_index()]
+        return range(own[0], own[-1] + 1)
+
+    @property
     def leads(self) -> bool:
         """True for the process that decides and writes."""
         return self.n_processes == 1 or jax.process_index() == 0
@@ -80,16 +89,23 @@ class DataMesh:
             return jax.jit(step, donate_argnums=donate)
         return jax.jit(step, donate_argnums=donate, out_shardings=self._sharding())
 
-    def shard(self, batch: np.ndarray) -> Any:
-        """A global batch, of which each device gets its share; every process gives the whole.
+    def shard(self, own: np.ndarray) -> Any:
+        """The global batch, of which each device has its share; every process gives the rows of its own devices.
 
         An array of records, which no device knows, becomes a dict of arrays.
         """
-        if batch.dtype.names:
-            return {name: self.shard(np.ascontiguousarray(batch[name])) for name in batch.dtype.names}
+        if own.dtype.names:
+            return {name: self.shard(np.ascontiguousarray(own[name])) for name in own.dtype.names}
         if self.mesh is None:
-            return batch
-        return jax.make_array_from_callback(batch.shape, self._sharding(AXIS), lambda share: batch[share])
+            return own
+        devices = self.own_devices
+        size = len(own) // len(devices)
+        first, shape = devices.start * size, (self.n_devices * size, *own.shape[1:])
+
+        def share(index: tuple[slice, ...]) -> np.ndarray:
+            return own[index[0].start - first : index[0].stop - first]
+
+        return jax.make_array_from_callback(shape, self._sharding(AXIS), share)
 
     def replicate(self, tree: Any) -> Any:
         """A tree of arrays on every device; every process gives the same."""
@@ -185,7 +201,8 @@ ONE_DEVICE = DataMesh()
 
 def data_mesh() -> DataMesh:
     """All devices of all processes; none where there is one device, which then trains exactly as ever."""
-    devices = jax.devices()
+    # Some platforms number the devices of several hosts in turns; a process's own are to be neighbours.
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     return ONE_DEVICE if len(devices) == 1 else DataMesh(Mesh(np.array(devices), (AXIS,)))
 
 

@@ -23,7 +23,7 @@ from scaling.spec import RunSpec
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
 from scaling.train.evaluate import held_out, measure
-from scaling.train.health import MARGIN, PATIENCE, count_spikes
+from scaling.train.health import count_spikes
 from scaling.train.line import LOGS, Line, metrics
 from scaling.train.mesh import DataMesh
 from scaling.train.noise import noise_scale
@@ -76,7 +76,7 @@ class Stretch:
     @property
     def left(self) -> int:
         """Steps still to be taken; none where the line diverged."""
-        return 0 if self.line.diverged_at is not None else self.stop - self.line.step
+        return 0 if self.line.diverged is not None else self.stop - self.line.step
 
 
 class TrunkTraining:
@@ -109,7 +109,8 @@ class TrunkTraining:
         self.saved_at = time.monotonic()
         with mesh.all_or_none():
             mesh.check_batch(spec.optim.batch_size)
-            self.stream: Stream = open_stream(spec, store)
+            own = mesh.own_devices
+            self.stream: Stream = open_stream(spec, store).shard(own.start, mesh.n_devices, parts=len(own))
             self.program = program(spec.model, spec.optim, mesh, targets=spec.data.targets)
             self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
             if mesh.leads:
@@ -122,12 +123,12 @@ class TrunkTraining:
         for spec in self.specs:
             if self.branch_id != spec.run_id:
                 yield Stretch(self.trunk, spec, _branch_step(spec), trunk_rates)
-                if self.trunk.diverged_at is not None:
+                if self.trunk.diverged is not None:
                     self._commit_diverged(spec, self.trunk)
                     continue
                 self.branch, self.branch_id = self.trunk.copy(), spec.run_id
             yield Stretch(self.branch, spec, spec.steps, branch_rates)
-            if self.branch.diverged_at is None:
+            if self.branch.diverged is None:
                 self._commit_done(spec, self.branch)
             else:
                 self._commit_diverged(spec, self.branch)
@@ -186,10 +187,9 @@ class TrunkTraining:
 
     def _commit_diverged(self, spec: RunSpec, line: Line) -> None:
         # A block goes on to its end, wherever that is; the record does not.
-        line = line.up_to(line.diverged_at + 1)
-        finite = math.isfinite(line.losses[-1])
-        said = f"was {MARGIN:g} nat/token worse than a guess for {PATIENCE} steps" if finite else "became non-finite"
-        sentence = f"the training loss {said}, at step {line.step} of {spec.steps}; try a lower optim.lr"
+        found = line.diverged
+        line = line.up_to(found.step + 1)
+        sentence = f"{found.reason}, at step {line.step} of {spec.steps}; try a lower optim.lr"
         self._commit(spec, line, status="diverged", error=sentence)
 
     def _commit(self, spec: RunSpec, line: Line, **found) -> None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from scaling.data.batches import open_stream
+from scaling.data.batches import Stream, open_stream
 from scaling.data.mixing import STRETCH, MixedSequences, quotas
-from scaling.data.sequences import Sequences
+from scaling.data.sequences import Sequences, WorldSequences
+from scaling.data.worlds import open_language
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, WorldSource
 
 
 def run_spec(seed=0, teacher=None, **model):
@@ -22,6 +23,19 @@ def run_spec(seed=0, teacher=None, **model):
             "tokens": 1000,
         }
     )
+
+
+@dataclass(frozen=True)
+class Numbered(Sequences):
+    """Sequences that say whose they are and where they lie."""
+
+    name: int
+    n_distinct: int | None = None
+    bos: int = 0
+    context: int = 2
+
+    def at(self, index):
+        return np.stack([np.full(len(index), self.name), index], axis=1).astype(np.int32)
 
 
 @pytest.fixture
@@ -94,6 +108,71 @@ def test_a_batch_that_cannot_be_shared_is_refused(store):
         open_stream(run_spec(), store).shard(0, 5)
 
 
+def test_a_process_of_several_devices_reads_the_parts_of_them_all(store):
+    whole = open_stream(run_spec(), store).batches(5, 3)
+    parts = [open_stream(run_spec(), store).shard(*part, parts=n) for *part, n in ((0, 6, 1), (1, 6, 3), (4, 6, 2))]
+    assert [len(part.rows) for part in parts] == [2, 6, 4]
+    together = np.concatenate([part.batches(5, 3).targets for part in parts], axis=1)
+    assert np.array_equal(together, whole.targets)
+
+
+def test_no_sequence_of_another_process_is_asked_for():
+    asked = []
+
+    class Noting(Numbered):
+        def at(self, index):
+            asked.append(index)
+            return super().at(index)
+
+    lists = Noting(0), Noting(1)
+    read = Stream(MixedSequences(lists, (0.5, 0.5), seed=0), 8).shard(1, 4).batches(3, 5)
+    assert read.targets.shape == (5, 2, 2)
+    whole = Stream(MixedSequences((Numbered(0), Numbered(1)), (0.5, 0.5), seed=0), 8).batches(3, 5)
+    assert np.array_equal(read.targets, whole.targets[:, 2:4])
+    assert sum(map(len, asked)) == 5 * 2
+
+
+@dataclass(frozen=True)
+class WatchedLanguage:
+    """A language that tells how many sequences it was asked for."""
+
+    language: object
+    asked: list
+
+    def __getattr__(self, name):
+        return getattr(self.language, name)
+
+    def sequences(self, seed, start, count):
+        self.asked.append(count)
+        return self.language.sequences(seed, start, count)
+
+
+@pytest.mark.parametrize(("batch_size", "asked"), [(8, [8 * 19 + 2]), (2048, [512] * 20)])
+def test_a_world_leaves_out_whole_blocks_and_writes_those_that_processes_share(batch_size, asked):
+    language = WatchedLanguage(open_language(WorldSource(kind="w0")), [])
+    stream = Stream(WorldSequences(language, 0), batch_size).shard(2, 4)
+    whole = Stream(WorldSequences(language.language, 0), batch_size).batches(1, 20)
+    own = slice(batch_size // 2, batch_size * 3 // 4)
+    assert np.array_equal(stream.batches(1, 20).targets, whole.targets[:, own])
+    assert language.asked == asked
+
+
+def test_a_text_that_ends_within_a_batch_ends_for_every_process():
+    @dataclass(frozen=True)
+    class Ending(Numbered):
+        def require(self, count):
+            if count > 30:
+                raise DataError("the text has ended")
+
+    mixed = MixedSequences((Numbered(0), Ending(1)), (0.5, 0.5), seed=0)
+    begun = next(count for count in range(100) if mixed.n_of(1, count) > 30) // 8
+    for index in range(4):
+        stream = Stream(mixed, 8).shard(index, 4)
+        assert stream.batches(0, begun).targets.shape == (begun, 2, 2)
+        with pytest.raises(DataError, match="has ended"):
+            stream.batches(begun, 1)
+
+
 def marked(real=0.25):
     return {"kind": "mixture", "real": real, "teacher": {"kind": "noise", "rate": 0.5}, "source_token": True}
 
@@ -116,19 +195,6 @@ def test_marked_sequences_begin_with_who_wrote_them(store):
 def test_a_marked_mixture_needs_one_token_more(store):
     with pytest.raises(DataError, match="has 66 tokens, that of what the teacher wrote included; set it to 66"):
         open_stream(run_spec(teacher=marked()), store)
-
-
-@dataclass(frozen=True)
-class Numbered(Sequences):
-    """Sequences that say whose they are and where they lie."""
-
-    name: int
-    n_distinct: int | None = None
-    bos: int = 0
-    context: int = 2
-
-    def read(self, start, count):
-        return np.stack([np.full(count, self.name), np.arange(start, start + count)], axis=1).astype(np.int32)
 
 
 def test_lists_are_mixed_in_their_shares_and_each_is_read_in_order():

@@ -63,6 +63,22 @@ def test_terms_on_the_set_agree_with_the_closed_forms(store, teacher):
     assert sets.teacher_loss == pytest.approx(sets.entropy + exact.total, abs=one_record)
 
 
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("teacher", [NOISE, COVERAGE])
+def test_of_a_mixture_the_teacher_inside_is_known_beside_the_whole(store, teacher, marked):
+    mixed = {"kind": "mixture", "real": 0.25, "teacher": teacher, "source_token": marked}
+    spec = run_spec(mixed).model_dump()
+    spec["model"]["vocab_size"] += marked
+    spec = RunSpec.model_validate(spec)
+    sets, alone = evaluation_sets(spec, store), evaluation_sets(run_spec(teacher), store)
+    exact = divergence(spec.data.source, spec.data.writer)
+    assert sets.writer_delta_noise == pytest.approx(exact.noise, abs=1e-9)
+    assert sets.writer_delta_coverage == pytest.approx(exact.coverage, abs=World().answer_gain / (500 * 5))
+    assert (sets.writer_delta_coverage, sets.writer_delta_noise) == (alone.delta_coverage, alone.delta_noise)
+    assert sets.delta_coverage + sets.delta_noise < 0.75 * exact.total, "who writes can be told from the text"
+    assert alone.writer_delta_coverage is alone.writer_delta_noise is None
+
+
 @pytest.mark.parametrize("teacher", [NOISE, COVERAGE])
 def test_the_identity_of_loss_closes_for_any_student(store, teacher):
     sets = evaluation_sets(run_spec(teacher), store)

@@ -103,11 +103,28 @@ def test_the_composite_contains_the_additive_floor_and_the_bottleneck():
     assert covered == pytest.approx(1.4 + (excess**5 + 0.3**5) ** 0.2)
 
 
-def test_any_share_of_real_text_removes_the_floor_in_the_end():
-    law = Mixture(E=1.4, A=2.0, B=50.0, alpha=0.25, beta=0.3, kappa=1.0)
-    infinite = {"n": np.inf, "d": np.inf, "delta_noise": 0.3, "delta_coverage": 0.0}
-    assert law.loss(**infinite, real_share=0.01) == pytest.approx(1.4, abs=1e-6)
-    assert law.loss(**infinite, real_share=0.0) == pytest.approx(1.7, abs=1e-6)
+MIXTURE = Mixture(E=1.4, A=2.0, B=50.0, alpha=0.25, beta=0.3, kappa=1.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "mixed", "floor"),
+    [(0.0, 0.3, 1.7), (0.01, 0.0, 1.4), (0.01, 0.2, 1.6), (1.0, 0.0, 1.4)],
+    ids=["teacher alone", "long documents", "short documents", "real"],
+)
+def test_what_stays_of_a_mixture_is_its_own_divergence_not_its_teachers(share, mixed, floor):
+    infinite = {"n": np.inf, "d": np.inf, "delta_coverage": 0.0, "writer_delta_coverage": 0.0}
+    loss = MIXTURE.loss(**infinite, delta_noise=mixed, writer_delta_noise=0.3, real_share=share)
+    assert loss == pytest.approx(floor, abs=1e-6)
+
+
+def test_a_student_that_has_read_little_real_text_of_a_mixture_loses_the_teachers_share_of_its_divergence():
+    x = {"n": 1e6, "delta_coverage": 0.0, "writer_delta_coverage": 0.0, "writer_delta_noise": 0.3}
+    share, d = 0.2, np.geomspace(1e1, 1e14, 400)
+    real = MIXTURE.loss(n=1e6, d=d, **dict.fromkeys(MIXTURE.columns[2:6], 0.0), real_share=1.0)
+    above = MIXTURE.loss(**x, d=d, delta_noise=0.05, real_share=share) - real
+    assert above[0] == pytest.approx((1 - share) * 0.3, rel=0.02)
+    assert above[-1] == pytest.approx(0.05, rel=0.1)
+    assert (np.diff(above) < 0).all(), "from the plateau down to what stays"
 
 
 def test_the_best_teacher_brings_the_distillation_law_to_the_supervised_one():

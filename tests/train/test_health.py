@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from scaling.train.health import count_spikes, diverged_at
+from scaling.train.health import count_spikes, find_diverged
 
 
 def healthy(steps: int, seed: int = 0, start: float = 6.0) -> np.ndarray:
@@ -15,6 +15,11 @@ def healthy(steps: int, seed: int = 0, start: float = 6.0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     curve = 1.5 + (start - 1.5) * (1 + np.arange(steps) / 20) ** -0.5
     return (curve + 0.05 * rng.normal(size=steps)).astype(np.float32)
+
+
+def diverged_at(losses: np.ndarray, vocab_size: int) -> int | None:
+    found = find_diverged(losses, np.ones_like(losses), vocab_size)
+    return found and found.step
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,6 +71,15 @@ def test_a_finite_loss_diverged_once_it_was_worse_than_a_guess_for_a_hundred_ste
     losses[450] = 3.0
     assert diverged_at(losses, 65) == 550
     assert diverged_at(losses[:550], 65) is None
+
+
+def test_a_gradient_of_zero_ends_a_training_that_looks_like_a_guess():
+    losses, grad_norms = np.full(300, math.log(65), np.float32), np.ones(300, np.float32)
+    assert find_diverged(losses, grad_norms, 65) is None
+    grad_norms[80:] = 0
+    losses[200:] = np.nan
+    found = find_diverged(losses, grad_norms, 65)
+    assert (found.step, found.reason) == (80, "the gradient became zero")
 
 
 def test_a_run_that_begins_far_above_a_guess_is_measured_by_its_beginning():

@@ -15,6 +15,7 @@ import pytest
 
 from scaling.errors import TrainError
 from scaling.records import RunStore
+from scaling.spec import SampledTargets, TokenTargets
 from scaling.train.loop import train_trunk
 from scaling.train.mesh import DataMesh, Rank, coordinator_from, rank_from
 
@@ -47,11 +48,12 @@ def training_losses(store, spec):
 
 
 @pytest.fixture
-def specs(run_spec):
+def specs(run_spec, request):
     """Two branches of one trunk, the longer of 50 steps, each a line of the training log."""
+    targets = getattr(request, "param", TokenTargets())
     found = [run_spec(tokens) for tokens in (8_000, 16_000)]
     assert found[1].steps == STEPS
-    return found
+    return [spec.model_copy(update={"data": spec.data.model_copy(update={"targets": targets})}) for spec in found]
 
 
 @pytest.fixture
@@ -77,11 +79,14 @@ def test_eight_devices_train_as_one_does(specs, tmp_path, agrees_with_one_device
     root = tmp_path / "eight"
     root.mkdir()
     said = finish(start(root, specs, XLA_FLAGS="--xla_force_host_platform_device_count=8"))
-    assert said["n_devices"] == 8
+    assert (said["n_devices"], said["rows"]) == (8, [8])
     agrees_with_one_device(root)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "specs", [TokenTargets(), SampledTargets(kind="sampled", n=4)], indirect=True, ids=["tokens", "soft targets"]
+)
 def test_two_processes_train_as_one_does_and_only_the_first_writes(specs, tmp_path, agrees_with_one_device):
     roots = [tmp_path / "first", tmp_path / "second"]
     with socket.socket() as free:
@@ -94,6 +99,7 @@ def test_two_processes_train_as_one_does_and_only_the_first_writes(specs, tmp_pa
         processes.append(start(root, specs, **ranks))
     said = [finish(process) for process in processes]
     assert [one["leads"] for one in said] == [True, False]
+    assert [one["rows"] for one in said] == [[4], [4]], "of eight sequences, each process reads its own"
     assert said[0]["losses"] == said[1]["losses"]
     agrees_with_one_device(roots[0])
     assert not any(RunStore(roots[1]).has(spec.run_id) for spec in specs)
