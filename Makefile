@@ -1,10 +1,12 @@
 # make demo   the whole chain on sweeps/quickstart.yaml
-# make test   all tests
+# make test   all tests (ARGS='-m "not slow"' for the quick ones)
 # make bench  speed and memory, ours beside its peers
 # Each creates .venv and installs what it needs.
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run the tests; each wants about 1.5 GB.
+WORKERS ?= 2
 
 .PHONY: demo test bench clean
 .SECONDARY:
@@ -13,7 +15,7 @@ demo: .venv/installed-export
 	$(BIN)/scaling run sweeps/quickstart.yaml
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 bench: .venv/installed-test .venv/installed-smollm2
 	$(BIN)/python -m tests.benchmarks $(ARGS)

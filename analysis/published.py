@@ -17,13 +17,16 @@ COLUMNS = [
 ]
 
 
-def published_runs(sweep: str, results: str | Path, settings: tuple[str, ...] = ()) -> pd.DataFrame:
+def published_runs(
+    sweep: str, results: str | Path, settings: tuple[str, ...] = (), columns: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """The finished runs of a sweep; those of a results folder are first written to results/reference/<sweep>.csv.
 
     Args:
         sweep: Its name.
         results: The results folder.
         settings: Fields of OptimSpec that become columns.
+        columns: Further columns of the runs table.
     """
     path = REFERENCE / f"{sweep}.csv"
     if (Path(results) / sweep / "runs.parquet").exists():
@@ -31,7 +34,7 @@ def published_runs(sweep: str, results: str | Path, settings: tuple[str, ...] = 
         optims = [store.load(run_id).spec.optim for run_id in runs["run_id"]]
         for name in settings:
             runs[name] = [getattr(optim, name) for optim in optims]
-        runs[[*COLUMNS, *settings]].to_csv(path, index=False, float_format="%.6g")
+        runs[[*COLUMNS, *columns, *settings]].to_csv(path, index=False, float_format="%.6g")
     if not path.exists():
         raise SystemExit(f"no runs of {sweep} here: first run `scaling sweep sweeps/{sweep}.yaml`")
     runs = pd.read_csv(path)

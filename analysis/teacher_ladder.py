@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "results" / "reference" / "teacher_ladder.csv"
 FIGURE = ROOT / "analysis" / "teacher_ladder.png"
-MEASURED = ["n_tokens", "loss", "loss_se", "loss_teacher", "loss_teacher_se"]
+MEASURED = ["loss", "loss_se", "loss_teacher", "loss_teacher_se"]
 STANDING = ["kind", "size", "teacher_loss", "teacher_entropy"]
 
 
@@ -40,17 +40,25 @@ def main(results: str = "results") -> None:
 
 
 def ladder(store: RunStore) -> pd.DataFrame:
-    """One row a student, from the worst teacher to the best, students of real text last."""
+    """One row a teacher and volume, from the worst teacher to the best, students of real text last; means over seeds.
+
+    ``over_real`` is paired by seed: with the same initial weights, the student of real text is taken away.
+    """
     runs = load_runs(store.root / "teacher_ladder")
     runs = runs[runs["status"] == "done"]
+    real = runs[runs["teacher"] == "real"].set_index(["seed", "n_tokens"])["loss"]
+    runs = runs.join(real.rename("real_loss"), on=["seed", "n_tokens"])
+    runs["over_real"] = runs["loss"] - runs["real_loss"]
+    cells = runs.groupby(["teacher", "n_tokens"])
+    table = cells[["teacher_loss", *MEASURED, "over_real"]].mean()
+    table.insert(0, "seeds", cells.size())
+    table["over_real_sd"] = cells["over_real"].std()
     found = {label: _teacher(store.load(rows["run_id"].iloc[0]).spec, store) for label, rows in runs.groupby("teacher")}
-    teachers = pd.DataFrame([found[label] for label in runs["teacher"]], index=runs.index)
-    table = pd.concat([teachers, runs[["teacher_loss", *MEASURED]]], axis=1)
-    real = table[table["kind"] == "real"].set_index("n_tokens")["loss"]
+    teachers = pd.DataFrame.from_dict(found, orient="index").rename_axis("teacher")
+    table = teachers.join(table.reset_index("n_tokens")).reset_index(drop=True)
     table["gap"] = table["loss"] - table["teacher_loss"]
     table["kl_student_own"] = table["loss_teacher"] - table["teacher_entropy"]
-    table["over_real"] = table["loss"] - table["n_tokens"].map(real)
-    order = [*STANDING, *MEASURED, "gap", "kl_student_own", "over_real"]
+    order = [*STANDING, "n_tokens", "seeds", *MEASURED, "gap", "kl_student_own", "over_real", "over_real_sd"]
     return table.sort_values(["teacher_loss", "n_tokens"], ascending=[False, True])[order]
 
 
@@ -77,7 +85,7 @@ def draw(table: pd.DataFrame) -> None:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.4, 3.8))
         for tokens, rows in taught.groupby("n_tokens"):
-            color = axes.plot([], [], label=f"D = {tokens / 1e3:,.0f}k")[0].get_color()
+            color = axes.plot([], [], label=f"D = {tokens / 1e6:.2g}M")[0].get_color()
             for kind, marker in (("ngram", "o-"), ("trained", "s-")):
                 part = rows[rows["kind"] == kind]
                 axes.plot(part["teacher_loss"], part["loss"], marker, ms=4, lw=0.8, color=color)

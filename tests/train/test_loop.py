@@ -289,6 +289,7 @@ def test_a_batch_of_one_sequence_has_no_noise_scale(run_spec, store):
     assert record.outcome.noise_scale is None
 
 
+@pytest.mark.slow
 def test_a_grid_compiles_as_many_steps_as_it_has_widths(run_spec, store):
     """Other rates, seeds, teachers and volumes share the step of their width."""
     programs = compilations().programs

@@ -56,10 +56,6 @@ def test_a_probe_of_a_student_agrees_with_the_gradients_of_its_sequences():
     made, tokens = program(model, OptimSpec()), np.random.default_rng(0).integers(0, 33, (5, 9), dtype=np.int32)
     params = made.init(0).params
     found = made.probe(params, tokens[:, :-1], tokens[:, 1:])
-    # Of two sequences the halves are the sequences; a step's gradient norm says the rest.
-    pair = made.probe(params, tokens[:2, :-1], tokens[:2, 1:])
-    _, whole = made.step(made.init(0), tokens[:2, :-1], tokens[:2, 1:], np.float32(0))
-    assert float(pair.signal + pair.noise / 2) == pytest.approx(float(whole.grad_norm) ** 2, rel=1e-4)
     _, four = made.step(made.init(0), tokens[:4, :-1], tokens[:4, 1:], np.float32(0))
     assert float(found.signal + found.noise / 4) == pytest.approx(float(four.grad_norm) ** 2, rel=1e-4)
 

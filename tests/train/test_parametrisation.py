@@ -74,6 +74,7 @@ def forward(model: ModelSpec, tensors: Tensors, tokens: np.ndarray) -> tuple[np.
     return x, norm(x, w["output_norm"]) @ w["token_embd"].T
 
 
+@pytest.mark.slow
 def test_what_training_changes_is_the_same_at_every_width(tokens):
     """With one rate for all widths, the widest one's stream would move half as much again, at the least."""
     found = {width: moved(tokens, width=width) for width in (32, 64, 256)}

@@ -1,0 +1,49 @@
+"""Real text mixed into a noisy teacher's, in W0: python analysis/mixture.py [RESULTS]
+
+What a student of a mixture loses over a student of real text (same size, same tokens), beside the plateau
+``(1 − ρ)·KL`` of the teacher inside and the floor, the KL of the mixed text; then the law `mixture` with both, and
+without one of the two.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+from published import published_runs
+
+import scaling
+
+TEXT = ("real_share", "delta_coverage", "delta_noise", "writer_delta_coverage", "writer_delta_noise")
+FLOOR, WRITER = ["delta_coverage", "delta_noise"], ["writer_delta_coverage", "writer_delta_noise"]
+
+
+def main(results: str = "results") -> None:
+    runs = published_runs("mixture", results, columns=TEXT)
+    print(over_real(runs).to_string(float_format=lambda x: f"{x:.3f}"))
+    forms = {
+        "plateau and floor": runs,
+        "plateau alone": runs.assign(**{name: runs[name].where(runs["real_share"] == 0, 0.0) for name in FLOOR}),
+        "floor alone": runs.assign(**{name: runs[floor] for name, floor in zip(WRITER, FLOOR, strict=True)}),
+    }
+    for name, table in forms.items():
+        fit = scaling.fit_law(table, law="mixture", strict=False)
+        values = "  ".join(f"{key} {value:.4g}" for key, value in fit.law.values.items())
+        rms = np.sqrt(np.mean(np.square(list(fit.residuals.values()))))
+        print(f"{name:18} rms {rms:.2%}  {values}")
+    print(f"exact entropy {runs['entropy'].iloc[0]:.4f}")
+
+
+def over_real(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean over sizes of the loss over that of real text, by share and tokens."""
+    real = runs[runs["real_share"] == 1].set_index(["width", "n_tokens"])["loss"]
+    runs = runs.join(real.rename("real"), on=["width", "n_tokens"])
+    runs["over_real"] = runs["loss"] - runs["real"]
+    runs["floor"] = runs[FLOOR].sum(axis=1)
+    runs["plateau"] = (1 - runs["real_share"]) * runs[WRITER].sum(axis=1)
+    return runs.pivot_table(index=["real_share", "plateau", "floor"], columns=["n_tokens"], values="over_real")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
