@@ -66,9 +66,8 @@ def backtest(
 
     Args:
         runs: one row a run.
-        train: expression that keeps the rows to fit, as "n < 1e9"; default: all rows that `test` does not keep.
-            Without either, the
-            largest quarter by 6 n d is held out.
+        train: expression that keeps the rows to fit, as "n < 1e9"; default: all rows that `test` does not keep. Without
+            either, the largest quarter by 6 n d is held out.
         test: expression that keeps the rows to forecast; default: all rows that `train` does not keep.
         law, n, d, loss, columns: as for `fit`.
         level: of the intervals.

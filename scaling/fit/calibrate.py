@@ -25,11 +25,9 @@ PRIOR_SPREAD = 0.5
 def calibration(scores: Sequence[Score], weights: Array, noise: float, left: int) -> Calibration:
     """Distribution of errors in units of the predictive scale.
 
-    The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one
-    factor. The factor maximises
-    the t likelihood of the validation errors with a log-normal prior around one. Without validation the factor is
-    one and the tail that of
-    the degrees of freedom.
+    The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one factor.
+    The factor maximises the t likelihood of the validation errors with a log-normal prior around one. Without
+    validation the factor is one and the tail that of the degrees of freedom.
 
     Args:
         scores: validation forecasts.

@@ -10,11 +10,9 @@ from scaling.fit.laws import Coefficient, ScalingLaw, exponent, floor_coefficien
 class Busbridge(ScalingLaw):
     """QB: the distillation law for soft targets, with a capacity gap, joined with the supervised law it refers to.
 
-    L = L_T + L_T^-c0 (1 + (L_T/(L_S d1))^(1/f1))^(-c1 f1) (A2/N^alpha2 + B2/D^beta2)^gamma2, where L_S = E +
-    (A/N^alpha + B/D^beta)^gamma is
-    the loss of the same student trained on real text. `teacher_loss` L_T is the teacher's loss on real text; zero or
-    NaN marks a
-    student of real text, whose loss is L_S.
+    L = L_T + L_T^-c0 (1 + (L_T/(L_S d1))^(1/f1))^(-c1 f1) (A2/N^alpha2 + B2/D^beta2)^gamma2, where L_S = E + (A/N^alpha
+    + B/D^beta)^gamma is the loss of the same student trained on real text. `teacher_loss` L_T is the teacher's loss on
+    real text; zero or NaN marks a student of real text, whose loss is L_S.
 
     **Source:** Busbridge et al. 2025, arXiv 2502.08606, eq. 8.
     """

@@ -61,8 +61,7 @@ def fit(
     Args:
         runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
         law: a name (`scaling.fit.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
-            (the default: that
-            form on several bases, averaged by how well they forecast larger runs from smaller ones).
+            (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only.
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.

@@ -1,8 +1,7 @@
 """Compute-optimal size and data: the three approaches side by side, with what each is known to get wrong.
 
 Compute is 6 n d FLOPs unless another rule is given. Approach 1 follows the lower envelope of the runs, approach 2 a
-parabola through each
-budget, approach 3 the fitted law.
+parabola through each budget, approach 3 the fitted law.
 
 **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3; the parabola's bias: arXiv 2603.22339.
 """
@@ -190,10 +189,9 @@ def envelope(n: Array, d: Array, loss: Array, *, bins: int = 12) -> Approach:
 def isoflop(n: Array, d: Array, loss: Array, *, law: ScalingLaw | None = None) -> Approach:
     """Approach 2: a parabola of loss in log n through the runs of each budget.
 
-    The true curve is not symmetric when alpha and beta differ or the sweep is off centre, so the parabola's minimum
-    is biased. With a
-    law, the same parabolas are drawn through the law's own losses at these sizes, and the difference from its true
-    optimum is reported.
+    The true curve is not symmetric when alpha and beta differ or the sweep is off centre, so the parabola's minimum is
+    biased. With a law, the same parabolas are drawn through the law's own losses at these sizes, and the difference
+    from its true optimum is reported.
 
     Args:
         n, d, loss: float64[n_runs].

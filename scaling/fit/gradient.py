@@ -1,8 +1,8 @@
 """Exact first and second derivatives of a formula written with NumPy operators.
 
 A law is written once, as its formula. Evaluated on `Jet`s instead of arrays, the same formula also yields its
-derivatives with respect
-to the coefficients: sparse forward mode, so a term costs only the derivatives of the coefficients that occur in it,
+derivatives with respect to the coefficients: sparse forward mode, so a term costs only the derivatives of the
+coefficients that occur in it,
     and whole batches of
 coefficient vectors (starts, bootstrap replicates) are differentiated at once.
 """

@@ -1,14 +1,11 @@
 """What a law is: named coefficients, a formula, its gradient, its inverse.
 
 A law is its formula, written once in `formula` with NumPy operators; gradients follow from the formula
-(`gradient.Jet`). With numbers it
-predicts, inverts and prints itself; without numbers it is the form that a fit fills in. Only NumPy is imported here,
-so that a forecast
-starts at once.
+(`gradient.Jet`). With numbers it predicts, inverts and prints itself; without numbers it is the form that a fit fills
+in. Only NumPy is imported here, so that a forecast starts at once.
 
 Symbols: `n` model size (parameters, in the convention that the fit names), `d` tokens seen, `c` training compute
-(FLOPs); E is the
-irreducible loss and A, B, alpha, beta the amplitudes and exponents of the two finite-size terms.
+(FLOPs); E is the irreducible loss and A, B, alpha, beta the amplitudes and exponents of the two finite-size terms.
 """
 
 from __future__ import annotations

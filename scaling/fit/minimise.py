@@ -1,10 +1,8 @@
 """Many small fits at once: a damped Newton method over a batch of coefficient vectors, in plain NumPy.
 
-Starts, bootstrap replicates and points of a profile are all rows of one batch. Derivatives are exact. Steps are
-limited by how far they
-move the *predictions* (the metric is the Gauss-Newton matrix), so neither centring nor scaling of the inputs
-matters: the ridge between A
-and alpha, fatal to a gradient method, is just another direction.
+Starts, bootstrap replicates and points of a profile are all rows of one batch. Derivatives are exact. Steps are limited
+by how far they move the *predictions* (the metric is the Gauss-Newton matrix), so neither centring nor scaling of the
+inputs matters: the ridge between A and alpha, fatal to a gradient method, is just another direction.
 """
 
 from __future__ import annotations
@@ -36,9 +34,8 @@ class Problem:
         weights: float64[n_runs].
         objective: what is summed.
         held: names of coefficients that stay where each start puts them.
-        centre, precision: quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units
-            of the objective;
-            float64[k] and float64[k, k], or None.
+        centre, precision: quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of
+            the objective; float64[k] and float64[k, k], or None.
     """
 
     law: ScalingLaw

@@ -1,8 +1,7 @@
 """What a fit minimises: a weighted sum, over runs, of a robust function of the residual.
 
-The residual is log(predicted loss / measured loss) by default, so one nat at loss 8 counts as little as it should.
-The sum, not the mean:
-optimisers that stop on an absolute change of the objective stop early on the mean of small numbers.
+The residual is log(predicted loss / measured loss) by default, so one nat at loss 8 counts as little as it should. The
+sum, not the mean: optimisers that stop on an absolute change of the objective stop early on the mean of small numbers.
 """
 
 from __future__ import annotations

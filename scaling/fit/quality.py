@@ -51,8 +51,7 @@ class TeacherLaw(ScalingLaw):
         **values: coefficients.
 
     Subclasses name their own coefficients in `extra`, those that a free divergence absorbs in `absorbed`, and say in
-    `adds` whether the
-    base's excess enters as a plain sum.
+    `adds` whether the base's excess enters as a plain sum.
     """
 
     columns = ("n", "d", "delta_coverage", "delta_noise")

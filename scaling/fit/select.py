@@ -62,8 +62,7 @@ def candidate_forms(data: Observations, base: str = "chinchilla") -> list[Scalin
     """Forms that the columns of these runs can tell apart, simplest first.
 
     Without a second kind of text there is only the base law. Coverage calls for the bottleneck, both kinds for the
-    composite; unknown
-    divergences become one coefficient a teacher.
+    composite; unknown divergences become one coefficient a teacher.
     """
     if len(data.teachers) == 1 and not _varies(data):
         return [named_law(base)]

@@ -1,10 +1,9 @@
 """Several laws as one forecast: partially pooled, weighted and calibrated by forecasts of larger runs from smaller
 ones.
 
-No form of scaling law wins everywhere, and no resampling of small runs shows how wrong a form is about large ones.
-So the runs are ordered
-by size, the laws are fitted to the smaller part, and their errors on the larger part set both the weights and the
-width of the intervals.
+No form of scaling law wins everywhere, and no resampling of small runs shows how wrong a form is about large ones. So
+the runs are ordered by size, the laws are fitted to the smaller part, and their errors on the larger part set both the
+weights and the width of the intervals.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ def pooled(problem: Problem, data: Observations, information: float) -> Problem:
     """The same fit with exponents drawn towards each other, and the power of the sum towards one.
 
     The penalty is a prior: ((alpha - beta)/0.04)^2/2 + (log k/0.3)^2/2 in units of log likelihood. Runs of one size
-    share their
-    hyper-parameters and so their errors; the likelihood counts each level of the sparser axis once, not each run.
+    share their hyper-parameters and so their errors; the likelihood counts each level of the sparser axis once, not
+    each run.
 
     Args:
         problem: fit without prior.

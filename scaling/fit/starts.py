@@ -1,8 +1,8 @@
 """Where searches start: exponents drawn at random, amplitudes solved for.
 
-A law is linear in its floor and its amplitudes once the exponents are given, so each draw of exponents determines
-the rest by non-negative
-least squares (variable projection). A five-dimensional search then starts from a two-dimensional draw.
+A law is linear in its floor and its amplitudes once the exponents are given, so each draw of exponents determines the
+rest by non-negative least squares (variable projection). A five-dimensional search then starts from a two-dimensional
+draw.
 
 **Source:** Golub and Pereyra 1973; for scaling laws arXiv 2603.22339.
 """

@@ -1,8 +1,7 @@
 """From any table of runs to checked observations: columns are mapped, rows filtered, and everything odd is named.
 
-Expressions (`map`, `where`) are arithmetic and comparisons over column names, read by a whitelist of syntax: no code
-of a table or of a
-command line is ever executed.
+Expressions (`map`, `where`) are arithmetic and comparisons over column names, read by a whitelist of syntax: no code of
+a table or of a command line is ever executed.
 """
 
 from __future__ import annotations

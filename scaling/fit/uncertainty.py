@@ -28,11 +28,10 @@ def bootstrap(
 ) -> Array:
     """Refit `count` resamplings of the trunks.
 
-    "pairs": whole trunks are drawn with replacement; a draw that leaves fewer than three sizes or data volumes is
-    drawn again, for it
-    could not be fitted. "wild": the design stays, and every trunk's residuals, corrected for leverage, are
-    multiplied by one of Webb's six
-    points; meant for least squares (with a Huber objective of small delta it is too narrow).
+    "pairs": whole trunks are drawn with replacement; a draw that leaves fewer than three sizes or data volumes is drawn
+    again, for it could not be fitted. "wild": the design stays, and every trunk's residuals, corrected for leverage,
+    are multiplied by one of Webb's six points; meant for least squares (with a Huber objective of small delta it is too
+    narrow).
 
     Args:
         problem, optimum: the fit.
@@ -242,8 +241,7 @@ def design_effect(problem: Problem, optimum: Optimum, index: int, cluster: Array
     """Variance of a coefficient with noise shared inside clusters, over that with independent runs; at least one.
 
     Both are sums of squared scores: of clusters, and of runs. A score is the clipped residual times the part of the
-    coefficient's own
-    slope that no other coefficient can imitate.
+    coefficient's own slope that no other coefficient can imitate.
     """
     free = np.flatnonzero(problem.free & ~np.isin(problem.law.names, optimum.at_bound))
     jacobian, root = weighted_jacobian(problem, optimum)
