@@ -6,6 +6,7 @@ import importlib
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "analysis"
@@ -48,3 +49,25 @@ def test_the_critical_batch_grows_as_the_loss_falls(printed):
     assert len(crits) >= 3
     assert crits[-1] > crits[0]
     assert "S_min" in text
+
+
+def test_mixtures_follow_the_law_that_has_both_plateau_and_floor(printed):
+    """With E free and at the exact entropy alike."""
+    rms = dict.fromkeys(("plateau and floor", "plateau alone", "floor alone"), ())
+    for name, value in re.findall(r"^(.+?) +rms ([\d.]+)%", printed("mixture"), flags=re.MULTILINE):
+        rms[name] += (float(value),)
+    assert all(len(pair) == 2 for pair in rms.values())
+    assert max(rms["plateau and floor"]) < 1.5 < min(rms["plateau alone"]) < min(rms["floor alone"])
+
+
+def test_better_teachers_make_better_students_until_size_and_data_bind(printed, monkeypatch, tmp_path):
+    ladder = importlib.import_module("teacher_ladder")
+    monkeypatch.setattr(ladder, "FIGURE", tmp_path / "ladder.png")
+    printed("teacher_ladder")
+    assert ladder.FIGURE.stat().st_size > 10_000
+    table = pd.read_csv(ladder.TABLE)
+    most = table[table["n_tokens"] == table["n_tokens"].max()]
+    loss = most[most["kind"] == "ngram"].set_index("size")["loss"]
+    assert loss[1] > loss[2] + 1 > loss[3] + 1
+    assert loss[3:6].max() - loss[3:6].min() < loss[2] - loss[3]
+    assert (most["over_real"] >= 0).all()
