@@ -23,6 +23,7 @@ class TrainingBytes:
         parameters: ``4·N``.
         optimizer: AdamW's two moments, ``8·N``.
         gradients: ``4·N``.
+        scaled: Copies of matrices that gains are multiplied into.
         activations: What the backward pass needs of every layer and around them.
         logits: The logits and their gradient.
     """
@@ -30,37 +31,46 @@ class TrainingBytes:
     parameters: int
     optimizer: int
     gradients: int
+    scaled: int
     activations: int
     logits: int
 
     @property
     def total(self) -> int:
         """Peak bytes."""
-        return self.parameters + self.optimizer + max(self.gradients, self.activations + self.logits)
+        return self.parameters + self.optimizer + max(self.gradients, self.scaled + self.activations + self.logits)
 
 
 def training_bytes(model: ModelSpec, batch_size: int) -> TrainingBytes:
     """Forecast the peak memory of a training step.
 
-    ``activations = 4·B·T·(L·(5·M + K·(3·H + 4·H_kv) + 5·F + H·T) + 3·M)`` and ``logits = 8·B·T·V``. The counts of
-    tensors are of this project's student as XLA compiles it for a processor, rounded from
-    ``tests/benchmarks/bench_memory.py``, which prints the error of the forecast: 1 % is typical, 6 % the worst up to a
-    context of 256. Beyond, it is too high (18 % at 512), because attention leaves most of the future out.
+    ``activations = 4·B·T·(L·(3·M + K·(6·H + 3·H_kv) + 5·F + 1.2·H·T_c) + 2·M)``, ``logits = 8.8·B·T·V`` and ``scaled =
+    3.2·N_lin``; T_c are the keys that causal attention computes for a query, on average, N_lin is ``n_params_linear``.
+    The counts of tensors are of this project's student as XLA compiles it for a processor, rounded from
+    ``tests/benchmarks/bench_memory.py``, which prints the error of the forecast: 1 – 2 % is typical, 8 % the worst.
 
     Args:
         model: The model.
         batch_size: B, sequences a step.
     """
-    n, tokens = count_parameters(model).n_params_total, batch_size * model.context
+    counts, tokens = count_parameters(model), batch_size * model.context
     heads, kv_heads, k = model.n_heads, model.n_kv_heads, model.head_width
-    layer = 5 * model.width + k * (3 * heads + 4 * kv_heads) + 5 * model.hidden + heads * model.context
+    scores = 1.2 * heads * _attended(model.context)
+    layer = 3 * model.width + k * (6 * heads + 3 * kv_heads) + 5 * model.hidden + scores
     return TrainingBytes(
-        parameters=4 * n,
-        optimizer=8 * n,
-        gradients=4 * n,
-        activations=4 * tokens * (model.n_layers * layer + 3 * model.width),
-        logits=8 * tokens * model.vocab_size,
+        parameters=4 * counts.n_params_total,
+        optimizer=8 * counts.n_params_total,
+        gradients=4 * counts.n_params_total,
+        scaled=round(3.2 * counts.n_params_linear),
+        activations=round(4 * tokens * (model.n_layers * layer + 2 * model.width)),
+        logits=round(8.8 * tokens * model.vocab_size),
     )
+
+
+def _attended(context: int) -> float:
+    """Keys computed for a query: with up to four blocks of 64 queries or more, each with the keys up to its end."""
+    blocks = min(4, -(-context // 64))
+    return context * (blocks + 1) / (2 * blocks)
 
 
 def training_kwh(flops: float, *, flops_per_s: float, watts: float, pue: float = 1.0) -> float:
