@@ -12,6 +12,7 @@ from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.teach.generate import ensure_teacher_text
 from scaling.train.loop import train_trunk
+from scaling.train.runtime import prepare_process
 
 
 def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any], None] | None = None) -> None:
@@ -28,6 +29,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     Raises:
         DataError: if a corpus is missing, or a teacher cannot be used.
     """
+    prepare_process()
     for members in _by_text(specs).values():
         longest = max(members, key=lambda spec: spec.n_tokens)
         source, teacher = longest.data.source, longest.data.writer

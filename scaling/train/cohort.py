@@ -56,6 +56,7 @@ def cohort_size(spec: RunSpec) -> int:
     Raises:
         TrainError: if ``SCALING_COHORT`` is not a number of trunks.
     """
+    prepare_process()
     devices = jax.devices()
     if len(devices) > 1:
         return 1

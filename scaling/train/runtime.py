@@ -17,7 +17,10 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 
 
 def prepare_process() -> None:
-    """Settings of a process that trains: compiled programs are kept on disk, freed memory is kept by the process."""
+    """Settings of a process that trains: compiled programs are kept on disk, freed memory is kept by the process.
+
+    To be called before jax does anything, because a thread goes on allocating where it began; again, it does nothing.
+    """
     enable_compile_cache()
     compilations()
     _keep_freed_memory()
