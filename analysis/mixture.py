@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pandas as pd
-from published import published_runs
+from published import over_real, published_runs
 
 import scaling
 
@@ -21,7 +21,7 @@ FLOOR, WRITER = ["delta_coverage", "delta_noise"], ["writer_delta_coverage", "wr
 
 def main(results: str = "results") -> None:
     runs = published_runs("mixture", results, columns=TEXT)
-    print(over_real(runs).to_string(float_format=lambda x: f"{x:.3f}"))
+    print(losses(runs).to_string(float_format=lambda x: f"{x:.3f}"))
     forms = {
         "plateau and floor": runs,
         "plateau alone": runs.assign(**{name: runs[name].where(runs["real_share"] == 0, 0.0) for name in FLOOR}),
@@ -37,14 +37,14 @@ def main(results: str = "results") -> None:
     print(f"exact entropy {entropy:.4f}")
 
 
-def over_real(runs: pd.DataFrame) -> pd.DataFrame:
+def losses(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean over sizes of the loss over that of real text, by share and tokens."""
-    real = runs[runs["real_share"] == 1].set_index(["width", "n_tokens"])["loss"]
-    runs = runs.join(real.rename("real"), on=["width", "n_tokens"])
-    runs["over_real"] = runs["loss"] - runs["real"]
-    runs["floor"] = runs[FLOOR].sum(axis=1)
-    runs["plateau"] = (1 - runs["real_share"]) * runs[WRITER].sum(axis=1)
-    return runs.pivot_table(index=["real_share", "plateau", "floor"], columns=["n_tokens"], values="over_real")
+    table = runs.assign(
+        over_real=over_real(runs, ["width", "n_tokens"]),
+        floor=runs[FLOOR].sum(axis=1),
+        plateau=(1 - runs["real_share"]) * runs[WRITER].sum(axis=1),
+    )
+    return table.pivot_table(index=["real_share", "plateau", "floor"], columns=["n_tokens"], values="over_real")
 
 
 if __name__ == "__main__":

@@ -39,3 +39,9 @@ def published_runs(
         raise SystemExit(f"no runs of {sweep} here: first run `scaling sweep sweeps/{sweep}.yaml`")
     runs = pd.read_csv(path)
     return runs[runs["status"] == "done"]
+
+
+def over_real(runs: pd.DataFrame, alike: list[str]) -> pd.Series:
+    """Loss of each run above that of the run of real text that is like it in some columns."""
+    real = runs[runs["teacher"] == "real"].set_index(alike)["loss"]
+    return runs["loss"] - runs.join(real.rename("real_loss"), on=alike)["real_loss"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from published import over_real
 
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.text import open_text
@@ -46,9 +47,7 @@ def ladder(store: RunStore) -> pd.DataFrame:
     """
     runs = load_runs(store.root / "teacher_ladder")
     runs = runs[runs["status"] == "done"]
-    real = runs[runs["teacher"] == "real"].set_index(["seed", "n_tokens"])["loss"]
-    runs = runs.join(real.rename("real_loss"), on=["seed", "n_tokens"])
-    runs["over_real"] = runs["loss"] - runs["real_loss"]
+    runs["over_real"] = over_real(runs, ["seed", "n_tokens"])
     cells = runs.groupby(["teacher", "n_tokens"])
     table = cells[["teacher_loss", *MEASURED, "over_real"]].mean()
     table.insert(0, "seeds", cells.size())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaling.accounting import (
+    causal_blocks,
     count_parameters,
     forward_flops,
     kv_cache_bytes,
@@ -60,6 +61,14 @@ def test_cache_of_a_published_model_at_context_1024_is_the_engines_own_figure():
 
 def test_energy_is_power_times_time():
     assert training_kwh(1e15, flops_per_s=1e12, watts=360, pue=1.5) == pytest.approx(1000 * 360 * 1.5 / 3.6e6)
+
+
+@pytest.mark.parametrize("time", [1, 63, 64, 65, 130, 256, 300, 1025])
+def test_causal_blocks_cover_every_query_once_and_leave_out_most_of_the_future(time):
+    blocks = causal_blocks(time)
+    assert [query for block in blocks for query in range(*block)] == list(range(time))
+    computed = sum((stop - start) * stop for start, stop in blocks)
+    assert time * (time + 1) / 2 <= computed <= (0.65 if time >= 256 else 1.0) * time**2
 
 
 def test_memory_of_a_step_holds_every_parameter_thrice_and_the_larger_of_gradients_and_activations():

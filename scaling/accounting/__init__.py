@@ -14,7 +14,7 @@ from scaling.accounting.model import (
     training_flops_6nd,
     weights_bytes,
 )
-from scaling.accounting.training import EnergySettings, TrainingBytes, training_bytes, training_kwh
+from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
 
 __all__ = [
     "EnergySettings",
@@ -24,6 +24,7 @@ __all__ = [
     "Storage",
     "TokenizerLayout",
     "TrainingBytes",
+    "causal_blocks",
     "count_parameters",
     "decode_bytes",
     "forward_flops",

@@ -55,7 +55,7 @@ def training_bytes(model: ModelSpec, batch_size: int) -> TrainingBytes:
     """
     counts, tokens = count_parameters(model), batch_size * model.context
     heads, kv_heads, k = model.n_heads, model.n_kv_heads, model.head_width
-    scores = 1.2 * heads * _attended(model.context)
+    scores = 1.2 * heads * sum((stop - start) * stop for start, stop in causal_blocks(model.context)) / model.context
     layer = 3 * model.width + k * (6 * heads + 3 * kv_heads) + 5 * model.hidden + scores
     return TrainingBytes(
         parameters=4 * counts.n_params_total,
@@ -67,10 +67,13 @@ def training_bytes(model: ModelSpec, batch_size: int) -> TrainingBytes:
     )
 
 
-def _attended(context: int) -> float:
-    """Keys computed for a query: with up to four blocks of 64 queries or more, each with the keys up to its end."""
-    blocks = min(4, -(-context // 64))
-    return context * (blocks + 1) / (2 * blocks)
+def causal_blocks(time: int) -> list[tuple[int, int]]:
+    """Where the blocks of queries start and stop that causal attention takes, each with the keys up to its end.
+
+    Up to four blocks of 64 queries or more: most of the upper triangle is not computed.
+    """
+    rows = max(64, -(-time // 4))
+    return [(start, min(start + rows, time)) for start in range(0, time, rows)]
 
 
 def training_kwh(flops: float, *, flops_per_s: float, watts: float, pue: float = 1.0) -> float:

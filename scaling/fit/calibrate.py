@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.fit.result import Calibration
+from scaling.fit.evidence import Calibration
 from scaling.fit.stack import Score
 
 Array = np.ndarray

@@ -9,6 +9,8 @@ with the logarithm taken where that flag is set.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -25,21 +27,21 @@ class CurveLaw(ScalingLaw):
 
     columns = ("x",)
 
+    @abstractmethod
     def log_loss(self, theta: Array, u: Array) -> tuple[Array, Array]:
         """Log loss float64[s, n] and its slopes float64[s, k, n], for search vectors float64[s, k] and u float64[n]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search_box(self, u: Array, y: Array) -> tuple[Array, Array]:
         """Bounds of the search vector for sorted u = log x and y = log loss: float64[k] each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw_starts(self, u: Array, y: Array, weights: Array, count: int, rng: np.random.Generator) -> Array:
         """Random search vectors that already pass near the data: float64[count, k]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def moved(self, theta: Array, origin: float) -> Array:
         """The search vector for u, from one that was fitted to u - origin."""
-        raise NotImplementedError
 
     def to_search(self, values: Array) -> Array:
         """Coefficients float64[..., k] as a search vector; a floor of zero becomes -inf."""
@@ -51,6 +53,10 @@ class CurveLaw(ScalingLaw):
         """The law that a search vector float64[k] stands for."""
         logs = np.array([c.log for c in self.coefficients])
         return self.with_values(np.where(logs, np.exp(np.where(logs, theta, 0.0)), theta))
+
+    def formula(self, p: SimpleNamespace, x: SimpleNamespace) -> Array:
+        """exp(log_loss(u)); of whole vectors, which is how a curve is written."""
+        return self.evaluate(np.array([getattr(p, c.name) for c in self.coefficients]), x)
 
     def evaluate(self, theta: Array, x) -> Array:
         """Loss for coefficient vectors float64[..., k] at x: float64[..., n_runs]."""

@@ -10,6 +10,7 @@ import numpy as np
 from scaling.errors import FitError, SpecError
 from scaling.fit import select
 from scaling.fit.calibrate import calibration, cross_checked
+from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
 from scaling.fit.laws import ScalingLaw
 from scaling.fit.minimise import Problem
@@ -17,7 +18,7 @@ from scaling.fit.named import AUTO, STACK, named_law
 from scaling.fit.objective import Kind, Objective
 from scaling.fit.observe import observe
 from scaling.fit.quality import TeacherLaw
-from scaling.fit.result import Fit, Member, Status
+from scaling.fit.result import Fit
 from scaling.fit.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows

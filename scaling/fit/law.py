@@ -11,6 +11,7 @@ Symbols: `n` model size (parameters, in the convention that the fit names), `d` 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -63,7 +64,7 @@ def exponent(name: str, start: tuple[float, float] = (0.05, 1.2)) -> Coefficient
     return Coefficient(name, low=0.0, high=EXPONENT_MAX, start=start)
 
 
-class ScalingLaw:
+class ScalingLaw(ABC):
     """A form, and its numbers where it has them. Immutable.
 
     Subclasses give `name`, `template`, `columns`, `coefficients`, `source` and `formula`.
@@ -104,9 +105,9 @@ class ScalingLaw:
     def __reduce__(self):
         return _rebuild, (type(self), dict(self.__dict__))
 
+    @abstractmethod
     def formula(self, p: SimpleNamespace, x: SimpleNamespace):
         """Loss from coefficients `p.E, p.A, …` and columns `x.n, x.d, …`, in operators and NumPy ufuncs only."""
-        raise NotImplementedError
 
     def structure(self) -> dict[str, Any]:
         """What besides its numbers defines the law, as JSON values and as keyword arguments of its class."""
@@ -248,9 +249,9 @@ def _rebuild(cls: type[ScalingLaw], state: dict[str, Any]) -> ScalingLaw:
 class AdditiveLaw(ScalingLaw):
     """E plus an excess that finite size and finite data cause; teacher forms build on the excess."""
 
+    @abstractmethod
     def excess(self, p: SimpleNamespace, n: Array, d: Array):
         """Loss above E at size n and data d."""
-        raise NotImplementedError
 
     def formula(self, p: SimpleNamespace, x: SimpleNamespace):
         """E + excess(n, d)."""

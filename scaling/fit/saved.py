@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import RecordError
+from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
-from scaling.fit.result import Calibration, Fit, Member, Status
+from scaling.fit.result import Fit
 
 SCHEMA_VERSION = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from functools import cached_property
 from typing import Protocol
@@ -52,7 +53,7 @@ class Author(Protocol):
         ...
 
 
-class ModelAuthor:
+class ModelAuthor(ABC):
     """A language model at its desk; its weights are loaded when the first block is missing."""
 
     def __init__(self, model: ModelSpec, *, bos: int, teacher: TrainedTeacher | PretrainedTeacher):
@@ -71,10 +72,10 @@ class ModelAuthor:
         """What the model thinks of a block that it wrote: record[rows, context]."""
         return model_records(self.student, sequences, targets, _key(seed, PURPOSES["targets"], block), bos=self.bos)
 
-    @cached_property
+    @property
+    @abstractmethod
     def student(self) -> Student:
         """The model with its weights."""
-        raise NotImplementedError
 
     @property
     def samples_itself(self) -> bool:

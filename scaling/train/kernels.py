@@ -13,10 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BLOCK_ROWS = 64
-"""Fewest queries of a causal block."""
-
-MOST_BLOCKS = 4
+from scaling.accounting import causal_blocks
 
 
 @jax.custom_vjp
@@ -117,15 +114,14 @@ def _rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
 def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:
     """Attention of each token over itself and those before it, float32[B, H, T, K].
 
-    Queries are taken in up to four blocks, each with the keys up to its end, so that most of the upper triangle is not
-    computed.
+    Queries are taken in the blocks of :func:`~scaling.accounting.causal_blocks`, which the memory forecast counts too.
     """
     return _causal_attention(q_BHTK, k_BJTK, v_BJTK)[0]
 
 
 def _causal_attention(q_BHTK, k_BJTK, v_BJTK):
     outputs, saved = [], []
-    for start, stop in _blocks(q_BHTK.shape[2]):
+    for start, stop in causal_blocks(q_BHTK.shape[2]):
         q_BJRK = _rows(q_BHTK[:, :, start:stop] * q_BHTK.shape[3] ** -0.5, k_BJTK.shape[1])
         mask_TS = np.tri(stop, dtype=bool)[start:]
         out_BJRK, e_BJRS, z_BJR1 = _softmax_attention(q_BJRK, k_BJTK[:, :, :stop], v_BJTK[:, :, :stop], mask_TS)
@@ -137,7 +133,7 @@ def _causal_attention(q_BHTK, k_BJTK, v_BJTK):
 def _causal_attention_gradient(kept, dout_BHTK):
     """With d = dout/z, so that rows of e need no division: de = d·vᵀ − Σ d·out, dq = (e∘de)·k, dkᵀ = qᵀ·(e∘de)."""
     k_BJTK, v_BJTK, saved = kept
-    blocks, scale = _blocks(k_BJTK.shape[2]), k_BJTK.shape[3] ** -0.5
+    blocks, scale = causal_blocks(k_BJTK.shape[2]), k_BJTK.shape[3] ** -0.5
     dqs, dks, dvs = [], [], []
     for (start, stop), (q_BJRK, e_BJRS, z_BJR1, out_BJRK) in zip(blocks, saved, strict=True):
         dout_BHRK = dout_BHTK[:, :, start:stop]
@@ -153,12 +149,6 @@ def _causal_attention_gradient(kept, dout_BHTK):
 
 
 causal_attention.defvjp(_causal_attention, _causal_attention_gradient)
-
-
-def _blocks(time: int) -> list[tuple[int, int]]:
-    """Where blocks of queries start and stop."""
-    rows = max(BLOCK_ROWS, -(-time // MOST_BLOCKS))
-    return [(start, min(start + rows, time)) for start in range(0, time, rows)]
 
 
 def _sum_of_blocks(parts: list[jax.Array], blocks: list[tuple[int, int]]) -> jax.Array:

@@ -23,6 +23,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
+from scaling.data.batches import Stream  # noqa: E402
 from scaling.data.sequences import TextSequences  # noqa: E402
 from scaling.data.shards import Card, Shard, TokenShards  # noqa: E402
 from scaling.data.text import open_text  # noqa: E402
@@ -44,6 +45,9 @@ from scaling.spec import (  # noqa: E402
 )
 
 Rows = Iterator[tuple[str, str, str]]
+PARTS = (1, 2, 8)
+"""Processes among which a batch is shared."""
+
 SHARDS, SHARD_TOKENS = 160, 31_250_000
 """5·10⁹ tokens of two bytes: 10 GB."""
 
@@ -75,13 +79,15 @@ def worlds() -> Rows:
 def streaming() -> Rows:
     """A 10 GB text in shuffled windows, measured in a process of its own."""
     done = subprocess.run([sys.executable, __file__, "stream"], capture_output=True, text=True, check=True)
-    rate, memory = map(float, done.stdout.split())
+    rate, memory, *steps_s = map(float, done.stdout.split())
     yield "10 GB of shards, shuffled windows of 128: tokens/s", f"{rate / 1e6:.2f} M", "> 0.1 M"
     yield "10 GB of shards: peak memory", f"{memory:.0f} MB", "< 500 MB"
+    for parts, step_s in zip(PARTS, steps_s, strict=True):
+        yield f"a step of 512 windows, read by one of {parts}: µs", f"{1e6 * step_s:.0f}", "the less, the more read"
 
 
 def stream_sparse_text() -> None:
-    """Print tokens a second and peak megabytes of reading 200,000 windows."""
+    """Print tokens a second and peak megabytes of reading 200,000 windows, and seconds a step for shares of a batch."""
     card = Card(text="real", split="train", source="sparse", vocab_size=1024, tokenizer="none")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -91,7 +97,10 @@ def stream_sparse_text() -> None:
                 file.truncate(2 * SHARD_TOKENS)
         text = TextSequences(TokenShards(folder, replace(card, shards=shards)), 128, seed=0)
         took = seconds(lambda: [text.read(i * 5000, 1000) for i in range(200)])
-    print(200 * 1000 * 128 / took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        shares = [Stream(text, 512).shard(0, parts) for parts in PARTS]
+        steps_s = [seconds(lambda share=share: [share.batch(step) for step in range(200)]) / 200 for share in shares]
+    print(200 * 1000 * 128 / took, memory, *steps_s)
 
 
 CORPORA = {"bytes": 1 << 30, "bpe": 1 << 26}

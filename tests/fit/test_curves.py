@@ -2,6 +2,8 @@
 is".
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,13 @@ def test_the_broken_power_law_is_the_published_formula():
     for c, d, f in ((law.c1, law.d1, law.f1), (law.c2, law.d2, law.f2)):
         product *= (1 + (X / d) ** (1 / f)) ** (-c * f)
     np.testing.assert_allclose(law.loss(x=X), law.E + law.B * X**-law.c0 * product, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_formula_of_a_curve_gives_its_loss(name):
+    law = EXAMPLES[name]
+    values = SimpleNamespace(**law.values)
+    np.testing.assert_allclose(law.formula(values, SimpleNamespace(x=X)), law.loss(x=X), rtol=1e-12)
 
 
 def test_m4_solves_its_implicit_equation():
