@@ -18,7 +18,8 @@ from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import RecordError
-from scaling.records import RunRecord, RunStore, runs_table, write_bytes, write_json
+from scaling.files import write_bytes, write_json
+from scaling.records import RunRecord, RunStore, runs_table
 from scaling.spec import RunSpec
 
 if TYPE_CHECKING:

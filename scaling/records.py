@@ -20,7 +20,6 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -30,6 +29,7 @@ from pydantic import ValidationError
 
 from scaling.accounting import count_parameters, training_flops, training_flops_6nd
 from scaling.errors import RecordError
+from scaling.files import read_json, to_json, write_bytes, write_json, write_once
 from scaling.spec import SCHEMA_VERSION, RunSpec
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class RunStore:
         write_json(folder / "env.json", record.outcome.env)
         outcome = asdict(record.outcome)
         outcome.pop("env")
-        if not _write_once(folder / "result.json", {"schema_version": SCHEMA_VERSION, **outcome}):
+        if not write_once(folder / "result.json", to_json({"schema_version": SCHEMA_VERSION, **outcome})):
             return self.load(record.spec.run_id)
         return record
 
@@ -261,65 +261,6 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(path, buffer.getvalue())
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file so that a reader sees the old content or the new, never a part."""
-    write_bytes(path, _to_json(content))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: to a temporary name, flushed to disk, then renamed."""
-    temporary = _write_temporary(path, content)
-    try:
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        RecordError: if it is absent or not JSON.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: not there — was the stage before run?") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordError(f"{path}: damaged, not JSON ({error}); move it away and it will be made again") from error
-
-
-def _write_once(path: Path, content: Any) -> bool:
-    """Create a file that did not exist, completely or not at all; False where it exists already."""
-    temporary = _write_temporary(path, _to_json(content))
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _write_temporary(path: Path, content: bytes) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _to_json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _check_schema(root: Path) -> None:

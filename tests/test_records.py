@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import RecordError
-from scaling.records import Outcome, RunRecord, RunStore, load_runs, runs_table, write_json
+from scaling.files import write_json
+from scaling.records import Outcome, RunRecord, RunStore, load_runs, runs_table
 from scaling.spec import DataSpec, RunSpec
 
 README = Path(__file__).resolve().parents[1] / "results" / "README.md"

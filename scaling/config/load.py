@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from scaling.config.document import Document, Path_, parse_document, read_document
 from scaling.config.expand import Expansion, in_file_order, recommended_teacher
 from scaling.config.paths import run_paths
-from scaling.config.problems import did_you_mean, dotted, field_names, sentence, value_path
+from scaling.config.problems import dotted, field_names, sentence, value_path
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
+from scaling.registry import did_you_mean
 from scaling.spec import RunSpec
 
 HEADER = ("QUESTION", "COMMAND", "COST", "EXPECT")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+
+from scaling.registry import did_you_mean
 
 _WHOLE = {"int_type", "int_parsing", "int_from_float", "int_parsing_size"}
 _REAL = {"float_type", "float_parsing", "finite_number"}
@@ -57,15 +58,6 @@ def dotted(path: Iterable[str | int]) -> str:
 
 def _legible(key: str) -> str:
     return key if key.isprintable() else repr(key)
-
-
-def did_you_mean(word: Any, allowed: Iterable[str]) -> str:
-    """`` — did you mean 'width'?`` where something allowed is close, else the allowed words."""
-    allowed = sorted(set(allowed))
-    close = difflib.get_close_matches(str(word), allowed, n=1, cutoff=0.6)
-    if close:
-        return f" — did you mean '{close[0]}'?"
-    return f" — allowed: {', '.join(allowed)}" if allowed else ""
 
 
 def field_names(model: Any, path: tuple[str | int, ...], root: Any) -> list[str]:

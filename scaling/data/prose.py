@@ -34,7 +34,7 @@ from scaling.data.books import (
 )
 from scaling.data.shards import locked
 from scaling.errors import DataError
-from scaling.records import write_bytes
+from scaling.files import write_bytes
 
 log = logging.getLogger("scaling")
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import DataError, RecordError
-from scaling.records import read_json, write_bytes, write_json
+from scaling.files import read_json, write_bytes, write_json
 
 SHARD_TOKENS = 1 << 24
 """Tokens of one shard of encoded text, at most."""

@@ -24,8 +24,9 @@ from scaling.compress.int8 import QuantizedStudent, quantize
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
 from scaling.export.llama_cpp import write_student
+from scaling.files import read_json, write_json
 from scaling.predict.choose import tokenizer_layout
-from scaling.records import RunStore, read_json, write_json
+from scaling.records import RunStore
 from scaling.spec import SCHEMA_VERSION, RunSpec
 
 MODEL_FILE = "model.gguf"

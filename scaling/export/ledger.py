@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
+from scaling.files import write_bytes
 from scaling.predict.recommend import Recommendation
-from scaling.records import write_bytes
 
 if TYPE_CHECKING:
     from scaling.export.verify import Verification

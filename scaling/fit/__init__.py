@@ -1,1 +1,1 @@
-"""Laws of loss, and fitting them to runs with honest doubt."""
+"""From a runs table to a law, with honest doubt."""

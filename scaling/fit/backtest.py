@@ -10,11 +10,11 @@ import numpy as np
 
 from scaling.errors import FitError, RecordError
 from scaling.fit.fitter import fit, law_columns
-from scaling.fit.laws import ScalingLaw
-from scaling.fit.named import STACK
 from scaling.fit.observe import observe
 from scaling.fit.result import Fit
 from scaling.fit.table import evaluate, select_rows
+from scaling.laws.named import STACK
+from scaling.laws.size_and_data import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import html as escape
 import math
 from typing import TYPE_CHECKING
 
-from scaling.fit.named import label
+from scaling.laws.named import label
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit

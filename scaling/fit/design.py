@@ -11,11 +11,11 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.identify import CONDITION_MAX, design_faults
-from scaling.fit.laws import ScalingLaw
 from scaling.fit.minimise import Problem
 from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
 from scaling.fit.uncertainty import coordinate_jacobian
+from scaling.laws.size_and_data import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd

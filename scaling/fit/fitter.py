@@ -12,17 +12,17 @@ from scaling.fit import select
 from scaling.fit.calibrate import calibration, cross_checked
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.laws import ScalingLaw
 from scaling.fit.minimise import Problem
-from scaling.fit.named import AUTO, STACK, named_law
 from scaling.fit.objective import Kind, Objective
 from scaling.fit.observe import observe
-from scaling.fit.quality import TeacherLaw
 from scaling.fit.result import Fit
 from scaling.fit.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
 from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
+from scaling.laws.named import AUTO, STACK, named_law
+from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.teacher import TeacherLaw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def fit(
 
     Args:
         runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
-        law: a name (`scaling.fit.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
+        law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only.
         loss: column of the loss, nats/token.

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import FitError, SpecError
-from scaling.fit.laws import KaplanC, KaplanD, ScalingLaw
 from scaling.fit.result import Fit
+from scaling.laws.size_and_data import KaplanC, KaplanD, ScalingLaw
 
 Array = np.ndarray
 FLOPS_PER = 6.0

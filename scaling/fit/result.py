@@ -13,9 +13,9 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.laws import ScalingLaw
 from scaling.fit.objective import Objective
 from scaling.fit.table import DELTAS, REAL
+from scaling.laws.size_and_data import ScalingLaw
 
 Array = np.ndarray
 

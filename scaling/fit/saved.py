@@ -12,9 +12,9 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
 from scaling.fit.result import Fit
+from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from scaling.errors import FitError
 from scaling.fit.identify import levels
-from scaling.fit.laws import ScalingLaw
 from scaling.fit.minimise import Problem
 from scaling.fit.objective import Objective
-from scaling.fit.quality import TeacherLaw
 from scaling.fit.search import FULL, REFIT, Effort, Optimum, make_problem, robust_scale, search
 from scaling.fit.table import Observations
 from scaling.fit.uncertainty import asymptotic_covariance, coordinate_jacobian, robust_information
+from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.teacher import TeacherLaw
 
 Array = np.ndarray
 EXPONENT_SPREAD = 0.04

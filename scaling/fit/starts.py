@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from scaling.fit.laws import ScalingLaw, base_law
+from scaling.laws.size_and_data import ScalingLaw, base_law
 
 Array = np.ndarray
 SMALLEST = 1e-12

@@ -125,7 +125,7 @@ def from_preset(name: str, n_params: float, n_tokens: float) -> Forecast:
     Raises:
         SpecError: no preset has that name, or it is not a law of N and D.
     """
-    from scaling.fit.presets import preset
+    from scaling.laws.presets import preset
 
     _check_positive(n_params, n_tokens)
     found = preset(name)

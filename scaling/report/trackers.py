@@ -20,7 +20,8 @@ from types import ModuleType
 from typing import Any
 
 from scaling.errors import RecordError
-from scaling.records import Outcome, RunRecord, RunStore, read_json, runs_table, write_json
+from scaling.files import read_json, write_json
+from scaling.records import Outcome, RunRecord, RunStore, runs_table
 from scaling.sweep.collect import metrics_table
 
 MARKER = "replay.json"

@@ -11,9 +11,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from scaling.config.problems import did_you_mean
 from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, Preempted, ScalingError
 from scaling.records import RunStore
+from scaling.registry import did_you_mean
 from scaling.sweep.outcomes import Failure, failures, state_of, torn
 from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Listener

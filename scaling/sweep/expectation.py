@@ -49,7 +49,7 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
     import pandas as pd
 
     from scaling.fit.design import design
-    from scaling.fit.laws import Chinchilla
+    from scaling.laws.size_and_data import Chinchilla
 
     label = Counter(spec.data.label for spec in specs).most_common(1)[0][0]
     chosen = [spec for spec in specs if spec.data.label == label]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import RecordError
-from scaling.records import Outcome, RunRecord, RunStore, read_json
+from scaling.files import read_json
+from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 
 LOG_TAIL = 5

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scaling.accounting import forward_flops
-from scaling.records import RunStore, read_json, write_json
+from scaling.files import read_json, write_json
+from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.sweep.outcomes import result_of
 

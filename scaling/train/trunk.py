@@ -18,7 +18,8 @@ import numpy as np
 from scaling.accounting import training_flops
 from scaling.data.batches import Stream, open_stream
 from scaling.errors import TrainError
-from scaling.records import Outcome, RunRecord, RunStore, write_bytes
+from scaling.files import write_bytes
+from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now

@@ -19,14 +19,15 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from scaling.fit.curve_fit import fit_curve  # noqa: E402
+from scaling.curves.fitter import fit_curve  # noqa: E402
+from scaling.curves.schedules import fit_schedules  # noqa: E402
 from scaling.fit.minimise import Problem  # noqa: E402
-from scaling.fit.named import named_law  # noqa: E402
 from scaling.fit.objective import Objective  # noqa: E402
-from scaling.fit.presets import preset  # noqa: E402
-from scaling.fit.schedule import MultiPower, ScheduledRun, fit_schedules  # noqa: E402
 from scaling.fit.search import search  # noqa: E402
 from scaling.fit.uncertainty import profile  # noqa: E402
+from scaling.laws.named import named_law  # noqa: E402
+from scaling.laws.presets import preset  # noqa: E402
+from scaling.laws.schedule import MultiPower, ScheduledRun  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SCALING_SHARED", ROOT.parent / "shared")) / "data"

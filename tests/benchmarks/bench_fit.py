@@ -20,14 +20,14 @@ import numpy as np
 
 from scaling.fit.fitter import fit
 from scaling.fit.frontier import best_split
-from scaling.fit.laws import Chinchilla
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.quality import Composite
 from scaling.fit.search import make_problem, search
 from scaling.fit.table import Observations, read_runs
 from scaling.fit.uncertainty import bootstrap, profile
+from scaling.laws.named import named_law
+from scaling.laws.size_and_data import Chinchilla
+from scaling.laws.teacher import Composite
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SCALING_SHARED", ROOT.parent / "shared")) / "data"

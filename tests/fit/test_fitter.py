@@ -10,9 +10,9 @@ import pytest
 
 from scaling.errors import FitError, RecordError, SpecError
 from scaling.fit.fitter import fit
-from scaling.fit.laws import Chinchilla
-from scaling.fit.quality import FloorAndEffectiveData
 from scaling.fit.result import Fit
+from scaling.laws.size_and_data import Chinchilla
+from scaling.laws.teacher import FloorAndEffectiveData
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 

@@ -9,14 +9,14 @@ from scaling.fit.backtest import backtest
 from scaling.fit.design import design
 from scaling.fit.fitter import fit
 from scaling.fit.frontier import from_law, isoflop, meeting_point, optimal
-from scaling.fit.laws import Chinchilla, KaplanC, KaplanD
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
 from scaling.fit.search import REFIT, make_problem, search
 from scaling.fit.select import candidate_forms, compare, ties
 from scaling.fit.stack import size_ordered_masks
 from scaling.fit.table import read_runs
+from scaling.laws.named import named_law
+from scaling.laws.size_and_data import Chinchilla, KaplanC, KaplanD
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 

@@ -11,7 +11,7 @@ from scaling.accounting import count_parameters
 from scaling.data.worlds import divergence
 from scaling.errors import RecordError, SpecError
 from scaling.fit.fitter import fit
-from scaling.fit.quality import Mixture
+from scaling.laws.teacher import Mixture
 from scaling.records import Outcome, RunRecord, RunStore, load_runs
 from scaling.spec import DataSpec, MixtureTeacher, ModelSpec, NoiseTeacher, RealTeacher, RunSpec, WorldSource
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scaling.fit.curve_fit import fit_curve
+from scaling.curves.fitter import fit_curve
 from scaling.fit.minimise import Problem
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
-from scaling.fit.presets import preset
-from scaling.fit.schedule import ScheduledRun
 from scaling.fit.search import search
+from scaling.laws.named import named_law
+from scaling.laws.presets import preset
+from scaling.laws.schedule import ScheduledRun
 
 pytestmark = pytest.mark.published
 

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from scaling.fit.fitter import fit
-from scaling.fit.laws import Chinchilla
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.presets import preset
 from scaling.fit.search import make_problem, search
 from scaling.fit.table import read_runs
+from scaling.laws.named import named_law
+from scaling.laws.presets import preset
+from scaling.laws.size_and_data import Chinchilla
 
 pytestmark = pytest.mark.published
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.laws import Chinchilla
 from scaling.fit.objective import Objective
 from scaling.fit.result import Fit
+from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import MAX_REACH, recommend, size_of
 from scaling.spec import ModelSpec, RunSpec

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaling.errors import Preempted
-from scaling.records import Outcome, RunRecord, RunStore, write_json
+from scaling.files import write_json
+from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 
 

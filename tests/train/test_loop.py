@@ -13,7 +13,7 @@ import pytest
 
 from scaling.errors import Preempted, TrainError
 from scaling.fit.observe import observe
-from scaling.fit.quality import Mixture
+from scaling.laws.teacher import Mixture
 from scaling.records import RunStore, load_runs
 from scaling.spec import MixtureTeacher, ModelSpec, RealTeacher
 from scaling.train.checkpoint import load_student

@@ -6,13 +6,12 @@ Symbols: `n` model size (parameters, in the convention that the fit names), `d` 
 
 from __future__ import annotations
 
-import difflib
 import math
 
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.fit.law import (
+from scaling.laws.law import (
     EXPONENT_MAX,
     AdditiveLaw,
     Coefficient,
@@ -21,6 +20,7 @@ from scaling.fit.law import (
     exponent,
     floor_coefficient,
 )
+from scaling.registry import did_you_mean
 
 __all__ = [
     "BASE_LAWS",
@@ -282,7 +282,5 @@ def base_law(name: str) -> ScalingLaw:
         SpecError: no law has that name; says which do.
     """
     if name not in BASE_LAWS:
-        close = difflib.get_close_matches(name, BASE_LAWS, 1)
-        hint = f" — did you mean {close[0]!r}?" if close else ""
-        raise SpecError(f"unknown law {name!r}: choose from {', '.join(BASE_LAWS)}{hint}")
+        raise SpecError(f"unknown law {name!r}: choose from {', '.join(BASE_LAWS)}{did_you_mean(name, BASE_LAWS)}")
     return BASE_LAWS[name]()

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scaling.errors import FitError, SpecError
-from scaling.fit.gradient import Jet
+from scaling.laws.jet import Jet
 
 Array = np.ndarray
 EXPONENT_MAX = 10.0

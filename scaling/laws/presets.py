@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 
 from scaling.errors import SpecError
-from scaling.fit.published import BASE_PRESETS, Preset
-from scaling.fit.published_terms import TERM_PRESETS
+from scaling.laws.published import BASE_PRESETS, Preset
+from scaling.laws.published_terms import TERM_PRESETS
 
 PRESETS: dict[str, Preset] = {found.name: found for found in (*BASE_PRESETS, *TERM_PRESETS)}
 """Every published law by name."""

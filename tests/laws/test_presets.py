@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scaling.errors import SpecError
-from scaling.fit.presets import PRESETS, preset
-from scaling.fit.published import PF_DAY
+from scaling.laws.presets import PRESETS, preset
+from scaling.laws.published import PF_DAY
 
 SIZES = (66e6, 100e6, 110e6, 340e6, 1e9, 10e9)
 
@@ -180,7 +180,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_presets_load_without_scipy_pandas_or_jax():
     code = (
-        "import sys, scaling.fit.presets as p; p.preset('besiroglu').law.loss(n=1e8, d=1e9);"
+        "import sys, scaling.laws.presets as p; p.preset('besiroglu').law.loss(n=1e8, d=1e9);"
         "print([m for m in ('scipy', 'pandas', 'jax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

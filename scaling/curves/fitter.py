@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scaling.curves.forms import CURVE_LAWS, curve_law
+from scaling.curves.law import CurveLaw
+from scaling.curves.levenberg import levenberg_marquardt
 from scaling.errors import FitError, RecordError
-from scaling.fit.curve_law import CurveLaw
-from scaling.fit.curves import CURVE_LAWS, curve_law
-from scaling.fit.levenberg import levenberg_marquardt
 
 Array = np.ndarray
 OCTAVE = math.log(2.0)

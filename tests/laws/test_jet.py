@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from scaling.fit.gradient import Jet
-from scaling.fit.laws import BASE_LAWS
-from scaling.fit.quality import QUALITY_LAWS
 from scaling.fit.starts import draw_starts
+from scaling.laws.jet import Jet
+from scaling.laws.size_and_data import BASE_LAWS
+from scaling.laws.teacher import QUALITY_LAWS
 
 ALL = {**BASE_LAWS, **QUALITY_LAWS}
 COLUMNS = {

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import FitError, SpecError
-from scaling.fit.laws import BASE_LAWS, Chinchilla, KaplanND, PowerLaw, Skaling, Tied
-from scaling.fit.named import named_law
-from scaling.fit.quality import Bottleneck, Busbridge, Composite, Mixture
+from scaling.laws.named import named_law
+from scaling.laws.size_and_data import BASE_LAWS, Chinchilla, KaplanND, PowerLaw, Skaling, Tied
+from scaling.laws.teacher import Bottleneck, Busbridge, Composite, Mixture
 
 BESIROGLU = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
 

@@ -5,16 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from scaling.curves.schedules import fit_schedules
 from scaling.errors import FitError, RecordError, SpecError
-from scaling.fit.batch import CriticalBatch
-from scaling.fit.laws import Chinchilla
 from scaling.fit.minimise import Problem
-from scaling.fit.named import named_law
 from scaling.fit.objective import Objective
-from scaling.fit.rules import Rule
-from scaling.fit.schedule import MultiPower, ScheduledRun, fit_schedules
 from scaling.fit.search import search
-from scaling.fit.terms import TERM_LAWS, KumarDamage, LowPrecision, OverTrained, Quantized, Repeated
+from scaling.laws.batch import CriticalBatch
+from scaling.laws.named import named_law
+from scaling.laws.rules import Rule
+from scaling.laws.schedule import MultiPower, ScheduledRun
+from scaling.laws.size_and_data import Chinchilla
+from scaling.laws.terms import TERM_LAWS, KumarDamage, LowPrecision, OverTrained, Quantized, Repeated
 
 BASE = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.36}
 REPEATED = Repeated(**BASE, R_D=15.0, R_N=5.0)

@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from scaling.errors import SpecError
-from scaling.fit.curve_law import (
+from scaling.curves.law import (
     CurveLaw,
     floor_guesses,
     free_slope,
@@ -21,6 +20,7 @@ from scaling.fit.curve_law import (
     softplus_sigmoid,
     weighted_lines,
 )
+from scaling.errors import SpecError
 
 Array = np.ndarray
 LOG_FLOOR_DEPTH = 8.0

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, SpecError
-from scaling.fit.batch import CriticalBatch, fit_critical_batch, fit_tradeoff, tokens_to_loss
+from scaling.fit.critical_batch import fit_critical_batch, fit_tradeoff, tokens_to_loss
 from scaling.fit.optimum import fit_optimum
+from scaling.laws.batch import CriticalBatch
 
 BATCHES = 160.0 * 2 ** np.arange(6)
 TRUE = CriticalBatch(B_star=300.0, alpha_B=0.6, E=1.37)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.fit.distillation import Busbridge
-from scaling.fit.laws import (
+from scaling.laws.distillation import Busbridge
+from scaling.laws.size_and_data import (
     BASE_LAWS,
     AdditiveLaw,
     Chinchilla,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from scaling.fit.laws import Chinchilla, KaplanN, Skaling, Tied
-from scaling.fit.published import Preset
-from scaling.fit.quality import Busbridge
-from scaling.fit.rules import TransferredData
-from scaling.fit.schedule import MultiPower
-from scaling.fit.terms import (
+from scaling.laws.published import Preset
+from scaling.laws.rules import TransferredData
+from scaling.laws.schedule import MultiPower
+from scaling.laws.size_and_data import Chinchilla, KaplanN, Skaling, Tied
+from scaling.laws.teacher import Busbridge
+from scaling.laws.terms import (
     FineGrainedExperts,
     KumarDamage,
     LowPrecision,

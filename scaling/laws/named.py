@@ -12,18 +12,18 @@ import importlib.util
 from typing import Any
 
 from scaling.errors import SpecError
-from scaling.fit.laws import BASE_LAWS, ScalingLaw
-from scaling.fit.quality import QUALITY_LAWS, TeacherLaw
+from scaling.laws.size_and_data import BASE_LAWS, ScalingLaw
+from scaling.laws.teacher import QUALITY_LAWS, TeacherLaw
 
 STACK = "stack"
 AUTO = "auto"
 
 
 def all_laws() -> dict[str, type[ScalingLaw]]:
-    """Every law class by name; the composed terms of `scaling.fit.terms` included."""
+    """Every law class by name; the composed terms of `scaling.laws.terms` included."""
     laws = {**BASE_LAWS, **QUALITY_LAWS}
-    if importlib.util.find_spec("scaling.fit.terms"):
-        terms = importlib.import_module("scaling.fit.terms")
+    if importlib.util.find_spec("scaling.laws.terms"):
+        terms = importlib.import_module("scaling.laws.terms")
         laws |= getattr(terms, "TERM_LAWS", {})
     return laws
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.fit.laws import (
+from scaling.laws.size_and_data import (
     BASE_LAWS,
     AdditiveLaw,
     Coefficient,

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from scaling.curves.fitter import fit_curve
+from scaling.curves.forms import BNSL, CURVE_LAWS, M1, M3, M4, curve_law, m2
 from scaling.errors import FitError, RecordError, SpecError
-from scaling.fit.curve_fit import fit_curve
-from scaling.fit.curves import BNSL, CURVE_LAWS, M1, M3, M4, curve_law, m2
 
 X = np.geomspace(1e6, 1e9, 60)
 EXAMPLES = {

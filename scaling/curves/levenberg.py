@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling.fit.curve_law import CurveLaw
+from scaling.curves.law import CurveLaw
 
 Array = np.ndarray
 

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scaling.fit.batch import CriticalBatch
-from scaling.fit.laws import Chinchilla, KaplanC, KaplanD, KaplanN, KaplanND, ScalingLaw, Tied
-from scaling.fit.rules import Rule, TransferredData
-from scaling.fit.terms import LearningCurve
+from scaling.laws.batch import CriticalBatch
+from scaling.laws.rules import Rule, TransferredData
+from scaling.laws.size_and_data import Chinchilla, KaplanC, KaplanD, KaplanN, KaplanND, ScalingLaw, Tied
+from scaling.laws.terms import LearningCurve
 
 PF_DAY = 8.64e19
 """FLOPs in one petaflop/s-day."""

@@ -1,0 +1,1 @@
+"""One-dimensional learning curves: form, fit, forecast."""
