@@ -7,18 +7,19 @@ run the exported file in a phone engine → one ledger row, forecast beside meas
 from __future__ import annotations
 
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling.config.expand import expand
-from scaling.config.load import load_sweep
+from scaling.config.load import open_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import RecordError
 from scaling.files import write_bytes, write_json
+from scaling.formats.plain import plain
 from scaling.records import RunRecord, RunStore, runs_table
 from scaling.spec import RunSpec
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
+    from scaling.predict.question import Question
     from scaling.predict.recommend import Recommendation
     from scaling.sweep.executors import SweepOutcome
     from scaling.sweep.plan import Plan
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 Watch = Callable[["Plan"], AbstractContextManager["Listener"]]
 """Opens something that shows the events of a plan's training; `scaling.sweep.display.show_progress` is one."""
+
+RECOMMENDATION = "recommendation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +63,38 @@ class Workspace:
     @classmethod
     def open(
         cls,
-        sweep: str | os.PathLike[str],
+        file: str | os.PathLike[str],
         *,
         results: str | os.PathLike[str] = "results",
         overrides: Sequence[str] = (),
     ) -> Workspace:
         """Read a sweep file, or the one that an earlier stage left in a sweep's results folder."""
-        path = Path(sweep)
+        path = Path(file)
         path = path / "sweep.yaml" if path.is_dir() else path
-        config = load_sweep(path, overrides)
-        return cls(config=config, overrides=tuple(overrides), runs=tuple(expand(config)), store=RunStore(results))
+        sweep = open_sweep(path, overrides)
+        return cls(config=sweep.config, overrides=tuple(overrides), runs=sweep.runs, store=RunStore(results))
 
     @property
     def folder(self) -> Path:
+        """Where the stages of the sweep write."""
         return self.store.root / self.config.name
+
+    @property
+    def fit_path(self) -> Path:
+        """The fit of the sweep's runs."""
+        return self.folder / "fit.json"
+
+    @property
+    def recommendation_path(self) -> Path:
+        """What was recommended from that fit."""
+        return self.folder / RECOMMENDATION
+
+    def command(self, verb: str) -> str:
+        """A command line that works on this sweep as it was opened, to be typed as it is."""
+        words = [verb, shlex.quote(str(self.config.path))]
+        words += [f"--set {shlex.quote(text)}" for text in self.overrides]
+        words += [f"--results {shlex.quote(str(self.store.root))}"] if str(self.store.root) != "results" else []
+        return " ".join(words)
 
     def prepare(self) -> Workspace:
         """Create the sweep's folder, with its resolved file (includes and ``--set`` applied) for later commands."""
@@ -117,7 +139,7 @@ class ChainResult:
     record: RunRecord
     bundle: Bundle
     verification: Verification
-    ledger: dict[str, object]
+    ledger: Mapping[str, object]
     stages: tuple[Stage, ...]
 
 
@@ -165,30 +187,29 @@ def run_chain(
     with clock.stage("train") as said:
         outcome = train_stage(workspace, jobs=jobs, watch=watch)
         said.append(_trained(outcome))
-        collect_stage(workspace)
+        table = collect_stage(workspace)
     with clock.stage("fit") as said:
-        fit = fit_stage(workspace)
+        fit = fit_stage(workspace, table)
         said.append(repr(fit.law))
     with clock.stage("recommend") as said:
         recommendation = recommend_stage(workspace, fit, force=force)
-        said.append(f"width {recommendation.run.model.width}, forecast {recommendation.choice.loss:.4f} nats/token")
+        width, forecast = recommendation.run.model.width, recommendation.prediction.value
+        said.append(f"width {width}, forecast {forecast:.4f} nats/token")
         if warning := edge_warning(recommendation.run, workspace.runs):
             say(f"warning: {warning}")
     with clock.stage("train recommended") as said:
-        outcome = train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)
-        said.append(_trained(outcome))
+        said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
         record = workspace.store.load(recommendation.run.run_id)
     with clock.stage("export") as said:
         bundle = export_stage(workspace, recommendation.run)
         said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
     with clock.stage("verify") as said:
-        verification = verify_stage(workspace, recommendation, bundle)
+        verification = verify_stage(workspace, fit, recommendation, bundle)
         row = ledger_stage(workspace, fit, recommendation, verification)
         said.append("all checks passed" if verification.passed else "SOME CHECKS FAILED, see the table")
-    counts = plan_stage(workspace).counts()
     return ChainResult(
         sweep=workspace.config.name,
-        counts=counts,
+        counts=dict(outcome.counts),
         fit=fit,
         recommendation=recommendation,
         record=record,
@@ -266,8 +287,13 @@ def collect_stage(workspace: Workspace) -> pd.DataFrame:
     return table
 
 
-def fit_stage(workspace: Workspace, *, law: str | None = None) -> Fit:
-    """The law of the sweep's runs, written to fit.json.
+def fit_stage(workspace: Workspace, table: pd.DataFrame, *, law: str | None = None) -> Fit:
+    """The law of a sweep's runs, written to fit.json.
+
+    Args:
+        workspace: The sweep.
+        table: Its runs, as `collect_stage` gives them.
+        law: Form to fit instead of the one that the file names.
 
     Raises:
         FitError: the runs do not determine a law; nothing is written.
@@ -275,35 +301,94 @@ def fit_stage(workspace: Workspace, *, law: str | None = None) -> Fit:
     """
     from scaling.fit.fitter import fit
 
-    table = collect_stage(workspace.prepare())
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
-        raise RecordError(f"{workspace.folder}: no finished run to fit — train first with `scaling sweep`")
+        raise RecordError(
+            f"{workspace.folder}: no finished run to fit — train first: {workspace.command('scaling sweep')}"
+        )
     found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
-    write_bytes(workspace.folder / "fit.json", (found.to_json() + "\n").encode())
+    write_bytes(workspace.fit_path, (found.to_json() + "\n").encode())
     return found
 
 
 def load_fit(workspace: Workspace) -> Fit:
-    """The fit that an earlier stage wrote."""
+    """The fit that an earlier stage wrote.
+
+    Raises:
+        RecordError: there is none, or it cannot be read.
+    """
     from scaling.fit.result import Fit
 
-    return Fit.from_json(workspace.folder / "fit.json")
+    if not workspace.fit_path.exists():
+        raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
+    return Fit.from_json(workspace.fit_path)
 
 
-def recommend_stage(workspace: Workspace, fit: Fit, *, force: bool = False) -> Recommendation:
-    """The smallest student that meets the sweep's question, written to recommendation.json."""
-    from scaling.formats.plain import plain
-    from scaling.predict.choose import choose
+def recommend_stage(
+    workspace: Workspace,
+    fit: Fit,
+    question: Question | None = None,
+    *,
+    fit_path: Path | None = None,
+    force: bool = False,
+) -> Recommendation:
+    """The smallest student that answers a question, written to recommendation.json beside the fit.
 
-    found = choose(workspace.config, fit, workspace.store, force=force)
-    write_json(workspace.folder / "recommendation.json", plain(found))
+    Args:
+        workspace: The sweep.
+        fit: Of its runs.
+        question: What is asked; by default what the sweep file asks.
+        fit_path: Where the fit is stored; by default in the sweep's folder.
+        force: Accept forecasts far beyond the data.
+
+    Raises:
+        InfeasibleError: nothing meets the question; nothing is written.
+        ExtrapolationError: only what lies too far beyond the data does.
+    """
+    from scaling.predict.question import Question
+    from scaling.predict.recommend import recommend_of_sweep
+
+    found = recommend_of_sweep(
+        question or Question.of(workspace.config),
+        fit,
+        workspace.config,
+        workspace.runs,
+        workspace.store,
+        fit_id=_fit_id(fit_path or workspace.fit_path),
+        force=force,
+    )
+    write_json((fit_path or workspace.fit_path).with_name(RECOMMENDATION), plain(found))
     return found
 
 
 def load_recommendation(workspace: Workspace) -> Recommendation:
-    """The recommendation of the fit that an earlier stage wrote; computed again, which costs milliseconds."""
-    return recommend_stage(workspace, load_fit(workspace), force=True)
+    """The recommendation that an earlier stage wrote, if it is of the fit that lies beside it.
+
+    Raises:
+        RecordError: there is none, or it is of another fit; nothing is changed.
+    """
+    from scaling.predict.recommend import Recommendation
+
+    again = f"scaling recommend --fit {shlex.quote(str(workspace.fit_path))}"
+    if not workspace.fit_path.exists():
+        raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
+    if not workspace.recommendation_path.exists():
+        raise RecordError(f"{workspace.recommendation_path}: nothing is recommended yet — ask: {again}")
+    found, fit_id = Recommendation.from_json(workspace.recommendation_path), _fit_id(workspace.fit_path)
+    if found.fit_id is None:
+        return replace(found, fit_id=fit_id)
+    if found.fit_id != fit_id:
+        raise RecordError(
+            f"{workspace.recommendation_path}: recommends from fit {found.fit_id}, but {workspace.fit_path} is fit "
+            f"{fit_id}; nothing was changed — ask anew: {again}"
+        )
+    return found
+
+
+def _fit_id(fit_path: Path) -> str:
+    from scaling.fit.saved import fit_id_of
+
+    return fit_id_of(fit_path.read_text("utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,16 +433,16 @@ def export_stage(workspace: Workspace, run: RunSpec) -> Bundle:
     return export(workspace.store, run, workspace.folder / "bundle")
 
 
-def verify_stage(workspace: Workspace, recommendation: Recommendation, bundle: Bundle) -> Verification:
+def verify_stage(workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle) -> Verification:
     """The exported file, read back and run by an engine, beside its forecast."""
     from scaling.export.verify import verify
 
-    return verify(bundle, workspace.store, recommendation, loss_name=workspace.config.fit.loss)
+    return verify(bundle, workspace.store, recommendation, loss_name=fit.columns["loss"])
 
 
 def ledger_stage(
     workspace: Workspace, fit: Fit, recommendation: Recommendation, verification: Verification
-) -> dict[str, object]:
+) -> Mapping[str, object]:
     """One row of results/ledger.csv."""
     from scaling.export.ledger import append
 

@@ -131,9 +131,9 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     from scaling.report.chain import show_verification
 
     workspace = Workspace.open(sweep_file, results=results)
-    recommendation = load_recommendation(workspace)
-    found = verify_stage(workspace, recommendation, export_stage(workspace, recommendation.run))
-    ledger_stage(workspace, load_fit(workspace), recommendation, found)
+    recommendation, fit = load_recommendation(workspace), load_fit(workspace)
+    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation.run))
+    ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.passed:
         raise typer.Exit(1)

@@ -25,7 +25,7 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
 from scaling.export.llama_cpp import write_student
 from scaling.files import read_json, write_json
-from scaling.predict.choose import tokenizer_layout
+from scaling.predict.footprint import tokenizer_layout
 from scaling.records import RunStore
 from scaling.spec import SCHEMA_VERSION, RunSpec
 

@@ -7,7 +7,7 @@ import os
 from scaling.compress.int8 import QuantizedStudent
 from scaling.errors import ExportError
 from scaling.formats.gguf import write_gguf
-from scaling.predict.choose import tokenizer_layout
+from scaling.predict.footprint import tokenizer_layout
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 

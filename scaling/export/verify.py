@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from flax import nnx
 
-from scaling.accounting import kv_cache_bytes
 from scaling.compress.degradation import Degradation, degradation, paired
 from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
 from scaling.data.text import open_tokenizer
@@ -95,7 +94,7 @@ def verify(
     student = from_tensors(file.model, file.tensors)
     engine, engine_error, engine_cost, greedy, texts_equal = None, None, None, None, None
     try:
-        engine, greedy = _run_engine(bundle, file, student, real, cache=_context(recommendation))
+        engine, greedy = _run_engine(bundle, file, student, real, cache=recommendation.footprint.cache_tokens)
         texts_equal = _compare_tokenizer(bundle, store, real)
         engine_cost = _engine_cost(bundle, file, student, real, engine_tokens)
     except EngineError as error:
@@ -112,12 +111,6 @@ def verify(
     checks = compare(recommendation, loss=getattr(outcome, loss_name), engine_error=engine_error, **measured)
     said = None if engine_error is None else str(engine_error)
     return Verification(outcome=outcome, device=device_name, checks=checks, engine_error=said, **measured)
-
-
-def _context(recommendation: Recommendation) -> int:
-    """Positions of the cache that the footprint was forecast for."""
-    per_position = kv_cache_bytes(recommendation.run.model, 1)
-    return recommendation.choice.footprint.kv_cache_bytes // per_position
 
 
 def _run_engine(

@@ -9,12 +9,14 @@ context 40 … 8,192): residuals are 0.22 MiB (standard deviation) and 0.7 MiB (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from scaling.accounting import Storage, TokenizerLayout, gguf_bytes, kv_cache_bytes
+from scaling.data.text import open_tokenizer
 from scaling.formats.gguf import symbol_layout
-from scaling.spec import ModelSpec
+from scaling.records import RunStore
+from scaling.spec import DataSpec, ModelSpec
 
 CACHE_STEP = 256
 """llama.cpp rounds the length of its key–value cache up to a multiple of this."""
@@ -61,12 +63,14 @@ class Footprint:
         kv_cache_bytes: Keys and values of the whole context.
         compute_bytes: Activations while a prompt is read.
         engine_bytes: Code, vocabulary and bookkeeping of the engine.
+        cache_tokens: Positions that the cache is allocated for.
     """
 
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
     engine_bytes: int
+    cache_tokens: int
 
     @property
     def total_bytes(self) -> int:
@@ -98,17 +102,32 @@ def footprint(
     length = model.context if context is None else context
     tokens = tokenizer or _placeholders(model.vocab_size)
     read_at_once = min(engine.n_ubatch, length)
+    cache_tokens = math.ceil(length / CACHE_STEP) * CACHE_STEP
     activations = engine.hidden_floats * model.hidden + engine.width_floats * model.width
     return Footprint(
         weights_bytes=gguf_bytes(model, tokens, storage),
-        kv_cache_bytes=kv_cache_bytes(model, math.ceil(length / CACHE_STEP) * CACHE_STEP, value_bytes=kv_value_bytes),
+        kv_cache_bytes=kv_cache_bytes(model, cache_tokens, value_bytes=kv_value_bytes),
         compute_bytes=round(4 * read_at_once * activations),
         engine_bytes=engine.base
         + engine.per_token * model.vocab_size
         + engine.per_merge * len(tokens.merges)
         + engine.per_layer * model.n_layers
         + engine.per_position * length,
+        cache_tokens=cache_tokens,
     )
+
+
+def tokenizer_layout(data: DataSpec, store: RunStore) -> TokenizerLayout:
+    """What an exported file says about the tokens of a run: its tokenizer, or placeholders for a world's symbols.
+
+    A source token comes last, as a control token: what the file is asked for begins as real text does.
+    """
+    if data.source.kind != "text":
+        return symbol_layout(data.vocab_size, bos_id=data.source.vocab_size - 1)
+    layout = open_tokenizer(data.source, store).to_gguf()
+    if not data.source_token:
+        return layout
+    return replace(layout, tokens=(*layout.tokens, "<|written|>"), token_types=(*layout.token_types, 3))
 
 
 @lru_cache(maxsize=8)

@@ -19,9 +19,12 @@ from scaling.export.engines import FileRefusedError
 from scaling.export.ledger import append, read_ledger
 from scaling.export.llama_cpp import write_student
 from scaling.export.verify import verify
+from scaling.fit.result import Prediction
 from scaling.formats.gguf import read_gguf, symbol_layout
+from scaling.predict.candidates import Candidate
 from scaling.predict.footprint import footprint
-from scaling.predict.recommend import Candidate, Recommendation
+from scaling.predict.question import Question
+from scaling.predict.recommend import Recommendation
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
 from scaling.train.checkpoint import save_student
@@ -69,22 +72,17 @@ def recommendation(run: RunSpec, loss: float) -> Recommendation:
     choice = Candidate(
         run=run,
         n_params=1,
-        loss=loss,
-        low=loss - 0.1,
-        high=loss + 0.1,
+        prediction=Prediction(loss, loss - 0.1, loss + 0.1, level=0.9, scale=0.05, reach={"n": 1.0, "d": 1.0}),
         probability=0.5,
-        reach=1.0,
         footprint=footprint(run.model, tokenizer=symbol_layout(65)),
     )
     return Recommendation(
         choice=choice,
-        target_loss=loss,
-        memory_bytes=2**26,
-        confidence=0.5,
-        level=0.9,
         binding="target",
         runners_up=(),
         floor=1.0,
+        question=Question(target_loss=loss, memory_bytes=2**26),
+        fit_id="0123456789",
     )
 
 
@@ -174,7 +172,7 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert [check.name for check in found.checks if check.passed is None] == []
     assert found.read_back.before == pytest.approx(loss, abs=1e-9)
     assert found.read_back.after == pytest.approx(bundle.manifest.loss_after, abs=1e-9)
-    assert found.file_bytes == forecast.choice.footprint.weights_bytes
+    assert found.file_bytes == forecast.footprint.weights_bytes
     assert found.greedy.n_tokens == 16
     assert abs(found.engine_cost.increase) < 0.01
     append(tmp_path / "ledger.csv", "tiny", FitStub(), forecast, found)
