@@ -15,7 +15,7 @@ from scaling.fit.minimise import Problem
 from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
 from scaling.fit.uncertainty import coordinate_jacobian
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd

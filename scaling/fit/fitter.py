@@ -20,8 +20,8 @@ from scaling.fit.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
 from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
-from scaling.laws.size_and_data import ScalingLaw
 from scaling.laws.teacher import TeacherLaw
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.objective import Objective
 from scaling.fit.table import DELTAS, REAL
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
 
