@@ -15,7 +15,7 @@ from scaling.fit.identify import CONDITION_MAX, design_faults
 from scaling.fit.observe import observe
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd

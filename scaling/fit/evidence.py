@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
 SAMPLES_FOR_SPREAD = 250

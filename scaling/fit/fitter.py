@@ -22,8 +22,8 @@ from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
-from scaling.laws.size_and_data import ScalingLaw
 from scaling.laws.teacher import TeacherLaw
 
 if TYPE_CHECKING:

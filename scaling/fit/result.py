@@ -14,7 +14,7 @@ from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.page import coefficient_table
 from scaling.fit.prediction import Points, Prediction, centre_and_scale, member_logs, points
 from scaling.fit.solve.objective import Objective
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
 

@@ -12,8 +12,8 @@ from scaling.errors import FitError
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.fit.table import REAL, Observations
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import label, named_law
-from scaling.laws.size_and_data import ScalingLaw
 
 Array = np.ndarray
 TIE = 4.0

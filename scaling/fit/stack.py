@@ -20,7 +20,7 @@ from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import FULL, REFIT, Effort, Optimum, make_problem, robust_scale, search
 from scaling.fit.table import Observations
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 from scaling.laws.teacher import TeacherLaw
 
 Array = np.ndarray

@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling.fit.solve.objective import Objective
 from scaling.laws.jet import Jet
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
 CHUNK_ELEMENTS = 30_000
