@@ -75,10 +75,7 @@ def _no_null(content: bytes) -> None:
     """Pandas ends a cell at a NUL byte, or takes it for a space."""
     if (at := content.find(b"\0")) >= 0:
         line = content.count(b"\n", 0, at) + 1
-        raise RecordError(
-            f"line {line} holds a NUL byte — the file is damaged or not text (UTF-16?); "
-            "save it as UTF-8"
-        )
+        raise RecordError(f"line {line} holds a NUL byte — the file is damaged or not text (UTF-16?); save it as UTF-8")
 
 
 def _commas(text: str) -> None:

@@ -156,7 +156,7 @@ class _Reader:
             case ast.Constant(value=int() | float() as number):
                 return self._finite(np.float64(number), node)
             case ast.Constant(value=str() as text):
-                return text
+                return np.asarray(text, object)
             case ast.Name(id=name):
                 return self._column(self.quoted.get(name, name))
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _ARITHMETIC:
@@ -192,7 +192,7 @@ class _Reader:
         wrong = np.atleast_1d(~np.isfinite(result) & known)
         if wrong.any():
             # A constant is wrong for all rows and has none of its own.
-            row = f" in row {self.table.index[wrong.argmax()]}" if wrong.size == len(self.table) > 1 else ""
+            row = f" in row {self.table.index[int(wrong.argmax())]}" if wrong.size == len(self.table) > 1 else ""
             raise RecordError(
                 f"{_source(node)} is no number that a float holds{row} (an overflow, a division by zero, or a "
                 f"logarithm of zero); in {_short(self.text)}: use smaller numbers, or leave such rows out of the table"
@@ -255,7 +255,7 @@ class _Reader:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or np.asarray(value).dtype == object
+    return np.asarray(value).dtype == object
 
 
 def _depth(tree: ast.AST) -> int:

@@ -28,6 +28,7 @@ SMALLEST_COUNT = 1e3
 WIDEST_GAP = 1e5
 """Neighbouring sizes further apart than this factor are in different units."""
 
+
 @dataclass(frozen=True)
 class Observations:
     """Checked runs, as arrays.

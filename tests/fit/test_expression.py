@@ -16,8 +16,9 @@ RUNS = pd.DataFrame({"n": [1e6, 2e6], "d": [1e9, 2e9], "s": ["a", "b"], "loss": 
 
 
 def test_integer_columns_do_not_wrap():
-    # 6 n d passes 2^63 = 9.2e18 from the third row on.
-    table = pd.DataFrame({"n": np.geomspace(1e7, 1e11, 20).astype(int), "d": np.geomspace(2e8, 2e12, 20).astype(int)})
+    # 6 n d passes 2^63 = 9.2e18 in every row, and 1e22 in the eleventh.
+    n = np.geomspace(1e9, 8.33e10, 20).astype(int)
+    table = pd.DataFrame({"n": n, "d": 20 * n})
     kept = select_rows(table, "6*n*d < 1e22")
     assert len(kept) == 10
     assert list(kept.index) == list(range(10))
@@ -90,20 +91,16 @@ def test_missing_text_equals_nothing(kind):
         ("log(n, d)", "allowed are"),
         ("n\0", "cannot read"),
         ("n +", "cannot read"),
-        ("9" * 400, "cannot evaluate"),
+        ("9" * 400, "no number|cannot evaluate"),
         ("+".join("n" * 500), "operations deep"),
-        ("(" * 150 + "n" + ")" * 150, "operations deep|cannot read|^$"),
+        ("(" * 900 + "n" + ")" * 900, "cannot read"),
         ("not " * 200 + "(n > 1)", "operations deep"),
         ("-" * 900 + "n", "operations deep"),
-        ("n" * (LONGEST + 1), "shorten it"),
+        ("n" + " " * LONGEST, "shorten it"),
         ("n + missing", "no such column"),
     ],
 )
 def test_what_no_person_means_is_one_error_that_says_what_is_allowed(expression, what):
-    if expression.startswith("(("):
-        # Brackets alone nest nothing.
-        assert len(evaluate(RUNS, "(" * 50 + "n" + ")" * 50)) == 2
-        return
     with pytest.raises(RecordError, match=what):
         evaluate(RUNS, expression)
 
@@ -112,8 +109,46 @@ def test_the_deepest_allowed_expression_is_evaluated():
     np.testing.assert_array_equal(evaluate(RUNS, "+".join(["n"] * (DEEPEST - 1))), RUNS.n * (DEEPEST - 1))
 
 
-TOKENS = ["n", "d", "s", "loss", "'a'", "2", "1e9", "1e300", "**", "*", "+", "-", "/", "%", "<", "==", "!=", "in", "not"]
-TOKENS += ["and", "or", "(", ")", "[", "]", ",", "&", "|", "~", "log", "exp", "None", "True", "lambda", ":", ".", "`", "if"]
+TOKENS = [
+    "n",
+    "d",
+    "s",
+    "loss",
+    "'a'",
+    "2",
+    "1e9",
+    "1e300",
+    "**",
+    "*",
+    "+",
+    "-",
+    "/",
+    "%",
+    "<",
+    "==",
+    "!=",
+    "in",
+    "not",
+    "and",
+    "or",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    "&",
+    "|",
+    "~",
+    "log",
+    "exp",
+    "None",
+    "True",
+    "lambda",
+    ":",
+    ".",
+    "`",
+    "if",
+]
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=14) | st.text(max_size=30).map(lambda text: [text]))
