@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import statistics
 import sys
 import time
@@ -67,9 +68,9 @@ def products(is_small: bool) -> Iterator[Row]:
         yield {"product": name, "size": size, "tflops_s": 2 * size**3 / seconds(run, 0.2) / 1e12}
 
 
-def step_runner(model: ModelSpec, batch: int, size: int = 1) -> Callable[[int], None]:
+def step_runner(model: ModelSpec, optim: OptimSpec, size: int = 1) -> Callable[[int], None]:
     """``run(count)``: that many steps of a student, or of ``size`` students mapped into one program."""
-    made = program(model, OptimSpec(batch_size=batch))
+    made, batch = program(model, optim), optim.batch_size
     shape = (batch, model.context) if size == 1 else (size, batch, model.context)
     tokens = jnp.asarray(np.random.default_rng(0).integers(model.vocab_size, size=shape, dtype=np.int32))
     state, step = made.init(0), made.step
@@ -91,13 +92,14 @@ def steps(is_small: bool) -> Iterator[Row]:
     shapes = [(64, 2, 256, 64, (8,))] if is_small else [(512, 8, 4096, 512, (16, 64)), (768, 14, 8192, 1024, (8, 32))]
     for width, n_layers, vocab_size, context, batches in shapes:
         model = ModelSpec(vocab_size=vocab_size, width=width, n_layers=n_layers, context=context, head_width=64)
-        for batch in batches:
-            took = seconds(step_runner(model, batch), 1.0)
+        for batch, precision in itertools.product(batches, ("float32", "bfloat16")):
+            took = seconds(step_runner(model, OptimSpec(batch_size=batch, precision=precision)), 1.0)
             tokens = batch * context
             yield {
                 "n_params": count_parameters(model).n_params,
                 "batch": batch,
                 "context": context,
+                "precision": precision,
                 "step_ms": 1e3 * took,
                 "tokens_per_s": tokens / took,
                 "tflops_s": float(training_flops(model, tokens)) / took / 1e12,
@@ -110,7 +112,7 @@ def cohorts(is_small: bool) -> Iterator[Row]:
         spec = small_run(width)
         alone = None
         for size in (1, 4) if is_small else (1, 4, 16, 64, 256, 1024):
-            took = seconds(step_runner(spec.model, spec.optim.batch_size, size), 0.3)
+            took = seconds(step_runner(spec.model, spec.optim, size), 0.3)
             rate = size * spec.step_tokens / took
             alone = alone or rate
             yield {
