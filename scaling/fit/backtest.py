@@ -13,8 +13,8 @@ from scaling.fit.fitter import fit, law_columns
 from scaling.fit.observe import observe
 from scaling.fit.result import Fit
 from scaling.fit.table import evaluate, select_rows
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
-from scaling.laws.size_and_data import ScalingLaw
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import RecordError
+from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.objective import Objective
 from scaling.fit.result import Fit
+from scaling.fit.solve.objective import Objective
 from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
@@ -24,7 +25,12 @@ def to_json(fit: Fit) -> str:
     return json.dumps(_to_plain(fit), allow_nan=False, indent=1)
 
 
-def read_fit(path: str | Path) -> Fit:
+def save(fit: Fit, path: str | Path) -> None:
+    """Write a fit, atomically."""
+    write_bytes(Path(path), (to_json(fit) + "\n").encode())
+
+
+def load(path: str | Path) -> Fit:
     """Read a saved fit.
 
     Raises:

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from scaling.laws.size_and_data import ScalingLaw, base_law
+from scaling.laws.law import ScalingLaw
+from scaling.laws.size_and_data import base_law
 
 Array = np.ndarray
 SMALLEST = 1e-12

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from scaling.fit.objective import Objective
+from scaling.fit.solve.objective import Objective
 from scaling.laws.jet import Jet
-from scaling.laws.size_and_data import ScalingLaw
+from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
 CHUNK_ELEMENTS = 30_000
