@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from scaling.accounting import gguf_bytes
+from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.int8 import quantize
 from scaling.data.evaluation import evaluation_sets
@@ -19,7 +19,7 @@ from scaling.export.engines import FileRefusedError
 from scaling.export.ledger import append, read_ledger
 from scaling.export.llama_cpp import write_student
 from scaling.export.verify import verify
-from scaling.formats.gguf import read_gguf, symbol_layout
+from scaling.formats.gguf import read_gguf
 from scaling.predict.footprint import footprint
 from scaling.predict.recommend import Candidate, Recommendation
 from scaling.records import Outcome, RunRecord, RunStore
