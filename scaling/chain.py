@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling.config.load import open_sweep
 from scaling.config.sweep import SweepConfig
@@ -141,6 +141,12 @@ class ChainResult:
     verification: Verification
     ledger: Mapping[str, object]
     stages: tuple[Stage, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        from scaling.fit.saved import to_plain
+
+        return {name: to_plain(self.fit) if name == "fit" else plain(value) for name, value in vars(self).items()}
 
 
 @dataclass
@@ -300,6 +306,7 @@ def fit_stage(workspace: Workspace, table: pd.DataFrame, *, law: str | None = No
         RecordError: no run of the sweep is there yet.
     """
     from scaling.fit.fitter import fit
+    from scaling.fit.saved import save
 
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
@@ -307,7 +314,7 @@ def fit_stage(workspace: Workspace, table: pd.DataFrame, *, law: str | None = No
             f"{workspace.folder}: no finished run to fit — train first: {workspace.command('scaling sweep')}"
         )
     found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
-    write_bytes(workspace.fit_path, (found.to_json() + "\n").encode())
+    save(found, workspace.fit_path)
     return found
 
 
@@ -317,11 +324,11 @@ def load_fit(workspace: Workspace) -> Fit:
     Raises:
         RecordError: there is none, or it cannot be read.
     """
-    from scaling.fit.result import Fit
+    from scaling.fit.saved import load
 
     if not workspace.fit_path.exists():
         raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
-    return Fit.from_json(workspace.fit_path)
+    return load(workspace.fit_path)
 
 
 def recommend_stage(

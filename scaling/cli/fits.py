@@ -34,6 +34,7 @@ def fit(
 ) -> None:
     """Fit a scaling law to the runs of a sweep, or to any table."""
     from scaling.fit.fitter import fit as fit_table
+    from scaling.fit.saved import save, to_plain
     from scaling.report.tables import show_fit
 
     if table.suffix in (".yaml", ".yml"):
@@ -47,9 +48,9 @@ def fit(
         runs = _runs(table, mapping, where)
         found = fit_table(runs, law=law or "stack", **_columns(mapping, runs))
     if out is not None:
-        found.to_json(out)
+        save(found, out)
         say(f"wrote {out}")
-    emit(found, as_json=json_, show=show_fit)
+    emit(to_plain(found) if json_ else found, as_json=json_, show=show_fit)
 
 
 def backtest(
@@ -94,10 +95,10 @@ def predict(
     if law is not None:
         found = forecast.from_preset(law, n, d)
     else:
-        from scaling.fit.result import Fit
+        from scaling.fit.saved import load
 
         found = forecast.from_fit(
-            Fit.from_json(fit_file),
+            load(fit_file),
             n,
             d,
             teacher=teacher,
@@ -128,7 +129,7 @@ def recommend(
 ) -> None:
     """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
     from scaling.chain import Workspace, recommend_stage
-    from scaling.fit.result import Fit
+    from scaling.fit.saved import load
     from scaling.predict.question import Question
     from scaling.report.tables import show_recommendation
 
@@ -143,7 +144,7 @@ def recommend(
         probability=probability,
         context=context,
     )
-    found = recommend_stage(workspace, Fit.from_json(fit_file), question, fit_path=fit_file, force=force)
+    found = recommend_stage(workspace, load(fit_file), question, fit_path=fit_file, force=force)
     emit(found, as_json=json_, show=show_recommendation)
 
 
@@ -165,15 +166,10 @@ def import_(
 
 def _runs(path: Path, mapping: dict[str, str], where: str | None):
     """Runs of a foreign .csv or of our own results, with the mapped columns added."""
-    from scaling.fit.table import evaluate, read_runs, select_rows
+    from scaling.fit.table import map_columns, select_rows
     from scaling.records import load_runs
 
-    if path.suffix == ".csv":
-        return read_runs(path, map=mapping, where=where)
-    runs = load_runs(path)
-    for name, expression in mapping.items():
-        runs[name] = evaluate(runs, expression)
-    return select_rows(runs, where)
+    return select_rows(map_columns(load_runs(path), mapping), where)
 
 
 def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:

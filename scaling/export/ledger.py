@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
 from scaling.files import write_bytes
-from scaling.fit.saved import fit_id_of
+from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.recommend import Recommendation
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         sweep=sweep,
         run_id=run.run_id,
-        fit_id=recommendation.fit_id or fit_id_of(fit.to_json()),
+        fit_id=recommendation.fit_id or fit_id_of(to_json(fit)),
         law=fit.law.name,
         source=run.data.source.label,
         teacher=run.data.label,

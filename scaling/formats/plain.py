@@ -13,7 +13,7 @@ def plain(value: Any) -> Any:
     """Dataclasses, specifications, arrays and paths as dicts, lists, numbers and strings.
 
     JSON has no infinity: ±inf becomes the string ``"inf"`` or ``"-inf"``, NaN becomes null. A result that knows its own
-    JSON (a fit, a plan) is asked for it.
+    JSON (a plan, a recommendation) is asked for it.
     """
     if hasattr(value, "to_json"):
         told = value.to_json()

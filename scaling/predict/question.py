@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import device
@@ -38,7 +39,7 @@ class Question:
     tokens_per_s: float | None = None
     probability: float = 0.5
     context: int | None = None
-    format: str = "gguf"
+    format: str = DEFAULT_FORMAT
     teacher: Mapping[str, Any] | None = None
     tokens: int | None = None
     widths: tuple[int, ...] | None = None
@@ -58,6 +59,7 @@ class Question:
             raise SpecError("tokens_per_s: a speed needs a device — got none; name one, as mid-8gb")
         if self.device is not None:
             device(self.device)  # refuses a name that is not known
+        STORED_FORMATS[self.format]  # likewise
 
     @classmethod
     def of(cls, config: SweepConfig, **asked: Any) -> Question:

@@ -15,7 +15,7 @@ from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, InfeasibleError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.result import Prediction
-from scaling.fit.saved import fit_id_of
+from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.candidates import Candidate, Measure, offered, score
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.forecast import MAX_REACH
@@ -155,7 +155,7 @@ def recommend(
         runners_up=tuple(within[1 : 1 + RUNNERS_UP]),
         floor=floor,
         question=question,
-        fit_id=fit_id or fit_id_of(fit.to_json()),
+        fit_id=fit_id or fit_id_of(to_json(fit)),
     )
 
 
@@ -194,14 +194,14 @@ def recommend_of_sweep(
     context = question.context or template.model.context
 
     def measure(model: ModelSpec) -> Footprint:
-        return footprint(model, context=context, tokenizer=tokenizer)
+        return footprint(model, context=context, tokenizer=tokenizer, format=question.format)
 
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
     return recommend(fit, offered(config, template, asked, measure), asked, measure=measure, fit_id=fit_id, force=force)
 
 
 def _with_placeholders(question: Question) -> Measure:
-    return lambda model: footprint(model, context=question.context)
+    return lambda model: footprint(model, context=question.context, format=question.format)
 
 
 def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Question) -> Binding:

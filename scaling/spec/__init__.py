@@ -6,25 +6,22 @@ the same run, whoever asks for it and whatever it is called. Facts live in field
 """
 
 from scaling.spec.model import ModelSpec
-from scaling.spec.run import DataSpec, EvalSpec, OptimSpec, RunSpec
+from scaling.spec.run import DataSpec, MixtureTeacher, NetTeacher, RunSpec, Teacher, TrainedTeacher
 from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, Spec
 from scaling.spec.sources import AnyWorld, HierarchySource, MarkovSource, Source, TextSource, TokenizerSpec, WorldSource
 from scaling.spec.targets import ExactTargets, SampledTargets, SoftTargets, Targets, TokenTargets, TopKTargets
 from scaling.spec.teachers import (
     TEACHERS_OF,
     CoverageTeacher,
-    MixtureTeacher,
-    NetTeacher,
     NgramTeacher,
     NoiseTeacher,
     PretrainedTeacher,
     RealTeacher,
     ShiftTeacher,
     StaleTeacher,
-    Teacher,
     TemperatureTeacher,
-    TrainedTeacher,
 )
+from scaling.spec.training import EvalSpec, OptimSpec
 
 __all__ = [
     "AnyWorld",

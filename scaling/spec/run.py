@@ -1,4 +1,7 @@
-"""One run: model, data, optimizer, evaluation, tokens and seed; its ids are hashes of these."""
+"""One run: model, data, optimizer, evaluation, tokens and seed; its ids are hashes of these.
+
+A run reads the text of a teacher, which may be a run itself: the types that go round in this way are all here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,101 @@ from scaling.spec.model import ModelSpec
 from scaling.spec.schema import SCHEMA_VERSION, Spec
 from scaling.spec.sources import Source
 from scaling.spec.targets import Targets, TokenTargets
-from scaling.spec.teachers import TEACHERS_OF, MixtureTeacher, NetTeacher, RealTeacher, Teacher, TrainedTeacher
+from scaling.spec.teachers import (
+    TEACHERS_OF,
+    CoverageTeacher,
+    NgramTeacher,
+    NoiseTeacher,
+    PretrainedTeacher,
+    RealTeacher,
+    ShiftTeacher,
+    StaleTeacher,
+    TemperatureTeacher,
+    decoding_label,
+)
+from scaling.spec.training import EvalSpec, OptimSpec
+
+
+class TrainedTeacher(Spec):
+    """A language model trained by this framework; the student reads text sampled from it.
+
+    The teacher is itself a run: it is trained once, recorded under its own ``run_id``, and found again by that hash.
+    """
+
+    kind: Literal["trained"]
+    run: RunSpec
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Anything but 1 makes the samples no longer the teacher's distribution (a coverage or noise loss)."""
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def label(self) -> str:
+        return f"trained {self.run.run_id}{decoding_label(self)}"
+
+
+class NetTeacher(Spec):
+    """World teacher that is itself a student of that world: it knows what its own training taught it.
+
+    It writes whole sequences, cues included, so it also tells how often it believes what to be asked. Its run is
+    trained once, recorded under its own ``run_id``, and found again by that hash.
+    """
+
+    kind: Literal["net"]
+    run: RunSpec
+
+    @property
+    def label(self) -> str:
+        return f"net {self.run.run_id}"
+
+
+class MixtureTeacher(Spec):
+    """Real documents among a teacher's: a share ``real`` of the sequences is real, in random places.
+
+    A student can tell from the context who wrote a sequence, so what it cannot know is less than the share suggests:
+    KL(p‖q) of a document is at most ln(1/real), whatever the teacher.
+    """
+
+    kind: Literal["mixture"]
+    real: Annotated[float, Field(gt=0, lt=1)]
+    teacher: Annotated[
+        NoiseTeacher
+        | CoverageTeacher
+        | TemperatureTeacher
+        | StaleTeacher
+        | ShiftTeacher
+        | TrainedTeacher
+        | PretrainedTeacher
+        | NgramTeacher,
+        Field(discriminator="kind"),
+    ]
+    source_token: bool = False
+    """Begin what the teacher wrote with a token of its own, one more in the vocabulary. A student that is told who
+    writes need not learn the teacher's errors: asked for real text, it has nothing but the real text to go by."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.real:g} real, {self.teacher.label}" + (", marked" if self.source_token else "")
+
+    @model_serializer(mode="wrap")
+    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if key != "source_token" or value}
+
+
+Teacher = Annotated[
+    RealTeacher
+    | NoiseTeacher
+    | CoverageTeacher
+    | TemperatureTeacher
+    | StaleTeacher
+    | ShiftTeacher
+    | TrainedTeacher
+    | NetTeacher
+    | PretrainedTeacher
+    | NgramTeacher
+    | MixtureTeacher,
+    Field(discriminator="kind"),
+]
 
 
 class DataSpec(Spec):
@@ -102,59 +199,6 @@ class DataSpec(Spec):
     def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
         fields = serialize(self)
         return {k: v for k, v in fields.items() if k != "targets" or self.targets.kind != "tokens"}
-
-
-class OptimSpec(Spec):
-    """AdamW with linear warmup, a constant rate, and a 1−√ cooldown over the last part of each branch.
-
-    Memory is stated in tokens, so that it keeps its meaning when the batch size changes. The defaults are those that
-    `analysis/optimizer.py` finds no better ones than.
-    """
-
-    lr: Annotated[float, Field(gt=0)] = 6e-3
-    """Peak learning rate of the hidden matrices at this width (any width rule is resolved before)."""
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    """B, sequences a step."""
-    warmup_tokens: Annotated[int, Field(ge=0)] = 0
-    cooldown: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of a run's tokens spent on the cooldown."""
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2_half_life_tokens: Annotated[int, Field(ge=1)] = 22_000
-    """Tokens after which a squared gradient counts half; at least one step's."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay_timescale_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Tokens at peak rate in which an undriven matrix shrinks to 1/e; at least one step's. None: no weight decay."""
-    grad_clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest global gradient norm of a step."""
-    z_loss: Annotated[float, Field(ge=0)] = 0.0
-
-    def beta2(self, step_tokens: int) -> float:
-        """Decay of the second moment a step: ``2^(−step_tokens/beta2_half_life_tokens)``.
-
-        So β2 at another batch is ``β2^(B_new/B)``.
-
-        **Source:** Marek et al. 2025, arXiv 2507.07101.
-        """
-        return 2.0 ** (-step_tokens / self.beta2_half_life_tokens)
-
-    def weight_decay(self, step_tokens: int) -> float:
-        """AdamW's λ, relative to the rate: ``step_tokens/(lr · weight_decay_timescale_tokens)``, 0 for none.
-
-        The timescale B/(ηλ) belongs to the trunk: its branches share all their steps before the cooldown, so none can
-        have another. For one proportional to each D, give every D a trunk of its own.
-
-        **Source:** Wang & Aitchison 2024, arXiv 2405.13698.
-        """
-        timescale = self.weight_decay_timescale_tokens
-        return 0.0 if timescale is None else step_tokens / (self.lr * timescale)
-
-
-class EvalSpec(Spec):
-    """How much held-out data a finished run is measured on."""
-
-    tokens: Annotated[int, Field(ge=1)] = 160_000
-    """Of each held-out set, rounded up to whole sequences; the same set for every run."""
-    seed: int = 0
 
 
 class RunSpec(Spec):

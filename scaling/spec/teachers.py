@@ -1,16 +1,16 @@
-"""Who speaks: the real source, a graded error of a world's law, or a model trained on the text."""
+"""Who speaks: the real source, a graded error of a world's law, or a model of the text.
+
+Teachers that are runs themselves, and mixtures of teachers, are in ``run.py``, beside the run that reads them.
+"""
 
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, model_serializer
+from pydantic import Field
 
 from scaling.spec.schema import Spec
-
-if TYPE_CHECKING:
-    from scaling.spec.run import RunSpec
 
 
 class RealTeacher(Spec):
@@ -89,39 +89,6 @@ class ShiftTeacher(Spec):
         return f"shift {self.temperature:g}"
 
 
-class TrainedTeacher(Spec):
-    """A language model trained by this framework; the student reads text sampled from it.
-
-    The teacher is itself a run: it is trained once, recorded under its own ``run_id``, and found again by that hash.
-    """
-
-    kind: Literal["trained"]
-    run: RunSpec
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Anything but 1 makes the samples no longer the teacher's distribution (a coverage or noise loss)."""
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    @property
-    def label(self) -> str:
-        return f"trained {self.run.run_id}{_cut(self)}"
-
-
-class NetTeacher(Spec):
-    """World teacher that is itself a student of that world: it knows what its own training taught it.
-
-    It writes whole sequences, cues included, so it also tells how often it believes what to be asked. Its run is
-    trained once, recorded under its own ``run_id``, and found again by that hash.
-    """
-
-    kind: Literal["net"]
-    run: RunSpec
-
-    @property
-    def label(self) -> str:
-        return f"net {self.run.run_id}"
-
-
 class PretrainedTeacher(Spec):
     """A model of the llama architecture that somebody else trained, read from a GGUF file.
 
@@ -140,7 +107,7 @@ class PretrainedTeacher(Spec):
 
     @property
     def label(self) -> str:
-        return f"pretrained {PurePath(self.file).stem}{_cut(self)}"
+        return f"pretrained {PurePath(self.file).stem}{decoding_label(self)}"
 
 
 class NgramTeacher(Spec):
@@ -155,54 +122,6 @@ class NgramTeacher(Spec):
         return f"ngram {self.order}"
 
 
-class MixtureTeacher(Spec):
-    """Real documents among a teacher's: a share ``real`` of the sequences is real, in random places.
-
-    A student can tell from the context who wrote a sequence, so what it cannot know is less than the share suggests:
-    KL(p‖q) of a document is at most ln(1/real), whatever the teacher.
-    """
-
-    kind: Literal["mixture"]
-    real: Annotated[float, Field(gt=0, lt=1)]
-    teacher: Annotated[
-        NoiseTeacher
-        | CoverageTeacher
-        | TemperatureTeacher
-        | StaleTeacher
-        | ShiftTeacher
-        | TrainedTeacher
-        | PretrainedTeacher
-        | NgramTeacher,
-        Field(discriminator="kind"),
-    ]
-    source_token: bool = False
-    """Begin what the teacher wrote with a token of its own, one more in the vocabulary. A student that is told who
-    writes need not learn the teacher's errors: asked for real text, it has nothing but the real text to go by."""
-
-    @property
-    def label(self) -> str:
-        return f"{self.real:g} real, {self.teacher.label}" + (", marked" if self.source_token else "")
-
-    @model_serializer(mode="wrap")
-    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
-        return {key: value for key, value in serialize(self).items() if key != "source_token" or value}
-
-
-Teacher = Annotated[
-    RealTeacher
-    | NoiseTeacher
-    | CoverageTeacher
-    | TemperatureTeacher
-    | StaleTeacher
-    | ShiftTeacher
-    | TrainedTeacher
-    | NetTeacher
-    | PretrainedTeacher
-    | NgramTeacher
-    | MixtureTeacher,
-    Field(discriminator="kind"),
-]
-
 TEACHERS_OF = {
     "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture", "net"),
     "w1": ("real", "noise", "coverage", "temperature", "mixture", "net"),
@@ -212,7 +131,13 @@ TEACHERS_OF = {
 """Which teachers can speak for which source."""
 
 
-def _cut(teacher: TrainedTeacher | PretrainedTeacher) -> str:
+class _Decoded(Protocol):
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+
+def decoding_label(teacher: _Decoded) -> str:
     """What decoding does to the teacher's distribution, for a label."""
     cut = "" if teacher.temperature == 1 else f" temperature {teacher.temperature:g}"
     cut += "" if teacher.top_k is None else f" top_k {teacher.top_k}"

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from scaling.accounting import gguf_bytes
+from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.int8 import quantize
 from scaling.data.evaluation import evaluation_sets
@@ -20,7 +20,7 @@ from scaling.export.ledger import append, read_ledger
 from scaling.export.llama_cpp import write_student
 from scaling.export.verify import verify
 from scaling.fit.result import Prediction
-from scaling.formats.gguf import read_gguf, symbol_layout
+from scaling.formats.gguf import read_gguf
 from scaling.predict.candidates import Candidate
 from scaling.predict.footprint import footprint
 from scaling.predict.question import Question
@@ -92,9 +92,6 @@ class FitStub:
     columns = {"loss": "loss"}
     law = type("law", (), {"name": "chinchilla"})
 
-    def __init__(self, text: str = "{}"):
-        self.to_json = lambda: text
-
 
 def test_a_bundle_says_what_it_is_and_its_file_is_what_it_says(bundle, run):
     manifest = open_bundle(bundle.path).manifest
@@ -163,7 +160,7 @@ def test_paired_differences_tell_a_cost_that_the_losses_alone_cannot():
     assert cost.increase_se < 0.0001 < before.std() / 20
 
 
-def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, tmp_path):
+def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, tmp_path, monkeypatch):
     pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
     loss = store.load(run.run_id).outcome.loss
     forecast = recommendation(run, loss)

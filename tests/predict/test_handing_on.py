@@ -12,8 +12,7 @@ from scaling.accounting import kv_cache_bytes
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.files import write_json
-from scaling.fit.result import Fit
-from scaling.fit.saved import fit_id_of
+from scaling.fit.saved import fit_id_of, load
 from scaling.formats.plain import plain
 from scaling.predict.devices import device
 from scaling.predict.question import Question
@@ -71,7 +70,7 @@ def test_a_recommendation_of_the_first_layout_says_the_same_as_before():
 
 def test_a_fit_of_the_first_layout_forecasts_what_it_forecast():
     old = json.loads((FIRST_LAYOUT / "recommendation.json").read_text())["choice"]
-    fit = Fit.from_json(FIRST_LAYOUT / "fit.json")
+    fit = load(FIRST_LAYOUT / "fit.json")
     assert fit.loss(old["n_params"], old["run"]["tokens"], teacher="noise 0.2") == pytest.approx(old["loss"], rel=1e-9)
 
 
