@@ -1,5 +1,7 @@
 # make demo   the whole chain on sweeps/quickstart.yaml
 # make test   all tests (ARGS='-m "not slow"' for the quick ones)
+# make lint   ruff and mypy
+# make attack kills, full disks and damaged files, by the thousand (15 minutes)
 # make bench  speed and memory, ours beside its peers
 # Each creates .venv and installs what it needs.
 
@@ -8,7 +10,7 @@ BIN := .venv/bin
 # Processes that run the tests; each wants about 1.5 GB.
 WORKERS ?= 2
 
-.PHONY: demo test bench clean
+.PHONY: demo test lint attack bench clean
 .SECONDARY:
 
 demo: .venv/installed-export
@@ -16,6 +18,14 @@ demo: .venv/installed-export
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+lint: .venv/installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+attack: .venv/installed-test
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 bench: .venv/installed-test .venv/installed-smollm2
 	$(BIN)/python -m tests.benchmarks $(ARGS)

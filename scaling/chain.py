@@ -274,21 +274,22 @@ def fit_stage(workspace: Workspace, *, law: str | None = None) -> Fit:
         RecordError: no run of the sweep is there yet.
     """
     from scaling.fit.fitter import fit
+    from scaling.fit.saved import save
 
     table = collect_stage(workspace.prepare())
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
         raise RecordError(f"{workspace.folder}: no finished run to fit — train first with `scaling sweep`")
     found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
-    write_bytes(workspace.folder / "fit.json", (found.to_json() + "\n").encode())
+    save(found, workspace.folder / "fit.json")
     return found
 
 
 def load_fit(workspace: Workspace) -> Fit:
     """The fit that an earlier stage wrote."""
-    from scaling.fit.result import Fit
+    from scaling.fit.saved import load
 
-    return Fit.from_json(workspace.folder / "fit.json")
+    return load(workspace.folder / "fit.json")
 
 
 def recommend_stage(workspace: Workspace, fit: Fit, *, force: bool = False) -> Recommendation:

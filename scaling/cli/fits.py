@@ -34,6 +34,7 @@ def fit(
 ) -> None:
     """Fit a scaling law to the runs of a sweep, or to any table."""
     from scaling.fit.fitter import fit as fit_table
+    from scaling.fit.saved import save
     from scaling.report.tables import show_fit
 
     if table.suffix in (".yaml", ".yml"):
@@ -47,7 +48,7 @@ def fit(
         runs = _runs(table, mapping, where)
         found = fit_table(runs, law=law or "stack", **_columns(mapping, runs))
     if out is not None:
-        found.to_json(out)
+        save(found, out)
         say(f"wrote {out}")
     emit(found, as_json=json_, show=show_fit)
 
@@ -94,10 +95,10 @@ def predict(
     if law is not None:
         found = forecast.from_preset(law, n, d)
     else:
-        from scaling.fit.result import Fit
+        from scaling.fit.saved import load
 
         found = forecast.from_fit(
-            Fit.from_json(fit_file),
+            load(fit_file),
             n,
             d,
             teacher=teacher,
@@ -125,7 +126,7 @@ def recommend(
 ) -> None:
     """The smallest int8 model that meets a target loss within a phone's memory."""
     from scaling.config.load import load_sweep
-    from scaling.fit.result import Fit
+    from scaling.fit.saved import load
     from scaling.predict.choose import choose
     from scaling.records import RunStore
     from scaling.report.tables import show_recommendation
@@ -133,7 +134,7 @@ def recommend(
     config = load_sweep(sweep or fit_file.parent / "sweep.yaml", overrides or ())
     found = choose(
         config,
-        Fit.from_json(fit_file),
+        load(fit_file),
         RunStore(results),
         target_loss=target_loss,
         memory_bytes=None if memory is None else byte_count(memory, "memory"),
@@ -162,15 +163,10 @@ def import_(
 
 def _runs(path: Path, mapping: dict[str, str], where: str | None):
     """Runs of a foreign .csv or of our own results, with the mapped columns added."""
-    from scaling.fit.table import evaluate, read_runs, select_rows
+    from scaling.fit.table import map_columns, select_rows
     from scaling.records import load_runs
 
-    if path.suffix == ".csv":
-        return read_runs(path, map=mapping, where=where)
-    runs = load_runs(path)
-    for name, expression in mapping.items():
-        runs[name] = evaluate(runs, expression)
-    return select_rows(runs, where)
+    return select_rows(map_columns(load_runs(path), mapping), where)
 
 
 def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from scaling.laws.size_and_data import Coefficient, ScalingLaw
+from scaling.laws.law import Coefficient, ScalingLaw
 
 Array = np.ndarray
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
 from scaling.files import write_bytes
+from scaling.fit.saved import to_json
 from scaling.predict.recommend import Recommendation
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         sweep=sweep,
         run_id=run.run_id,
-        fit_id=hashlib.blake2b(fit.to_json().encode(), digest_size=5).hexdigest(),
+        fit_id=hashlib.blake2b(to_json(fit).encode(), digest_size=5).hexdigest(),
         law=fit.law.name,
         source=run.data.source.label,
         teacher=run.data.label,

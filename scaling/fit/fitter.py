@@ -9,19 +9,21 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit import select
-from scaling.fit.calibrate import calibration, cross_checked
+from scaling.fit.doubt.bootstrap import Resampling, bootstrap
+from scaling.fit.doubt.calibrate import calibration, cross_checked
+from scaling.fit.doubt.covariance import asymptotic_covariance, condition_number
+from scaling.fit.doubt.profile import profile
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.minimise import Problem
-from scaling.fit.objective import Kind, Objective
 from scaling.fit.observe import observe
 from scaling.fit.result import Fit
-from scaling.fit.search import Optimum
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Kind, Objective
+from scaling.fit.solve.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
-from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
-from scaling.laws.size_and_data import ScalingLaw
 from scaling.laws.teacher import TeacherLaw
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def fit(
         clusters: column of runs that share noise.
         held: {coefficient: value} that are known, as the exact entropy of a world: {"E": 1.3704}.
         bootstrap: replicates.
-        resampling: "pairs" or "wild"; see `scaling.fit.uncertainty.bootstrap`.
+        resampling: "pairs" or "wild"; see `scaling.fit.doubt.bootstrap.bootstrap`.
         starts: random starts for each law.
         profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not
             identified above".
@@ -205,7 +207,7 @@ def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
     if form.name == "qm":
         return named_law("qm", teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, base=form.base.name, teachers=list(data.teachers[1:]))
+        return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
     return form
 
 

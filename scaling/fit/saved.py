@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import RecordError
+from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.objective import Objective
 from scaling.fit.result import Fit
+from scaling.fit.solve.objective import Objective
 from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
@@ -24,7 +25,12 @@ def to_json(fit: Fit) -> str:
     return json.dumps(_to_plain(fit), allow_nan=False, indent=1)
 
 
-def read_fit(path: str | Path) -> Fit:
+def save(fit: Fit, path: str | Path) -> None:
+    """Write a fit, atomically."""
+    write_bytes(Path(path), (to_json(fit) + "\n").encode())
+
+
+def load(path: str | Path) -> Fit:
     """Read a saved fit.
 
     Raises:
@@ -118,9 +124,8 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         value = math.nan if m["objective"] is None else m["objective"]
         members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
     status = {key: value for key, value in content["status"].items() if key != "success"}
-    calibration = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in content["calibration"].items()
-    }
+    calibration = dict(content["calibration"])
+    levels, quantiles = tuple(calibration.pop("levels")), tuple(calibration.pop("quantiles"))
     return Fit(
         members=tuple(members),
         objective=Objective(**content["objective"]),
@@ -132,7 +137,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         excluded=tuple(content["excluded"]),
         residuals=content["residuals"],
         status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
-        calibration=Calibration(**calibration),
+        calibration=Calibration(levels, quantiles, **calibration),
         covariance=np.array(content["covariance"], dtype=float),
         selection=tuple(content["selection"]),
         backtest=content["backtest"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling.laws.size_and_data import Coefficient, ScalingLaw, exponent, floor_coefficient
+from scaling.laws.law import Coefficient, ScalingLaw, exponent, floor_coefficient
 
 
 class Busbridge(ScalingLaw):

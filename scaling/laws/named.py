@@ -12,7 +12,8 @@ import importlib.util
 from typing import Any
 
 from scaling.errors import SpecError
-from scaling.laws.size_and_data import BASE_LAWS, ScalingLaw
+from scaling.laws.law import ScalingLaw
+from scaling.laws.size_and_data import BASE_LAWS
 from scaling.laws.teacher import QUALITY_LAWS, TeacherLaw
 
 STACK = "stack"

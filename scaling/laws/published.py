@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scaling.laws.batch import CriticalBatch
+from scaling.laws.law import ScalingLaw
 from scaling.laws.rules import Rule, TransferredData
-from scaling.laws.size_and_data import Chinchilla, KaplanC, KaplanD, KaplanN, KaplanND, ScalingLaw, Tied
+from scaling.laws.size_and_data import Chinchilla, KaplanC, KaplanD, KaplanN, KaplanND, Tied
 from scaling.laws.terms import LearningCurve
 
 PF_DAY = 8.64e19

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.laws.size_and_data import Coefficient, ScalingLaw, exponent
+from scaling.laws.law import Coefficient, ScalingLaw, exponent
 
 Array = np.ndarray
 

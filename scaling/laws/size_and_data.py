@@ -12,7 +12,6 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.laws.law import (
-    EXPONENT_MAX,
     AdditiveLaw,
     Coefficient,
     ScalingLaw,
@@ -21,28 +20,6 @@ from scaling.laws.law import (
     floor_coefficient,
 )
 from scaling.registry import did_you_mean
-
-__all__ = [
-    "BASE_LAWS",
-    "EXPONENT_MAX",
-    "AdditiveLaw",
-    "Bounded",
-    "Chinchilla",
-    "Coefficient",
-    "KaplanC",
-    "KaplanD",
-    "KaplanN",
-    "KaplanND",
-    "PowerLaw",
-    "ScalingLaw",
-    "Skaling",
-    "Tied",
-    "TiedSkaling",
-    "amplitude",
-    "base_law",
-    "exponent",
-    "floor_coefficient",
-]
 
 
 class Chinchilla(AdditiveLaw):

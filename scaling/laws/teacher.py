@@ -16,17 +16,8 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.laws.distillation import Busbridge
-from scaling.laws.size_and_data import (
-    BASE_LAWS,
-    AdditiveLaw,
-    Chinchilla,
-    Coefficient,
-    ScalingLaw,
-    amplitude,
-    base_law,
-    exponent,
-    floor_coefficient,
-)
+from scaling.laws.law import AdditiveLaw, Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
+from scaling.laws.size_and_data import BASE_LAWS, Chinchilla, base_law
 
 TINY = 1e-12
 """A divergence of zero as far as a power of it is concerned, in nats/token."""

@@ -11,16 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.laws.size_and_data import (
-    BASE_LAWS,
-    AdditiveLaw,
-    Coefficient,
-    ScalingLaw,
-    amplitude,
-    base_law,
-    exponent,
-    floor_coefficient,
-)
+from scaling.laws.law import AdditiveLaw, Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
+from scaling.laws.size_and_data import BASE_LAWS, base_law
 
 DAMAGE_RATE = Coefficient("gamma_post", low=0.02, high=20.0, log=True, unit="bits", start=(0.3, 2.0))
 

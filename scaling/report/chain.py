@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from scaling.fit.describe import summary
 from scaling.report.tables import number, seconds, show, show_recommendation, size
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _MARKS = {True: "ok", False: "MISSED", None: "not measured"}
 
 def show_chain(result: ChainResult) -> None:
     """The law, the recommendation, forecast beside measured, and the time each stage took."""
-    print(result.fit.summary())
+    print(summary(result.fit))
     entropy = result.record.outcome.entropy
     if entropy is not None and "E" in result.fit.params:
         low, high = result.fit.interval()["E"]

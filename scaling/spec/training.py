@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ class OptimSpec(Spec):
     Memory is stated in tokens, so that it keeps its meaning when the batch size changes. The defaults are those that
     `analysis/optimizer.py` finds no better ones than.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     lr: Annotated[float, Field(gt=0)] = 6e-3
     """Peak learning rate of the hidden matrices at this width (any width rule is resolved before)."""
@@ -32,6 +34,8 @@ class OptimSpec(Spec):
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest global gradient norm of a step."""
     z_loss: Annotated[float, Field(ge=0)] = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward and backward pass; weights, moments, norms' means and the loss are float32 in both."""
 
     def beta2(self, step_tokens: int) -> float:
         """Decay of the second moment a step: ``2^(−step_tokens/beta2_half_life_tokens)``.

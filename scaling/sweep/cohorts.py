@@ -11,10 +11,10 @@ import traceback
 from scaling.errors import Preempted
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
 from scaling.sweep.outcomes import append_log
 from scaling.sweep.progress import Listener
-from scaling.sweep.stop import Stop
 from scaling.sweep.trunks import Trunk
 from scaling.sweep.worker import CohortTrainer, Worker, WorkerOptions
 

@@ -14,10 +14,10 @@ from typing import Any
 from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, Preempted, ScalingError
 from scaling.records import RunStore
 from scaling.registry import did_you_mean
+from scaling.stop import Stop, stop_on_signals
 from scaling.sweep.outcomes import Failure, failures, state_of, torn
 from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Listener
-from scaling.sweep.stop import Stop, stop_on_signals
 from scaling.sweep.trunks import Trunk
 from scaling.sweep.worker import Trainer, WorkerOptions, WorkerReport, work
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from scaling.stop import Stop, stop_on_signals
 from scaling.sweep.executors import Request
 from scaling.sweep.progress import Event
-from scaling.sweep.stop import Stop, stop_on_signals
 from scaling.sweep.worker import WorkerReport, work
 
 MOST_DEATHS_IN_A_ROW = 5

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from scaling.errors import EXIT_OK, ScalingError
 from scaling.records import RunRecord, RunStore
-from scaling.sweep.stop import stop_on_signals
+from scaling.stop import stop_on_signals
 from scaling.sweep.worker import TrunkTrainer
 
 if TYPE_CHECKING:

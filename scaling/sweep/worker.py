@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from scaling.errors import Preempted, ScalingError
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
 from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
-from scaling.sweep.stop import Stop
 from scaling.sweep.trainers import CohortTrainer, Step, Trainer, TrunkTrainer
 from scaling.sweep.trunks import Trunk
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from scaling.accounting import gguf_bytes
+from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.int8 import quantize
 from scaling.data.evaluation import evaluation_sets
@@ -19,7 +19,7 @@ from scaling.export.engines import FileRefusedError
 from scaling.export.ledger import append, read_ledger
 from scaling.export.llama_cpp import write_student
 from scaling.export.verify import verify
-from scaling.formats.gguf import read_gguf, symbol_layout
+from scaling.formats.gguf import read_gguf
 from scaling.predict.footprint import footprint
 from scaling.predict.recommend import Candidate, Recommendation
 from scaling.records import Outcome, RunRecord, RunStore
@@ -94,9 +94,6 @@ class FitStub:
     columns = {"loss": "loss"}
     law = type("law", (), {"name": "chinchilla"})
 
-    def __init__(self, text: str = "{}"):
-        self.to_json = lambda: text
-
 
 def test_a_bundle_says_what_it_is_and_its_file_is_what_it_says(bundle, run):
     manifest = open_bundle(bundle.path).manifest
@@ -165,7 +162,7 @@ def test_paired_differences_tell_a_cost_that_the_losses_alone_cannot():
     assert cost.increase_se < 0.0001 < before.std() / 20
 
 
-def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, tmp_path):
+def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, tmp_path, monkeypatch):
     pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
     loss = store.load(run.run_id).outcome.loss
     forecast = recommendation(run, loss)
@@ -177,6 +174,7 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert found.file_bytes == forecast.choice.footprint.weights_bytes
     assert found.greedy.n_tokens == 16
     assert abs(found.engine_cost.increase) < 0.01
+    monkeypatch.setattr("scaling.export.ledger.to_json", lambda fit: "{}")
     append(tmp_path / "ledger.csv", "tiny", FitStub(), forecast, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")
     assert row["run_id"] == run.run_id

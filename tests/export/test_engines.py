@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling.accounting import TokenizerLayout, tensor_shapes
+from scaling.accounting import TokenizerLayout, symbol_layout, tensor_shapes
 from scaling.compress.int8 import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
 from scaling.export import engines
 from scaling.export.engines import FileRefusedError, llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
-from scaling.formats.gguf import read_gguf, symbol_layout, write_gguf
+from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec, TokenizerSpec
 
 pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling.fit.starts import draw_starts
+from scaling.fit.solve.starts import draw_starts
 from scaling.laws.jet import Jet
 from scaling.laws.size_and_data import BASE_LAWS
 from scaling.laws.teacher import QUALITY_LAWS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling.accounting import TokenizerLayout, gguf_bytes, tensor_shapes
-from scaling.formats.gguf import symbol_layout, write_gguf
+from scaling.accounting import TokenizerLayout, gguf_bytes, symbol_layout, tensor_shapes
+from scaling.formats.gguf import write_gguf
 from scaling.formats.quantized import quantize_q8_0
 from scaling.predict.footprint import footprint
 from scaling.spec import ModelSpec

@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from scaling.errors import ScalingError
+from scaling.stop import Stop
 from scaling.sweep.executors import Request, find_executor, inline
 from scaling.sweep.pool import worker_environment
 from scaling.sweep.slurm import queue_state, run_slurm, sbatch_script, submit, worker_command
-from scaling.sweep.stop import Stop
 from scaling.sweep.trunks import group
 
 
