@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.accounting import count_parameters, training_flops
-from scaling.spec import DataSpec, ModelSpec, OptimSpec, RunSpec, FactSource
+from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.train.cohort import cohort_size, mapped
 from scaling.train.runtime import environment, prepare_process
 from scaling.train.step import program
