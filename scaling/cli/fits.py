@@ -38,7 +38,9 @@ def fit(
     from scaling.report.tables import show_fit
 
     if table.suffix in (".yaml", ".yml"):
-        from scaling.chain import Workspace, collect_stage, fit_stage
+        from scaling.chain.decision import fit_stage
+        from scaling.chain.training import collect_stage
+        from scaling.chain.workspace import Workspace
 
         workspace = Workspace.open(table, results=results).prepare()
         found = fit_stage(workspace, collect_stage(workspace), law=law)
@@ -128,7 +130,8 @@ def recommend(
     json_: Json = False,
 ) -> None:
     """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
-    from scaling.chain import Workspace, recommend_stage
+    from scaling.chain.decision import recommend_stage
+    from scaling.chain.workspace import Workspace
     from scaling.fit.saved import load
     from scaling.predict.question import Question
     from scaling.report.tables import show_recommendation
