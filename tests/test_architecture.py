@@ -23,6 +23,7 @@ RANKS = {
     "files": 1,
     "registry": 1,
     "stop": 1,
+    "tables": 1,
     "spec": 2,
     "accounting": 3,
     "laws": 3,

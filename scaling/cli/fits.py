@@ -163,15 +163,10 @@ def import_(
 
 def _runs(path: Path, mapping: dict[str, str], where: str | None):
     """Runs of a foreign .csv or of our own results, with the mapped columns added."""
-    from scaling.fit.table import evaluate, read_runs, select_rows
+    from scaling.fit.table import map_columns, select_rows
     from scaling.records import load_runs
 
-    if path.suffix == ".csv":
-        return read_runs(path, map=mapping, where=where)
-    runs = load_runs(path)
-    for name, expression in mapping.items():
-        runs[name] = evaluate(runs, expression)
-    return select_rows(runs, where)
+    return select_rows(map_columns(load_runs(path), mapping), where)
 
 
 def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:

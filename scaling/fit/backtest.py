@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError
+from scaling.fit.expression import evaluate
 from scaling.fit.fitter import fit, law_columns
 from scaling.fit.observe import observe
 from scaling.fit.result import Fit
-from scaling.fit.table import evaluate, select_rows
+from scaling.fit.table import select_rows
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 

@@ -207,7 +207,7 @@ def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
     if form.name == "qm":
         return named_law("qm", teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, base=form.base.name, teachers=list(data.teachers[1:]))
+        return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
     return form
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import RecordError
+from scaling.fit.expression import evaluate, missing_column
 from scaling.fit.table import (
     DELTAS,
     REAL,
@@ -17,8 +18,6 @@ from scaling.fit.table import (
     WIDEST_GAP,
     WRITER_DELTAS,
     Observations,
-    evaluate,
-    missing_column,
 )
 
 if TYPE_CHECKING:

@@ -86,7 +86,8 @@ def points(
     for name, value in sizes.items():
         if not np.all(np.asarray(value, float) > 0):
             raise SpecError(f"{name} must be positive (or inf), got {np.min(value):g}")
-    code, facts = 0.0, {}
+    code = 0.0
+    facts: Mapping[str, float] = {}
     if teacher is not None:
         known = list(teachers)
         if teacher not in known and teacher != REAL:

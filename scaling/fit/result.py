@@ -74,7 +74,7 @@ class Fit:
     @property
     def params(self) -> dict[str, float]:
         """Coefficients of the leading law."""
-        return dict(self.law.values or {})
+        return dict(zip(self.law.names, self.law.vector.tolist(), strict=True))
 
     @property
     def starts(self) -> tuple[int, int]:

@@ -124,9 +124,8 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         value = math.nan if m["objective"] is None else m["objective"]
         members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
     status = {key: value for key, value in content["status"].items() if key != "success"}
-    calibration = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in content["calibration"].items()
-    }
+    calibration = dict(content["calibration"])
+    levels, quantiles = tuple(calibration.pop("levels")), tuple(calibration.pop("quantiles"))
     return Fit(
         members=tuple(members),
         objective=Objective(**content["objective"]),
@@ -138,7 +137,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         excluded=tuple(content["excluded"]),
         residuals=content["residuals"],
         status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
-        calibration=Calibration(**calibration),
+        calibration=Calibration(levels, quantiles, **calibration),
         covariance=np.array(content["covariance"], dtype=float),
         selection=tuple(content["selection"]),
         backtest=content["backtest"],

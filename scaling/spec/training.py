@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from scaling.spec.schema import Spec
 
@@ -32,6 +32,8 @@ class OptimSpec(Spec):
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest global gradient norm of a step."""
     z_loss: Annotated[float, Field(ge=0)] = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward and backward pass; weights, moments, norms' means and the loss are float32 in both."""
 
     def beta2(self, step_tokens: int) -> float:
         """Decay of the second moment a step: ``2^(−step_tokens/beta2_half_life_tokens)``.
@@ -52,6 +54,11 @@ class OptimSpec(Spec):
         """
         timescale = self.weight_decay_timescale_tokens
         return 0.0 if timescale is None else step_tokens / (self.lr * timescale)
+
+    @model_serializer(mode="wrap")
+    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
+        fields = serialize(self)
+        return {k: v for k, v in fields.items() if k != "precision" or v != "float32"}
 
 
 class EvalSpec(Spec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -50,16 +51,16 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     codes = np.unique(cluster, return_inverse=True)[1]
     start = np.repeat(optimum.u[None], count, axis=0)
-    settings = {"steps": 40, "precision": REPLICATE_PRECISION}
+    refit = partial(minimise, problem, start, steps=40, precision=REPLICATE_PRECISION)
     if how == "pairs":
         drawn = _draw_trunks(problem, codes, count, rng)
-        ended = minimise(problem, start, weights=drawn[:, codes] * problem.weights, **settings)
+        ended = refit(weights=drawn[:, codes] * problem.weights)
     else:
         signs = rng.choice(np.concatenate([-WEBB, WEBB]), size=(count, codes.max() + 1))[:, codes]
         fitted = problem.law.evaluate(optimum.theta, problem.x)
         pushed = signs * leveraged_residual(problem, optimum, codes)
         loss = fitted * np.exp(-pushed) if problem.objective.log else fitted - pushed
-        ended = minimise(problem, start, loss=loss, **settings)
+        ended = refit(loss=loss)
     return problem.decode(ended.u[np.isfinite(ended.value)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,14 +80,11 @@ def profile(
     first, last = np.flatnonzero(inside)[[0, -1]]
     low = _crossing(grid, rise, first - 1, first, allowed) if first > 0 else None
     high = _crossing(grid, rise, last, last + 1, allowed) if last < len(grid) - 1 else None
-    back = np.exp if problem.is_log[index] else float
-    return Profile(
-        name,
-        level,
-        *(None if end is None else float(back(end)) for end in (low, high)),
-        values,
-        best / problem.objective.unit,
-    )
+
+    def value(end: float | None) -> float | None:
+        return math.exp(end) if end is not None and problem.is_log[index] else end
+
+    return Profile(name, level, value(low), value(high), values, best / problem.objective.unit)
 
 
 def design_effect(problem: Problem, optimum: Optimum, index: int, cluster: Array) -> float:
