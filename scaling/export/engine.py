@@ -1,8 +1,8 @@
 """What an engine is: a program that runs exported files where this program runs, as a phone would.
 
 An engine is one class in ``scaling/export/engines/``, or in another package under the entry point group
-``scaling.engines``. The memory it needs beside a file is forecast before there is one, from the constants under the same
-name in ``scaling.accounting.ENGINE_MEMORY``.
+``scaling.engines``. The memory it needs beside a file is forecast before there is one, from the constants under the
+same name in ``scaling.accounting.ENGINE_MEMORY``.
 """
 
 from __future__ import annotations
@@ -114,9 +114,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def log_probs(
-        self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int
-    ) -> np.ndarray:
+    def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
         """Log-probabilities of every next token as the engine computes them.
 
         Args:

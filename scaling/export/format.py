@@ -1,8 +1,8 @@
 """What an export format is: a way to write an int8 student into one file, and to read it back.
 
 A format is one class in ``scaling/export/formats/``, or in another package under the entry point group
-``scaling.export_formats``. The bytes that its file takes are known before there is one, and stand under the same name in
-``scaling.accounting.STORED_FORMATS``.
+``scaling.export_formats``. The bytes that its file takes are known before there is one, and stand under the same name
+in ``scaling.accounting.STORED_FORMATS``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from scaling.compress.int8 import QuantizedStudent
 from scaling.errors import ExportError
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
 from scaling.formats.gguf import read_gguf, write_gguf
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 
 class Gguf(ExportFormat):
@@ -19,10 +19,6 @@ class Gguf(ExportFormat):
     suffix = ".gguf"
     scheme = "q8_0"
     packages = ("gguf",)
-
-    def objection(self, model: ModelSpec) -> str | None:
-        uncut = [f"{size} of {what}" for what, size in _row_lengths(model).items() if size % GGUF_BLOCK]
-        return f"rows of {', '.join(uncut)} cannot be cut into blocks of {GGUF_BLOCK}" if uncut else None
 
     def write(
         self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, name: str
@@ -43,11 +39,6 @@ class Gguf(ExportFormat):
             name=file.name,
             file_bytes=file.file_bytes,
         )
-
-
-def _row_lengths(model: ModelSpec) -> dict[str, int]:
-    """Lengths of the rows of all matrices, by what they are multiplied with."""
-    return {"width": model.width, "hidden": model.hidden, "heads": model.n_heads * model.head_width}
 
 
 EXPORT_FORMATS.add("gguf", Gguf())
