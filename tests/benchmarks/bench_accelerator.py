@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.accounting import count_parameters, training_flops
-from scaling.spec import DataSpec, ModelSpec, OptimSpec, RunSpec, WorldSource
+from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.train.cohort import cohort_size, mapped
 from scaling.train.runtime import environment, prepare_process
 from scaling.train.step import program
@@ -154,7 +154,7 @@ def launches(is_small: bool) -> Iterator[Row]:
 
 def small_run(width: int) -> RunSpec:
     """A student of the quickstart's shape."""
-    source = WorldSource(kind="w0")
+    source = FactSource(kind="w0")
     model = ModelSpec(vocab_size=source.vocab_size, width=width, context=source.sequence_tokens)
     return RunSpec(model=model, data=DataSpec(source=source), optim=OptimSpec(batch_size=8), tokens=1_000_000)
 
