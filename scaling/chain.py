@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
-    from scaling.sweep.executors import SweepOutcome
+    from scaling.sweep.run import SweepOutcome
     from scaling.sweep.plan import Plan
     from scaling.sweep.progress import Listener
 
@@ -232,12 +232,12 @@ def train_stage(
         Preempted: if a stop was asked for.
         RecordError: if a run that later stages need failed.
     """
-    from scaling.sweep import executors
     from scaling.sweep.plan import plan
+    from scaling.sweep.run import run
 
     planned = plan(workspace.runs if runs is None else runs, workspace.store)
     with watch(planned) if watch and planned.pending else nullcontext() as progress:
-        outcome = executors.run(
+        outcome = run(
             planned,
             workspace.store,
             jobs=jobs,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scaling.chain import ChainResult, Compressed
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
-    from scaling.sweep.executors import SweepOutcome
+    from scaling.sweep.run import SweepOutcome
 
 _MARKS = {True: "ok", False: "MISSED", None: "not measured"}
 
