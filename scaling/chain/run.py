@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling.chain.decision import fit_stage, recommend_stage
 from scaling.chain.proof import export_stage, ledger_stage, verify_stage
 from scaling.chain.training import Watch, collect_stage, train_stage
 from scaling.chain.workspace import Workspace
-from scaling.formats.plain import plain
 from scaling.records import RunRecord
 
 if TYPE_CHECKING:
@@ -57,12 +56,6 @@ class ChainResult:
     verification: Verification
     ledger: Mapping[str, object]
     stages: tuple[Stage, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        from scaling.fit.saved import to_plain
-
-        return {name: to_plain(self.fit) if name == "fit" else plain(value) for name, value in vars(self).items()}
 
 
 @dataclass

@@ -16,6 +16,7 @@ from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.formats.plain import plain
 from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
@@ -66,6 +67,7 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
+@plain.register
 def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
     members = [

@@ -35,14 +35,12 @@ class Footprint:
         kv_cache_bytes: Keys and values of the whole context.
         compute_bytes: Activations while a prompt is read.
         engine_bytes: Code, vocabulary and bookkeeping of the engine.
-        cache_tokens: Positions that the cache is allocated for.
     """
 
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
     engine_bytes: int
-    cache_tokens: int
 
     @property
     def total_bytes(self) -> int:
@@ -77,13 +75,11 @@ def footprint(
     stored, memory = STORED_FORMATS[format], ENGINE_MEMORY[engine]
     length = model.context if context is None else context
     tokens = tokenizer or _placeholders(model.vocab_size)
-    cache_tokens = memory.cache_length(length)
     return Footprint(
         weights_bytes=stored.bytes_of(model, tokens, storage or stored.storage),
-        kv_cache_bytes=kv_cache_bytes(model, cache_tokens, value_bytes=kv_value_bytes),
+        kv_cache_bytes=kv_cache_bytes(model, memory.cache_length(length), value_bytes=kv_value_bytes),
         compute_bytes=memory.compute_bytes(model, length),
         engine_bytes=memory.engine_bytes(model, tokens, length),
-        cache_tokens=cache_tokens,
     )
 
 

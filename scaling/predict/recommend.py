@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from scaling.accounting import kv_cache_bytes
 from scaling.config.expand import recommended_teacher
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, InfeasibleError, RecordError, SpecError
@@ -244,15 +243,13 @@ def _of_first_layout(values: Mapping[str, Any]) -> dict[str, Any]:
     """A file of before 2026-11-26, which held the question's values beside the choice and did not name its fit."""
 
     def candidate(old: Mapping[str, Any]) -> dict[str, Any]:
-        run = RunSpec.model_validate(old["run"])
         prediction = {name: old[name] for name in ("low", "high")} | {"value": old["loss"], "level": values["level"]}
-        cache = old["footprint"]["kv_cache_bytes"] // kv_cache_bytes(run.model, 1)
         return {
             "run": old["run"],
             "n_params": old["n_params"],
             "prediction": prediction | {"scale": None, "reach": {"n": old["reach"]}},
             "probability": old["probability"],
-            "footprint": old["footprint"] | {"cache_tokens": cache},
+            "footprint": old["footprint"],
             "speed": None,
         }
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from scaling.accounting import kv_cache_bytes
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.files import write_json
@@ -64,8 +63,8 @@ def test_a_recommendation_of_the_first_layout_says_the_same_as_before():
     assert found.run.run_id == "a9bf8e96d2"
     assert found.question == Question(target_loss=1.72, memory_bytes=2**26, probability=0.5)
     assert (found.prediction.low, found.prediction.value) == (old["choice"]["low"], old["choice"]["loss"])
-    assert found.footprint.kv_cache_bytes == kv_cache_bytes(found.run.model, found.footprint.cache_tokens)
-    assert (found.fit_id, found.footprint.cache_tokens, len(found.runners_up)) == (None, 256, 1)
+    assert found.footprint.total_bytes == sum(old["choice"]["footprint"].values())
+    assert (found.fit_id, len(found.runners_up)) == (None, 1)
 
 
 def test_a_fit_of_the_first_layout_forecasts_what_it_forecast():

@@ -53,9 +53,7 @@ def run(width: int, tokens: int, layers: int = 2) -> RunSpec:
 def bytes_of(model: ModelSpec) -> Footprint:
     """One byte a parameter: any increasing measure does."""
     weights = size_of(model, "n_params_total")
-    return Footprint(
-        weights_bytes=weights, kv_cache_bytes=0, compute_bytes=0, engine_bytes=1000, cache_tokens=model.context
-    )
+    return Footprint(weights_bytes=weights, kv_cache_bytes=0, compute_bytes=0, engine_bytes=1000)
 
 
 def ask(runs, *, force: bool = False, **changes):
