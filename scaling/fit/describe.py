@@ -6,8 +6,6 @@ import html as escape
 import math
 from typing import TYPE_CHECKING
 
-from scaling.laws.named import label
-
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
 
@@ -26,7 +24,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     if len(fit.members) > 1:
-        lines.append("  average of " + ", ".join(f"{label(m.law)} {m.weight:.2f}" for m in fit.members))
+        lines.append("  average of " + ", ".join(f"{m.law.label} {m.weight:.2f}" for m in fit.members))
     lines += [f"  tied within 4 AICc: {', '.join(tied)}"] if len(tied := _tied(fit)) > 1 else []
     lines.append(
         f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} "
@@ -60,7 +58,7 @@ def html(fit: Fit) -> str:
 def latex(fit: Fit) -> str:
     """One row of a LaTeX table: law, then value with interval for each coefficient."""
     intervals = fit.interval(0.9)
-    cells = [label(fit.law).replace("_", r"\_")]
+    cells = [fit.law.label.replace("_", r"\_")]
     for name, value in fit.params.items():
         low, high = intervals[name]
         cells.append(f"${_latex_number(value)}_{{[{_latex_number(low)}, {_latex_number(high)}]}}$")
