@@ -11,14 +11,14 @@ import sys
 import numpy as np
 from published import published_runs
 
-from scaling.fit.optimum import fit_optimum
+from scaling.fit.tuning.best_value import fit_best_value
 
 
 def main(results: str = "results") -> None:
     runs = published_runs("lr_transfer", results)
     runs["base"] = runs["lr"] * runs["width"] / 32
     print(runs.pivot_table(index="width", columns="base", values="loss").round(4).to_string())
-    best = {width: fit_optimum(rows["base"], rows["loss"]) for width, rows in runs.groupby("width")}
+    best = {width: fit_best_value(rows["base"], rows["loss"]) for width, rows in runs.groupby("width")}
     print("\nwidth  best base rate  × ÷ (1 s.e.)   loss there  scatter")
     for width, found in best.items():
         print(f"{width:5d}  {found.x:14.3g}  {math.exp(found.log_se):12.3f}  {found.loss:11.4f}  {found.rms:7.4f}")

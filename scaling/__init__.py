@@ -19,15 +19,20 @@ _PUBLIC = {
     "fit_curve": "scaling.curves.fitter",
     "fit_law": "scaling.fit.fitter",
     "footprint": "scaling.predict.footprint",
+    "load_fit": "scaling.fit.saved",
     "load_runs": "scaling.records",
     "load_sweep": "scaling.config.load",
+    "optimal": "scaling.fit.frontier",
     "preset": "scaling.laws.presets",
     "read_runs": "scaling.fit.table",
     "recommend": "scaling.predict.recommend",
+    "save_fit": "scaling.fit.saved",
+    "summary": "scaling.fit.describe",
+    "to_latex": "scaling.fit.describe",
 }
 
-# `scaling.fit` is the room itself, so its main verb has a longer name here.
-_DEFINED_AS = {"fit_law": "fit"}
+# `scaling.fit` is the room itself, so its main verbs have longer names here.
+_DEFINED_AS = {"fit_law": "fit", "load_fit": "load", "save_fit": "save"}
 
 __all__ = sorted(_PUBLIC)
 

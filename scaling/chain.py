@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
-    from scaling.sweep.executors import SweepOutcome
+    from scaling.sweep.run import SweepOutcome
     from scaling.sweep.plan import Plan
     from scaling.sweep.progress import Listener
 
@@ -232,12 +232,12 @@ def train_stage(
         Preempted: if a stop was asked for.
         RecordError: if a run that later stages need failed.
     """
-    from scaling.sweep import executors
     from scaling.sweep.plan import plan
+    from scaling.sweep.run import run
 
     planned = plan(workspace.runs if runs is None else runs, workspace.store)
     with watch(planned) if watch and planned.pending else nullcontext() as progress:
-        outcome = executors.run(
+        outcome = run(
             planned,
             workspace.store,
             jobs=jobs,
@@ -274,21 +274,22 @@ def fit_stage(workspace: Workspace, *, law: str | None = None) -> Fit:
         RecordError: no run of the sweep is there yet.
     """
     from scaling.fit.fitter import fit
+    from scaling.fit.saved import save
 
     table = collect_stage(workspace.prepare())
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
         raise RecordError(f"{workspace.folder}: no finished run to fit — train first with `scaling sweep`")
     found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
-    write_bytes(workspace.folder / "fit.json", (found.to_json() + "\n").encode())
+    save(found, workspace.folder / "fit.json")
     return found
 
 
 def load_fit(workspace: Workspace) -> Fit:
     """The fit that an earlier stage wrote."""
-    from scaling.fit.result import Fit
+    from scaling.fit.saved import load
 
-    return Fit.from_json(workspace.folder / "fit.json")
+    return load(workspace.folder / "fit.json")
 
 
 def recommend_stage(workspace: Workspace, fit: Fit, *, force: bool = False) -> Recommendation:
@@ -352,7 +353,14 @@ def verify_stage(workspace: Workspace, recommendation: Recommendation, bundle: B
     """The exported file, read back and run by an engine, beside its forecast."""
     from scaling.export.verify import verify
 
-    return verify(bundle, workspace.store, recommendation, loss_name=workspace.config.fit.loss)
+    asked = workspace.config.recommend
+    return verify(
+        bundle,
+        workspace.store,
+        recommendation,
+        loss_name=workspace.config.fit.loss,
+        context=asked.context if asked else None,
+    )
 
 
 def ledger_stage(

@@ -47,7 +47,20 @@ class RecordError(ScalingError):
 
 
 class TrainError(ScalingError):
-    """A training that cannot start or go on (bad shapes, lost checkpoint, full disk)."""
+    """A training that cannot start or go on (bad shapes, a student that cannot be read)."""
+
+
+class MachineError(ScalingError):
+    """This machine cannot write, read or hold in memory what the work needs; the work itself is sound.
+
+    Never recorded against a run: the same command goes on once the cause is mended, or on another machine.
+    """
+
+    exit_code = EXIT_PREEMPTED
+
+
+class OutOfMemory(MachineError):
+    """The work does not fit in this machine's memory, or its device's."""
 
 
 class FitError(ScalingError):

@@ -1,15 +1,83 @@
-"""Files that are written completely or not at all."""
+"""Files and folders that are written completely or not at all; and what a machine that cannot do so says.
+
+Every error of the operating system that is the machine's own fault (a full disk, a missing permission) becomes one
+:class:`MachineError` here, so that no stage mistakes it for a fault of what it works on.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import RecordError
+from scaling.errors import MachineError, OutOfMemory, RecordError, ScalingError
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space and start the same command again",
+    errno.EDQUOT: "the quota is used up; free some space, or have it raised, and start the same command again",
+    errno.EFBIG: "the file is larger than this file system or `ulimit -f` allows; name a folder on another disk",
+    errno.EROFS: "the file system is read-only; name another folder, or have it mounted writable",
+    errno.EACCES: "permission is denied; name another folder, or change its permissions",
+    errno.EPERM: "the system does not permit it; name another folder, or change its permissions",
+    errno.ENOTDIR: "a file is where a folder should be; move it away, or name another folder",
+    errno.EISDIR: "a folder is where a file should be; move it away, or name another file",
+    errno.ENAMETOOLONG: "the name is longer than this file system allows; name a shorter path",
+    errno.ELOOP: "symbolic links lead in a circle; name the folder itself",
+    errno.EMFILE: "too many files are open in this process; raise `ulimit -n` and start the same command again",
+    errno.ENFILE: "too many files are open on this machine; close programs and start the same command again",
+    errno.EIO: "the device reports an error; check the disk or file server and start the same command again",
+    errno.ESTALE: "the file server no longer knows the file; start the same command again",
+    errno.ETIMEDOUT: "the file server does not answer; start the same command again once it does",
+    errno.ENODEV: "the device is gone; start the same command again once it is back",
+    errno.ENXIO: "the device is gone; start the same command again once it is back",
+}
+"""What is wrong and what to do, for the errors that say something of the machine and nothing of the work."""
+
+_SAID_BY_LIBRARIES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR)
+
+_MEMORY = "memory is used up; close other programs, lower optim.batch_size or the number of jobs, or use a larger one"
+
+
+def machine_error(error: BaseException) -> MachineError | None:
+    """The error as a fault of this machine; None where it, and what caused it, are something else."""
+    if isinstance(error, MachineError):
+        return error
+    if isinstance(error, ScalingError):
+        # Its own sentence says more than that of its cause.
+        found = machine_error(error.__cause__) if error.__cause__ is not None else None
+        return None if found is None else type(found)(str(error))
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        where = f"{error.filename2 or error.filename}: " if error.filename or error.filename2 else ""
+        return MachineError(f"{where}{error.strerror} — {_REMEDIES[error.errno]}")
+    said = str(error).splitlines()[0][:200] if str(error) else "out of memory"
+    if isinstance(error, ValueError | RuntimeError):
+        # Libraries that write by themselves, or hold a device's memory, pass on the words alone.
+        for number in _SAID_BY_LIBRARIES:
+            if os.strerror(number) in str(error):
+                return MachineError(f"{said} — {_REMEDIES[number]}")
+    out_of_memory = isinstance(error, MemoryError) or said.startswith("RESOURCE_EXHAUSTED")
+    if out_of_memory or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return OutOfMemory(f"{said} — {_MEMORY}")
+    return machine_error(error.__cause__) if error.__cause__ is not None else None
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Raise a :class:`MachineError` in place of an error that is the machine's fault."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        found = machine_error(error)
+        if found is None:
+            raise
+        raise found from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -23,28 +91,105 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place."""
-    temporary = _temporary(path)
-    try:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place.
+
+    Raises:
+        MachineError: if this machine cannot; what was there is left as it was.
+    """
+    with clear_errors(), _temporary(path) as temporary:
         write(temporary)
         _flush(temporary)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, fill: Callable[[Path], Any]) -> bool:
+    """Let ``fill`` make the files of a folder under a temporary name, then rename the folder into place.
+
+    The last step of ``fill`` may be to move aside what was there. False where something is there afterwards.
+
+    Raises:
+        MachineError: if this machine cannot.
+    """
+    with clear_errors():
+        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            draft.chmod(0o777 & ~_UMASK)
+            fill(draft)
+            return publish_folder(draft, path)
+        finally:
+            remove_folder(draft)
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Create a file that did not exist, completely or not at all; False where it exists already."""
-    temporary = _temporary(path)
-    try:
+    """Create a file that did not exist, completely or not at all; False where it exists already.
+
+    Raises:
+        MachineError: if this machine cannot.
+    """
+    with clear_errors(), _temporary(path) as temporary:
         temporary.write_bytes(content)
         _flush(temporary)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            # A file server that repeats a request which it has answered already finds its own link.
+            return os.path.exists(path) and os.path.samefile(temporary, path)
     return True
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and those above it where they do not exist.
+
+    Raises:
+        MachineError: if this machine cannot, or a file is there.
+    """
+    with clear_errors():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+    return path
+
+
+def publish_folder(draft: Path, target: Path) -> bool:
+    """Give a finished folder its final name, in one step; False where something is there already.
+
+    A plain rename does it: no file system lets a folder take the place of one that holds anything, or of a file.
+    (``RENAME_NOREPLACE`` would refuse an empty folder as well, but is unknown to NFS and others.)
+
+    Raises:
+        MachineError: if this machine cannot.
+    """
+    with clear_errors():
+        try:
+            os.rename(draft, target)
+        except OSError:
+            if draft.exists():
+                if os.path.lexists(target):
+                    return False
+                raise
+            # A file server that repeats a request which it has answered already no longer finds the draft.
+            if not target.exists():
+                raise
+    return True
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it; what is gone already is no error."""
+    with clear_errors(), suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """The blake2b hash (32 hex digits) of every file in a folder, by its path from there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
+def file_hash(path: Path) -> str:
+    """The blake2b hash of a file, 32 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def read_json(path: Path) -> Any:
@@ -52,12 +197,14 @@ def read_json(path: Path) -> Any:
 
     Raises:
         RecordError: if it is absent or not JSON.
+        MachineError: if this machine cannot read it.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        with clear_errors():
+            return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise RecordError(f"{path}: not there — was the stage before run?") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"{path}: damaged, not JSON ({error}); move it away and it will be made again") from error
 
 
@@ -67,12 +214,16 @@ def to_json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _temporary(path: Path) -> Path:
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
     """An empty file beside ``path`` that nobody else has, with the permissions that the umask gives."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
-    os.chmod(name, 0o666 & ~_UMASK)
-    return Path(name)
+    try:
+        os.chmod(name, 0o666 & ~_UMASK)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -31,6 +31,7 @@ from scaling.accounting import count_parameters, training_flops, training_flops_
 from scaling.errors import RecordError
 from scaling.files import read_json, to_json, write_bytes, write_json, write_once
 from scaling.spec import SCHEMA_VERSION, RunSpec
+from scaling.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,15 +243,11 @@ def load_runs(path: str | os.PathLike[str] = "results") -> pd.DataFrame:
     Raises:
         RecordError: if there is nothing to read there.
     """
-    import pandas as pd
-
     path = Path(path)
     if path.is_dir() and (path / "runs.parquet").exists():
         path = path / "runs.parquet"
-    if path.suffix == ".parquet" and path.exists():
-        return pd.read_parquet(path)
-    if path.suffix == ".csv" and path.exists():
-        return pd.read_csv(path)
+    if path.suffix in (".parquet", ".csv") and path.exists():
+        return read_table(path)
     if (path / "runs").is_dir():
         return runs_table(RunStore(path).records())
     raise RecordError(f"{path}: no runs here — expected a results folder, a sweep's folder, a .parquet or a .csv file")

@@ -1,6 +1,6 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, TokenizerLayout, gguf_bytes, gguf_metadata
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, gguf_bytes, gguf_metadata
 from scaling.accounting.model import (
     ParameterCount,
     Storage,
@@ -14,14 +14,30 @@ from scaling.accounting.model import (
     training_flops_6nd,
     weights_bytes,
 )
+from scaling.accounting.stored import (
+    DEFAULT_ENGINE,
+    DEFAULT_FORMAT,
+    ENGINE_MEMORY,
+    STORED_FORMATS,
+    EngineMemory,
+    StoredFormat,
+)
+from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, symbol_layout
 from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
 
 __all__ = [
+    "DEFAULT_ENGINE",
+    "DEFAULT_FORMAT",
+    "ENGINE_MEMORY",
     "EnergySettings",
+    "EngineMemory",
     "GGUF_ARRAYS",
     "GGUF_NAME",
+    "NEVER_APPLIED_MERGE",
     "ParameterCount",
+    "STORED_FORMATS",
     "Storage",
+    "StoredFormat",
     "TokenizerLayout",
     "TrainingBytes",
     "causal_blocks",
@@ -31,6 +47,7 @@ __all__ = [
     "gguf_bytes",
     "gguf_metadata",
     "kv_cache_bytes",
+    "symbol_layout",
     "tensor_bytes",
     "tensor_shapes",
     "training_bytes",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-
 from scaling.accounting.model import Storage, tensor_bytes, tensor_shapes
+from scaling.accounting.stored import STORED_FORMATS, StoredFormat
+from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec
 
@@ -15,42 +13,6 @@ GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.
 GGUF_ALIGNMENT = 32
 GGUF_NAME = 10 * "0"
 """Stands for a run_id, which names an exported student and is as long: a file's bytes are known before its run is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerLayout:
-    """What a GGUF file stores about a tokenizer, in llama.cpp's ``gpt2`` (byte-level BPE) convention.
-
-    Attributes:
-        tokens: Text of each token, in GPT-2's printable spelling of bytes; as many as the model's vocabulary.
-        token_types: 1 for a normal token, 3 for a control token (never printed); one a token.
-        merges: BPE merges ``"a b"``, most frequent first. llama.cpp refuses an empty list.
-        bos_id: Token that a sequence begins with.
-        eos_id: Token that ends a document.
-        pre: Name of the pre-tokenizer's expression, one that llama.cpp knows.
-    """
-
-    tokens: tuple[str, ...]
-    token_types: tuple[int, ...]
-    merges: tuple[str, ...]
-    bos_id: int
-    eos_id: int
-    pre: str = "gpt-2"
-
-    def __post_init__(self) -> None:
-        n = len(self.tokens)
-        if len(self.token_types) != n or not self.merges:
-            raise SpecError(
-                f"a tokenizer layout needs one type for each of its {n} tokens and at least one merge — got "
-                f"{len(self.token_types)} types and {len(self.merges)} merges"
-            )
-        if not (0 <= self.bos_id < n and 0 <= self.eos_id < n):
-            raise SpecError(f"bos_id={self.bos_id} and eos_id={self.eos_id} must be ids of the {n} tokens")
-
-    @cached_property
-    def n_bytes(self) -> int:
-        """Bytes of the token, type and merge arrays in a GGUF file."""
-        return _strings_bytes(self.tokens) + 4 * len(self.token_types) + _strings_bytes(self.merges)
 
 
 def gguf_metadata(
@@ -98,13 +60,16 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *
     """
     metadata = gguf_metadata(model, tokenizer, storage, name=name)
     scalars = sum(_text_bytes(key) + 4 + _scalar_bytes(value) for key, value in metadata.items())
-    arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + tokenizer.n_bytes
+    arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + _tokenizer_bytes(tokenizer)
     shapes = tensor_shapes(model)
     index = sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
     header = 4 + 4 + 8 + 8
     return _padded(header + scalars + arrays + index) + sum(
         _padded(tensor_bytes(shape, storage)) for shape in shapes.values()
     )
+
+
+STORED_FORMATS.add("gguf", StoredFormat(name="gguf", storage="Q8_0", bytes_of=gguf_bytes))
 
 
 def _scalar_bytes(value: str | int | float | bool) -> int:
@@ -118,8 +83,10 @@ def _text_bytes(text: str) -> int:
     return 8 + len(text.encode())
 
 
-def _strings_bytes(texts: Iterable[str]) -> int:
-    return sum(_text_bytes(text) for text in texts)
+def _tokenizer_bytes(tokenizer: TokenizerLayout) -> int:
+    """The arrays of tokens, of their types (int32) and of merges."""
+    n_texts = len(tokenizer.tokens) + len(tokenizer.merges)
+    return 8 * n_texts + tokenizer.text_bytes + 4 * len(tokenizer.token_types)
 
 
 def _padded(size: int) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, .parquet or .csv.")]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
@@ -19,8 +22,8 @@ Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (fit, backtest, predict, recommend):
-        app.command()(command)
-    app.command("import")(import_)
+        app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
+    app.command("import", rich_help_panel="Fit, forecast, recommend (no jax)")(import_)
 
 
 def fit(
@@ -34,6 +37,7 @@ def fit(
 ) -> None:
     """Fit a scaling law to the runs of a sweep, or to any table."""
     from scaling.fit.fitter import fit as fit_table
+    from scaling.fit.saved import save
     from scaling.report.tables import show_fit
 
     if table.suffix in (".yaml", ".yml"):
@@ -47,7 +51,7 @@ def fit(
         runs = _runs(table, mapping, where)
         found = fit_table(runs, law=law or "stack", **_columns(mapping, runs))
     if out is not None:
-        found.to_json(out)
+        save(found, out)
         say(f"wrote {out}")
     emit(found, as_json=json_, show=show_fit)
 
@@ -57,7 +61,7 @@ def backtest(
     train: Annotated[str | None, typer.Option("--train", metavar="EXPR", help="Rows to fit.")] = None,
     test: Annotated[str | None, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")] = None,
     map_: Map = "",
-    law: Law = "stack",
+    law: Law = None,
     level: Level = 0.9,
     json_: Json = False,
 ) -> None:
@@ -67,7 +71,7 @@ def backtest(
 
     mapping = _mapping(map_)
     runs = _runs(table, mapping, None)
-    found = run_backtest(runs, train=train, test=test, law=law, level=level, **_columns(mapping, runs))
+    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
@@ -94,10 +98,10 @@ def predict(
     if law is not None:
         found = forecast.from_preset(law, n, d)
     else:
-        from scaling.fit.result import Fit
+        from scaling.fit.saved import load
 
         found = forecast.from_fit(
-            Fit.from_json(fit_file),
+            load(fit_file),
             n,
             d,
             teacher=teacher,
@@ -125,7 +129,7 @@ def recommend(
 ) -> None:
     """The smallest int8 model that meets a target loss within a phone's memory."""
     from scaling.config.load import load_sweep
-    from scaling.fit.result import Fit
+    from scaling.fit.saved import load
     from scaling.predict.choose import choose
     from scaling.records import RunStore
     from scaling.report.tables import show_recommendation
@@ -133,7 +137,7 @@ def recommend(
     config = load_sweep(sweep or fit_file.parent / "sweep.yaml", overrides or ())
     found = choose(
         config,
-        Fit.from_json(fit_file),
+        load(fit_file),
         RunStore(results),
         target_loss=target_loss,
         memory_bytes=None if memory is None else byte_count(memory, "memory"),
@@ -160,27 +164,25 @@ def import_(
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
-def _runs(path: Path, mapping: dict[str, str], where: str | None):
+def _runs(path: Path, mapping: dict[str, str], where: str | None) -> pd.DataFrame:
     """Runs of a foreign .csv or of our own results, with the mapped columns added."""
-    from scaling.fit.table import evaluate, read_runs, select_rows
+    from scaling.fit.table import map_columns, select_rows
     from scaling.records import load_runs
 
-    if path.suffix == ".csv":
-        return read_runs(path, map=mapping, where=where)
-    runs = load_runs(path)
-    for name, expression in mapping.items():
-        runs[name] = evaluate(runs, expression)
-    return select_rows(runs, where)
+    return select_rows(map_columns(load_runs(path), mapping), where)
 
 
-def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:
+def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """Where the fitter finds n, d, loss and whatever else a law is a function of.
 
     A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
     """
-    named = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
-    others = {name: name for name in mapping if name not in ("n", "d", "loss")}
-    return {**named, "columns": others} if others else named
+    from scaling.fit.units import SIZE_COLUMNS
+
+    named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
+    # Columns under the names of our own tables are found there; any other is one that the law reads.
+    others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
+    return named | {"columns": others} if others else named
 
 
 def _mapping(text: str) -> dict[str, str]:

@@ -8,12 +8,13 @@ import sys
 import typer
 
 from scaling.cli import fits, inspection, stages, trackers
-from scaling.errors import EXIT_INTERRUPTED, ScalingError
+from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
+from scaling.files import machine_error
 
 app = typer.Typer(
     name="scaling",
     help="Which is the smallest language model, trained on text that a larger one generates, that reaches a target "
-    "loss and fits a phone as int8?",
+    "loss and fits a phone as int8? `scaling run SWEEP.yaml` answers; each stage is a command of its own.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -49,3 +50,9 @@ def main() -> None:
         # The reader of stdout went away (as `| head` does): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        if os.environ.get("SCALING_DEBUG"):
+            raise
+        found = machine_error(error)
+        print(f"error: {found or error}", file=sys.stderr)
+        sys.exit(found.exit_code if found else EXIT_USAGE)

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from scaling.accounting import TokenizerLayout
+from scaling.accounting import NEVER_APPLIED_MERGE, TokenizerLayout
 from scaling.data.files import END_OF_DOCUMENT, to_bytes
 from scaling.errors import DataError, RecordError
 from scaling.files import read_json, write_json
-from scaling.formats.gguf import NEVER_APPLIED_MERGE
 from scaling.spec import TokenizerSpec
 
 EOS_TEXT = END_OF_DOCUMENT

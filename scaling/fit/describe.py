@@ -1,13 +1,12 @@
-"""How a fit reports itself: text, HTML, LaTeX."""
+"""How a fit is reported: text, LaTeX."""
 
 from __future__ import annotations
 
-import html as escape
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from scaling.fit.result import Fit
+from scaling.fit.page import latex_row
+from scaling.fit.result import Fit
+from scaling.fit.units import SIZE_COLUMNS
 
 
 def summary(fit: Fit, level: float = 0.9) -> str:
@@ -41,39 +40,15 @@ def summary(fit: Fit, level: float = 0.9) -> str:
     return "\n".join(lines)
 
 
-def html(fit: Fit) -> str:
-    """The same report for a notebook."""
-    intervals = fit.interval(0.9)
-    rows = "".join(
-        f"<tr><td>{escape.escape(name)}</td><td>{value:.5g}</td><td>[{intervals[name][0]:.4g}, "
-        f"{intervals[name][1]:.4g}]</td></tr>"
-        for name, value in fit.params.items()
-    )
-    head = "<tr><th>coefficient</th><th>value</th><th>90 % interval</th></tr>"
-    details = escape.escape(summary(fit))
-    evidence = f"<details><summary>evidence</summary><pre>{details}</pre></details>"
-    return f"<div><b>{escape.escape(repr(fit.law))}</b><table>{head}{rows}</table>{evidence}</div>"
-
-
-def latex(fit: Fit) -> str:
+def to_latex(fit: Fit) -> str:
     """One row of a LaTeX table: law, then value with interval for each coefficient."""
-    intervals = fit.interval(0.9)
-    cells = [fit.law.label.replace("_", r"\_")]
-    for name, value in fit.params.items():
-        low, high = intervals[name]
-        cells.append(f"${_latex_number(value)}_{{[{_latex_number(low)}, {_latex_number(high)}]}}$")
-    return " & ".join(cells) + r" \\"
-
-
-def _latex_number(value: float) -> str:
-    if not math.isfinite(value):
-        return r"\text{--}"
-    text = f"{value:.4g}"
-    return text if "e" not in text else rf"{text.split('e')[0]}\cdot 10^{{{int(text.split('e')[1])}}}"
+    return latex_row(fit.law.label, fit.params, fit.interval())
 
 
 def _columns(fit: Fit) -> str:
-    return ", ".join(f"{name} = {column}" for name, column in fit.columns.items())
+    """Columns by the law's name of them; the convention of model size in words, for the law holds in it only."""
+    words = {name: f" ({SIZE_COLUMNS[column]})" for name, column in fit.columns.items() if column in SIZE_COLUMNS}
+    return ", ".join(f"{name} = {column}{words.get(name, '')}" for name, column in fit.columns.items())
 
 
 def _delta(fit: Fit) -> str:

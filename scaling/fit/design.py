@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import SpecError
+from scaling.fit.doubt.covariance import coordinate_jacobian
 from scaling.fit.identify import CONDITION_MAX, design_faults
-from scaling.fit.minimise import Problem
-from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.uncertainty import coordinate_jacobian
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,10 @@ class Member:
     reached: int
     samples: Array
     at_bound: tuple[str, ...] = ()
+
+    def columns(self, given: Mapping[str, Array]) -> Any:
+        """The columns that this law reads."""
+        return self.law.prepare({name: given[name] for name in self.law.columns})
 
     def spread(self, x: Any) -> Array:
         """Standard deviation of log loss over the bootstrap: float64[n_points]."""

@@ -9,17 +9,20 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit import select
-from scaling.fit.calibrate import calibration, cross_checked
+from scaling.fit.doubt.bootstrap import Resampling, bootstrap
+from scaling.fit.doubt.calibrate import calibration, cross_checked
+from scaling.fit.doubt.covariance import asymptotic_covariance, condition_number
+from scaling.fit.doubt.profile import profile
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.minimise import Problem
-from scaling.fit.objective import Kind, Objective
 from scaling.fit.observe import observe
 from scaling.fit.result import Fit
-from scaling.fit.search import Optimum
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Kind, Objective
+from scaling.fit.solve.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
-from scaling.fit.uncertainty import Resampling, asymptotic_covariance, bootstrap, condition_number, profile
+from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
@@ -38,7 +41,7 @@ def fit(
     runs: pd.DataFrame,
     *,
     law: str | ScalingLaw = STACK,
-    n: str = "n_params",
+    n: str | None = None,
     d: str = "n_tokens",
     loss: str = "loss",
     columns: Mapping[str, str] | None = None,
@@ -63,7 +66,8 @@ def fit(
         runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
-        n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only.
+        n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
+            default the first of `scaling.fit.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
         where: expression that keeps rows.
@@ -73,7 +77,7 @@ def fit(
         clusters: column of runs that share noise.
         held: {coefficient: value} that are known, as the exact entropy of a world: {"E": 1.3704}.
         bootstrap: replicates.
-        resampling: "pairs" or "wild"; see `scaling.fit.uncertainty.bootstrap`.
+        resampling: "pairs" or "wild"; see `scaling.fit.doubt.bootstrap.bootstrap`.
         starts: random starts for each law.
         profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not
             identified above".
@@ -89,9 +93,8 @@ def fit(
         SpecError: unknown law, objective or held coefficient.
     """
     aim = Objective(objective, delta, log)
-    data = observe(
-        select_rows(runs, where), columns=law_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
-    )
+    sizes = law_columns(law, n or size_column(runs.columns), d, columns)
+    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
     return fit_observations(
         data,
         law=law,
@@ -205,7 +208,7 @@ def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
     if form.name == "qm":
         return named_law("qm", teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, base=form.base.name, teachers=list(data.teachers[1:]))
+        return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
     return form
 
 
@@ -274,5 +277,5 @@ def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mappin
         interior=not optimum.at_bound,
         identified=not design and len(own) == bool(optimum.at_bound),
         reasons=tuple(reasons + own),
-        notes=tuple(notes),
+        notes=(*data.notes, *notes),
     )

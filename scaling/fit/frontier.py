@@ -120,14 +120,16 @@ def optimal(fit: Fit, *, flops: float, teacher: str | None = None, level: float 
         raise SpecError(f"flops is a finite training budget above zero, got {flops:g}")
     if not {"n", "d"} <= set(fit.law.columns):
         raise SpecError(f"law {fit.law.name!r} is not a function of both n and d: it has no optimal split")
-    centre = float(best_split(lambda n, d: fit.predict(n, d, teacher=teacher, **columns).value, flops))
+    centre = float(best_split(lambda n, d: fit.loss(n, d, teacher=teacher, **columns), flops))
     draws, shares = [], []
     for member in fit.members:
         samples = member.samples[:: max(1, len(member.samples) // 200)]
         if len(samples):
             draws.append(
                 best_split(
-                    lambda n, d, m=member, s=samples: m.law.evaluate(s, _inputs(fit, m.law, n, d, teacher, columns)),
+                    lambda n, d, m=member, s=samples: m.law.evaluate(
+                        s, m.columns(fit.points(n, d, teacher=teacher, **columns).columns)
+                    ),
                     flops,
                 )
             )
@@ -147,11 +149,6 @@ def optimal(fit: Fit, *, flops: float, teacher: str | None = None, level: float 
         d / centre,
         level,
     )
-
-
-def _inputs(fit: Fit, law: ScalingLaw, n: Array, d: Array, teacher: str | None, columns: dict[str, Any]):
-    given = fit.inputs(n, d, teacher=teacher, **columns)
-    return law.prepare({name: given[name] for name in law.columns})
 
 
 def _weighted_quantiles(values: Array, weights: Array, level: float) -> tuple[float, float]:

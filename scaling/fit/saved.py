@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import RecordError
+from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.objective import Objective
 from scaling.fit.result import Fit
+from scaling.fit.solve.objective import Objective
+from scaling.formats.plain import plain
 from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
@@ -21,10 +23,15 @@ SCHEMA_VERSION = 1
 
 def to_json(fit: Fit) -> str:
     """Strict JSON text: no NaN or infinity, null instead."""
-    return json.dumps(_to_plain(fit), allow_nan=False, indent=1)
+    return json.dumps(to_plain(fit), allow_nan=False, indent=1)
 
 
-def read_fit(path: str | Path) -> Fit:
+def save(fit: Fit, path: str | Path) -> None:
+    """Write a fit, atomically."""
+    write_bytes(Path(path), (to_json(fit) + "\n").encode())
+
+
+def load(path: str | Path) -> Fit:
     """Read a saved fit.
 
     Raises:
@@ -54,7 +61,8 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
-def _to_plain(fit: Fit) -> dict[str, Any]:
+@plain.register
+def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
     members = [
         {
@@ -118,9 +126,8 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         value = math.nan if m["objective"] is None else m["objective"]
         members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
     status = {key: value for key, value in content["status"].items() if key != "success"}
-    calibration = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in content["calibration"].items()
-    }
+    calibration = dict(content["calibration"])
+    levels, quantiles = tuple(calibration.pop("levels")), tuple(calibration.pop("quantiles"))
     return Fit(
         members=tuple(members),
         objective=Objective(**content["objective"]),
@@ -132,7 +139,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         excluded=tuple(content["excluded"]),
         residuals=content["residuals"],
         status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
-        calibration=Calibration(**calibration),
+        calibration=Calibration(levels, quantiles, **calibration),
         covariance=np.array(content["covariance"], dtype=float),
         selection=tuple(content["selection"]),
         backtest=content["backtest"],

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fit.objective import Objective
-from scaling.fit.search import Optimum, make_problem, search
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.fit.table import REAL, Observations
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaling.errors import FitError
+from scaling.fit.doubt.covariance import asymptotic_covariance, coordinate_jacobian, robust_information
 from scaling.fit.identify import levels
-from scaling.fit.minimise import Problem
-from scaling.fit.objective import Objective
-from scaling.fit.search import FULL, REFIT, Effort, Optimum, make_problem, robust_scale, search
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import FULL, REFIT, Effort, Optimum, make_problem, robust_scale, search
 from scaling.fit.table import Observations
-from scaling.fit.uncertainty import asymptotic_covariance, coordinate_jacobian, robust_information
 from scaling.laws.law import ScalingLaw
 from scaling.laws.teacher import TeacherLaw
 

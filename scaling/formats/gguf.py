@@ -28,9 +28,6 @@ from scaling.errors import ExportError, SpecError
 from scaling.formats.quantized import QuantizedMatrix
 from scaling.spec import GGUF_BLOCK, ModelSpec
 
-NEVER_APPLIED_MERGE = "a !"
-"""llama.cpp refuses an empty list of merges; GPT-2's expression never leaves a letter and a mark in one piece."""
-
 Tensor = np.ndarray | QuantizedMatrix
 
 
@@ -53,23 +50,6 @@ class GgufFile:
     storage: dict[str, str]
     name: str
     file_bytes: int
-
-
-def symbol_layout(n_symbols: int, *, bos_id: int | None = None) -> TokenizerLayout:
-    """Placeholder tokens for a world without text: one printable character a symbol, ``<94>``, ``<95>``, … after ``~``.
-
-    Args:
-        n_symbols: Size of the vocabulary.
-        bos_id: Symbol that begins a sequence (and stands for the end of one); by default the last.
-    """
-    bos = n_symbols - 1 if bos_id is None else bos_id
-    printable = [chr(code) for code in range(ord("!"), ord("~") + 1)]
-    tokens = [*printable, *(f"<{i}>" for i in range(len(printable), n_symbols))][:n_symbols]
-    tokens[bos] = "<bos>"
-    types = [3 if i == bos else 1 for i in range(n_symbols)]
-    return TokenizerLayout(
-        tokens=tuple(tokens), token_types=tuple(types), merges=(NEVER_APPLIED_MERGE,), bos_id=bos, eos_id=bos
-    )
 
 
 def write_gguf(

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scaling.accounting import TokenizerLayout
+from scaling.accounting import TokenizerLayout, symbol_layout
 from scaling.config.expand import expand, recommended_teacher
 from scaling.config.sweep import SweepConfig
 from scaling.data.text import open_tokenizer
 from scaling.errors import ConfigError
-from scaling.formats.gguf import symbol_layout
 from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.recommend import Recommendation, recommend
 from scaling.records import RunStore

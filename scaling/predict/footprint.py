@@ -1,54 +1,26 @@
 """Memory of an exported student in a phone engine, predicted from its sizes.
 
 ``total = file + key–value cache + compute buffers + engine``: the file is mapped and read whole, the cache is
-allocated at full length, of the compute buffers only the part that is written becomes resident. The constants are
-llama.cpp's on a 64-bit Linux machine, fitted to 36 measured runs (V 65 … 49,152, width 64 … 1,024, 2 … 32 layers,
-context 40 … 8,192): residuals are 0.22 MiB (standard deviation) and 0.7 MiB (largest).
+allocated at full length, of the compute buffers only the part that is written becomes resident. What an engine needs
+was measured, and is looked up by its name.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scaling.accounting import Storage, TokenizerLayout, gguf_bytes, kv_cache_bytes
-from scaling.formats.gguf import symbol_layout
+from scaling.accounting import (
+    DEFAULT_ENGINE,
+    DEFAULT_FORMAT,
+    ENGINE_MEMORY,
+    STORED_FORMATS,
+    Storage,
+    TokenizerLayout,
+    kv_cache_bytes,
+    symbol_layout,
+)
 from scaling.spec import ModelSpec
-
-CACHE_STEP = 256
-"""llama.cpp rounds the length of its key–value cache up to a multiple of this."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineMemory:
-    """What an engine needs beside a model's weights and cache.
-
-    ``compute = n_ubatch · (hidden_floats·F + width_floats·M) · 4`` and
-    ``engine = base + per_token·V + per_merge·merges + per_layer·L + per_position·T``, all in bytes.
-
-    Attributes:
-        base: Code pages touched, and the engine's own state.
-        per_token: Text and look-up entries of one token.
-        per_merge: Look-up entry of one BPE merge.
-        per_layer: Graph and bookkeeping of one layer.
-        per_position: Mask and bookkeeping of one position of the context.
-        hidden_floats: Activations alive at once, in rows of F floats for each token read.
-        width_floats: The same in rows of M floats.
-        n_ubatch: Tokens of a prompt read at once.
-    """
-
-    base: int = 10_350_000
-    per_token: int = 204
-    per_merge: int = 146
-    per_layer: int = 94_000
-    per_position: int = 95
-    hidden_floats: float = 3.4
-    width_floats: float = 3.2
-    n_ubatch: int = 64
-
-
-LLAMA_CPP = EngineMemory()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +50,10 @@ def footprint(
     *,
     context: int | None = None,
     tokenizer: TokenizerLayout | None = None,
-    storage: Storage = "Q8_0",
+    storage: Storage | None = None,
     kv_value_bytes: float = 2.0,
-    engine: EngineMemory = LLAMA_CPP,
+    format: str = DEFAULT_FORMAT,
+    engine: str = DEFAULT_ENGINE,
 ) -> Footprint:
     """Predict the memory of a model in a phone engine.
 
@@ -89,25 +62,22 @@ def footprint(
         context: T, tokens that the cache holds; by default the model's training context.
         tokenizer: Stored in the file; by default one-symbol placeholders without merges (a BPE vocabulary adds about
             36 bytes of file for each token and merge).
-        storage: How matrices are stored.
+        storage: How matrices are stored; by default the int8 of the format.
         kv_value_bytes: 2 for an f16 cache, 34/32 for q8_0.
-        engine: What the engine needs beside the model.
+        format: Name of the file's format.
+        engine: Name of the engine that runs it.
 
-    Source: measured with xllamacpp 2026.10 (llama.cpp), one sequence, f16 cache, file mapped.
+    Raises:
+        SpecError: for a format or an engine of which nothing is known.
     """
+    stored, memory = STORED_FORMATS[format], ENGINE_MEMORY[engine]
     length = model.context if context is None else context
     tokens = tokenizer or _placeholders(model.vocab_size)
-    read_at_once = min(engine.n_ubatch, length)
-    activations = engine.hidden_floats * model.hidden + engine.width_floats * model.width
     return Footprint(
-        weights_bytes=gguf_bytes(model, tokens, storage),
-        kv_cache_bytes=kv_cache_bytes(model, math.ceil(length / CACHE_STEP) * CACHE_STEP, value_bytes=kv_value_bytes),
-        compute_bytes=round(4 * read_at_once * activations),
-        engine_bytes=engine.base
-        + engine.per_token * model.vocab_size
-        + engine.per_merge * len(tokens.merges)
-        + engine.per_layer * model.n_layers
-        + engine.per_position * length,
+        weights_bytes=stored.bytes_of(model, tokens, storage or stored.storage),
+        kv_cache_bytes=kv_cache_bytes(model, memory.cache_length(length), value_bytes=kv_value_bytes),
+        compute_bytes=memory.compute_bytes(model, length),
+        engine_bytes=memory.engine_bytes(model, tokens, length),
     )
 
 

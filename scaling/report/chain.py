@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from scaling.fit.describe import summary
 from scaling.report.tables import number, seconds, show, show_recommendation, size
 
 if TYPE_CHECKING:
     from scaling.chain import ChainResult, Compressed
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
-    from scaling.sweep.executors import SweepOutcome
+    from scaling.sweep.run import SweepOutcome
 
 _MARKS = {True: "ok", False: "MISSED", None: "not measured"}
 
 
 def show_chain(result: ChainResult) -> None:
     """The law, the recommendation, forecast beside measured, and the time each stage took."""
-    print(result.fit.summary())
+    print(summary(result.fit))
     entropy = result.record.outcome.entropy
     if entropy is not None and "E" in result.fit.params:
         low, high = result.fit.interval()["E"]

@@ -33,7 +33,9 @@ def show(table: Any) -> None:
 
 def show_fit(fit: Fit) -> None:
     """Coefficients, intervals, evidence."""
-    print(fit.summary())
+    from scaling.fit.describe import summary
+
+    print(summary(fit))
 
 
 def show_backtest(result: Any) -> None:

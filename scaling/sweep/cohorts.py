@@ -11,12 +11,13 @@ import traceback
 from scaling.errors import Preempted
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
 from scaling.sweep.outcomes import append_log
 from scaling.sweep.progress import Listener
-from scaling.sweep.stop import Stop
+from scaling.sweep.trainer import CohortTrainer
 from scaling.sweep.trunks import Trunk
-from scaling.sweep.worker import CohortTrainer, Worker, WorkerOptions
+from scaling.sweep.worker import Worker, WorkerOptions
 
 
 class CohortWorker(Worker):
@@ -46,7 +47,7 @@ class CohortWorker(Worker):
         """Claim more trunks of the same shape; none for one that failed or killed its worker before."""
         if not self._may_join(trunk, lease):
             return []
-        size, found = self.trainer.cohort_size(trunk.specs[0]), []
+        size, found = self.trainer.cohort_size(trunk.specs[0]), list[tuple[Trunk, Lease]]()
         if self.options.max_trunks is not None:
             size = min(size, 1 + self.options.max_trunks - self._n_trunks)
         for other in self._trunks if size > 1 else ():

@@ -76,7 +76,8 @@ def _bar(meter: FlopsMeter, title: str, stream: TextIO) -> Iterator[Listener]:
     )
     began = time.monotonic()
     with Progress(*columns, console=Console(file=stream)) as progress:
-        task = progress.add_task(title, total=meter.total or 1.0, completed=meter.done, left="", latest="")
+        task = progress.add_task(title, total=meter.total or 1.0, left="", latest="")
+        progress.update(task, completed=meter.done)
 
         def listen(event: Event) -> None:
             meter.update(event)

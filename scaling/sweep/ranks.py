@@ -10,14 +10,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from scaling.errors import EXIT_OK, ScalingError
 from scaling.records import RunRecord, RunStore
-from scaling.sweep.stop import stop_on_signals
-from scaling.sweep.worker import TrunkTrainer
+from scaling.spec import RunSpec
+from scaling.stop import stop_on_signals
+from scaling.sweep.trainer import Step
+from scaling.sweep.trunk_trainer import TrunkTrainer
 
 if TYPE_CHECKING:
     from scaling.train.mesh import Rank
@@ -72,10 +74,17 @@ class LeadingTrainer(TrunkTrainer):
         broken: True after an error that the others may not have shared.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.broken = False
 
-    def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
+    def train(
+        self,
+        specs: Sequence[RunSpec],
+        store: RunStore,
+        *,
+        progress: Callable[[Step], None],
+        should_stop: Callable[[], bool],
+    ) -> list[RunRecord]:
         from scaling.train.mesh import data_mesh
 
         try:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from scaling.errors import Preempted, ScalingError
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
 from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
-from scaling.sweep.stop import Stop
-from scaling.sweep.trainers import CohortTrainer, Step, Trainer, TrunkTrainer
+from scaling.sweep.trainer import Step, Trainer
 from scaling.sweep.trunks import Trunk
 
 
@@ -67,37 +67,6 @@ class WorkerReport:
 def worker_name() -> str:
     """Host and process, as others see this worker."""
     return f"{socket.gethostname()}-{os.getpid()}"
-
-
-def work(
-    trunks: Sequence[Trunk],
-    store: RunStore,
-    *,
-    trainer: Trainer | None = None,
-    options: WorkerOptions | None = None,
-    progress: Listener | None = None,
-    stop: Stop | None = None,
-    claims: Claims | None = None,
-) -> WorkerReport:
-    """Train what is left of a sweep until nothing is, together with whoever else works on it.
-
-    Args:
-        trunks: All trunks, teachers before their students.
-        store: The results folder.
-        trainer: What trains a trunk; by default the framework's own.
-        options: How to behave.
-        progress: Called with every event.
-        stop: Says when to stop; the trunk in progress saves its state first.
-        claims: By default under ``claims/`` of the results folder.
-    """
-    store.prepare()
-    options = options or WorkerOptions()
-    claims = claims or Claims(store.root / "claims", worker_name(), stale_after_s=options.stale_after_s)
-    from scaling.sweep.cohorts import CohortWorker  # which builds on this module
-
-    trainer = trainer or TrunkTrainer()
-    kind = CohortWorker if isinstance(trainer, CohortTrainer) else Worker
-    return kind(store, trainer, options, progress or (lambda event: None), stop or Stop(), claims).walk(trunks)
 
 
 class Worker:
@@ -297,7 +266,7 @@ class _TooManyCrashes(Exception):
 def _reads(trunk: Trunk) -> str | None:
     """What names the text that a trunk reads; None for a world that is made as it is read."""
     data = trunk.specs[0].data
-    if not data.is_written:
+    if not data.is_stored:
         return None
     return hashlib.blake2b(data.model_dump_json().encode(), digest_size=5).hexdigest()
 

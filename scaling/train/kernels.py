@@ -49,7 +49,9 @@ def rms_normalise(x_BTM: jax.Array, eps: float) -> jax.Array:
 
 
 def _rms_normalise(x_BTM, eps):
-    inverse_BT1 = jax.lax.rsqrt(jnp.mean(x_BTM**2, axis=-1, keepdims=True) + eps)
+    # The mean and its root are of float32 whatever the arithmetic: of 8 bits a sum over M would keep few.
+    inverse_BT1 = jax.lax.rsqrt(jnp.mean(jnp.square(x_BTM.astype(jnp.float32)), axis=-1, keepdims=True) + eps)
+    inverse_BT1 = inverse_BT1.astype(x_BTM.dtype)
     y_BTM = x_BTM * inverse_BT1
     return y_BTM, (y_BTM, inverse_BT1)
 
@@ -107,12 +109,26 @@ split_heads.defvjp(_split_heads, _split_heads_gradient)
 def _rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     """Turn the pairs (x_i, x_{i + K/2}) of the last axis."""
     first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+    return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1).astype(x.dtype)
+
+
+def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:
+    """Attention of each token over itself and those before it, [B, H, T, K] in the arithmetic of the queries.
+
+    In bfloat16 it is the accelerator's own fused attention where there is one (jax chooses), which never writes the
+    T × T scores to memory.
+    """
+    if q_BHTK.dtype == jnp.float32:
+        return blockwise_attention(q_BHTK, k_BJTK, v_BJTK)
+    q_BTHK, k_BTJK, v_BTJK = (part.swapaxes(1, 2) for part in (q_BHTK, k_BJTK, v_BJTK))
+    # Asked for by name: left to itself, jax takes the unfused form even where the fused one is there.
+    kind = "cudnn" if jax.default_backend() == "gpu" else "xla"
+    return jax.nn.dot_product_attention(q_BTHK, k_BTJK, v_BTJK, is_causal=True, implementation=kind).swapaxes(1, 2)
 
 
 @jax.custom_vjp
-def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:
-    """Attention of each token over itself and those before it, float32[B, H, T, K].
+def blockwise_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:
+    """:func:`causal_attention` in float32, float32[B, H, T, K].
 
     Queries are taken in the blocks of :func:`~scaling.accounting.causal_blocks`, which the memory forecast counts too.
     """
@@ -148,7 +164,7 @@ def _causal_attention_gradient(kept, dout_BHTK):
     return jnp.concatenate(dqs, axis=2), dk_BJKT.swapaxes(2, 3), dv_BJKT.swapaxes(2, 3)
 
 
-causal_attention.defvjp(_causal_attention, _causal_attention_gradient)
+blockwise_attention.defvjp(_causal_attention, _causal_attention_gradient)
 
 
 def _sum_of_blocks(parts: list[jax.Array], blocks: list[tuple[int, int]]) -> jax.Array:

@@ -75,7 +75,8 @@ def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Target
         return TrainState(params, transform.init(params))
 
     def loss_of(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
-        logits_BTV = with_params(model, params)(inputs_BT)
+        used = jax.tree.map(lambda param: param.astype(optim.precision), params)
+        logits_BTV = with_params(model, used)(inputs_BT).astype(np.float32)
         return objective(logits_BTV, targets_BT, targets, optim.z_loss)
 
     def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:

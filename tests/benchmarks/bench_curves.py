@@ -21,10 +21,10 @@ import pandas as pd  # noqa: E402
 
 from scaling.curves.fitter import fit_curve  # noqa: E402
 from scaling.curves.schedules import fit_schedules  # noqa: E402
-from scaling.fit.minimise import Problem  # noqa: E402
-from scaling.fit.objective import Objective  # noqa: E402
-from scaling.fit.search import search  # noqa: E402
-from scaling.fit.uncertainty import profile  # noqa: E402
+from scaling.fit.doubt.profile import profile  # noqa: E402
+from scaling.fit.solve.minimise import Problem  # noqa: E402
+from scaling.fit.solve.objective import Objective  # noqa: E402
+from scaling.fit.solve.search import search  # noqa: E402
 from scaling.laws.named import named_law  # noqa: E402
 from scaling.laws.presets import preset  # noqa: E402
 from scaling.laws.schedule import MultiPower, ScheduledRun  # noqa: E402

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling.fit.doubt.bootstrap import bootstrap
+from scaling.fit.doubt.profile import profile
 from scaling.fit.fitter import fit
 from scaling.fit.frontier import best_split
-from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.search import make_problem, search
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import make_problem, search
 from scaling.fit.table import Observations, read_runs
-from scaling.fit.uncertainty import bootstrap, profile
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import Composite

@@ -15,8 +15,8 @@ from pathlib import Path
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.records import Outcome, RunRecord, RunStore
-from scaling.sweep.executors import run
 from scaling.sweep.plan import plan
+from scaling.sweep.run import run
 from scaling.sweep.status import status
 from scaling.sweep.trunks import group
 

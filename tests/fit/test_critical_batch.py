@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, SpecError
-from scaling.fit.critical_batch import fit_critical_batch, fit_tradeoff, tokens_to_loss
-from scaling.fit.optimum import fit_optimum
+from scaling.fit.tuning.best_value import fit_best_value
+from scaling.fit.tuning.critical_batch import fit_critical_batch, fit_tradeoff, tokens_to_loss
 from scaling.laws.batch import CriticalBatch
 
 BATCHES = 160.0 * 2 ** np.arange(6)
@@ -87,7 +87,7 @@ def test_the_best_rate_of_noisy_runs_is_the_true_one_within_its_error():
     misses = []
     for _ in range(200):
         loss = 1.7 + 0.02 * np.log(rates / 6e-3) ** 2 + rng.normal(0, 0.005, len(rates))
-        found = fit_optimum(rates, loss)
+        found = fit_best_value(rates, loss)
         misses.append(math.log(found.x / 6e-3) / found.log_se)
     # Student's t of 7 degrees of freedom: standard deviation 1.18.
     assert abs(np.mean(misses)) < 0.25
@@ -97,6 +97,6 @@ def test_the_best_rate_of_noisy_runs_is_the_true_one_within_its_error():
 def test_a_minimum_outside_the_rates_tried_is_refused():
     rates = np.array([1e-3, 2e-3, 4e-3, 8e-3])
     with pytest.raises(FitError, match="lowest at 0.001: try values beyond"):
-        fit_optimum(rates, rates**0.2)
+        fit_best_value(rates, rates**0.2)
     with pytest.raises(FitError, match="four runs at three values"):
-        fit_optimum(rates[:3], rates[:3])
+        fit_best_value(rates[:3], rates[:3])

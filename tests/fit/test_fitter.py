@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from scaling.errors import FitError, RecordError, SpecError
+from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
-from scaling.fit.result import Fit
+from scaling.fit.saved import load, save, to_json
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import FloorAndEffectiveData
 
@@ -65,7 +66,7 @@ def test_every_start_reaches_the_same_optimum(small_fit):
 
 def test_two_fits_with_one_seed_are_identical():
     one, two = (fit(grid(noise=0.003), law="chinchilla", bootstrap=50, seed=3) for _ in range(2))
-    assert one.to_json() == two.to_json()
+    assert to_json(one) == to_json(two)
 
 
 def test_units_of_the_columns_do_not_change_the_optimum():
@@ -107,7 +108,7 @@ def test_a_diverged_run_is_excluded_and_listed():
     found = fit(runs, law="chinchilla", bootstrap=0)
     assert found.n_runs == 35
     assert found.excluded == ({"row": 3, "reason": "status diverged"},)
-    assert "excluded row 3" in found.summary()
+    assert "excluded row 3" in summary(found)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +166,8 @@ def test_an_unknown_held_coefficient_is_refused():
 
 
 def test_a_saved_fit_predicts_the_same(small_fit, tmp_path):
-    small_fit.to_json(tmp_path / "fit.json")
-    again = Fit.from_json(tmp_path / "fit.json")
+    save(small_fit, tmp_path / "fit.json")
+    again = load(tmp_path / "fit.json")
     assert again.law == small_fit.law
     before, after = small_fit.predict([1e9, 1e10], 1e12), again.predict([1e9, 1e10], 1e12)
     np.testing.assert_allclose(after.value, before.value, rtol=1e-12)
@@ -175,16 +176,16 @@ def test_a_saved_fit_predicts_the_same(small_fit, tmp_path):
 
 
 def test_saved_fits_are_strict_json_and_foreign_ones_are_refused(small_fit, tmp_path):
-    content = json.loads(small_fit.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    content = json.loads(to_json(small_fit), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     path = tmp_path / "fit.json"
     path.write_text(json.dumps(content | {"schema_version": 99}))
     with pytest.raises(RecordError, match="schema version 99, this program reads 1"):
-        Fit.from_json(path)
+        load(path)
     path.write_text("{not json")
     with pytest.raises(RecordError, match="is not a fit"):
-        Fit.from_json(path)
+        load(path)
     with pytest.raises(RecordError, match="no fit at"):
-        Fit.from_json(tmp_path / "absent.json")
+        load(tmp_path / "absent.json")
 
 
 def test_probability_and_interval_are_of_one_distribution(small_fit):
@@ -210,10 +211,10 @@ def test_impossible_questions_are_refused(small_fit):
 
 
 def test_reading_a_fit_and_predicting_load_neither_scipy_nor_pandas(small_fit, tmp_path):
-    small_fit.to_json(tmp_path / "fit.json")
+    save(small_fit, tmp_path / "fit.json")
     code = (
-        "import sys; from scaling.fit.result import Fit; "
-        f"Fit.from_json({str(tmp_path / 'fit.json')!r}).predict(1e9, 1e11); "
+        "import sys; from scaling.fit.saved import load; "
+        f"load({str(tmp_path / 'fit.json')!r}).predict(1e9, 1e11); "
         "print([name for name in ('scipy', 'pandas', 'jax', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,13 +6,14 @@ import pytest
 
 from scaling.errors import FitError, RecordError, SpecError
 from scaling.fit.backtest import backtest
+from scaling.fit.describe import summary
 from scaling.fit.design import design
 from scaling.fit.fitter import fit
 from scaling.fit.frontier import from_law, isoflop, meeting_point, optimal
-from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.search import REFIT, make_problem, search
 from scaling.fit.select import candidate_forms, compare, ties
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import REFIT, make_problem, search
 from scaling.fit.stack import size_ordered_masks
 from scaling.fit.table import read_runs
 from scaling.laws.kaplan import KaplanC, KaplanD
@@ -166,7 +167,7 @@ def test_forms_that_fit_equally_are_reported_as_tied():
     found = fit(runs.reset_index(drop=True), law="auto", bootstrap=0, strict=False)
     tied = [row["law"] for row in found.selection if row["delta_aicc"] < 4]
     assert len(tied) > 1
-    assert "tied within 4 AICc" in found.summary()
+    assert "tied within 4 AICc" in summary(found)
 
 
 def test_a_table_with_odd_columns_is_read_by_expressions(tmp_path):
@@ -198,7 +199,7 @@ def test_unknown_columns_in_expressions_suggest_the_right_one(tmp_path):
 
 def test_impossible_budgets_are_refused(stacked):
     with pytest.raises(SpecError, match="flops"):
-        stacked.optimal(flops=0.0)
+        optimal(stacked, flops=0.0)
 
 
 def test_budgets_without_an_inner_minimum_are_refused():

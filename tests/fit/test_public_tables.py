@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from scaling.curves.fitter import fit_curve
-from scaling.fit.minimise import Problem
-from scaling.fit.objective import Objective
-from scaling.fit.search import search
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import search
 from scaling.laws.named import named_law
 from scaling.laws.presets import preset
 from scaling.laws.schedule import ScheduledRun

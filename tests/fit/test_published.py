@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from scaling.fit.fitter import fit
-from scaling.fit.objective import Objective
 from scaling.fit.observe import observe
-from scaling.fit.search import make_problem, search
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import make_problem, search
 from scaling.fit.table import read_runs
 from scaling.laws.named import named_law
 from scaling.laws.presets import preset

@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling.accounting import TokenizerLayout, gguf_bytes, tensor_shapes, weights_bytes
+from scaling.accounting import (
+    NEVER_APPLIED_MERGE,
+    TokenizerLayout,
+    gguf_bytes,
+    symbol_layout,
+    tensor_shapes,
+    weights_bytes,
+)
 from scaling.errors import ExportError, SpecError
-from scaling.formats.gguf import NEVER_APPLIED_MERGE, read_gguf, symbol_layout, write_gguf
+from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.formats.quantized import QuantizedMatrix, quantize_q8_0
 from scaling.spec import ModelSpec
 

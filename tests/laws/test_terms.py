@@ -7,9 +7,9 @@ import pytest
 
 from scaling.curves.schedules import fit_schedules
 from scaling.errors import FitError, RecordError, SpecError
-from scaling.fit.minimise import Problem
-from scaling.fit.objective import Objective
-from scaling.fit.search import search
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import search
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.named import named_law
 from scaling.laws.over_training import OverTrained

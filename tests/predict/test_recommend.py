@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.evidence import Calibration, Member, Status
-from scaling.fit.objective import Objective
 from scaling.fit.result import Fit
+from scaling.fit.solve.objective import Objective
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import MAX_REACH, recommend, size_of

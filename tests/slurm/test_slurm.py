@@ -14,9 +14,9 @@ import pytest
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.records import RunStore
-from scaling.sweep.executors import run
 from scaling.sweep.lease import read_lease
 from scaling.sweep.plan import plan
+from scaling.sweep.run import run
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -31,7 +31,8 @@ from quick_trainer import QuickTrainer
 from scaling.records import RunStore
 from scaling.sweep.lease import Claims, read_lease
 from scaling.sweep.trunks import group
-from scaling.sweep.worker import WorkerOptions, work
+from scaling.sweep.work import work
+from scaling.sweep.worker import WorkerOptions
 
 STALE_AFTER_S = 1.0
 

@@ -11,7 +11,8 @@ from quick_trainer import QuickTrainer
 from scaling.errors import Preempted
 from scaling.sweep.lease import Claims, read_lease
 from scaling.sweep.trunks import group
-from scaling.sweep.worker import WorkerOptions, work
+from scaling.sweep.work import work
+from scaling.sweep.worker import WorkerOptions
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from quick_trainer import QuickTrainer
 
 from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, EXIT_SOME_FAILED, DataError, Preempted
 from scaling.records import RunStore
-from scaling.sweep.executors import run
 from scaling.sweep.outcomes import forget
 from scaling.sweep.plan import plan
-from scaling.sweep.worker import WorkerOptions, work
+from scaling.sweep.run import run
+from scaling.sweep.work import work
+from scaling.sweep.worker import WorkerOptions
 
 HERE = Path(__file__).parent
 
@@ -221,7 +222,7 @@ SCRIPT = """
     from quick_trainer import QuickTrainer
     from conftest import spec
     from scaling.records import RunStore
-    from scaling.sweep.executors import run
+    from scaling.sweep.run import run
     from scaling.sweep.plan import plan
 
     if __name__ == "__main__":

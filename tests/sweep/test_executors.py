@@ -1,34 +1,57 @@
 """Executors start workers and decide nothing."""
 
 import os
+import textwrap
 import threading
 
 import pytest
+from quick_trainer import QuickTrainer
 
 from scaling.errors import ScalingError
-from scaling.sweep.executors import Request, find_executor, inline
-from scaling.sweep.pool import worker_environment
-from scaling.sweep.slurm import queue_state, run_slurm, sbatch_script, submit, worker_command
-from scaling.sweep.stop import Stop
+from scaling.registry import Registry
+from scaling.stop import Stop
+from scaling.sweep.executors.executor import EXECUTORS, Request
+from scaling.sweep.executors.local import worker_environment
+from scaling.sweep.executors.slurm import queue_state, run_slurm, sbatch_script, submit, worker_command
+from scaling.sweep.plan import plan
+from scaling.sweep.run import run
 from scaling.sweep.trunks import group
 
 
 def test_an_unknown_executor_is_answered_with_those_that_exist():
-    with pytest.raises(ScalingError, match="no executor 'slrum' — did you mean 'slurm'"):
-        find_executor("slrum")
+    with pytest.raises(ScalingError, match="unknown executor 'slrum' — did you mean 'slurm'"):
+        EXECUTORS["slrum"]
 
 
-def test_a_package_adds_an_executor_by_entry_point(monkeypatch):
-    class Entry:
-        name = "cloud"
+TOY = """
+    from scaling.sweep.work import work
 
-        def load(self):
-            return inline
+    def one_after_the_other(request):
+        print(f"toy executor, {request.jobs} jobs, {request.settings}")
+        return work(request.trunks, request.store, trainer=request.trainer, options=request.options)
+"""
 
-    monkeypatch.setattr("scaling.sweep.executors.entry_points", lambda group: [Entry()] if "executors" in group else [])
-    assert find_executor("cloud") is inline
+
+def test_a_package_adds_an_executor_by_an_entry_point_and_a_sweep_is_run_by_it(
+    grid, store, tmp_path, monkeypatch, capsys
+):
+    known = dict(EXECUTORS)
+    # What pip leaves of a package: its module, and the metadata that name its entry point.
+    (tmp_path / "toy_cloud.py").write_text(textwrap.dedent(TOY))
+    metadata = tmp_path / "toy_cloud-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-cloud\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[scaling.executors]\ncloud = toy_cloud:one_after_the_other\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh = Registry("executor", package=EXECUTORS.package, group=EXECUTORS.group, error=EXECUTORS.error)
+    monkeypatch.setattr("scaling.sweep.run.EXECUTORS", fresh)
+    for name, executor in known.items():
+        fresh.add(name, executor)
+    outcome = run(plan(grid, store), store, executor="cloud", settings={"zone": "b"}, trainer=QuickTrainer())
+    assert outcome.counts["done"] == len(grid)
+    assert "toy executor, 1 jobs, {'zone': 'b'}" in capsys.readouterr().out
     with pytest.raises(ScalingError, match="did you mean 'cloud'"):
-        find_executor("clud")
+        fresh["clud"]
 
 
 def test_workers_share_the_cores(monkeypatch):
@@ -49,7 +72,7 @@ def test_workers_share_the_accelerators(monkeypatch):
 @pytest.mark.parametrize("name", ["inline", "local"])
 def test_an_executor_without_options_refuses_them(request_of, name):
     with pytest.raises(ScalingError, match=f"the {name} executor has no options, got nodes"):
-        find_executor(name)(request_of(settings={"nodes": "2"}))
+        EXECUTORS[name](request_of(settings={"nodes": "2"}))
 
 
 @pytest.fixture
@@ -62,7 +85,7 @@ def request_of(grid, store, tmp_path):
 
 
 def test_print_emits_a_line_a_worker_and_a_batch_script(request_of, capsys):
-    report = find_executor("print")(request_of(overrides=("tokens=[1M]",), settings={"gpus_per_task": 1, "mem": "8G"}))
+    report = EXECUTORS["print"](request_of(overrides=("tokens=[1M]",), settings={"gpus_per_task": 1, "mem": "8G"}))
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if " worker " in line and not line.startswith("srun")]
     assert report.elsewhere
@@ -123,7 +146,7 @@ def test_the_queue_tells_what_a_job_waits_for(program):
 
 
 def test_a_held_job_is_told_once(request_of, program, monkeypatch):
-    monkeypatch.setattr("scaling.sweep.slurm.POLL_S", 0.01)
+    monkeypatch.setattr("scaling.sweep.executors.slurm.POLL_S", 0.01)
     program("sbatch", "echo 7")
     program("squeue", "echo JobHeldAdmin")
     stop, said = Stop(), []

@@ -9,9 +9,9 @@ from quick_trainer import QuickTrainer
 from scaling.accounting import count_parameters, forward_flops, training_bytes
 from scaling.records import Outcome, RunRecord
 from scaling.spec import RunSpec
-from scaling.sweep.executors import longest_first, run
 from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of
 from scaling.sweep.plan import plan
+from scaling.sweep.run import longest_first, run
 from scaling.sweep.trunks import group
 from scaling.sweep.warnings import edge_warning, warnings_for
 
@@ -168,7 +168,7 @@ def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
 
 def test_planning_loads_neither_jax_nor_pandas():
     code = (
-        "import sys, scaling.config.load, scaling.config.expand, scaling.sweep.plan, scaling.sweep.executors,"
+        "import sys, scaling.config.load, scaling.config.expand, scaling.sweep.plan, scaling.sweep.run,"
         "scaling.sweep.status, scaling.sweep.display; print([m for m in ('jax', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,10 +5,10 @@ import io
 from quick_trainer import QuickTrainer
 
 from scaling.sweep.display import duration, show_progress
-from scaling.sweep.executors import run
 from scaling.sweep.lease import Claims
 from scaling.sweep.plan import plan
 from scaling.sweep.progress import Event, FlopsMeter
+from scaling.sweep.run import run
 from scaling.sweep.status import status
 from scaling.sweep.trunks import group
 

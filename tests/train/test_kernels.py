@@ -45,6 +45,15 @@ def test_causal_attention_and_its_gradient_are_those_of_the_equation(time, n_hea
     assert_equal_parts(found, plain)
 
 
+@pytest.mark.parametrize("n_kv_heads", [1, 4])
+def test_attention_in_bfloat16_is_that_of_the_equation_to_its_rounding(n_kv_heads):
+    q_BHTK, k_BJTK, v_BJTK = (normal(2, heads, 33, 16, seed=heads) for heads in (4, n_kv_heads, n_kv_heads))
+    found = causal_attention(*(jnp.asarray(part, jnp.bfloat16) for part in (q_BHTK, k_BJTK, v_BJTK)))
+    assert found.dtype == jnp.bfloat16
+    expected = plain_attention(q_BHTK, k_BJTK, v_BJTK, np.tri(33, dtype=bool))
+    np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.03)
+
+
 def test_attention_over_a_cache_reads_what_the_mask_admits():
     q, k, v = normal(2, 4, 3, 8), normal(2, 2, 11, 8, seed=1), normal(2, 2, 11, 8, seed=2)
     mask = np.arange(11)[None] <= 5 + np.arange(3)[:, None]

@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimum:
+class BestValue:
     """The minimum of loss = c + k (log x - log x_best)^2.
 
     Attributes:
@@ -31,7 +31,7 @@ class Optimum:
     rms: float
 
 
-def fit_optimum(x: Array, loss: Array) -> Optimum:
+def fit_best_value(x: Array, loss: Array) -> BestValue:
     """A parabola in log x through losses, by least squares; its minimum with a standard error (delta method).
 
     Args:
@@ -56,7 +56,7 @@ def fit_optimum(x: Array, loss: Array) -> Optimum:
     residual = y - design @ [k, slope, c]
     covariance = np.sum(residual**2) / (len(u) - 3) * np.linalg.inv(design.T @ design)
     gradient = np.array([slope / (2 * k * k), -1 / (2 * k), 0.0])
-    return Optimum(
+    return BestValue(
         x=math.exp(middle + vertex),
         log_se=math.sqrt(gradient @ covariance @ gradient),
         loss=c - k * vertex**2,

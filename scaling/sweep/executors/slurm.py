@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scaling.errors import EXIT_PREEMPTED, ScalingError
-from scaling.sweep.executors import Request
+from scaling.sweep.executors.executor import EXECUTORS, Request
 from scaling.sweep.outcomes import state_of
 from scaling.sweep.progress import Event
 from scaling.sweep.worker import WorkerReport
@@ -72,6 +72,7 @@ exit $code
 """
 
 
+@EXECUTORS.register("slurm")
 def run_slurm(request: Request) -> WorkerReport:
     """Submit the array, and show what its workers finish until they all have ended.
 

@@ -1,11 +1,10 @@
-"""What a worker trains with: the framework's own trainer, or any that keeps the same promises."""
+"""What a worker trains with: the promises that a trainer keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from scaling.errors import Preempted
 from scaling.records import RunRecord, RunStore
 from scaling.spec import RunSpec
 
@@ -76,40 +75,3 @@ class CohortTrainer(Trainer, Protocol):
         progress: Callable[[TrunkStep], None],
         should_stop: Callable[[], bool],
     ) -> list[list[RunRecord]]: ...
-
-
-class TrunkTrainer:
-    """The real one; loads jax when it is first used."""
-
-    def prepare(self, specs, store, *, progress, should_stop) -> None:
-        from scaling.teach.generate import GenerationProgress
-        from scaling.teach.teachers import prepare
-
-        def listen(report: object) -> None:
-            if isinstance(report, GenerationProgress):
-                progress(f"{report.split} text of the teacher, {report.tokens:,} of {report.n_tokens:,} tokens")
-            # Every block is on disk before it is reported, so this is a safe place to stop.
-            if should_stop():
-                raise Preempted("stopped while a teacher's text was written; what is written is kept")
-
-        prepare(specs, store, progress=listen)
-
-    def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
-        from scaling.train.loop import train_trunk
-
-        return train_trunk(specs, store, progress=progress, should_stop=should_stop)
-
-    def cohort_size(self, spec) -> int:
-        from scaling.train.cohort import cohort_size
-
-        return cohort_size(spec)
-
-    def same_shape(self, spec, other) -> bool:
-        from scaling.train.cohort import shape_of
-
-        return shape_of(spec) is shape_of(other)
-
-    def train_together(self, trunks, store, *, progress, should_stop) -> list[list[RunRecord]]:
-        from scaling.train.cohort import train_cohort
-
-        return train_cohort(trunks, store, progress=progress, should_stop=should_stop)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
 
-from scaling.fit.objective import Objective
+from scaling.fit.solve.objective import Objective
 from scaling.laws.jet import Jet
 from scaling.laws.law import ScalingLaw
 
@@ -47,18 +48,28 @@ class Problem:
     centre: Array | None = None
     precision: Array | None = None
 
-    def __post_init__(self):
-        coefficients = self.law.coefficients
-        is_log = np.array([c.log for c in coefficients])
-        low = [
-            np.clip(np.log(c.low), *LOG_RANGE) if c.log and c.low > 0 else LOG_RANGE[0] if c.log else c.low
-            for c in coefficients
-        ]
-        high = [np.clip(np.log(c.high), *LOG_RANGE) if c.log else c.high for c in coefficients]
-        object.__setattr__(self, "is_log", is_log)
-        object.__setattr__(self, "low", np.array(low, float))
-        object.__setattr__(self, "high", np.array(high, float))
-        object.__setattr__(self, "free", np.array([c.name not in self.held for c in coefficients]))
+    @cached_property
+    def is_log(self) -> Array:
+        """Coefficients that are searched by their logarithm: bool[k]."""
+        return np.array([c.log for c in self.law.coefficients])
+
+    @cached_property
+    def low(self) -> Array:
+        """Lower bounds in search coordinates: float64[k]."""
+        with np.errstate(divide="ignore"):
+            ends = [np.clip(np.log(c.low), *LOG_RANGE) if c.log else c.low for c in self.law.coefficients]
+        return np.array(ends, float)
+
+    @cached_property
+    def high(self) -> Array:
+        """Upper bounds in search coordinates: float64[k]."""
+        ends = [np.clip(np.log(c.high), *LOG_RANGE) if c.log else c.high for c in self.law.coefficients]
+        return np.array(ends, float)
+
+    @cached_property
+    def free(self) -> Array:
+        """Coefficients that are not held: bool[k]."""
+        return np.array([c.name not in self.held for c in self.law.coefficients])
 
     def encode(self, theta: Array) -> Array:
         """Coefficients to search coordinates (logarithms where the coefficient says so), inside the bounds."""

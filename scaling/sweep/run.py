@@ -1,57 +1,25 @@
-"""Ways to start workers. An executor decides nothing: who trains which trunk is settled by the workers' claims."""
+"""Run a plan: start its workers by an executor, and say how the sweep ended."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, Preempted, ScalingError
+from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, Preempted
 from scaling.records import RunStore
-from scaling.registry import did_you_mean
+from scaling.stop import Stop, stop_on_signals
+from scaling.sweep.executors.executor import EXECUTORS, Request
 from scaling.sweep.outcomes import Failure, failures, state_of, torn
 from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Listener
-from scaling.sweep.stop import Stop, stop_on_signals
+from scaling.sweep.trainer import Trainer
 from scaling.sweep.trunks import Trunk
-from scaling.sweep.worker import Trainer, WorkerOptions, WorkerReport, work
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What an executor is asked to do.
-
-    Attributes:
-        trunks: All trunks of the sweep, finished ones included.
-        store: The results folder.
-        jobs: Workers to start.
-        options: How each worker behaves.
-        progress: Called with every event that reaches this process.
-        stop: Becomes true when a stop is asked for.
-        trainer: What trains a trunk; None for the framework's own.
-        sweep_path: The sweep file, which executors on other machines read again.
-        overrides: ``--set`` of the sweep.
-        settings: Options of one executor, such as Slurm's partition.
-    """
-
-    trunks: Sequence[Trunk]
-    store: RunStore
-    jobs: int = 1
-    options: WorkerOptions = WorkerOptions()
-    progress: Listener = field(default=lambda event: None)
-    stop: Stop = field(default_factory=Stop)
-    trainer: Trainer | None = None
-    sweep_path: Path | None = None
-    overrides: tuple[str, ...] = ()
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-Executor = Callable[[Request], WorkerReport]
+from scaling.sweep.worker import WorkerOptions, WorkerReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +89,7 @@ def run(
         ScalingError: if there is no such executor, or it has no such option.
     """
     jobs = max(1, min(jobs, len(plan.pending)))
-    start = find_executor(executor or ("local" if jobs > 1 else "inline"))
+    start = EXECUTORS[executor or ("local" if jobs > 1 else "inline")]
     began = time.monotonic()
     with stop_on_signals() as stop:
         report = WorkerReport()
@@ -145,66 +113,6 @@ def longest_first(trunks: Sequence[Trunk]) -> list[Trunk]:
     """Teachers, then the rest by falling cost: several workers then end at about the same time."""
     needed = {run_id for trunk in trunks for run_id in trunk.needs}
     return sorted(trunks, key=lambda trunk: (needed.isdisjoint(trunk.run_ids), -trunk.flops))
-
-
-def find_executor(name: str) -> Executor:
-    """An executor by name, one's own or a package's."""
-    if name in _OWN:
-        return _OWN[name]
-    added = {entry.name: entry for entry in entry_points(group="scaling.executors")}
-    if name in added:
-        return added[name].load()
-    raise ScalingError(f"no executor {name!r}{did_you_mean(name, [*_OWN, *added])}")
-
-
-def inline(request: Request) -> WorkerReport:
-    """One worker in this process."""
-    _take_no_settings(request, "inline")
-    return work(
-        request.trunks,
-        request.store,
-        trainer=request.trainer,
-        options=request.options,
-        progress=request.progress,
-        stop=request.stop,
-    )
-
-
-def local(request: Request) -> WorkerReport:
-    """Spawned worker processes on this machine, sharing its cores."""
-    from scaling.sweep.pool import run_pool
-
-    _take_no_settings(request, "local")
-    return run_pool(request)
-
-
-def _take_no_settings(request: Request, name: str) -> None:
-    if request.settings:
-        raise ScalingError(
-            f"the {name} executor has no options, got {', '.join(request.settings)} — leave them out, or name the "
-            "executor they are for: --executor slurm"
-        )
-
-
-def slurm(request: Request) -> WorkerReport:
-    """An array of workers on a Slurm cluster."""
-    from scaling.sweep.slurm import run_slurm
-
-    return run_slurm(request)
-
-
-def print_commands(request: Request) -> WorkerReport:
-    """Nothing is started: the commands for any other scheduler go to stdout."""
-    from scaling.sweep.slurm import sbatch_script, shell_commands
-
-    print("# On any machine that sees the results folder, as often as there are workers:")
-    print(shell_commands(request))
-    print("\n# Or as a Slurm job (save as a file, then: sbatch FILE):")
-    print(sbatch_script(request), end="")
-    return WorkerReport(elsewhere=True)
-
-
-_OWN: dict[str, Executor] = {"inline": inline, "local": local, "slurm": slurm, "print": print_commands}
 
 
 def _outcome(plan: Plan, store: RunStore, report: WorkerReport, stop: Stop, wall_s: float) -> SweepOutcome:

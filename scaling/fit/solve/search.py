@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fit.minimise import Problem, minimise
-from scaling.fit.objective import Objective, run_weights
-from scaling.fit.starts import draw_starts
+from scaling.fit.solve.minimise import Problem, minimise
+from scaling.fit.solve.objective import Objective, run_weights
+from scaling.fit.solve.starts import draw_starts
 from scaling.fit.table import Observations
 from scaling.laws.law import ScalingLaw
 

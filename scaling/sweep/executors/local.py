@@ -7,14 +7,19 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from scaling.sweep.executors import Request
+from scaling.records import RunStore
+from scaling.stop import Stop, stop_on_signals
+from scaling.sweep.executors.executor import EXECUTORS, Request, refuse_settings
 from scaling.sweep.progress import Event
-from scaling.sweep.stop import Stop, stop_on_signals
-from scaling.sweep.worker import WorkerReport, work
+from scaling.sweep.trainer import Trainer
+from scaling.sweep.trunks import Trunk
+from scaling.sweep.work import work
+from scaling.sweep.worker import WorkerOptions, WorkerReport
 
 MOST_DEATHS_IN_A_ROW = 5
 """Workers that die so often without finishing anything are not replaced any more."""
@@ -22,8 +27,10 @@ MOST_DEATHS_IN_A_ROW = 5
 _STEP_EVENTS_PER_S = 4.0
 
 
-def run_pool(request: Request) -> WorkerReport:
+@EXECUTORS.register("local")
+def local(request: Request) -> WorkerReport:
     """Start ``request.jobs`` workers, pass their events on, and collect what they did."""
+    refuse_settings(request, "local")
     pool = _Pool(request)
     try:
         while pool.members:
@@ -36,6 +43,16 @@ def run_pool(request: Request) -> WorkerReport:
     return pool.report
 
 
+@dataclass(frozen=True)
+class _Task:
+    """The part of a request that is sent to a process."""
+
+    trunks: Sequence[Trunk]
+    store: RunStore
+    trainer: Trainer | None
+    options: WorkerOptions
+
+
 class _Member:
     """A process and the pipe that it talks through."""
 
@@ -45,8 +62,8 @@ class _Member:
         self.index = index
         self.pipe, theirs = spawn.Pipe(duplex=False)
         environment = worker_environment(index, request.jobs)
-        quiet = replace(request, progress=_silent, stop=None, settings={})
-        self.process = spawn.Process(target=_worker_main, args=(quiet, environment, theirs), name=f"worker-{index}")
+        task = _Task(request.trunks, request.store, request.trainer, request.options)
+        self.process = spawn.Process(target=_worker_main, args=(task, environment, theirs), name=f"worker-{index}")
         self.process.start()
         theirs.close()
 
@@ -62,11 +79,10 @@ class _Pool:
 
     def listen(self, seconds: float) -> None:
         """Take what arrives within some seconds, and see who ended."""
-        by_pipe = {member.pipe: member for member in self.members}
-        for pipe in wait(list(by_pipe), timeout=seconds):
-            member = by_pipe[pipe]
+        ready = wait([member.pipe for member in self.members], timeout=seconds)
+        for member in [member for member in self.members if member.pipe in ready]:
             try:
-                self._take(pipe.recv())
+                self._take(member.pipe.recv())
             except (EOFError, OSError):
                 self._ended(member)
 
@@ -85,7 +101,9 @@ class _Pool:
     def _signal(self, number: int) -> None:
         for member in self.members:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(member.process.pid, number)
+                # multiprocessing knows no other signals than TERM and KILL.
+                if member.process.pid is not None:
+                    os.kill(member.process.pid, number)
 
     def _take(self, message: Event | WorkerReport) -> None:
         if isinstance(message, Event):
@@ -144,14 +162,14 @@ def _accelerators() -> list[str]:
     return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
 
 
-def _worker_main(request: Request, environment: dict[str, str], pipe: Connection) -> None:
+def _worker_main(task: _Task, environment: dict[str, str], pipe: Connection) -> None:
     os.environ.update(environment)
     with stop_on_signals() as stop:
         report = work(
-            request.trunks,
-            request.store,
-            trainer=request.trainer,
-            options=request.options,
+            task.trunks,
+            task.store,
+            trainer=task.trainer,
+            options=task.options,
             progress=_Sender(pipe, stop),
             stop=stop,
         )
@@ -176,7 +194,3 @@ class _Sender:
         except (BrokenPipeError, ConnectionResetError):
             # The parent is gone, and with it whoever wanted this: save and end instead of working on unseen.
             self._stop.request()
-
-
-def _silent(event: Event) -> None:
-    """Stands for a listener that lives in another process."""

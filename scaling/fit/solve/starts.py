@@ -99,11 +99,11 @@ def non_negative(basis: Array, target: Array, signed: Array) -> Array:
     moment = np.einsum("pmn,pn->pm", basis, target)
     ridge = 1e-12 * np.einsum("pii->pi", gram).max(-1)[:, None, None]
     best, best_drop = np.zeros((count, m)), np.zeros(count)
-    always = tuple(np.flatnonzero(signed))
+    always = np.flatnonzero(signed).tolist()
     sometimes = [i for i in range(m) if not signed[i]]
     for size in range(len(sometimes) + 1):
         for chosen in combinations(sometimes, size):
-            active = list(always + chosen)
+            active = [*always, *chosen]
             if not active:
                 continue
             inner = gram[:, active][:, :, active] + ridge * np.eye(len(active))
@@ -113,6 +113,6 @@ def non_negative(basis: Array, target: Array, signed: Array) -> Array:
             better = allowed & (drop > best_drop)
             rows = np.flatnonzero(better)
             best[rows] = 0.0
-            best[rows[:, None], active] = candidate[rows]
+            best[np.ix_(rows, active)] = candidate[rows]
             best_drop[rows] = drop[rows]
     return best

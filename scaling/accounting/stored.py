@@ -1,0 +1,88 @@
+"""What can be known of an exported file and of the engine that runs it before there is either: bytes, by name.
+
+The forecast of memory and the exporter look up one and the same entry, so that they cannot disagree. The writer of a
+format and the runner of an engine are found under the same names in ``scaling.export``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scaling.accounting.model import Storage
+from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.registry import Registry
+from scaling.spec import ModelSpec
+
+DEFAULT_FORMAT = "gguf"
+DEFAULT_ENGINE = "llama_cpp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFormat:
+    """How many bytes a file format takes.
+
+    Attributes:
+        name: Of the format, as in a sweep file.
+        storage: How it stores the matrices of an int8 student.
+        bytes_of: Exact size of the file of a model, given what the file says of its tokens and how matrices are stored.
+    """
+
+    name: str
+    storage: Storage
+    bytes_of: Callable[[ModelSpec, TokenizerLayout, Storage], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineMemory:
+    """What an engine needs beside a model's file: a cache, activations, and its own state.
+
+    An engine whose needs have another form is a subclass with other methods.
+
+    Attributes:
+        base: Code pages touched, and the engine's own state, bytes.
+        per_token: Text and look-up entries of one token, bytes.
+        per_merge: Look-up entry of one BPE merge, bytes.
+        per_layer: Graph and bookkeeping of one layer, bytes.
+        per_position: Mask and bookkeeping of one position of the context, bytes.
+        hidden_floats: Activations alive at once, in rows of F floats for each token read.
+        width_floats: The same in rows of M floats.
+        n_ubatch: Tokens of a prompt read at once.
+        cache_step: The length of the key–value cache is rounded up to a multiple of this.
+    """
+
+    base: int
+    per_token: int
+    per_merge: int
+    per_layer: int
+    per_position: int
+    hidden_floats: float
+    width_floats: float
+    n_ubatch: int
+    cache_step: int
+
+    def cache_length(self, context: int) -> int:
+        """Positions of the cache that is allocated for a context."""
+        return math.ceil(context / self.cache_step) * self.cache_step
+
+    def compute_bytes(self, model: ModelSpec, context: int) -> int:
+        """Activations while a prompt is read: ``min(n_ubatch, T) · (hidden_floats·F + width_floats·M) · 4``."""
+        activations = self.hidden_floats * model.hidden + self.width_floats * model.width
+        return round(4 * min(self.n_ubatch, context) * activations)
+
+    def engine_bytes(self, model: ModelSpec, tokenizer: TokenizerLayout, context: int) -> int:
+        """The engine itself: ``base + per_token·V + per_merge·merges + per_layer·L + per_position·T``."""
+        return (
+            self.base
+            + self.per_token * model.vocab_size
+            + self.per_merge * len(tokenizer.merges)
+            + self.per_layer * model.n_layers
+            + self.per_position * context
+        )
+
+
+STORED_FORMATS: Registry[StoredFormat] = Registry(
+    "export format", package="scaling.accounting", group="scaling.stored_formats"
+)
+ENGINE_MEMORY: Registry[EngineMemory] = Registry("engine", package="scaling.accounting", group="scaling.engine_memory")

@@ -1,0 +1,275 @@
+"""Arithmetic and comparisons over the columns of a table, as `--map` and `--where` say them.
+
+Expressions are read by a whitelist of syntax: no code of a table or of a command line is ever executed. Numbers are
+float64 before any arithmetic, whatever type the table stores them in, so that no integer wraps; a result that is no
+number where its operands were numbers is an error that names the row.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.errors import RecordError
+from scaling.registry import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+LONGEST = 2000
+"""Characters of an expression."""
+DEEPEST = 40
+"""Operations inside operations; also the most terms of a sum that is written without brackets."""
+ALLOWED = "column names, numbers, 'text', + - * / ** %, comparisons, in [...], and, or, not, log log10 exp sqrt abs"
+
+_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "log": np.log,
+    "log10": np.log10,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+}
+_ARITHMETIC: dict[type, Callable[..., Array]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.power,
+    ast.Mod: np.mod,
+    ast.USub: np.negative,
+    ast.UAdd: np.positive,
+}
+_LOGIC: dict[type, Callable[..., Array]] = {
+    ast.BitAnd: np.logical_and,
+    ast.BitOr: np.logical_or,
+    ast.And: np.logical_and,
+    ast.Or: np.logical_or,
+    ast.Not: np.logical_not,
+    ast.Invert: np.logical_not,
+}
+_ORDER: dict[type, Callable[[Array, Array], Array]] = {
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+}
+
+
+def evaluate(table: pd.DataFrame, expression: str) -> Array:
+    """Value of an expression for every row of a table.
+
+    Args:
+        table: its columns are the names; odd names stand in backticks.
+        expression: arithmetic, comparisons, and/or/not, in, log, log10, exp, sqrt, abs.
+
+    Returns:
+        float64[n_rows], bool[n_rows] of a condition, or object[n_rows] of a column of text (None where it is missing).
+        A missing number is NaN, and no condition holds of it but `!=`.
+
+    Raises:
+        RecordError: an unknown column, anything else than the above, a result beyond the numbers, or an expression
+            longer or deeper than a person writes.
+    """
+    if expression in table.columns:
+        return column_values(table[expression])
+    reader = _Reader(table, expression)
+    try:
+        value = reader.value(reader.tree)
+    except RecordError:
+        raise
+    except Exception as error:
+        # The one boundary: whatever reading or arithmetic raises, the expression is at fault.
+        raise RecordError(
+            f"cannot evaluate {_short(expression)} ({type(error).__name__}: {error}); allowed are {ALLOWED}"
+        ) from error
+    return np.broadcast_to(value, (len(table),)).copy()
+
+
+def missing_column(name: str, columns: list[str]) -> str:
+    """Sentence that says which columns there are, nearest name first."""
+    names = ", ".join(str(column) for column in columns)
+    close = did_you_mean(name, columns)
+    return f"the table has no such column; it has {names}{close if 'did you mean' in close else ''}"
+
+
+def column_values(column: pd.Series) -> Array:
+    """A column as float64, as bool, or as text with None for what is missing."""
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.fillna(False).to_numpy(bool)
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    values = column.astype(object).to_numpy(copy=True)
+    values[column.isna().to_numpy()] = None
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values if value is not None):
+        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+    return values
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One expression over one table."""
+
+    table: pd.DataFrame
+    text: str
+
+    @property
+    def quoted(self) -> Mapping[str, str]:
+        """Stand-ins for the names in backticks, which are no Python names."""
+        return {f"_quoted_{i}_": name for i, name in enumerate(re.findall(r"`([^`]*)`", self.text))}
+
+    @property
+    def tree(self) -> ast.expr:
+        """The syntax of the expression, no longer and no deeper than allowed."""
+        if len(self.text) > LONGEST:
+            raise RecordError(f"{_short(self.text)} has {len(self.text)} characters; allowed are {LONGEST}: shorten it")
+        plain = self.text
+        for stand_in, name in self.quoted.items():
+            plain = plain.replace(f"`{name}`", stand_in)
+        try:
+            tree = ast.parse(plain.strip(), mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            reason = getattr(error, "msg", None) or str(error) or "nested too deep"
+            raise RecordError(
+                f"cannot read the expression {_short(self.text)}: {reason}; put column names with spaces in backticks"
+            ) from error
+        if (depth := _depth(tree)) > DEEPEST:
+            raise RecordError(
+                f"{_short(self.text)} is {depth} operations deep; allowed are {DEEPEST}: add columns of parts to the "
+                "table, or map them one after another"
+            )
+        return tree
+
+    def value(self, node: ast.AST) -> Any:
+        """Value of one node of the whitelisted syntax: float64, bool or text, an array or one value."""
+        match node:
+            case ast.Constant(value=bool() as truth):
+                return np.bool_(truth)
+            case ast.Constant(value=int() | float() as number):
+                return self._finite(np.float64(number), node)
+            case ast.Constant(value=str() as text):
+                return np.asarray(text, object)
+            case ast.Name(id=name):
+                return self._column(self.quoted.get(name, name))
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _ARITHMETIC:
+                return self._compute(_ARITHMETIC[type(op)], node, operand)
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _LOGIC:
+                return _LOGIC[type(op)](self._condition(operand))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                return self._compute(_ARITHMETIC[type(op)], node, left, right)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _LOGIC:
+                return _LOGIC[type(op)](self._condition(left), self._condition(right))
+            case ast.BoolOp(op=op, values=values):
+                parts = [np.broadcast_to(self._condition(value), (len(self.table),)) for value in values]
+                return _LOGIC[type(op)].reduce(parts)  # type: ignore[attr-defined]
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return self._compare([left, *others], ops)
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
+                return self._compute(_FUNCTIONS[name], node, argument)
+        raise RecordError(f"the expression {_short(self.text)} contains {_source(node)}: allowed are {ALLOWED}")
+
+    def _column(self, name: str) -> Array:
+        if name not in self.table.columns:
+            raise RecordError(f"{_short(self.text)} names {name!r}: {missing_column(name, list(self.table.columns))}")
+        return column_values(self.table[name])
+
+    def _compute(self, operation: Callable[..., Array], node: ast.AST, *operands: ast.AST) -> Array:
+        """Arithmetic in float64; what leaves the numbers although no operand was missing is an error."""
+        numbers = [self._number(operand) for operand in operands]
+        with np.errstate(all="ignore"):
+            result = operation(*numbers)
+        return self._finite(result, node, known=reduce(np.logical_and, map(np.isfinite, numbers)))
+
+    def _finite(self, result: Any, node: ast.AST, known: Any = True) -> Any:
+        wrong = np.atleast_1d(~np.isfinite(result) & known)
+        if wrong.any():
+            # A constant is wrong for all rows and has none of its own.
+            row = f" in row {self.table.index[int(wrong.argmax())]}" if wrong.size == len(self.table) > 1 else ""
+            raise RecordError(
+                f"{_source(node)} is no number that a float holds{row} (an overflow, a division by zero, or a "
+                f"logarithm of zero); in {_short(self.text)}: use smaller numbers, or leave such rows out of the table"
+            )
+        return result
+
+    def _number(self, node: ast.AST) -> Any:
+        value = self.value(node)
+        if _is_text(value):
+            raise RecordError(
+                f"{_short(self.text)} mixes text and numbers: {_source(node)} is text, and arithmetic needs numbers; "
+                "compare text with ==, != or in"
+            )
+        return np.asarray(value, np.float64)
+
+    def _condition(self, node: ast.AST) -> Array:
+        value = np.asarray(self.value(node))
+        if value.dtype != bool:
+            raise RecordError(
+                f"{_source(node)} in {_short(self.text)} is not true or false: write a comparison, as 'n > 1e7', and "
+                "brackets around comparisons that & or | joins"
+            )
+        return value
+
+    def _compare(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Array:
+        found = [self._compare_two(left, op, right) for left, op, right in zip(sides, ops, sides[1:], strict=False)]
+        return np.logical_and.reduce([np.broadcast_to(part, (len(self.table),)) for part in found])
+
+    def _compare_two(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Array:
+        a = self.value(left)
+        if isinstance(op, ast.In | ast.NotIn):
+            items = self._items(right)
+            inside = np.logical_or.reduce([np.asarray(self._equal(a, item)) for item in items])
+            return inside if isinstance(op, ast.In) else ~inside
+        b = self.value(right)
+        if isinstance(op, ast.Eq | ast.NotEq):
+            equal = np.asarray(self._equal(a, b))
+            return equal if isinstance(op, ast.Eq) else ~equal
+        if type(op) not in _ORDER:
+            raise RecordError(f"{_short(self.text)} compares with 'is': write == instead; allowed are {ALLOWED}")
+        if _is_text(a) or _is_text(b):
+            raise RecordError(
+                f"{_short(self.text)} mixes text and numbers: text has no order; compare it with ==, != or in"
+            )
+        return _ORDER[type(op)](np.asarray(a, np.float64), np.asarray(b, np.float64))
+
+    def _items(self, node: ast.expr) -> list[Any]:
+        if not isinstance(node, ast.List | ast.Tuple) or not node.elts:
+            raise RecordError(f"{_short(self.text)}: write the values after 'in' as a list, as in ['a', 'b']")
+        return [self.value(item) for item in node.elts]
+
+    def _equal(self, a: Any, b: Any) -> Any:
+        """Equality of text with text and of numbers with numbers; a number never equals text, which is an error of
+        whoever compares them."""
+        if _is_text(a) != _is_text(b):
+            raise RecordError(
+                f"{_short(self.text)} mixes text and numbers: put quotes around text, and none around numbers"
+            )
+        return np.asarray(a, object if _is_text(a) else None) == np.asarray(b, object if _is_text(b) else None)
+
+
+def _is_text(value: Any) -> bool:
+    return np.asarray(value).dtype == object
+
+
+def _depth(tree: ast.AST) -> int:
+    """Operations inside operations, counted without recursion."""
+    deepest, level = 0, [tree]
+    while level:
+        deepest += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return deepest
+
+
+def _source(node: ast.AST) -> str:
+    return _short(ast.unparse(node))
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,1 @@
+"""The best coefficients of one law for one set of runs."""

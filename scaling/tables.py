@@ -1,0 +1,98 @@
+"""Tables on disk, CSV and parquet: whatever a file holds, reading it gives a DataFrame or one error that says what to
+do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling.errors import RecordError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other programs put between cells instead of commas."""
+LINE = "line"
+FIRST_ROW_LINE = 2
+"""The header is line 1."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of runs.
+
+    Args:
+        path: a .parquet file, or a comma-separated one with a header line.
+
+    Returns:
+        DataFrame; the index of a CSV is the line number in the file, the header being line 1.
+
+    Raises:
+        RecordError: absent, no regular file, or not a table.
+    """
+    # A device or a pipe may never end.
+    if not path.is_file():
+        state = "is not a file" if path.exists() else "is not there"
+        raise RecordError(f"{path}: {state} — give the path of a .csv file with a header line, or of a .parquet file")
+    read = _parquet if path.suffix == ".parquet" else _csv
+    try:
+        return read(path)
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from error.__cause__
+    except Exception as error:
+        # Readers raise what their libraries raise: whatever it is, the file is at fault.
+        kind = "a parquet table" if read is _parquet else "a comma-separated table with a header line"
+        raise RecordError(
+            f"{path}: not {kind} ({type(error).__name__}: {_first_line(error)}) — write it again, or give another file"
+        ) from error
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    # An imported table keeps the line numbers of the file that it came from.
+    return table.set_index(LINE) if LINE in table.columns else table
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    content = path.read_bytes()
+    _no_null(content)
+    text = content.decode("utf-8-sig")
+    _commas(text)
+    with warnings.catch_warnings():
+        # Rows longer than the header are a warning to pandas; here they would shift columns unseen.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        # Blank lines are read as rows so that the index counts the lines of the file.
+        table = pd.read_csv(io.StringIO(text), skip_blank_lines=False, index_col=False)
+    table.index = pd.RangeIndex(FIRST_ROW_LINE, len(table) + FIRST_ROW_LINE, name=LINE)
+    return table.dropna(how="all")
+
+
+def _no_null(content: bytes) -> None:
+    """Pandas ends a cell at a NUL byte, or takes it for a space."""
+    if (at := content.find(b"\0")) >= 0:
+        line = content.count(b"\n", 0, at) + 1
+        raise RecordError(f"line {line} holds a NUL byte — the file is damaged or not text (UTF-16?); save it as UTF-8")
+
+
+def _commas(text: str) -> None:
+    """Cells between other separators are one column whose name is the whole header."""
+    header = text.lstrip("\n").partition("\n")[0]
+    if len(next(csv.reader([header]), [])) > 1:
+        return
+    for mark, word in SEPARATORS.items():
+        if mark in header:
+            raise RecordError(
+                f"cells are separated by {word}, got the header {header[:80]!r}; allowed are commas (and decimal "
+                f"points) — save it again, as with pandas.read_csv(FILE, sep={mark!r}).to_csv(FILE, index=False)"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]

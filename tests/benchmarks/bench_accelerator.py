@@ -1,0 +1,196 @@
+"""What the training step makes of an accelerator: `python tests/benchmarks/bench_accelerator.py [--folder OUT]`.
+
+Four tables, each written as soon as it is known, so that a machine that is taken away leaves what it found:
+
+- products: matmul peak by precision, the yardstick of the next table.
+- step: tokens/s of one large student, and its share of that peak.
+- cohort: tokens/s of many small students trained together, beside one at a time, and what the rule would choose.
+- launch: steps of one small student in one launch (a scan), beside a launch each.
+
+On a processor the sizes are small: the script is tried there first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.accounting import count_parameters, training_flops
+from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
+from scaling.train.cohort import cohort_size, mapped
+from scaling.train.runtime import environment, prepare_process
+from scaling.train.step import program
+
+ROUNDS = 5
+Row = dict[str, Any]
+
+
+def seconds(run: Callable[[int], Any], at_least: float) -> float:
+    """Median seconds of one call of ``run(count)`` divided by its count; counts long enough to be timed."""
+    began = time.perf_counter()
+    run(1)
+    print(f"  [{time.perf_counter() - began:.0f} s to compile]", end=" ", flush=True)
+    began = time.perf_counter()
+    run(2)
+    count = max(2, int(at_least / max(1e-6, (time.perf_counter() - began) / 2)))
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        run(count)
+        times.append((time.perf_counter() - began) / count)
+    return statistics.median(times)
+
+
+def products(is_small: bool) -> Iterator[Row]:
+    """FLOPs/s of square products; the best of them is the peak."""
+    size = 512 if is_small else 8192
+    for name, dtype, precision in (
+        ("bfloat16", jnp.bfloat16, "default"),
+        ("float32, default", jnp.float32, "default"),
+        ("float32, highest", jnp.float32, "highest"),
+    ):
+        keys = jax.random.split(jax.random.key(0))
+        left, right = (jax.random.normal(key, (size, size), dtype) for key in keys)
+        multiply = jax.jit(lambda a, b, precision=precision: jnp.matmul(a, b, precision=precision))
+
+        def run(count: int, multiply=multiply, left=left, right=right) -> None:
+            jax.block_until_ready([multiply(left, right) for _ in range(count)])
+
+        yield {"product": name, "size": size, "tflops_s": 2 * size**3 / seconds(run, 0.2) / 1e12}
+
+
+def step_runner(model: ModelSpec, optim: OptimSpec, size: int = 1) -> Callable[[int], None]:
+    """``run(count)``: that many steps of a student, or of ``size`` students mapped into one program."""
+    made, batch = program(model, optim), optim.batch_size
+    shape = (batch, model.context) if size == 1 else (size, batch, model.context)
+    tokens = jnp.asarray(np.random.default_rng(0).integers(model.vocab_size, size=shape, dtype=np.int32))
+    state, step = made.init(0), made.step
+    rate = jnp.full(shape[:-2], 1e-3, jnp.float32)
+    if size > 1:
+        state, step = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], size, axis=0), state), mapped(made)[0]
+    held = [state]
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            held[0], log = step(held[0], tokens, tokens, rate)
+        jax.block_until_ready((held[0], log))
+
+    return run
+
+
+def steps(is_small: bool) -> Iterator[Row]:
+    """Large students, by batch."""
+    shapes = [(64, 2, 256, 64, (8,))] if is_small else [(768, 14, 8192, 1024, (32,)), (512, 8, 4096, 512, (64,))]
+    for width, n_layers, vocab_size, context, batches in shapes:
+        model = ModelSpec(vocab_size=vocab_size, width=width, n_layers=n_layers, context=context, head_width=64)
+        for batch, precision in itertools.product(batches, ("bfloat16", "float32")):
+            took = seconds(step_runner(model, OptimSpec(batch_size=batch, precision=precision)), 0.5)
+            tokens = batch * context
+            yield {
+                "n_params": count_parameters(model).n_params,
+                "batch": batch,
+                "context": context,
+                "precision": precision,
+                "step_ms": 1e3 * took,
+                "tokens_per_s": tokens / took,
+                "tflops_s": float(training_flops(model, tokens)) / took / 1e12,
+            }
+
+
+def cohorts(is_small: bool) -> Iterator[Row]:
+    """Small students: one at a time, and together."""
+    for width in (32,) if is_small else (128, 32, 64):
+        spec = small_run(width)
+        alone = None
+        for size in (1, 4) if is_small else (1, 16, 64, 256, 1024):
+            took = seconds(step_runner(spec.model, spec.optim, size), 0.3)
+            rate = size * spec.step_tokens / took
+            alone = alone or rate
+            yield {
+                "width": width,
+                "n_params": count_parameters(spec.model).n_params,
+                "cohort": size,
+                "step_ms": 1e3 * took,
+                "tokens_per_s": rate,
+                "gain": rate / alone,
+                "step_flops": size * float(training_flops(spec.model, spec.step_tokens)),
+                "rule": cohort_size(spec),
+            }
+
+
+def launches(is_small: bool) -> Iterator[Row]:
+    """One small student, several steps a launch."""
+    spec = small_run(32)
+    made = program(spec.model, spec.optim)
+    for length in (1, 4) if is_small else (1, 8, 64):
+        shape = (length, spec.optim.batch_size, spec.model.context)
+        tokens = jnp.asarray(np.random.default_rng(0).integers(spec.model.vocab_size, size=shape, dtype=np.int32))
+        rate = jnp.float32(1e-3)
+
+        @jax.jit
+        def several(state, tokens, rate=rate):
+            return jax.lax.scan(lambda state, batch: made.step(state, batch, batch, rate), state, tokens)
+
+        held = [made.init(0)]
+
+        def run(count: int, several=several, tokens=tokens, held=held) -> None:
+            for _ in range(count):
+                held[0], log = several(held[0], tokens)
+            jax.block_until_ready((held[0], log))
+
+        yield {"steps_per_launch": length, "tokens_per_s": tokens.size / seconds(run, 0.3)}
+
+
+def small_run(width: int) -> RunSpec:
+    """A student of the quickstart's shape."""
+    source = FactSource(kind="w0")
+    model = ModelSpec(vocab_size=source.vocab_size, width=width, context=source.sequence_tokens)
+    return RunSpec(model=model, data=DataSpec(source=source), optim=OptimSpec(batch_size=8), tokens=1_000_000)
+
+
+TABLES = {"products": products, "step": steps, "cohort": cohorts, "launch": launches}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="also write each table there as CSV")
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="which; by default all")
+    asked = parser.parse_args(arguments)
+    prepare_process()
+    print(environment()["device"], "jax", jax.__version__, flush=True)
+    is_small = jax.default_backend() == "cpu"
+    for name in asked.tables or TABLES:
+        print(f"\n{name}", flush=True)
+        rows: list[Row] = []
+        for row in TABLES[name](is_small):
+            rows.append(row)
+            print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()), flush=True)
+            if asked.folder:
+                write_table(asked.folder / f"{name}.csv", rows)
+    return 0
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def write_table(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

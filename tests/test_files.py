@@ -1,0 +1,112 @@
+"""Files are written whole or not at all, and what a machine cannot do is said as its own fault."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import pytest
+
+from scaling.errors import DataError, MachineError, OutOfMemory, RecordError
+from scaling.files import (
+    clear_errors,
+    file_hashes,
+    machine_error,
+    make_folder,
+    publish_folder,
+    read_json,
+    write_bytes,
+    write_json,
+    write_once,
+)
+
+
+def test_a_file_where_a_folder_should_be_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "results").write_text("not a folder")
+    for refused in (lambda: make_folder(tmp_path / "results"), lambda: make_folder(tmp_path / "results" / "runs")):
+        with pytest.raises(MachineError, match="results.*a file is where a folder should be; move it away"):
+            refused()
+    with pytest.raises(MachineError, match="a file is where a folder should be"):
+        write_json(tmp_path / "results" / "x.json", {})
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "mounted writable"),
+        (errno.EACCES, "permission"),
+        (errno.EMFILE, "ulimit -n"),
+    ],
+)
+def test_the_machines_errors_are_told_from_others_wherever_they_come_from(number, remedy):
+    original = OSError(number, os.strerror(number), "/some/file")
+    assert f"/some/file: {os.strerror(number)}" in str(machine_error(original))
+    assert remedy in str(machine_error(original))
+    # As a library passes it on, which wrote by itself.
+    assert remedy in str(machine_error(ValueError(f"INTERNAL: Error writing d/1f: {os.strerror(number)}"))) or (
+        number == errno.EMFILE
+    )
+    wrapped = DataError("shard 3 cannot be written")
+    wrapped.__cause__ = original
+    assert str(machine_error(wrapped)) == "shard 3 cannot be written"
+
+
+def test_what_is_not_the_machines_fault_is_left_as_it_is():
+    assert machine_error(FileNotFoundError(errno.ENOENT, "gone", "x")) is None
+    assert machine_error(ValueError("bad value")) is None
+    assert machine_error(DataError("corpus x is not installed")) is None
+    with pytest.raises(FileNotFoundError), clear_errors():
+        raise FileNotFoundError(errno.ENOENT, "gone", "x")
+
+
+def test_memory_that_is_used_up_is_the_machines_fault():
+    assert isinstance(machine_error(MemoryError()), OutOfMemory)
+    assert isinstance(machine_error(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")), OutOfMemory)
+
+
+def test_files_honour_the_umask(tmp_path):
+    write_bytes(tmp_path / "a", b"1")
+    write_once(tmp_path / "b", b"1")
+    (tmp_path / "plain").write_bytes(b"1")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "b", "plain")}
+    assert len(modes) == 1
+
+
+def test_a_file_written_once_is_never_replaced(tmp_path):
+    assert write_once(tmp_path / "x", b"first")
+    assert not write_once(tmp_path / "x", b"second")
+    assert (tmp_path / "x").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("there", ["folder", "file"])
+def test_a_folder_is_published_whole_and_never_over_another(tmp_path, there):
+    target = tmp_path / "run"
+    if there == "file":
+        target.write_text("mine")
+    else:
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / "result").write_text("mine")
+        assert publish_folder(tmp_path / "first", target)
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "result").write_text("other")
+    assert not publish_folder(tmp_path / "second", target)
+    assert (target if there == "file" else target / "result").read_text() == "mine"
+    assert (tmp_path / "second" / "result").exists()
+
+
+def test_hashes_name_every_file_of_a_folder(tmp_path):
+    write_bytes(make_folder(tmp_path / "a" / "b") / "c", b"x")
+    before = file_hashes(tmp_path)
+    assert list(before) == ["a/b/c"]
+    write_bytes(tmp_path / "a" / "b" / "c", b"y")
+    assert file_hashes(tmp_path) != before
+
+
+def test_json_too_deep_to_be_read_is_damaged(tmp_path):
+    (tmp_path / "x.json").write_text("[" * 200_000)
+    with pytest.raises(RecordError, match="damaged"):
+        read_json(tmp_path / "x.json")
