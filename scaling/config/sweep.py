@@ -98,9 +98,9 @@ class RecommendOptions(Spec):
     target_loss: Annotated[float, Field(gt=0)]
     """nats/token on real held-out text."""
     memory: Annotated[Bytes, Field(ge=1)] | None = None
-    """Largest footprint as int8 on the phone, in bytes; by default the memory of the device."""
+    """Largest footprint as int8 on the phone, in bytes; by default a tenth of the device's memory."""
     device: str | None = None
-    """Phone by its name in devices.toml."""
+    """Phone by its name in devices.toml, or FILE.toml:NAME of one's own."""
     speed: Annotated[float, Field(gt=0)] | None = None
     """Least tokens/s on that device."""
     teacher: dict[str, Any] | None = None

@@ -21,8 +21,10 @@ class Question:
 
     Attributes:
         target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
-        memory_bytes: Budget for weights, cache, activations and engine; None for the memory of ``device``.
-        device: Name in devices.toml of the phone; needed where ``memory_bytes`` is None or a speed is asked for.
+        memory_bytes: Budget for weights, cache, activations and engine; None for what one app may
+            take of ``device``.
+        device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
+            speed is asked for.
         tokens_per_s: Least decoding speed, at the slow end of the device's figures; None for any.
         probability: Least acceptable P(loss ≤ target); 0.5 means that the forecast itself meets the target.
         context: Tokens that the key–value cache holds; None for the training context.
@@ -96,7 +98,7 @@ class Question:
         """Largest footprint that is allowed."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        return device(str(self.device)).memory_bytes
+        return device(str(self.device)).app_bytes
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

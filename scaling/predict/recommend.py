@@ -219,12 +219,18 @@ def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"
     best = min((c.prediction.value for c in candidates if c.fits(question)), default=None)
-    needed = next((c.footprint.total_bytes for c in candidates if c.meets(question)), None)
+    meeting = next((c for c in candidates if c.meets(question)), None)
+    needed = None if meeting is None else meeting.footprint.total_bytes
     said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"
     if question.target_loss <= floor:
         message = (
             f"a loss of {target} is out of reach: the floor of this teacher's text is {floor:.4f}; within "
             f"{allowed} {said} — ask for more than the floor, or use a better teacher"
+        )
+    elif meeting is not None and meeting.speed is not None and meeting.footprint.total_bytes <= question.budget_bytes:
+        message = (
+            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.run.model.width} would, at "
+            f"{meeting.speed.low:.3g} tokens/s or more on {question.device} — ask for less, or name a faster device"
         )
     elif needed is not None:
         message = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -14,12 +14,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))),
     "axes.spines.right": False,
@@ -64,7 +65,8 @@ def plot_runs(axes: Axes, fit: Fit, runs: pd.DataFrame, *, teacher: str) -> Axes
     size, volume = fit.columns["n"], fit.columns["d"]
     low, high = fit.ranges["n"]
     inside, outside = np.geomspace(low, high, 60), np.geomspace(high, 4 * high, 20)
-    for tokens, group in runs.groupby(volume):
+    for tokens in sorted(runs[volume].unique()):
+        group = runs[runs[volume] == tokens]
         (line,) = axes.plot(inside, fit.predict(inside, tokens, teacher=teacher).value, lw=1.2)
         axes.plot(outside, fit.predict(outside, tokens, teacher=teacher).value, "--", lw=0.9, color=line.get_color())
         axes.plot(group[size], group["loss"], "o", ms=4, color=line.get_color(), label=f"D = {tokens / 1e3:,.0f}k")
@@ -87,8 +89,8 @@ def plot_choice(axes: Axes, choice: Candidate, *, measured: float | None) -> Axe
     return axes
 
 
-def _unique_legend(panels: Sequence[Axes]) -> tuple[list, list[str]]:
-    found = {}
+def _unique_legend(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
+    found: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
