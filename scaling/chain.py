@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
-    from scaling.sweep.run import SweepOutcome
     from scaling.sweep.plan import Plan
     from scaling.sweep.progress import Listener
+    from scaling.sweep.run import SweepOutcome
 
 
 Watch = Callable[["Plan"], AbstractContextManager["Listener"]]
@@ -370,5 +370,5 @@ def _trained(outcome: SweepOutcome) -> str:
     if not outcome.trained:
         return f"nothing to train, all {total} runs are there"
     parts = [f"trained {len(outcome.trained)} of {total} runs"]
-    parts += [f"{outcome.counts[state]} {state}" for state in ("diverged", "failed", "new") if outcome.counts[state]]
+    parts += [f"{outcome.counts[state]} {state}" for state in ("diverged", "failed", "new", "damaged") if outcome.counts[state]]
     return ", ".join(parts)
