@@ -19,8 +19,8 @@ Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (fit, backtest, predict, recommend):
-        app.command()(command)
-    app.command("import")(import_)
+        app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
+    app.command("import", rich_help_panel="Fit, forecast, recommend (no jax)")(import_)
 
 
 def fit(

@@ -13,7 +13,7 @@ from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, em
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (plan, status, doctor, schema, init):
-        app.command()(command)
+        app.command(rich_help_panel="Look, prepare, hand on")(command)
 
 
 def plan(

@@ -14,7 +14,7 @@ from scaling.files import machine_error
 app = typer.Typer(
     name="scaling",
     help="Which is the smallest language model, trained on text that a larger one generates, that reaches a target "
-    "loss and fits a phone as int8?",
+    "loss and fits a phone as int8? `scaling run SWEEP.yaml` answers; each stage is a command of its own.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

@@ -21,7 +21,7 @@ ExecutorSettings = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (run, sweep, compress, export, verify, worker):
-        app.command()(command)
+        app.command(rich_help_panel="Train, export, verify")(command)
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """The whole chain: train, fit, recommend, train the recommended, int8, export, run it, score the forecast."""
+    """The whole chain: train, fit, recommend, train the recommended student, export, verify."""
     from scaling.chain import Workspace, run_chain
     from scaling.report.chain import show_chain
     from scaling.sweep.display import show_progress

@@ -16,7 +16,7 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; absen
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command()(replay)
+    app.command(rich_help_panel="Look, prepare, hand on")(replay)
 
 
 def replay(kind: Kind, source: Source, out: Out, results: Results = RESULTS, json_: Json = False) -> None:

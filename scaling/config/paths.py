@@ -6,23 +6,25 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from scaling.spec import RunSpec
+from scaling.spec import KindSpec, RunSpec
 
 
-def run_paths(model: type[BaseModel] = RunSpec, prefix: str = "") -> list[str]:
-    """Every dotted path that may be an axis of a sweep."""
+def run_paths(model: type[BaseModel] = RunSpec, prefix: str = "", above: tuple[type[BaseModel], ...] = ()) -> list[str]:
+    """Every dotted path that may be an axis of a sweep; inside a run's teacher, its run's are left out."""
     paths = []
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
         if path != "schema_version":
             paths.append(path)
         for member in _models(field.annotation):
-            if member is not RunSpec:
-                paths += [p for p in run_paths(member, f"{path}.") if p not in paths]
+            if member not in (*above, model):
+                paths += [p for p in run_paths(member, f"{path}.", (*above, model)) if p not in paths]
     return paths
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, KindSpec):
+        return list(annotation.members())
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, BaseModel) else []
     inner = get_args(annotation) if get_origin(annotation) is not None else ()

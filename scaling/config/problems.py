@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from scaling.registry import did_you_mean
+from scaling.spec import KindSpec
 
 _WHOLE = {"int_type", "int_parsing", "int_from_float", "int_parsing_size"}
 _REAL = {"float_type", "float_parsing", "finite_number"}
@@ -84,9 +85,12 @@ def _member(annotation: Any, value: Any) -> Any:
     """The model that an annotation means for a value: a union is resolved by the value's kind or rule."""
     if get_origin(annotation) is Annotated:
         return _member(get_args(annotation)[0], value)
-    if isinstance(annotation, type) or annotation is None:
+    if isinstance(annotation, type) and issubclass(annotation, KindSpec):
+        members = list(annotation.members())
+    elif isinstance(annotation, type) or annotation is None:
         return annotation
-    members = [_member(arg, value) for arg in get_args(annotation)]
+    else:
+        members = [_member(arg, value) for arg in get_args(annotation)]
     models = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
     tag = (value.get("kind") or value.get("rule")) if isinstance(value, dict) else None
     tagged = [m for m in models if tag in _tags(m)]

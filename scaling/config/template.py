@@ -6,10 +6,12 @@ import copy
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic.json_schema import models_json_schema
+
 from scaling.config.paths import run_paths
 from scaling.config.sweep import Rule, SweepConfig
 from scaling.errors import ConfigError
-from scaling.spec import RunSpec
+from scaling.spec import KindSpec, RunSpec, Source, Targets, Teacher
 
 TEMPLATE = """\
 # QUESTION: What is to be learned from this sweep?
@@ -77,7 +79,7 @@ def json_schema() -> dict[str, Any]:
     Sections hold parts of a run, so nothing inside them is required; counts may also be written as people do.
     """
     sweep = SweepConfig.model_json_schema(by_alias=True)
-    run = RunSpec.model_json_schema()
+    run = _run_schema()
     definitions = {**sweep.pop("$defs", {}), **{name: _partial(part) for name, part in run.pop("$defs", {}).items()}}
     definitions["Run"] = _partial(run)
     paths = {path: {} for path in run_paths()}
@@ -98,6 +100,17 @@ def json_schema() -> dict[str, Any]:
         **{key: value for key, value in sweep.items() if key != "title"},
         "$defs": definitions,
     }
+
+
+def _run_schema() -> dict[str, Any]:
+    """JSON Schema of a run, in which a source, a teacher and targets are one of the kinds there are."""
+    sorts: tuple[type[KindSpec], ...] = (Source, Teacher, Targets)
+    members = [member for sort in sorts for member in sort.members()]
+    references, schema = models_json_schema([(model, "validation") for model in (RunSpec, *members)])
+    definitions = schema["$defs"]
+    for sort in sorts:
+        definitions[sort.__name__] = {"oneOf": [references[member, "validation"] for member in sort.members()]}
+    return {**definitions["RunSpec"], "$defs": definitions}
 
 
 _HUMAN = {"type": "string", "pattern": r"^[0-9][0-9_.]*([kKMBGT]|x)$"}

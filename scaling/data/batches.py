@@ -133,7 +133,7 @@ def _laws(spec: RunSpec, store: RunStore) -> Laws | None:
 def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
     data, context = spec.data, spec.model.context
     check_fit(spec, context=data.source.sequence_tokens)
-    if not data.is_written:
+    if not data.is_stored:
         kind = MarkedSequences if data.source_token else WorldSequences
         return kind(open_language(data.source, data.teacher), data.seed)
     if data.teacher.kind == "real":

@@ -143,7 +143,7 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, net_law: Law | None = Non
 def _world_sets(spec: RunSpec) -> EvalSets:
     """With a source token the student is asked for real text, which is nothing but real; the teacher's lies apart."""
     data, marked = spec.data, spec.data.source_token
-    p, q = open_language(data.source), open_language(data.source, data.writer if marked else data.teacher)
+    p, q = open_language(data.source), open_language(data.source, data.generator if marked else data.teacher)
     check_fit(spec, context=p.context)
     shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
 
@@ -171,7 +171,7 @@ def _world_sets(spec: RunSpec) -> EvalSets:
 
 def _writer_divergence(data: DataSpec, real: EvalSet) -> Divergence:
     """KL of the teacher inside a mixture, on the same set as that of the mixture."""
-    writer = open_language(data.source, data.writer)
+    writer = open_language(data.source, data.generator)
     return _known_terms(replace(real, q=_over(writer.next_token, data.vocab_size)), writer)[1]
 
 

@@ -129,7 +129,7 @@ def unmixed(spec: RunSpec) -> RunSpec:
     """A run as if the teacher inside its mixture wrote all that it reads; any other run as it is."""
     if spec.data.teacher.kind != "mixture":
         return spec
-    data = spec.data.model_copy(update={"teacher": spec.data.writer})
+    data = spec.data.model_copy(update={"teacher": spec.data.generator})
     model = spec.model.model_copy(update={"vocab_size": spec.data.source.vocab_size})
     return spec.model_copy(update={"data": data, "model": model})
 

@@ -84,7 +84,7 @@ def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split
     A trained teacher brings its own source and context; an n-gram or pretrained one takes those of its student. All
     mixtures with one teacher share its text.
     """
-    teacher = data.writer
+    teacher = data.generator
     if teacher.kind == "pretrained" and not teacher.fingerprint:
         teacher = teacher.model_copy(update={"fingerprint": fingerprint(teacher)})
     recipe = {"text": "teacher", "teacher": teacher.model_dump(mode="json"), "seed": seed, "split": split}

@@ -5,36 +5,50 @@ stores one, a recommendation *is* one. Its ``run_id`` is the hash of its canonic
 the same run, whoever asks for it and whatever it is called. Facts live in fields; names are never parsed.
 """
 
+from scaling.spec.data import DataSpec
+from scaling.spec.labels import TextLabel, text_labels
+from scaling.spec.learned import StudentTeacher, TrainedTeacher, teacher_run
 from scaling.spec.model import ModelSpec
-from scaling.spec.run import DataSpec, MixtureTeacher, NetTeacher, RunSpec, Teacher, TrainedTeacher
-from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, Spec
-from scaling.spec.sources import AnyWorld, HierarchySource, MarkovSource, Source, TextSource, TokenizerSpec, WorldSource
+from scaling.spec.run import RunSpec
+from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, KindSpec, Spec
+from scaling.spec.sources import (
+    FactSource,
+    HierarchySource,
+    MarkovSource,
+    Source,
+    TextSource,
+    TokenizerSpec,
+    WorldSource,
+)
 from scaling.spec.targets import ExactTargets, SampledTargets, SoftTargets, Targets, TokenTargets, TopKTargets
 from scaling.spec.teachers import (
-    TEACHERS_OF,
     CoverageTeacher,
+    MixtureTeacher,
+    ModelTeacher,
     NgramTeacher,
     NoiseTeacher,
     PretrainedTeacher,
     RealTeacher,
     ShiftTeacher,
     StaleTeacher,
+    Teacher,
     TemperatureTeacher,
 )
 from scaling.spec.training import EvalSpec, OptimSpec
 
 __all__ = [
-    "AnyWorld",
     "CoverageTeacher",
     "DataSpec",
     "EvalSpec",
     "ExactTargets",
+    "FactSource",
     "GGUF_BLOCK",
     "HierarchySource",
+    "KindSpec",
     "MarkovSource",
     "MixtureTeacher",
     "ModelSpec",
-    "NetTeacher",
+    "ModelTeacher",
     "NgramTeacher",
     "NoiseTeacher",
     "OptimSpec",
@@ -48,14 +62,17 @@ __all__ = [
     "Source",
     "Spec",
     "StaleTeacher",
-    "TEACHERS_OF",
+    "StudentTeacher",
     "Targets",
     "Teacher",
     "TemperatureTeacher",
+    "TextLabel",
     "TextSource",
     "TokenTargets",
     "TokenizerSpec",
     "TopKTargets",
     "TrainedTeacher",
     "WorldSource",
+    "teacher_run",
+    "text_labels",
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from scaling.spec.schema import GGUF_BLOCK, Spec, whole
+from scaling.spec.schema import GGUF_BLOCK, Spec
 
 
 class ModelSpec(Spec):
@@ -38,8 +38,9 @@ class ModelSpec(Spec):
         if not isinstance(values, dict):
             return values
         values = dict(values)
-        width, head = whole(values.get("width")), whole(values.get("head_width", 16))
-        if width and head and width > 0 and head > 0:
+        width, head = values.get("width"), values.get("head_width", 16)
+        # What is no positive whole number is left for its field to refuse.
+        if all(type(value) is int and value > 0 for value in (width, head)):
             if not values.get("n_heads"):
                 values["n_heads"] = max(1, width // head)
             if not values.get("hidden"):

@@ -2,15 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from scaling.spec.schema import Spec
+from scaling.registry import Registry
+from scaling.spec.schema import KindSpec, Spec
 
 
-class WorldSource(Spec):
+class Source(KindSpec):
+    """A source of real text."""
+
+    kinds: ClassVar[Registry[type[KindSpec]]] = Registry("kind of source", group="scaling.sources")
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Tokens that its text has."""
+
+    @property
+    @abstractmethod
+    def sequence_tokens(self) -> int | None:
+        """Tokens of one sequence, which a model's context must equal; None where text is cut to any context."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """For people."""
+
+
+class WorldSource(Source):
+    """A world: a made language whose entropy is known exactly.
+
+    Each has its text in a file of ``scaling/data/worlds/``, registered there under the same ``kind``. Its vocabulary
+    ends with a beginning of sequence.
+    """
+
+    teachers: ClassVar[tuple[str, ...]] = ("noise", "coverage", "temperature")
+    """Kinds of its own teachers, graded errors of its text; a student of it, and mixtures, any world has."""
+
+    @property
+    @abstractmethod
+    def sequence_tokens(self) -> int:
+        """Tokens of one sequence, which a model's context must equal."""
+
+    @property
+    def bos_id(self) -> int:
+        """What the first token of every sequence is predicted from."""
+        return self.vocab_size - 1
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+
+@Source.add_kind
+class FactSource(WorldSource):
     """W0, Zipf-cue facts: key–answer records whose entropy is known in closed form (scaling/data/worlds/w0.py)."""
+
+    teachers: ClassVar[tuple[str, ...]] = ("noise", "coverage", "temperature", "stale", "shift")
 
     kind: Literal["w0"]
     alpha: Annotated[float, Field(gt=0)] = 0.5
@@ -27,15 +78,11 @@ class WorldSource(Spec):
 
     @property
     def sequence_tokens(self) -> int:
-        """Tokens of one sequence, which a model's context must equal."""
         return 8 * self.n_records
 
-    @property
-    def label(self) -> str:
-        return self.kind
 
-
-class MarkovSource(Spec):
+@Source.add_kind
+class MarkovSource(WorldSource):
     """W1, order-2 Zipf–Markov: every symbol depends on the two before it (scaling/data/worlds/w1.py)."""
 
     kind: Literal["w1"]
@@ -47,20 +94,15 @@ class MarkovSource(Spec):
 
     @property
     def vocab_size(self) -> int:
-        """The symbols, and a beginning of sequence."""
         return self.n_symbols + 1
 
     @property
     def sequence_tokens(self) -> int:
-        """Tokens of one sequence, which a model's context must equal."""
         return self.context
 
-    @property
-    def label(self) -> str:
-        return self.kind
 
-
-class HierarchySource(Spec):
+@Source.add_kind
+class HierarchySource(WorldSource):
     """W2, random hierarchy model: sequences are the leaves of trees of random rules (scaling/data/worlds/w2.py)."""
 
     kind: Literal["w2"]
@@ -87,21 +129,11 @@ class HierarchySource(Spec):
 
     @property
     def vocab_size(self) -> int:
-        """The symbols, and a beginning of sequence."""
         return self.n_symbols + 1
 
     @property
     def sequence_tokens(self) -> int:
-        """Tokens of one sequence, which a model's context must equal."""
         return self.branching**self.depth
-
-    @property
-    def label(self) -> str:
-        return self.kind
-
-
-AnyWorld = WorldSource | MarkovSource | HierarchySource
-"""A language whose entropy is known exactly."""
 
 
 PACKAGED_VOCABULARY = {"smollm2": 49152}
@@ -114,6 +146,8 @@ class TokenizerSpec(Spec):
     ``gguf`` cuts text as a pretrained model does, which its students must as well.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"file", "fingerprint"})
+
     kind: Literal["bytes", "bpe", "gguf"] = "bpe"
     vocab_size: Annotated[int, Field(ge=257)] = 1024
     """Including the end-of-document token; bytes always have 257, and ``smollm2`` its own 49,152."""
@@ -122,28 +156,36 @@ class TokenizerSpec(Spec):
     fingerprint: str = ""
     """Hash of that file, filled in when a sweep is expanded: another file is another run."""
 
+    def is_silent(self, name: str) -> bool:
+        return self.kind != "gguf"
+
+    @property
+    def fixed_vocab_size(self) -> int | None:
+        """What the vocabulary is where it cannot be chosen; None where it can, or is not known."""
+        if self.kind == "bytes":
+            return 257
+        return None if self.file is None else PACKAGED_VOCABULARY.get(self.file)
+
     @model_validator(mode="after")
     def _vocabulary_is_that_of_its_kind(self) -> TokenizerSpec:
         given = "vocab_size" in self.model_fields_set
         if (self.kind == "gguf") != (self.file is not None):
             raise ValueError("a tokenizer of kind gguf needs `file`, and no other has one — for example file: smollm2")
-        if self.kind == "gguf" and not given and self.file not in PACKAGED_VOCABULARY:
+        if self.kind == "gguf" and not given and self.fixed_vocab_size is None:
             raise ValueError(f"vocab_size is missing: say how many tokens {self.file} has (smollm2 is known)")
-        fixed = {"bytes": 257, "gguf": PACKAGED_VOCABULARY.get(self.file)}.get(self.kind)
+        fixed = self.fixed_vocab_size
         if fixed and given and self.vocab_size != fixed:
             name = "a bytes tokenizer" if self.kind == "bytes" else f"the tokenizer of {self.file}"
             raise ValueError(f"{name} has vocab_size {fixed} (end of document included), got {self.vocab_size}")
         object.__setattr__(self, "vocab_size", fixed or self.vocab_size)
         return self
 
-    @model_serializer(mode="wrap")
-    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
-        fields = serialize(self)
-        return {k: v for k, v in fields.items() if self.kind == "gguf" or k not in ("file", "fingerprint")}
 
-
-class TextSource(Spec):
+@Source.add_kind
+class TextSource(Source):
     """Real text, split by document into a training and a held-out part."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"non_utf8"})
 
     kind: Literal["text"]
     corpus: str = "sotu"
@@ -156,11 +198,6 @@ class TextSource(Spec):
     fingerprint: str = ""
     """Hash of the corpus text, filled in when a sweep is expanded: another edition of a corpus is another run."""
 
-    @model_serializer(mode="wrap")
-    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
-        fields = serialize(self)
-        return {k: v for k, v in fields.items() if k != "non_utf8" or v != "refuse"}
-
     @property
     def vocab_size(self) -> int:
         """That of the tokenizer."""
@@ -168,12 +205,8 @@ class TextSource(Spec):
 
     @property
     def sequence_tokens(self) -> None:
-        """Text is cut to any context."""
         return None
 
     @property
     def label(self) -> str:
         return self.corpus
-
-
-Source = Annotated[AnyWorld | TextSource, Field(discriminator="kind")]

@@ -1,62 +1,84 @@
-"""What a student learns to predict: the token that is there, or its teacher's law of the next token."""
+"""What a student learns to predict: the token that is there, or its teacher's distribution of the next token."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.spec.schema import Spec
+from scaling.registry import Registry
+from scaling.spec.schema import KindSpec
 
 
-class TokenTargets(Spec):
-    """The tokens themselves: one draw of the teacher's law a position, which is unbiased and free."""
+class Targets(KindSpec):
+    """What is learned at each position."""
 
-    kind: Literal["tokens"] = "tokens"
+    kinds: ClassVar[Registry[type[KindSpec]]] = Registry("kind of targets", group="scaling.targets")
 
     @property
     def label(self) -> str:
-        return "tokens"
+        """For people."""
+        return self.kind
 
 
-class SoftTargets(Spec):
-    """The teacher's law q of the next token beside the token x: ``(1 − weight)·CE(x, f) + weight·τ²·CE(q_τ, f_τ)``.
+@Targets.add_kind
+class TokenTargets(Targets):
+    """The tokens themselves: one draw of the teacher's distribution a position, which is unbiased and free."""
 
-    ``q_τ`` and ``f_τ`` are the laws of teacher and student at temperature τ, ``softmax(logits/τ)``; the factor τ² keeps
-    the size of the gradient.
+    kind: Literal["tokens"] = "tokens"
+
+
+class SoftTargets(Targets):
+    """The teacher's distribution q of the next token beside the token x:
+    ``(1 − weight)·CE(x, f) + weight·τ²·CE(q_τ, f_τ)``.
+
+    ``q_τ`` and ``f_τ`` are the distributions of teacher and student at temperature τ, ``softmax(logits/τ)``; the factor
+    τ² keeps the size of the gradient.
 
     **Source:** Hinton et al. 2015, arXiv 1503.02531.
     """
 
     weight: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """λ, share of the law in the objective; the rest is the loss on the tokens."""
+    """λ, share of the distribution in the objective; the rest is the loss on the tokens."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """τ; anything but 1 no longer aims at the teacher's own distribution."""
 
     @property
+    def size(self) -> int | None:
+        """Tokens of the vocabulary that are kept at each position; None for all."""
+        return None
+
+    @property
     def label(self) -> str:
-        """Kind, size and what differs from the usual, for tables."""
-        size = next((f" {getattr(self, name)}" for name in ("k", "n") if hasattr(self, name)), "")
+        """Kind, size and what differs from the usual."""
+        size = "" if self.size is None else f" {self.size}"
         share = "" if self.weight == 1 else f" weight {self.weight:g}"
         return f"{self.kind}{size}{share}" + ("" if self.temperature == 1 else f" temperature {self.temperature:g}")
 
 
+@Targets.add_kind
 class ExactTargets(SoftTargets):
-    """The whole law, which a world's teacher can tell."""
+    """The whole distribution, which a world's teacher can tell."""
 
     kind: Literal["exact"]
 
 
+@Targets.add_kind
 class TopKTargets(SoftTargets):
     """The k likeliest tokens, their probabilities normalised to sum to 1.
 
-    Biased: the student aims at a law without a tail, over-confident by ``−ln(mass of the k)``.
+    Biased: the student aims at a distribution without a tail, over-confident by ``−ln(mass of the k)``.
     """
 
     kind: Literal["topk"]
     k: Annotated[int, Field(ge=1, le=1024)] = 64
 
+    @property
+    def size(self) -> int:
+        return self.k
 
+
+@Targets.add_kind
 class SampledTargets(SoftTargets):
     """n draws from ``q_τ^exponent`` (normalised), each weighted by ``q_τ(x)/(n·proposal(x))``: unbiased at any n.
 
@@ -68,5 +90,6 @@ class SampledTargets(SoftTargets):
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Below 1 rare tokens are drawn more often and weigh less."""
 
-
-Targets = Annotated[TokenTargets | ExactTargets | TopKTargets | SampledTargets, Field(discriminator="kind")]
+    @property
+    def size(self) -> int:
+        return self.n

@@ -1,20 +1,64 @@
-"""Who speaks: the real source, a graded error of a world's law, or a model of the text.
+"""Who stands between a source and a student: nobody, a graded error of a world, or a model of the text.
 
-Teachers that are runs themselves, and mixtures of teachers, are in ``run.py``, beside the run that reads them.
+Teachers that are runs of this project themselves are in ``learned.py``.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import PurePath
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny, model_validator
 
-from scaling.spec.schema import Spec
+from scaling.registry import Registry
+from scaling.spec.schema import KindSpec
+from scaling.spec.sources import Source, TextSource, WorldSource
 
 
-class RealTeacher(Spec):
+class Teacher(KindSpec):
+    """A teacher: what its students read instead of real text, or among it."""
+
+    kinds: ClassVar[Registry[type[KindSpec]]] = Registry("kind of teacher", group="scaling.teachers")
+
+    is_stored: ClassVar[bool] = False
+    """True where its text is generated once and kept; that of others is made as it is read."""
+    can_be_mixed: ClassVar[bool] = True
+    """True where real documents may be put among its text."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """For people; never a key, because two teachers may have one."""
+
+    @classmethod
+    @abstractmethod
+    def serves(cls, source: Source) -> bool:
+        """True where teachers of this kind can generate text of a source."""
+
+    def check(self, source: Source) -> None:  # noqa: B027
+        """Raise ValueError, with what to change, where this one cannot serve a source that its kind serves."""
+
+    @property
+    def generator(self) -> Teacher:
+        """Who generates what is not real: the teacher itself, or the one inside a mixture."""
+        return self
+
+    @property
+    def real_share(self) -> float:
+        """Share of the sequences that is real."""
+        return 0.0
+
+    @abstractmethod
+    def tells_probs(self, source: Source) -> bool:
+        """True where its distribution of the next token can be asked for, and so be a target."""
+
+
+@Teacher.add_kind
+class RealTeacher(Teacher):
     """No teacher: the student reads the real distribution."""
+
+    can_be_mixed: ClassVar[bool] = False
 
     kind: Literal["real"] = "real"
 
@@ -22,8 +66,31 @@ class RealTeacher(Spec):
     def label(self) -> str:
         return "real"
 
+    @property
+    def real_share(self) -> float:
+        return 1.0
 
-class NoiseTeacher(Spec):
+    @classmethod
+    def serves(cls, source: Source) -> bool:
+        return True
+
+    def tells_probs(self, source: Source) -> bool:
+        return isinstance(source, WorldSource)
+
+
+class WorldTeacher(Teacher):
+    """A graded error of a world, whose divergence from it is known exactly."""
+
+    @classmethod
+    def serves(cls, source: Source) -> bool:
+        return isinstance(source, WorldSource) and any(cls.kinds[kind] is cls for kind in source.teachers)
+
+    def tells_probs(self, source: Source) -> bool:
+        return True
+
+
+@Teacher.add_kind
+class NoiseTeacher(WorldTeacher):
     """World teacher that is wrong everywhere alike: π → (1−rate)·π + rate·uniform."""
 
     kind: Literal["noise"]
@@ -34,7 +101,8 @@ class NoiseTeacher(Spec):
         return f"noise {self.rate:g}"
 
 
-class CoverageTeacher(Spec):
+@Teacher.add_kind
+class CoverageTeacher(WorldTeacher):
     """World teacher that never learned the tail.
 
     In W0 it knows the ``top_keys`` most frequent keys and answers uniformly to others; in W1 the ``top_keys`` most
@@ -49,7 +117,8 @@ class CoverageTeacher(Spec):
         return f"coverage {self.top_keys}"
 
 
-class TemperatureTeacher(Spec):
+@Teacher.add_kind
+class TemperatureTeacher(WorldTeacher):
     """World teacher sampled at another temperature: π → π^(1/temperature), normalised."""
 
     kind: Literal["temperature"]
@@ -60,8 +129,9 @@ class TemperatureTeacher(Spec):
         return f"temperature {self.temperature:g}"
 
 
-class StaleTeacher(Spec):
-    """World teacher that has seen a finite sample: each law is its counts, smoothed by one uniform observation."""
+@Teacher.add_kind
+class StaleTeacher(WorldTeacher):
+    """World teacher that has seen a finite sample: its answers are its counts, smoothed by one uniform observation."""
 
     kind: Literal["stale"]
     n_records: Annotated[int, Field(ge=1, le=10**8)]
@@ -74,7 +144,8 @@ class StaleTeacher(Spec):
         return f"stale {self.n_records}"
 
 
-class ShiftTeacher(Spec):
+@Teacher.add_kind
+class ShiftTeacher(WorldTeacher):
     """World teacher that tells the truth about other keys: P(k) → P(k)^(1/temperature), normalised.
 
     Its answers do not diverge from the world's; what it changes is how often a student reads of each key.
@@ -89,28 +160,18 @@ class ShiftTeacher(Spec):
         return f"shift {self.temperature:g}"
 
 
-class PretrainedTeacher(Spec):
-    """A model of the llama architecture that somebody else trained, read from a GGUF file.
+class TextTeacher(Teacher):
+    """A model of text, whose own text is generated once and kept."""
 
-    It writes sequences of its students' context in its own tokens, so the source's tokenizer must be that of the file.
-    """
+    is_stored: ClassVar[bool] = True
 
-    kind: Literal["pretrained"]
-    file: str = "smollm2"
-    """``smollm2`` (SmolLM2-135M-Instruct), or the path of a GGUF file."""
-    fingerprint: str = ""
-    """Hash of the file, filled in when a sweep is expanded: another file is another run."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Anything but 1 makes the samples no longer the teacher's distribution (a coverage or noise loss)."""
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    @property
-    def label(self) -> str:
-        return f"pretrained {PurePath(self.file).stem}{decoding_label(self)}"
+    @classmethod
+    def serves(cls, source: Source) -> bool:
+        return isinstance(source, TextSource)
 
 
-class NgramTeacher(Spec):
+@Teacher.add_kind
+class NgramTeacher(TextTeacher):
     """An interpolated modified Kneser–Ney model of the source's training part (scaling/teach/ngram.py)."""
 
     kind: Literal["ngram"]
@@ -121,24 +182,100 @@ class NgramTeacher(Spec):
     def label(self) -> str:
         return f"ngram {self.order}"
 
-
-TEACHERS_OF = {
-    "w0": ("real", "noise", "coverage", "temperature", "stale", "shift", "mixture", "net"),
-    "w1": ("real", "noise", "coverage", "temperature", "mixture", "net"),
-    "w2": ("real", "noise", "coverage", "temperature", "mixture", "net"),
-    "text": ("real", "trained", "pretrained", "ngram", "mixture"),
-}
-"""Which teachers can speak for which source."""
+    def tells_probs(self, source: Source) -> bool:
+        return False
 
 
-class _Decoded(Protocol):
-    temperature: float
-    top_k: int | None
-    top_p: float | None
+class ModelTeacher(TextTeacher):
+    """A language model that is sampled from, its distribution cut or changed as it is asked to."""
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Anything but 1 makes the samples no longer the teacher's distribution (a coverage or noise loss)."""
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def decoding_label(self) -> str:
+        """What decoding does to the teacher's distribution, behind its name."""
+        cut = "" if self.temperature == 1 else f" temperature {self.temperature:g}"
+        cut += "" if self.top_k is None else f" top_k {self.top_k}"
+        return cut + ("" if self.top_p is None else f" top_p {self.top_p:g}")
+
+    def tells_probs(self, source: Source) -> bool:
+        return True
 
 
-def decoding_label(teacher: _Decoded) -> str:
-    """What decoding does to the teacher's distribution, for a label."""
-    cut = "" if teacher.temperature == 1 else f" temperature {teacher.temperature:g}"
-    cut += "" if teacher.top_k is None else f" top_k {teacher.top_k}"
-    return cut + ("" if teacher.top_p is None else f" top_p {teacher.top_p:g}")
+@Teacher.add_kind
+class PretrainedTeacher(ModelTeacher):
+    """A model of the llama architecture that somebody else trained, read from a GGUF file.
+
+    It generates sequences of its students' context in its own tokens, so the source's tokenizer must be that of the
+    file.
+    """
+
+    kind: Literal["pretrained"]
+    file: str = "smollm2"
+    """``smollm2`` (SmolLM2-135M-Instruct), or the path of a GGUF file."""
+    fingerprint: str = ""
+    """Hash of the file, filled in when a sweep is expanded: another file is another run."""
+
+    @property
+    def label(self) -> str:
+        return f"pretrained {PurePath(self.file).stem}{self.decoding_label}"
+
+    def check(self, source: Source) -> None:
+        if isinstance(source, TextSource) and source.tokenizer.kind != "gguf":
+            raise ValueError(
+                "a pretrained teacher writes tokens of its own; let the source be cut into the same ones: "
+                f"tokenizer: {{kind: gguf, file: {self.file}}}"
+            )
+
+
+@Teacher.add_kind
+class MixtureTeacher(Teacher):
+    """Real documents among a teacher's: a share ``real`` of the sequences is real, in random places.
+
+    A student can tell from the context who wrote a sequence, so what it cannot know is less than the share suggests:
+    KL(p‖q) of a document is at most ln(1/real), whatever the teacher.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"source_token"})
+    can_be_mixed: ClassVar[bool] = False
+
+    kind: Literal["mixture"]
+    real: Annotated[float, Field(gt=0, lt=1)]
+    teacher: SerializeAsAny[Teacher]
+    source_token: bool = False
+    """Begin what the teacher generated with a token of its own, one more in the vocabulary. A student that is told who
+    writes need not learn the teacher's errors: asked for real text, it has nothing but the real text to go by."""
+
+    @model_validator(mode="after")
+    def _teacher_can_be_mixed(self) -> MixtureTeacher:
+        if not self.teacher.can_be_mixed:
+            allowed = [kind for kind, cls in self.kinds.items() if issubclass(cls, Teacher) and cls.can_be_mixed]
+            raise ValueError(
+                f"a {self.teacher.kind} teacher cannot be mixed with real text; allowed: {', '.join(allowed)}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        return f"{self.real:g} real, {self.teacher.label}" + (", marked" if self.source_token else "")
+
+    @property
+    def generator(self) -> Teacher:
+        return self.teacher
+
+    @property
+    def real_share(self) -> float:
+        return self.real
+
+    @classmethod
+    def serves(cls, source: Source) -> bool:
+        return True
+
+    def check(self, source: Source) -> None:
+        self.teacher.check(source)
+
+    def tells_probs(self, source: Source) -> bool:
+        return isinstance(source, WorldSource) and self.teacher.tells_probs(source)

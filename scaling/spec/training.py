@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_serializer
+from pydantic import Field
 
 from scaling.spec.schema import Spec
 
@@ -15,6 +15,8 @@ class OptimSpec(Spec):
     Memory is stated in tokens, so that it keeps its meaning when the batch size changes. The defaults are those that
     `analysis/optimizer.py` finds no better ones than.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     lr: Annotated[float, Field(gt=0)] = 6e-3
     """Peak learning rate of the hidden matrices at this width (any width rule is resolved before)."""
@@ -54,11 +56,6 @@ class OptimSpec(Spec):
         """
         timescale = self.weight_decay_timescale_tokens
         return 0.0 if timescale is None else step_tokens / (self.lr * timescale)
-
-    @model_serializer(mode="wrap")
-    def _older_runs_keep_their_hash(self, serialize: Any) -> dict[str, Any]:
-        fields = serialize(self)
-        return {k: v for k, v in fields.items() if k != "precision" or v != "float32"}
 
 
 class EvalSpec(Spec):

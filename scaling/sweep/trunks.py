@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from scaling.accounting import forward_flops
-from scaling.spec import RunSpec
+from scaling.accounting import training_flops
+from scaling.spec import RunSpec, teacher_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +36,11 @@ class Trunk:
     def flops(self) -> float:
         """Exact training FLOPs of the trunk and its branches."""
         first = self.specs[0]
-        return 3.0 * forward_flops(first.model) * self.steps * first.step_tokens
+        return float(training_flops(first.model, self.steps * first.step_tokens))
 
     @cached_property
     def run_ids(self) -> tuple[str, ...]:
         return tuple(spec.run_id for spec in self.specs)
-
-
-def teacher_run(spec: RunSpec) -> RunSpec | None:
-    """The run that trains this run's teacher, None where the teacher is not trained."""
-    teacher = spec.data.writer
-    return teacher.run if teacher.kind in ("trained", "net") else None
 
 
 def group(specs: Sequence[RunSpec]) -> list[Trunk]:
@@ -64,14 +58,14 @@ def group(specs: Sequence[RunSpec]) -> list[Trunk]:
 
 
 def _with_teachers(spec: RunSpec, every: dict[str, RunSpec]) -> None:
-    teacher = teacher_run(spec)
+    teacher = teacher_run(spec.data)
     if teacher is not None:
         _with_teachers(teacher, every)
     every.setdefault(spec.run_id, spec)
 
 
 def _trunk(trunk_id: str, runs: Sequence[RunSpec], asked: set[str]) -> Trunk:
-    teacher = teacher_run(runs[0])
+    teacher = teacher_run(runs[0].data)
     return Trunk(
         trunk_id=trunk_id,
         specs=tuple(sorted(runs, key=lambda spec: (spec.tokens, spec.run_id))),
@@ -84,8 +78,8 @@ def _depths(specs: Iterable[RunSpec]) -> dict[str, int]:
     """Length of the chain of teachers behind each run."""
     depths: dict[str, int] = {}
     for spec in specs:
-        depth, teacher = 0, teacher_run(spec)
+        depth, teacher = 0, teacher_run(spec.data)
         while teacher is not None:
-            depth, teacher = depth + 1, teacher_run(teacher)
+            depth, teacher = depth + 1, teacher_run(teacher.data)
         depths[spec.run_id] = depth
     return depths

@@ -296,7 +296,7 @@ class _TooManyCrashes(Exception):
 def _reads(trunk: Trunk) -> str | None:
     """What names the text that a trunk reads; None for a world that is made as it is read."""
     data = trunk.specs[0].data
-    if not data.is_written:
+    if not data.is_stored:
         return None
     return hashlib.blake2b(data.model_dump_json().encode(), digest_size=5).hexdigest()
 

@@ -32,14 +32,14 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     prepare_process()
     for members in _by_text(specs).values():
         longest = max(members, key=lambda spec: spec.n_tokens)
-        source, teacher = longest.data.source, longest.data.writer
+        source, teacher = longest.data.source, longest.data.generator
         if source.kind == "text":
             for split in ("train", "held_out"):
                 open_text(source, split, store)
         if teacher.kind in ("trained", "net") and not store.has(teacher.run.run_id):
             prepare([teacher.run], store, progress)
             train_trunk([teacher.run], store, progress=progress)
-        if longest.data.is_written and teacher.kind != "real":
+        if longest.data.is_stored and teacher.kind != "real":
             for context in {spec.model.context for spec in members}:
                 readers = [spec for spec in members if spec.model.context == context]
                 most = max(readers, key=lambda spec: spec.n_tokens)

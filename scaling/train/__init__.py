@@ -1,1 +1,1 @@
-"""Students: the model, its training, its evaluation, its checkpoints (the only room besides teach that needs jax)."""
+"""Students: the model, its training, its evaluation, its checkpoints. Needs jax."""

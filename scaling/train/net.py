@@ -20,7 +20,7 @@ from scaling.data.worlds import Divergence, Language, open_language
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import AnyWorld, ModelSpec, RunSpec
+from scaling.spec import ModelSpec, RunSpec, WorldSource
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
 from scaling.train.model import Student
@@ -43,7 +43,7 @@ class Net:
         student: Who speaks.
     """
 
-    source: AnyWorld
+    source: WorldSource
     student: Student
 
     @property

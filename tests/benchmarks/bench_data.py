@@ -32,6 +32,7 @@ from scaling.data.worlds.w0 import World  # noqa: E402
 from scaling.records import RunStore  # noqa: E402
 from scaling.spec import (  # noqa: E402
     CoverageTeacher,
+    FactSource,
     HierarchySource,
     MarkovSource,
     ModelSpec,
@@ -41,7 +42,6 @@ from scaling.spec import (  # noqa: E402
     Teacher,
     TextSource,
     TokenizerSpec,
-    WorldSource,
 )
 
 Rows = Iterator[tuple[str, str, str]]
@@ -62,9 +62,9 @@ def worlds() -> Rows:
     """Tokens a second that a world's stream can feed, one thread."""
     noise = NoiseTeacher(kind="noise", rate=0.2)
     cases = [
-        (WorldSource(kind="w0"), RealTeacher()),
-        (WorldSource(kind="w0"), noise),
-        (WorldSource(kind="w0"), StaleTeacher(kind="stale", n_records=100_000)),
+        (FactSource(kind="w0"), RealTeacher()),
+        (FactSource(kind="w0"), noise),
+        (FactSource(kind="w0"), StaleTeacher(kind="stale", n_records=100_000)),
         (MarkovSource(kind="w1"), RealTeacher()),
         (MarkovSource(kind="w1"), CoverageTeacher(kind="coverage", top_keys=1000)),
         (HierarchySource(kind="w2"), RealTeacher()),
@@ -145,7 +145,7 @@ def write_corpus(path: Path, n_bytes: int) -> None:
 
 def figures() -> Rows:
     """Entropies and divergences of W0: closed form, beside samples of the text."""
-    source = WorldSource(kind="w0")
+    source = FactSource(kind="w0")
     real = open_language(source)
     text = real.sequences(seed=1, start=0, count=4000)
     at = real.next_token(text)
@@ -160,7 +160,7 @@ def figures() -> Rows:
         yield f"W0 KL of noise {rate}, nats/answer", _both(source, teacher, text, at), f"{asked:.4f}"
 
 
-def _both(source: WorldSource, teacher: Teacher, text: np.ndarray, at: np.ndarray) -> str:
+def _both(source: FactSource, teacher: Teacher, text: np.ndarray, at: np.ndarray) -> str:
     """The closed form of a divergence, and its mean over a text."""
     q, scored = open_language(source, teacher), open_language(source).scored
     held, other = (np.take_along_axis(law, text[..., None], axis=-1)[..., 0] for law in (at, q.next_token(text)))

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from scaling.records import RunStore
-from scaling.spec import DataSpec, EvalSpec, ModelSpec, OptimSpec, RunSpec, WorldSource
+from scaling.spec import DataSpec, EvalSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.sweep.trunks import group
 from scaling.train.loop import train_trunk
 
@@ -25,7 +25,7 @@ def grid(factor: float, cooldown: float) -> list[RunSpec]:
     return [
         RunSpec(
             model=ModelSpec(vocab_size=65, width=32, context=40),
-            data=DataSpec(source=WorldSource(kind="w0")),
+            data=DataSpec(source=FactSource(kind="w0")),
             optim=OptimSpec(lr=5e-3, batch_size=8, warmup_tokens=6_400, cooldown=cooldown),
             evaluation=EvalSpec(tokens=8_000),
             tokens=round(LARGEST / factor**power),

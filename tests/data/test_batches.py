@@ -11,7 +11,7 @@ from scaling.data.sequences import Sequences, WorldSequences
 from scaling.data.worlds import open_language
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RunSpec, WorldSource
+from scaling.spec import FactSource, RunSpec
 
 
 def run_spec(seed=0, teacher=None, **model):
@@ -149,7 +149,7 @@ class WatchedLanguage:
 
 @pytest.mark.parametrize(("batch_size", "asked"), [(8, [8 * 19 + 2]), (2048, [512] * 20)])
 def test_a_world_leaves_out_whole_blocks_and_writes_those_that_processes_share(batch_size, asked):
-    language = WatchedLanguage(open_language(WorldSource(kind="w0")), [])
+    language = WatchedLanguage(open_language(FactSource(kind="w0")), [])
     stream = Stream(WorldSequences(language, 0), batch_size).shard(2, 4)
     whole = Stream(WorldSequences(language.language, 0), batch_size).batches(1, 20)
     own = slice(batch_size // 2, batch_size * 3 // 4)

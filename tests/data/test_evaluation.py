@@ -71,7 +71,7 @@ def test_of_a_mixture_the_teacher_inside_is_known_beside_the_whole(store, teache
     spec["model"]["vocab_size"] += marked
     spec = RunSpec.model_validate(spec)
     sets, alone = evaluation_sets(spec, store), evaluation_sets(run_spec(teacher), store)
-    exact = divergence(spec.data.source, spec.data.writer)
+    exact = divergence(spec.data.source, spec.data.generator)
     assert sets.writer_delta_noise == pytest.approx(exact.noise, abs=1e-9)
     assert sets.writer_delta_coverage == pytest.approx(exact.coverage, abs=World().answer_gain / (500 * 5))
     assert (sets.writer_delta_coverage, sets.writer_delta_noise) == (alone.delta_coverage, alone.delta_noise)

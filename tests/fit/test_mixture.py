@@ -13,10 +13,10 @@ from scaling.errors import RecordError, SpecError
 from scaling.fit.fitter import fit
 from scaling.laws.teacher import Mixture
 from scaling.records import Outcome, RunRecord, RunStore, load_runs
-from scaling.spec import DataSpec, MixtureTeacher, ModelSpec, NoiseTeacher, RealTeacher, RunSpec, WorldSource
+from scaling.spec import DataSpec, FactSource, MixtureTeacher, ModelSpec, NoiseTeacher, RealTeacher, RunSpec
 
 TRUTH = Mixture(E=1.37, A=8.0, B=5000.0, alpha=0.3, beta=0.6, kappa=0.9)
-WORLD, NOISE = WorldSource(kind="w0"), NoiseTeacher(kind="noise", rate=0.4)
+WORLD, NOISE = FactSource(kind="w0"), NoiseTeacher(kind="noise", rate=0.4)
 SHARES = (0.05, 0.25, 0.5)
 TEACHERS = (RealTeacher(), NOISE, *(MixtureTeacher(kind="mixture", real=share, teacher=NOISE) for share in SHARES))
 SCATTER = 0.002
@@ -30,7 +30,7 @@ def record(teacher, width, tokens, rng):
         data=DataSpec(source=WORLD, teacher=teacher),
         tokens=tokens,
     )
-    mixed, alone = divergence(WORLD, teacher), divergence(WORLD, spec.data.writer)
+    mixed, alone = divergence(WORLD, teacher), divergence(WORLD, spec.data.generator)
     known = {"delta_coverage": mixed.coverage, "delta_noise": mixed.noise}
     writer = {"writer_delta_coverage": alone.coverage, "writer_delta_noise": alone.noise}
     n = count_parameters(spec.model).n_params

@@ -14,14 +14,14 @@ import numpy as np
 
 from scaling.data.worlds import open_language, w0, w2
 from scaling.data.worlds.language import Divergence, kl_divergence
-from scaling.spec import AnyWorld
+from scaling.spec import WorldSource
 
 LEARNED = 0.15
 """Share of the world's law below which a context counts as never learned."""
 
 
 def infer_divergence(
-    source: AnyWorld, q: Callable[[np.ndarray], np.ndarray], batches: Iterable[np.ndarray]
+    source: WorldSource, q: Callable[[np.ndarray], np.ndarray], batches: Iterable[np.ndarray]
 ) -> Divergence:
     """KL(p‖q) averaged over real sequences, nats per scored token, with its standard error and inferred split.
 
@@ -63,7 +63,7 @@ def learned_share(p: np.ndarray, q: np.ndarray, lacking: np.ndarray) -> np.ndarr
     return (inverse @ (parts @ q[..., None]))[..., 0, 0]
 
 
-def backoff(source: AnyWorld, sequences: np.ndarray) -> np.ndarray:
+def backoff(source: WorldSource, sequences: np.ndarray) -> np.ndarray:
     """Law of every token without what decides it: the key (W0), the symbol before the last (W1), the top level (W2).
 
     Args:

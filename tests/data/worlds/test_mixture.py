@@ -8,6 +8,7 @@ from scaling.data.worlds import divergence, open_language
 from scaling.spec import (
     CoverageTeacher,
     DataSpec,
+    FactSource,
     HierarchySource,
     MarkovSource,
     MixtureTeacher,
@@ -15,12 +16,11 @@ from scaling.spec import (
     ShiftTeacher,
     StaleTeacher,
     TemperatureTeacher,
-    WorldSource,
 )
 
 NOISE = NoiseTeacher(kind="noise", rate=0.5)
 SOURCES = {
-    "w0": (WorldSource(kind="w0"), NOISE),
+    "w0": (FactSource(kind="w0"), NOISE),
     "w1": (MarkovSource(kind="w1", n_symbols=40, context=24), NOISE),
     "w2": (HierarchySource(kind="w2", n_symbols=8, n_rules=3, depth=3), CoverageTeacher(kind="coverage", top_keys=2)),
 }
@@ -88,7 +88,7 @@ def test_a_teacher_that_cannot_speak_cannot_be_mixed_in():
 )
 @pytest.mark.parametrize("real", [0.02, 0.5])
 def test_the_sum_over_all_that_can_be_read_is_what_samples_say(teacher, real):
-    source = WorldSource(kind="w0", n_records=3)
+    source = FactSource(kind="w0", n_records=3)
     mixed = MixtureTeacher(kind="mixture", real=real, teacher=teacher)
     p, q = open_language(source), open_language(source, mixed)
     text = p.sequences(seed=4, start=0, count=1500)

@@ -5,10 +5,10 @@ import pytest
 
 from scaling.data.worlds import divergence, open_language
 from scaling.data.worlds.unlabelled import infer_divergence, learned_share
-from scaling.spec import CoverageTeacher, HierarchySource, MarkovSource, NoiseTeacher, WorldSource
+from scaling.spec import CoverageTeacher, FactSource, HierarchySource, MarkovSource, NoiseTeacher
 
 SOURCES = {
-    "w0": WorldSource(kind="w0", n_records=2),
+    "w0": FactSource(kind="w0", n_records=2),
     "w1": MarkovSource(kind="w1", n_symbols=40, context=12),
     "w2": HierarchySource(kind="w2", n_symbols=8, n_rules=3, depth=3),
 }

@@ -119,3 +119,21 @@ def test_memory_in_tokens_keeps_its_meaning_when_the_batch_grows():
             decay = optim.model_copy(update={"lr": rate}).weight_decay(step_tokens)
             assert (1 - rate * decay) ** (10**6 / step_tokens) == pytest.approx(1 / math.e, rel=2e-3)
     assert OptimSpec().weight_decay(640) == 0
+
+
+@pytest.mark.parametrize("value", [True, "1000", 1000.0, math.inf])
+@pytest.mark.parametrize("place", [("tokens",), ("optim", "batch_size"), ("model", "width"), ("evaluation", "tokens")])
+def test_a_count_is_a_whole_number_and_nothing_that_resembles_one(place, value):
+    tree = spec().model_dump(mode="json")
+    inner = tree
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    with pytest.raises(ValidationError, match="valid integer"):
+        RunSpec.model_validate(tree)
+
+
+@pytest.mark.parametrize("value", [True, "0.01", math.nan, None])
+def test_a_rate_is_a_finite_number(value):
+    with pytest.raises(ValidationError, match="valid number|finite number"):
+        spec(optim={"lr": value})

@@ -1,0 +1,67 @@
+"""Teachers that are runs themselves: each is trained once, recorded under its own ``run_id``, and found again by it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from scaling.spec.data import DataSpec
+from scaling.spec.run import RunSpec
+from scaling.spec.sources import Source, WorldSource
+from scaling.spec.teachers import ModelTeacher, Teacher
+
+
+@Teacher.add_kind
+class TrainedTeacher(ModelTeacher):
+    """A language model trained by this framework; the student reads text sampled from it."""
+
+    kind: Literal["trained"]
+    run: RunSpec
+
+    @property
+    def label(self) -> str:
+        return f"trained {self.run.run_id}{self.decoding_label}"
+
+    def check(self, source: Source) -> None:
+        if self.run.data.source_token:
+            raise ValueError(
+                f"the teacher {self.run.run_id} was trained with a source token itself, which its text would "
+                "hold; leave source_token out of its data.teacher"
+            )
+
+
+@Teacher.add_kind
+class StudentTeacher(Teacher):
+    """World teacher that is itself a student of that world: it knows what its own training taught it.
+
+    It generates whole sequences, cues included, so it also tells how often it believes what to be asked.
+    """
+
+    is_stored: ClassVar[bool] = True
+    can_be_mixed: ClassVar[bool] = False
+
+    kind: Literal["net"]
+    run: RunSpec
+
+    @property
+    def label(self) -> str:
+        return f"net {self.run.run_id}"
+
+    @classmethod
+    def serves(cls, source: Source) -> bool:
+        return isinstance(source, WorldSource)
+
+    def check(self, source: Source) -> None:
+        if self.run.data.source != source:
+            raise ValueError(
+                f"the net teacher {self.run.run_id} was trained in another world than its students read of; "
+                "leave out its data.source, which is then theirs"
+            )
+
+    def tells_probs(self, source: Source) -> bool:
+        return False
+
+
+def teacher_run(data: DataSpec) -> RunSpec | None:
+    """The run that trains the teacher of some text; None where it is not one of this project's runs."""
+    generator = data.generator
+    return generator.run if isinstance(generator, TrainedTeacher | StudentTeacher) else None
