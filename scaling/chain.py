@@ -353,7 +353,14 @@ def verify_stage(workspace: Workspace, recommendation: Recommendation, bundle: B
     """The exported file, read back and run by an engine, beside its forecast."""
     from scaling.export.verify import verify
 
-    return verify(bundle, workspace.store, recommendation, loss_name=workspace.config.fit.loss)
+    asked = workspace.config.recommend
+    return verify(
+        bundle,
+        workspace.store,
+        recommendation,
+        loss_name=workspace.config.fit.loss,
+        context=asked.context if asked else None,
+    )
 
 
 def ledger_stage(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, .parquet or .csv.")]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
@@ -58,7 +61,7 @@ def backtest(
     train: Annotated[str | None, typer.Option("--train", metavar="EXPR", help="Rows to fit.")] = None,
     test: Annotated[str | None, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")] = None,
     map_: Map = "",
-    law: Law = "stack",
+    law: Law = None,
     level: Level = 0.9,
     json_: Json = False,
 ) -> None:
@@ -68,7 +71,7 @@ def backtest(
 
     mapping = _mapping(map_)
     runs = _runs(table, mapping, None)
-    found = run_backtest(runs, train=train, test=test, law=law, level=level, **_columns(mapping, runs))
+    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
@@ -161,7 +164,7 @@ def import_(
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
-def _runs(path: Path, mapping: dict[str, str], where: str | None):
+def _runs(path: Path, mapping: dict[str, str], where: str | None) -> pd.DataFrame:
     """Runs of a foreign .csv or of our own results, with the mapped columns added."""
     from scaling.fit.table import map_columns, select_rows
     from scaling.records import load_runs
@@ -169,14 +172,17 @@ def _runs(path: Path, mapping: dict[str, str], where: str | None):
     return select_rows(map_columns(load_runs(path), mapping), where)
 
 
-def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:
+def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """Where the fitter finds n, d, loss and whatever else a law is a function of.
 
     A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
     """
-    named = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
-    others = {name: name for name in mapping if name not in ("n", "d", "loss")}
-    return {**named, "columns": others} if others else named
+    from scaling.fit.units import SIZE_COLUMNS
+
+    named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
+    # Columns under the names of our own tables are found there; any other is one that the law reads.
+    others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
+    return named | {"columns": others} if others else named
 
 
 def _mapping(text: str) -> dict[str, str]:

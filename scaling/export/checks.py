@@ -7,7 +7,7 @@ from typing import Literal
 
 from scaling.compress.degradation import Degradation
 from scaling.errors import EngineError
-from scaling.export.engines import EngineRun, FileRefusedError
+from scaling.export.engine import EngineRun, FileRefusedError
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed
 

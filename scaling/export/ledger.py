@@ -7,6 +7,7 @@ Rows are never reordered or deleted, and the file is replaced as a whole, so a r
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -255,9 +256,15 @@ def _to_csv(rows) -> bytes:
     return buffer.getvalue().encode()
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""What makes a spreadsheet compute a text cell instead of showing it; and the mark that says not to."""
+
+
 def _spell(value: Value) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     return repr(value) if isinstance(value, float) else str(value)
 
 
@@ -268,12 +275,22 @@ def _parse(text: str, kind: str) -> Value:
         return text == "True"
     if kind.startswith("int"):
         return int(text)
-    return float(text) if kind.startswith("float") else text
+    return float(text) if kind.startswith("float") else text.removeprefix("'")
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Two chains that end at once write one after the other."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        # A link in its place is not followed, and whatever is there is not emptied.
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)

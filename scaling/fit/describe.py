@@ -6,6 +6,7 @@ import math
 
 from scaling.fit.page import latex_row
 from scaling.fit.result import Fit
+from scaling.fit.units import SIZE_COLUMNS
 from scaling.laws.named import label
 
 
@@ -46,7 +47,9 @@ def to_latex(fit: Fit) -> str:
 
 
 def _columns(fit: Fit) -> str:
-    return ", ".join(f"{name} = {column}" for name, column in fit.columns.items())
+    """Columns by the law's name of them; the convention of model size in words, for the law holds in it only."""
+    words = {name: f" ({SIZE_COLUMNS[column]})" for name, column in fit.columns.items() if column in SIZE_COLUMNS}
+    return ", ".join(f"{name} = {column}{words.get(name, '')}" for name, column in fit.columns.items())
 
 
 def _delta(fit: Fit) -> str:

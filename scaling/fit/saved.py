@@ -15,6 +15,7 @@ from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.formats.plain import plain
 from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
@@ -22,7 +23,7 @@ SCHEMA_VERSION = 1
 
 def to_json(fit: Fit) -> str:
     """Strict JSON text: no NaN or infinity, null instead."""
-    return json.dumps(_to_plain(fit), allow_nan=False, indent=1)
+    return json.dumps(to_plain(fit), allow_nan=False, indent=1)
 
 
 def save(fit: Fit, path: str | Path) -> None:
@@ -60,7 +61,8 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
-def _to_plain(fit: Fit) -> dict[str, Any]:
+@plain.register
+def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
     members = [
         {

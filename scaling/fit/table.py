@@ -23,10 +23,6 @@ DELTAS = ("delta_coverage", "delta_noise")
 WRITER_DELTAS = ("writer_delta_coverage", "writer_delta_noise")
 TEXT_COLUMNS = (*DELTAS, *WRITER_DELTAS, "real_share", "teacher_loss")
 """Columns that describe what a run read: the same for all runs of a teacher's label."""
-SMALLEST_COUNT = 1e3
-"""A table whose largest model or data set is below a thousand counts in millions or billions."""
-WIDEST_GAP = 1e5
-"""Neighbouring sizes further apart than this factor are in different units."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,7 @@ class Observations:
         rows: the table's own row labels.
         excluded: ({"row": label, "reason": sentence}, …).
         names: {"n": column or expression it came from, …}.
+        notes: what a reader should know of the table, as that its loss seems to be in bits.
     """
 
     columns: Mapping[str, Array]
@@ -54,6 +51,7 @@ class Observations:
     rows: tuple[Any, ...]
     excluded: tuple[dict[str, Any], ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -75,6 +73,7 @@ class Observations:
             tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep),
             self.excluded,
             self.names,
+            self.notes,
         )
 
     def inputs(self, names: tuple[str, ...]) -> SimpleNamespace:
