@@ -110,6 +110,11 @@ def to_json(fit: Fit) -> str:
     return json.dumps(to_plain(fit), allow_nan=False, indent=1)
 
 
+def fit_id_of(text: str) -> str:
+    """The name of a saved fit: a hash of its JSON text, by which a recommendation and a ledger row know it."""
+    return hashlib.blake2b(text.strip().encode(), digest_size=5).hexdigest()
+
+
 def save(fit: Fit, path: str | Path) -> None:
     """Write a fit, atomically."""
     write_bytes(Path(path), (to_json(fit) + "\n").encode())
