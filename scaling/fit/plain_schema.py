@@ -115,6 +115,15 @@ def matrix(value: Any, at: str) -> None:
         raise Damage(f"{at}: allowed are rows of equal length, of finite numbers")
 
 
+def square_of(inner: Check) -> Check:
+    """As many rows as there are columns."""
+
+    def check(value: Any, at: str) -> None:
+        list_of(list_of(inner, least=len(value), most=len(value)) if isinstance(value, list) else inner)(value, at)
+
+    return check
+
+
 def mapping_of(inner: Check) -> Check:
     """An object with any names, every value of which is checked."""
 

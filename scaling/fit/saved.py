@@ -26,6 +26,7 @@ from scaling.fit.plain_schema import (
     or_null,
     record,
     scalar,
+    square_of,
     text,
     truth,
 )
@@ -95,7 +96,7 @@ _FIT = record(
         "residuals": mapping_of(_NUMBER),
         "status": _STATUS,
         "calibration": _CALIBRATION,
-        "covariance": list_of(list_of(or_null(_NUMBER))),
+        "covariance": square_of(or_null(_NUMBER)),
         "selection": list_of(_COMPARED),
         "backtest": or_empty(_BACKTEST),
         "condition": or_null(number(0)),
