@@ -41,11 +41,13 @@ def fit(
     from scaling.report.tables import show_fit
 
     if table.suffix in (".yaml", ".yml"):
-        from scaling.chain import Workspace, fit_stage
+        from scaling.chain.decision import fit_stage
+        from scaling.chain.training import collect_stage
+        from scaling.chain.workspace import Workspace
 
-        workspace = Workspace.open(table, results=results)
-        found = fit_stage(workspace, law=law)
-        out = out or workspace.folder / "fit.json"
+        workspace = Workspace.open(table, results=results).prepare()
+        found = fit_stage(workspace, collect_stage(workspace), law=law)
+        say(f"wrote {workspace.fit_path}")
     else:
         mapping = _mapping(map_)
         runs = _runs(table, mapping, where)
@@ -117,34 +119,38 @@ def recommend(
     fit_file: Annotated[Path, typer.Option("--fit", metavar="FIT.json", help="A fit of a sweep.")],
     target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
+    speed: Annotated[float | None, typer.Option("--speed", metavar="R", help="Least tokens/s on the device.")] = None,
     sweep: Annotated[
         Path | None, typer.Option("--sweep", help="Sweep that the fit came from; by default the one beside it.")
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
-    confidence: Annotated[float | None, typer.Option("--confidence", help="Least P(loss ≤ target).")] = None,
+    probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
+    context: Annotated[int | None, typer.Option("--context", metavar="T", help="Tokens of the cache.")] = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """The smallest int8 model that meets a target loss within a phone's memory."""
-    from scaling.config.load import load_sweep
+    """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
+    from scaling.chain.decision import recommend_stage
+    from scaling.chain.workspace import Workspace
     from scaling.fit.saved import load
-    from scaling.predict.choose import choose
-    from scaling.records import RunStore
+    from scaling.predict.question import Question
     from scaling.report.tables import show_recommendation
 
-    config = load_sweep(sweep or fit_file.parent / "sweep.yaml", overrides or ())
-    found = choose(
-        config,
-        load(fit_file),
-        RunStore(results),
+    workspace = Workspace.open(sweep or fit_file.parent / "sweep.yaml", results=results, overrides=overrides or ())
+    question = Question.of(
+        workspace.config,
         target_loss=target_loss,
         memory_bytes=None if memory is None else byte_count(memory, "memory"),
+        device=device,
+        tokens_per_s=speed,
         tokens=None if tokens is None else round(count(tokens, "tokens")),
-        confidence=confidence,
-        force=force,
+        probability=probability,
+        context=context,
     )
+    found = recommend_stage(workspace, load(fit_file), question, fit_path=fit_file, force=force)
     emit(found, as_json=json_, show=show_recommendation)
 
 

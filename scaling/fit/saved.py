@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ SCHEMA_VERSION = 1
 def to_json(fit: Fit) -> str:
     """Strict JSON text: no NaN or infinity, null instead."""
     return json.dumps(to_plain(fit), allow_nan=False, indent=1)
+
+
+def fit_id_of(text: str) -> str:
+    """The name of a saved fit: a hash of its JSON text, by which a recommendation and a ledger row know it."""
+    return hashlib.blake2b(text.strip().encode(), digest_size=5).hexdigest()
 
 
 def save(fit: Fit, path: str | Path) -> None:
