@@ -3,6 +3,7 @@ listed as excluded."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from scaling.fit.table import (
     SMALLEST_COUNT,
     TEXT_COLUMNS,
     WIDEST_GAP,
-    WRITER_DELTAS,
+    GENERATOR_DELTAS,
     Observations,
 )
 
@@ -41,7 +42,8 @@ def observe(
 
     Args:
         runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason),
-            `run_id`, `teacher`, and what is known of the text (`TEXT_COLUMNS`).
+            `run_id`, `teacher`, `text_id`, and what is known of the text (`TEXT_COLUMNS`). Texts are told apart by
+            `text_id`, in a table without it by the label `teacher`.
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
@@ -66,7 +68,8 @@ def observe(
         _usable(kept, columns[name], values, positive=name in COUNTS, finite_only=name not in COUNTS)
         if name in ("n", "d"):
             _one_unit(kept, columns[name], values, COUNTS[name])
-    teacher, teachers, of_text = _teachers(kept)
+    teacher, teachers, texts = _texts(kept)
+    of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
     return Observations(
         columns=of_text | numbers,
@@ -78,6 +81,7 @@ def observe(
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple(excluded),
         names=dict(columns) | {"loss": loss},
+        texts=texts,
     )
 
 
@@ -160,26 +164,38 @@ def _one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None
         )
 
 
-def _teachers(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, Array]]:
-    """Teacher code of each run, the labels, and what is known of every run's text."""
-    if "teacher" not in runs.columns:
-        labels = np.full(len(runs), REAL, dtype=object)
-    else:
+def _texts(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, str]]:
+    """Which text each run read: int[n_runs], a label for each text, and the label by text_id."""
+    labels = np.full(len(runs), REAL, dtype=object)
+    if "teacher" in runs.columns:
         labels = runs["teacher"].where(runs["teacher"].notna(), REAL).astype(str).to_numpy()
-    names = tuple(sorted(set(labels), key=lambda label: (label != REAL, label)))
-    code = np.array([names.index(label) for label in labels])
+    given = runs["text_id"].to_numpy(object) if "text_id" in runs.columns else np.full(len(runs), None)
+    has_id = np.array([isinstance(one, str) for one in given], bool)
+    # Real text is one text, whatever the source: nothing stands between it and the student.
+    keys = np.where(has_id & (labels != REAL), given, labels)
+    label_of = dict(zip(keys, labels, strict=True))
+    shared = {label for label, n in Counter(label_of.values()).items() if n > 1}
+    label_of = {key: f"{label} ({key})" if label in shared else label for key, label in label_of.items()}
+    names = tuple(sorted(label_of.values(), key=lambda label: (label != REAL, label)))
+    texts = {text_id: label_of[key] for text_id, key in zip(given[has_id], keys[has_id], strict=True)}
+    return np.array([names.index(label_of[key]) for key in keys]), names, texts
+
+
+def _known_of_text(runs: pd.DataFrame, teacher: Array, teachers: tuple[str, ...]) -> dict[str, Array]:
+    """What is known of every run's text, by column."""
+    is_real = np.array([teachers[code] == REAL for code in teacher])
     given = {name: _numbers(runs, name, name) for name in TEXT_COLUMNS if name in runs.columns}
-    known = {name: np.where(labels == REAL, 0.0, values) for name, values in given.items() if name != "real_share"}
+    known = {name: np.where(is_real, 0.0, values) for name, values in given.items() if name != "real_share"}
     if "real_share" in given:
-        known["real_share"] = np.where((labels == REAL) & np.isnan(given["real_share"]), 1.0, given["real_share"])
-    if len(names) == 1 and not set(DELTAS) & set(known):
+        known["real_share"] = np.where(is_real & np.isnan(given["real_share"]), 1.0, given["real_share"])
+    if len(teachers) == 1 and not set(DELTAS) & set(known):
         known |= dict.fromkeys(DELTAS, np.zeros(len(runs)))
-    return code, names, _complete(known, len(runs))
+    return _complete(known, len(runs))
 
 
 def _complete(known: dict[str, Array], n_runs: int) -> dict[str, Array]:
     """The columns that every run has; of a pair of divergences one may be left out, which is zero then."""
-    for pair in (DELTAS, WRITER_DELTAS):
+    for pair in (DELTAS, GENERATOR_DELTAS):
         if set(pair) & set(known):
             known = dict.fromkeys(pair, np.zeros(n_runs)) | known
         if not all(np.isfinite(known[name]).all() for name in pair if name in known):

@@ -239,7 +239,7 @@ class Mixture(TeacherLaw):
     u = kappa [(1 - rho) delta_w - delta] and v = B/(rho D)^beta.
 
     `real_share` rho is the fraction of real documents. Two divergences of a mixture count: delta_w of the teacher
-    inside it (`writer_delta_coverage` + `writer_delta_noise`), and delta of the mixed text itself (`delta_coverage` +
+    inside it (`generator_delta_coverage` + `generator_delta_noise`), and delta of the mixed text itself (`delta_coverage` +
     `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau; once its rho D real
     tokens teach more than that, a second descent follows, to the floor delta that even a reader who weighs both writers
     by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any share of real text
@@ -257,7 +257,7 @@ class Mixture(TeacherLaw):
         "delta_w of the teacher inside"
     )
     adds = False
-    columns = ("n", "d", "delta_coverage", "delta_noise", "writer_delta_coverage", "writer_delta_noise", "real_share")
+    columns = ("n", "d", "delta_coverage", "delta_noise", "generator_delta_coverage", "generator_delta_noise", "real_share")
     extra = (Coefficient("kappa", log=True, start=(0.3, 1.5)),)
 
     def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
@@ -265,14 +265,14 @@ class Mixture(TeacherLaw):
         if teachers:
             raise SpecError(
                 "law 'mixture' needs measured divergences, of the mixed text and of the teacher inside it: give "
-                "delta_coverage, delta_noise, writer_delta_coverage and writer_delta_noise"
+                "delta_coverage, delta_noise, generator_delta_coverage and generator_delta_noise"
             )
         super().__init__(base, (), **values)
 
     def formula(self, p, x):
         """E + x(n, d) + kappa delta + u v/(u + v), u = kappa [(1 - rho) delta_w - delta], v = B/(rho d)^beta."""
         floor = self.divergence(p, x)
-        unaware = (1 - x.real_share) * (x.writer_delta_coverage + x.writer_delta_noise)
+        unaware = (1 - x.real_share) * (x.generator_delta_coverage + x.generator_delta_noise)
         plateau = p.kappa * (np.maximum(unaware - floor, 0.0) + TINY)
         real = np.where(x.real_share > 0, x.real_share, 1e-300) * np.where(x.real_share > 0, x.d, 1.0)
         return p.E + self.base.excess(p, x.n, x.d) + p.kappa * floor + 1.0 / (1.0 / plateau + real**p.beta / p.B)
