@@ -123,6 +123,11 @@ def test_a_module_imports_lower_ranks_only(path):
         assert RANKS[room] < RANKS[own], f"{own} (rank {RANKS[own]}) imports {room} (rank {RANKS[room]})"
 
 
+def test_no_files_import_each_other_in_a_circle():
+    found = circles(PACKAGE)
+    assert not found, "circles of imports:\n" + "\n".join(found)
+
+
 def test_a_circle_is_found_wherever_its_imports_hide(tmp_path):
     package = tmp_path / "scaling"
     package.mkdir()
