@@ -103,6 +103,27 @@ def test_a_row_says_how_much_of_the_text_was_real_and_how_far_off_who_wrote_the_
     assert (row.real_share, row.delta_noise, row.generator_delta_noise) == (share, 0.1, writer)
 
 
+def test_a_record_that_calls_a_generator_a_writer_is_read(store):
+    mixed = spec().model_copy(update={"data": DataSpec(source={"kind": "w0"}, teacher=MIXED)})
+    outcome = Outcome(status="done", loss=2.0, generator_delta_noise=0.3)
+    run_id = store.commit(RunRecord(spec=mixed, outcome=outcome)).spec.run_id
+    path = store.run_dir(run_id) / "result.json"
+    path.write_text(path.read_text().replace("generator_delta", "writer_delta"))
+    assert store.load(run_id).outcome.generator_delta_noise == 0.3
+    table = load_runs(store.root).rename(columns=lambda name: name.replace("generator_", "writer_"))
+    table.to_csv(store.root / "old.csv")
+    assert load_runs(store.root / "old.csv").generator_delta_noise[2] == 0.3
+
+
+def test_two_texts_of_one_label_are_two_texts_in_a_table(store):
+    for exponent in (0.5, 1.0):
+        data = DataSpec.model_validate({"source": {"kind": "w0"}, "targets": {"kind": "sampled", "exponent": exponent}})
+        store.commit(RunRecord(spec=spec().model_copy(update={"data": data}), outcome=Outcome(status="done", loss=2.0)))
+    table = load_runs(store.root)
+    assert table.text_id.nunique() == table.teacher.nunique() == 2
+    assert all("exponent" in label for label in table.teacher)
+
+
 def test_a_record_written_before_the_divergence_of_a_mixtures_teacher_was_is_read(store):
     mixed = spec().model_copy(update={"data": DataSpec(source={"kind": "w0"}, teacher=MIXED)})
     for one in (spec(), mixed):

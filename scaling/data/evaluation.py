@@ -105,7 +105,7 @@ class EvalSets:
         delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text,
             and for a ``net`` teacher whose law was not given.
         delta_noise: All other KL(p‖q); None likewise.
-        generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, as if it wrote all; None without one.
+        generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, else None.
         generator_delta_noise: ``delta_noise``, likewise.
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.

@@ -13,11 +13,11 @@ from scaling.errors import RecordError
 from scaling.fit.expression import evaluate, missing_column
 from scaling.fit.table import (
     DELTAS,
+    GENERATOR_DELTAS,
     REAL,
     SMALLEST_COUNT,
     TEXT_COLUMNS,
     WIDEST_GAP,
-    GENERATOR_DELTAS,
     Observations,
 )
 

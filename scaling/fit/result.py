@@ -117,8 +117,8 @@ class Fit:
             d: tokens seen; may be infinite; None likewise.
             level: probability of the interval.
             **columns: `teacher`, the text_id or label of a text of the fit (None is real text unless divergences are
-                given); `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the law (as
-                `c`). A mixture that the fit has no label of is told by its `real_share`, its own divergences and
+                given); `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the
+                law (as `c`). A mixture that the fit does not know is told by its `real_share`, its own divergences and
                 those of the teacher inside (`generator_delta_noise`, …).
 
         Returns:
