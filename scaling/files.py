@@ -102,6 +102,24 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
 
 
+def write_folder(path: Path, fill: Callable[[Path], Any]) -> bool:
+    """Let ``fill`` make the files of a folder under a temporary name, then rename the folder into place.
+
+    The last step of ``fill`` may be to move aside what was there. False where something is there afterwards.
+
+    Raises:
+        MachineError: if this machine cannot.
+    """
+    with clear_errors():
+        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            draft.chmod(0o777 & ~_UMASK)
+            fill(draft)
+            return publish_folder(draft, path)
+        finally:
+            remove_folder(draft)
+
+
 def write_once(path: Path, content: bytes) -> bool:
     """Create a file that did not exist, completely or not at all; False where it exists already.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED
+from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, Preempted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -38,6 +38,11 @@ class Stop:
         return EXIT_INTERRUPTED if self.signal_number == signal.SIGINT else EXIT_PREEMPTED
 
 
+_open: list[Stop] = []
+"""Stops of the ``with`` blocks that the main thread is in, innermost last. Signal handlers belong to the process, and
+so does this."""
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
     """Turn the stop signals into a request for the time of a ``with`` block; a second Ctrl-C interrupts at once."""
@@ -52,8 +57,36 @@ def stop_on_signals() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    _open.append(stop)
     try:
         yield stop
     finally:
+        _open.remove(stop)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A stage that ends at its next :func:`check_stop`, or at its own end, once it was asked to stop.
+
+    Python raises Ctrl-C wherever it happens to be. Inside a callback of the garbage collector (jax has one) the
+    exception is printed and forgotten, and the command goes on as if nothing had been asked; a request is kept.
+    """
+    with stop_on_signals():
+        yield
+        check_stop()
+
+
+def check_stop() -> None:
+    """Between two steps of a stage: end it if a stop was asked for.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+        Preempted: after another stop signal.
+    """
+    if not (_open and _open[-1]()):
+        return
+    if _open[-1].exit_code == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+    raise Preempted("stopped as asked; what was finished is kept — the same command goes on")

@@ -7,8 +7,8 @@ Rows are never reordered or deleted, and the file is replaced as a whole, so a r
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
 from scaling.files import write_bytes
-from scaling.fit.saved import to_json
+from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.recommend import Recommendation
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def append(
 
 def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verification: Verification) -> LedgerRow:
     """The row of a recommendation; see :class:`LedgerRow`."""
-    choice, run, engine = recommendation.choice, recommendation.run, verification.engine
+    forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
     counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
@@ -157,31 +157,31 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         sweep=sweep,
         run_id=run.run_id,
-        fit_id=hashlib.blake2b(to_json(fit).encode(), digest_size=5).hexdigest(),
+        fit_id=recommendation.fit_id or fit_id_of(to_json(fit)),
         law=fit.law.name,
         source=run.data.source.label,
         teacher=run.data.label,
         n_params=counts.n_params,
         n_params_total=counts.n_params_total,
         n_tokens=run.n_tokens,
-        reach=choice.reach,
-        target_loss=recommendation.target_loss,
+        reach=recommendation.choice.reach,
+        target_loss=recommendation.question.target_loss,
         loss_name=loss_name,
-        level=recommendation.level,
-        loss_forecast=choice.loss,
-        loss_low=choice.low,
-        loss_high=choice.high,
+        level=forecast.level,
+        loss_forecast=forecast.value,
+        loss_low=forecast.low,
+        loss_high=forecast.high,
         loss_measured=measured,
         loss_measured_se=getattr(verification.outcome, f"{loss_name}_se", None),
-        loss_in_interval=None if measured is None else choice.low <= measured <= choice.high,
+        loss_in_interval=None if measured is None else forecast.low <= measured <= forecast.high,
         loss_float=cost.before,
         loss_int8=cost.after,
         int8_cost=cost.increase,
         int8_cost_se=cost.increase_se,
         engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
-        file_bytes_forecast=choice.footprint.weights_bytes,
+        file_bytes_forecast=recommendation.footprint.weights_bytes,
         file_bytes_measured=verification.file_bytes,
-        peak_bytes_forecast=choice.footprint.total_bytes,
+        peak_bytes_forecast=recommendation.footprint.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
         tokens_per_s_forecast=verification.speed.tokens_per_s,
@@ -255,9 +255,15 @@ def _to_csv(rows) -> bytes:
     return buffer.getvalue().encode()
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""What makes a spreadsheet compute a text cell instead of showing it; and the mark that says not to."""
+
+
 def _spell(value: Value) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     return repr(value) if isinstance(value, float) else str(value)
 
 
@@ -268,12 +274,22 @@ def _parse(text: str, kind: str) -> Value:
         return text == "True"
     if kind.startswith("int"):
         return int(text)
-    return float(text) if kind.startswith("float") else text
+    return float(text) if kind.startswith("float") else text.removeprefix("'")
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Two chains that end at once write one after the other."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        # A link in its place is not followed, and whatever is there is not emptied.
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from scaling.accounting import kv_cache_bytes
 from scaling.compress.degradation import Degradation, degradation, paired
 from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
 from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import Check, Greedy, compare
-from scaling.export.engines import EngineRun, llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
-from scaling.formats.gguf import GgufFile, read_gguf
+from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
+from scaling.export.format import ReadBack
 from scaling.predict.devices import device
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
+from scaling.stop import check_stop, interruptible
 from scaling.train.model import Student, from_tensors
 
 GREEDY_TOKENS = 16
@@ -64,6 +65,7 @@ class Verification:
         return all(check.passed is not False for check in self.checks if check.kind == "promise")
 
 
+@interruptible()
 def verify(
     bundle: Bundle,
     store: RunStore,
@@ -71,6 +73,7 @@ def verify(
     *,
     loss_name: str = "loss",
     device_name: str = "x86-core",
+    engine_name: str | None = None,
     engine_tokens: int = ENGINE_TOKENS,
 ) -> Verification:
     """Measure an exported student in every way that was forecast.
@@ -81,54 +84,69 @@ def verify(
         recommendation: What was forecast of it.
         loss_name: Field of Outcome that the fit forecasts.
         device_name: Device whose speed is forecast.
+        engine_name: Engine that runs the file; by default the first that knows its format.
         engine_tokens: Tokens of the engine's own loss; 0 for none.
 
     Raises:
-        ExportError: if the file cannot be read back.
+        ExportError: if the file cannot be read back, or holds weights that are not finite.
         RecordError: if its run is not in the store.
     """
     run = bundle.manifest.run
     outcome = store.load(run.run_id).outcome
-    file = read_gguf(bundle.model_path)
+    file = bundle.read()
     real = evaluation_sets(run, store).real
+    check_stop()
     read_back = degradation(run.model, load_tensors(store, run), file.tensors, real)
-    student = from_tensors(file.model, file.tensors)
-    engine, engine_error, engine_cost, greedy, texts_equal = None, None, None, None, None
+    check_stop()
+    engine_run, engine_error, engine_cost, greedy, texts_equal = None, None, None, None, None
+    # The cache is as long as the one whose memory was forecast.
+    cache = recommendation.question.context or run.model.context
     try:
-        engine, greedy = _run_engine(bundle, file, student, real, cache=_context(recommendation))
-        texts_equal = _compare_tokenizer(bundle, store, real)
-        engine_cost = _engine_cost(bundle, file, student, real, engine_tokens)
+        engine = ENGINES[engine_name] if engine_name else engine_for(bundle.manifest.format)
+        student = from_tensors(file.model, file.tensors)
+        engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=cache)
+        texts_equal = _compare_tokenizer(engine, bundle, store, real)
+        check_stop()
+        engine_cost = _engine_cost(engine, bundle, file, student, real, engine_tokens)
     except EngineError as error:
         engine_error = error
-    measured = {
-        "read_back": read_back,
-        "file_bytes": file.file_bytes,
-        "engine": engine,
-        "engine_cost": engine_cost,
-        "greedy": greedy,
-        "texts_equal": texts_equal,
-        "speed": decode_speed(run.model, device(device_name)),
-    }
-    checks = compare(recommendation, loss=getattr(outcome, loss_name), engine_error=engine_error, **measured)
-    said = None if engine_error is None else str(engine_error)
-    return Verification(outcome=outcome, device=device_name, checks=checks, engine_error=said, **measured)
-
-
-def _context(recommendation: Recommendation) -> int:
-    """Positions of the cache that the footprint was forecast for."""
-    per_position = kv_cache_bytes(recommendation.run.model, 1)
-    return recommendation.choice.footprint.kv_cache_bytes // per_position
+    speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
+    checks = compare(
+        recommendation,
+        loss=getattr(outcome, loss_name),
+        read_back=read_back,
+        file_bytes=file.file_bytes,
+        engine=engine_run,
+        engine_error=engine_error,
+        engine_cost=engine_cost,
+        greedy=greedy,
+        texts_equal=texts_equal,
+        speed=speed,
+    )
+    return Verification(
+        outcome=outcome,
+        read_back=read_back,
+        file_bytes=file.file_bytes,
+        engine=engine_run,
+        engine_error=None if engine_error is None else str(engine_error),
+        engine_cost=engine_cost,
+        greedy=greedy,
+        texts_equal=texts_equal,
+        speed=speed,
+        device=device_name,
+        checks=checks,
+    )
 
 
 def _run_engine(
-    bundle: Bundle, file: GgufFile, student: Student, real: EvalSet, *, cache: int
+    engine: Engine, bundle: Bundle, file: ReadBack, student: Student, real: EvalSet, *, cache: int
 ) -> tuple[EngineRun, Greedy]:
     """Continue the beginning of the first held-out sequence, in the engine and in JAX."""
     context = file.model.context
     sequence = next(iter(real)).inputs[0]
     n_tokens = min(GREEDY_TOKENS, context // 2)
     prompt = [int(token) for token in sequence[: max(1, min(32, context - n_tokens))]]
-    run = run_llama_cpp(bundle.model_path, prompt, n_tokens=n_tokens, context=context, cache=cache)
+    run = engine.run(bundle.model_path, prompt, n_tokens=n_tokens, context=context, cache=cache)
     return run, _compare_greedy(student, prompt, run.token_ids)
 
 
@@ -144,19 +162,21 @@ def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...
     )
 
 
-def _compare_tokenizer(bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
+def _compare_tokenizer(engine: Engine, bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
     """Texts that the engine cuts as the student's tokenizer does, of all tried; None where there is no text."""
     source = bundle.manifest.run.data.source
     if source.kind != "text":
         return None
     tokenizer = open_tokenizer(source, store)
     texts = [tokenizer.decode(tokens) for tokens in next(iter(real)).targets]
-    told = llama_cpp_tokens(bundle.model_path, texts)
+    told = engine.tokenize(bundle.model_path, texts)
     ours = (tokenizer.encode(text).tolist() for text in texts)
     return sum(theirs == own for theirs, own in zip(told, ours, strict=True)), len(texts)
 
 
-def _engine_cost(bundle: Bundle, file: GgufFile, student: Student, real: EvalSet, n_tokens: int) -> Degradation | None:
+def _engine_cost(
+    engine: Engine, bundle: Bundle, file: ReadBack, student: Student, real: EvalSet, n_tokens: int
+) -> Degradation | None:
     """Loss of JAX on the file's weights against the engine's, on the first sequences of a set, their last token apart.
 
     The engine wants room for one token more than it reads.
@@ -165,7 +185,7 @@ def _engine_cost(bundle: Bundle, file: GgufFile, student: Student, real: EvalSet
         return None
     batch = next(iter(real))
     tokens = batch.inputs[: max(2, -(-n_tokens // batch.inputs.shape[1])), :-1]
-    told = llama_cpp_log_probs(bundle.model_path, tokens, tokenizer=file.tokenizer, context=file.model.context)
+    told = engine.log_probs(bundle.model_path, tokens, tokenizer=file.tokenizer, context=file.model.context)
     return paired(_losses(_log_probs(student, tokens), batch), _losses(told, batch))
 
 
@@ -175,7 +195,7 @@ def _log_probs(student: Student, tokens: np.ndarray) -> np.ndarray:
     rows = -(-n // 16) * 16
     padded = np.zeros((rows, student.model.context), np.int32)
     padded[:n, :time] = tokens
-    return np.asarray(_compiled(student, padded)[:n, :time], np.float64)
+    return np.asarray(_compiled(student, jnp.asarray(padded))[:n, :time], np.float64)
 
 
 @nnx.jit

@@ -22,6 +22,7 @@ from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
+from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
@@ -40,7 +41,7 @@ def fit(
     runs: pd.DataFrame,
     *,
     law: str | ScalingLaw = STACK,
-    n: str = "n_params",
+    n: str | None = None,
     d: str = "n_tokens",
     loss: str = "loss",
     columns: Mapping[str, str] | None = None,
@@ -65,7 +66,8 @@ def fit(
         runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
-        n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only.
+        n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
+            default the first of `scaling.fit.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
         where: expression that keeps rows.
@@ -91,9 +93,8 @@ def fit(
         SpecError: unknown law, objective or held coefficient.
     """
     aim = Objective(objective, delta, log)
-    data = observe(
-        select_rows(runs, where), columns=law_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
-    )
+    sizes = law_columns(law, n or size_column(runs.columns), d, columns)
+    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
     return fit_observations(
         data,
         law=law,
@@ -279,5 +280,5 @@ def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mappin
         interior=not optimum.at_bound,
         identified=not design and len(own) == bool(optimum.at_bound),
         reasons=tuple(reasons + own),
-        notes=tuple(notes),
+        notes=(*data.notes, *notes),
     )

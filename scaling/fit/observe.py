@@ -11,22 +11,15 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.fit.expression import evaluate, missing_column
-from scaling.fit.table import (
-    DELTAS,
-    GENERATOR_DELTAS,
-    REAL,
-    SMALLEST_COUNT,
-    TEXT_COLUMNS,
-    WIDEST_GAP,
-    Observations,
-)
+from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
+from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, Observations
+from scaling.fit.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
 COUNTS = {"n": "parameters", "d": "tokens", "c": "FLOPs"}
-DONE = "done"
 
 
 def observe(
@@ -41,9 +34,10 @@ def observe(
     """Turn a runs table into checked observations.
 
     Args:
-        runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason),
-            `run_id`, `teacher`, `text_id`, and what is known of the text (`TEXT_COLUMNS`). Texts are told apart by
-            `text_id`, in a table without it by the label `teacher`.
+        runs: one row a run. Used where present: its state (unfinished runs are excluded, with their reason) and its
+            name (of several checkpoints of one run the last is kept), see `scaling.fit.finished`; `text_id`,
+            which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
+            (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
@@ -59,15 +53,21 @@ def observe(
     """
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
-    kept, excluded = _finished(runs)
-    _no_duplicates(kept)
+    done, left_out = finished(runs)
+    kept = runs[done]
     numbers = {name: _numbers(kept, column, name) for name, column in columns.items()}
+    for name, values in numbers.items():
+        _usable(kept, columns[name], values, positive=name in COUNTS)
+        if name in ("n", "d"):
+            one_unit(kept, columns[name], values, COUNTS[name])
+    # A training log is cut to its end before duplicates are looked for: its rows share the name of their run.
+    if {"n", "d"} <= set(numbers):
+        last, checkpoints = last_checkpoints(kept, numbers["n"], numbers["d"])
+        kept, left_out = kept[last], left_out + checkpoints
+        numbers = {name: values[last] for name, values in numbers.items()}
+    _no_duplicates(kept)
     measured = _numbers(kept, loss, "loss")
     _usable(kept, loss, measured, positive)
-    for name, values in numbers.items():
-        _usable(kept, columns[name], values, positive=name in COUNTS, finite_only=name not in COUNTS)
-        if name in ("n", "d"):
-            _one_unit(kept, columns[name], values, COUNTS[name])
     teacher, teachers, texts = _texts(kept)
     of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
@@ -79,35 +79,22 @@ def observe(
         teacher=teacher,
         teachers=teachers,
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
-        excluded=tuple(excluded),
+        excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
         names=dict(columns) | {"loss": loss},
+        notes=tuple(loss_notes(kept, loss, measured)),
         texts=texts,
     )
 
 
-def _finished(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Rows of finished runs, and a line for every other row."""
-    if "status" not in runs.columns:
-        return runs, []
-    done = (runs["status"] == DONE).to_numpy()
-    excluded = [{"row": _plain(row), "reason": f"status {status}"} for row, status in runs.loc[~done, "status"].items()]
-    if not done.any():
-        raise RecordError(
-            f"none of the {len(runs)} runs is done (status: "
-            f"{', '.join(sorted(set(map(str, runs['status']))))}): nothing to fit"
-        )
-    return runs[done], excluded
-
-
 def _no_duplicates(runs: pd.DataFrame) -> None:
     """A run counted twice halves its own noise."""
-    by_id = "run_id" in runs.columns
-    keys = runs["run_id"] if by_id else runs
+    key = next((name for name in RUN_KEYS if name in runs.columns), None)
+    keys = runs[key] if key else runs
     again = keys.duplicated(keep=False).to_numpy()
     if again.any():
-        what = "the same run_id" if by_id else "identical values in every column"
+        what = f"the same {key}" if key else "identical values in every column"
         raise RecordError(
-            f"rows {_list(runs.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
+            f"rows {listed(runs.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
             "keep one of each (DataFrame.drop_duplicates)"
         )
 
@@ -124,7 +111,7 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
     if text.any() or values.dtype == bool:
         raise RecordError(
             f"column {column!r} ({role}) has text where a number belongs: "
-            f"{_list(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
+            f"{listed(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
         )
     return numeric.to_numpy(float)
 
@@ -136,31 +123,13 @@ def _optional(runs: pd.DataFrame, column: str | None) -> Array | None:
     return values if np.isfinite(values).any() else None
 
 
-def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool, finite_only: bool = False) -> None:
-    bad = ~np.isfinite(values) | ((values <= 0) if positive and not finite_only else False)
+def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool) -> None:
+    bad = ~np.isfinite(values) | ((values <= 0) if positive else False)
     if bad.any():
-        found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
+        found = listed(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
         allowed = "finite and above zero" if positive else "finite"
         raise RecordError(
             f"column {column!r} must be {allowed}, got {found}; mark failed runs in `status`, or filter them out"
-        )
-
-
-def _one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
-    """Sizes in millions or billions, or a mix of units, are told by their magnitude."""
-    if values.max() < SMALLEST_COUNT:
-        raise RecordError(
-            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, "
-            "millions or billions; "
-            f"give plain {unit}, as '{column} * 1e6'"
-        )
-    ordered = np.unique(values)
-    gaps = ordered[1:] / ordered[:-1]
-    if len(gaps) and gaps.max() > WIDEST_GAP:
-        edge = ordered[gaps.argmax()]
-        raise RecordError(
-            f"column {column!r} mixes units: {unit} jump from {edge:g} to {ordered[gaps.argmax() + 1]:g}; "
-            f"rows {_list(runs.index[values <= edge])} look as if they counted in other units"
         )
 
 
@@ -206,7 +175,7 @@ def _complete(known: dict[str, Array], n_runs: int) -> dict[str, Array]:
 def _share(runs: pd.DataFrame, share: Array | None) -> None:
     """A share in percent would pass for text that is more than real."""
     if share is not None and (bad := (share < 0) | (share > 1)).any():
-        found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], share[bad], strict=True))
+        found = listed(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], share[bad], strict=True))
         raise RecordError(f"column 'real_share' must lie between 0 and 1, got {found}; give a share, not per cent")
 
 
@@ -218,9 +187,3 @@ def _codes(column: pd.Series) -> Array:
 
 def _plain(row: Any) -> Any:
     return row.item() if hasattr(row, "item") else row
-
-
-def _list(items: Any, most: int = 8) -> str:
-    items = [str(item) for item in items]
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.formats.plain import plain
 from scaling.laws.named import named_law
 
 SCHEMA_VERSION = 1
@@ -22,7 +24,12 @@ SCHEMA_VERSION = 1
 
 def to_json(fit: Fit) -> str:
     """Strict JSON text: no NaN or infinity, null instead."""
-    return json.dumps(_to_plain(fit), allow_nan=False, indent=1)
+    return json.dumps(to_plain(fit), allow_nan=False, indent=1)
+
+
+def fit_id_of(text: str) -> str:
+    """The name of a saved fit: a hash of its JSON text, by which a recommendation and a ledger row know it."""
+    return hashlib.blake2b(text.strip().encode(), digest_size=5).hexdigest()
 
 
 def save(fit: Fit, path: str | Path) -> None:
@@ -60,7 +67,8 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
-def _to_plain(fit: Fit) -> dict[str, Any]:
+@plain.register
+def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
     members = [
         {

@@ -23,10 +23,6 @@ DELTAS = ("delta_coverage", "delta_noise")
 GENERATOR_DELTAS = ("generator_delta_coverage", "generator_delta_noise")
 TEXT_COLUMNS = (*DELTAS, *GENERATOR_DELTAS, "real_share", "teacher_loss")
 """Columns that describe what a run read: the same for all runs of one text."""
-SMALLEST_COUNT = 1e3
-"""A table whose largest model or data set is below a thousand counts in millions or billions."""
-WIDEST_GAP = 1e5
-"""Neighbouring sizes further apart than this factor are in different units."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class Observations:
         excluded: ({"row": label, "reason": sentence}, …).
         names: {"n": column or expression it came from, …}.
         texts: {text_id: label in `teachers`}; empty for a table without that column, whose labels tell texts apart.
+        notes: what a reader should know of the table, as that its loss seems to be in bits.
     """
 
     columns: Mapping[str, Array]
@@ -55,6 +52,7 @@ class Observations:
     rows: tuple[Any, ...]
     excluded: tuple[dict[str, Any], ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -77,6 +75,7 @@ class Observations:
             tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep),
             self.excluded,
             self.names,
+            self.notes,
             self.texts,
         )
 

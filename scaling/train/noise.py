@@ -49,11 +49,6 @@ def probed(start: int, stop: int) -> range:
     return range(start + (FIRST - start) % EVERY, stop, EVERY)
 
 
-def n_probes(steps: int) -> int:
-    """Probes of a training's first ``steps`` steps."""
-    return len(probed(0, steps))
-
-
 def gradient_noise(first: Any, second: Any, sequences: int) -> GradientNoise:
     """Signal and noise from the gradients of the two halves of a batch.
 

@@ -38,7 +38,9 @@ Row = dict[str, Any]
 
 def seconds(run: Callable[[int], Any], at_least: float) -> float:
     """Median seconds of one call of ``run(count)`` divided by its count; counts long enough to be timed."""
+    began = time.perf_counter()
     run(1)
+    print(f"  [{time.perf_counter() - began:.0f} s to compile]", end=" ", flush=True)
     began = time.perf_counter()
     run(2)
     count = max(2, int(at_least / max(1e-6, (time.perf_counter() - began) / 2)))
@@ -76,7 +78,7 @@ def step_runner(model: ModelSpec, optim: OptimSpec, size: int = 1) -> Callable[[
     state, step = made.init(0), made.step
     rate = jnp.full(shape[:-2], 1e-3, jnp.float32)
     if size > 1:
-        state, step = jax.tree.map(lambda leaf: jnp.stack([leaf] * size), state), mapped(made)[0]
+        state, step = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], size, axis=0), state), mapped(made)[0]
     held = [state]
 
     def run(count: int) -> None:
@@ -89,11 +91,11 @@ def step_runner(model: ModelSpec, optim: OptimSpec, size: int = 1) -> Callable[[
 
 def steps(is_small: bool) -> Iterator[Row]:
     """Large students, by batch."""
-    shapes = [(64, 2, 256, 64, (8,))] if is_small else [(512, 8, 4096, 512, (16, 64)), (768, 14, 8192, 1024, (8, 32))]
+    shapes = [(64, 2, 256, 64, (8,))] if is_small else [(768, 14, 8192, 1024, (32,)), (512, 8, 4096, 512, (64,))]
     for width, n_layers, vocab_size, context, batches in shapes:
         model = ModelSpec(vocab_size=vocab_size, width=width, n_layers=n_layers, context=context, head_width=64)
-        for batch, precision in itertools.product(batches, ("float32", "bfloat16")):
-            took = seconds(step_runner(model, OptimSpec(batch_size=batch, precision=precision)), 1.0)
+        for batch, precision in itertools.product(batches, ("bfloat16", "float32")):
+            took = seconds(step_runner(model, OptimSpec(batch_size=batch, precision=precision)), 0.5)
             tokens = batch * context
             yield {
                 "n_params": count_parameters(model).n_params,
@@ -108,10 +110,10 @@ def steps(is_small: bool) -> Iterator[Row]:
 
 def cohorts(is_small: bool) -> Iterator[Row]:
     """Small students: one at a time, and together."""
-    for width in (32,) if is_small else (32, 64, 128):
+    for width in (32,) if is_small else (128, 32, 64):
         spec = small_run(width)
         alone = None
-        for size in (1, 4) if is_small else (1, 4, 16, 64, 256, 1024):
+        for size in (1, 4) if is_small else (1, 16, 64, 256, 1024):
             took = seconds(step_runner(spec.model, spec.optim, size), 0.3)
             rate = size * spec.step_tokens / took
             alone = alone or rate

@@ -82,7 +82,7 @@ def engine(path: str, batch: int) -> None:
     os.dup2(2, 1)
     import xllamacpp
 
-    from scaling.export.llama_cpp_worker import parameters
+    from scaling.export.engines.llama_cpp_worker import parameters
 
     job = {"path": path, "cache": 256 * batch, "n_ubatch": 64, "threads": os.cpu_count(), "use_mmap": True}
     params = parameters(xllamacpp, job)

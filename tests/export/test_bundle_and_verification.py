@@ -11,88 +11,24 @@ import pytest
 from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.int8 import quantize
-from scaling.data.evaluation import evaluation_sets
 from scaling.errors import EngineError, ExportError
 from scaling.export import verify as verification
 from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle
-from scaling.export.engines import FileRefusedError
+from scaling.export.engine import FileRefusedError
+from scaling.export.format import EXPORT_FORMATS
 from scaling.export.ledger import append, read_ledger
-from scaling.export.llama_cpp import write_student
 from scaling.export.verify import verify
 from scaling.formats.gguf import read_gguf
-from scaling.predict.footprint import footprint
-from scaling.predict.recommend import Candidate, Recommendation
-from scaling.records import Outcome, RunRecord, RunStore
-from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
-from scaling.train.checkpoint import save_student
-from scaling.train.evaluate import evaluate
-from scaling.train.model import Student
+from scaling.spec import ModelSpec
 
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
 
 MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40)
 
 
-def committed(store: RunStore, seed: int) -> RunSpec:
-    """A run whose student has just been initialised: what it knows does not matter here, that it is measured does."""
-    run = RunSpec(
-        model=MODEL,
-        data=DataSpec.model_validate({"source": {"kind": "w0"}}),
-        evaluation=EvalSpec(tokens=2560),
-        tokens=10_000,
-        seed=seed,
-    )
-    student = Student(MODEL, seed)
-    store.run_dir(run.run_id).mkdir(parents=True)
-    save_student(store.student_dir(run.run_id), student)
-    measured = evaluate(student, evaluation_sets(run, store).real)
-    store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)))
-    return run
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> RunStore:
-    return RunStore(tmp_path_factory.mktemp("results")).prepare()
-
-
-@pytest.fixture(scope="module")
-def run(store) -> RunSpec:
-    return committed(store, 0)
-
-
 @pytest.fixture
 def bundle(store, run, tmp_path):
     return export(store, run, tmp_path / "bundle")
-
-
-def recommendation(run: RunSpec, loss: float) -> Recommendation:
-    choice = Candidate(
-        run=run,
-        n_params=1,
-        loss=loss,
-        low=loss - 0.1,
-        high=loss + 0.1,
-        probability=0.5,
-        reach=1.0,
-        footprint=footprint(run.model, tokenizer=symbol_layout(65)),
-    )
-    return Recommendation(
-        choice=choice,
-        target_loss=loss,
-        memory_bytes=2**26,
-        confidence=0.5,
-        level=0.9,
-        binding="target",
-        runners_up=(),
-        floor=1.0,
-    )
-
-
-class FitStub:
-    """What the ledger asks of a fit."""
-
-    columns = {"loss": "loss"}
-    law = type("law", (), {"name": "chinchilla"})
 
 
 def test_a_bundle_says_what_it_is_and_its_file_is_what_it_says(bundle, run):
@@ -111,7 +47,7 @@ def test_exporting_again_changes_nothing(store, run, bundle):
     assert bundle.model_path.stat().st_mtime_ns == before
 
 
-def test_another_bundle_in_the_way_is_moved_aside_or_refused_but_never_lost(store, run, bundle):
+def test_another_bundle_in_the_way_is_moved_aside_or_refused_but_never_lost(store, run, bundle, committed):
     other = committed(store, 1)
     with pytest.raises(ExportError, match="which is not overwritten"):
         export(store, other, bundle.path, on_conflict="refuse")
@@ -144,14 +80,14 @@ def test_a_failed_export_leaves_nothing_behind(store, run, tmp_path):
     student = quantize(load_tensors(store, run))
     wrong = dataclasses.replace(student, matrices={})
     with pytest.raises(ExportError, match="tensors do not fit the model"):
-        write_bundle(tmp_path / "bundle", wrong, run, store=store)
+        write_bundle(tmp_path / "bundle", wrong, run, tokenizer=symbol_layout(65))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_affine_int8_is_not_written_as_something_else(store, run, tmp_path):
     student = quantize(load_tensors(store, run), "affine_channel")
     with pytest.raises(ExportError, match="GGUF has no int8 with zero points"):
-        write_student(tmp_path / "m.gguf", student, run, store=store)
+        write_bundle(tmp_path / "bundle", student, run, tokenizer=symbol_layout(65))
 
 
 def test_paired_differences_tell_a_cost_that_the_losses_alone_cannot():
@@ -162,20 +98,19 @@ def test_paired_differences_tell_a_cost_that_the_losses_alone_cannot():
     assert cost.increase_se < 0.0001 < before.std() / 20
 
 
-def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, tmp_path, monkeypatch):
+def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, run, bundle, forecast, fit, tmp_path):
     pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
     loss = store.load(run.run_id).outcome.loss
-    forecast = recommendation(run, loss)
-    found = verify(bundle, store, forecast, engine_tokens=80)
+    recommended = forecast(run, loss)
+    found = verify(bundle, store, recommended, engine_tokens=80)
     assert found.passed
     assert [check.name for check in found.checks if check.passed is None] == []
     assert found.read_back.before == pytest.approx(loss, abs=1e-9)
     assert found.read_back.after == pytest.approx(bundle.manifest.loss_after, abs=1e-9)
-    assert found.file_bytes == forecast.choice.footprint.weights_bytes
+    assert found.file_bytes == recommended.choice.footprint.weights_bytes
     assert found.greedy.n_tokens == 16
     assert abs(found.engine_cost.increase) < 0.01
-    monkeypatch.setattr("scaling.export.ledger.to_json", lambda fit: "{}")
-    append(tmp_path / "ledger.csv", "tiny", FitStub(), forecast, found)
+    append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")
     assert row["run_id"] == run.run_id
     assert row["loss_measured"] == loss
@@ -184,9 +119,9 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert row["passed"] is True
 
 
-def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, monkeypatch):
+def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, forecast, monkeypatch):
     monkeypatch.setattr(verification, "_run_engine", _no_engine)
-    found = verify(bundle, store, recommendation(run, loss=1.0))
+    found = verify(bundle, store, forecast(run, loss=1.0))
     assert {check.name: check.passed for check in found.checks} == {
         "loss of the student": False,
         "file size": True,
@@ -197,23 +132,25 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
     assert found.engine_error == "it crashed"
 
 
-def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, monkeypatch):
+def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, forecast, monkeypatch):
     def refuse(*args, **kwargs):
         raise FileRefusedError("llama.cpp could not run model.gguf")
 
     monkeypatch.setattr(verification, "_run_engine", refuse)
-    found = verify(bundle, store, recommendation(run, loss=4.0))
+    found = verify(bundle, store, forecast(run, loss=4.0))
     assert [(check.measured, check.passed) for check in found.checks if check.name == "engine"] == [("refused", False)]
     assert not found.passed
 
 
-def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bundle, monkeypatch):
+def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bundle, forecast, monkeypatch):
     tensors = load_tensors(store, run)
     # A confident student that is wrong: its loss is far above that of one that knows nothing.
     tensors["output_norm.weight"] = 20 * tensors["output_norm.weight"]
-    write_student(bundle.model_path, quantize(tensors), run, store=store)
+    EXPORT_FORMATS["gguf"].write(
+        bundle.model_path, quantize(tensors), model=MODEL, tokenizer=symbol_layout(65), name=run.run_id
+    )
     monkeypatch.setattr(verification, "_run_engine", _no_engine)
-    found = verify(bundle, store, recommendation(run, loss=4.0))
+    found = verify(bundle, store, forecast(run, loss=4.0))
     assert found.read_back.increase > 0.1
     assert not found.passed
 

@@ -12,14 +12,16 @@ from scaling.accounting import TokenizerLayout, symbol_layout, tensor_shapes
 from scaling.compress.int8 import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
-from scaling.export import engines
-from scaling.export.engines import FileRefusedError, llama_cpp_log_probs, llama_cpp_tokens, run_llama_cpp
+from scaling.export.engine import FileRefusedError
+from scaling.export.engines import llama_cpp
+from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec, TokenizerSpec
 
 pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
 
+LLAMA_CPP = LlamaCpp()
 WORLD = ModelSpec(vocab_size=65, width=64, n_layers=2, n_heads=4, n_kv_heads=2, context=40)
 # Bytes: most tokens are half a character, which the engine must return all the same; heads wider than width / n_heads.
 TEXT = ModelSpec(vocab_size=257, width=96, n_layers=3, head_width=64, n_heads=2, context=64, tied_embeddings=False)
@@ -62,7 +64,7 @@ CASES = pytest.mark.parametrize(
 def test_the_engine_continues_as_greedy_decoding_in_jax_does(tmp_path, model, tokenizer, int8):
     path = exported(tmp_path, model, tokenizer, int8=int8)
     prompt = [tokenizer.bos_id, 5, 17, 33, 2, 60]
-    run = run_llama_cpp(path, prompt, n_tokens=16, context=model.context, repeats=0)
+    run = LLAMA_CPP.run(path, prompt, n_tokens=16, context=model.context, repeats=0)
     assert len(run.token_ids) == 16 or run.ended
     log_probs = jax_log_probs(path, np.array([[*prompt, *run.token_ids]], np.int32))[0, len(prompt) - 1 : -1]
     behind = log_probs.max(axis=1) - log_probs[range(len(run.token_ids)), run.token_ids]
@@ -74,7 +76,7 @@ def test_the_engine_continues_as_greedy_decoding_in_jax_does(tmp_path, model, to
 def test_the_engine_gives_every_token_the_probability_that_jax_gives(tmp_path, model, tokenizer):
     path = exported(tmp_path, model, tokenizer, int8=False)
     sequences = np.random.default_rng(0).integers(0, model.vocab_size, (3, 12)).astype(np.int32)
-    found = llama_cpp_log_probs(path, sequences, tokenizer=tokenizer, context=model.context)
+    found = LLAMA_CPP.log_probs(path, sequences, tokenizer=tokenizer, context=model.context)
     # The engine keeps keys and values in f16; a wrong rotation or head layout would be off by more than 1.
     assert np.max(np.abs(found - jax_log_probs(path, sequences))) < 0.03
 
@@ -95,12 +97,12 @@ def test_the_engine_cuts_text_into_the_tokens_that_were_trained_on(tmp_path, voc
         "a ! b !a a!",
         "<|endoftext|> the",
     ]
-    assert llama_cpp_tokens(path, texts) == [tokenizer.encode(text).tolist() for text in texts]
+    assert LLAMA_CPP.tokenize(path, texts) == [tokenizer.encode(text).tolist() for text in texts]
 
 
 def test_a_run_reports_memory_and_speed(tmp_path):
     path = exported(tmp_path, WORLD, symbol_layout(65), int8=True)
-    run = run_llama_cpp(path, [64], n_tokens=4, context=40, repeats=3, threads=1)
+    run = LLAMA_CPP.run(path, [64], n_tokens=4, context=40, repeats=3, threads=1)
     low, high = run.tokens_per_s_range
     assert 0 < low <= run.tokens_per_s <= high
     assert run.peak_bytes > path.stat().st_size
@@ -112,22 +114,22 @@ def test_a_file_that_is_no_model_is_an_error_that_says_so(tmp_path):
     path = tmp_path / "text.gguf"
     path.write_text("this is not a model" * 100)
     with pytest.raises(FileRefusedError, match=r"could not run .*text.gguf\n(.|\n)*failed to load model"):
-        run_llama_cpp(path, [1], n_tokens=1, context=40)
+        LLAMA_CPP.run(path, [1], n_tokens=1, context=40)
     with pytest.raises(EngineError, match="nowhere.gguf: no such file"):
-        run_llama_cpp(tmp_path / "nowhere.gguf", [1], n_tokens=1, context=40)
+        LLAMA_CPP.run(tmp_path / "nowhere.gguf", [1], n_tokens=1, context=40)
 
 
 def test_a_prompt_that_cannot_fit_is_refused_before_anything_runs():
     with pytest.raises(EngineError, match="prompt of 30 tokens and 16 more do not fit a context of 40"):
-        run_llama_cpp("unread.gguf", [1] * 30, n_tokens=16, context=40)
+        LLAMA_CPP.run(Path("unread.gguf"), [1] * 30, n_tokens=16, context=40)
     with pytest.raises(EngineError, match="prompt of 0 tokens"):
-        run_llama_cpp("unread.gguf", [], n_tokens=16, context=40)
+        LLAMA_CPP.run(Path("unread.gguf"), [], n_tokens=16, context=40)
 
 
 def worker_that(monkeypatch, tmp_path, does: str) -> Path:
     script = tmp_path / "worker.py"
     script.write_text(does)
-    monkeypatch.setattr(engines, "WORKER", script)
+    monkeypatch.setattr(llama_cpp, "WORKER", script)
     model = tmp_path / "model.gguf"
     model.write_bytes(b"unread")
     return model
@@ -136,17 +138,17 @@ def worker_that(monkeypatch, tmp_path, does: str) -> Path:
 def test_a_crash_of_the_engine_is_an_error_with_the_name_of_the_signal(monkeypatch, tmp_path):
     model = worker_that(monkeypatch, tmp_path, f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})")
     with pytest.raises(EngineError, match="unusable here: it crashed with SIGSEGV"):
-        run_llama_cpp(model, [1], n_tokens=1, context=40)
+        LLAMA_CPP.run(model, [1], n_tokens=1, context=40)
 
 
 def test_an_engine_that_hangs_is_stopped(monkeypatch, tmp_path):
     model = worker_that(monkeypatch, tmp_path, "import time; time.sleep(60)")
     with pytest.raises(EngineError, match="did not finish within 0.5 s"):
-        run_llama_cpp(model, [1], n_tokens=1, context=40, timeout_s=0.5)
+        LlamaCpp(timeout_s=0.5).run(model, [1], n_tokens=1, context=40)
 
 
 def test_a_missing_engine_names_what_to_install(monkeypatch, tmp_path):
     model = worker_that(monkeypatch, tmp_path, "")
-    monkeypatch.setattr(engines, "PACKAGE", "a_package_that_is_not_here")
+    monkeypatch.setattr(llama_cpp, "PACKAGE", "a_package_that_is_not_here")
     with pytest.raises(EngineError, match=r"pip install 'scaling\[export\]'"):
-        run_llama_cpp(model, [1], n_tokens=1, context=40)
+        LLAMA_CPP.run(model, [1], n_tokens=1, context=40)

@@ -105,7 +105,7 @@ def test_an_older_table_is_told_which_columns_the_law_of_mixtures_wants():
 
 def test_runs_whose_divergence_nobody_knows_are_not_of_the_law_of_mixtures(runs):
     text = runs.assign(delta_noise=np.nan, delta_coverage=np.nan)
-    with pytest.raises(SpecError, match="needs measured divergences, of the mixed text and of the teacher inside"):
+    with pytest.raises(SpecError, match="generator_delta_noise, real_share and takes no free divergences"):
         fit(text, law="mixture", bootstrap=0)
 
 

@@ -70,11 +70,11 @@ def test_another_build_of_the_engine_agrees_within_a_tenth():
 )
 def test_the_engine_uses_what_was_forecast(tmp_path, model, tokenizer):
     pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
-    from scaling.export.engines import run_llama_cpp
+    from scaling.export.engines.llama_cpp import LlamaCpp
 
     rng = np.random.default_rng(0)
     stored = {key: rng.standard_normal(shape, np.float32) * 0.05 for key, shape in tensor_shapes(model).items()}
     stored = {key: quantize_q8_0(w) if w.ndim == 2 else w for key, w in stored.items()}
     write_gguf(tmp_path / "m.gguf", stored, model=model, tokenizer=tokenizer)
-    run = run_llama_cpp(tmp_path / "m.gguf", [1, 2, 3], n_tokens=4, context=model.context, repeats=1, threads=1)
+    run = LlamaCpp().run(tmp_path / "m.gguf", [1, 2, 3], n_tokens=4, context=model.context, repeats=1, threads=1)
     assert run.peak_bytes == pytest.approx(footprint(model, tokenizer=tokenizer).total_bytes, abs=2 * MIB)

@@ -17,7 +17,7 @@ import numpy as np
 
 from scaling.data.corpora import load_corpus
 from scaling.data.pretrained import GgufTokenizer, model_file
-from scaling.export.engines import llama_cpp_token_scores, llama_cpp_tokens
+from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.formats.gguf import GgufFile, read_gguf, write_gguf
 from scaling.spec import TextSource
 from scaling.train.evaluate import token_log_probs
@@ -59,7 +59,7 @@ def parity(name: str = "smollm2") -> Parity:
     tokenizer = GgufTokenizer(file.tokenizer)
     texts = [text[:4000] for _, text in load_corpus(TextSource(kind="text")).documents("held_out")][:8]
     cut = [tokenizer.encode(text) for text in texts]
-    theirs = llama_cpp_tokens(path, texts)
+    theirs = LlamaCpp().tokenize(path, texts)
     sequences = _sequences(np.concatenate(cut), tokenizer.eos_id)
     ours, likeliest = _our_scores(file, sequences)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def _our_scores(file: GgufFile, sequences: np.ndarray) -> tuple[np.ndarray, np.n
 def _engine_scores(path: Path, file: GgufFile, sequences: np.ndarray):
     model = file.model.model_copy(update={"context": CONTEXT})
     write_gguf(path, file.tensors, model=model, tokenizer=file.tokenizer)
-    return llama_cpp_token_scores(path, sequences, context=CONTEXT)
+    return LlamaCpp().token_scores(path, sequences, context=CONTEXT)
 
 
 def rows(found: Parity) -> list[tuple[str, str, str]]:

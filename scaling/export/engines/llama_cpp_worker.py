@@ -27,7 +27,6 @@ def main() -> None:
     # The engine's own HTTP endpoint, on the loopback: unlike the Python call it returns the ids of all tokens.
     client = http.client.HTTPConnection(server.listening_address.removeprefix("http://"))
     result = {
-        "version": getattr(xllamacpp, "__version__", "unknown"),
         "load_s": loaded_s,
         "load_average": os.getloadavg()[0],
         **generate(client, job),

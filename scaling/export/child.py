@@ -1,0 +1,86 @@
+"""A process that runs an engine: a job as JSON goes in, an answer as JSON comes out.
+
+An engine is compiled code that may crash on a processor it was not built for. It always runs in a process of its own,
+and a signal that ends that process means "engine unusable here", never the end of the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scaling.errors import EngineError
+from scaling.export.engine import FileRefusedError
+from scaling.stop import check_stop
+
+POLL_S = 0.2
+"""How often a process that waits for an engine looks whether it was asked to stop."""
+
+
+def run_child(
+    script: Path, job: Mapping[str, Any], *, engine: str, timeout_s: float, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run one job in a fresh process and return its answer.
+
+    Args:
+        script: Reads a job from stdin and writes its answer to stdout; it is started by path and imports nothing of
+            this project, so that its memory is the engine's and the interpreter's alone.
+        job: What to do; ``path`` names the file.
+        engine: Name of the engine in messages.
+        timeout_s: Longest wait.
+        env: Environment variables beside those of this process.
+
+    Raises:
+        FileRefusedError: the script ended with an error: the engine works, but not with this file.
+        EngineError: it crashed, took too long, or answered something that is no answer.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-P", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=os.environ | dict(env or {}),
+        # Ctrl-C at a terminal goes to a whole group: the engine would die of it, and look as if it refused the file.
+        start_new_session=True,
+    ) as child:
+        try:
+            answer, said = _wait(child, json.dumps(job), deadline=time.monotonic() + timeout_s)
+        except TimeoutError as error:
+            raise EngineError(f"{engine} did not finish within {timeout_s:g} s; allow more, or ask for less") from error
+        finally:
+            child.kill()  # whatever happened here, no process is left behind
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise EngineError(f"{engine} is unusable here: it crashed with {name}\n{_tail(said)}")
+    if child.returncode:
+        raise FileRefusedError(f"{engine} could not run {job['path']}\n{_tail(said)}")
+    try:
+        return json.loads(answer)
+    except json.JSONDecodeError as error:
+        raise EngineError(f"{engine} gave no answer ({error})\n{_tail(said)}") from error
+
+
+def _wait(child: subprocess.Popen[str], job: str, *, deadline: float) -> tuple[str, str]:
+    """What the child wrote to stdout and stderr, once it has ended."""
+    todo: str | None = job
+    while True:
+        try:
+            return child.communicate(todo, timeout=POLL_S)
+        except subprocess.TimeoutExpired as error:
+            todo = None  # it is sent once
+            check_stop()
+            if time.monotonic() > deadline:
+                raise TimeoutError from error
+
+
+def _tail(text: str, lines: int = 6) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])

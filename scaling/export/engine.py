@@ -1,0 +1,156 @@
+"""What an engine is: a program that runs exported files where this program runs, as a phone would.
+
+An engine is one class in ``scaling/export/engines/``, or in another package under the entry point group
+``scaling.engines``. The memory it needs beside a file is forecast before there is one, from the constants under the
+same name in ``scaling.accounting.ENGINE_MEMORY``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from scaling.accounting import ENGINE_MEMORY, EngineMemory, TokenizerLayout
+from scaling.errors import EngineError
+from scaling.registry import Registry
+
+
+class FileRefusedError(EngineError):
+    """The engine works here, but not with this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRun:
+    """What an engine did with a file.
+
+    Attributes:
+        engine: Name and version.
+        token_ids: Greedy continuation of the prompt; shorter than asked where the document ended.
+        text: The same as the engine prints it.
+        ended: True if the end-of-document token came before the last token asked for.
+        prompt_tokens_per_s: Rate of reading a prompt, median over the repeats; None where none was timed.
+        tokens_per_s: Rate of writing one token after another, median over the repeats.
+        tokens_per_s_range: Slowest and fastest repeat.
+        load_s: Seconds from the file on disk to the first token.
+        peak_bytes: Most resident memory during the run, less what the interpreter held before.
+        anonymous_bytes: Part of it that the system cannot take back (caches, buffers); None where not told.
+        file_bytes: Part of it that is the mapped file and code, which a phone may evict; None where not told.
+        interpreter_bytes: What the interpreter held before, not counted above.
+        threads: Threads used.
+        load_average: The machine's load over the last minute; above the idle threads, rates are too low.
+    """
+
+    engine: str
+    token_ids: tuple[int, ...]
+    text: str
+    ended: bool
+    prompt_tokens_per_s: float | None
+    tokens_per_s: float | None
+    tokens_per_s_range: tuple[float, float] | None
+    load_s: float
+    peak_bytes: int
+    anonymous_bytes: int | None
+    file_bytes: int | None
+    interpreter_bytes: int
+    threads: int
+    load_average: float
+
+
+class Engine(ABC):
+    """One engine.
+
+    Attributes:
+        name: As in a sweep file, and in ``ENGINE_MEMORY``.
+        formats: Names of the export formats that it runs.
+    """
+
+    name: ClassVar[str]
+    formats: ClassVar[tuple[str, ...]]
+
+    @property
+    def memory(self) -> EngineMemory:
+        """What it needs beside a file, as the forecast counts it."""
+        return ENGINE_MEMORY[self.name]
+
+    @abstractmethod
+    def probe(self) -> str:
+        """Name and version of the engine that is installed here; says nothing about whether it runs.
+
+        Raises:
+            EngineError: if it is not installed, with what to install.
+        """
+
+    @abstractmethod
+    def run(
+        self,
+        path: Path,
+        prompt_ids: Sequence[int],
+        *,
+        n_tokens: int,
+        context: int,
+        cache: int | None = None,
+        repeats: int = 5,
+        threads: int | None = None,
+    ) -> EngineRun:
+        """Load a file, continue a prompt greedily, and measure memory and speed.
+
+        Args:
+            path: Exported file.
+            prompt_ids: Token ids to continue; at least one.
+            n_tokens: Tokens to write.
+            context: Tokens that the model was trained to read at once; longer prompts are refused.
+            cache: Length of the key–value cache, by default the context.
+            repeats: Timed passes after the first.
+            threads: By default what suits the file and the machine.
+
+        Raises:
+            FileRefusedError: if the engine does not accept the file.
+            EngineError: if it is not installed, crashes, or takes too long.
+        """
+
+    @abstractmethod
+    def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
+        """Log-probabilities of every next token as the engine computes them.
+
+        Args:
+            path: Exported file.
+            sequences: int32[n, T], T at most ``context − 1``.
+            tokenizer: Of the file; V is its number of tokens.
+            context: Length of the key–value cache.
+
+        Returns:
+            float32[n, T, V], nats: the distribution after reading ``sequences[i, : t + 1]``.
+
+        Raises:
+            EngineError: as :meth:`run` does.
+        """
+
+    @abstractmethod
+    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts as the engine cuts them with the tokenizer of the file.
+
+        Raises:
+            EngineError: as :meth:`run` does.
+        """
+
+
+ENGINES: Registry[Engine] = Registry(
+    "engine", package="scaling.export.engines", group="scaling.engines", error=EngineError
+)
+
+
+def engine_for(format_name: str) -> Engine:
+    """The first engine that runs files of a format.
+
+    Raises:
+        EngineError: if none is known.
+    """
+    for engine in ENGINES.values():
+        if format_name in engine.formats:
+            return engine
+    raise EngineError(f"no engine is known that runs files of format {format_name} — known: {', '.join(ENGINES)}")

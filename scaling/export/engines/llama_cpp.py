@@ -1,0 +1,189 @@
+"""llama.cpp through the prebuilt package xllamacpp, as an engine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.accounting import TokenizerLayout
+from scaling.errors import EngineError
+from scaling.export.child import run_child
+from scaling.export.engine import ENGINES, Engine, EngineRun
+
+PACKAGE = "xllamacpp"
+WORKER = Path(__file__).with_name("llama_cpp_worker.py")
+
+MAX_THREADS = 4
+"""More threads than a phone has fast cores make decoding slower."""
+
+ONE_THREAD_BYTES = 16 * 2**20
+"""Up to this file size one thread is as fast as several, and waits for no other (decoding takes under 2 ms a token)."""
+
+ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
+"""Without it an abort of the engine spends seconds in a debugger."""
+
+RUN_S, TOKENIZE_S, SCORE_S = 300.0, 60.0, 600.0
+"""Longest waits, s."""
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What an engine thinks of the tokens of some sequences, all but the first of each.
+
+    Attributes:
+        log_probs: float32[n, T − 1], nats; NaN where a token is part of a character, of which the engine says nothing.
+        likeliest: int32[n, T − 1], the token that the engine finds likeliest there; −1 where it says nothing.
+    """
+
+    log_probs: np.ndarray
+    likeliest: np.ndarray
+
+
+@dataclass(frozen=True)
+class LlamaCpp(Engine):
+    """llama.cpp on the CPU: one sequence, f16 cache, the file mapped.
+
+    Attributes:
+        n_ubatch: Tokens of a prompt read at once, by default as the memory forecast has it. The output buffer grows
+            with it (``n_ubatch · V`` floats): for a small model the engine's own 512 would cost more than the weights.
+        use_mmap: Map the file instead of copying it.
+        timeout_s: Longest wait for one call; by default several minutes, by what is asked.
+    """
+
+    name = "llama_cpp"
+    formats = ("gguf",)
+
+    n_ubatch: int | None = None
+    use_mmap: bool = True
+    timeout_s: float | None = None
+
+    def probe(self) -> str:
+        try:
+            return f"llama.cpp ({PACKAGE} {importlib.metadata.version(PACKAGE)})"
+        except importlib.metadata.PackageNotFoundError as error:
+            raise EngineError(
+                "llama.cpp is not installed here — pip install 'scaling[export]' brings it prebuilt"
+            ) from error
+
+    def run(
+        self,
+        path: Path,
+        prompt_ids: Sequence[int],
+        *,
+        n_tokens: int,
+        context: int,
+        cache: int | None = None,
+        repeats: int = 5,
+        threads: int | None = None,
+    ) -> EngineRun:
+        """As :meth:`Engine.run`; a timed pass reads half a context and writes up to 64 tokens."""
+        if not 0 < len(prompt_ids) <= context - n_tokens:
+            raise EngineError(
+                f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
+                "give at least one token, or ask for fewer"
+            )
+        job = self._job(path, cache=cache or context, threads=threads) | {
+            "prompt": [int(token) for token in prompt_ids],
+            "n_tokens": n_tokens,
+            "repeats": repeats,
+            "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
+            "speed_tokens": max(1, min(64, context // 2 - 1)),
+        }
+        return _engine_run(self._answer(job, RUN_S), job, engine=self.probe())
+
+    def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
+        """As :meth:`Engine.log_probs`, activations in int8 included.
+
+        The engine is asked one position at a time (about a millisecond each for a small model and vocabulary): meant
+        for a few hundred tokens.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: str(Path(folder) / f"{name}.npy") for name in ("scored", "scores")}
+            np.save(files["scored"], np.asarray(sequences, np.int32))
+            job = self._job(path, cache=context) | files | {"prompt": [int(sequences[0, 0])]}
+            self._answer(job | {"vocab_size": len(tokenizer.tokens), "eos_id": tokenizer.eos_id}, RUN_S)
+            return np.load(files["scores"])
+
+    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]:
+        job = self._job(path, cache=256, threads=1) | {"prompt": [0], "texts": list(texts)}
+        return self._answer(job, TOKENIZE_S)["tokenized"]
+
+    def token_scores(self, path: Path, sequences: np.ndarray, *, context: int) -> TokenScores:
+        """Score sequences one position at a time: like :meth:`log_probs`, for large vocabularies.
+
+        Args:
+            path: GGUF file.
+            sequences: int32[n, T], T at most ``context``.
+            context: Length of the key–value cache.
+
+        Raises:
+            EngineError: as :meth:`run` does.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            files = {"scored": str(Path(folder) / "scored.npy"), "token_scores": str(Path(folder) / "scores.npz")}
+            np.save(files["scored"], np.asarray(sequences, np.int32))
+            self._answer(self._job(path, cache=context) | files | {"prompt": [int(sequences[0, 0])]}, SCORE_S)
+            with np.load(files["token_scores"]) as found:
+                return TokenScores(found["log_probs"], found["likeliest"])
+
+    def _job(self, path: Path, *, cache: int, threads: int | None = None) -> dict[str, Any]:
+        """What the worker is told, beginning with the least: load the file and write one token."""
+        path = Path(path).resolve()
+        if not path.is_file():
+            raise EngineError(f"{path}: no such file; export the student first")
+        if threads is None:
+            small = path.stat().st_size <= ONE_THREAD_BYTES
+            threads = 1 if small else max(1, min(MAX_THREADS, os.cpu_count() or 1))
+        return {
+            "path": str(path),
+            "cache": cache,
+            "threads": threads,
+            "n_ubatch": self.n_ubatch or self.memory.n_ubatch,
+            "use_mmap": self.use_mmap,
+            "n_tokens": 1,
+            "repeats": 0,
+            "scored": None,
+            "scores": None,
+            "texts": [],
+        }
+
+    def _answer(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        self.probe()
+        return run_child(WORKER, job, engine="llama.cpp", timeout_s=self.timeout_s or timeout_s, env=ENVIRONMENT)
+
+
+def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str) -> EngineRun:
+    before, after = answer["before"], answer["after"]
+    decode = [pass_["decode"] for pass_ in answer["speed"]]
+    prompt = [pass_["prompt"] for pass_ in answer["speed"]]
+
+    def grown(part: str) -> int | None:
+        return None if after[part] is None else after[part] - before[part]
+
+    return EngineRun(
+        engine=engine,
+        token_ids=tuple(answer["token_ids"]),
+        text=answer["text"],
+        ended=answer["ended"],
+        prompt_tokens_per_s=statistics.median(prompt) if prompt else None,
+        tokens_per_s=statistics.median(decode) if decode else None,
+        tokens_per_s_range=(min(decode), max(decode)) if decode else None,
+        load_s=answer["load_s"],
+        peak_bytes=after["peak"] - before["resident"],
+        anonymous_bytes=grown("anonymous"),
+        file_bytes=grown("file"),
+        interpreter_bytes=before["resident"],
+        threads=job["threads"],
+        load_average=answer["load_average"],
+    )
+
+
+ENGINES.add("llama_cpp", LlamaCpp())

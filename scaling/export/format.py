@@ -1,0 +1,99 @@
+"""What an export format is: a way to write an int8 student into one file, and to read it back.
+
+A format is one class in ``scaling/export/formats/``, or in another package under the entry point group
+``scaling.export_formats``. The bytes that its file takes are known before there is one, and stand under the same name
+in ``scaling.accounting.STORED_FORMATS``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from scaling.accounting import STORED_FORMATS, StoredFormat, TokenizerLayout
+from scaling.compress.int8 import QuantizedStudent, Scheme
+from scaling.errors import ExportError
+from scaling.registry import Registry
+from scaling.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadBack:
+    """What an exported file says.
+
+    Attributes:
+        model: Sizes of the model.
+        tokenizer: Its tokens.
+        tensors: float32 weights by tensor name, dequantized, as an engine sees them.
+        name: Of the student; its run_id.
+        file_bytes: Size on disk.
+    """
+
+    model: ModelSpec
+    tokenizer: TokenizerLayout
+    tensors: dict[str, np.ndarray]
+    name: str
+    file_bytes: int
+
+
+class ExportFormat(ABC):
+    """One file format.
+
+    Attributes:
+        name: As in a sweep file, and in ``STORED_FORMATS``.
+        suffix: Of its files.
+        scheme: int8 layout that its matrices are stored in.
+        packages: That write it; their versions stand in the manifest.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    scheme: ClassVar[Scheme]
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def stored(self) -> StoredFormat:
+        """What is known of its files before there is one."""
+        return STORED_FORMATS[self.name]
+
+    def bytes_of(self, model: ModelSpec, tokenizer: TokenizerLayout) -> int:
+        """Exact size of the file of an int8 student."""
+        return self.stored.bytes_of(model, tokenizer, self.stored.storage)
+
+    def objection(self, model: ModelSpec) -> str | None:
+        """Why this format cannot hold a model, or None if it can: asked before anything is computed."""
+        return None
+
+    @abstractmethod
+    def write(
+        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, name: str
+    ) -> None:
+        """Write a student quantized with ``scheme``, completely or not at all.
+
+        Args:
+            path: File to write; replaced if it exists.
+            student: The weights.
+            model: Sizes of the model.
+            tokenizer: What the file says about its tokens.
+            name: Of the student, stored in the file.
+
+        Raises:
+            ExportError: if the weights or the tokenizer do not fit the model or the format.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> ReadBack:
+        """Read a file as an engine does.
+
+        Raises:
+            ExportError: if it is absent, damaged or hostile, or says something that no student can do.
+        """
+
+
+EXPORT_FORMATS: Registry[ExportFormat] = Registry(
+    "export format", package="scaling.export.formats", group="scaling.export_formats", error=ExportError
+)

@@ -1,0 +1,1 @@
+"""Export formats, one file each: a class that writes a student and reads it back."""

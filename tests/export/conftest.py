@@ -1,0 +1,88 @@
+"""A student on disk that has learned nothing, what was forecast of it, and the fit that did."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaling.data.evaluation import evaluation_sets
+from scaling.fit.result import Prediction
+from scaling.predict.candidates import Candidate
+from scaling.predict.footprint import Footprint, footprint
+from scaling.predict.question import Question
+from scaling.predict.recommend import Recommendation
+from scaling.records import Outcome, RunRecord, RunStore
+from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
+from scaling.train.checkpoint import save_student
+from scaling.train.evaluate import evaluate
+from scaling.train.model import Student
+
+MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40)
+
+
+@pytest.fixture(scope="session")
+def committed():
+    """Commit a run whose student has just been initialised: what it knows does not matter here, that it is measured
+    does."""
+
+    def commit(store: RunStore, seed: int) -> RunSpec:
+        run = RunSpec(
+            model=MODEL,
+            data=DataSpec.model_validate({"source": {"kind": "w0"}}),
+            evaluation=EvalSpec(tokens=2560),
+            tokens=10_000,
+            seed=seed,
+        )
+        student = Student(MODEL, seed)
+        store.run_dir(run.run_id).mkdir(parents=True)
+        save_student(store.student_dir(run.run_id), student)
+        measured = evaluate(student, evaluation_sets(run, store).real)
+        store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)))
+        return run
+
+    return commit
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("results")).prepare()
+
+
+@pytest.fixture(scope="module")
+def run(store, committed) -> RunSpec:
+    return committed(store, 0)
+
+
+@pytest.fixture
+def forecast():
+    """What was recommended: a run, its loss within 0.1, and its memory."""
+
+    def recommended(run: RunSpec, loss: float, *, memory: Footprint | None = None) -> Recommendation:
+        choice = Candidate(
+            run=run,
+            n_params=1,
+            prediction=Prediction(loss, loss - 0.1, loss + 0.1, level=0.9, scale=0.05, reach={"n": 1.0, "d": 1.0}),
+            probability=0.5,
+            footprint=memory or footprint(run.model),
+        )
+        return Recommendation(
+            choice=choice,
+            binding="target",
+            runners_up=(),
+            floor=1.0,
+            question=Question(target_loss=loss, memory_bytes=2**26),
+            fit_id="0123456789",
+        )
+
+    return recommended
+
+
+class FitStub:
+    """What the ledger asks of a fit."""
+
+    columns = {"loss": "loss"}
+    law = type("law", (), {"name": "chinchilla"})
+
+
+@pytest.fixture
+def fit() -> FitStub:
+    return FitStub()

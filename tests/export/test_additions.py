@@ -1,0 +1,166 @@
+"""An export format and an engine added from outside, one class each, used from export to the ledger row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from scaling.accounting import ENGINE_MEMORY, STORED_FORMATS, EngineMemory, StoredFormat, tensor_shapes, weights_bytes
+from scaling.compress.int8 import QuantizedStudent
+from scaling.errors import EngineError, ExportError, SpecError
+from scaling.export.bundle import export, open_bundle
+from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
+from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
+from scaling.export.ledger import append, read_ledger
+from scaling.export.verify import verify
+from scaling.predict.footprint import footprint
+from scaling.spec import ModelSpec
+from scaling.train.model import from_tensors
+
+MIB = 2**20
+
+
+class RowsFormat(ExportFormat):
+    """All tensors as float32, one after the other, in a file that knows nothing of its model."""
+
+    name = "rows"
+    suffix = ".rows"
+    scheme = "affine_channel"
+
+    def objection(self, model):
+        return None if model.n_layers < 3 else f"{model.n_layers} layers are more than 2"
+
+    def write(self, path: Path, student: QuantizedStudent, *, model, tokenizer, name) -> None:
+        self.model, self.tokenizer, self.run_id = model, tokenizer, name
+        tensors = student.dequantize()
+        path.write_bytes(b"".join(tensors[key].tobytes() for key in tensor_shapes(model)))
+
+    def read(self, path: Path) -> ReadBack:
+        values, tensors = np.frombuffer(path.read_bytes(), np.float32), {}
+        for key, shape in tensor_shapes(self.model).items():
+            tensors[key], values = values[: np.prod(shape)].reshape(shape), values[np.prod(shape) :]
+        return ReadBack(
+            model=self.model,
+            tokenizer=self.tokenizer,
+            tensors=tensors,
+            name=self.run_id,
+            file_bytes=path.stat().st_size,
+        )
+
+
+class EchoEngine(Engine):
+    """Computes in JAX what it is asked."""
+
+    name = "echo"
+    formats = ("rows",)
+
+    def probe(self) -> str:
+        return "echo 1"
+
+    def run(self, path, prompt_ids, *, n_tokens, context, cache=None, repeats=5, threads=None) -> EngineRun:
+        written: list[int] = []
+        for _ in range(n_tokens):
+            log_probs = self.log_probs(path, np.array([[*prompt_ids, *written]]), tokenizer=None, context=context)
+            written.append(int(log_probs[0, -1].argmax()))
+        return EngineRun(
+            engine=self.probe(),
+            token_ids=tuple(written),
+            text="",
+            ended=False,
+            prompt_tokens_per_s=None,
+            tokens_per_s=None,
+            tokens_per_s_range=None,
+            load_s=0.0,
+            peak_bytes=2 * MIB + path.stat().st_size,
+            anonymous_bytes=None,
+            file_bytes=None,
+            interpreter_bytes=0,
+            threads=1,
+            load_average=0.0,
+        )
+
+    def log_probs(self, path, sequences, *, tokenizer, context) -> np.ndarray:
+        file = EXPORT_FORMATS["rows"].read(path)
+        padded = np.zeros((len(sequences), context), np.int32)
+        padded[:, : sequences.shape[1]] = sequences
+        student = from_tensors(file.model, file.tensors)
+        return np.asarray(jax.nn.log_softmax(student(padded)))[:, : sequences.shape[1]]
+
+    def tokenize(self, path, texts: Sequence[str]) -> list[list[int]]:
+        raise EngineError("worlds have no text")
+
+
+@pytest.fixture
+def additions(monkeypatch):
+    """Both, for the time of one test."""
+    memory = EngineMemory(
+        base=2 * MIB,
+        per_token=0,
+        per_merge=0,
+        per_layer=0,
+        per_position=0,
+        hidden_floats=0,
+        width_floats=0,
+        n_ubatch=1,
+        cache_step=1,
+    )
+    stored = StoredFormat(name="rows", storage="F32", bytes_of=lambda model, _, storage: weights_bytes(model, storage))
+    for registry, entry in ((EXPORT_FORMATS, RowsFormat()), (STORED_FORMATS, stored)):
+        monkeypatch.setitem(registry._entries, "rows", entry)
+    for registry, entry in ((ENGINES, EchoEngine()), (ENGINE_MEMORY, memory)):
+        monkeypatch.setitem(registry._entries, "echo", entry)
+
+
+def test_a_format_and_an_engine_from_outside_go_from_export_to_the_ledger(
+    additions, store, run, forecast, fit, tmp_path
+):
+    bundle = export(store, run, tmp_path / "bundle", format="rows")
+    assert open_bundle(bundle.path) == bundle
+    assert bundle.model_path.name == "model.rows"
+    recommended = forecast(run, loss=4.2, memory=footprint(run.model, format="rows", engine="echo"))
+    found = verify(bundle, store, recommended, engine_tokens=80)
+    checks = {check.name: check for check in found.checks}
+    assert checks["file size"].note == "exact"
+    assert checks["engine's greedy text"].measured == "16 equal"
+    assert checks["peak memory"].passed
+    assert abs(found.engine_cost.increase) < 1e-5
+    assert found.passed
+    append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
+    (row,) = read_ledger(tmp_path / "ledger.csv")
+    assert (row["engine"], row["passed"]) == ("echo 1", True)
+    assert row["file_bytes_forecast"] == row["file_bytes_measured"] == weights_bytes(run.model, "F32")
+
+
+def test_what_a_format_cannot_hold_is_said_before_anything_is_computed(additions, store, run, tmp_path):
+    deeper = run.model_copy(update={"model": ModelSpec(vocab_size=65, width=32, n_layers=3, context=40)})
+    with pytest.raises(ExportError, match="rows cannot hold this model: 3 layers are more than 2; export it in"):
+        export(store, deeper, tmp_path / "bundle", format="rows")
+
+
+def test_another_format_of_the_same_run_is_another_bundle(additions, store, run, tmp_path):
+    pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
+    first = export(store, run, tmp_path / "bundle", format="rows")
+    second = export(store, run, tmp_path / "bundle", format="gguf")
+    assert second.displaced == first.path.with_name(f"bundle-{run.run_id}")
+    assert open_bundle(second.displaced).manifest == first.manifest
+
+
+def test_unknown_names_are_refused_with_those_that_are_known(run):
+    with pytest.raises(ExportError, match="unknown export format 'gguff' — did you mean 'gguf'"):
+        EXPORT_FORMATS["gguff"]
+    with pytest.raises(SpecError, match="unknown engine 'lama_cpp' — did you mean 'llama_cpp'"):
+        footprint(run.model, engine="lama_cpp")
+    with pytest.raises(EngineError, match="no engine is known that runs files of format onnx — known: llama_cpp"):
+        engine_for("onnx")
+
+
+def test_every_format_and_engine_has_its_forecast():
+    assert set(EXPORT_FORMATS) <= set(STORED_FORMATS)
+    assert set(ENGINES) <= set(ENGINE_MEMORY)
+    assert all(set(engine.formats) <= set(EXPORT_FORMATS) for engine in ENGINES.values())
+    for registry in (EXPORT_FORMATS, ENGINES, STORED_FORMATS):
+        assert [entry.name for entry in registry.values()] == list(registry)
