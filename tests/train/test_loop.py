@@ -212,7 +212,7 @@ def test_a_full_disk_is_said_and_leaves_the_last_checkpoint_usable(specs, refere
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     assert child.returncode != 0
     assert "the last good one is intact" in child.stderr
-    assert "free some space and start the same command again" in child.stderr
+    assert "name a folder on another disk" in child.stderr
     seen: list[Progress] = []
     train_trunk(specs, store, progress=seen.append)
     assert seen[0].step > 1
