@@ -103,6 +103,7 @@ _FIT = record(
         "profiles": mapping_of(_PROFILE),
     },
     digest=text,
+    texts=mapping_of(text),
 )
 
 
@@ -192,6 +193,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "objective": {"kind": fit.objective.kind, "delta": fit.objective.delta, "log": fit.objective.log},
         "columns": dict(fit.columns),
         "teachers": {label: {k: _number(v) for k, v in facts.items()} for label, facts in fit.teachers.items()},
+        "texts": dict(fit.texts),
         "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
@@ -246,6 +248,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         objective=Objective(**content["objective"]),
         columns=content["columns"],
         teachers=content["teachers"],
+        texts=content.get("texts", {}),
         ranges={name: (low, high) for name, (low, high) in content["ranges"].items()},
         n_runs=content["n_runs"],
         n_clusters=content["n_clusters"],
