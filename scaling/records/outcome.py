@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from scaling.accounting import count_parameters, training_flops, training_flops_6nd
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, TextLabel, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -28,8 +28,9 @@ class Outcome:
         entropy: Exact entropy H(p) of a world, per scored token.
         delta_coverage: Part of KL(p‖q) that comes from what the teacher never learned.
         delta_noise: Part of KL(p‖q) that comes from errors everywhere.
-        writer_delta_coverage: ``delta_coverage`` of the teacher inside a mixture; None without a mixture.
-        writer_delta_noise: ``delta_noise``, likewise.
+        generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, as if it generated all; None
+            without a mixture.
+        generator_delta_noise: ``delta_noise``, likewise.
         kl_student: KL(q‖f) of the student f from its teacher q.
         cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
         train_loss: Mean training loss of the last twentieth of the run.
@@ -61,8 +62,8 @@ class Outcome:
     entropy: float | None = None
     delta_coverage: float | None = None
     delta_noise: float | None = None
-    writer_delta_coverage: float | None = None
-    writer_delta_noise: float | None = None
+    generator_delta_coverage: float | None = None
+    generator_delta_noise: float | None = None
     kl_student: float | None = None
     cross_term: float | None = None
     train_loss: float | None = None
@@ -89,21 +90,27 @@ class RunRecord:
     spec: RunSpec
     outcome: Outcome
 
-    def row(self) -> dict[str, Any]:
-        """One flat row of the runs table; the columns are described in results/README.md."""
+    def row(self, label: TextLabel | None = None) -> dict[str, Any]:
+        """One flat row of the runs table; the columns are described in results/README.md.
+
+        Args:
+            label: What the table calls the text, where it has to tell it from others.
+        """
         spec, model, optim = self.spec, self.spec.model, self.spec.optim
         counts = count_parameters(model)
+        label = label or text_labels([spec.data])[spec.data.text_id]
         outcome = {f.name: getattr(self.outcome, f.name) for f in fields(Outcome) if f.name != "env"}
-        if spec.data.teacher.kind != "mixture":
-            # The text is all the writer's.
-            outcome |= {f"writer_{name}": outcome[name] for name in ("delta_coverage", "delta_noise")}
+        if spec.data.generator is spec.data.teacher:
+            # No mixture: the text is all the generator's.
+            outcome |= {f"generator_{name}": outcome[name] for name in ("delta_coverage", "delta_noise")}
         unique = outcome.pop("n_unique_tokens") or spec.n_tokens
         return {
             "run_id": spec.run_id,
             "trunk_id": spec.trunk_id,
             "status": outcome.pop("status"),
-            "source": spec.data.source.label,
-            "teacher": spec.data.label,
+            "text_id": spec.data.text_id,
+            "source": label.source,
+            "teacher": label.teacher,
             "real_share": spec.data.real_share,
             "seed": spec.seed,
             "n_params": counts.n_params,

@@ -17,6 +17,7 @@ from scaling.errors import RecordError
 from scaling.files import clear_errors, file_hash, make_folder, publish_folder, read_json, remove_folder, write_json
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.spec import SCHEMA_VERSION, RunSpec
+from scaling.tables import FORMER_NAMES
 
 RESERVED_NAMES = frozenset(
     ("calibration.json", "claims", "corpora", "drafts", "ledger.csv", "logs", "reference", "runs", "schema.json")
@@ -197,6 +198,7 @@ def _read_result(folder: Path) -> tuple[Outcome, dict[str, dict[str, Any]]]:
         raise RecordError(
             f"{path}: damaged, no result of a run; move the folder away and the run will be trained again"
         )
+    result = {FORMER_NAMES.get(name, name): value for name, value in result.items()}
     version = result.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise ForeignRecord(_foreign(path, version))

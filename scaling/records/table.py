@@ -13,6 +13,7 @@ from scaling.errors import RecordError
 from scaling.files import write_bytes
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.records.store import RunStore
+from scaling.spec import text_labels
 from scaling.tables import read_table
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     """The runs table: one row a run, flat snake_case columns in a fixed order."""
     import pandas as pd
 
-    frame = pd.DataFrame([record.row() for record in records])
+    records = list(records)
+    labels = text_labels(record.spec.data for record in records)
+    frame = pd.DataFrame([record.row(labels[record.spec.data.text_id]) for record in records])
     numbers = [f.name for f in fields(Outcome) if str(f.type).startswith("float") and f.name in frame]
     return frame.astype({name: "float64" for name in numbers})
 

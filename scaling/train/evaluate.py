@@ -89,8 +89,8 @@ class Measured:
     entropy: float | None
     delta_coverage: float | None
     delta_noise: float | None
-    writer_delta_coverage: float | None
-    writer_delta_noise: float | None
+    generator_delta_coverage: float | None
+    generator_delta_noise: float | None
     kl_student: float | None
     cross_term: float | None
 
@@ -131,8 +131,8 @@ def measure(student: Student, held: HeldOut) -> Measured:
         entropy=sets.entropy,
         delta_coverage=sets.delta_coverage,
         delta_noise=sets.delta_noise,
-        writer_delta_coverage=sets.writer_delta_coverage,
-        writer_delta_noise=sets.writer_delta_noise,
+        generator_delta_coverage=sets.generator_delta_coverage,
+        generator_delta_noise=sets.generator_delta_noise,
         kl_student=real.kl_student,
         cross_term=real.cross_term,
     )
