@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """What other programs put between cells instead of commas."""
+FORMER_NAMES = {
+    "writer_delta_coverage": "generator_delta_coverage",
+    "writer_delta_noise": "generator_delta_noise",
+}
+"""Columns that stored tables and records may hold under the name of before, and what they are called today."""
 LINE = "line"
 FIRST_ROW_LINE = 2
 """The header is line 1."""
@@ -39,7 +44,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise RecordError(f"{path}: {state} — give the path of a .csv file with a header line, or of a .parquet file")
     read = _parquet if path.suffix == ".parquet" else _csv
     try:
-        return read(path)
+        return read(path).rename(columns=FORMER_NAMES)
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from error.__cause__
     except Exception as error:

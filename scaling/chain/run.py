@@ -140,5 +140,9 @@ def _trained(outcome: SweepOutcome) -> str:
     if not outcome.trained:
         return f"nothing to train, all {total} runs are there"
     parts = [f"trained {len(outcome.trained)} of {total} runs"]
-    parts += [f"{outcome.counts[state]} {state}" for state in ("diverged", "failed", "new") if outcome.counts[state]]
+    parts += [
+        f"{outcome.counts[state]} {state}"
+        for state in ("diverged", "failed", "new", "damaged")
+        if outcome.counts[state]
+    ]
     return ", ".join(parts)

@@ -151,6 +151,7 @@ def fit_observations(
         objective=objective,
         columns=data.names,
         teachers=_teachers(data),
+        texts=data.texts,
         ranges={
             name: (float(data.columns[name].min()), float(data.columns[name].max()))
             for name in ("n", "d", "c", "x")
@@ -250,7 +251,7 @@ def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[s
 
 
 def _teachers(data: Observations) -> dict[str, dict[str, float]]:
-    """What is known of each teacher's text, in the order of the codes."""
+    """What is known of each text, in the order of the codes."""
     known = [name for name in TEXT_COLUMNS if name in data.columns]
     facts = {}
     for code, label in enumerate(data.teachers):
@@ -272,6 +273,8 @@ def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mappin
         if optimum.reached < optimum.tried / 4
         else []
     )
+    if len(data.teachers) > 1 and not data.texts:
+        notes.append("the table has no text_id: texts are told apart by the label of their teacher alone")
     return Status(
         converged=optimum.converged,
         interior=not optimum.at_bound,

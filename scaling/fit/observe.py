@@ -3,6 +3,7 @@ listed as excluded."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.fit.expression import evaluate, missing_column
 from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
-from scaling.fit.table import DELTAS, REAL, TEXT_COLUMNS, WRITER_DELTAS, Observations
+from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, Observations
 from scaling.fit.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def observe(
 
     Args:
         runs: one row a run. Used where present: its state (unfinished runs are excluded, with their reason) and its
-            name (of several checkpoints of one run the last is kept), see `scaling.fit.finished`; `teacher`, and what
-            is known of the text (`TEXT_COLUMNS`).
+            name (of several checkpoints of one run the last is kept), see `scaling.fit.finished`; `text_id`,
+            which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
+            (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
@@ -66,7 +68,8 @@ def observe(
     _no_duplicates(kept)
     measured = _numbers(kept, loss, "loss")
     _usable(kept, loss, measured, positive)
-    teacher, teachers, of_text = _teachers(kept)
+    teacher, teachers, texts = _texts(kept)
+    of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
     return Observations(
         columns=of_text | numbers,
@@ -79,6 +82,7 @@ def observe(
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
         names=dict(columns) | {"loss": loss},
         notes=tuple(loss_notes(kept, loss, measured)),
+        texts=texts,
     )
 
 
@@ -129,26 +133,38 @@ def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool) -> N
         )
 
 
-def _teachers(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, Array]]:
-    """Teacher code of each run, the labels, and what is known of every run's text."""
-    if "teacher" not in runs.columns:
-        labels = np.full(len(runs), REAL, dtype=object)
-    else:
+def _texts(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, str]]:
+    """Which text each run read: int[n_runs], a label for each text, and the label by text_id."""
+    labels = np.full(len(runs), REAL, dtype=object)
+    if "teacher" in runs.columns:
         labels = runs["teacher"].where(runs["teacher"].notna(), REAL).astype(str).to_numpy()
-    names = tuple(sorted(set(labels), key=lambda label: (label != REAL, label)))
-    code = np.array([names.index(label) for label in labels])
+    given = runs["text_id"].to_numpy(object) if "text_id" in runs.columns else np.full(len(runs), None)
+    has_id = np.array([isinstance(one, str) for one in given], bool)
+    # Real text is one text, whatever the source: nothing stands between it and the student.
+    keys = np.where(has_id & (labels != REAL), given, labels)
+    label_of = dict(zip(keys, labels, strict=True))
+    shared = {label for label, n in Counter(label_of.values()).items() if n > 1}
+    label_of = {key: f"{label} ({key})" if label in shared else label for key, label in label_of.items()}
+    names = tuple(sorted(label_of.values(), key=lambda label: (label != REAL, label)))
+    texts = {text_id: label_of[key] for text_id, key in zip(given[has_id], keys[has_id], strict=True)}
+    return np.array([names.index(label_of[key]) for key in keys]), names, texts
+
+
+def _known_of_text(runs: pd.DataFrame, teacher: Array, teachers: tuple[str, ...]) -> dict[str, Array]:
+    """What is known of every run's text, by column."""
+    is_real = np.array([teachers[code] == REAL for code in teacher])
     given = {name: _numbers(runs, name, name) for name in TEXT_COLUMNS if name in runs.columns}
-    known = {name: np.where(labels == REAL, 0.0, values) for name, values in given.items() if name != "real_share"}
+    known = {name: np.where(is_real, 0.0, values) for name, values in given.items() if name != "real_share"}
     if "real_share" in given:
-        known["real_share"] = np.where((labels == REAL) & np.isnan(given["real_share"]), 1.0, given["real_share"])
-    if len(names) == 1 and not set(DELTAS) & set(known):
+        known["real_share"] = np.where(is_real & np.isnan(given["real_share"]), 1.0, given["real_share"])
+    if len(teachers) == 1 and not set(DELTAS) & set(known):
         known |= dict.fromkeys(DELTAS, np.zeros(len(runs)))
-    return code, names, _complete(known, len(runs))
+    return _complete(known, len(runs))
 
 
 def _complete(known: dict[str, Array], n_runs: int) -> dict[str, Array]:
     """The columns that every run has; of a pair of divergences one may be left out, which is zero then."""
-    for pair in (DELTAS, WRITER_DELTAS):
+    for pair in (DELTAS, GENERATOR_DELTAS):
         if set(pair) & set(known):
             known = dict.fromkeys(pair, np.zeros(n_runs)) | known
         if not all(np.isfinite(known[name]).all() for name in pair if name in known):

@@ -226,13 +226,13 @@ class Mixture(TeacherLaw):
     u = kappa [(1 - rho) delta_w - delta] and v = B/(rho D)^beta.
 
     `real_share` rho is the fraction of real documents. Two divergences of a mixture count: delta_w of the teacher
-    inside it (`writer_delta_coverage` + `writer_delta_noise`), and delta of the mixed text itself (`delta_coverage` +
-    `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau; once its rho D real
-    tokens teach more than that, a second descent follows, to the floor delta that even a reader who weighs both writers
-    by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any share of real text
-    removes the floor where documents are long. rho = 1 is Q0; rho = 0, where both divergences are one, is Q1. The
-    harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Writers that are told apart by a source token leave no
-    plateau: their runs are not of this law.
+    inside it (`generator_delta_coverage` + `generator_delta_noise`), and delta of the mixed text itself
+    (`delta_coverage` + `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau;
+    once its rho D real tokens teach more than that, a second descent follows, to the floor delta that even a reader who
+    weighs both writers by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any
+    share of real text removes the floor where documents are long. rho = 1 is Q0; rho = 0, where both divergences are
+    one, is Q1. The harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Writers that are told apart by a source token
+    leave no plateau: their runs are not of this law.
 
     **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them, and the
     floor of documents of finite length, are this project's.
@@ -242,14 +242,22 @@ class Mixture(TeacherLaw):
     title = "mixture of real and generated text"
     adds = False
     only_on = "chinchilla"
-    columns = ("n", "d", "delta_coverage", "delta_noise", "writer_delta_coverage", "writer_delta_noise", "real_share")
+    columns = (
+        "n",
+        "d",
+        "delta_coverage",
+        "delta_noise",
+        "generator_delta_coverage",
+        "generator_delta_noise",
+        "real_share",
+    )
     extra = (Coefficient("kappa", log=True, start=(0.3, 1.5)),)
     absorbed = ()
 
     def formula(self, p, x):
         """The base law, the floor, and what is lost until the real documents are told apart."""
         floor = self.divergence(p, x)
-        unaware = (1 - x.real_share) * (x.writer_delta_coverage + x.writer_delta_noise)
+        unaware = (1 - x.real_share) * (x.generator_delta_coverage + x.generator_delta_noise)
         plateau = p.kappa * (np.maximum(unaware - floor, 0.0) + TINY)
         real = np.fmax(x.real_share, 1e-300) * x.d
         return self.on(p, x.n, x.d) + p.kappa * floor + 1 / (1 / let("u", plateau) + real**p.beta / p.B)

@@ -33,10 +33,11 @@ def committed():
             seed=seed,
         )
         student = Student(MODEL, seed)
-        store.run_dir(run.run_id).mkdir(parents=True)
-        save_student(store.student_dir(run.run_id), student)
+        draft = store.draft(run.run_id)
+        save_student(draft / "student", student)
         measured = evaluate(student, evaluation_sets(run, store).real)
-        store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)))
+        outcome = Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)
+        store.commit(RunRecord(spec=run, outcome=outcome), draft)
         return run
 
     return commit

@@ -114,13 +114,13 @@ MIXTURE = Mixture(E=1.4, A=2.0, B=50.0, alpha=0.25, beta=0.3, kappa=1.0)
     ids=["teacher alone", "long documents", "short documents", "real"],
 )
 def test_what_stays_of_a_mixture_is_its_own_divergence_not_its_teachers(share, mixed, floor):
-    infinite = {"n": np.inf, "d": np.inf, "delta_coverage": 0.0, "writer_delta_coverage": 0.0}
-    loss = MIXTURE.loss(**infinite, delta_noise=mixed, writer_delta_noise=0.3, real_share=share)
+    infinite = {"n": np.inf, "d": np.inf, "delta_coverage": 0.0, "generator_delta_coverage": 0.0}
+    loss = MIXTURE.loss(**infinite, delta_noise=mixed, generator_delta_noise=0.3, real_share=share)
     assert loss == pytest.approx(floor, abs=1e-6)
 
 
 def test_a_student_that_has_read_little_real_text_of_a_mixture_loses_the_teachers_share_of_its_divergence():
-    x = {"n": 1e6, "delta_coverage": 0.0, "writer_delta_coverage": 0.0, "writer_delta_noise": 0.3}
+    x = {"n": 1e6, "delta_coverage": 0.0, "generator_delta_coverage": 0.0, "generator_delta_noise": 0.3}
     share, d = 0.2, np.geomspace(1e1, 1e14, 400)
     real = MIXTURE.loss(n=1e6, d=d, **dict.fromkeys(MIXTURE.columns[2:6], 0.0), real_share=1.0)
     above = MIXTURE.loss(**x, d=d, delta_noise=0.05, real_share=share) - real
