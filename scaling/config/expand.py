@@ -15,7 +15,7 @@ from scaling.config.problems import dotted, sentence, short, value_path
 from scaling.config.rules import apply_rule, as_rule
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
-from scaling.spec import ModelSpec, RunSpec, Source, Teacher
+from scaling.spec import DataSpec, ModelSpec, RunSpec, Source, Spec, text_labels
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -38,28 +38,39 @@ def expand(config: SweepConfig, *, fingerprint: Fingerprint | None = None) -> li
     return identified(runs, fingerprint)
 
 
-def recommended_teacher(config: SweepConfig, runs: Sequence[RunSpec], wanted: Mapping[str, Any] | None) -> Teacher:
-    """The teacher that is asked about: the one of the sweep's that matches; by default its only unreal one.
+def recommended_text(
+    config: SweepConfig,
+    runs: Sequence[RunSpec],
+    *,
+    teacher: Mapping[str, Any] | None = None,
+    targets: Mapping[str, Any] | None = None,
+) -> DataSpec:
+    """The text that is asked about: the one of the sweep's that matches; by default its only unreal one.
 
     Args:
         config: The sweep.
         runs: What it expands to.
-        wanted: Keys and values of the teacher.
+        teacher: Keys and values of the teacher.
+        targets: Keys and values of the targets.
 
     Raises:
         ConfigError: if none matches or several do.
     """
-    teachers = {run.data.teacher.label: run.data.teacher for run in runs}
-    if wanted is None and len(teachers) > 1:
-        teachers.pop("real", None)
-    matching = [t for t in teachers.values() if wanted is None or matches(t.model_dump(mode="json"), wanted)]
+    texts = {run.data.text_id: run.data for run in reversed(runs)}
+    if teacher is None and targets is None:
+        texts = {text_id: text for text_id, text in texts.items() if text.real_share < 1} or texts
+    asked = [text for text in texts.values() if _is_asked(text.teacher, teacher)]
+    matching = [text for text in asked if _is_asked(text.targets, targets)]
     if len(matching) == 1:
         return matching[0]
     mark = config.document.mark(("recommend", "teacher"))
     found = "matches none" if not matching else f"matches {len(matching)}"
-    raise ConfigError(
-        [f"{mark}: recommend.teacher: {found} of the sweep's teachers — name one of: {', '.join(teachers)}"]
-    )
+    names = ", ".join(sorted(label.teacher for label in text_labels(texts.values()).values()))
+    raise ConfigError([f"{mark}: recommend.teacher: {found} of the sweep's teachers — name one of: {names}"])
+
+
+def _is_asked(part: Spec, wanted: Mapping[str, Any] | None) -> bool:
+    return wanted is None or matches(part.model_dump(mode="json"), wanted)
 
 
 def matches(value: Any, wanted: Any) -> bool:

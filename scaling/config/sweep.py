@@ -105,6 +105,8 @@ class RecommendOptions(Spec):
     """Least tokens/s on that device."""
     teacher: dict[str, Any] | None = None
     """Which of the sweep's teachers the recommended student learns from, by any of its keys."""
+    targets: dict[str, Any] | None = None
+    """Which of that teacher's targets, by any of their keys, where the sweep has several."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
     probability: Level = 0.5

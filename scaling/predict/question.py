@@ -30,6 +30,7 @@ class Question:
         context: Tokens that the key–value cache holds; None for the training context.
         format: Export format.
         teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
+        targets: Which of that teacher's targets, likewise.
         tokens: D of the recommended training; None for the largest of the sweep.
         widths: Widths to choose from; None for every multiple of 32 up to the memory.
         level: Level of the reported forecast interval.
@@ -43,6 +44,7 @@ class Question:
     context: int | None = None
     format: str = DEFAULT_FORMAT
     teacher: Mapping[str, Any] | None = None
+    targets: Mapping[str, Any] | None = None
     tokens: int | None = None
     widths: tuple[int, ...] | None = None
     level: float = 0.9
@@ -128,6 +130,7 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "probability": options.probability,
         "context": options.context,
         "teacher": options.teacher,
+        "targets": options.targets,
         "tokens": options.tokens,
         "widths": None if options.widths is None else tuple(options.widths),
         "level": options.level,

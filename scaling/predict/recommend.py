@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from scaling.config.expand import recommended_teacher
+from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, InfeasibleError, RecordError, SpecError
 from scaling.files import read_json
-from scaling.fit.result import Prediction
+from scaling.fit.prediction import Prediction
 from scaling.fit.saved import fit_id_of, to_json
-from scaling.predict.candidates import Candidate, Measure, offered, score
+from scaling.predict.candidates import Candidate, Measure, offered, score, text_name
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.forecast import MAX_REACH
 from scaling.predict.question import Question
@@ -136,7 +136,7 @@ def recommend(
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
     candidates = score(fit, runs, question, measure or _with_placeholders(question))
-    floor = float(fit.floor(runs[0].data.label).value)
+    floor = float(fit.floor(text_name(fit, runs[0].data)).value)
     fitting = [c for c in candidates if c.fits(question)]
     qualified = [c for c in fitting if c.meets(question)]
     within = qualified if force else [c for c in qualified if c.reach <= MAX_REACH]
@@ -187,8 +187,8 @@ def recommend_of_sweep(
         InfeasibleError: nothing meets the target within the budget.
         ExtrapolationError: only what lies too far beyond the data does.
     """
-    teacher = recommended_teacher(config, runs, question.teacher)
-    template = next(run for run in runs if run.data.teacher == teacher)
+    text = recommended_text(config, runs, teacher=question.teacher, targets=question.targets)
+    template = next(run for run in runs if run.data.text_id == text.text_id)
     tokenizer = tokenizer_layout(template.data, store)
     context = question.context or template.model.context
 

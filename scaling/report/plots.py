@@ -50,7 +50,7 @@ def save_sweep_figure(
         figure, panels = plt.subplots(1, len(teachers), figsize=(3.4 * len(teachers), 3.2), sharey=True, squeeze=False)
         for axes, teacher in zip(panels[0], teachers, strict=True):
             plot_runs(axes, fit, runs[runs["teacher"] == teacher], teacher=teacher)
-            if choice is not None and choice.run.data.label == teacher:
+            if choice is not None and _label(fit, choice) == teacher:
                 plot_choice(axes, choice, measured=measured)
         panels[0][0].set_ylabel("loss, nats/token")
         handles, labels = _unique_legend(panels[0])
@@ -87,6 +87,11 @@ def plot_choice(axes: Axes, choice: Candidate, *, measured: float | None) -> Axe
     if measured is not None:
         axes.plot(choice.n_params, measured, "*", color="crimson", ms=11, label="measured")
     return axes
+
+
+def _label(fit: Fit, choice: Candidate) -> str:
+    """The label by which the table shows the text of a candidate."""
+    return fit.texts.get(choice.run.data.text_id, choice.run.data.label)
 
 
 def _unique_legend(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:

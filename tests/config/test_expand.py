@@ -3,7 +3,7 @@
 import pytest
 
 from scaling.accounting import count_parameters, training_flops
-from scaling.config.expand import expand, matches, recommended_teacher
+from scaling.config.expand import expand, matches, recommended_text
 from scaling.config.load import load_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
@@ -129,7 +129,7 @@ def test_a_trained_teacher_is_a_run_on_the_same_source():
     assert teacher.data.teacher.kind == "real"
     assert teacher.model.vocab_size == 512
     assert teacher.tokens == 20 * count_parameters(teacher.model).n_params
-    assert recommended_teacher(config, [real, taught], None) == taught.data.teacher
+    assert recommended_text(config, [real, taught]) == taught.data
 
 
 def test_a_corpus_of_another_edition_is_another_run():

@@ -135,7 +135,7 @@ def test_text_far_beyond_the_data_needs_force_as_well():
 def test_candidates_of_two_texts_are_refused():
     data = {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": 0.1}}
     noisy = run(64, 1_000_000).model_dump() | {"data": data}
-    with pytest.raises(SpecError, match="one kind of text — got noise 0.1, real"):
+    with pytest.raises(SpecError, match="one text — got noise 0.1, real"):
         ask([GRID[0], RunSpec.model_validate(noisy)])
 
 
