@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
-    from scaling.sweep.run import SweepOutcome
     from scaling.sweep.plan import Plan
     from scaling.sweep.progress import Listener
+    from scaling.sweep.run import SweepOutcome
 
 
 Watch = Callable[["Plan"], AbstractContextManager["Listener"]]
