@@ -15,8 +15,8 @@ from published import over_real, published_runs
 
 import scaling
 
-TEXT = ("real_share", "delta_coverage", "delta_noise", "writer_delta_coverage", "writer_delta_noise")
-FLOOR, WRITER = ["delta_coverage", "delta_noise"], ["writer_delta_coverage", "writer_delta_noise"]
+TEXT = ("real_share", "delta_coverage", "delta_noise", "generator_delta_coverage", "generator_delta_noise")
+FLOOR, WRITER = ["delta_coverage", "delta_noise"], ["generator_delta_coverage", "generator_delta_noise"]
 
 
 def main(results: str = "results") -> None:

@@ -40,7 +40,7 @@ _REMEDIES = {
 }
 """What is wrong and what to do, for the errors that say something of the machine and nothing of the work."""
 
-_SAID_BY_LIBRARIES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR)
+_SAID_BY_LIBRARIES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR)
 
 _MEMORY = "memory is used up; close other programs, lower optim.batch_size or the number of jobs, or use a larger one"
 
@@ -178,12 +178,6 @@ def remove_folder(path: Path) -> None:
     """Remove a folder with all that is in it; what is gone already is no error."""
     with clear_errors(), suppress(FileNotFoundError):
         shutil.rmtree(path)
-
-
-def file_hashes(folder: Path) -> dict[str, str]:
-    """The blake2b hash (32 hex digits) of every file in a folder, by its path from there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
 
 def file_hash(path: Path) -> str:

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """What other programs put between cells instead of commas."""
-HEADER_LINE = 2
-"""Line of a CSV file that holds its first row; the header is line 1."""
+FORMER_NAMES = {
+    "writer_delta_coverage": "generator_delta_coverage",
+    "writer_delta_noise": "generator_delta_noise",
+}
+"""Columns that stored tables and records may hold under the name of before, and what they are called today."""
+LINE = "line"
+FIRST_ROW_LINE = 2
+"""The header is line 1."""
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -38,7 +44,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise RecordError(f"{path}: {state} — give the path of a .csv file with a header line, or of a .parquet file")
     read = _parquet if path.suffix == ".parquet" else _csv
     try:
-        return read(path)
+        return read(path).rename(columns=FORMER_NAMES)
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from error.__cause__
     except Exception as error:
@@ -52,7 +58,9 @@ def read_table(path: Path) -> pd.DataFrame:
 def _parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_parquet(path)
+    table = pd.read_parquet(path)
+    # An imported table keeps the line numbers of the file that it came from.
+    return table.set_index(LINE) if LINE in table.columns else table
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -67,7 +75,7 @@ def _csv(path: Path) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         # Blank lines are read as rows so that the index counts the lines of the file.
         table = pd.read_csv(io.StringIO(text), skip_blank_lines=False, index_col=False)
-    table.index = pd.RangeIndex(HEADER_LINE, len(table) + HEADER_LINE, name="line")
+    table.index = pd.RangeIndex(FIRST_ROW_LINE, len(table) + FIRST_ROW_LINE, name=LINE)
     return table.dropna(how="all")
 
 

@@ -1,8 +1,11 @@
-"""What every test needs: capped threads, a shared compile cache, strict jax, and the public run tables."""
+"""What every test needs: capped threads, a shared compile cache, strict jax, no process left behind, and the public run
+tables."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,33 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "2")
+
+
+def children() -> dict[int, str]:
+    """Command lines of the processes that this one has started and that still run, by id."""
+    found = {}
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for pid in listed.read_text().split():
+            try:
+                words = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except FileNotFoundError:
+                continue
+            # Python's own tracker of shared memory lives as long as its parent.
+            if words and "multiprocessing.resource_tracker" not in words:
+                found[int(pid)] = words
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def processes_end_with_the_tests_that_start_them() -> Iterator[None]:
+    before = children()
+    yield
+    deadline = time.monotonic() + 30
+    while (left := {pid: words for pid, words in children().items() if pid not in before}) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.1)
+    assert not left, f"processes left behind: {left}"
 
 
 @pytest.fixture(scope="session")

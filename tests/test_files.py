@@ -11,7 +11,6 @@ import pytest
 from scaling.errors import DataError, MachineError, OutOfMemory, RecordError
 from scaling.files import (
     clear_errors,
-    file_hashes,
     machine_error,
     make_folder,
     publish_folder,
@@ -96,14 +95,6 @@ def test_a_folder_is_published_whole_and_never_over_another(tmp_path, there):
     assert not publish_folder(tmp_path / "second", target)
     assert (target if there == "file" else target / "result").read_text() == "mine"
     assert (tmp_path / "second" / "result").exists()
-
-
-def test_hashes_name_every_file_of_a_folder(tmp_path):
-    write_bytes(make_folder(tmp_path / "a" / "b") / "c", b"x")
-    before = file_hashes(tmp_path)
-    assert list(before) == ["a/b/c"]
-    write_bytes(tmp_path / "a" / "b" / "c", b"y")
-    assert file_hashes(tmp_path) != before
 
 
 def test_json_too_deep_to_be_read_is_damaged(tmp_path):

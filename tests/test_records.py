@@ -97,10 +97,31 @@ MIXED = {"kind": "mixture", "real": 0.25, "teacher": NOISE}
 def test_a_row_says_how_much_of_the_text_was_real_and_how_far_off_who_wrote_the_rest_was(store, teacher, share, writer):
     data = {"source": {"kind": "w0"}, "teacher": teacher}
     made = spec(vocab_size=65 + teacher.get("source_token", False)).model_copy(update={"data": DataSpec(**data)})
-    known = {"writer_delta_noise": 0.3} if teacher["kind"] == "mixture" else {}
+    known = {"generator_delta_noise": 0.3} if teacher["kind"] == "mixture" else {}
     store.commit(RunRecord(spec=made, outcome=Outcome(status="done", delta_noise=0.1, **known)))
     row = load_runs(store.root).iloc[0]
-    assert (row.real_share, row.delta_noise, row.writer_delta_noise) == (share, 0.1, writer)
+    assert (row.real_share, row.delta_noise, row.generator_delta_noise) == (share, 0.1, writer)
+
+
+def test_a_record_that_calls_a_generator_a_writer_is_read(store):
+    mixed = spec().model_copy(update={"data": DataSpec(source={"kind": "w0"}, teacher=MIXED)})
+    outcome = Outcome(status="done", loss=2.0, generator_delta_noise=0.3)
+    run_id = store.commit(RunRecord(spec=mixed, outcome=outcome)).spec.run_id
+    path = store.run_dir(run_id) / "result.json"
+    path.write_text(path.read_text().replace("generator_delta", "writer_delta"))
+    assert store.load(run_id).outcome.generator_delta_noise == 0.3
+    table = load_runs(store.root).rename(columns=lambda name: name.replace("generator_", "writer_"))
+    table.to_csv(store.root / "old.csv")
+    assert load_runs(store.root / "old.csv").generator_delta_noise[2] == 0.3
+
+
+def test_two_texts_of_one_label_are_two_texts_in_a_table(store):
+    for exponent in (0.5, 1.0):
+        data = DataSpec.model_validate({"source": {"kind": "w0"}, "targets": {"kind": "sampled", "exponent": exponent}})
+        store.commit(RunRecord(spec=spec().model_copy(update={"data": data}), outcome=Outcome(status="done", loss=2.0)))
+    table = load_runs(store.root)
+    assert table.text_id.nunique() == table.teacher.nunique() == 2
+    assert all("exponent" in label for label in table.teacher)
 
 
 def test_a_record_written_before_the_divergence_of_a_mixtures_teacher_was_is_read(store):
@@ -108,10 +129,10 @@ def test_a_record_written_before_the_divergence_of_a_mixtures_teacher_was_is_rea
     for one in (spec(), mixed):
         store.commit(RunRecord(spec=one, outcome=Outcome(status="done", loss=2.0, delta_noise=0.1)))
         path = store.run_dir(one.run_id) / "result.json"
-        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if "writer" not in k}))
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if "generator" not in k}))
     table = load_runs(store.root).set_index("real_share")
-    assert table.writer_delta_noise[1.0] == 0.1
-    assert math.isnan(table.writer_delta_noise[0.25])
+    assert table.generator_delta_noise[1.0] == 0.1
+    assert math.isnan(table.generator_delta_noise[0.25])
 
 
 def test_the_columns_are_those_that_the_readme_describes():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, .parquet or .csv.")]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
@@ -38,11 +41,13 @@ def fit(
     from scaling.report.tables import show_fit
 
     if table.suffix in (".yaml", ".yml"):
-        from scaling.chain import Workspace, fit_stage
+        from scaling.chain.decision import fit_stage
+        from scaling.chain.training import collect_stage
+        from scaling.chain.workspace import Workspace
 
-        workspace = Workspace.open(table, results=results)
-        found = fit_stage(workspace, law=law)
-        out = out or workspace.folder / "fit.json"
+        workspace = Workspace.open(table, results=results).prepare()
+        found = fit_stage(workspace, collect_stage(workspace), law=law)
+        say(f"wrote {workspace.fit_path}")
     else:
         mapping = _mapping(map_)
         runs = _runs(table, mapping, where)
@@ -58,7 +63,7 @@ def backtest(
     train: Annotated[str | None, typer.Option("--train", metavar="EXPR", help="Rows to fit.")] = None,
     test: Annotated[str | None, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")] = None,
     map_: Map = "",
-    law: Law = "stack",
+    law: Law = None,
     level: Level = 0.9,
     json_: Json = False,
 ) -> None:
@@ -68,7 +73,7 @@ def backtest(
 
     mapping = _mapping(map_)
     runs = _runs(table, mapping, None)
-    found = run_backtest(runs, train=train, test=test, law=law, level=level, **_columns(mapping, runs))
+    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
@@ -114,34 +119,38 @@ def recommend(
     fit_file: Annotated[Path, typer.Option("--fit", metavar="FIT.json", help="A fit of a sweep.")],
     target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
+    speed: Annotated[float | None, typer.Option("--speed", metavar="R", help="Least tokens/s on the device.")] = None,
     sweep: Annotated[
         Path | None, typer.Option("--sweep", help="Sweep that the fit came from; by default the one beside it.")
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
-    confidence: Annotated[float | None, typer.Option("--confidence", help="Least P(loss ≤ target).")] = None,
+    probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
+    context: Annotated[int | None, typer.Option("--context", metavar="T", help="Tokens of the cache.")] = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """The smallest int8 model that meets a target loss within a phone's memory."""
-    from scaling.config.load import load_sweep
+    """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
+    from scaling.chain.decision import recommend_stage
+    from scaling.chain.workspace import Workspace
     from scaling.fit.saved import load
-    from scaling.predict.choose import choose
-    from scaling.records import RunStore
+    from scaling.predict.question import Question
     from scaling.report.tables import show_recommendation
 
-    config = load_sweep(sweep or fit_file.parent / "sweep.yaml", overrides or ())
-    found = choose(
-        config,
-        load(fit_file),
-        RunStore(results),
+    workspace = Workspace.open(sweep or fit_file.parent / "sweep.yaml", results=results, overrides=overrides or ())
+    question = Question.of(
+        workspace.config,
         target_loss=target_loss,
         memory_bytes=None if memory is None else byte_count(memory, "memory"),
+        device=device,
+        tokens_per_s=speed,
         tokens=None if tokens is None else round(count(tokens, "tokens")),
-        confidence=confidence,
-        force=force,
+        probability=probability,
+        context=context,
     )
+    found = recommend_stage(workspace, load(fit_file), question, fit_path=fit_file, force=force)
     emit(found, as_json=json_, show=show_recommendation)
 
 
@@ -161,7 +170,7 @@ def import_(
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
-def _runs(path: Path, mapping: dict[str, str], where: str | None):
+def _runs(path: Path, mapping: dict[str, str], where: str | None) -> pd.DataFrame:
     """Runs of a foreign .csv or of our own results, with the mapped columns added."""
     from scaling.fit.table import map_columns, select_rows
     from scaling.records import load_runs
@@ -169,14 +178,17 @@ def _runs(path: Path, mapping: dict[str, str], where: str | None):
     return select_rows(map_columns(load_runs(path), mapping), where)
 
 
-def _columns(mapping: dict[str, str], runs) -> dict[str, Any]:
+def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """Where the fitter finds n, d, loss and whatever else a law is a function of.
 
     A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
     """
-    named = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
-    others = {name: name for name in mapping if name not in ("n", "d", "loss")}
-    return {**named, "columns": others} if others else named
+    from scaling.fit.units import SIZE_COLUMNS
+
+    named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
+    # Columns under the names of our own tables are found there; any other is one that the law reads.
+    others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
+    return named | {"columns": others} if others else named
 
 
 def _mapping(text: str) -> dict[str, str]:

@@ -26,7 +26,8 @@ def plan(
     json_: Json = False,
 ) -> None:
     """What a sweep would train, what that costs, and what is there already."""
-    from scaling.chain import Workspace, plan_stage
+    from scaling.chain.training import plan_stage
+    from scaling.chain.workspace import Workspace
     from scaling.report.plan import show_plan
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
@@ -42,7 +43,7 @@ def status(
     json_: Json = False,
 ) -> None:
     """How far a sweep is: done, running, failed and pending runs, throughput, time left."""
-    from scaling.chain import Workspace
+    from scaling.chain.workspace import Workspace
     from scaling.report.plan import show_status
     from scaling.sweep.status import status as look
     from scaling.sweep.trunks import group

@@ -33,7 +33,8 @@ def run(
     json_: Json = False,
 ) -> None:
     """The whole chain: train, fit, recommend, train the recommended student, export, verify."""
-    from scaling.chain import Workspace, run_chain
+    from scaling.chain.run import run_chain
+    from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_chain
     from scaling.sweep.display import show_progress
 
@@ -58,7 +59,8 @@ def sweep(
     json_: Json = False,
 ) -> None:
     """Train what is missing of a sweep, and collect the runs table."""
-    from scaling.chain import Workspace, collect_stage, train_stage
+    from scaling.chain.training import collect_stage, train_stage
+    from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_sweep
     from scaling.sweep.display import show_progress
     from scaling.sweep.outcomes import forget
@@ -87,7 +89,8 @@ def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrid
 
     The tasks of one Slurm step (srun -n2 scaling worker …) are one worker: they train each trunk together.
     """
-    from scaling.chain import Workspace, train_stage
+    from scaling.chain.training import train_stage
+    from scaling.chain.workspace import Workspace
     from scaling.sweep import ranks
     from scaling.sweep.display import show_progress
 
@@ -107,7 +110,9 @@ def compress(
     json_: Json = False,
 ) -> None:
     """Quantize the recommended student to int8, and measure what that costs."""
-    from scaling.chain import Workspace, compress_stage, load_recommendation
+    from scaling.chain.decision import load_recommendation
+    from scaling.chain.proof import compress_stage
+    from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_compressed
 
     workspace = Workspace.open(sweep_file, results=results)
@@ -117,7 +122,9 @@ def compress(
 
 def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
     """Write the recommended student as an int8 GGUF file with its manifest."""
-    from scaling.chain import Workspace, export_stage, load_recommendation
+    from scaling.chain.decision import load_recommendation
+    from scaling.chain.proof import export_stage
+    from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_bundle
 
     workspace = Workspace.open(sweep_file, results=results)
@@ -127,13 +134,15 @@ def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
 
 def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
     """Read the exported file back, run it in a phone engine, and write its ledger row."""
-    from scaling.chain import Workspace, export_stage, ledger_stage, load_fit, load_recommendation, verify_stage
+    from scaling.chain.decision import load_fit, load_recommendation
+    from scaling.chain.proof import export_stage, ledger_stage, verify_stage
+    from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_verification
 
     workspace = Workspace.open(sweep_file, results=results)
-    recommendation = load_recommendation(workspace)
-    found = verify_stage(workspace, recommendation, export_stage(workspace, recommendation.run))
-    ledger_stage(workspace, load_fit(workspace), recommendation, found)
+    recommendation, fit = load_recommendation(workspace), load_fit(workspace)
+    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation.run))
+    ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.passed:
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def replay(kind: Kind, source: Source, out: Out, results: Results = RESULTS, json_: Json = False) -> None:
     """Write committed runs in the format of an experiment tracker; nothing is sent anywhere."""
-    from scaling.chain import Workspace
+    from scaling.chain.workspace import Workspace
     from scaling.records import RunStore
     from scaling.report.trackers import replay as replay_runs
 

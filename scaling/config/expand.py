@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from scaling.config.document import Path_
+from scaling.config.identify import Fingerprint, identified
 from scaling.config.points import Assignment, PlacementError, assignments, build, count_points, origin_of, points
 from scaling.config.problems import dotted, sentence, short, value_path
 from scaling.config.rules import apply_rule, as_rule
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
-from scaling.spec import ModelSpec, RunSpec, Source, Teacher, TextSource
-
-Fingerprint = Callable[[TextSource], str]
+from scaling.spec import ModelSpec, RunSpec, Source, Teacher
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -31,20 +30,24 @@ def expand(config: SweepConfig, *, fingerprint: Fingerprint | None = None) -> li
         ConfigError: every problem of every run, each once, with its place in the file.
         DataError: if a corpus is not installed.
     """
-    expansion = Expansion(config, fingerprint or _corpus_fingerprint)
+    expansion = Expansion(config)
     runs = expansion.runs()
     if expansion.problems:
         raise ConfigError(in_file_order(expansion.problems))
-    return runs
+    return identified(runs, fingerprint)
 
 
-def recommended_teacher(config: SweepConfig, runs: Sequence[RunSpec]) -> Teacher:
-    """The teacher that ``recommend`` asks about: the one of the sweep's that matches; by default its only unreal one.
+def recommended_teacher(config: SweepConfig, runs: Sequence[RunSpec], wanted: Mapping[str, Any] | None) -> Teacher:
+    """The teacher that is asked about: the one of the sweep's that matches; by default its only unreal one.
+
+    Args:
+        config: The sweep.
+        runs: What it expands to.
+        wanted: Keys and values of the teacher.
 
     Raises:
         ConfigError: if none matches or several do.
     """
-    wanted = config.recommend.teacher if config.recommend else None
     teachers = {run.data.teacher.label: run.data.teacher for run in runs}
     if wanted is None and len(teachers) > 1:
         teachers.pop("real", None)
@@ -62,11 +65,11 @@ def matches(value: Any, wanted: Any) -> bool:
     """True if a value is equal, one of a list, within ``{min, max}``, or a mapping that holds all that is wanted."""
     if isinstance(wanted, list):
         return any(matches(value, one) for one in wanted)
-    if isinstance(wanted, dict) and wanted.keys() <= {"min", "max"} and wanted:
+    if isinstance(wanted, Mapping) and wanted.keys() <= {"min", "max"} and wanted:
         bounds = (wanted.get("min", value), wanted.get("max", value))
         numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (value, *bounds))
         return numbers and bounds[0] <= value <= bounds[1]
-    if isinstance(wanted, dict):
+    if isinstance(wanted, Mapping):
         return isinstance(value, dict) and all(matches(_at(value, path), one) for path, one in wanted.items())
     return type(value) is not bool and not isinstance(wanted, bool) and value == wanted or value is wanted
 
@@ -84,8 +87,8 @@ def in_file_order(problems: Sequence[str]) -> list[str]:
 class Expansion:
     """One expansion in progress; collects problems instead of stopping at the first."""
 
-    def __init__(self, config: SweepConfig, fingerprint: Fingerprint | None):
-        self.config, self.fingerprint = config, fingerprint
+    def __init__(self, config: SweepConfig):
+        self.config = config
         self.problems: list[str] = []
         self._derived = [
             Assignment(tuple(path.split(".")), rule, ("derive", path)) for path, rule in config.derive.items()
@@ -141,7 +144,7 @@ class Expansion:
     def _seen(self, given: list[Assignment]) -> dict[str, Any]:
         try:
             tree = build([*given, *self._derived, *self._overrides])
-            silent = Expansion(self.config, None)
+            silent = Expansion(self.config)
             run = silent._validated(tree, given)
         except PlacementError:
             return {}
@@ -154,7 +157,7 @@ class Expansion:
         return any(matches(values, condition) for condition in self.config.exclude)
 
     def _complete(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_ = ()) -> bool:
-        """Fill in what follows from the rest: vocabulary, fingerprint, a teacher's own run, values by rule."""
+        """Fill in what follows from the rest: vocabulary, a teacher's own run, values by rule."""
         data, model = tree.get("data"), tree.get("model")
         source = self._source(data)
         broken = False
@@ -187,27 +190,18 @@ class Expansion:
                 broken = True
         return broken
 
-    def _source(self, data: Any) -> Source | None:
+    @staticmethod
+    def _source(data: Any) -> Source | None:
+        """The source of a run's data, None where it is wrong."""
         if not isinstance(data, dict):
             return None
         try:
-            source = _SOURCE.validate_python(data.get("source"))
+            return _SOURCE.validate_python(data.get("source"))
         except ValidationError:
             return None
-        if source.kind != "text" or not self.fingerprint:
-            return source
-        found: dict[str, Any] = {}
-        if not source.fingerprint:
-            found["fingerprint"] = self.fingerprint(source)
-        if source.tokenizer.kind == "gguf" and not source.tokenizer.fingerprint:
-            known = {"fingerprint": _file_fingerprint(source.tokenizer.file)}
-            found["tokenizer"] = source.tokenizer.model_copy(update=known)
-        return source.model_copy(update=found)
 
     def _complete_teacher(self, data: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
-        teacher = self._identified(data.get("teacher"))
-        if isinstance(teacher, dict):
-            data["teacher"] = teacher
+        teacher = data.get("teacher")
         place = (*prefix, "data", "teacher")
         if isinstance(teacher, dict) and isinstance(teacher.get("teacher"), dict):
             teacher, place = teacher["teacher"], (*place, "teacher")  # the one inside a mixture
@@ -218,16 +212,6 @@ class Expansion:
         if isinstance(own, dict):
             own.setdefault("source", data["source"])
         return self._complete(run, given, (*place, "run"))
-
-    def _identified(self, teacher: Any) -> Any:
-        """A pretrained teacher with the hash of its file, also inside a mixture; anything else as it is."""
-        if not isinstance(teacher, dict) or not self.fingerprint:
-            return teacher
-        if isinstance(teacher.get("teacher"), dict):
-            return {**teacher, "teacher": self._identified(teacher["teacher"])}
-        if teacher.get("kind") != "pretrained" or teacher.get("fingerprint"):
-            return teacher
-        return {**teacher, "fingerprint": _file_fingerprint(str(teacher.get("file", "smollm2")))}
 
     def _apply_rules(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
         """Replace rules by their values; True if one cannot be read."""
@@ -278,15 +262,3 @@ def _at(values: dict[str, Any], path: str) -> Any:
     for step in path.split("."):
         here = here.get(step) if isinstance(here, dict) else None
     return here
-
-
-def _file_fingerprint(file: str) -> str:
-    from scaling.data.pretrained import file_fingerprint, model_file
-
-    return file_fingerprint(model_file(file))
-
-
-def _corpus_fingerprint(source: TextSource) -> str:
-    from scaling.data.corpora import fingerprint
-
-    return fingerprint(source)

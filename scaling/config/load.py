@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from scaling.config.document import Document, Path_, parse_document, read_document
 from scaling.config.expand import Expansion, in_file_order, recommended_teacher
+from scaling.config.identify import Fingerprint, identified
 from scaling.config.paths import run_paths
 from scaling.config.problems import dotted, field_names, sentence, value_path
 from scaling.config.sweep import SweepConfig
@@ -38,8 +39,16 @@ class Header:
     expect: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep file and what it expands to."""
+
+    config: SweepConfig
+    runs: tuple[RunSpec, ...]
+
+
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """Read and check a sweep file.
+    """Read and check a sweep file; no corpus needs to be installed.
 
     Args:
         path: The YAML file.
@@ -49,15 +58,38 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     Raises:
         ConfigError: every problem of the file, of every run in it, and of the overrides.
     """
+    return _checked(path, overrides).config
+
+
+def open_sweep(path: str | Path, overrides: Sequence[str] = (), *, fingerprint: Fingerprint | None = None) -> Sweep:
+    """Read and check a sweep file, and name its runs: expanded once.
+
+    Args:
+        path: The YAML file.
+        overrides: As of `load_sweep`.
+        fingerprint: Hash of a text source's corpus; by default :func:`scaling.data.corpora.fingerprint`.
+
+    Raises:
+        ConfigError: every problem of the file, of every run in it, and of the overrides.
+        DataError: if a corpus is not installed.
+    """
+    found = _checked(path, overrides)
+    return Sweep(config=found.config, runs=tuple(identified(found.runs, fingerprint)))
+
+
+def _checked(path: str | Path, overrides: Sequence[str]) -> Sweep:
+    """The sweep with its runs, whose texts do not have their fingerprints yet."""
     document = _included(read_document(path), Path(path))
     document = _overridden(document, overrides)
     config, problems = _validated(document)
+    runs: list[RunSpec] = []
     if config is not None:
         config = config.located(document, Path(path))
-        problems += _problems_of_runs(config)
-    if problems:
+        runs, wrong = _runs_and_problems(config)
+        problems += wrong
+    if problems or config is None:
         raise ConfigError(in_file_order(problems))
-    return config
+    return Sweep(config=config, runs=tuple(runs))
 
 
 def read_header(path: str | Path) -> Header:
@@ -116,16 +148,16 @@ def _belongs(path: Path_, values: dict[str, Any]) -> str:
     return f"; it belongs under base: {path[0]}" if misplaced and path[0] in values else ""
 
 
-def _problems_of_runs(config: SweepConfig) -> list[str]:
-    expansion = Expansion(config, None)
+def _runs_and_problems(config: SweepConfig) -> tuple[list[RunSpec], list[str]]:
+    expansion = Expansion(config)
     runs = expansion.runs()
     problems = [*expansion.problems, *_derived_paths(config), *_condition_paths(config)]
     if config.recommend and not problems:
         try:
-            recommended_teacher(config, runs)
+            recommended_teacher(config, runs, config.recommend.teacher)
         except ConfigError as error:
             problems += error.problems
-    return problems
+    return runs, problems
 
 
 def _derived_paths(config: SweepConfig) -> list[str]:

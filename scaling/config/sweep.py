@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
@@ -97,13 +97,17 @@ class RecommendOptions(Spec):
 
     target_loss: Annotated[float, Field(gt=0)]
     """nats/token on real held-out text."""
-    memory: Bytes = Field(ge=1)
-    """Largest footprint as int8 on the phone, in bytes."""
+    memory: Annotated[Bytes, Field(ge=1)] | None = None
+    """Largest footprint as int8 on the phone, in bytes; by default the memory of the device."""
+    device: str | None = None
+    """Phone by its name in devices.toml."""
+    speed: Annotated[float, Field(gt=0)] | None = None
+    """Least tokens/s on that device."""
     teacher: dict[str, Any] | None = None
     """Which of the sweep's teachers the recommended student learns from, by any of its keys."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
-    confidence: Level = 0.5
+    probability: Level = 0.5
     """Smallest probability of meeting the target; 0.5 means that the forecast itself meets it."""
     context: Annotated[int, Field(ge=1)] | None = None
     """Tokens of the key–value cache; by default the training context."""
@@ -111,6 +115,14 @@ class RecommendOptions(Spec):
     """Widths to choose from; by default every multiple of 32 up to the memory."""
     level: Level = 0.9
     """Of the forecast interval."""
+
+    @model_validator(mode="after")
+    def _has_a_budget(self) -> RecommendOptions:
+        if self.memory is None and self.device is None:
+            raise ValueError("memory or device: missing — say how many bytes there are, as memory: 64MiB")
+        if self.speed is not None and self.device is None:
+            raise ValueError("speed: needs a device — name one, as device: mid-8gb")
+        return self
 
 
 def _one_is_many(value: Any) -> Any:

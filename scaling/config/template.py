@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
 from scaling.config.paths import run_paths
-from scaling.config.sweep import Rule, SweepConfig
+from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
 from scaling.spec import KindSpec, RunSpec, Source, Targets, Teacher
 
@@ -129,7 +129,3 @@ def _partial(schema: dict[str, Any]) -> dict[str, Any]:
             by_rule = {"type": "object", "required": ["rule"]}
             schema["properties"][name] = {"anyOf": [value, _HUMAN, by_rule], **kept}
     return schema
-
-
-RULE_NAMES = tuple(get_args(model.model_fields["rule"].annotation)[0] for model in get_args(get_args(Rule)[0]))
-"""The fixed set of rules that ``derive`` knows."""

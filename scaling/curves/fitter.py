@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaling.curves.forms import CURVE_LAWS, curve_law
-from scaling.curves.law import CurveLaw
+from scaling.curves.law import CURVES, CurveLaw
 from scaling.curves.levenberg import levenberg_marquardt
 from scaling.errors import FitError, RecordError
 
@@ -33,7 +32,7 @@ class Candidate:
     """A form and how much of the past it looks at.
 
     Attributes:
-        form: key of CURVE_LAWS.
+        form: name of one of `CURVES`.
         memory: the weight of a point halves with every so many octaves of x before the last; 0 is the last point
             alone.
     """
@@ -44,7 +43,7 @@ class Candidate:
     @property
     def law(self) -> CurveLaw:
         """The form without numbers."""
-        return CURVE_LAWS[self.form]
+        return CURVES[self.form]()
 
     def weights(self, u: Array) -> Array:
         """Weight of each point, summing to one: u float64[n], sorted."""
@@ -160,7 +159,7 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", seed: int = 0) -> Cu
     Args:
         x: float64[n], above zero: examples, tokens, steps, FLOPs. Any order; repeated x are repeated measurements.
         loss: float64[n], above zero.
-        form: "auto", or one of last, m1, m2, m3, m4, bnsl0, bnsl1, bnsl2.
+        form: "auto", or one of last, m1, m2, m3, m4, bnsl1, bnsl2.
         seed: of the random starts.
 
     Returns:
@@ -174,10 +173,9 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", seed: int = 0) -> Cu
     **Source:** forms: Alabdulmohsin et al. 2022, arXiv 2209.06640; Caballero et al. 2022, arXiv 2210.14891.
     """
     u, y = _checked(x, loss)
-    if form == "auto":
-        candidates = AUTO
-    else:
-        law = curve_law(form)
+    candidates: tuple[Candidate, ...] = AUTO
+    if form != "auto":
+        law = CURVES[form]()
         candidates = (LAST,) if law.name == "last" else (Candidate(law.name),)
         _require_points(u, len(law.coefficients), form)
     rng = np.random.default_rng(seed)

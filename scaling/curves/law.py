@@ -1,9 +1,8 @@
 """What every law of a one-dimensional curve has in common.
 
-A curve law is written once, as the logarithm of its loss with the exact derivatives of that logarithm, for a whole
-batch of coefficient vectors: so one kernel predicts, fits from many starts at once, and gives gradients. A positive
-coefficient is searched on a logarithmic scale (`Coefficient.log`); "search vector" means the coefficients in order,
-with the logarithm taken where that flag is set.
+A curve is fitted on log loss over u = log x, from many starts at once; its slopes follow from the one formula. A
+positive coefficient is searched on a logarithmic scale (`Coefficient.log`); "search vector" means the coefficients in
+order, with the logarithm taken where that flag is set.
 """
 
 from __future__ import annotations
@@ -11,25 +10,27 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from types import SimpleNamespace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from scaling.laws.jet import Jet
 from scaling.laws.law import Coefficient, ScalingLaw
+from scaling.registry import Registry
 
 Array = np.ndarray
+CURVES: Registry[type[CurveLaw]] = Registry("curve", package="scaling.curves")
+"""The forms of one-dimensional curves by name."""
 
 
 class CurveLaw(ScalingLaw):
-    """A law of one variable x, written as log loss over u = log x.
+    """A law of one variable x.
 
-    Subclasses give `log_loss`, `search_box`, `draw_starts` and `moved`.
+    Subclasses give, besides what every law has, `search_box`, `draw_starts` and `moved`.
     """
 
+    registry: ClassVar[Registry[Any]] = CURVES
     columns = ("x",)
-
-    @abstractmethod
-    def log_loss(self, theta: Array, u: Array) -> tuple[Array, Array]:
-        """Log loss float64[s, n] and its slopes float64[s, k, n], for search vectors float64[s, k] and u float64[n]."""
 
     @abstractmethod
     def search_box(self, u: Array, y: Array) -> tuple[Array, Array]:
@@ -43,50 +44,39 @@ class CurveLaw(ScalingLaw):
     def moved(self, theta: Array, origin: float) -> Array:
         """The search vector for u, from one that was fitted to u - origin."""
 
+    @property
+    def is_log(self) -> Array:
+        """Which coefficients are searched by their logarithm: bool[k]."""
+        return np.array([c.log for c in self.coefficients])
+
     def to_search(self, values: Array) -> Array:
         """Coefficients float64[..., k] as a search vector; a floor of zero becomes -inf."""
-        logs = np.array([c.log for c in self.coefficients])
         with np.errstate(divide="ignore"):
-            return np.where(logs, np.log(np.where(logs, values, 1.0)), values)
+            return np.where(self.is_log, np.log(np.where(self.is_log, values, 1.0)), values)
 
-    def from_search(self, theta: Array) -> CurveLaw:
+    def from_search(self, theta: Array) -> Self:
         """The law that a search vector float64[k] stands for."""
-        logs = np.array([c.log for c in self.coefficients])
-        return self.with_values(np.where(logs, np.exp(np.where(logs, theta, 0.0)), theta))
+        return self.with_values(np.where(self.is_log, np.exp(np.where(self.is_log, theta, 0.0)), theta))
 
-    def formula(self, p: SimpleNamespace, x: SimpleNamespace) -> Array:
-        """exp(log_loss(u)); of whole vectors, which is how a curve is written."""
-        return self.evaluate(np.array([getattr(p, c.name) for c in self.coefficients]), x)
-
-    def evaluate(self, theta: Array, x) -> Array:
-        """Loss for coefficient vectors float64[..., k] at x: float64[..., n_runs]."""
-        theta, x = np.asarray(theta, float), np.asarray(x.x, float)
-        rows = self.to_search(theta).reshape(-1, theta.shape[-1])
-        with np.errstate(divide="ignore"):
-            loss = np.exp(self.log_loss(rows, np.log(x).ravel())[0])
-        return loss.reshape(theta.shape[:-1] + x.shape)
-
-    def gradient(self, theta: Array, x) -> Array:
-        """d loss / d coefficients, exact: float64[..., n_runs, k]."""
-        theta, x = np.asarray(theta, float), np.asarray(x.x, float)
-        log_loss, slope = self.log_loss(self.to_search(theta).reshape(-1, theta.shape[-1]), np.log(x))
-        by_value = np.where([c.log for c in self.coefficients], 1 / np.where(theta == 0, np.inf, theta), 1.0)
-        gradient = np.exp(log_loss)[:, :, None] * np.swapaxes(slope, 1, 2)
-        return gradient.reshape(*theta.shape[:-1], len(x), -1) * by_value[..., None, :]
+    def log_loss(self, theta: Array, u: Array) -> tuple[Array, Array]:
+        """Log loss float64[s, n] and its slopes float64[s, k, n], for search vectors float64[s, k] and u float64[n]."""
+        variables = [Jet.variable(theta[:, i, None], i, order=1) for i in range(theta.shape[1])]
+        p = [np.exp(v) if c.log else v for v, c in zip(variables, self.coefficients, strict=True)]
+        loss = self.formula(SimpleNamespace(**dict(zip(self.names, p, strict=True))), SimpleNamespace(x=np.exp(u)))
+        slope = np.zeros((*theta.shape, len(u)))
+        for i, by_theta in loss.first.items():
+            slope[:, i] = by_theta / loss.value
+        return np.log(loss.value), slope
 
 
 def positive(name: str, unit: str = "") -> Coefficient:
+    """A coefficient above zero."""
     return Coefficient(name, low=0.0, log=True, unit=unit)
 
 
 def free_slope(name: str) -> Coefficient:
+    """An exponent of either sign."""
     return Coefficient(name, low=-math.inf)
-
-
-def softplus_sigmoid(z: Array) -> tuple[Array, Array]:
-    """log(1 + e^z) and its slope, from one exponential that cannot overflow."""
-    small = np.exp(-np.abs(z))
-    return np.maximum(z, 0) + np.log1p(small), np.where(z >= 0, 1.0, small) / (1 + small)
 
 
 def weighted_lines(design: Array, target: Array, weights: Array) -> Array:

@@ -82,10 +82,6 @@ class Corpus:
         """Documents of a part, in the order of the files."""
         return (text for _, text in self.documents(split))
 
-    def n_documents(self, split: Split) -> int:
-        """Documents of a part, those without a paragraph of their own included."""
-        return self.n_held_out if split == "held_out" else len(self.scan.digests) - self.n_held_out
-
     def n_bytes(self, split: Split) -> int:
         """Bytes of a part, shared paragraphs included."""
         sizes = self.scan.n_bytes

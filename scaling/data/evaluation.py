@@ -105,8 +105,8 @@ class EvalSets:
         delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text,
             and for a ``net`` teacher whose law was not given.
         delta_noise: All other KL(p‖q); None likewise.
-        writer_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, as if it wrote all; None without one.
-        writer_delta_noise: ``delta_noise``, likewise.
+        generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, else None.
+        generator_delta_noise: ``delta_noise``, likewise.
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
     """
@@ -116,8 +116,8 @@ class EvalSets:
     entropy: float | None = None
     delta_coverage: float | None = None
     delta_noise: float | None = None
-    writer_delta_coverage: float | None = None
-    writer_delta_noise: float | None = None
+    generator_delta_coverage: float | None = None
+    generator_delta_noise: float | None = None
     teacher_loss: float | None = None
     bytes_per_token: float | None = None
 
@@ -163,8 +163,8 @@ def _world_sets(spec: RunSpec) -> EvalSets:
         entropy=entropy,
         delta_coverage=known.coverage,
         delta_noise=known.noise,
-        writer_delta_coverage=None if writer is None else writer.coverage,
-        writer_delta_noise=None if writer is None else writer.noise,
+        generator_delta_coverage=None if writer is None else writer.coverage,
+        generator_delta_noise=None if writer is None else writer.noise,
         teacher_loss=entropy + known.total,
     )
 

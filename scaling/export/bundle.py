@@ -24,7 +24,7 @@ from scaling.errors import ExportError, RecordError
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
 from scaling.files import file_hash, make_folder, read_json, write_folder, write_json
 from scaling.formats.quantized import check_finite
-from scaling.predict.choose import tokenizer_layout
+from scaling.predict.footprint import tokenizer_layout
 from scaling.records import RunStore
 from scaling.spec import SCHEMA_VERSION, RunSpec
 from scaling.stop import check_stop, interruptible

@@ -98,7 +98,7 @@ def compare(
     """
     checks = [
         _loss(recommendation, loss),
-        _file(recommendation.choice.footprint.weights_bytes, file_bytes),
+        _file(recommendation.footprint.weights_bytes, file_bytes),
         _read_back(read_back),
     ]
     if engine_error is not None:
@@ -110,20 +110,20 @@ def compare(
         checks.append(_tokenizer(*texts_equal))
     if engine_cost is not None:
         checks.append(_engine_loss(engine_cost))
-    checks.append(_memory(recommendation.choice.footprint.total_bytes, engine.peak_bytes))
+    checks.append(_memory(recommendation.footprint.total_bytes, engine.peak_bytes))
     checks.append(_speed(speed, engine))
     return tuple(checks)
 
 
 def _loss(recommendation: Recommendation, loss: float | None) -> Check:
-    choice = recommendation.choice
+    forecast = recommendation.prediction
     return Check(
         name="loss of the student",
         kind="forecast",
-        expected=f"{choice.loss:.4f} ({choice.low:.4f} – {choice.high:.4f})",
+        expected=f"{forecast.value:.4f} ({forecast.low:.4f} – {forecast.high:.4f})",
         measured="none" if loss is None else f"{loss:.4f}",
-        passed=None if loss is None else choice.low <= loss <= choice.high,
-        note=f"{recommendation.level:.0%} interval",
+        passed=None if loss is None else forecast.low <= loss <= forecast.high,
+        note=f"{forecast.level:.0%} interval",
     )
 
 

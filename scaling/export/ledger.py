@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
 from scaling.files import write_bytes
-from scaling.fit.saved import to_json
+from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.recommend import Recommendation
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def append(
 
 def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verification: Verification) -> LedgerRow:
     """The row of a recommendation; see :class:`LedgerRow`."""
-    choice, run, engine = recommendation.choice, recommendation.run, verification.engine
+    forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
     counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
@@ -158,31 +157,31 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         sweep=sweep,
         run_id=run.run_id,
-        fit_id=hashlib.blake2b(to_json(fit).encode(), digest_size=5).hexdigest(),
+        fit_id=recommendation.fit_id or fit_id_of(to_json(fit)),
         law=fit.law.name,
         source=run.data.source.label,
         teacher=run.data.label,
         n_params=counts.n_params,
         n_params_total=counts.n_params_total,
         n_tokens=run.n_tokens,
-        reach=choice.reach,
-        target_loss=recommendation.target_loss,
+        reach=recommendation.choice.reach,
+        target_loss=recommendation.question.target_loss,
         loss_name=loss_name,
-        level=recommendation.level,
-        loss_forecast=choice.loss,
-        loss_low=choice.low,
-        loss_high=choice.high,
+        level=forecast.level,
+        loss_forecast=forecast.value,
+        loss_low=forecast.low,
+        loss_high=forecast.high,
         loss_measured=measured,
         loss_measured_se=getattr(verification.outcome, f"{loss_name}_se", None),
-        loss_in_interval=None if measured is None else choice.low <= measured <= choice.high,
+        loss_in_interval=None if measured is None else forecast.low <= measured <= forecast.high,
         loss_float=cost.before,
         loss_int8=cost.after,
         int8_cost=cost.increase,
         int8_cost_se=cost.increase_se,
         engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
-        file_bytes_forecast=choice.footprint.weights_bytes,
+        file_bytes_forecast=recommendation.footprint.weights_bytes,
         file_bytes_measured=verification.file_bytes,
-        peak_bytes_forecast=choice.footprint.total_bytes,
+        peak_bytes_forecast=recommendation.footprint.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
         tokens_per_s_forecast=verification.speed.tokens_per_s,

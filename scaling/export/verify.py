@@ -73,7 +73,6 @@ def verify(
     *,
     loss_name: str = "loss",
     device_name: str = "x86-core",
-    context: int | None = None,
     engine_name: str | None = None,
     engine_tokens: int = ENGINE_TOKENS,
 ) -> Verification:
@@ -85,7 +84,6 @@ def verify(
         recommendation: What was forecast of it.
         loss_name: Field of Outcome that the fit forecasts.
         device_name: Device whose speed is forecast.
-        context: Tokens of the cache that memory was forecast for; by default the model's training context.
         engine_name: Engine that runs the file; by default the first that knows its format.
         engine_tokens: Tokens of the engine's own loss; 0 for none.
 
@@ -101,10 +99,12 @@ def verify(
     read_back = degradation(run.model, load_tensors(store, run), file.tensors, real)
     check_stop()
     engine_run, engine_error, engine_cost, greedy, texts_equal = None, None, None, None, None
+    # The cache is as long as the one whose memory was forecast.
+    cache = recommendation.question.context or run.model.context
     try:
         engine = ENGINES[engine_name] if engine_name else engine_for(bundle.manifest.format)
         student = from_tensors(file.model, file.tensors)
-        engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=context or run.model.context)
+        engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=cache)
         texts_equal = _compare_tokenizer(engine, bundle, store, real)
         check_stop()
         engine_cost = _engine_cost(engine, bundle, file, student, real, engine_tokens)

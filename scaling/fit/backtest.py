@@ -14,6 +14,7 @@ from scaling.fit.fitter import fit, law_columns
 from scaling.fit.observe import observe
 from scaling.fit.result import Fit
 from scaling.fit.table import select_rows
+from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 
@@ -57,7 +58,7 @@ def backtest(
     test: str | None = None,
     law: str | ScalingLaw = STACK,
     level: float = 0.9,
-    n: str = "n_params",
+    n: str | None = None,
     d: str = "n_tokens",
     loss: str = "loss",
     columns: Mapping[str, str] | None = None,
@@ -81,6 +82,7 @@ def backtest(
         RecordError: no rows to train on or to test, or rows in both.
         FitError: the training rows do not determine the law.
     """
+    n = n or size_column(runs.columns)
     sizes = law_columns(law, n, d, columns)
     fitted_rows, held_out = _split(runs, train, test, sizes)
     settings = {"bootstrap": 300} | options

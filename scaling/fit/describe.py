@@ -6,7 +6,7 @@ import math
 
 from scaling.fit.page import latex_row
 from scaling.fit.result import Fit
-from scaling.laws.named import label
+from scaling.fit.units import SIZE_COLUMNS
 
 
 def summary(fit: Fit, level: float = 0.9) -> str:
@@ -23,7 +23,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     if len(fit.members) > 1:
-        lines.append("  average of " + ", ".join(f"{label(m.law)} {m.weight:.2f}" for m in fit.members))
+        lines.append("  average of " + ", ".join(f"{m.law.label} {m.weight:.2f}" for m in fit.members))
     lines += [f"  tied within 4 AICc: {', '.join(tied)}"] if len(tied := _tied(fit)) > 1 else []
     lines.append(
         f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} "
@@ -42,11 +42,13 @@ def summary(fit: Fit, level: float = 0.9) -> str:
 
 def to_latex(fit: Fit) -> str:
     """One row of a LaTeX table: law, then value with interval for each coefficient."""
-    return latex_row(label(fit.law), fit.params, fit.interval())
+    return latex_row(fit.law.label, fit.params, fit.interval())
 
 
 def _columns(fit: Fit) -> str:
-    return ", ".join(f"{name} = {column}" for name, column in fit.columns.items())
+    """Columns by the law's name of them; the convention of model size in words, for the law holds in it only."""
+    words = {name: f" ({SIZE_COLUMNS[column]})" for name, column in fit.columns.items() if column in SIZE_COLUMNS}
+    return ", ".join(f"{name} = {column}{words.get(name, '')}" for name, column in fit.columns.items())
 
 
 def _delta(fit: Fit) -> str:
@@ -58,4 +60,4 @@ def _delta(fit: Fit) -> str:
 
 
 def _tied(fit: Fit) -> list[str]:
-    return [str(row["law"]) for row in fit.selection if row["delta_aicc"] < 4]
+    return [str(row["law"]) for row in fit.selection if row["delta_aicc"] is not None and row["delta_aicc"] < 4]

@@ -22,6 +22,7 @@ from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
 from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
+from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
@@ -40,7 +41,7 @@ def fit(
     runs: pd.DataFrame,
     *,
     law: str | ScalingLaw = STACK,
-    n: str = "n_params",
+    n: str | None = None,
     d: str = "n_tokens",
     loss: str = "loss",
     columns: Mapping[str, str] | None = None,
@@ -65,7 +66,8 @@ def fit(
         runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
-        n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only.
+        n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
+            default the first of `scaling.fit.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
         where: expression that keeps rows.
@@ -91,9 +93,8 @@ def fit(
         SpecError: unknown law, objective or held coefficient.
     """
     aim = Objective(objective, delta, log)
-    data = observe(
-        select_rows(runs, where), columns=law_columns(law, n, d, columns), loss=loss, clusters=clusters, positive=log
-    )
+    sizes = law_columns(law, n or size_column(runs.columns), d, columns)
+    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
     return fit_observations(
         data,
         law=law,
@@ -150,6 +151,7 @@ def fit_observations(
         objective=objective,
         columns=data.names,
         teachers=_teachers(data),
+        texts=data.texts,
         ranges={
             name: (float(data.columns[name].min()), float(data.columns[name].max()))
             for name in ("n", "d", "c", "x")
@@ -249,7 +251,7 @@ def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[s
 
 
 def _teachers(data: Observations) -> dict[str, dict[str, float]]:
-    """What is known of each teacher's text, in the order of the codes."""
+    """What is known of each text, in the order of the codes."""
     known = [name for name in TEXT_COLUMNS if name in data.columns]
     facts = {}
     for code, label in enumerate(data.teachers):
@@ -271,10 +273,12 @@ def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mappin
         if optimum.reached < optimum.tried / 4
         else []
     )
+    if len(data.teachers) > 1 and not data.texts:
+        notes.append("the table has no text_id: texts are told apart by the label of their teacher alone")
     return Status(
         converged=optimum.converged,
         interior=not optimum.at_bound,
         identified=not design and len(own) == bool(optimum.at_bound),
         reasons=tuple(reasons + own),
-        notes=tuple(notes),
+        notes=(*data.notes, *notes),
     )

@@ -17,8 +17,8 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit.result import Fit
+from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.law import ScalingLaw
-from scaling.laws.size_and_data import KaplanC, KaplanD
 
 Array = np.ndarray
 FLOPS_PER = 6.0

@@ -3,6 +3,7 @@ listed as excluded."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,22 +11,15 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.fit.expression import evaluate, missing_column
-from scaling.fit.table import (
-    DELTAS,
-    REAL,
-    SMALLEST_COUNT,
-    TEXT_COLUMNS,
-    WIDEST_GAP,
-    WRITER_DELTAS,
-    Observations,
-)
+from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
+from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, Observations
+from scaling.fit.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
 COUNTS = {"n": "parameters", "d": "tokens", "c": "FLOPs"}
-DONE = "done"
 
 
 def observe(
@@ -40,8 +34,10 @@ def observe(
     """Turn a runs table into checked observations.
 
     Args:
-        runs: one row a run. Used where present: `status` (rows other than "done" are excluded, with their reason),
-            `run_id`, `teacher`, and what is known of the text (`TEXT_COLUMNS`).
+        runs: one row a run. Used where present: its state (unfinished runs are excluded, with their reason) and its
+            name (of several checkpoints of one run the last is kept), see `scaling.fit.finished`; `text_id`,
+            which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
+            (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
@@ -57,16 +53,23 @@ def observe(
     """
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
-    kept, excluded = _finished(runs)
-    _no_duplicates(kept)
+    done, left_out = finished(runs)
+    kept = runs[done]
     numbers = {name: _numbers(kept, column, name) for name, column in columns.items()}
+    for name, values in numbers.items():
+        _usable(kept, columns[name], values, positive=name in COUNTS)
+        if name in ("n", "d"):
+            one_unit(kept, columns[name], values, COUNTS[name])
+    # A training log is cut to its end before duplicates are looked for: its rows share the name of their run.
+    if {"n", "d"} <= set(numbers):
+        last, checkpoints = last_checkpoints(kept, numbers["n"], numbers["d"])
+        kept, left_out = kept[last], left_out + checkpoints
+        numbers = {name: values[last] for name, values in numbers.items()}
+    _no_duplicates(kept)
     measured = _numbers(kept, loss, "loss")
     _usable(kept, loss, measured, positive)
-    for name, values in numbers.items():
-        _usable(kept, columns[name], values, positive=name in COUNTS, finite_only=name not in COUNTS)
-        if name in ("n", "d"):
-            _one_unit(kept, columns[name], values, COUNTS[name])
-    teacher, teachers, of_text = _teachers(kept)
+    teacher, teachers, texts = _texts(kept)
+    of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
     return Observations(
         columns=of_text | numbers,
@@ -76,34 +79,22 @@ def observe(
         teacher=teacher,
         teachers=teachers,
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
-        excluded=tuple(excluded),
+        excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
         names=dict(columns) | {"loss": loss},
+        notes=tuple(loss_notes(kept, loss, measured)),
+        texts=texts,
     )
-
-
-def _finished(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Rows of finished runs, and a line for every other row."""
-    if "status" not in runs.columns:
-        return runs, []
-    done = (runs["status"] == DONE).to_numpy()
-    excluded = [{"row": _plain(row), "reason": f"status {status}"} for row, status in runs.loc[~done, "status"].items()]
-    if not done.any():
-        raise RecordError(
-            f"none of the {len(runs)} runs is done (status: "
-            f"{', '.join(sorted(set(map(str, runs['status']))))}): nothing to fit"
-        )
-    return runs[done], excluded
 
 
 def _no_duplicates(runs: pd.DataFrame) -> None:
     """A run counted twice halves its own noise."""
-    by_id = "run_id" in runs.columns
-    keys = runs["run_id"] if by_id else runs
+    key = next((name for name in RUN_KEYS if name in runs.columns), None)
+    keys = runs[key] if key else runs
     again = keys.duplicated(keep=False).to_numpy()
     if again.any():
-        what = "the same run_id" if by_id else "identical values in every column"
+        what = f"the same {key}" if key else "identical values in every column"
         raise RecordError(
-            f"rows {_list(runs.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
+            f"rows {listed(runs.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
             "keep one of each (DataFrame.drop_duplicates)"
         )
 
@@ -120,7 +111,7 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
     if text.any() or values.dtype == bool:
         raise RecordError(
             f"column {column!r} ({role}) has text where a number belongs: "
-            f"{_list(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
+            f"{listed(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
         )
     return numeric.to_numpy(float)
 
@@ -132,54 +123,48 @@ def _optional(runs: pd.DataFrame, column: str | None) -> Array | None:
     return values if np.isfinite(values).any() else None
 
 
-def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool, finite_only: bool = False) -> None:
-    bad = ~np.isfinite(values) | ((values <= 0) if positive and not finite_only else False)
+def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool) -> None:
+    bad = ~np.isfinite(values) | ((values <= 0) if positive else False)
     if bad.any():
-        found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
+        found = listed(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
         allowed = "finite and above zero" if positive else "finite"
         raise RecordError(
             f"column {column!r} must be {allowed}, got {found}; mark failed runs in `status`, or filter them out"
         )
 
 
-def _one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
-    """Sizes in millions or billions, or a mix of units, are told by their magnitude."""
-    if values.max() < SMALLEST_COUNT:
-        raise RecordError(
-            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, "
-            "millions or billions; "
-            f"give plain {unit}, as '{column} * 1e6'"
-        )
-    ordered = np.unique(values)
-    gaps = ordered[1:] / ordered[:-1]
-    if len(gaps) and gaps.max() > WIDEST_GAP:
-        edge = ordered[gaps.argmax()]
-        raise RecordError(
-            f"column {column!r} mixes units: {unit} jump from {edge:g} to {ordered[gaps.argmax() + 1]:g}; "
-            f"rows {_list(runs.index[values <= edge])} look as if they counted in other units"
-        )
-
-
-def _teachers(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, Array]]:
-    """Teacher code of each run, the labels, and what is known of every run's text."""
-    if "teacher" not in runs.columns:
-        labels = np.full(len(runs), REAL, dtype=object)
-    else:
+def _texts(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, str]]:
+    """Which text each run read: int[n_runs], a label for each text, and the label by text_id."""
+    labels = np.full(len(runs), REAL, dtype=object)
+    if "teacher" in runs.columns:
         labels = runs["teacher"].where(runs["teacher"].notna(), REAL).astype(str).to_numpy()
-    names = tuple(sorted(set(labels), key=lambda label: (label != REAL, label)))
-    code = np.array([names.index(label) for label in labels])
+    given = runs["text_id"].to_numpy(object) if "text_id" in runs.columns else np.full(len(runs), None)
+    has_id = np.array([isinstance(one, str) for one in given], bool)
+    # Real text is one text, whatever the source: nothing stands between it and the student.
+    keys = np.where(has_id & (labels != REAL), given, labels)
+    label_of = dict(zip(keys, labels, strict=True))
+    shared = {label for label, n in Counter(label_of.values()).items() if n > 1}
+    label_of = {key: f"{label} ({key})" if label in shared else label for key, label in label_of.items()}
+    names = tuple(sorted(label_of.values(), key=lambda label: (label != REAL, label)))
+    texts = {text_id: label_of[key] for text_id, key in zip(given[has_id], keys[has_id], strict=True)}
+    return np.array([names.index(label_of[key]) for key in keys]), names, texts
+
+
+def _known_of_text(runs: pd.DataFrame, teacher: Array, teachers: tuple[str, ...]) -> dict[str, Array]:
+    """What is known of every run's text, by column."""
+    is_real = np.array([teachers[code] == REAL for code in teacher])
     given = {name: _numbers(runs, name, name) for name in TEXT_COLUMNS if name in runs.columns}
-    known = {name: np.where(labels == REAL, 0.0, values) for name, values in given.items() if name != "real_share"}
+    known = {name: np.where(is_real, 0.0, values) for name, values in given.items() if name != "real_share"}
     if "real_share" in given:
-        known["real_share"] = np.where((labels == REAL) & np.isnan(given["real_share"]), 1.0, given["real_share"])
-    if len(names) == 1 and not set(DELTAS) & set(known):
+        known["real_share"] = np.where(is_real & np.isnan(given["real_share"]), 1.0, given["real_share"])
+    if len(teachers) == 1 and not set(DELTAS) & set(known):
         known |= dict.fromkeys(DELTAS, np.zeros(len(runs)))
-    return code, names, _complete(known, len(runs))
+    return _complete(known, len(runs))
 
 
 def _complete(known: dict[str, Array], n_runs: int) -> dict[str, Array]:
     """The columns that every run has; of a pair of divergences one may be left out, which is zero then."""
-    for pair in (DELTAS, WRITER_DELTAS):
+    for pair in (DELTAS, GENERATOR_DELTAS):
         if set(pair) & set(known):
             known = dict.fromkeys(pair, np.zeros(n_runs)) | known
         if not all(np.isfinite(known[name]).all() for name in pair if name in known):
@@ -190,7 +175,7 @@ def _complete(known: dict[str, Array], n_runs: int) -> dict[str, Array]:
 def _share(runs: pd.DataFrame, share: Array | None) -> None:
     """A share in percent would pass for text that is more than real."""
     if share is not None and (bad := (share < 0) | (share > 1)).any():
-        found = _list(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], share[bad], strict=True))
+        found = listed(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], share[bad], strict=True))
         raise RecordError(f"column 'real_share' must lie between 0 and 1, got {found}; give a share, not per cent")
 
 
@@ -202,9 +187,3 @@ def _codes(column: pd.Series) -> Array:
 
 def _plain(row: Any) -> Any:
     return row.item() if hasattr(row, "item") else row
-
-
-def _list(items: Any, most: int = 8) -> str:
-    items = [str(item) for item in items]
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more

@@ -96,8 +96,8 @@ def points(
         code = float(known.index(teacher)) if teacher in known else 0.0
     code = columns.pop("teacher_code", code)
     text = {"delta_coverage": delta_coverage, "delta_noise": delta_noise} | dict(facts)
-    # One who writes all of the text, unless something else is known or said.
-    alone = {f"writer_{name}": text[name] for name in DELTAS} | {"real_share": 0.0}
+    # One who generates all of the text, unless something else is known or said.
+    alone = {f"generator_{name}": text[name] for name in DELTAS} | {"real_share": 0.0}
     parts = sizes | alone | text | {"teacher": code} | columns
     arrays = np.broadcast_arrays(*(np.asarray(value, float) for value in parts.values()))
     shape = np.broadcast_shapes(*map(np.shape, (*sizes.values(), delta_noise, delta_coverage, *columns.values())))

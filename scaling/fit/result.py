@@ -29,6 +29,7 @@ class Fit:
         columns: {"n": column, "d": column, "loss": column}: which convention of size the numbers belong to.
         teachers: {label: {"delta_coverage": …, "delta_noise": …, "real_share": …}}, what is known of its text; empty
             values for free divergences.
+        texts: {text_id: label in `teachers`}; empty where the table had no text_id.
         ranges: {"n": (least, most), "d": …} of the runs used.
         n_runs, n_clusters: runs and independent trunks.
         excluded: rows left out, each with its reason.
@@ -58,6 +59,7 @@ class Fit:
     covariance: Array
     selection: tuple[Mapping[str, Any], ...] = ()
     backtest: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     condition: float = math.nan
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -97,6 +99,8 @@ class Fit:
 
     def points(self, n: Any = None, d: Any = None, **columns: Any) -> Points:
         """Where a forecast is asked: see `scaling.fit.prediction.points`."""
+        if columns.get("teacher") in self.texts:
+            columns["teacher"] = self.texts[columns["teacher"]]
         return points(self.teachers, n, d, **columns)
 
     def loss(self, n: Any = None, d: Any = None, **columns: Any) -> Any:
@@ -112,10 +116,10 @@ class Fit:
             n: model size, in the convention of `columns["n"]`; may be infinite; None if the law has no such column.
             d: tokens seen; may be infinite; None likewise.
             level: probability of the interval.
-            **columns: `teacher`, the label of a teacher of the fit (None is real text unless divergences are given);
-                `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the law (as
-                `c`). A mixture that the fit has no label of is told by its `real_share`, its own divergences and
-                those of the teacher inside (`writer_delta_noise`, …).
+            **columns: `teacher`, the text_id or label of a text of the fit (None is real text unless divergences are
+                given); `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the
+                law (as `c`). A mixture that the fit does not know is told by its `real_share`, its own divergences and
+                those of the teacher inside (`generator_delta_noise`, …).
 
         Returns:
             Prediction, in the broadcast shape of n and d.

@@ -13,7 +13,7 @@ from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.fit.table import REAL, Observations
 from scaling.laws.law import ScalingLaw
-from scaling.laws.named import label, named_law
+from scaling.laws.named import named_law
 
 Array = np.ndarray
 TIE = 4.0
@@ -122,7 +122,7 @@ def _candidate(data: Observations, form: ScalingLaw, k: int, held, validate: boo
     out = _held_out(data, form, _teacher_masks(data, form), held, seed) if validate else np.nan
     aicc = n * np.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
     return Candidate(
-        form.with_values(optimum.theta), label(form), k, float(aicc), float(np.sqrt(rss / n)), corner, out, optimum
+        form.with_values(optimum.theta), form.label, k, float(aicc), float(np.sqrt(rss / n)), corner, out, optimum
     )
 
 

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 Array = np.ndarray
 REAL = "real"
 DELTAS = ("delta_coverage", "delta_noise")
-WRITER_DELTAS = ("writer_delta_coverage", "writer_delta_noise")
-TEXT_COLUMNS = (*DELTAS, *WRITER_DELTAS, "real_share", "teacher_loss")
-"""Columns that describe what a run read: the same for all runs of a teacher's label."""
-SMALLEST_COUNT = 1e3
-"""A table whose largest model or data set is below a thousand counts in millions or billions."""
-WIDEST_GAP = 1e5
-"""Neighbouring sizes further apart than this factor are in different units."""
+GENERATOR_DELTAS = ("generator_delta_coverage", "generator_delta_noise")
+TEXT_COLUMNS = (*DELTAS, *GENERATOR_DELTAS, "real_share", "teacher_loss")
+"""Columns that describe what a run read: the same for all runs of one text."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,12 @@ class Observations:
         loss_se: float64[n_runs], or None where no standard error was measured.
         cluster: int[n_runs]: runs that share a trunk, and so their noise.
         teacher: int[n_runs]: index into `teachers`.
-        teachers: labels, "real" first where present.
+        teachers: a label for each text, "real" first where present; no two texts have the same one.
         rows: the table's own row labels.
         excluded: ({"row": label, "reason": sentence}, …).
         names: {"n": column or expression it came from, …}.
+        texts: {text_id: label in `teachers`}; empty for a table without that column, whose labels tell texts apart.
+        notes: what a reader should know of the table, as that its loss seems to be in bits.
     """
 
     columns: Mapping[str, Array]
@@ -54,6 +52,8 @@ class Observations:
     rows: tuple[Any, ...]
     excluded: tuple[dict[str, Any], ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -75,6 +75,8 @@ class Observations:
             tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep),
             self.excluded,
             self.names,
+            self.notes,
+            self.texts,
         )
 
     def inputs(self, names: tuple[str, ...]) -> SimpleNamespace:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
 
+@singledispatch
 def plain(value: Any) -> Any:
     """Dataclasses, specifications, arrays and paths as dicts, lists, numbers and strings.
 
     JSON has no infinity: ±inf becomes the string ``"inf"`` or ``"-inf"``, NaN becomes null. A result that knows its own
-    JSON (a fit, a plan) is asked for it.
+    JSON (a plan) is asked for it; the room of a result that has a file format registers how it is said (a fit).
     """
     if hasattr(value, "to_json"):
         told = value.to_json()

@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from scaling.laws.law import Coefficient, ScalingLaw, exponent, floor_coefficient
+from scaling.laws.text import let
+
+SUPERVISED = {"gamma": ("A", "B", "alpha", "beta")}
+DISTILLED = {"gamma2": ("A2", "B2", "alpha2", "beta2")}
+TINY = 1e-10
+"""A teacher's loss where there is no teacher, so that its logarithm is finite; nats/token."""
 
 
 class Busbridge(ScalingLaw):
@@ -18,10 +24,7 @@ class Busbridge(ScalingLaw):
     """
 
     name = "qb"
-    template = (
-        "L_T + L_T^-{c0} (1 + (L_T/(L_S {d1}))^(1/{f1}))^(-{c1} {f1}) ({A2}/N^{alpha2} + {B2}/D^{beta2})^{gamma2}, "
-        "L_S = {E} + ({A}/N^{alpha} + {B}/D^{beta})^{gamma}"
-    )
+    title = "distillation from soft targets"
     columns = ("n", "d", "teacher_loss")
     source = "Busbridge et al. 2025, arXiv 2502.08606"
     is_linear = False
@@ -40,22 +43,20 @@ class Busbridge(ScalingLaw):
     )
 
     def formula(self, p, x):
-        """Supervised law where the text is real, the distillation law elsewhere."""
-        supervised = p.E + (p.A * x.n**-p.alpha + p.B * x.d**-p.beta) ** p.gamma
-        taught = np.nan_to_num(x.teacher_loss) > 0
-        teacher = np.where(taught, x.teacher_loss, 1.0)
-        gap = np.logaddexp(0.0, (np.log(teacher) - np.log(supervised * p.d1)) / p.f1)
+        """The supervised law where the text is real, the distillation law elsewhere."""
+        supervised = let("L_S", p.E + (p.A * x.n**-p.alpha + p.B * x.d**-p.beta) ** p.gamma)
+        teacher = np.fmax(x.teacher_loss, TINY)
+        # In logarithms, for the ratio of the losses is raised to powers of a hundred.
+        log_teacher = np.log(teacher)
+        gap = np.logaddexp(0.0, (log_teacher - np.log(supervised * p.d1)) / p.f1)
         own = p.gamma2 * np.log(p.A2 * x.n**-p.alpha2 + p.B2 * x.d**-p.beta2)
-        distilled = teacher + np.exp(own - p.c0 * np.log(teacher) - p.c1 * p.f1 * gap)
-        return distilled * taught.astype(float) + supervised * (~taught).astype(float)
+        distilled = let("L_D", teacher + np.exp(own - p.c0 * log_teacher - p.c1 * p.f1 * gap))
+        return np.where(x.teacher_loss > 0, distilled, supervised)
 
     def seed(self, start, amplitudes):
         """Both power sums start from the additive solution, raised to 1/gamma."""
         values = start | {"E": amplitudes["E"]}
-        for gamma, (a, b, alpha, beta) in {
-            "gamma": ("A", "B", "alpha", "beta"),
-            "gamma2": ("A2", "B2", "alpha2", "beta2"),
-        }.items():
+        for gamma, (a, b, alpha, beta) in (SUPERVISED | DISTILLED).items():
             power = 1 / start[gamma]
             values |= {
                 a: amplitudes["A"] ** power,

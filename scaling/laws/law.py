@@ -1,8 +1,9 @@
 """What a law is: named coefficients, a formula, its gradient, its inverse.
 
-A law is its formula, written once in `formula` with NumPy operators; gradients follow from the formula
-(`gradient.Jet`). With numbers it predicts, inverts and prints itself; without numbers it is the form that a fit fills
-in. Only NumPy is imported here, so that a forecast starts at once.
+A law is one class and one formula, written once in `formula` with NumPy operators. Its gradient is that formula
+evaluated on `jet.Jet` operands, its printed form the same on `text.Text` operands. With numbers a law predicts and
+inverts itself; without numbers it is the form that a fit fills in. Defining the class adds it to `LAWS`, so nothing
+else names it. Only NumPy is imported here, so that a forecast starts at once.
 
 Symbols: `n` model size (parameters, in the convention that the fit names), `d` tokens seen, `c` training compute
 (FLOPs); E is the irreducible loss and A, B, alpha, beta the amplitudes and exponents of the two finite-size terms.
@@ -15,12 +16,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from scaling.errors import FitError, SpecError
+from scaling.laws.inverse import where_it_falls_to
 from scaling.laws.jet import Jet
+from scaling.laws.text import Text, written_out
+from scaling.registry import Registry
 
 Array = np.ndarray
 EXPONENT_MAX = 10.0
@@ -64,25 +68,63 @@ def exponent(name: str, start: tuple[float, float] = (0.05, 1.2)) -> Coefficient
     return Coefficient(name, low=0.0, high=EXPONENT_MAX, start=start)
 
 
+LAWS: Registry[type[ScalingLaw]] = Registry("law", package="scaling.laws", group="scaling.laws")
+"""Every form of law by its short name; other packages add theirs through the entry point group `scaling.laws`."""
+
+SYMBOLS = {
+    "n": "N",
+    "d": "D",
+    "c": "C",
+    "x": "x",
+    "n_unique_tokens": "U_D",
+    "n_vocab_params": "N_v",
+    "s_min": "S_min",
+    "granularity": "G",
+    "experts": "X",
+    "tokens_per_parameter": "M",
+    "bits": "P",
+    "bits_weights": "P_w",
+    "bits_activations": "P_a",
+    "bits_cache": "P_kv",
+    "teacher_loss": "L_T",
+    "real_share": "rho",
+}
+"""Columns that are printed under a mathematical symbol; the others are printed under their own name."""
+
+
 class ScalingLaw(ABC):
     """A form, and its numbers where it has them. Immutable.
 
-    Subclasses give `name`, `template`, `columns`, `coefficients`, `source` and `formula`.
+    Subclasses give `name`, `title`, `columns`, `coefficients`, `source` and `formula`.
 
     Args:
         **values: one number for each coefficient; none at all for a form without numbers.
+
+    Attributes:
+        name: short id, unique among laws: what a command line and a saved fit call the form.
+        title: the form in plain words: what a person reads.
+        columns: what the loss is a function of.
+        source: authors, year, arXiv id.
+        coefficients: in order.
+        is_linear: whether the loss is jointly linear in the coefficients marked `linear`, the others given.
 
     Raises:
         SpecError: a coefficient is missing, unknown, not a number, or outside its bounds.
     """
 
-    name: ClassVar[str]
-    template: ClassVar[str]
-    columns: ClassVar[tuple[str, ...]] = ("n", "d")
-    source: ClassVar[str] = ""
-    is_linear: bool = True
-    """Whether the loss is jointly linear in the coefficients marked `linear`, the others given."""
+    registry: ClassVar[Registry[Any]] = LAWS
+    name: str
+    title: str
+    columns: tuple[str, ...] = ("n", "d")
+    source: str = ""
     coefficients: tuple[Coefficient, ...] = ()
+    is_linear: bool = True
+    values: dict[str, float] | None
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "name" in vars(cls):
+            cls.registry.add(cls.name, cls)
 
     def __init__(self, **values: float):
         object.__setattr__(self, "values", _checked(self, values) if values else None)
@@ -91,8 +133,8 @@ class ScalingLaw(ABC):
         raise AttributeError(f"a law is immutable: use {type(self).__name__}.with_values to change {name!r}")
 
     def __getattr__(self, name: str) -> float:
-        values = self.__dict__.get("values")
-        if values and name in values:
+        values: dict[str, float] = self.__dict__.get("values") or {}
+        if name in values:
             return values[name]
         raise AttributeError(f"{type(self).__name__} has no coefficient or attribute {name!r}")
 
@@ -106,12 +148,38 @@ class ScalingLaw(ABC):
         return _rebuild, (type(self), dict(self.__dict__))
 
     @abstractmethod
-    def formula(self, p: SimpleNamespace, x: SimpleNamespace):
-        """Loss from coefficients `p.E, p.A, …` and columns `x.n, x.d, …`, in operators and NumPy ufuncs only."""
+    def formula(self, p: SimpleNamespace, x: SimpleNamespace) -> Any:
+        """Loss from coefficients `p.E, p.A, …` and columns `x.n, x.d, …`: the only place where it is written.
+
+        It knows operators, NumPy's ufuncs and `np.where`; `text.let` names a part of it.
+        """
 
     def structure(self) -> dict[str, Any]:
         """What besides its numbers defines the law, as JSON values and as keyword arguments of its class."""
         return {}
+
+    @property
+    def label(self) -> str:
+        """Short name, with the base that the law stands on: "tied+q1"."""
+        return self.name
+
+    @property
+    def heading(self) -> str:
+        """Title, with the base that the law stands on."""
+        return self.title
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """How each column is printed."""
+        return {column: SYMBOLS.get(column, column) for column in self.columns}
+
+    def written(self) -> str:
+        """The formula, with four significant digits for each number, or the names of the coefficients."""
+        values = {name: Text.symbol(name) for name in self.names}
+        if self.values is not None:
+            values = {name: Text.number(value) for name, value in self.values.items()}
+        columns = {column: Text.symbol(symbol) for column, symbol in self.symbols.items()}
+        return "L = " + written_out(self.formula(SimpleNamespace(**values), SimpleNamespace(**columns)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,7 +193,7 @@ class ScalingLaw(ABC):
             raise FitError(f"the law {self.name!r} has no numbers yet: fit it, or give {', '.join(self.names)}")
         return np.array([self.values[name] for name in self.names])
 
-    def with_values(self, values: Mapping[str, float] | Array) -> ScalingLaw:
+    def with_values(self, values: Mapping[str, float] | Array) -> Self:
         """The same form with other numbers (a mapping, or a vector in the order of `coefficients`)."""
         if not isinstance(values, Mapping):
             values = dict(zip(self.names, np.asarray(values, float).tolist(), strict=True))
@@ -147,34 +215,39 @@ class ScalingLaw(ABC):
 
     def prepare(self, columns: Mapping[str, Any]) -> SimpleNamespace:
         """The named columns as float64 arrays of one shape."""
+        self.check_columns(columns)
+        arrays = np.broadcast_arrays(*(np.asarray(columns[name], float) for name in self.columns))
+        return SimpleNamespace(**dict(zip(self.columns, arrays, strict=True)))
+
+    def check_columns(self, columns: Mapping[str, Any]) -> None:
+        """Refuse columns that are missing or unknown."""
         missing = [name for name in self.columns if name not in columns]
         unknown = [name for name in columns if name not in self.columns]
         if missing or unknown:
             what = f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"
             raise SpecError(f"law {self.name!r}: {what}; it is a function of {', '.join(self.columns)}")
-        arrays = np.broadcast_arrays(*(np.asarray(columns[name], float) for name in self.columns))
-        return SimpleNamespace(**dict(zip(self.columns, arrays, strict=True)))
 
     def evaluate(self, theta: Array, x: SimpleNamespace) -> Array:
         """Loss for a batch of coefficient vectors: theta float64[..., k], columns [n_runs] -> float64[..., n_runs]."""
         theta = np.asarray(theta, float)
         p = SimpleNamespace(**{name: theta[..., i, None] for i, name in enumerate(self.names)})
-        rows = np.ndim(getattr(x, self.columns[0])) if self.columns else 0
+        rows = np.ndim(next(iter(vars(x).values())))
         if theta.ndim == 1 and rows != 1:
             p = SimpleNamespace(**{name: theta[i] for i, name in enumerate(self.names)})
         with np.errstate(divide="ignore", over="ignore"):
             return np.asarray(self.formula(p, x))
 
-    def jet(self, theta: Array, x: SimpleNamespace) -> Jet:
-        """Loss with exact derivatives with respect to the coefficients: theta float64[..., k] -> value [...,
-        n_runs]."""
+    def jet(self, theta: Array, x: SimpleNamespace, *, order: int = 2) -> Jet:
+        """Loss with exact derivatives by coefficient, to first or second order: theta float64[..., k] -> value
+        float64[..., n_runs].
+        """
         theta = np.asarray(theta, float)
-        p = {name: Jet.variable(theta[..., i, None], i) for i, name in enumerate(self.names)}
+        p = {name: Jet.variable(theta[..., i, None], i, order=order) for i, name in enumerate(self.names)}
         return self.formula(SimpleNamespace(**p), x)
 
     def gradient(self, theta: Array, x: SimpleNamespace) -> Array:
         """d loss / d coefficients: float64[..., n_runs, k]."""
-        jet = self.jet(theta, x)
+        jet = self.jet(theta, x, order=1)
         zero = np.zeros_like(jet.value)
         return np.stack([zero + jet.first.get(i, 0.0) for i in range(len(self.coefficients))], axis=-1)
 
@@ -201,28 +274,10 @@ class ScalingLaw(ABC):
                 f"law {self.name!r} cannot be solved for {column!r}: it is a function of {', '.join(self.columns)}"
             )
         shape = np.broadcast_shapes(np.shape(loss), *(np.shape(v) for v in columns.values()))
-        target = np.broadcast_to(np.asarray(loss, float), shape)
-        low, high = np.full(shape, -30.0), np.full(shape, 200.0)  # exponents of e: from 1e-13 to 7e86
-        for _ in range(80):
-            middle = (low + high) / 2
-            above = self.loss(**columns, **{column: np.exp(middle)}) > target
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
-        reachable = self.loss(**columns, **{column: np.full(shape, np.inf)}) < target
-        return np.where(reachable, np.exp((low + high) / 2), np.inf)
+        return where_it_falls_to(loss, lambda values: self.loss(**columns, **{column: values}), shape)
 
     def __repr__(self) -> str:
-        if self.values is None:
-            text = self.template.format_map(_Shown({name: name for name in self.names}))
-        else:
-            text = self.template.format_map(_Shown({name: f"{value:.4g}" for name, value in self.values.items()}))
-        return f"{type(self).__name__}: L = {text}"
-
-
-class _Shown(dict):
-    """Coefficients as text; one that a free divergence has absorbed is a factor of one."""
-
-    def __missing__(self, name: str) -> str:
-        return "1"
+        return f"{self.heading}: {self.written()}"
 
 
 def _checked(law: ScalingLaw, values: Mapping[str, float]) -> dict[str, float]:
@@ -250,9 +305,9 @@ class AdditiveLaw(ScalingLaw):
     """E plus an excess that finite size and finite data cause; teacher forms build on the excess."""
 
     @abstractmethod
-    def excess(self, p: SimpleNamespace, n: Array, d: Array):
+    def excess(self, p: SimpleNamespace, n: Any, d: Any) -> Any:
         """Loss above E at size n and data d."""
 
-    def formula(self, p: SimpleNamespace, x: SimpleNamespace):
-        """E + excess(n, d)."""
+    def formula(self, p, x):
+        """The floor E, and the excess."""
         return p.E + self.excess(p, x.n, x.d)

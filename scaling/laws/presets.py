@@ -6,11 +6,10 @@ corpus and counting of N differ, so losses of two presets do not compare, and no
 
 from __future__ import annotations
 
-import difflib
-
 from scaling.errors import SpecError
 from scaling.laws.published import BASE_PRESETS, Preset
 from scaling.laws.published_terms import TERM_PRESETS
+from scaling.registry import did_you_mean
 
 PRESETS: dict[str, Preset] = {found.name: found for found in (*BASE_PRESETS, *TERM_PRESETS)}
 """Every published law by name."""
@@ -24,6 +23,4 @@ def preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    close = difflib.get_close_matches(name, PRESETS, 1)
-    hint = f" — did you mean {close[0]!r}?" if close else ""
-    raise SpecError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}{hint}")
+    raise SpecError(f"unknown published law {name!r}{did_you_mean(name, PRESETS)}")

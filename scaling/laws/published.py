@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scaling.laws.batch import CriticalBatch
+from scaling.laws.kaplan import KaplanC, KaplanD, KaplanN, KaplanND, KaplanNS
 from scaling.laws.law import ScalingLaw
 from scaling.laws.rules import Rule, TransferredData
-from scaling.laws.size_and_data import Chinchilla, KaplanC, KaplanD, KaplanN, KaplanND, Tied
-from scaling.laws.terms import LearningCurve
+from scaling.laws.size_and_data import Chinchilla, Tied
 
 PF_DAY = 8.64e19
 """FLOPs in one petaflop/s-day."""
@@ -87,7 +87,7 @@ def _kaplan() -> list[Preset]:
         Preset("kaplan", KaplanND(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103), KAPLAN, "secondary", n, joint),
         Preset(
             "kaplan-ns",
-            LearningCurve(N_c=6.5e13, S_c=2.1e3, alpha_N=0.077, alpha_S=0.76),
+            KaplanNS(N_c=6.5e13, S_c=2.1e3, alpha_N=0.077, alpha_S=0.76),
             KAPLAN,
             "secondary",
             n,

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from scaling.laws.architecture import FineGrainedExperts, RoutedExperts, Vocabulary
+from scaling.laws.distillation import Busbridge
+from scaling.laws.kaplan import KaplanN
+from scaling.laws.precision import KumarDamage, LowPrecision, OuyangDamage
 from scaling.laws.published import Preset
+from scaling.laws.repetition import Repeated
 from scaling.laws.rules import TransferredData
 from scaling.laws.schedule import MultiPower
-from scaling.laws.size_and_data import Chinchilla, KaplanN, Skaling, Tied
-from scaling.laws.teacher import Busbridge
-from scaling.laws.terms import (
-    FineGrainedExperts,
-    KumarDamage,
-    LowPrecision,
-    OuyangDamage,
-    Repeated,
-    RoutedExperts,
-    Vocabulary,
-)
+from scaling.laws.size_and_data import Chinchilla, Skaling, Tied
 
 MUENNIGHOFF = "Muennighoff et al. 2023, arXiv 2305.16264"
 BUSBRIDGE = "Busbridge et al. 2025, arXiv 2502.08606"
@@ -27,7 +23,7 @@ LUO = "Luo et al. 2025, arXiv 2503.12811"
 
 
 def _data() -> list[Preset]:
-    base = {"E": math.exp(0.6254804), "A": math.exp(6.255414), "B": math.exp(7.3049974)}
+    base: dict[str, Any] = {"E": math.exp(0.6254804), "A": math.exp(6.255414), "B": math.exp(7.3049974)}
     alpha = 0.3526596
     counts = "N with embeddings, C4"
     transfer = "Hernandez et al. 2021, arXiv 2102.01293"

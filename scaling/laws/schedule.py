@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class MultiPower(ScalingLaw):
     """
 
     name = "multi-power"
-    template = "{L0} + {A} S^-{alpha} - {B} sum_k drop_k (1 - (1 + {C} lr_k^-{gamma} S_k)^-{beta})"
+    title = "learning-rate schedule"
     columns = ("run",)
     source = "Luo et al. 2025, arXiv 2503.12811"
     is_linear = False
@@ -104,6 +105,11 @@ class MultiPower(ScalingLaw):
         exponent("beta", (0.2, 1.0)),
         exponent("gamma", (0.2, 1.0)),
     )
+
+    @property
+    def symbols(self):
+        """The features of a run, rather than the run."""
+        return {"total": "S", "since": "S_k", "lr": "lr_k", "drop": "drop_k"}
 
     def formula(self, p, x):
         """The law over the features of one run."""
@@ -130,15 +136,18 @@ class MultiPower(ScalingLaw):
         ]
         return p.L0 + p.A * power - p.B * gain, np.stack(columns, axis=1)
 
-    def loss(self, *, run: ScheduledRun) -> Array:
+    def loss(self, **columns: Any) -> Array:
         """Loss at the measured steps of a run.
 
         Args:
-            run: the schedule and the steps asked for.
+            **columns: `run`, a `ScheduledRun`: the schedule and the steps asked for.
 
         Returns:
             float64[n_losses], nats/token.
         """
+        self.check_columns(columns)
+        run: ScheduledRun = columns["run"]
+        # Steps times rate changes may be a large table: a block of steps at a time.
         p = SimpleNamespace(**dict(zip(self.names, self.vector, strict=True)))
         blocks = np.array_split(run.step, max(1, len(run.step) * len(run.lr) // 4_000_000))
         return np.concatenate([self.formula(p, ScheduledRun(run.lr, block).features()) for block in blocks])

@@ -9,15 +9,16 @@ divergences are unknown, a form takes one free divergence for each teacher inste
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.laws.distillation import Busbridge
-from scaling.laws.law import AdditiveLaw, Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
-from scaling.laws.size_and_data import BASE_LAWS, Chinchilla, base_law
+from scaling.laws.law import Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
+from scaling.laws.on_base import DEFAULT_BASE, OnBase
+from scaling.laws.text import indicator, let
 
 TINY = 1e-12
 """A divergence of zero as far as a power of it is concerned, in nats/token."""
@@ -27,13 +28,16 @@ DISCOUNT = Coefficient("c", low=0.0, high=20.0, start=(0.0, 2.0))
 SHARPNESS = Coefficient("nu", low=0.5, high=60.0, log=True, start=(1.0, 8.0))
 
 
-def soft_maximum(left, right, nu):
+def soft_maximum(left: Any, right: Any, nu: Any) -> Any:
     """(left^nu + right^nu)^(1/nu): the sum at nu = 1, the larger one as nu grows."""
     return np.exp(np.logaddexp(nu * np.log(left + TINY), nu * np.log(right + TINY)) / nu)
 
 
-class TeacherLaw(ScalingLaw):
+class TeacherLaw(OnBase):
     """A base law E + x(n, d) with the divergence of the training text.
+
+    Subclasses name those of their coefficients that a free divergence absorbs in `absorbed`; where it names nothing,
+    divergences must be measured.
 
     Args:
         base: name of an additive base law.
@@ -41,65 +45,59 @@ class TeacherLaw(ScalingLaw):
             divergences are columns.
         **values: coefficients.
 
-    Subclasses name their own coefficients in `extra`, those that a free divergence absorbs in `absorbed`, and say in
-    `adds` whether the base's excess enters as a plain sum.
+    Raises:
+        SpecError: the form cannot do without measured divergences.
     """
 
-    columns = ("n", "d", "delta_coverage", "delta_noise")
-    extra: tuple[Coefficient, ...] = ()
-    adds: bool = True
+    columns: tuple[str, ...] = ("n", "d", "delta_coverage", "delta_noise")
     absorbed: tuple[str, ...] = ("kappa",)
+    teachers: tuple[str, ...]
 
-    def __init__(self, base: str = "chinchilla", teachers: tuple[str, ...] | list[str] = (), **values: float):
-        form = base_law(base)
-        if not isinstance(form, AdditiveLaw):
-            allowed = ", ".join(name for name, law in BASE_LAWS.items() if issubclass(law, AdditiveLaw))
-            raise SpecError(f"law {self.name!r}: base {base!r} has no additive floor; choose from {allowed}")
-        own = self.extra
-        if teachers:
-            free = tuple(Coefficient(f"delta[{label}]", unit="nats/token", start=(0.01, 0.5)) for label in teachers)
-            own = tuple(c for c in own if c.name not in self.absorbed) + free
-            object.__setattr__(self, "columns", ("n", "d", "teacher"))
-        object.__setattr__(self, "base", form)
-        object.__setattr__(self, "is_linear", form.is_linear and self.adds)
+    def __init__(self, base: str = DEFAULT_BASE, teachers: Sequence[str] = (), **values: float):
+        if teachers and not self.absorbed:
+            raise SpecError(
+                f"law {self.name!r} is a function of {', '.join(self.columns)} and takes no free divergences, got "
+                f"those of {', '.join(teachers)}: give the columns, or choose another form"
+            )
         object.__setattr__(self, "teachers", tuple(teachers))
-        object.__setattr__(self, "coefficients", form.coefficients + own)
-        super().__init__(**values)
+        if teachers:
+            object.__setattr__(self, "columns", ("n", "d", "teacher"))
+        super().__init__(base, **values)
+
+    def own_coefficients(self):
+        """The form's own; a free divergence of each teacher instead of what it would be multiplied by."""
+        if not self.teachers:
+            return self.extra
+        free = tuple(Coefficient(f"delta[{label}]", unit="nats/token", start=(0.01, 0.5)) for label in self.teachers)
+        return tuple(c for c in self.extra if c.name not in self.absorbed) + free
 
     def structure(self) -> dict[str, Any]:
         """Base law, and the teachers whose divergence is free."""
-        return {"base": self.base.name} | ({"teachers": list(self.teachers)} if self.teachers else {})
+        return super().structure() | ({"teachers": list(self.teachers)} if self.teachers else {})
 
-    def divergence(self, p: SimpleNamespace, x: SimpleNamespace):
+    def divergence(self, p: SimpleNamespace, x: SimpleNamespace) -> Any:
         """Total divergence of each run's text: measured, or free by teacher."""
         if not self.teachers:
-            return x.delta_coverage + x.delta_noise
-        return sum(
-            getattr(p, f"delta[{label}]") * (x.teacher == i + 1).astype(float) for i, label in enumerate(self.teachers)
-        )
+            return let("delta", x.delta_coverage + x.delta_noise)
+        own = enumerate(self.teachers, start=1)  # code 0 is real text
+        return let("delta", sum(getattr(p, f"delta[{q}]") * indicator(x.teacher, code, q) for code, q in own))
 
-    def weight(self, p: SimpleNamespace, name: str):
+    def weight(self, p: SimpleNamespace, name: str) -> Any:
         """kappa or c; one where a free divergence has absorbed it."""
         return getattr(p, name, 1.0)
-
-    def seed(self, start, amplitudes):
-        """The base law's own start, and the drawn coefficients of the teacher term."""
-        return start | amplitudes | self.base.seed(start, amplitudes)
 
 
 class NoQuality(TeacherLaw):
     """Q0: L = E + x(n, d). The text's origin does not matter: the null hypothesis."""
 
     name = "q0"
+    title = "no effect of the text"
     columns = ("n", "d")
-    template = "E + x(N, D)"
-
-    def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
-        super().__init__(base, (), **values)
+    absorbed = ()
 
     def formula(self, p, x):
-        """E + x(n, d)."""
-        return p.E + self.base.excess(p, x.n, x.d)
+        """The base law."""
+        return self.on(p, x.n, x.d)
 
 
 class AdditiveFloor(TeacherLaw):
@@ -107,11 +105,11 @@ class AdditiveFloor(TeacherLaw):
     measured divergence."""
 
     name = "q1"
-    template = "E + {kappa} delta + x(N, D)"
+    title = "floor"
     extra = (KAPPA,)
 
     def formula(self, p, x):
-        """E + kappa delta + x(n, d)."""
+        """The base law, raised."""
         return p.E + self.weight(p, "kappa") * self.divergence(p, x) + self.base.excess(p, x.n, x.d)
 
 
@@ -122,26 +120,27 @@ class EffectiveData(TeacherLaw):
     """
 
     name = "q2"
-    template = "E + x(N, D e^(-{c} delta))"
+    title = "effective data"
     extra = (DISCOUNT,)
     absorbed = ("c",)
 
     def formula(self, p, x):
-        """E + x(n, d e^(-c delta))."""
-        return p.E + self.base.excess(p, x.n, x.d * np.exp(-self.weight(p, "c") * self.divergence(p, x)))
+        """The base law at fewer tokens."""
+        return self.on(p, x.n, let("D'", x.d * np.exp(-self.weight(p, "c") * self.divergence(p, x))))
 
 
 class FloorAndEffectiveData(TeacherLaw):
     """Q1 with Q2: L = E + kappa delta + x(n, d e^(-c delta))."""
 
     name = "q1q2"
-    template = "E + {kappa} delta + x(N, D e^(-{c} delta))"
+    title = "floor and effective data"
     extra = (KAPPA, DISCOUNT)
 
     def formula(self, p, x):
-        """E + kappa delta + x(n, d e^(-c delta))."""
+        """The base law, raised, at fewer tokens."""
         delta = self.divergence(p, x)
-        return p.E + self.weight(p, "kappa") * delta + self.base.excess(p, x.n, x.d * np.exp(-p.c * delta))
+        fewer = let("D'", x.d * np.exp(-p.c * delta))
+        return p.E + self.weight(p, "kappa") * delta + self.base.excess(p, x.n, fewer)
 
 
 class SaturatingData(TeacherLaw):
@@ -154,21 +153,19 @@ class SaturatingData(TeacherLaw):
     """
 
     name = "q3"
-    template = "E + A/N^alpha + [(B/D^beta)^m + ({kappa} delta)^m]^(1/m), m = {omega}/beta"
+    title = "saturating data"
     adds = False
+    only_on = "chinchilla"
     extra = (
         Coefficient("kappa", log=True, start=(0.2, 2.0)),
         Coefficient("omega", low=0.01, high=50.0, log=True, start=(0.3, 3.0)),
     )
 
-    def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
-        _only_chinchilla(self.name, base)
-        super().__init__(base, teachers, **values)
-
     def formula(self, p, x):
-        """E + A/n^alpha + soft maximum of B/d^beta and kappa delta with sharpness omega/beta."""
+        """The data term and the floor, joined with sharpness omega/beta."""
         floor = self.weight(p, "kappa") * self.divergence(p, x)
-        return p.E + p.A * x.n**-p.alpha + soft_maximum(p.B * x.d**-p.beta, floor, p.omega / p.beta)
+        sharpness = let("m", p.omega / p.beta)
+        return p.E + p.A * x.n**-p.alpha + soft_maximum(p.B * x.d**-p.beta, floor, sharpness)
 
 
 class QualityExponent(TeacherLaw):
@@ -178,17 +175,14 @@ class QualityExponent(TeacherLaw):
     """
 
     name = "q4"
-    template = "E + A/N^alpha + B/D^(beta - {c} delta)"
+    title = "slower learning"
+    only_on = "chinchilla"
     extra = (Coefficient("c", low=0.0, high=20.0, start=(0.0, 0.3)),)
     absorbed = ("c",)
 
-    def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
-        _only_chinchilla(self.name, base)
-        super().__init__(base, teachers, **values)
-
     def formula(self, p, x):
-        """E + A/n^alpha + B/d^(beta - c delta)."""
-        return p.E + p.A * x.n**-p.alpha + p.B * x.d ** (self.weight(p, "c") * self.divergence(p, x) - p.beta)
+        """A smaller exponent of data."""
+        return p.E + p.A * x.n**-p.alpha + p.B * x.d ** -(p.beta - self.weight(p, "c") * self.divergence(p, x))
 
 
 class Bottleneck(TeacherLaw):
@@ -199,12 +193,12 @@ class Bottleneck(TeacherLaw):
     """
 
     name = "q5"
-    template = "E + [x(N, D)^nu + ({kappa} delta)^nu]^(1/nu), nu = {nu}"
+    title = "bottleneck"
     adds = False
     extra = (Coefficient("kappa", log=True, start=(0.3, 1.5)), SHARPNESS)
 
     def formula(self, p, x):
-        """E + soft maximum of x(n, d) and kappa delta."""
+        """The excess and the floor, the larger one in the limit."""
         floor = self.weight(p, "kappa") * self.divergence(p, x)
         return p.E + soft_maximum(self.base.excess(p, x.n, x.d), floor, p.nu)
 
@@ -216,80 +210,73 @@ class Composite(TeacherLaw):
     """
 
     name = "q7"
-    template = "E + {kappa} delta_noise + [x(N, D e^(-{c} delta_noise))^nu + delta_coverage^nu]^(1/nu), nu = {nu}"
+    title = "floor and effective data of noise, bottleneck of coverage"
     adds = False
     extra = (KAPPA, DISCOUNT, SHARPNESS)
-
-    def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
-        if teachers:
-            raise SpecError(
-                "law 'q7' tells coverage from noise, so it needs both divergences of every teacher: "
-                "free ones are not identified"
-            )
-        super().__init__(base, (), **values)
+    absorbed = ()
 
     def formula(self, p, x):
-        """E + kappa delta_noise + soft maximum of x(n, d e^(-c delta_noise)) and delta_coverage."""
-        excess = self.base.excess(p, x.n, x.d * np.exp(-p.c * x.delta_noise))
+        """Noise as in Q1 with Q2, coverage as in Q5."""
+        excess = self.base.excess(p, x.n, let("D'", x.d * np.exp(-p.c * x.delta_noise)))
         return p.E + p.kappa * x.delta_noise + soft_maximum(excess, x.delta_coverage, p.nu)
 
 
 class Mixture(TeacherLaw):
-    """Real and synthetic text mixed by document: L = E + x(n, d) + kappa delta + harmonic(u, v), where
+    """Real and synthetic text mixed by document: L = E + x(n, d) + kappa delta + 1/(1/u + 1/v), where
     u = kappa [(1 - rho) delta_w - delta] and v = B/(rho D)^beta.
 
     `real_share` rho is the fraction of real documents. Two divergences of a mixture count: delta_w of the teacher
-    inside it (`writer_delta_coverage` + `writer_delta_noise`), and delta of the mixed text itself (`delta_coverage` +
-    `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau; once its rho D real
-    tokens teach more than that, a second descent follows, to the floor delta that even a reader who weighs both writers
-    by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any share of real text
-    removes the floor where documents are long. rho = 1 is Q0; rho = 0, where both divergences are one, is Q1. The
-    harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Writers that are told apart by a source token leave no
-    plateau: their runs are not of this law.
+    inside it (`generator_delta_coverage` + `generator_delta_noise`), and delta of the mixed text itself
+    (`delta_coverage` + `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau;
+    once its rho D real tokens teach more than that, a second descent follows, to the floor delta that even a reader who
+    weighs both writers by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any
+    share of real text removes the floor where documents are long. rho = 1 is Q0; rho = 0, where both divergences are
+    one, is Q1. The harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Writers that are told apart by a source token
+    leave no plateau: their runs are not of this law.
 
     **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them, and the
     floor of documents of finite length, are this project's.
     """
 
     name = "mixture"
-    template = (
-        "E + x(N, D) + {kappa} delta + 1/(1/({kappa} [(1 - rho) delta_w - delta]) + (rho D)^beta/B), "
-        "delta_w of the teacher inside"
-    )
+    title = "mixture of real and generated text"
     adds = False
-    columns = ("n", "d", "delta_coverage", "delta_noise", "writer_delta_coverage", "writer_delta_noise", "real_share")
+    only_on = "chinchilla"
+    columns = (
+        "n",
+        "d",
+        "delta_coverage",
+        "delta_noise",
+        "generator_delta_coverage",
+        "generator_delta_noise",
+        "real_share",
+    )
     extra = (Coefficient("kappa", log=True, start=(0.3, 1.5)),)
-
-    def __init__(self, base: str = "chinchilla", teachers=(), **values: float):
-        _only_chinchilla(self.name, base)
-        if teachers:
-            raise SpecError(
-                "law 'mixture' needs measured divergences, of the mixed text and of the teacher inside it: give "
-                "delta_coverage, delta_noise, writer_delta_coverage and writer_delta_noise"
-            )
-        super().__init__(base, (), **values)
+    absorbed = ()
 
     def formula(self, p, x):
-        """E + x(n, d) + kappa delta + u v/(u + v), u = kappa [(1 - rho) delta_w - delta], v = B/(rho d)^beta."""
+        """The base law, the floor, and what is lost until the real documents are told apart."""
         floor = self.divergence(p, x)
-        unaware = (1 - x.real_share) * (x.writer_delta_coverage + x.writer_delta_noise)
+        unaware = (1 - x.real_share) * (x.generator_delta_coverage + x.generator_delta_noise)
         plateau = p.kappa * (np.maximum(unaware - floor, 0.0) + TINY)
-        real = np.where(x.real_share > 0, x.real_share, 1e-300) * np.where(x.real_share > 0, x.d, 1.0)
-        return p.E + self.base.excess(p, x.n, x.d) + p.kappa * floor + 1.0 / (1.0 / plateau + real**p.beta / p.B)
+        real = np.fmax(x.real_share, 1e-300) * x.d
+        return self.on(p, x.n, x.d) + p.kappa * floor + 1 / (1 / let("u", plateau) + real**p.beta / p.B)
 
 
 class SeparateTeachers(ScalingLaw):
-    """QM: each teacher its own E, A and B, exponents shared: the saturated reference that no form can beat in fit.
+    """QM: L = E_q + A_q/N^alpha + B_q/D^beta: each teacher q its own E, A and B, exponents shared: the saturated
+    reference that no form can beat in fit.
 
     Args:
         teachers: every label, real text included.
     """
 
     name = "qm"
-    template = "E_q + A_q/N^alpha + B_q/D^beta for each teacher q"
+    title = "each teacher apart"
     columns = ("n", "d", "teacher")
+    teachers: tuple[str, ...]
 
-    def __init__(self, teachers: tuple[str, ...] | list[str] = ("real",), **values: float):
+    def __init__(self, teachers: Sequence[str] = ("real",), **values: float):
         object.__setattr__(self, "teachers", tuple(teachers))
         own = [
             make(f"{letter}[{q}]")
@@ -304,35 +291,10 @@ class SeparateTeachers(ScalingLaw):
         return {"teachers": list(self.teachers)}
 
     def formula(self, p, x):
-        """E_q + A_q/n^alpha + B_q/d^beta."""
+        """A Chinchilla law for each teacher."""
         size, data = x.n**-p.alpha, x.d**-p.beta
-        total = 0.0
-        for code, q in enumerate(self.teachers):
-            one = getattr(p, f"E[{q}]") + getattr(p, f"A[{q}]") * size + getattr(p, f"B[{q}]") * data
-            total = total + one * (x.teacher == code).astype(float)
-        return total
-
-
-def _only_chinchilla(name: str, base: str) -> None:
-    if base != Chinchilla.name:
-        raise SpecError(
-            f"law {name!r} changes the data term B/D^beta itself, so it stands on 'chinchilla' alone, got base {base!r}"
+        return sum(
+            (getattr(p, f"E[{q}]") + getattr(p, f"A[{q}]") * size + getattr(p, f"B[{q}]") * data)
+            * indicator(x.teacher, code, q)
+            for code, q in enumerate(self.teachers)
         )
-
-
-QUALITY_LAWS: dict[str, type[ScalingLaw]] = {
-    law.name: law
-    for law in (
-        NoQuality,
-        AdditiveFloor,
-        EffectiveData,
-        FloorAndEffectiveData,
-        SaturatingData,
-        QualityExponent,
-        Bottleneck,
-        Composite,
-        Mixture,
-        SeparateTeachers,
-        Busbridge,
-    )
-}

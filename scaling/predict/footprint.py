@@ -7,7 +7,7 @@ was measured, and is looked up by its name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from scaling.accounting import (
@@ -20,7 +20,9 @@ from scaling.accounting import (
     kv_cache_bytes,
     symbol_layout,
 )
-from scaling.spec import ModelSpec
+from scaling.data.text import open_tokenizer
+from scaling.records import RunStore
+from scaling.spec import DataSpec, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,19 @@ def footprint(
         compute_bytes=memory.compute_bytes(model, length),
         engine_bytes=memory.engine_bytes(model, tokens, length),
     )
+
+
+def tokenizer_layout(data: DataSpec, store: RunStore) -> TokenizerLayout:
+    """What an exported file says about the tokens of a run: its tokenizer, or placeholders for a world's symbols.
+
+    A source token comes last, as a control token: what the file is asked for begins as real text does.
+    """
+    if data.source.kind != "text":
+        return symbol_layout(data.vocab_size, bos_id=data.source.vocab_size - 1)
+    layout = open_tokenizer(data.source, store).to_gguf()
+    if not data.source_token:
+        return layout
+    return replace(layout, tokens=(*layout.tokens, "<|written|>"), token_types=(*layout.token_types, 3))
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import ExtrapolationError, SpecError
+from scaling.laws.inverse import where_it_falls_to
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -202,17 +203,8 @@ def explain(
 
 
 def tokens_for(surface: Surface, loss: float, n_params: np.ndarray) -> np.ndarray:
-    """D at which each size reaches a loss: float64[k]; inf where infinite data does not suffice.
-
-    Bisection in ln D over 1 … e^120, to a relative 1e-12.
-    """
-    low, high = np.zeros_like(n_params, float), np.full_like(n_params, 120.0, float)
-    for _ in range(70):
-        middle = (low + high) / 2
-        above = surface(n_params, np.exp(middle)) > loss
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    reachable = surface(n_params, np.full_like(n_params, math.inf, float)) < loss
-    return np.where(reachable, np.exp(high), math.inf)
+    """D at which each size reaches a loss: float64[k]; inf where infinite data does not suffice."""
+    return where_it_falls_to(loss, lambda n_tokens: surface(n_params, n_tokens), n_params.shape)
 
 
 def cheapest_training(surface: Surface, loss: float) -> tuple[float, float]:

@@ -1,50 +1,33 @@
-"""The smallest model that meets a target loss within a memory budget, or the reason why there is none."""
+"""The smallest model that meets a target within what the phone allows, or the reason why there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from pydantic import ValidationError
 
-from scaling.accounting import count_parameters
-from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
-from scaling.predict.footprint import Footprint
+from scaling.config.expand import recommended_teacher
+from scaling.config.sweep import SweepConfig
+from scaling.errors import ExtrapolationError, InfeasibleError, RecordError, SpecError
+from scaling.files import read_json
+from scaling.fit.result import Prediction
+from scaling.fit.saved import fit_id_of, to_json
+from scaling.predict.candidates import Candidate, Measure, offered, score
+from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.forecast import MAX_REACH
+from scaling.predict.question import Question
+from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
 
-Binding = Literal["target", "smallest"]
+Binding = Literal["target", "speed", "smallest"]
 
 RUNNERS_UP = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One configuration with its forecast.
-
-    Attributes:
-        run: The configuration.
-        n_params: N in the convention of the fit.
-        loss: Forecast loss, nats/token.
-        low: Lower end of the forecast interval.
-        high: Upper end of the forecast interval.
-        probability: P(loss ≤ target).
-        reach: Largest factor by which N or D exceeds the data behind the fit (1 inside).
-        footprint: Bytes on the phone.
-    """
-
-    run: RunSpec
-    n_params: int
-    loss: float
-    low: float
-    high: float
-    probability: float
-    reach: float
-    footprint: Footprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,153 +35,237 @@ class Recommendation:
     """The chosen configuration and why.
 
     Attributes:
-        choice: The smallest candidate whose P(loss ≤ target) reaches the confidence within the memory.
-        target_loss: What was asked, nats/token.
-        memory_bytes: What was allowed.
-        confidence: Probability that was asked for; 0.5 means that the forecast itself meets the target.
-        level: Level of the forecast interval.
-        binding: ``target`` if every smaller candidate misses the target, ``smallest`` if none smaller was offered.
+        choice: The smallest candidate that meets the question.
+        binding: ``target`` if every smaller candidate misses the target, ``speed`` if one that meets it is too slow,
+            ``smallest`` if none smaller was offered.
         runners_up: The next larger candidates that qualify as well.
         floor: Loss of an infinite student on infinite text of this teacher.
+        question: What was asked.
+        fit_id: Hash of the fit that forecast it; None in files of before 2026-11-26, which do not name it.
     """
 
     choice: Candidate
-    target_loss: float
-    memory_bytes: int
-    confidence: float
-    level: float
     binding: Binding
     runners_up: tuple[Candidate, ...]
     floor: float
+    question: Question
+    fit_id: str | None
 
     @property
     def run(self) -> RunSpec:
+        """What to train."""
         return self.choice.run
 
+    @property
+    def prediction(self) -> Prediction:
+        """Its loss, as forecast."""
+        return self.choice.prediction
 
-def size_of(model: ModelSpec, convention: str) -> int:
-    """N of a model in the convention that a fit names (``n_params``, ``n_params_linear`` or ``n_params_total``)."""
-    counts = count_parameters(model)
-    if convention not in ("n_params", "n_params_linear", "n_params_total"):
-        raise SpecError(
-            f"the fit measures size by {convention!r}, which cannot be computed from a model; "
-            "refit with n_params, n_params_linear or n_params_total"
-        )
-    return getattr(counts, convention)
+    @property
+    def probability(self) -> float:
+        """P(loss ≤ target)."""
+        return self.choice.probability
 
+    @property
+    def footprint(self) -> Footprint:
+        """Its bytes on the phone."""
+        return self.choice.footprint
 
-def score(
-    fit: Fit,
-    runs: Sequence[RunSpec],
-    *,
-    target_loss: float,
-    teacher: str,
-    footprint: Callable[[ModelSpec], Footprint],
-    level: float = 0.9,
-) -> list[Candidate]:
-    """Forecast every configuration at once, smallest footprint first (then fewest tokens)."""
-    n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
-    d = np.array([run.n_tokens for run in runs], float)
-    forecast = fit.predict(n, d, teacher=teacher, level=level)
-    chance = fit.probability(target_loss, n, d, teacher=teacher)
-    reach = np.maximum(forecast.reach["n"], forecast.reach["d"])
-    candidates = [
-        Candidate(
-            run=run,
-            n_params=int(n[i]),
-            loss=float(forecast.value[i]),
-            low=float(forecast.low[i]),
-            high=float(forecast.high[i]),
-            probability=float(chance[i]),
-            reach=float(reach[i]),
-            footprint=footprint(run.model),
-        )
-        for i, run in enumerate(runs)
-    ]
-    return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, which `from_json` reads."""
+        return {
+            "fit_id": self.fit_id,
+            "question": self.question.to_json(),
+            "choice": self.choice.to_json(),
+            "binding": self.binding,
+            "runners_up": [candidate.to_json() for candidate in self.runners_up],
+            "floor": self.floor,
+        }
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Recommendation:
+        """Read a stored recommendation, also one that this program's first layout holds.
+
+        Raises:
+            RecordError: the file is absent, or not a recommendation.
+        """
+        values = read_json(Path(path))
+        try:
+            if "question" not in values:
+                values = _of_first_layout(values)
+            return cls(
+                choice=Candidate.from_json(values["choice"]),
+                binding=values["binding"],
+                runners_up=tuple(Candidate.from_json(one) for one in values["runners_up"]),
+                floor=values["floor"],
+                question=Question.from_json(values["question"]),
+                fit_id=values["fit_id"],
+            )
+        except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
+            said = str(error).splitlines()[0]
+            raise RecordError(f"{path}: not a recommendation ({type(error).__name__}: {said})") from error
 
 
 def recommend(
     fit: Fit,
     runs: Sequence[RunSpec],
+    question: Question,
     *,
-    target_loss: float,
-    memory_bytes: int,
-    teacher: str,
-    footprint: Callable[[ModelSpec], Footprint],
-    confidence: float = 0.5,
-    level: float = 0.9,
+    measure: Measure | None = None,
+    fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
-    """Choose the smallest configuration whose forecast meets a target within a memory budget.
+    """Choose the smallest configuration whose forecast meets a target within what the phone allows.
 
-    minimise ``footprint(run)`` subject to ``P(loss(run) ≤ target_loss) ≥ confidence`` and
-    ``footprint(run) ≤ memory_bytes``.
+    minimise ``footprint(run)`` subject to ``P(loss(run) ≤ target) ≥ probability``, ``footprint(run) ≤ budget`` and,
+    where a speed is asked for, ``tokens/s ≥ speed``.
 
     Args:
         fit: Forecasts losses.
         runs: Configurations to choose from; those beyond the memory serve to say what the target would need.
-        target_loss: nats/token.
-        memory_bytes: Budget for weights, cache, activations and engine.
-        teacher: Label of the teacher whose text the students would read, as the fit knows it.
-        footprint: Bytes on the phone of a model.
-        confidence: Least acceptable P(loss ≤ target).
-        level: Level of the reported interval.
+        question: What is asked.
+        measure: Bytes of a model on the phone; by default with placeholders for a tokenizer.
+        fit_id: Name of the fit; by default the hash of its JSON.
         force: Accept forecasts more than ``MAX_REACH`` beyond the data.
 
     Raises:
-        InfeasibleError: the target lies below the teacher's floor, or nothing within the memory meets it.
+        InfeasibleError: the target lies below the teacher's floor, or nothing within the budget meets it.
         ExtrapolationError: only configurations too far beyond the data meet it.
+        SpecError: no configuration is given, or they read different texts.
     """
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
-    floor = float(fit.floor(teacher).value)
-    candidates = score(fit, runs, target_loss=target_loss, teacher=teacher, footprint=footprint, level=level)
-    fitting = [c for c in candidates if c.footprint.total_bytes <= memory_bytes]
-    meeting = [c for c in candidates if c.probability >= confidence]
-    qualified = [c for c in fitting if c.probability >= confidence]
+    candidates = score(fit, runs, question, measure or _with_placeholders(question))
+    floor = float(fit.floor(runs[0].data.label).value)
+    fitting = [c for c in candidates if c.fits(question)]
+    qualified = [c for c in fitting if c.meets(question)]
     within = qualified if force else [c for c in qualified if c.reach <= MAX_REACH]
-    if within:
-        choice = within[0]
-        smaller = [c for c in candidates if c.footprint.total_bytes < choice.footprint.total_bytes]
-        return Recommendation(
-            choice=choice,
-            target_loss=target_loss,
-            memory_bytes=memory_bytes,
-            confidence=confidence,
-            level=level,
-            binding="target" if smaller else "smallest",
-            runners_up=tuple(within[1 : 1 + RUNNERS_UP]),
-            floor=floor,
-        )
-    if qualified:
-        raise ExtrapolationError(
-            f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {target_loss:g} nats/token; "
-            f"at most {MAX_REACH:g}× is trusted — train larger runs first, or repeat with --force"
-        )
-    raise _infeasible(target_loss, memory_bytes, confidence, floor, fitting, meeting)
+    if not within:
+        if qualified:
+            raise ExtrapolationError(
+                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {question.target_loss:g} nats/token; "
+                f"at most {MAX_REACH:g}× is trusted — train larger runs first, or repeat with --force"
+            )
+        raise _infeasible(question, floor, candidates)
+    choice = within[0]
+    return Recommendation(
+        choice=choice,
+        binding=_binding(choice, candidates, question),
+        runners_up=tuple(within[1 : 1 + RUNNERS_UP]),
+        floor=floor,
+        question=question,
+        fit_id=fit_id or fit_id_of(to_json(fit)),
+    )
 
 
-def _infeasible(target, memory, confidence, floor, fitting, meeting) -> InfeasibleError:
-    best = min((c.loss for c in fitting), default=None)
-    needed = meeting[0].footprint.total_bytes if meeting else None
+def recommend_of_sweep(
+    question: Question,
+    fit: Fit,
+    config: SweepConfig,
+    runs: Sequence[RunSpec],
+    store: RunStore,
+    *,
+    fit_id: str | None = None,
+    force: bool = False,
+) -> Recommendation:
+    """Choose from a sweep's own family of models.
+
+    Candidates are the sweep's configuration at every width that is asked about, on the largest volume of the sweep
+    unless another is asked for, with the learning rate that the sweep derives for each width.
+
+    Args:
+        question: What is asked.
+        fit: Of that sweep's runs.
+        config: The sweep.
+        runs: What it expands to.
+        store: Where the sweep's tokenizer lies; it is stored in the exported file, and so part of its bytes.
+        fit_id: Name of the fit.
+        force: Accept forecasts far beyond the data.
+
+    Raises:
+        ConfigError: the teacher is none of the sweep's, or several.
+        InfeasibleError: nothing meets the target within the budget.
+        ExtrapolationError: only what lies too far beyond the data does.
+    """
+    teacher = recommended_teacher(config, runs, question.teacher)
+    template = next(run for run in runs if run.data.teacher == teacher)
+    tokenizer = tokenizer_layout(template.data, store)
+    context = question.context or template.model.context
+
+    def measure(model: ModelSpec) -> Footprint:
+        return footprint(model, context=context, tokenizer=tokenizer, format=question.format)
+
+    asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
+    return recommend(fit, offered(config, template, asked, measure), asked, measure=measure, fit_id=fit_id, force=force)
+
+
+def _with_placeholders(question: Question) -> Measure:
+    return lambda model: footprint(model, context=question.context, format=question.format)
+
+
+def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Question) -> Binding:
+    """Why no smaller candidate was chosen."""
+    smaller = [c for c in candidates if c.footprint.total_bytes < choice.footprint.total_bytes]
+    if not smaller:
+        return "smallest"
+    return "speed" if any(c.meets(question) and not c.fits(question) for c in smaller) else "target"
+
+
+def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate]) -> InfeasibleError:
+    """Why there is no answer: the target lies below the floor, needs more than is allowed, or nothing offered meets
+    it."""
+    target, chance = f"{question.target_loss:g} nats/token", f"with probability {question.probability:g}"
+    allowed = mebibytes(question.budget_bytes)
+    if question.tokens_per_s is not None:
+        allowed += f" at {question.tokens_per_s:g} tokens/s"
+    best = min((c.prediction.value for c in candidates if c.fits(question)), default=None)
+    needed = next((c.footprint.total_bytes for c in candidates if c.meets(question)), None)
     said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"
-    if target <= floor:
+    if question.target_loss <= floor:
         message = (
-            f"a loss of {target:g} nats/token is out of reach: the floor of this teacher's text is {floor:.4f}; within "
-            f"{mebibytes(memory)} {said} — ask for more than the floor, or use a better teacher"
+            f"a loss of {target} is out of reach: the floor of this teacher's text is {floor:.4f}; within "
+            f"{allowed} {said} — ask for more than the floor, or use a better teacher"
         )
     elif needed is not None:
         message = (
-            f"nothing within {mebibytes(memory)} meets {target:g} nats/token with probability {confidence:g}: {said}; "
+            f"nothing within {allowed} meets {target} {chance}: {said}; "
             f"the target would need {mebibytes(needed)} — raise the memory or the target"
         )
     else:
         message = (
-            f"no candidate meets {target:g} nats/token with probability {confidence:g}: {said}, the floor of this "
+            f"no candidate meets {target} {chance}: {said}, the floor of this "
             f"teacher's text is {floor:.4f} — raise the target, or offer more tokens or larger widths"
         )
     return InfeasibleError(message, best_loss=best, needed_bytes=needed, floor=floor)
+
+
+def _of_first_layout(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A file of before 2026-11-26, which held the question's values beside the choice and did not name its fit."""
+
+    def candidate(old: Mapping[str, Any]) -> dict[str, Any]:
+        prediction = {name: old[name] for name in ("low", "high")} | {"value": old["loss"], "level": values["level"]}
+        return {
+            "run": old["run"],
+            "n_params": old["n_params"],
+            "prediction": prediction | {"scale": None, "reach": {"n": old["reach"]}},
+            "probability": old["probability"],
+            "footprint": old["footprint"],
+            "speed": None,
+        }
+
+    return {
+        "fit_id": None,
+        "question": {
+            "target_loss": values["target_loss"],
+            "memory_bytes": values["memory_bytes"],
+            "probability": values["confidence"],
+            "level": values["level"],
+        },
+        "choice": candidate(values["choice"]),
+        "binding": values["binding"],
+        "runners_up": [candidate(old) for old in values["runners_up"]],
+        "floor": values["floor"],
+    }
 
 
 def mebibytes(count: float) -> str:

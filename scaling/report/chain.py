@@ -10,7 +10,8 @@ from scaling.fit.describe import summary
 from scaling.report.tables import number, seconds, show, show_recommendation, size
 
 if TYPE_CHECKING:
-    from scaling.chain import ChainResult, Compressed
+    from scaling.chain.proof import Compressed
+    from scaling.chain.run import ChainResult
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
     from scaling.sweep.run import SweepOutcome

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from scaling.fit.result import Fit
-    from scaling.predict.recommend import Candidate
+    from scaling.predict.candidates import Candidate
 
 STYLE = {
     "axes.grid": True,
@@ -79,8 +79,9 @@ def plot_runs(axes: Axes, fit: Fit, runs: pd.DataFrame, *, teacher: str) -> Axes
 
 def plot_choice(axes: Axes, choice: Candidate, *, measured: float | None) -> Axes:
     """The recommended configuration: its forecast with interval, and a star where its measured loss came out."""
-    error = [[choice.loss - choice.low], [choice.high - choice.loss]]
-    axes.errorbar(choice.n_params, choice.loss, yerr=error, fmt="s", color="C3", ms=5, capsize=3, label="forecast")
+    forecast = choice.prediction
+    error = [[forecast.value - forecast.low], [forecast.high - forecast.value]]
+    axes.errorbar(choice.n_params, forecast.value, yerr=error, fmt="s", color="C3", ms=5, capsize=3, label="forecast")
     if measured is not None:
         axes.plot(choice.n_params, measured, "*", color="crimson", ms=11, label="measured")
     return axes

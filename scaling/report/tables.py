@@ -10,8 +10,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
+    from scaling.predict.candidates import Candidate
     from scaling.predict.forecast import Forecast
-    from scaling.predict.recommend import Candidate, Recommendation
+    from scaling.predict.recommend import Recommendation
 
 
 def key_values(title: str, rows: dict[str, str]) -> Table:
@@ -85,11 +86,11 @@ def show_recommendation(found: Recommendation) -> None:
         f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
     )
     print(
-        f"  asked for ≤ {found.target_loss:g} nats/token within {size(found.memory_bytes)}; "
+        f"  asked for ≤ {found.question.target_loss:g} nats/token within {size(found.question.budget_bytes)}; "
         f"the floor of this teacher's text is {found.floor:.4f}"
     )
     table = Table(box=None, pad_edge=False)
-    for name in ("", "width", "N", "forecast", f"{found.level:.0%} interval", "P(≤ target)", "memory"):
+    for name in ("", "width", "N", "forecast", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory"):
         table.add_column(name, justify="left" if not name else "right")
     table.add_row("choice", *_candidate(found.choice))
     for candidate in found.runners_up:
@@ -101,6 +102,7 @@ def show_recommendation(found: Recommendation) -> None:
 
 _BINDING = {
     "target": "every smaller candidate misses the target",
+    "speed": "a smaller candidate meets the target, but is too slow",
     "smallest": "no smaller candidate was offered",
 }
 
@@ -109,8 +111,8 @@ def _candidate(candidate: Candidate) -> list[str]:
     return [
         str(candidate.run.model.width),
         number(candidate.n_params),
-        f"{candidate.loss:.4f}",
-        f"{candidate.low:.4f} – {candidate.high:.4f}",
+        f"{candidate.prediction.value:.4f}",
+        f"{candidate.prediction.low:.4f} – {candidate.prediction.high:.4f}",
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
     ]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import traceback
 
-from scaling.errors import Preempted
+from scaling.errors import OutOfMemory, Preempted
+from scaling.files import machine_error
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
-from scaling.sweep.outcomes import append_log
+from scaling.sweep.outcomes import append_log, sentence
 from scaling.sweep.progress import Listener
 from scaling.sweep.trainer import CohortTrainer
 from scaling.sweep.trunks import Trunk
@@ -79,14 +80,18 @@ class CohortWorker(Worker):
     def _attempt_together(self, claimed: list[tuple[Trunk, Lease]]) -> bool:
         settled = False
         try:
-            for trunk, _ in claimed:
-                self._mend(trunk)
+            for trunk, lease in claimed:
+                self._mend(trunk, lease)
             self._train_together(claimed)
             settled = True
         except Preempted:
             for trunk, lease in claimed:
                 self._tell("released", trunk, message="taken over by another" if lease.lost else "state is saved")
         except Exception as error:
+            obstacle = machine_error(error)
+            # What does not fit in memory together may fit alone.
+            if obstacle is not None and not isinstance(obstacle, OutOfMemory):
+                raise obstacle from error
             self._separate(claimed, error)
         finally:
             for _, lease in claimed:
@@ -96,9 +101,14 @@ class CohortWorker(Worker):
     def _train_together(self, claimed: list[tuple[Trunk, Lease]]) -> None:
         missing: list[tuple[Trunk, list[RunSpec]]] = [(trunk, self._begin(trunk, lease)) for trunk, lease in claimed]
         by_id = {trunk.trunk_id: (trunk, lease) for trunk, lease in claimed}
+
+        def fence() -> None:
+            for _, lease in claimed:
+                lease.prove()
+
         self.trainer.train_together(
             [specs for _, specs in missing if specs],
-            self.store,
+            self.store.fenced(fence),
             progress=lambda step: self._on_step(*by_id[step.trunk_id], step),
             should_stop=lambda: self.stop() or any(lease.lost for _, lease in claimed),
         )
@@ -106,10 +116,10 @@ class CohortWorker(Worker):
             self._end(trunk, specs)
 
     def _separate(self, claimed: list[tuple[Trunk, Lease]], error: Exception) -> None:
-        lines = str(error).splitlines()
-        said = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
         for trunk, _ in claimed:
             self._alone.add(trunk.trunk_id)
-            self._tell("retry", trunk, message=f"{len(claimed)} trunks together failed, now each alone: {said}")
+            self._tell(
+                "retry", trunk, message=f"{len(claimed)} trunks together failed, now each alone: {sentence(error)}"
+            )
             for spec in self._missing(trunk):
                 append_log(self.store, spec.run_id, "".join(traceback.format_exception(error)))

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import RecordError
+from scaling.fit.units import SIZE_COLUMNS
 from scaling.records import RunStore, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NEEDED = ("n_params", "n_tokens", "loss")
-"""Columns without which a table of runs cannot be fitted."""
+NEEDED = ("n_tokens", "loss")
+"""Columns without which a table of runs cannot be fitted, beside one of `SIZE_COLUMNS`."""
 
 
 def metrics_table(store: RunStore, run_ids: Iterable[str]) -> pd.DataFrame:
@@ -33,7 +34,8 @@ def import_runs(
     Args:
         path: CSV file with a header.
         folder: Where ``runs.parquet`` is written, as ``results/<name>``.
-        map: ``{new column: column or expression}``, as ``{"n_params": "N", "n_tokens": "C / (6 * N)"}``.
+        map: ``{new column: column or expression}``, as ``{"n_params_total": "N", "n_tokens": "C / (6 * N)"}``. The name
+            that N is given says what it counts (`scaling.fit.units.SIZE_COLUMNS`), and the fit carries it on.
         where: Expression that is true for the rows to keep.
 
     Raises:
@@ -43,20 +45,24 @@ def import_runs(
 
     table = read_runs(path, map=map, where=where)
     missing = [name for name in NEEDED if name not in table]
+    there = ", ".join(table.columns.astype(str))
+    if not any(name in table for name in SIZE_COLUMNS):
+        conventions = "; ".join(f"{name}: {meaning}" for name, meaning in SIZE_COLUMNS.items())
+        raise RecordError(
+            f"{path}: no column of model size — it has {there}; allowed are {conventions}; say what "
+            "N counts with --map, as n_params_total=COLUMN"
+        )
     if missing:
         raise RecordError(
-            f"{path}: no column {', '.join(missing)} — it has {', '.join(table.columns)}; "
+            f"{path}: no column {', '.join(missing)} — it has {there}; "
             f"say which one it is with --map {missing[0]}=COLUMN"
         )
     target = Path(folder) / "runs.parquet"
     if target.exists():
         raise RecordError(f"{target}: exists already, nothing was changed — choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # What a fit looks at where it is there: every row counts as a finished run, and as a trunk of its own.
-    lines = [f"line-{line}" for line in table.index]
-    for name, value in (("run_id", lines), ("trunk_id", lines), ("status", "done"), ("teacher", "real")):
-        if name not in table:
-            table[name] = value
+    # Rows keep the number of their line, by which every later message names them.
+    table = table.reset_index()
     write_parquet(target, table)
     return table
 

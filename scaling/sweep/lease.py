@@ -4,8 +4,13 @@ A claim on a key is a row of files ``lease.1``, ``lease.2``, …; the highest ge
 created with all of its content at once and exclusively (``os.link``), so of many claimants one wins. The owner
 rewrites its file every few seconds. A claimant takes over — creates the next generation — once the owner has let go,
 is known to be dead, or its file has not *changed* for ``stale_after_s`` on the claimant's own monotonic clock: time
-stamps are never compared, so clocks may be wrong by hours. An owner that was only asleep sees a higher generation and
-stops. What it could still commit is harmless, because results are committed by link as well: the first wins.
+stamps are never compared, so clocks may be wrong by hours.
+
+An owner that was only asleep must not undo what its successor did. It proves its claim right before each step that
+others would see (:meth:`Lease.prove`): the file under its name is the very one that it created, holds what it wrote
+last, and no later generation is there. It writes through the file that it holds open, so a lease that somebody deleted
+or replaced is never written again; and ``claimed.3`` beside ``lease.3`` remembers the generation if that is deleted.
+Between proof and step it may sleep again: results are therefore published by a rename that takes nobody's place.
 """
 
 from __future__ import annotations
@@ -13,20 +18,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
+
+from scaling.errors import Preempted
+from scaling.files import clear_errors, make_folder, write_once
 
 _HEARTBEAT_S = 5.0
 """Seconds between beats: seldom enough for a file server, often enough for somebody who watches the notes in them."""
 
 _FIRST_BEAT_S = 1.0
 """The first comes sooner: who has just begun is what a watcher wants to know, and short work has no second beat."""
+
+
+_LINE_BYTES = 512
+"""A lease is padded to a multiple of this, so that a beat fits where the one before stood, on a full disk too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,8 @@ class LeaseState:
         note: What the owner is doing: last step, loss, throughput.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
     owner: str
     beat: int = 0
     released: bool = False
@@ -56,24 +71,39 @@ class LeaseState:
     note: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        line = json.dumps(asdict(self)).encode()
+        return line + b" " * (-(len(line) + 1) % _LINE_BYTES) + b"\n"
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LeaseState | None:
         """The state, or None where the file is torn."""
         try:
-            return cls(**json.loads(content))
-        except (ValueError, TypeError):
+            return _STATE.validate_json(content)
+        except ValueError:
             return None
 
 
+_STATE = TypeAdapter(LeaseState)
+
+
 class Lease:
-    """An owned key; rewritten by a thread until released."""
+    """An owned key; rewritten by a thread until released.
+
+    Args:
+        folder: Of the key.
+        generation: Of this owner, whose file is there.
+        state: What the file holds.
+        heartbeat_s: Seconds between beats.
+    """
 
     def __init__(self, folder: Path, generation: int, state: LeaseState, *, heartbeat_s: float):
         self.folder, self.generation = folder, generation
         self.state = state
+        self._path = folder / f"lease.{generation}"
+        self._file = os.open(self._path, os.O_RDWR)
+        self._content = state.to_bytes()
         self._heartbeat_s = heartbeat_s
+        self._lock = threading.Lock()
         self._lost = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease {folder.name}", daemon=True)
@@ -81,10 +111,23 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """True once somebody else took over; whatever is being done for this key must stop."""
-        if not self._lost.is_set() and latest_generation(self.folder) > self.generation:
-            self._lost.set()
+        """True once the key is known to be somebody else's; whatever is being done for it must stop."""
+        # A file server that does not answer proves nothing; what others would see waits for `prove`.
+        with contextlib.suppress(OSError):
+            self._look()
         return self._lost.is_set()
+
+    def prove(self) -> None:
+        """Make sure that the key is still owned, right before a step that others would see.
+
+        Raises:
+            Preempted: if it is not.
+            MachineError: if this machine cannot tell.
+        """
+        with clear_errors():
+            self._look()
+        if self._lost.is_set():
+            raise Preempted(f"{self.folder.name} was taken over by another worker, which goes on with it")
 
     def note(self, **values: Any) -> None:
         """Say what is being done; written with the next beat."""
@@ -102,8 +145,10 @@ class Lease:
         failures, crashes = (0, 0) if settled else (self.state.failures + failed, self.state.crashes)
         beat = self.state.beat + 1
         self.state = replace(self.state, released=True, failures=failures, crashes=crashes, beat=beat)
-        if not self.lost:
+        # Where it cannot be written, others take the silence for an end.
+        with contextlib.suppress(OSError):
             self._write()
+        os.close(self._file)
 
     def _beat(self) -> None:
         pause = min(_FIRST_BEAT_S, self._heartbeat_s)
@@ -112,13 +157,33 @@ class Lease:
             if self.lost:
                 return
             self.state = replace(self.state, beat=self.state.beat + 1)
-            # A missed beat (full disk, file server away) is made up for by the next; silence means takeover.
+            # A missed beat (file server away) is made up for by the next; silence means takeover.
             with contextlib.suppress(OSError):
                 self._write()
 
+    def _look(self) -> None:
+        """Take notice of a loss."""
+        with self._lock:
+            if not self._lost.is_set() and not self._is_own():
+                self._lost.set()
+
+    def _is_own(self) -> bool:
+        """True if the lease stands as this owner left it, and nobody came after."""
+        try:
+            # Opened anew: a file server then says what is there now, not what it said before.
+            with self._path.open("rb") as found:
+                same = os.path.sameopenfile(found.fileno(), self._file) and found.read() == self._content
+        except FileNotFoundError:
+            return False
+        return same and latest_generation(self.folder) == self.generation
+
     def _write(self) -> None:
-        with _temporary(self.folder, self.state.to_bytes()) as temporary:
-            os.replace(temporary, self.folder / f"lease.{self.generation}")
+        self._look()
+        with self._lock:
+            if not self._lost.is_set():
+                # In place and through the open file: no successor's lease is ever touched, no deleted one comes back.
+                self._content = self.state.to_bytes().ljust(len(self._content))
+                os.pwrite(self._file, self._content, 0)
 
 
 @dataclass(frozen=True)
@@ -154,16 +219,25 @@ class Claims:
         self._seen: dict[str, _Sighting] = {}
 
     def claim(self, key: str) -> Lease | None:
-        """Own a key, or None while somebody else does."""
-        folder = self.root / key
-        generation = latest_generation(folder)
-        before = LeaseState(owner="", released=True)
-        if generation:
-            before = self._claimable(key, folder, generation)
-            if before is None:
+        """Own a key, or None while somebody else does.
+
+        Raises:
+            MachineError: if this machine cannot write there.
+        """
+        with clear_errors():
+            try:
+                return self._claim(key)
+            except FileNotFoundError:
+                # Somebody removes the folder at this moment.
                 return None
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
+
+    def _claim(self, key: str) -> Lease | None:
+        folder = make_folder(self.root / key)
+        generation = latest_generation(folder)
+        before = self._claimable(key, folder, generation) if generation else LeaseState(owner="", released=True)
+        if before is None:
+            return None
+        generation += 1
         state = LeaseState(
             owner=self.owner,
             failures=before.failures,
@@ -172,21 +246,23 @@ class Claims:
             pid=os.getpid(),
             born=_born(os.getpid()),
         )
-        if not _create(folder / f"lease.{generation + 1}", state.to_bytes(), folder):
+        if not write_once(folder / f"lease.{generation}", state.to_bytes()):
             return None
         # A claimant that slept between looking and creating may have made a generation that is history already.
-        if latest_generation(folder) != generation + 1:
+        if latest_generation(folder) != generation:
             return None
-        _forget(folder, below=generation + 1)
+        (folder / f"claimed.{generation}").touch()
+        _forget(folder, below=generation)
         self._seen.pop(key, None)
-        return Lease(folder, generation + 1, state, heartbeat_s=min(_HEARTBEAT_S, self.stale_after_s / 6))
+        return Lease(folder, generation, state, heartbeat_s=min(_HEARTBEAT_S, self.stale_after_s / 6))
 
     def _claimable(self, key: str, folder: Path, generation: int) -> LeaseState | None:
         """The last owner's state if it no longer owns, else None."""
         try:
             content = (folder / f"lease.{generation}").read_bytes()
-        except OSError:
-            return None
+        except FileNotFoundError:
+            # Deleted: whoever owned it finds out before its next step.
+            return LeaseState(owner="", released=True)
         state = LeaseState.from_bytes(content)
         if state is not None and (state.released or self._is_dead(state)):
             return state
@@ -213,38 +289,23 @@ def read_lease(folder: Path) -> LeaseState | None:
 
 
 def latest_generation(folder: Path) -> int:
-    """The highest generation of a key, 0 where it was never claimed."""
+    """The highest generation of a key that ever was, 0 where it was never claimed."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return 0
-    return max((int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdecimal()), default=0)
+    return max((_generation(name) for name in names), default=0)
 
 
-def _create(path: Path, content: bytes, folder: Path) -> bool:
-    """Create a file with all of its content, or not at all."""
-    with _temporary(folder, content) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-    return True
-
-
-@contextlib.contextmanager
-def _temporary(folder: Path, content: bytes) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".lease.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+def _generation(name: str) -> int:
+    """The generation that a file of a key speaks of, 0 for a file of another kind."""
+    kind, _, number = name.partition(".")
+    return int(number) if kind in ("lease", "claimed") and number.isdecimal() else 0
 
 
 def _forget(folder: Path, *, below: int) -> None:
     for name in os.listdir(folder):
-        if name.startswith("lease.") and name[6:].isdecimal() and int(name[6:]) < below:
+        if 0 < _generation(name) < below:
             (folder / name).unlink(missing_ok=True)
 
 

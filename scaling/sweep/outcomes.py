@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from scaling.errors import RecordError
-from scaling.files import read_json
+from scaling.files import clear_errors, make_folder, read_json
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 
 LOG_TAIL = 5
 
-RunState = Literal["new", "done", "diverged", "failed"]
+RunState = Literal["new", "done", "diverged", "failed", "damaged"]
+
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+
+DUE: frozenset[RunState] = frozenset(("new", "damaged"))
+"""States of a run that is to be trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +34,13 @@ class Attempt:
     @property
     def sentence(self) -> str:
         """The error in one line."""
-        lines = str(self.error).splitlines()
-        return f"{type(self.error).__name__}: {lines[0] if lines else 'no message'}"
+        return sentence(self.error)
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of an error, with its type."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +75,18 @@ def result_of(store: RunStore, run_id: str) -> dict[str, Any]:
 
 
 def state_of(store: RunStore, run_id: str) -> RunState:
-    """``new``, or the status of the committed run."""
-    return result_of(store, run_id).get("status", "new")
+    """``new``, the status of the committed run, or ``damaged`` where its files are not what the record says."""
+    if not store.has(run_id):
+        return "new"
+    return "damaged" if store.damage(run_id) else result_of(store, run_id)["status"]
 
 
 def append_log(store: RunStore, run_id: str, text: str) -> None:
-    """Add a dated entry to a run's log.txt."""
-    path = store.run_dir(run_id) / "log.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Add a dated entry to a run's log."""
+    path = store.log_path(run_id)
+    make_folder(path.parent)
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with path.open("a", encoding="utf-8") as file:
+    with clear_errors(), path.open("a", encoding="utf-8") as file:
         file.write(f"{stamp} {text.rstrip()}\n")
 
 
@@ -92,8 +103,7 @@ def failures(store: RunStore, run_ids: Iterable[str]) -> list[Failure]:
 
 
 def _failure(store: RunStore, run_id: str) -> Failure:
-    folder = store.run_dir(run_id)
-    log, error = folder / "log.txt", result_of(store, run_id).get("error")
+    log, error = store.log_path(run_id), result_of(store, run_id).get("error")
     return Failure(run_id=run_id, error=error or "", log_tail=_tail(log), log_path=log)
 
 
@@ -108,7 +118,7 @@ def forget(store: RunStore, run_ids: Iterable[str], *, only_failed: bool = True)
     forgotten = []
     for run_id in run_ids:
         if store.has(run_id) and (not only_failed or state_of(store, run_id) == "failed"):
-            _set_aside(store, run_id)
+            store.set_aside(run_id)
             forgotten.append(run_id)
     return forgotten
 
@@ -117,36 +127,14 @@ def set_aside_torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
     """Move away records whose files are damaged; only the owner of their trunk may do so."""
     damaged = torn(store, run_ids)
     for run_id in damaged:
-        _set_aside(store, run_id)
+        store.fence()
+        store.set_aside(run_id)
     return damaged
 
 
 def torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
-    """Committed runs with a file that is absent or cut short; another schema or an edited file is not ours to judge."""
-    return [run_id for run_id in run_ids if store.has(run_id) and _is_torn(store.run_dir(run_id))]
-
-
-def _is_torn(folder: Path) -> bool:
-    try:
-        files = [read_json(folder / name) for name in ("result.json", "config.json", "env.json")]
-    except RecordError:
-        return True
-    return not all(isinstance(file, dict) for file in files) or "status" not in files[0]
-
-
-def _set_aside(store: RunStore, run_id: str) -> None:
-    """One rename, so that a reader sees the whole run or none of it."""
-    folder = store.root / "superseded"
-    folder.mkdir(exist_ok=True)
-    number = 1
-    while True:
-        try:
-            return os.rename(store.run_dir(run_id), folder / f"{run_id}.{number}")
-        except OSError as error:
-            # A name that is taken is a folder that is not empty; anything else is for the caller.
-            if not (folder / f"{run_id}.{number}").exists():
-                raise error
-            number += 1
+    """Committed runs with a file that is absent, cut short or changed; another schema is not ours to judge."""
+    return [run_id for run_id in run_ids if store.has(run_id) and store.damage(run_id, thorough=True)]
 
 
 def _tail(path: Path) -> tuple[str, ...]:

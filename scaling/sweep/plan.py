@@ -13,7 +13,7 @@ from scaling.accounting import EnergySettings, count_parameters, training_bytes,
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.sweep.expectation import expect
-from scaling.sweep.outcomes import RunState, state_of
+from scaling.sweep.outcomes import DUE, RUN_STATES, RunState, state_of
 from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk, group
 from scaling.sweep.warnings import warnings_for
@@ -28,7 +28,7 @@ class PlannedRun:
 
     Attributes:
         spec: The run.
-        state: ``new``, or how an earlier training of it ended.
+        state: ``new``, how an earlier training of it ended, or ``damaged`` where its files no longer match.
         role: ``teacher`` if it is here only because others need it.
         n_params: N without embeddings.
         n_tokens: D seen.
@@ -47,6 +47,11 @@ class PlannedRun:
     flops: float
     seconds: float
     checkpoint_bytes: int
+
+    @property
+    def is_due(self) -> bool:
+        """True for a run that is to be trained: one that never was, or whose record is damaged."""
+        return self.state in DUE
 
     def row(self) -> dict[str, Any]:
         """The run as one flat row."""
@@ -79,8 +84,8 @@ class Plan:
 
     @cached_property
     def pending(self) -> tuple[Trunk, ...]:
-        """Trunks with at least one run that is not committed."""
-        new = {run.spec.run_id for run in self.runs if run.state == "new"}
+        """Trunks with at least one run that is to be trained."""
+        new = {run.spec.run_id for run in self.runs if run.is_due}
         return tuple(trunk for trunk in self.trunks if any(run_id in new for run_id in trunk.run_ids))
 
     @cached_property
@@ -101,7 +106,7 @@ class Plan:
     def counts(self) -> dict[str, int]:
         """Runs by state."""
         states = [run.state for run in self.runs]
-        return {state: states.count(state) for state in ("new", "done", "diverged", "failed")}
+        return {state: states.count(state) for state in RUN_STATES}
 
     def seconds(self, jobs: int = 1) -> float:
         """Estimated wall time on ``jobs`` equal workers, the longest trunk being a lower bound."""
@@ -128,7 +133,7 @@ class Plan:
     @property
     def checkpoint_bytes(self) -> int:
         """Disk that the students will stay on, and one trunk's state in progress for each pending trunk."""
-        kept = sum(run.checkpoint_bytes for run in self.runs if run.state == "new")
+        kept = sum(run.checkpoint_bytes for run in self.runs if run.is_due)
         sizes = [count_parameters(trunk.specs[0].model).n_params_total for trunk in self.pending]
         return kept + CHECKPOINT_BYTES_PER_PARAM * sum(sizes)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import EXIT_OK, EXIT_SOME_FAILED, Preempted
+from scaling.errors import EXIT_OK, EXIT_PREEMPTED, EXIT_SOME_FAILED, Preempted
 from scaling.records import RunStore
 from scaling.stop import Stop, stop_on_signals
 from scaling.sweep.executors.executor import EXECUTORS, Request
-from scaling.sweep.outcomes import Failure, failures, state_of, torn
+from scaling.sweep.outcomes import DUE, RUN_STATES, Failure, failures, state_of, torn
 from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Listener
 from scaling.sweep.trainer import Trainer
@@ -27,11 +27,12 @@ class SweepOutcome:
     """How a sweep ended.
 
     Attributes:
-        counts: Runs by state: done, diverged, failed, new.
+        counts: Runs by state: done, diverged, failed, new, damaged.
         trained: Runs trained by this call.
         failures: Failed runs with the end of their logs.
         blocked: Runs whose teacher failed.
-        exit_code: 0; 1 if runs failed; 75 or 130 if stopped.
+        exit_code: 0; 1 if runs failed; 75 or 130 if stopped; 75 if this machine could not go on.
+        obstacle: What this machine could not do; empty for none.
         wall_s: Seconds of this call.
     """
 
@@ -41,6 +42,7 @@ class SweepOutcome:
     blocked: tuple[str, ...]
     exit_code: int
     wall_s: float
+    obstacle: str = ""
 
     @property
     def stopped(self) -> bool:
@@ -50,7 +52,8 @@ class SweepOutcome:
     def interruption(self) -> Preempted:
         """The error of a command that was stopped: exits with 130 after Ctrl-C, else 75, and names what goes on."""
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        error = Preempted(f"stopped after {len(self.trained)} runs; state is saved — go on with: {command}")
+        why = f"{self.obstacle}; " if self.obstacle else ""
+        error = Preempted(f"{why}stopped after {len(self.trained)} runs; state is saved — go on with: {command}")
         error.exit_code = self.exit_code
         return error
 
@@ -119,12 +122,22 @@ def _outcome(plan: Plan, store: RunStore, report: WorkerReport, stop: Stop, wall
     run_ids = [run.spec.run_id for run in plan.runs]
     states = [state_of(store, run_id) for run_id in run_ids]
     failed = tuple(failures(store, run_ids))
-    incomplete = failed or report.blocked or ("new" in states and not report.elsewhere)
+    left = DUE.intersection(states)
+    incomplete = failed or report.blocked or (left and not report.elsewhere)
     return SweepOutcome(
-        counts={state: states.count(state) for state in ("done", "diverged", "failed", "new")},
+        counts={state: states.count(state) for state in RUN_STATES},
         trained=tuple(dict.fromkeys(report.trained)),
         failures=failed,
         blocked=tuple(dict.fromkeys(report.blocked)),
-        exit_code=stop.exit_code if stop() else EXIT_SOME_FAILED if incomplete else EXIT_OK,
+        exit_code=_exit_code(stop, report, incomplete=bool(incomplete)),
         wall_s=wall_s,
+        obstacle=report.obstacle,
     )
+
+
+def _exit_code(stop: Stop, report: WorkerReport, *, incomplete: bool) -> int:
+    if stop():
+        return stop.exit_code
+    if report.obstacle:
+        return EXIT_PREEMPTED
+    return EXIT_SOME_FAILED if incomplete else EXIT_OK

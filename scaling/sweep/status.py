@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
 from scaling.sweep.lease import latest_generation, read_lease
-from scaling.sweep.outcomes import Failure, failures, result_of
+from scaling.sweep.outcomes import DUE, Failure, RunState, failures, result_of, state_of
 from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk
 
 SILENT_AFTER_S = 60.0
 """A worker that wrote nothing for so long is shown as silent; only claimants decide that it is dead."""
+
+
+_STATES = ("done", "diverged", "failed", "damaged", "running", "pending")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class SweepStatus:
     """A sweep at one moment.
 
     Attributes:
-        counts: Runs by state: done, diverged, failed, running, pending.
+        counts: Runs by state: done, diverged, failed, damaged, running, pending.
         runs: Every run with its loss so far.
         workers: Who works on what.
         failures: Failed runs with the end of their logs.
@@ -93,16 +95,16 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
         store: The results folder; it is only read.
         pace: Seconds of a step; by default what the results folder knows.
     """
-    results = {spec.run_id: result_of(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
-    unfinished = [trunk for trunk in trunks if not all(results[run_id] for run_id in trunk.run_ids)]
+    states_of = {spec.run_id: state_of(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
+    unfinished = [trunk for trunk in trunks if any(states_of[run_id] in DUE for run_id in trunk.run_ids)]
     workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
-    rows = [row for trunk in trunks for row in _rows(trunk, results, busy)]
+    rows = [row for trunk in trunks for row in _rows(trunk, store, states_of, busy)]
     states = [row.state for row in rows]
     done, total = _flops(trunks, unfinished, busy)
     pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
     return SweepStatus(
-        counts={state: states.count(state) for state in ("done", "diverged", "failed", "running", "pending")},
+        counts={state: states.count(state) for state in _STATES},
         runs=tuple(rows),
         workers=tuple(workers),
         failures=tuple(failures(store, [row.run_id for row in rows if row.state == "failed"])),
@@ -113,18 +115,20 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     )
 
 
-def _rows(trunk: Trunk, results: dict[str, dict[str, Any]], busy: dict[str, WorkerState]) -> list[RunRow]:
+def _rows(
+    trunk: Trunk, store: RunStore, states_of: Mapping[str, RunState], busy: Mapping[str, WorkerState]
+) -> list[RunRow]:
     n_params = count_parameters(trunk.specs[0].model).n_params
     waiting = "running" if trunk.trunk_id in busy else "pending"
     return [
         RunRow(
             run_id=spec.run_id,
             trunk_id=trunk.trunk_id,
-            state=results[spec.run_id].get("status", waiting),
+            state=waiting if states_of[spec.run_id] == "new" else states_of[spec.run_id],
             n_params=n_params,
             n_tokens=spec.n_tokens,
             teacher=spec.data.label,
-            loss=results[spec.run_id].get("loss"),
+            loss=None if states_of[spec.run_id] in DUE else result_of(store, spec.run_id).get("loss"),
         )
         for spec in trunk.specs
     ]

@@ -13,12 +13,13 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scaling.errors import Preempted, ScalingError
+from scaling.errors import MachineError, Preempted, ScalingError
+from scaling.files import machine_error
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
-from scaling.sweep.outcomes import Attempt, append_log, commit_failed, set_aside_torn, state_of, torn
+from scaling.sweep.outcomes import Attempt, append_log, commit_failed, sentence, set_aside_torn, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.trainer import Step, Trainer
 from scaling.sweep.trunks import Trunk
@@ -53,7 +54,8 @@ class WorkerReport:
         trained: Runs that it committed.
         failed: Runs that it gave up.
         blocked: Runs that wait for a teacher which failed.
-        stopped: True if it was asked to stop before the sweep was finished.
+        stopped: True if it ended before the sweep was finished.
+        obstacle: What this machine cannot do, which made it stop; empty for none.
         elsewhere: True if the work is done by workers that this process does not wait for.
     """
 
@@ -61,6 +63,7 @@ class WorkerReport:
     failed: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
     stopped: bool = False
+    obstacle: str = ""
     elsewhere: bool = False
 
 
@@ -90,6 +93,14 @@ class Worker:
         self._n_trunks = 0
 
     def walk(self, trunks: Sequence[Trunk]) -> WorkerReport:
+        """Pass over the trunks until all are settled, a stop is asked for, or this machine cannot go on."""
+        try:
+            self._walk(trunks)
+        except MachineError as error:
+            self.report.stopped, self.report.obstacle = True, str(error)
+        return self.report
+
+    def _walk(self, trunks: Sequence[Trunk]) -> None:
         """Pass over the trunks until all are settled; what others hold is looked at again."""
         self._trunks, self._readers = trunks, _readers(trunks)
         left = [trunk for trunk in trunks if self._missing(trunk) or torn(self.store, trunk.run_ids)]
@@ -98,14 +109,13 @@ class Worker:
             for trunk in left:
                 if self._must_end():
                     self.report.stopped = self.stop()
-                    return self.report
+                    return
                 if not self._settle(trunk):
                     busy.append(trunk)
             moved, left = len(busy) < len(left), busy
             if left and not moved and self.stop.wait(self.options.poll_s):
                 self.report.stopped = True
-                return self.report
-        return self.report
+                return
 
     def _must_end(self) -> bool:
         enough = self.options.max_trunks is not None and self._n_trunks >= self.options.max_trunks
@@ -154,7 +164,7 @@ class Worker:
         try:
             self.trainer.prepare(
                 self._readers[key],
-                self.store,
+                self.store.fenced(lease.prove),
                 progress=lambda said: self._tell("preparing", trunk, message=said),
                 should_stop=lambda: self.stop() or lease.lost,
             )
@@ -174,7 +184,7 @@ class Worker:
         try:
             if lease.state.crashes > self.options.max_crashes:
                 raise _TooManyCrashes(f"its worker died {lease.state.crashes} times, by lack of memory perhaps")
-            self._mend(trunk)
+            self._mend(trunk, lease)
             settled = self._train(trunk, lease)
         except Preempted:
             self._tell("released", trunk, message="taken over by another worker" if lease.lost else "state is saved")
@@ -184,9 +194,13 @@ class Worker:
             lease.release(failed=failed, settled=settled)
         return settled
 
-    def _mend(self, trunk: Trunk) -> None:
-        for run_id in set_aside_torn(self.store, trunk.run_ids):
+    def _mend(self, trunk: Trunk, lease: Lease) -> None:
+        """Clear away what is damaged, and what workers that died left half written."""
+        store = self.store.fenced(lease.prove)
+        for run_id in set_aside_torn(store, trunk.run_ids):
             self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
+        for run_id in trunk.run_ids:
+            store.clear_drafts(run_id)
 
     def _train(self, trunk: Trunk, lease: Lease) -> bool:
         missing = self._begin(trunk, lease)
@@ -195,7 +209,7 @@ class Worker:
             return True
         self.trainer.train(
             missing,
-            self.store,
+            self.store.fenced(lease.prove),
             progress=lambda step: self._on_step(trunk, lease, step),
             should_stop=lambda: self.stop() or lease.lost,
         )
@@ -240,7 +254,19 @@ class Worker:
         )
 
     def _fail(self, trunk: Trunk, lease: Lease, error: Exception) -> bool:
-        """Log an error; give the trunk up if it had its attempts, or if another attempt must end alike."""
+        """Log an error; give the trunk up if it had its attempts, or if another attempt must end alike.
+
+        Raises:
+            MachineError: if the error says nothing of the trunk, but that this machine cannot go on.
+        """
+        if lease.lost:
+            # Whatever went wrong here, the trunk is in other hands, where it may go well.
+            self._tell("released", trunk, message=f"taken over by another worker; here: {sentence(error)}")
+            return False
+        obstacle = machine_error(error)
+        if obstacle is not None:
+            self._tell("released", trunk, message=str(obstacle))
+            raise obstacle from error
         attempt = Attempt(number=lease.state.failures + 1, worker=self.claims.owner, error=error)
         missing = self._missing(trunk)
         for spec in missing:
@@ -249,10 +275,14 @@ class Worker:
         if not hopeless and attempt.number < self.options.max_attempts:
             self._tell("retry", trunk, message=f"attempt {attempt.number} failed: {attempt.sentence}")
             return False
-        for spec in missing:
-            commit_failed(self.store, spec, attempt)
-            self.report.failed.append(spec.run_id)
-            self._tell("failed", trunk, run_id=spec.run_id, message=attempt.sentence)
+        try:
+            for spec in missing:
+                commit_failed(self.store.fenced(lease.prove), spec, attempt)
+                self.report.failed.append(spec.run_id)
+                self._tell("failed", trunk, run_id=spec.run_id, message=attempt.sentence)
+        except Preempted:
+            self._tell("released", trunk, message="taken over by another worker")
+            return False
         return True
 
     def _tell(self, kind: EventKind, trunk: Trunk, **values) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from scaling.accounting import tensor_shapes
-from scaling.errors import TrainError
+from scaling.errors import MachineError, RecordError, TrainError
+from scaling.files import machine_error, make_folder, publish_folder, read_json, remove_folder, write_json
 from scaling.spec import ModelSpec
 from scaling.train.model import Student, from_tensors, to_tensors
 
@@ -22,13 +25,17 @@ log = logging.getLogger("scaling")
 KEPT = 2
 """Checkpoints of a training: the latest, and the one to fall back to."""
 
-_READ_ERRORS = (OSError, ValueError, KeyError, RuntimeError)
+_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecordError)
 
 
 def save_student(folder: Path, student: Student) -> None:
-    """Write a student's tensors, replacing what is there."""
+    """Write a student's tensors to a folder that does not exist.
+
+    Raises:
+        MachineError: if this machine cannot.
+    """
     with _clear_error(f"{folder}: the student cannot be written"), _by_itself() as writer:
-        writer.save(Path(folder).absolute(), to_tensors(student), force=True)
+        writer.save(Path(folder).absolute(), to_tensors(student))
 
 
 def load_student(folder: Path, model: ModelSpec) -> Student:
@@ -54,36 +61,40 @@ class TrainingCheckpoints:
 
     Args:
         folder: Owned by one training; created at the first save.
+        fence: Called right before each step that others would see; raises where the training is another's by now.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder).absolute()
-        self._manager: ocp.CheckpointManager | None = None
+    def __init__(self, folder: Path, *, fence: Callable[[], None] = lambda: None):
+        self.folder, self._fence = Path(folder).absolute(), fence
+        self._good: list[int] = []
 
     def save(self, tree: Any, description: dict[str, Any]) -> None:
-        """Write a checkpoint after all that are there.
+        """Write a checkpoint after all that are there, and drop old ones once it was read back.
 
         Raises:
-            TrainError: if it cannot be written; those before are left as they were.
+            MachineError: if it cannot be written, or is not what was written; those before are left as they were.
+            Preempted: if the training is another's by now.
         """
         arrays = _named(tree)
         layout = {name: [list(part.shape), str(part.dtype)] for name, part in arrays.items()}
-        content = ocp.args.Composite(
-            # orbax writes no empty array; the layout says that it was there.
-            arrays=ocp.args.StandardSave({name: part for name, part in arrays.items() if part.size}),
-            description=ocp.args.JsonSave({**description, "layout": layout, "digest": _digest(arrays)}),
-        )
+        draft = self.folder / f"draft.{secrets.token_hex(4)}"
         with _clear_error(f"{self.folder}: a checkpoint cannot be written; the last good one is intact"):
-            manager = self._open()
-            manager.save((manager.latest_step() or 0) + 1, args=content, force=True)
+            make_folder(draft / "description")
+            with _by_itself() as writer:
+                # orbax writes no empty array; the layout says that it was there.
+                writer.save(draft / "arrays", {name: part for name, part in arrays.items() if part.size})
+            told = {**description, "layout": layout, "digest": _digest(arrays)}
+            write_json(draft / "description" / "metadata", told)
+            _read(draft)
+            self._publish(draft)
+        self._drop_old()
 
     def newest_first(self) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
         """Description and named arrays of each readable checkpoint; a damaged one is passed over, with a warning."""
-        if not self.folder.is_dir():
-            return
-        for number in sorted(self._open().all_steps(), reverse=True):
+        numbers = sorted(self._numbers(), reverse=True)
+        for number in numbers:
             try:
-                yield self._read(number)
+                found = _read(self.folder / str(number))
             except _READ_ERRORS as error:
                 log.warning(
                     "%s: checkpoint %d is damaged (%s); going back to the one before",
@@ -91,36 +102,42 @@ class TrainingCheckpoints:
                     number,
                     _first_line(error),
                 )
+                continue
+            self._good.insert(0, number)
+            yield found
+        if numbers and not self._good:
+            log.warning("%s: none of %d checkpoints can be read; the training begins anew", self.folder, len(numbers))
 
-    def close(self) -> None:
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+    def _publish(self, draft: Path) -> None:
+        number = max(self._numbers(), default=0) + 1
+        self._fence()
+        while not publish_folder(draft, self.folder / str(number)):
+            number += 1
+        self._good.append(number)
 
-    def _open(self) -> ocp.CheckpointManager:
-        if self._manager is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=KEPT,
-                enable_async_checkpointing=False,
-                create=False,
-                multiprocessing_options=_this_process(),
-            )
-            self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("arrays", "description"))
-        return self._manager
+    def _drop_old(self) -> None:
+        """Remove all but the last checkpoints that were read and found good, drafts of the dead included."""
+        kept = {str(number) for number in self._good[-KEPT:]}
+        old = [path for path in self.folder.iterdir() if path.name not in kept]
+        for path in old:
+            self._fence()
+            remove_folder(path)
 
-    def _read(self, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        manager = self._open()
-        description = manager.restore(number, args=ocp.args.Composite(description=ocp.args.JsonRestore()))
-        description = dict(description["description"])
-        layout = description.pop("layout")
-        arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
-        template = {name: part for name, part in arrays.items() if part.size}
-        content = manager.restore(number, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(template)))
-        arrays |= content["arrays"]
-        if _digest(arrays) != description.pop("digest"):
-            raise ValueError("its content does not match its digest")
-        return description, arrays
+    def _numbers(self) -> list[int]:
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return [int(name) for name in names if name.isdecimal()]
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Description and named arrays of one checkpoint."""
+    description = dict(read_json(folder / "description" / "metadata"))
+    layout = description.pop("layout")
+    arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
+    with _by_itself() as reader:
+        arrays |= reader.restore(folder / "arrays", {name: part for name, part in arrays.items() if part.size})
+    if _digest(arrays) != description.pop("digest"):
+        raise ValueError("its content does not match its digest")
+    return description, arrays
 
 
 def _this_process() -> ocp.options.MultiprocessingOptions:
@@ -168,20 +185,15 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-class _clear_error:
-    """Turn what a full or unwritable disk raises into one sentence."""
-
-    def __init__(self, sentence: str):
-        self.sentence = sentence
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, OSError | ValueError | RuntimeError):
-            raise TrainError(
-                f"{self.sentence} — {_first_line(error)}; free some space and start the same command again"
-            ) from error
+@contextmanager
+def _clear_error(sentence: str) -> Iterator[None]:
+    """Turn what a library raises that cannot write to the disk into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, MachineError) as error:
+        found = machine_error(error)
+        why = found or f"{_first_line(error)}; check the disk and start the same command again"
+        raise MachineError(f"{sentence} — {why}") from error
 
 
 def _first_line(error: BaseException) -> str:

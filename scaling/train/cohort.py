@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,7 +27,7 @@ from scaling.train.loop import BlockPace, train_trunk
 from scaling.train.mesh import ONE_DEVICE, data_mesh
 from scaling.train.noise import probed
 from scaling.train.runtime import prepare_process
-from scaling.train.step import Program, program
+from scaling.train.step import Program, program_of
 from scaling.train.trunk import Progress, Stretch, TrunkTraining, missing_runs
 
 LARGEST = 64
@@ -43,7 +42,7 @@ MEMORY_SHARE = 0.5
 
 def shape_of(spec: RunSpec) -> Program:
     """What trunks that can be trained together have in common: the same step."""
-    return program(spec.model, spec.optim, targets=spec.data.targets)
+    return program_of(spec)
 
 
 def cohort_size(spec: RunSpec) -> int:
@@ -105,13 +104,11 @@ def train_cohort(
     if len(missing) == 1:
         train_trunk(missing[0], store, progress=progress, should_stop=should_stop, checkpoint_s=checkpoint_s)
     elif missing:
-        meter, found = Meter(), store.prepare()
-        with ExitStack() as stack:
-            members = []
-            for specs in missing:
-                training = TrunkTraining(specs, found, meter, mesh=ONE_DEVICE, progress=progress)
-                members.append(_Member(stack.enter_context(closing(training.checkpoints)) and training))
-            _Cohort(members, meter).train(should_stop or (lambda: False), checkpoint_s)
+        meter, prepared = Meter(), store.prepare()
+        members = [
+            _Member(TrunkTraining(specs, prepared, meter, mesh=ONE_DEVICE, progress=progress)) for specs in missing
+        ]
+        _Cohort(members, meter).train(should_stop or (lambda: False), checkpoint_s)
     return [[store.load(spec.run_id) for spec in specs] for specs in trunks]
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets
-from scaling.records import LN2, RunStore
+from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec
 from scaling.train.model import Student
 from scaling.train.net import log_probabilities, open_net
@@ -89,8 +89,8 @@ class Measured:
     entropy: float | None
     delta_coverage: float | None
     delta_noise: float | None
-    writer_delta_coverage: float | None
-    writer_delta_noise: float | None
+    generator_delta_coverage: float | None
+    generator_delta_noise: float | None
     kl_student: float | None
     cross_term: float | None
 
@@ -124,15 +124,15 @@ def measure(student: Student, held: HeldOut) -> Measured:
     return Measured(
         loss=real.loss,
         loss_se=real.loss_se,
-        bits_per_byte=None if sets.bytes_per_token is None else real.loss / LN2 / sets.bytes_per_token,
+        bits_per_byte=None if sets.bytes_per_token is None else real.loss / math.log(2.0) / sets.bytes_per_token,
         loss_teacher=None if teacher is None else teacher.loss,
         loss_teacher_se=None if teacher is None else teacher.loss_se,
         teacher_loss=sets.teacher_loss,
         entropy=sets.entropy,
         delta_coverage=sets.delta_coverage,
         delta_noise=sets.delta_noise,
-        writer_delta_coverage=sets.writer_delta_coverage,
-        writer_delta_noise=sets.writer_delta_noise,
+        generator_delta_coverage=sets.generator_delta_coverage,
+        generator_delta_noise=sets.generator_delta_noise,
         kl_student=real.kl_student,
         cross_term=real.cross_term,
     )

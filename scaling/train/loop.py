@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 
 import jax
 
@@ -67,7 +66,7 @@ def train_trunk(
     missing = mesh.broadcast(missing_runs(specs, store))
     if missing:
         training = TrunkTraining(missing, store.prepare(), Meter(), mesh=mesh, progress=progress)
-        with mesh.led(), closing(training.checkpoints):
+        with mesh.led():
             _train_alone(training, should_stop or (lambda: False), checkpoint_s)
     return mesh.broadcast([store.load(spec.run_id) for spec in specs] if mesh.leads else None)
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +28,11 @@ from scaling.train.evaluate import held_out, measure
 from scaling.train.health import count_spikes
 from scaling.train.line import LOGS, Line, metrics
 from scaling.train.mesh import DataMesh
+from scaling.train.model import Student
 from scaling.train.noise import noise_scale
 from scaling.train.optimizer import branch_rates, trunk_rates
 from scaling.train.runtime import environment
-from scaling.train.step import TrainState, program, with_params
+from scaling.train.step import TrainState, program_of, with_params
 
 log = logging.getLogger("scaling")
 
@@ -103,7 +105,7 @@ class TrunkTraining:
         spec = specs[0]
         self.specs, self.store, self.mesh, self.meter = specs, store, mesh, meter
         self.progress = progress or (lambda report: None)
-        self.checkpoints = TrainingCheckpoints(store.trunk_dir(spec.trunk_id))
+        self.checkpoints = TrainingCheckpoints(store.trunk_dir(spec.trunk_id), fence=store.fence)
         self.branch: Line | None = None
         self.branch_id: str | None = None
         self.clock = Clock()
@@ -112,7 +114,7 @@ class TrunkTraining:
             mesh.check_batch(spec.optim.batch_size)
             own = mesh.own_devices
             self.stream: Stream = open_stream(spec, store).shard(own.start, mesh.n_devices, parts=len(own))
-            self.program = program(spec.model, spec.optim, mesh, targets=spec.data.targets)
+            self.program = program_of(spec, mesh)
             self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
             if mesh.leads:
                 self._restore()
@@ -182,9 +184,9 @@ class TrunkTraining:
         if not math.isfinite(measured.loss):
             self._commit(spec, line, status="diverged", error="the loss on held-out data is not finite")
             return
-        save_student(self.store.student_dir(spec.run_id), student)
         tail = line.losses[-max(1, spec.steps // 20) :]
-        self._commit(spec, line, status="done", train_loss=float(tail.mean(dtype=np.float64)), **asdict(measured))
+        train_loss = float(tail.mean(dtype=np.float64))
+        self._commit(spec, line, student=student, status="done", train_loss=train_loss, **asdict(measured))
 
     def _commit_diverged(self, spec: RunSpec, line: Line) -> None:
         # A block goes on to its end, wherever that is; the record does not.
@@ -193,12 +195,14 @@ class TrunkTraining:
         sentence = f"{found.reason}, at step {line.step} of {spec.steps}; try a lower optim.lr"
         self._commit(spec, line, status="diverged", error=sentence)
 
-    def _commit(self, spec: RunSpec, line: Line, **found) -> None:
+    def _commit(self, spec: RunSpec, line: Line, *, student: Student | None = None, **found: Any) -> None:
         if not self.mesh.leads:
             return
-        folder = self.store.run_dir(spec.run_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / "metrics.jsonl", metrics(spec, line))
+        # Beside the record: a process that sleeps here, and wakes when the run is another's, harms nothing of its.
+        draft = self.store.draft(spec.run_id)
+        if student is not None:
+            save_student(draft / "student", student)
+        write_bytes(draft / "metrics.jsonl", metrics(spec, line))
         noise = noise_scale(line.signals, line.noises, spec.model.context)
         self.clock.charge(self.meter.read())
         outcome = Outcome(
@@ -211,7 +215,7 @@ class TrunkTraining:
             env=environment(),
             **found,
         )
-        self.store.commit(RunRecord(spec=spec, outcome=outcome))
+        self.store.commit(RunRecord(spec=spec, outcome=outcome), draft)
         self.clock = Clock()
 
     def _spent(self, spec: RunSpec) -> dict[str, float | str | None]:

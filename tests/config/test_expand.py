@@ -121,7 +121,7 @@ def test_a_trained_teacher_is_a_run_on_the_same_source():
     assert teacher.data.teacher.kind == "real"
     assert teacher.model.vocab_size == 512
     assert teacher.tokens == 20 * count_parameters(teacher.model).n_params
-    assert recommended_teacher(config, [real, taught]) == taught.data.teacher
+    assert recommended_teacher(config, [real, taught], None) == taught.data.teacher
 
 
 def test_a_corpus_of_another_edition_is_another_run():

@@ -72,11 +72,11 @@ def test_of_a_mixture_the_teacher_inside_is_known_beside_the_whole(store, teache
     spec = RunSpec.model_validate(spec)
     sets, alone = evaluation_sets(spec, store), evaluation_sets(run_spec(teacher), store)
     exact = divergence(spec.data.source, spec.data.generator)
-    assert sets.writer_delta_noise == pytest.approx(exact.noise, abs=1e-9)
-    assert sets.writer_delta_coverage == pytest.approx(exact.coverage, abs=World().answer_gain / (500 * 5))
-    assert (sets.writer_delta_coverage, sets.writer_delta_noise) == (alone.delta_coverage, alone.delta_noise)
+    assert sets.generator_delta_noise == pytest.approx(exact.noise, abs=1e-9)
+    assert sets.generator_delta_coverage == pytest.approx(exact.coverage, abs=World().answer_gain / (500 * 5))
+    assert (sets.generator_delta_coverage, sets.generator_delta_noise) == (alone.delta_coverage, alone.delta_noise)
     assert sets.delta_coverage + sets.delta_noise < 0.75 * exact.total, "who writes can be told from the text"
-    assert alone.writer_delta_coverage is alone.writer_delta_noise is None
+    assert alone.generator_delta_coverage is alone.generator_delta_noise is None
 
 
 @pytest.mark.parametrize("teacher", [NOISE, COVERAGE])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from scaling.data.evaluation import evaluation_sets
+from scaling.fit.result import Prediction
+from scaling.predict.candidates import Candidate
 from scaling.predict.footprint import Footprint, footprint
-from scaling.predict.recommend import Candidate, Recommendation
+from scaling.predict.question import Question
+from scaling.predict.recommend import Recommendation
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
 from scaling.train.checkpoint import save_student
@@ -30,10 +33,11 @@ def committed():
             seed=seed,
         )
         student = Student(MODEL, seed)
-        store.run_dir(run.run_id).mkdir(parents=True)
-        save_student(store.student_dir(run.run_id), student)
+        draft = store.draft(run.run_id)
+        save_student(draft / "student", student)
         measured = evaluate(student, evaluation_sets(run, store).real)
-        store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)))
+        outcome = Outcome(status="done", loss=measured.loss, loss_se=measured.loss_se)
+        store.commit(RunRecord(spec=run, outcome=outcome), draft)
         return run
 
     return commit
@@ -57,22 +61,17 @@ def forecast():
         choice = Candidate(
             run=run,
             n_params=1,
-            loss=loss,
-            low=loss - 0.1,
-            high=loss + 0.1,
+            prediction=Prediction(loss, loss - 0.1, loss + 0.1, level=0.9, scale=0.05, reach={"n": 1.0, "d": 1.0}),
             probability=0.5,
-            reach=1.0,
             footprint=memory or footprint(run.model),
         )
         return Recommendation(
             choice=choice,
-            target_loss=loss,
-            memory_bytes=2**26,
-            confidence=0.5,
-            level=0.9,
             binding="target",
             runners_up=(),
             floor=1.0,
+            question=Question(target_loss=loss, memory_bytes=2**26),
+            fit_id="0123456789",
         )
 
     return recommended
@@ -86,6 +85,5 @@ class FitStub:
 
 
 @pytest.fixture
-def fit(monkeypatch) -> FitStub:
-    monkeypatch.setattr("scaling.export.ledger.to_json", lambda fit: "{}")
+def fit() -> FitStub:
     return FitStub()

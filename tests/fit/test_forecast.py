@@ -16,8 +16,9 @@ from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import REFIT, make_problem, search
 from scaling.fit.stack import size_ordered_masks
 from scaling.fit.table import read_runs
+from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.named import named_law
-from scaling.laws.size_and_data import Chinchilla, KaplanC, KaplanD
+from scaling.laws.size_and_data import Chinchilla
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 

@@ -32,7 +32,7 @@ def record(teacher, width, tokens, rng):
     )
     mixed, alone = divergence(WORLD, teacher), divergence(WORLD, spec.data.generator)
     known = {"delta_coverage": mixed.coverage, "delta_noise": mixed.noise}
-    writer = {"writer_delta_coverage": alone.coverage, "writer_delta_noise": alone.noise}
+    writer = {"generator_delta_coverage": alone.coverage, "generator_delta_noise": alone.noise}
     n = count_parameters(spec.model).n_params
     loss = TRUTH.loss(n=n, d=spec.n_tokens, **known, **writer, real_share=spec.data.real_share)
     stated = known if teacher.kind != "mixture" else known | writer
@@ -67,9 +67,9 @@ def test_a_table_of_our_own_runs_gives_the_law_of_mixtures_within_three_standard
     assert rms(found) == pytest.approx(SCATTER, rel=0.2)
 
 
-@pytest.mark.parametrize("taken", ["delta", "writer_delta"])
+@pytest.mark.parametrize("taken", ["delta", "generator_delta"])
 def test_neither_divergence_of_a_mixture_can_stand_for_the_other(runs, taken):
-    parts, both = ("coverage", "noise"), ("delta", "writer_delta")
+    parts, both = ("coverage", "noise"), ("delta", "generator_delta")
     alike = {f"{divergence}_{part}": f"{taken}_{part}" for divergence in both for part in parts}
     wrong = fit(runs, law="mixture", columns=alike, bootstrap=0, strict=False)
     assert rms(wrong) > 3 * SCATTER
@@ -79,8 +79,8 @@ def test_a_mixture_is_forecast_by_its_label_or_by_its_share_and_divergences(foun
     n, d = 5e5, 2e8
     told = MixtureTeacher(kind="mixture", real=0.25, teacher=NOISE)
     mixed, alone = divergence(WORLD, told).noise, divergence(WORLD, NOISE).noise
-    x = {"delta_noise": mixed, "writer_delta_noise": alone, "real_share": 0.25}
-    expected = found.law.loss(n=n, d=d, delta_coverage=0.0, writer_delta_coverage=0.0, **x)
+    x = {"delta_noise": mixed, "generator_delta_noise": alone, "real_share": 0.25}
+    expected = found.law.loss(n=n, d=d, delta_coverage=0.0, generator_delta_coverage=0.0, **x)
     assert found.loss(n, d, teacher=told.label) == pytest.approx(expected, rel=1e-9)
     assert found.predict(n, d, **x).value == pytest.approx(expected, rel=1e-9)
     assert found.predict(n, d, delta_noise=alone).value == found.loss(n, d, teacher=NOISE.label), "one writes it all"
@@ -88,7 +88,7 @@ def test_a_mixture_is_forecast_by_its_label_or_by_its_share_and_divergences(foun
 
 def test_other_laws_find_in_a_table_what_they_found_before_it_had_shares(runs):
     kept = runs[runs.real_share.isin([0.0, 1.0])]
-    older = kept.drop(columns=["real_share", "writer_delta_coverage", "writer_delta_noise"])
+    older = kept.drop(columns=["real_share", "generator_delta_coverage", "generator_delta_noise"])
     for law in ("q1", "q7"):
         before, now = (fit(table, law=law, bootstrap=0, strict=False) for table in (older, kept))
         assert before.params == now.params
@@ -97,13 +97,15 @@ def test_other_laws_find_in_a_table_what_they_found_before_it_had_shares(runs):
 def test_an_older_table_is_told_which_columns_the_law_of_mixtures_wants():
     older = load_runs(REFERENCE / "quickstart.csv")
     assert fit(older, law="q1", bootstrap=0, strict=False).n_runs == len(older)
-    with pytest.raises(RecordError, match="needs the columns writer_delta_coverage, writer_delta_noise, real_share"):
+    with pytest.raises(
+        RecordError, match="needs the columns generator_delta_coverage, generator_delta_noise, real_share"
+    ):
         fit(older, law="mixture", bootstrap=0)
 
 
 def test_runs_whose_divergence_nobody_knows_are_not_of_the_law_of_mixtures(runs):
     text = runs.assign(delta_noise=np.nan, delta_coverage=np.nan)
-    with pytest.raises(SpecError, match="needs measured divergences, of the mixed text and of the teacher inside"):
+    with pytest.raises(SpecError, match="generator_delta_noise, real_share and takes no free divergences"):
         fit(text, law="mixture", bootstrap=0)
 
 

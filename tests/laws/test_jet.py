@@ -3,53 +3,32 @@
 import numpy as np
 import pytest
 
-from scaling.fit.solve.starts import draw_starts
 from scaling.laws.jet import Jet
-from scaling.laws.size_and_data import BASE_LAWS
-from scaling.laws.teacher import QUALITY_LAWS
-
-ALL = {**BASE_LAWS, **QUALITY_LAWS}
-COLUMNS = {
-    "n": [1e4, 2e4, 4e4, 1e5, 3e5, 1e6],
-    "d": [3e6, 1e5, 1e6, 5e5, 2e6, 1e5],
-    "c": [1e15, 1e16, 3e16, 1e17, 1e18, 2e18],
-    "x": [1.0, 3.0, 10.0, 30.0, 100.0, 300.0],
-    "delta_coverage": [0.0, 0.0, 0.1, 0.2, 0.0, 0.05],
-    "delta_noise": [0.0, 0.3, 0.0, 0.0, 0.1, 0.05],
-    "writer_delta_coverage": [0.0, 0.0, 0.3, 0.4, 0.0, 0.3],
-    "writer_delta_noise": [0.0, 0.6, 0.0, 0.0, 0.3, 0.2],
-    "teacher": [0.0, 1.0, 1.0, 2.0, 2.0, 0.0],
-    "teacher_loss": [0.0, 2.0, 2.1, 2.2, 2.3, 0.0],
-    "real_share": [0.0, 0.3, 0.5, 0.9, 1.0, 0.2],
-}
-LOSS = np.array([3.0, 3.4, 2.9, 2.8, 2.6, 2.7])
+from scaling.laws.law import LAWS
+from scaling.laws.named import named_law
 
 
-def some_coefficients(law):
-    """Three interior coefficient vectors of a law, with its columns."""
-    x = law.prepare({name: COLUMNS[name] for name in law.columns})
-    theta = draw_starts(law, x, LOSS, np.ones(6), 3, np.random.default_rng(1))
-    low = np.array([c.low for c in law.coefficients])
-    return np.maximum(theta, low + 1e-2), x
+@pytest.mark.parametrize("name", LAWS)
+def test_first_derivatives_equal_difference_quotients(name, columns_of, coefficients_of):
+    law = named_law(name)
+    theta, x = coefficients_of(law, 3), columns_of(law)
+    for row in theta if law.columns == ("run",) else [theta]:
+        gradient = law.gradient(row, x)
+        for i in range(row.shape[-1]):
+            step = np.zeros_like(row)
+            step[..., i] = 1e-6 * row[..., i]
+            by = 2 * step[..., i, None]
+            quotient = (law.evaluate(row + step, x) - law.evaluate(row - step, x)) / by
+            scale = np.abs(law.evaluate(row, x)).max()
+            rounding = 1e-14 * scale / np.abs(by).min()  # what the difference of two losses cannot resolve
+            close = {"rtol": 2e-5, "atol": 1e-7 * np.abs(quotient).max() + rounding}
+            np.testing.assert_allclose(gradient[..., i], quotient, **close)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_first_derivatives_equal_difference_quotients(name):
-    law = ALL[name]()
-    theta, x = some_coefficients(law)
-    gradient = law.gradient(theta, x)
-    for i in range(theta.shape[1]):
-        step = np.zeros_like(theta)
-        step[:, i] = 1e-6 * theta[:, i]
-        quotient = (law.evaluate(theta + step, x) - law.evaluate(theta - step, x)) / (2 * step[:, i, None])
-        rounding = 1e-14 / step[:, i].min()  # what the difference of two losses near 3 cannot resolve
-        np.testing.assert_allclose(gradient[..., i], quotient, rtol=2e-5, atol=1e-7 * np.abs(quotient).max() + rounding)
-
-
-@pytest.mark.parametrize("name", ["chinchilla", "skaling", "bounded", "kaplan-nd", "q4", "q7"])
-def test_second_derivatives_equal_difference_quotients_of_the_first(name):
-    law = ALL[name]()
-    theta, x = some_coefficients(law)
+@pytest.mark.parametrize("name", ["chinchilla", "skaling", "bounded", "kaplan-nd", "q4", "q7", "repeated", "qb"])
+def test_second_derivatives_equal_difference_quotients_of_the_first(name, columns_of, coefficients_of):
+    law = named_law(name)
+    theta, x = coefficients_of(law, 3), columns_of(law)
     second = law.jet(theta, x).second
     for i in range(theta.shape[1]):
         step = np.zeros_like(theta)

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import FitError, SpecError
+from scaling.laws.distillation import Busbridge
+from scaling.laws.kaplan import KaplanND, PowerLaw
 from scaling.laws.named import named_law
-from scaling.laws.size_and_data import BASE_LAWS, Chinchilla, KaplanND, PowerLaw, Skaling, Tied
-from scaling.laws.teacher import Bottleneck, Busbridge, Composite, Mixture
+from scaling.laws.size_and_data import Chinchilla, Skaling, Tied
+from scaling.laws.teacher import Bottleneck, Composite, Mixture
 
 BESIROGLU = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
 
@@ -49,7 +51,7 @@ def test_tied_exponents_are_chinchilla_with_equal_ones():
 
 def test_the_repr_shows_the_formula_with_its_numbers():
     assert repr(BESIROGLU) == "Chinchilla: L = 1.817 + 482/N^0.3478 + 2085/D^0.3658"
-    assert repr(PowerLaw()) == "PowerLaw: L = E + A/X^alpha"
+    assert repr(PowerLaw()) == "power law with a floor: L = E + A/x^alpha"
 
 
 def test_a_law_cannot_be_changed():
@@ -82,7 +84,7 @@ def test_a_misspelt_law_suggests_the_right_one():
 
 def test_every_base_law_falls_with_size_and_data():
     for name in ("chinchilla", "tied", "skaling", "bounded"):
-        law = BASE_LAWS[name]()
+        law = named_law(name)
         numbers = {"E": 1.5, "A": 300.0, "B": 900.0, "R": 2.0, "alpha": 0.3, "beta": 0.35, "k": 0.7}
         law = law.with_values({key: numbers[key] for key in law.names})
         sizes = np.geomspace(1e6, 1e12, 20)
@@ -112,13 +114,13 @@ MIXTURE = Mixture(E=1.4, A=2.0, B=50.0, alpha=0.25, beta=0.3, kappa=1.0)
     ids=["teacher alone", "long documents", "short documents", "real"],
 )
 def test_what_stays_of_a_mixture_is_its_own_divergence_not_its_teachers(share, mixed, floor):
-    infinite = {"n": np.inf, "d": np.inf, "delta_coverage": 0.0, "writer_delta_coverage": 0.0}
-    loss = MIXTURE.loss(**infinite, delta_noise=mixed, writer_delta_noise=0.3, real_share=share)
+    infinite = {"n": np.inf, "d": np.inf, "delta_coverage": 0.0, "generator_delta_coverage": 0.0}
+    loss = MIXTURE.loss(**infinite, delta_noise=mixed, generator_delta_noise=0.3, real_share=share)
     assert loss == pytest.approx(floor, abs=1e-6)
 
 
 def test_a_student_that_has_read_little_real_text_of_a_mixture_loses_the_teachers_share_of_its_divergence():
-    x = {"n": 1e6, "delta_coverage": 0.0, "writer_delta_coverage": 0.0, "writer_delta_noise": 0.3}
+    x = {"n": 1e6, "delta_coverage": 0.0, "generator_delta_coverage": 0.0, "generator_delta_noise": 0.3}
     share, d = 0.2, np.geomspace(1e1, 1e14, 400)
     real = MIXTURE.loss(n=1e6, d=d, **dict.fromkeys(MIXTURE.columns[2:6], 0.0), real_share=1.0)
     above = MIXTURE.loss(**x, d=d, delta_noise=0.05, real_share=share) - real

@@ -14,8 +14,11 @@ from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
 from scaling.laws.size_and_data import Chinchilla
+from scaling.predict.candidates import size_of
 from scaling.predict.footprint import Footprint
-from scaling.predict.recommend import MAX_REACH, recommend, size_of
+from scaling.predict.forecast import MAX_REACH
+from scaling.predict.question import Question
+from scaling.predict.recommend import recommend
 from scaling.spec import ModelSpec, RunSpec
 
 LAW = Chinchilla(E=1.4, A=20.0, B=300.0, alpha=0.35, beta=0.5)
@@ -49,29 +52,28 @@ def run(width: int, tokens: int, layers: int = 2) -> RunSpec:
 
 def bytes_of(model: ModelSpec) -> Footprint:
     """One byte a parameter: any increasing measure does."""
-    return Footprint(
-        weights_bytes=size_of(model, "n_params_total"), kv_cache_bytes=0, compute_bytes=0, engine_bytes=1000
-    )
+    weights = size_of(model, "n_params_total")
+    return Footprint(weights_bytes=weights, kv_cache_bytes=0, compute_bytes=0, engine_bytes=1000)
 
 
-def ask(runs, **changes):
-    question = {"target_loss": 2.0, "memory_bytes": 10**7, "teacher": "real", "footprint": bytes_of}
-    return recommend(make_fit(), runs, **(question | changes))
+def ask(runs, *, force: bool = False, **changes):
+    question = Question(**{"target_loss": 2.0, "memory_bytes": 10**7} | changes)
+    return recommend(make_fit(), runs, question, measure=bytes_of, force=force)
 
 
 GRID = [run(width, tokens) for width in range(32, 289, 32) for tokens in (250_000, 1_000_000, 4_000_000)]
 
 
 @settings(max_examples=60, deadline=None)
-@given(target=st.floats(1.5, 4.0), memory=st.integers(20_000, 900_000), confidence=st.floats(0.1, 0.9))
-def test_it_agrees_with_brute_force(target, memory, confidence):
+@given(target=st.floats(1.5, 4.0), memory=st.integers(20_000, 900_000), probability=st.floats(0.1, 0.9))
+def test_it_agrees_with_brute_force(target, memory, probability):
     fit, qualified = make_fit(), []
     for one in GRID:
         n, total = size_of(one.model, "n_params"), bytes_of(one.model).total_bytes
         chance = fit.probability(target, n, one.n_tokens, teacher="real")
-        if total <= memory and chance >= confidence:
+        if total <= memory and chance >= probability:
             qualified.append((total, one.n_tokens, one.run_id))
-    question = {"target_loss": target, "memory_bytes": memory, "confidence": confidence}
+    question = {"target_loss": target, "memory_bytes": memory, "probability": probability}
     if qualified:
         assert ask(GRID, **question).run.run_id == min(qualified)[2]
     else:
@@ -88,14 +90,14 @@ def test_the_order_of_the_candidates_does_not_matter(order):
 def test_everything_smaller_than_the_choice_misses_the_target():
     found = ask(GRID)
     assert found.binding == "target"
-    assert found.choice.loss <= found.target_loss
+    assert found.prediction.value <= found.question.target_loss
     smaller = [one for one in GRID if bytes_of(one.model).total_bytes < found.choice.footprint.total_bytes]
     losses = [LAW.loss(n=size_of(one.model, "n_params"), d=one.n_tokens) for one in smaller]
-    assert min(losses) > found.target_loss
+    assert min(losses) > found.question.target_loss
 
 
-def test_more_confidence_never_chooses_a_smaller_model():
-    sizes = [ask(GRID, confidence=c).choice.footprint.total_bytes for c in (0.1, 0.5, 0.9)]
+def test_more_probability_never_chooses_a_smaller_model():
+    sizes = [ask(GRID, probability=p).footprint.total_bytes for p in (0.1, 0.5, 0.9)]
     assert sizes == sorted(sizes)
 
 

@@ -153,4 +153,4 @@ def test_two_ranks_of_a_step_train_one_trunk_together(slurm, tmp_path, monkeypat
     assert outcome.counts["done"] == len(runs), said
     assert {store.load(one.run_id).outcome.env["device"].split(" x ")[0] for one in runs} == {"2"}
     # One worker for both tasks: each run was attempted once.
-    assert [(store.run_dir(one.run_id) / "log.txt").read_text().count("begins") for one in runs] == [1, 1]
+    assert [store.log_path(one.run_id).read_text().count("begins") for one in runs] == [1, 1]

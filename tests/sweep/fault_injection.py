@@ -169,7 +169,7 @@ def _compare(specs, calm: RunStore, stormy: RunStore, report: Report) -> None:
 
 def _commits(store: RunStore, run_id: str) -> list[str]:
     """Lines in which a worker says that it committed this run, in the record that stands."""
-    log = store.run_dir(run_id) / "log.txt"
+    log = store.log_path(run_id)
     return [line for line in log.read_text().splitlines() if line.endswith(": done")]
 
 

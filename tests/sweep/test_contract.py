@@ -33,7 +33,7 @@ def results(store, specs):
 
 def test_a_sweep_trains_every_run(grid, store):
     outcome = sweep(grid, store)
-    assert outcome.counts == {"done": 6, "diverged": 0, "failed": 0, "new": 0}
+    assert outcome.counts == {"new": 0, "done": 6, "diverged": 0, "failed": 0, "damaged": 0}
     assert set(outcome.trained) == {spec.run_id for spec in grid}
     assert outcome.exit_code == EXIT_OK
 
@@ -78,7 +78,7 @@ def test_a_failed_run_is_tried_again(grid, store):
     trainer = QuickTrainer(errors={grid[0].run_id: 1})
     outcome = sweep(grid, store, trainer=trainer)
     assert outcome.counts["done"] == 6
-    log = (store.run_dir(grid[0].run_id) / "log.txt").read_text()
+    log = store.log_path(grid[0].run_id).read_text()
     assert "made to fail, attempt 1" in log
     assert "attempt 2 begins" in log
 
@@ -87,7 +87,7 @@ def test_after_its_attempts_a_failed_run_is_listed_with_the_end_of_its_log(grid,
     trainer = QuickTrainer(errors={grid[0].run_id: 9})
     outcome = sweep(grid, store, trainer=trainer, options=WorkerOptions(max_attempts=3))
     assert outcome.exit_code == EXIT_SOME_FAILED
-    assert outcome.counts == {"done": 3, "diverged": 0, "failed": 3, "new": 0}
+    assert outcome.counts == {"new": 0, "done": 3, "diverged": 0, "failed": 3, "damaged": 0}
     failure = outcome.failures[0]
     assert failure.error.startswith("RuntimeError: made to fail, attempt 3 (attempt 3")
     assert failure.log_tail[-1].endswith("made to fail, attempt 3")
@@ -125,12 +125,12 @@ def test_a_problem_of_the_user_is_not_tried_again(grid, store):
 def test_fail_fast_stops_at_the_first_failure(grid, store):
     trainer = QuickTrainer(errors={grid[0].run_id: 9})
     outcome = sweep(grid, store, trainer=trainer, options=WorkerOptions(max_attempts=1, fail_fast=True))
-    assert outcome.counts == {"done": 0, "diverged": 0, "failed": 3, "new": 3}
+    assert outcome.counts == {"new": 3, "done": 0, "diverged": 0, "failed": 3, "damaged": 0}
 
 
 def test_a_diverged_run_is_a_result(grid, store):
     outcome = sweep(grid, store, trainer=QuickTrainer(diverging=(grid[2].run_id,)))
-    assert outcome.counts == {"done": 5, "diverged": 1, "failed": 0, "new": 0}
+    assert outcome.counts == {"new": 0, "done": 5, "diverged": 1, "failed": 0, "damaged": 0}
     assert outcome.exit_code == EXIT_OK
 
 
@@ -212,7 +212,7 @@ def test_students_of_a_failed_teacher_are_blocked_not_failed(taught, store, monk
     teacher, student = taught
     outcome = sweep([student], store, trainer=QuickTrainer(errors={teacher.run_id: 9}))
     assert outcome.blocked == (student.run_id,)
-    assert outcome.counts == {"done": 0, "diverged": 0, "failed": 1, "new": 1}
+    assert outcome.counts == {"new": 1, "done": 0, "diverged": 0, "failed": 1, "damaged": 0}
     assert outcome.exit_code == EXIT_SOME_FAILED
 
 

@@ -130,7 +130,7 @@ def test_a_claimant_that_slept_before_creating_does_not_revive_an_old_generation
     claims("a").claim("k").release()
     own = []
 
-    def create_late(path, content, folder):
+    def create_late(path, content):
         # Between "c" looking at generation 1 and creating 2, "b" and then "d" own the key; 2 is swept away.
         monkeypatch.undo()
         claims("b").claim("k").release()
@@ -139,7 +139,7 @@ def test_a_claimant_that_slept_before_creating_does_not_revive_an_old_generation
         path.write_bytes(content)
         return True
 
-    monkeypatch.setattr("scaling.sweep.lease._create", create_late)
+    monkeypatch.setattr("scaling.sweep.lease.write_once", create_late)
     assert sleeper.claim("k") is None
     assert not own[0].lost
     own[0].release()

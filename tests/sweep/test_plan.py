@@ -60,7 +60,7 @@ def test_finished_runs_cost_nothing_more(grid, store):
     before = plan(grid, store)
     run(plan(grid[:3], store), store, trainer=QuickTrainer())
     after = plan(grid, store)
-    assert after.counts() == {"new": 3, "done": 3, "diverged": 0, "failed": 0}
+    assert after.counts() == {"new": 3, "done": 3, "diverged": 0, "failed": 0, "damaged": 0}
     assert after.flops == before.flops - group(grid)[0].flops
     assert after.flops + after.flops_done == before.flops
     assert [trunk.trunk_id for trunk in after.pending] == [grid[3].trunk_id]

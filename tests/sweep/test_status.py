@@ -15,7 +15,7 @@ from scaling.sweep.trunks import group
 
 def test_an_untouched_sweep_is_pending_and_stays_untouched(grid, store):
     seen = status(group(grid), store)
-    assert seen.counts == {"done": 0, "diverged": 0, "failed": 0, "running": 0, "pending": 6}
+    assert seen.counts == {"done": 0, "diverged": 0, "failed": 0, "damaged": 0, "running": 0, "pending": 6}
     assert seen.flops_done == 0
     assert seen.remaining_s > 0
     assert not store.root.exists()
@@ -36,7 +36,7 @@ def test_a_claimed_trunk_is_running_with_what_its_worker_says(grid, store):
     lease.note(step=23, steps=46, loss=2.5, tokens_per_s=1000.0)
     lease._write()
     seen = status(group(grid), store)
-    assert seen.counts == {"done": 0, "diverged": 0, "failed": 0, "running": 3, "pending": 3}
+    assert seen.counts == {"done": 0, "diverged": 0, "failed": 0, "damaged": 0, "running": 3, "pending": 3}
     (worker,) = seen.workers
     assert (worker.name, worker.step, worker.loss, worker.silent) == ("me", 23, 2.5, False)
     assert seen.tokens_per_s == 1000

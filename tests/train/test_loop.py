@@ -84,8 +84,8 @@ def test_a_run_of_a_mixture_is_a_row_that_the_law_of_mixtures_can_read(run_spec,
     table = load_runs(store.root).set_index("real_share")
     assert sorted(table.index) == [0.0, 0.25]
     alone, both = table.loc[0.0], table.loc[0.25]
-    assert both.writer_delta_noise == alone.writer_delta_noise == alone.delta_noise > 0.1
-    assert 0 < both.delta_noise < 0.75 * both.writer_delta_noise
+    assert both.generator_delta_noise == alone.generator_delta_noise == alone.delta_noise > 0.1
+    assert 0 < both.delta_noise < 0.75 * both.generator_delta_noise
     read = observe(table.reset_index(), columns={"n": "n_params", "d": "n_tokens"}).inputs(Mixture.columns)
     assert sorted(read.real_share) == [0.0, 0.25]
 
@@ -212,7 +212,7 @@ def test_a_full_disk_is_said_and_leaves_the_last_checkpoint_usable(specs, refere
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     assert child.returncode != 0
     assert "the last good one is intact" in child.stderr
-    assert "free some space and start the same command again" in child.stderr
+    assert "name a folder on another disk" in child.stderr
     seen: list[Progress] = []
     train_trunk(specs, store, progress=seen.append)
     assert seen[0].step > 1

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.laws.law import ScalingLaw
-from scaling.laws.size_and_data import base_law
+from scaling.laws.size_and_data import Chinchilla
 
 Array = np.ndarray
 SMALLEST = 1e-12
@@ -44,7 +44,7 @@ def draw_starts(
         solved = solve_linear(law, drawn, x, loss, weights, count)
     else:
         powers = {name: drawn.get(name, np.full(count, 0.3)) for name in ("alpha", "beta")}
-        solved = solve_linear(base_law("chinchilla"), powers, SimpleNamespace(n=x.n, d=x.d), loss, weights, count)
+        solved = solve_linear(Chinchilla(), powers, SimpleNamespace(n=x.n, d=x.d), loss, weights, count)
     values = law.seed(drawn, solved)
     return np.stack([np.clip(values[c.name], c.low, c.high) * np.ones(count) for c in law.coefficients], axis=-1)
 

@@ -35,7 +35,8 @@ def local(request: Request) -> WorkerReport:
     try:
         while pool.members:
             pool.listen(0.2)
-            if request.stop() or pool.failed_fast:
+            # What stops one worker of this machine stops the others: a full disk, say.
+            if request.stop() or pool.failed_fast or pool.report.obstacle:
                 pool.ask_to_stop()
     except KeyboardInterrupt:
         pool.kill()
@@ -116,6 +117,7 @@ class _Pool:
         for name in ("trained", "failed", "blocked"):
             getattr(self.report, name).extend(getattr(message, name))
         self.report.stopped |= message.stopped
+        self.report.obstacle = self.report.obstacle or message.obstacle
 
     def _ended(self, member: _Member) -> None:
         member.process.join()

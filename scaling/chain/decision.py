@@ -1,0 +1,125 @@
+"""The stages that decide: the law of the runs, and the student that is recommended from it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling.chain.workspace import RECOMMENDATION, Workspace
+from scaling.errors import RecordError
+from scaling.files import write_json
+from scaling.formats.plain import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fit.result import Fit
+    from scaling.predict.question import Question
+    from scaling.predict.recommend import Recommendation
+
+
+def fit_stage(workspace: Workspace, table: pd.DataFrame, *, law: str | None = None) -> Fit:
+    """The law of a sweep's runs, written to fit.json.
+
+    Args:
+        workspace: The sweep.
+        table: Its runs, as `collect_stage` gives them.
+        law: Form to fit instead of the one that the file names.
+
+    Raises:
+        FitError: the runs do not determine a law; nothing is written.
+        RecordError: no run of the sweep is there yet.
+    """
+    from scaling.fit.fitter import fit
+    from scaling.fit.saved import save
+
+    done = table[table["status"] == "done"] if len(table) else table
+    if not len(done):
+        raise RecordError(
+            f"{workspace.folder}: no finished run to fit — train first: {workspace.command('scaling sweep')}"
+        )
+    found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
+    save(found, workspace.fit_path)
+    return found
+
+
+def load_fit(workspace: Workspace) -> Fit:
+    """The fit that an earlier stage wrote.
+
+    Raises:
+        RecordError: there is none, or it cannot be read.
+    """
+    from scaling.fit.saved import load
+
+    if not workspace.fit_path.exists():
+        raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
+    return load(workspace.fit_path)
+
+
+def recommend_stage(
+    workspace: Workspace,
+    fit: Fit,
+    question: Question | None = None,
+    *,
+    fit_path: Path | None = None,
+    force: bool = False,
+) -> Recommendation:
+    """The smallest student that answers a question, written to recommendation.json beside the fit.
+
+    Args:
+        workspace: The sweep.
+        fit: Of its runs.
+        question: What is asked; by default what the sweep file asks.
+        fit_path: Where the fit is stored; by default in the sweep's folder.
+        force: Accept forecasts far beyond the data.
+
+    Raises:
+        InfeasibleError: nothing meets the question; nothing is written.
+        ExtrapolationError: only what lies too far beyond the data does.
+    """
+    from scaling.predict.question import Question
+    from scaling.predict.recommend import recommend_of_sweep
+
+    found = recommend_of_sweep(
+        question or Question.of(workspace.config),
+        fit,
+        workspace.config,
+        workspace.runs,
+        workspace.store,
+        fit_id=_fit_id(fit_path or workspace.fit_path),
+        force=force,
+    )
+    write_json((fit_path or workspace.fit_path).with_name(RECOMMENDATION), plain(found))
+    return found
+
+
+def load_recommendation(workspace: Workspace) -> Recommendation:
+    """The recommendation that an earlier stage wrote, if it is of the fit that lies beside it.
+
+    Raises:
+        RecordError: there is none, or it is of another fit; nothing is changed.
+    """
+    from scaling.predict.recommend import Recommendation
+
+    again = f"scaling recommend --fit {shlex.quote(str(workspace.fit_path))}"
+    if not workspace.fit_path.exists():
+        raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
+    if not workspace.recommendation_path.exists():
+        raise RecordError(f"{workspace.recommendation_path}: nothing is recommended yet — ask: {again}")
+    found, fit_id = Recommendation.from_json(workspace.recommendation_path), _fit_id(workspace.fit_path)
+    if found.fit_id is None:
+        return replace(found, fit_id=fit_id)
+    if found.fit_id != fit_id:
+        raise RecordError(
+            f"{workspace.recommendation_path}: recommends from fit {found.fit_id}, but {workspace.fit_path} is fit "
+            f"{fit_id}; nothing was changed — ask anew: {again}"
+        )
+    return found
+
+
+def _fit_id(fit_path: Path) -> str:
+    from scaling.fit.saved import fit_id_of
+
+    return fit_id_of(fit_path.read_text("utf-8"))

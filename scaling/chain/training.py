@@ -1,0 +1,89 @@
+"""The stages that train: what there is to do, doing it, and the table of what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from scaling.chain.workspace import Workspace
+from scaling.errors import RecordError
+from scaling.records import runs_table
+from scaling.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.sweep.plan import Plan
+    from scaling.sweep.progress import Listener
+    from scaling.sweep.run import SweepOutcome
+
+Watch = Callable[["Plan"], AbstractContextManager["Listener"]]
+"""Opens something that shows the events of a plan's training; `scaling.sweep.display.show_progress` is one."""
+
+
+def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = False) -> Plan:
+    """What there is to train, and what it costs.
+
+    Args:
+        workspace: The sweep.
+        calibrate: Time three steps of each shape first.
+        design: Work out the forecast error that this design supports, which loads pandas.
+    """
+    from scaling.sweep.plan import plan
+
+    pace = None
+    if calibrate:
+        from scaling.sweep import pace as paces
+        from scaling.train.step import time_steps
+
+        pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
+    return plan(workspace.runs, workspace.store, pace=pace, expectation=design)
+
+
+def train_stage(
+    workspace: Workspace,
+    *,
+    runs: Sequence[RunSpec] | None = None,
+    jobs: int = 1,
+    watch: Watch | None = None,
+    **options,
+) -> SweepOutcome:
+    """Train what is missing of the sweep, or of the runs named.
+
+    Raises:
+        Preempted: if a stop was asked for.
+        RecordError: if a run that later stages need failed.
+    """
+    from scaling.sweep.plan import plan
+    from scaling.sweep.run import run
+
+    planned = plan(workspace.runs if runs is None else runs, workspace.store)
+    with watch(planned) if watch and planned.pending else nullcontext() as progress:
+        outcome = run(
+            planned,
+            workspace.store,
+            jobs=jobs,
+            progress=progress,
+            sweep_path=workspace.config.path,
+            overrides=workspace.overrides,
+            **options,
+        )
+    if outcome.stopped:
+        raise outcome.interruption()
+    if runs is not None and outcome.counts["done"] < len(runs):
+        failed = [failure.sentence for failure in outcome.failures] or ["its loss diverged"]
+        raise RecordError(f"the recommended student has no result — {failed[0]}; lower its learning rate and run again")
+    return outcome
+
+
+def collect_stage(workspace: Workspace) -> pd.DataFrame:
+    """The runs table of the sweep, written to runs.parquet, and its training logs, to metrics.parquet."""
+    from scaling.records import write_parquet
+    from scaling.sweep.collect import metrics_table
+
+    run_ids = [run.run_id for run in workspace.runs]
+    table = runs_table(workspace.store.records(run_ids))
+    write_parquet(workspace.folder / "runs.parquet", table)
+    write_parquet(workspace.folder / "metrics.parquet", metrics_table(workspace.store, run_ids))
+    return table

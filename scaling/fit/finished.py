@@ -1,0 +1,152 @@
+"""Which rows of a table are runs that came to their end: states of this program and of trackers, and checkpoints of
+one training that stand as rows of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.errors import RecordError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+
+STATE_COLUMNS = ("status", "Status", "state", "State")
+"""How this program, MLflow and W&B name the state of a run."""
+CLOCKS = ("_runtime", "Runtime")
+"""Seconds that a run lasted, as W&B exports them; a run without any never started."""
+FINISHED = frozenset({"done", "finished", "complete", "completed", "success", "succeeded"})
+UNFINISHED = frozenset(
+    ("diverged", "failed", "failure", "crashed", "killed", "aborted", "error", "cancelled", "canceled", "timeout")
+    + ("stopped", "interrupted", "preempted", "preempting", "running", "queued", "scheduled", "pending")
+)
+RUN_KEYS = ("run_id", "run", "Run ID", "ID")
+"""Columns that name a run; rows that share a value are one training at several times."""
+EVENLY = 8
+"""So many equally spaced volumes of one size, counted from the first step on, are a training log: plans of runs space
+their volumes by factors."""
+UNEVEN = 0.05
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that is not fitted.
+
+    Attributes:
+        row: its label in the table.
+        reason: one sentence.
+    """
+
+    row: Any
+    reason: str
+
+
+def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
+    """Rows whose run came to its end, and why the others did not.
+
+    Args:
+        runs: one row a run. Read where present: `STATE_COLUMNS` (words in any case), `CLOCKS`.
+
+    Returns:
+        bool[n_rows], and a line for every other row.
+
+    Raises:
+        RecordError: a state that no one knows, or no finished run at all.
+    """
+    reason = np.full(len(runs), "", object)
+    for column in CLOCKS:
+        if column in runs.columns:
+            seconds = runs[column].to_numpy(float, na_value=np.nan)
+            reason[~(seconds > 0)] = f"never ran ({column} is empty or zero)"
+    # The state of a run says more than its clock, so it has the last word.
+    for column in STATE_COLUMNS:
+        if column in runs.columns:
+            reason = np.where(_unfinished(runs[column]) != "", _unfinished(runs[column]), reason)
+    done = reason == ""
+    if not done.any():
+        found = ", ".join(sorted(set(reason)))
+        raise RecordError(f"none of the {len(runs)} runs is done ({found}): nothing to fit; train first, or look why")
+    return done, [LeftOut(row, why) for row, why in zip(runs.index[~done], reason[~done], strict=True)]
+
+
+def _unfinished(column: pd.Series) -> Array:
+    """Why each run is not done; empty for a finished one."""
+    words = column.astype(object).where(column.notna(), "").map(lambda word: str(word).strip().lower())
+    unknown = ~words.isin(FINISHED | UNFINISHED | {""}).to_numpy()
+    if unknown.any():
+        raise RecordError(
+            f"column {column.name!r} has states that nobody knows, {listed(_values(column, unknown))}; finished are "
+            f"{', '.join(sorted(FINISHED))}, others {', '.join(sorted(UNFINISHED))}: rename the column if it says "
+            "something else, or use one of these words"
+        )
+    return np.array(["" if word in FINISHED else f"status {word}" if word else "no status" for word in words], object)
+
+
+def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, list[LeftOut]]:
+    """Rows that are the end of a training, and a line for each row that is a checkpoint on the way.
+
+    Only the last row of a training is annealed: the others lie above the law of finished runs, the more the earlier
+    they are. Rows of one name (`RUN_KEYS`) and one size are one training. Where no column names runs, `EVENLY` equally
+    spaced volumes of one size are.
+
+    Args:
+        runs: the finished rows.
+        n, d: float64[n_rows], size and tokens of each.
+
+    Returns:
+        bool[n_rows], and a line for every other row.
+
+    **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3.1 and figure A1: a cosine schedule longer than the run
+    costs loss at every earlier step.
+    """
+    key = next((name for name in RUN_KEYS if name in runs.columns), None)
+    keep, left_out = np.ones(len(runs), bool), []
+    for name, rows in _trainings(runs, key, n):
+        volumes = d[rows]
+        several = len(rows) > 1 and len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
+        if not several or (key is None and not _evenly_spaced(volumes)):
+            continue
+        whose = f"run {name}" if key else f"one run of size {name:g} (its volumes are equally spaced)"
+        hint = "" if key else "; if they are runs of their own, name each in a column run_id"
+        for i in rows[volumes < volumes.max()]:
+            keep[i] = False
+            left_out.append(
+                LeftOut(runs.index[i], f"checkpoint of {whose}: only the one at {volumes.max():g} is annealed{hint}")
+            )
+    return keep, left_out
+
+
+def _trainings(runs: pd.DataFrame, key: str | None, n: Array) -> list[tuple[Any, Array]]:
+    """Rows of one name, or of one size on one text where runs have no names."""
+    import pandas as pd
+
+    if key is not None:
+        groups = runs[key].reset_index(drop=True).to_frame().groupby(key)
+        return [(name, np.asarray(rows)) for name, rows in groups.indices.items()]
+    sizes = pd.DataFrame({"n": n})
+    if "teacher" in runs.columns:
+        sizes["teacher"] = runs["teacher"].fillna("").astype(str).to_numpy()
+    return [(n[rows[0]], np.asarray(rows)) for rows in sizes.groupby(list(sizes.columns)).indices.values()]
+
+
+def _evenly_spaced(volumes: Array) -> bool:
+    """Whether the volumes are those of a log: one step apart from the first on."""
+    if len(volumes) < EVENLY:
+        return False
+    steps = np.diff(np.sort(volumes))
+    return bool(steps.std() < UNEVEN * steps.mean() and volumes.min() < 2.5 * steps.mean())
+
+
+def _values(column: pd.Series, mask: Array) -> list[str]:
+    return [f"row {row}: {value!r}" for row, value in column[mask].items()]
+
+
+def listed(items: Any, most: int = 8) -> str:
+    """The first of them, and how many more there are."""
+    words = [str(item) for item in items]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

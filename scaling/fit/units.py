@@ -1,0 +1,106 @@
+"""In which units a table counts: sizes and volumes in plain numbers, losses in nats/token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scaling.errors import RecordError
+from scaling.fit.expression import column_values
+from scaling.fit.finished import listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+SIZE_COLUMNS = {
+    "n_params": "parameters without embeddings",
+    "n_params_linear": "parameters of linear layers, the output head included",
+    "n_params_total": "all parameters",
+}
+"""The conventions of model size; a law's numbers hold in the one it was fitted in only."""
+SMALLEST_COUNT = 1e3
+"""A table whose largest model or data set is below a thousand counts in millions or billions."""
+WIDEST_GAP = 1e5
+"""Neighbouring sizes further apart than this factor are in different units."""
+LARGEST_LOSS = 15.0
+"""Nats/token: a uniform guess over three million tokens; no language model is worse."""
+SAME = 1e-3
+_PERPLEXITY = re.compile(r"(^|[^a-z])(ppl|perplexity)([^a-z]|$)", re.IGNORECASE)
+_BITS = re.compile(r"(^|[^a-z])(bits?|bpb|bpc|bits_per_\w+)([^a-z]|$)", re.IGNORECASE)
+
+
+def size_column(columns: Collection[str]) -> str:
+    """The column of model size that a table has: the first of `SIZE_COLUMNS`."""
+    return next((name for name in SIZE_COLUMNS if name in columns), "n_params")
+
+
+def one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
+    """Sizes in millions or billions, or a mix of units, are told by their magnitude.
+
+    Raises:
+        RecordError: with what to write instead.
+    """
+    if values.max() < SMALLEST_COUNT:
+        raise RecordError(
+            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, "
+            f"millions or billions; give plain {unit}, as '{column} * 1e6'"
+        )
+    ordered = np.unique(values)
+    gaps = ordered[1:] / ordered[:-1]
+    if len(gaps) and gaps.max() > WIDEST_GAP:
+        edge = ordered[gaps.argmax()]
+        raise RecordError(
+            f"column {column!r} mixes units: {unit} jump from {edge:g} to {ordered[gaps.argmax() + 1]:g}; "
+            f"rows {listed(runs.index[values <= edge])} look as if they counted in other units"
+        )
+
+
+def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
+    """Signs that a loss is not in nats/token: its name, its size, or another column that says the same in other units.
+
+    A law fits any unit equally well, so nothing is refused; but exponents and floors of perplexities mean nothing, and
+    a target in nats compared with bits is wrong by 44 %.
+    """
+    others = {str(name): column_values(runs[name]) for name in runs.columns if str(name) != column}
+    equal = [name for name, values in others.items() if _equal(values, loss)]
+    perplexity = [name for name in (column, *equal) if _PERPLEXITY.search(name)]
+    bits = [name for name in (column, *equal) if _BITS.search(name) and not _PERPLEXITY.search(name)]
+    # The perplexity of the same text tells the unit of a loss beside it.
+    bits += [
+        f"log2 of {name}" for name, values in others.items() if _PERPLEXITY.search(name) and _is_log2(values, loss)
+    ]
+    if perplexity or np.median(loss) > LARGEST_LOSS:
+        sign = f"it is {perplexity[0]}" if perplexity else f"half of it lies above {np.median(loss):.4g}"
+        return [f"column {column!r} seems to hold perplexities ({sign}), not nats/token: map loss=log({column})"]
+    if bits:
+        return [
+            f"column {column!r} seems to be in bits ({bits[0]}), not nats/token: for bits per token map "
+            f"loss={column}*0.693147; bits per byte are the unit of every loss and target of this fit"
+        ]
+    return _beyond_vocabulary(runs, column, loss)
+
+
+def _beyond_vocabulary(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
+    """Rows that a uniform guess over the vocabulary would beat."""
+    if "vocab_size" not in runs.columns:
+        return []
+    sizes = column_values(runs["vocab_size"])
+    if sizes.dtype == object or not (worse := loss > np.log(np.maximum(sizes, 2))).any():
+        return []
+    rows = listed(f"row {row}: {value:.4g}" for row, value in zip(runs.index[worse], loss[worse], strict=True))
+    return [
+        f"column {column!r} is above the logarithm of the vocabulary ({rows}), which a uniform guess reaches: these "
+        "runs diverged, or the loss is not in nats/token; leave them out with --where, or map the loss"
+    ]
+
+
+def _equal(values: Array, loss: Array) -> bool:
+    return values.dtype == float and bool(np.allclose(values, loss, rtol=SAME, atol=0))
+
+
+def _is_log2(values: Array, loss: Array) -> bool:
+    return values.dtype == float and bool((values > 1).all()) and _equal(np.log2(np.maximum(values, 1.1)), loss)

@@ -1,0 +1,184 @@
+"""The configurations to choose from: a sweep's own family of models, each with its forecast, bytes and speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.accounting import count_parameters
+from scaling.config.expand import expand
+from scaling.config.sweep import SweepConfig
+from scaling.errors import SpecError
+from scaling.fit.result import Prediction
+from scaling.predict.devices import device
+from scaling.predict.footprint import Footprint
+from scaling.predict.question import Question
+from scaling.predict.speed import Speed, decode_speed
+from scaling.spec import GGUF_BLOCK, ModelSpec, RunSpec
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
+
+Measure = Callable[[ModelSpec], Footprint]
+"""Bytes of a model on the phone."""
+
+CONVENTIONS = ("n_params", "n_params_linear", "n_params_total")
+
+BEYOND_MEMORY = 4
+"""Candidates reach this many times the budget, so that an infeasible answer can say what the target would need."""
+
+_FOLLOWS_WIDTH = ("n_heads", "n_kv_heads", "hidden")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One configuration with what is forecast of it.
+
+    Attributes:
+        run: The configuration.
+        n_params: N in the convention of the fit.
+        prediction: Loss with its interval, and how far beyond the data it reaches.
+        probability: P(loss ≤ target).
+        footprint: Bytes on the phone.
+        speed: Rate of writing on the device that was asked about; None without one.
+    """
+
+    run: RunSpec
+    n_params: int
+    prediction: Prediction
+    probability: float
+    footprint: Footprint
+    speed: Speed | None = None
+
+    @property
+    def reach(self) -> float:
+        """Largest factor by which N or D exceeds the data behind the fit (1 inside)."""
+        return max(self.prediction.reach.values(), default=1.0)
+
+    def fits(self, question: Question) -> bool:
+        """True within the budget of bytes and, where a speed is asked for, at that speed."""
+        fast = question.tokens_per_s is None or (self.speed is not None and self.speed.low >= question.tokens_per_s)
+        return fast and self.footprint.total_bytes <= question.budget_bytes
+
+    def meets(self, question: Question) -> bool:
+        """True if the target is met as surely as was asked."""
+        return self.probability >= question.probability
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "run": self.run.model_dump(mode="json"),
+            "n_params": self.n_params,
+            "prediction": vars(self.prediction) | {"reach": dict(self.prediction.reach)},
+            "probability": self.probability,
+            "footprint": vars(self.footprint),
+            "speed": None if self.speed is None else vars(self.speed),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Candidate:
+        """From JSON values; raises KeyError, TypeError or ValidationError where they are not a candidate's."""
+        speed = values["speed"]
+        return cls(
+            run=RunSpec.model_validate(values["run"]),
+            n_params=values["n_params"],
+            prediction=Prediction(**values["prediction"]),
+            probability=values["probability"],
+            footprint=Footprint(**values["footprint"]),
+            speed=None if speed is None else Speed(**speed),
+        )
+
+
+def size_of(model: ModelSpec, convention: str) -> int:
+    """N of a model in the convention that a fit names (``n_params``, ``n_params_linear`` or ``n_params_total``)."""
+    if convention not in CONVENTIONS:
+        raise SpecError(
+            f"the fit measures size by {convention!r}, which cannot be computed from a model; "
+            f"refit with {', '.join(CONVENTIONS[:-1])} or {CONVENTIONS[-1]}"
+        )
+    return getattr(count_parameters(model), convention)
+
+
+def score(fit: Fit, runs: Sequence[RunSpec], question: Question, measure: Measure) -> list[Candidate]:
+    """Forecast every configuration at once, smallest footprint first (then fewest tokens)."""
+    texts = {run.data.label for run in runs}
+    if len(texts) != 1:
+        raise SpecError(f"candidates read one kind of text — got {', '.join(sorted(texts)) or 'no candidates'}")
+    (text,) = texts
+    n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
+    d = np.array([run.n_tokens for run in runs], float)
+    forecast = fit.predict(n, d, teacher=text, level=question.level)
+    chance = fit.probability(question.target_loss, n, d, teacher=text)
+    phone = None if question.device is None else device(question.device)
+    candidates = [
+        Candidate(
+            run=run,
+            n_params=int(n[i]),
+            prediction=_one(forecast, i),
+            probability=float(chance[i]),
+            footprint=measure(run.model),
+            speed=None if phone is None else decode_speed(run.model, phone),
+        )
+        for i, run in enumerate(runs)
+    ]
+    return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
+
+
+def _one(many: Prediction, i: int) -> Prediction:
+    """The prediction of one run, out of a prediction of several."""
+    return Prediction(
+        value=float(many.value[i]),
+        low=float(many.low[i]),
+        high=float(many.high[i]),
+        level=many.level,
+        scale=float(many.scale[i]),
+        reach={name: float(factor[i]) for name, factor in many.reach.items()},
+    )
+
+
+def offered(config: SweepConfig, template: RunSpec, question: Question, measure: Measure) -> list[RunSpec]:
+    """The sweep's configuration at every width that is asked about, by default at every multiple of 32.
+
+    Args:
+        config: The sweep; what it derives from the width is derived anew.
+        template: The run that all others take after.
+        question: Widths, memory and tokens.
+        measure: Bytes of a model on the phone.
+    """
+    tokens = template.tokens if question.tokens is None else question.tokens
+    widths = list(question.widths or _widths(template.model, measure, BEYOND_MEMORY * question.budget_bytes))
+    return family(config, template, widths=widths, tokens=tokens)
+
+
+def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:
+    """One run of a sweep at other widths and another volume, its derived values derived anew."""
+    values = template.model_dump(mode="json")
+    # What follows from the width is left out, so that it follows from the new one.
+    kept = {key: value for key, value in values["model"].items() if key not in ("width", *_FOLLOWS_WIDTH)}
+    written = config.base.get("model", {})
+    kept |= {key: written[key] for key in _FOLLOWS_WIDTH if isinstance(written, dict) and key in written}
+    other = SweepConfig.model_validate(
+        {
+            "name": config.name,
+            "base": {**values, "model": kept, "tokens": tokens},
+            "grid": {"model.width": widths},
+            "derive": {path: rule.model_dump() for path, rule in config.derive.items() if path != "tokens"},
+            "set": {path: value for path, value in config.overrides.items() if path not in ("model.width", "tokens")},
+            "max_runs": len(widths),
+        }
+    )
+    return expand(other)
+
+
+def _widths(model: ModelSpec, measure: Measure, limit: int) -> Iterator[int]:
+    """Multiples of 32, up to the first one beyond the limit."""
+    fields = model.model_dump(exclude={"width", *_FOLLOWS_WIDTH})
+    width = GGUF_BLOCK
+    while True:
+        yield width
+        if measure(ModelSpec(**fields, width=width)).total_bytes > limit:
+            return
+        width += GGUF_BLOCK

@@ -1,0 +1,133 @@
+"""What is asked of a fit: a target, how surely it is to be met, and what the phone allows.
+
+One frozen object goes from the sweep file, the command line or Python to the answer, and is stored with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS
+from scaling.config.sweep import RecommendOptions, SweepConfig
+from scaling.errors import ConfigError, RecordError, SpecError
+from scaling.predict.devices import device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which is the smallest student that meets a target on a phone?
+
+    Attributes:
+        target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
+        memory_bytes: Budget for weights, cache, activations and engine; None for the memory of ``device``.
+        device: Name in devices.toml of the phone; needed where ``memory_bytes`` is None or a speed is asked for.
+        tokens_per_s: Least decoding speed, at the slow end of the device's figures; None for any.
+        probability: Least acceptable P(loss ≤ target); 0.5 means that the forecast itself meets the target.
+        context: Tokens that the key–value cache holds; None for the training context.
+        format: Export format.
+        teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
+        tokens: D of the recommended training; None for the largest of the sweep.
+        widths: Widths to choose from; None for every multiple of 32 up to the memory.
+        level: Level of the reported forecast interval.
+    """
+
+    target_loss: float
+    memory_bytes: int | None = None
+    device: str | None = None
+    tokens_per_s: float | None = None
+    probability: float = 0.5
+    context: int | None = None
+    format: str = DEFAULT_FORMAT
+    teacher: Mapping[str, Any] | None = None
+    tokens: int | None = None
+    widths: tuple[int, ...] | None = None
+    level: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name, value in (("probability", self.probability), ("level", self.level)):
+            if not 0 < value < 1:
+                raise SpecError(f"{name}: got {value:g}, allowed is a number between 0 and 1 — for example 0.9")
+        for name in ("target_loss", "memory_bytes", "tokens_per_s", "context", "tokens"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SpecError(f"{name}: got {value:g}, allowed is a positive number")
+        if self.memory_bytes is None and self.device is None:
+            raise SpecError("a question needs memory_bytes or a device — got neither; name one, as 64 MiB or mid-8gb")
+        if self.tokens_per_s is not None and self.device is None:
+            raise SpecError("tokens_per_s: a speed needs a device — got none; name one, as mid-8gb")
+        if self.device is not None:
+            device(self.device)  # refuses a name that is not known
+        STORED_FORMATS[self.format]  # likewise
+
+    @classmethod
+    def of(cls, config: SweepConfig, **asked: Any) -> Question:
+        """The question of a sweep file, with what the caller asks instead.
+
+        Args:
+            config: The sweep; its ``recommend`` section gives whatever is not asked.
+            **asked: Fields of the question; None stands for what the file says.
+
+        Raises:
+            ConfigError: neither gives a target, or neither memory nor a device.
+        """
+        given = {name: value for name, value in asked.items() if value is not None}
+        written = _written(config.recommend) if config.recommend else {}
+        # A budget on the command line stands for all of what the file says of the budget.
+        if "device" in given and "memory_bytes" not in given:
+            written.pop("memory_bytes", None)
+        fields = written | given
+        if "target_loss" not in fields or not fields.keys() & {"memory_bytes", "device"}:
+            raise ConfigError(
+                [
+                    f"{config.path or 'sweep'}:1:1: recommend: missing — give target_loss and memory (or a device) "
+                    "here, or --target-loss and --memory"
+                ]
+            )
+        return cls(**fields)
+
+    def but(self, **changes: Any) -> Question:
+        """The same question with other values."""
+        return replace(self, **changes)
+
+    @property
+    def budget_bytes(self) -> int:
+        """Largest footprint that is allowed."""
+        if self.memory_bytes is not None:
+            return self.memory_bytes
+        return device(str(self.device)).memory_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Question:
+        """From JSON values.
+
+        Raises:
+            RecordError: a field is unknown or missing.
+        """
+        widths = values.get("widths")
+        try:
+            return cls(**{**values, "widths": None if widths is None else tuple(widths)})
+        except TypeError as error:
+            raise RecordError(f"not a question ({error})") from error
+
+
+def _written(options: RecommendOptions) -> dict[str, Any]:
+    """What a sweep file says of its question."""
+    values: dict[str, Any] = {
+        "target_loss": options.target_loss,
+        "memory_bytes": options.memory,
+        "device": options.device,
+        "tokens_per_s": options.speed,
+        "probability": options.probability,
+        "context": options.context,
+        "teacher": options.teacher,
+        "tokens": options.tokens,
+        "widths": None if options.widths is None else tuple(options.widths),
+        "level": options.level,
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,133 @@
+"""A run's inputs and its outcome, as one record and as one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from scaling.accounting import count_parameters, training_flops, training_flops_6nd
+from scaling.spec import RunSpec, TextLabel, text_labels
+
+Status = Literal["done", "diverged", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run measured. Losses are nats/token on held-out data; None means not measured or not defined.
+
+    Attributes:
+        status: ``done``, ``diverged`` (by the rule of scaling/train/health.py; losses are None) or ``failed``.
+        loss: Loss on real held-out text; in a world, the exact expectation over scored tokens.
+        loss_se: Standard error of ``loss``.
+        bits_per_byte: ``loss`` in bits per byte of text, comparable over tokenizers.
+        loss_teacher: Loss on held-out text of the teacher that the student learned from.
+        loss_teacher_se: Standard error of ``loss_teacher``.
+        teacher_loss: Loss of the teacher itself on real held-out text, ``H(p) + KL(p‖q)``.
+        entropy: Exact entropy H(p) of a world, per scored token.
+        delta_coverage: Part of KL(p‖q) that comes from what the teacher never learned.
+        delta_noise: Part of KL(p‖q) that comes from errors everywhere.
+        generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, as if it generated all; None
+            without a mixture.
+        generator_delta_noise: ``delta_noise``, likewise.
+        kl_student: KL(q‖f) of the student f from its teacher q.
+        cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
+        train_loss: Mean training loss of the last twentieth of the run.
+        loss_spikes: Times that the training loss jumped out of its noise (scaling/train/health.py).
+        noise_scale: Gradient noise scale of the later half of the run, tokens.
+        noise_scale_se: Its standard error.
+        n_unique_tokens: Different tokens among those seen.
+        wall_s: Seconds spent on this branch (the shared trunk counted once, on its first branch).
+        compile_s: Those of them that went into compiling programs, or reading compiled ones.
+        tokens_per_s: Training throughput, compiling left out.
+        kwh: Energy spent on this branch, the building's share included.
+        energy_source: ``rapl``, ``nvml`` or ``nvml+rapl`` (counters), or ``model`` (scaling/accounting/).
+        co2e_kg: CO2 equivalents of ``kwh``.
+        error: One sentence for a run that is not done.
+        started_at: UTC, ISO 8601.
+        finished_at: UTC, ISO 8601.
+        env: Versions, device, git commit.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    status: Status
+    loss: float | None = None
+    loss_se: float | None = None
+    bits_per_byte: float | None = None
+    loss_teacher: float | None = None
+    loss_teacher_se: float | None = None
+    teacher_loss: float | None = None
+    entropy: float | None = None
+    delta_coverage: float | None = None
+    delta_noise: float | None = None
+    generator_delta_coverage: float | None = None
+    generator_delta_noise: float | None = None
+    kl_student: float | None = None
+    cross_term: float | None = None
+    train_loss: float | None = None
+    loss_spikes: int | None = None
+    noise_scale: float | None = None
+    noise_scale_se: float | None = None
+    n_unique_tokens: int | None = None
+    wall_s: float | None = None
+    compile_s: float | None = None
+    tokens_per_s: float | None = None
+    kwh: float | None = None
+    energy_source: str | None = None
+    co2e_kg: float | None = None
+    error: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run's inputs and its outcome."""
+
+    spec: RunSpec
+    outcome: Outcome
+
+    def row(self, label: TextLabel | None = None) -> dict[str, Any]:
+        """One flat row of the runs table; the columns are described in results/README.md.
+
+        Args:
+            label: What the table calls the text, where it has to tell it from others.
+        """
+        spec, model, optim = self.spec, self.spec.model, self.spec.optim
+        counts = count_parameters(model)
+        label = label or text_labels([spec.data])[spec.data.text_id]
+        outcome = {f.name: getattr(self.outcome, f.name) for f in fields(Outcome) if f.name != "env"}
+        if spec.data.generator is spec.data.teacher:
+            # No mixture: the text is all the generator's.
+            outcome |= {f"generator_{name}": outcome[name] for name in ("delta_coverage", "delta_noise")}
+        unique = outcome.pop("n_unique_tokens") or spec.n_tokens
+        return {
+            "run_id": spec.run_id,
+            "trunk_id": spec.trunk_id,
+            "status": outcome.pop("status"),
+            "text_id": spec.data.text_id,
+            "source": label.source,
+            "teacher": label.teacher,
+            "real_share": spec.data.real_share,
+            "seed": spec.seed,
+            "n_params": counts.n_params,
+            "n_params_linear": counts.n_params_linear,
+            "n_params_total": counts.n_params_total,
+            "n_tokens": spec.n_tokens,
+            "n_unique_tokens": unique,
+            "epochs": spec.n_tokens / unique,
+            "tokens_per_param": spec.n_tokens / counts.n_params,
+            "flops": float(training_flops(model, spec.n_tokens)),
+            "flops_6nd": float(training_flops_6nd(model, spec.n_tokens)),
+            "width": model.width,
+            "n_layers": model.n_layers,
+            "vocab_size": model.vocab_size,
+            "context": model.context,
+            "lr": optim.lr,
+            "batch_size": optim.batch_size,
+            **outcome,
+            **{key: self.outcome.env.get(key) for key in ("device", "jax_version", "git_commit")},
+        }

@@ -1,0 +1,259 @@
+"""The results folder: where records are built, published, checked, and found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from scaling.errors import RecordError
+from scaling.files import clear_errors, file_hash, make_folder, publish_folder, read_json, remove_folder, write_json
+from scaling.records.outcome import Outcome, RunRecord
+from scaling.spec import SCHEMA_VERSION, RunSpec
+from scaling.tables import FORMER_NAMES
+
+RESERVED_NAMES = frozenset(
+    ("calibration.json", "claims", "corpora", "drafts", "ledger.csv", "logs", "reference", "runs", "schema.json")
+    + ("superseded", "trunks", "README.md")
+)
+"""Names in a results folder that belong to the program; no sweep may be called so."""
+
+_DESCRIBED = ("config.json", "env.json", "result.json")
+"""Files of a record that say what they are; of all others result.json keeps size and hash."""
+
+
+def _unclaimed() -> None:
+    """The fence of a store that nobody else writes to."""
+
+
+class RunStore:
+    """The results folder.
+
+    Opening a folder of another schema version raises; nothing in it is touched.
+
+    Args:
+        root: The folder.
+        fence: Called right before each step that others would see; raises where somebody else owns the run by now.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, fence: Callable[[], None] = _unclaimed):
+        self.root, self.fence = Path(root), fence
+        _check_schema(self.root)
+
+    def fenced(self, fence: Callable[[], None]) -> RunStore:
+        """The same folder for the owner of a claim, which ``fence`` makes sure of."""
+        return RunStore(self.root, fence=fence)
+
+    def prepare(self) -> RunStore:
+        """Create the folder and its version mark where they do not exist."""
+        make_folder(self.root)
+        marker = self.root / "schema.json"
+        if not marker.exists():
+            write_json(marker, {"schema_version": SCHEMA_VERSION})
+        return self
+
+    def run_dir(self, run_id: str) -> Path:
+        return self.root / "runs" / run_id
+
+    def trunk_dir(self, trunk_id: str) -> Path:
+        return self.root / "trunks" / trunk_id
+
+    def student_dir(self, run_id: str) -> Path:
+        return self.run_dir(run_id) / "student"
+
+    def log_path(self, run_id: str) -> Path:
+        """Where attempts at a run and their errors are written down."""
+        return self.root / "logs" / f"{run_id}.txt"
+
+    def has(self, run_id: str) -> bool:
+        """True once a result is committed, whatever its status."""
+        return (self.run_dir(run_id) / "result.json").exists()
+
+    def draft(self, run_id: str) -> Path:
+        """A new folder for what belongs to a record besides its JSON files: the student, the training log."""
+        return make_folder(self.root / "drafts" / f"{run_id}.{secrets.token_hex(4)}")
+
+    def clear_drafts(self, run_id: str) -> None:
+        """Remove what processes that died were writing; only for the owner of the run's claim."""
+        for folder in (self.root / "drafts").glob(f"{run_id}.*"):
+            self.fence()
+            remove_folder(folder)
+
+    def commit(self, record: RunRecord, draft: Path | None = None) -> RunRecord:
+        """Publish a record whole, and give the one that stands.
+
+        The first result of a run stays; one that was measured takes the place of ``failed``.
+
+        Args:
+            record: Inputs and outcome.
+            draft: Of :meth:`draft`, with the files that belong to the record; it is used up.
+
+        Raises:
+            Preempted: if the fence says that somebody else owns the run; nothing is published.
+            MachineError: if this machine cannot write it; nothing is published.
+        """
+        run_id = record.spec.run_id
+        draft = draft or self.draft(run_id)
+        try:
+            _describe(draft, record)
+            make_folder(self.root / "runs")
+            self.fence()
+            while not publish_folder(draft, self.run_dir(run_id)):
+                standing = None if self.damage(run_id) else self.load(run_id)
+                if standing and (standing.outcome.status != "failed" or record.outcome.status == "failed"):
+                    return standing
+                self.fence()
+                self.set_aside(run_id)
+        finally:
+            remove_folder(draft)
+        return record
+
+    def set_aside(self, run_id: str) -> None:
+        """Move a run's folder under ``superseded/``, in one step; nothing is done where another did it already."""
+        folder, number = make_folder(self.root / "superseded"), 1
+        with clear_errors():
+            try:
+                while not publish_folder(self.run_dir(run_id), folder / f"{run_id}.{number}"):
+                    number += 1
+            except FileNotFoundError:
+                return
+
+    def load(self, run_id: str) -> RunRecord:
+        """Read one committed run.
+
+        Raises:
+            RecordError: if the run is absent, or one of its files is damaged or foreign.
+        """
+        folder = self.run_dir(run_id)
+        outcome, _ = _read_result(folder)
+        try:
+            spec = RunSpec.model_validate(read_json(folder / "config.json"))
+        except ValidationError as error:
+            raise RecordError(_unreadable(folder, "config.json", error)) from error
+        if spec.run_id != run_id:
+            raise RecordError(
+                f"{folder}: config.json describes run {spec.run_id}, not {run_id}; "
+                "it was edited or moved: restore it, or move the folder away"
+            )
+        return RunRecord(spec=spec, outcome=outcome)
+
+    def damage(self, run_id: str, *, thorough: bool = False) -> str | None:
+        """What is wrong with the files of a committed run, in one sentence; None for a whole one.
+
+        Another schema version or another run's inputs are not damage: :meth:`load` refuses them.
+
+        Args:
+            run_id: Which run.
+            thorough: Compare contents by their hashes, not sizes alone.
+        """
+        folder = self.run_dir(run_id)
+        try:
+            if not isinstance(read_json(folder / "config.json"), dict):
+                return f"{folder / 'config.json'}: damaged, not a JSON object"
+            _, files = _read_result(folder)
+        except ForeignRecord:
+            return None
+        except RecordError as error:
+            return str(error)
+        return next((said for name, kept in files.items() if (said := _differs(folder / name, kept, thorough))), None)
+
+    def records(self, run_ids: Iterable[str] | None = None) -> Iterator[RunRecord]:
+        """Committed runs, all of them or those named, in order of id or as named."""
+        if run_ids is None:
+            run_ids = sorted(path.parent.name for path in (self.root / "runs").glob("*/result.json"))
+        return (self.load(run_id) for run_id in run_ids if self.has(run_id))
+
+
+class ForeignRecord(RecordError):
+    """A record, or a folder of them, that another version of the program wrote."""
+
+
+def _describe(draft: Path, record: RunRecord) -> None:
+    """Write the JSON files of a record beside what is in its draft."""
+    outcome = asdict(record.outcome)
+    write_json(draft / "config.json", json.loads(record.spec.canonical_json()))
+    write_json(draft / "env.json", outcome.pop("env"))
+    with clear_errors():
+        paths = sorted(path for path in draft.rglob("*") if path.is_file() and path.name not in _DESCRIBED)
+        files = {path.relative_to(draft).as_posix(): _signature(path) for path in paths}
+    write_json(draft / "result.json", {"schema_version": SCHEMA_VERSION, **outcome, "files": files})
+
+
+def _signature(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "blake2b": file_hash(path)}
+
+
+def _read_result(folder: Path) -> tuple[Outcome, dict[str, dict[str, Any]]]:
+    """A run's outcome, checked by type, and what its other files must be; records of before name none."""
+    path = folder / "result.json"
+    result, env = read_json(path), read_json(folder / "env.json")
+    if not isinstance(result, dict) or "schema_version" not in result:
+        raise RecordError(
+            f"{path}: damaged, no result of a run; move the folder away and the run will be trained again"
+        )
+    result = {FORMER_NAMES.get(name, name): value for name, value in result.items()}
+    version = result.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise ForeignRecord(_foreign(path, version))
+    try:
+        files = _FILES.validate_python(result.pop("files", {}))
+        return _OUTCOME.validate_json(json.dumps({**result, "env": env})), files
+    except ValidationError as error:
+        raise RecordError(_unreadable(folder, "result.json", error)) from error
+
+
+_OUTCOME = TypeAdapter(Outcome)
+_FILES = TypeAdapter(dict[str, dict[str, Any]])
+
+
+def _differs(path: Path, kept: dict[str, Any], thorough: bool) -> str | None:
+    """A sentence for a file that is not what its record says."""
+    try:
+        found = path.stat()
+    except OSError:
+        return f"{path}: gone, though the record names it"
+    if found.st_size != kept.get("bytes"):
+        return f"{path}: {found.st_size} bytes, the record says {kept.get('bytes')}"
+    if thorough and _hash_of(str(path), found.st_mtime_ns, found.st_size) != kept.get("blake2b"):
+        return f"{path}: its content is not what the record says"
+    return None
+
+
+@lru_cache(maxsize=1 << 16)
+def _hash_of(path: str, _mtime_ns: int, _size: int) -> str:
+    """The hash of a file; of one that did not change since it was looked at, without reading it again."""
+    return file_hash(Path(path))
+
+
+def _check_schema(root: Path) -> None:
+    marker = root / "schema.json"
+    if marker.exists():
+        content = read_json(marker)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ForeignRecord(_foreign(marker, version))
+    elif (root / "runs").is_dir():
+        raise ForeignRecord(_foreign(marker, None))
+
+
+def _unreadable(folder: Path, name: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return (
+        f"{folder / name}: damaged, {where}: {first['msg']}, got {str(first['input'])[:40]!r}; "
+        "move the folder away and the run will be trained again"
+    )
+
+
+def _foreign(path: Path, version: Any) -> str:
+    return (
+        f"{path}: results of schema version {version}, this program reads version {SCHEMA_VERSION}; "
+        "nothing was changed — name another results folder with --results, or use the program that wrote it"
+    )

@@ -1,0 +1,54 @@
+"""The runs table: all records as one pandas table, and what else is read as one."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling.errors import RecordError
+from scaling.files import write_bytes
+from scaling.records.outcome import Outcome, RunRecord
+from scaling.records.store import RunStore
+from scaling.spec import text_labels
+from scaling.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The runs table: one row a run, flat snake_case columns in a fixed order."""
+    import pandas as pd
+
+    records = list(records)
+    labels = text_labels(record.spec.data for record in records)
+    frame = pd.DataFrame([record.row(labels[record.spec.data.text_id]) for record in records])
+    numbers = [f.name for f in fields(Outcome) if str(f.type).startswith("float") and f.name in frame]
+    return frame.astype({name: "float64" for name in numbers})
+
+
+def load_runs(path: str | os.PathLike[str] = "results") -> pd.DataFrame:
+    """Read runs as a table: a results folder, one sweep's folder, or a .parquet or .csv file.
+
+    Raises:
+        RecordError: if there is nothing to read there.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "runs.parquet").exists():
+        path = path / "runs.parquet"
+    if path.suffix in (".parquet", ".csv") and path.exists():
+        return read_table(path)
+    if (path / "runs").is_dir():
+        return runs_table(RunStore(path).records())
+    raise RecordError(f"{path}: no runs here — expected a results folder, a sweep's folder, a .parquet or a .csv file")
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table so that a reader sees the old one or the new, never a part."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())
