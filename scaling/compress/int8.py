@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.errors import ExportError
-from scaling.formats.quantized import QuantizedMatrix, quantize_q8_0
+from scaling.formats.quantized import QuantizedMatrix, check_finite, quantize_q8_0
 
 Scheme = Literal["affine_channel", "q8_0"]
 
@@ -95,9 +95,7 @@ def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> Quan
         ExportError: for an unknown scheme, weights that are not finite, or rows that the scheme cannot cut.
     """
     scheme_named(scheme)
-    broken = [name for name, tensor in tensors.items() if not np.all(np.isfinite(tensor))]
-    if broken:
-        raise ExportError(f"{broken[0]} holds weights that are not finite; the training diverged, export another run")
+    check_finite(tensors, what="the student")
     one = quantize_affine if scheme == "affine_channel" else quantize_q8_0
     return QuantizedStudent(
         scheme=scheme,
