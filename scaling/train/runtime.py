@@ -74,7 +74,7 @@ def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
     Args:
         folder: Where; by default what ``JAX_COMPILATION_CACHE_DIR`` says, else ``scaling/jax`` in the user's cache.
     """
-    if folder is None and jax.config.read("jax_compilation_cache_dir"):
+    if folder is None and jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(folder or base / "scaling" / "jax"))
