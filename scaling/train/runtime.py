@@ -74,6 +74,7 @@ def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
     Args:
         folder: Where; by default what ``JAX_COMPILATION_CACHE_DIR`` says, else ``scaling/jax`` in the user's cache.
     """
+    # jax declares its settings while it runs, where no type checker sees them.
     if folder is None and jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
