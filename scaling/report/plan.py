@@ -44,6 +44,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
     show(table)
     counts = ", ".join(f"{count} {state}" for state, count in plan.counts().items() if count)
     print(f"\n{len(plan.runs)} runs of {len(plan.trunks)} trunks: {counts}")
+    print("a trunk is one training, from which a run branches off and cools down at each number of tokens D")
     if plan.pending:
         print(
             f"left: {plan.flops:.3g} FLOPs, about {duration(plan.seconds(jobs))} with {jobs} "
