@@ -205,7 +205,8 @@ def _included(document: Document, path: Path) -> Document:
     except ConfigError as error:
         places = [f"{problem.split(': ', 1)[0]}: cannot be read as a sweep file" for problem in error.problems]
         raise ConfigError([f"{mark}: include: {name} cannot be used — see: scaling plan {other}", *places]) from None
-    if not below.values.keys() & {field.alias or key for key, field in SweepConfig.model_fields.items()}:
+    sections = {field.alias or key for key, field in SweepConfig.model_fields.items()}
+    if not below.values.keys() & (sections | {"include"}):
         raise ConfigError([f"{mark}: include: {name} is not a sweep file — it has none of a sweep's keys"])
     if "include" in below.values:
         raise ConfigError([f"{below.mark(('include',))}: include: an included file cannot include another — name both"])
