@@ -16,9 +16,12 @@ from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.fit.stack.versions import Version
 from scaling.formats.plain import plain
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
 
+Array = np.ndarray
 SCHEMA_VERSION = 1
 
 
@@ -67,6 +70,10 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
+def _numbers(matrix: Array) -> list[list[float | None]]:
+    return [[_number(v) for v in row] for row in matrix.tolist()]
+
+
 @plain.register
 def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
@@ -81,6 +88,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "tried": m.tried,
             "reached": m.reached,
             "at_bound": list(m.at_bound),
+            "prior": m.version.prior,
+            "window": m.version.window,
+            "covariance": None if m.covariance is None else _numbers(m.covariance),
             "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
         }
         for m in fit.members
@@ -109,10 +119,11 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "levels": list(fit.calibration.levels),
             "quantiles": [_number(q) for q in fit.calibration.quantiles],
             "noise": fit.calibration.noise,
+            "factors": dict(fit.calibration.factors),
             "basis": fit.calibration.basis,
             "n_scores": fit.calibration.n_scores,
         },
-        "covariance": [[_number(v) for v in row] for row in fit.covariance.tolist()],
+        "covariance": _numbers(fit.covariance),
         "selection": [_finite(row) for row in fit.selection],
         "backtest": _finite(fit.backtest),
         "condition": _number(fit.condition),
@@ -124,6 +135,17 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
 
 
+def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Array) -> Array | None:
+    """As stored; fits of before it was stored have the bootstrap of every member instead."""
+    if rows is not None:
+        return np.array(rows, float)
+    if len(samples) < 2:
+        return None
+    log = np.array([c.log for c in law.coefficients])
+    with np.errstate(divide="ignore"):
+        return np.cov(np.where(log, np.log(np.maximum(samples, 1e-300)), samples).T).reshape(len(log), -1)
+
+
 def _from_plain(content: Mapping[str, Any]) -> Fit:
     """A fit from its JSON values."""
     members = []
@@ -131,7 +153,19 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         law = named_law(m["law"], **m["structure"]).with_values(m["coefficients"])
         samples = np.array(m["samples"], float).reshape(-1, len(law.names))
         value = math.nan if m["objective"] is None else m["objective"]
-        members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
+        members.append(
+            Member(
+                law=law,
+                weight=m["weight"],
+                value=value,
+                tried=m["tried"],
+                reached=m["reached"],
+                samples=samples,
+                at_bound=tuple(m["at_bound"]),
+                version=Version(m.get("prior", "none"), m.get("window", 1.0)),
+                covariance=_covariance_of(m.get("covariance"), law, samples),
+            )
+        )
     status = {key: value for key, value in content["status"].items() if key != "success"}
     calibration = dict(content["calibration"])
     levels, quantiles = tuple(calibration.pop("levels")), tuple(calibration.pop("quantiles"))
