@@ -143,15 +143,15 @@ def fit_observations(
     inside = inner_members(np.concatenate([batch.on_bound for batch in batches]))
     scores = [score.select(inside) for score in forecast_scores(batches, data, cuts)]
     weights = stack_weights(scores, len(inside))
-    kept = np.flatnonzero(weights >= DROPPED * weights.max())
+    order = np.argsort(-weights, kind="stable")
+    kept = order[weights[order] >= DROPPED * weights.max()]
     picked = [_fit_of(batches, inside[i]) for i in kept]
     shares = weights[kept] / weights[kept].sum()
-    lead = int(np.argmax(shares))
 
-    problem, optimum = picked[lead].problem, picked[lead].optimum
+    problem, optimum = picked[0].problem, picked[0].optimum
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
     members = [_member(one, share) for one, share in zip(picked, shares, strict=True)]
-    members[lead] = replace(members[lead], samples=samples)
+    members[0] = replace(members[0], samples=samples)
     result = Fit(
         members=tuple(members),
         objective=objective,
@@ -171,7 +171,7 @@ def fit_observations(
         calibration=calibration(
             scores, float(shares @ [one.noise for one in picked]), data.n_clusters - int(problem.free.sum())
         ),
-        covariance=_covariance(members[lead]),
+        covariance=_covariance(members[0]),
         selection=tuple(selection),
         backtest=cross_checked(scores),
         condition=condition_number(problem, optimum),

@@ -65,7 +65,7 @@ _MEMBER = record(
     },
     prior=one_of("none", "level"),
     window=_SHARE,
-    covariance=or_null(square_of(or_null(_NUMBER))),
+    covariance=or_null(square_of(_NUMBER)),
 )
 _STATUS = record(
     {"success": truth, "converged": truth, "interior": truth, "identified": truth}
@@ -308,10 +308,11 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
 def _member(content: Mapping[str, Any]) -> Member:
     """One law with its numbers and replicates."""
     law = named_law(content["law"], **content["structure"]).with_values(content["coefficients"])
-    samples = np.array(content["samples"], float).reshape(len(content["samples"]), -1)
-    if len(samples) and samples.shape[1] != len(law.names):
+    if law.values is None:
+        raise Damage(f"the law {law.name!r} has no numbers, allowed are {', '.join(law.names)}")
+    samples = np.array(content["samples"] or np.empty((0, len(law.names))), float)
+    if samples.shape[1] != len(law.names):
         raise Damage(f"replicates of {law.name!r} have {samples.shape[1]} numbers, allowed are {len(law.names)}")
-    samples = samples.reshape(-1, len(law.names))
     return Member(
         law=law,
         weight=content["weight"],

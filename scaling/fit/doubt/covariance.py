@@ -96,7 +96,8 @@ def covariance(
     free = inner(problem, u)
     residual = residuals(problem, u)
     sigma = np.maximum(scatter(residual, weights, int(problem.free.sum())), 1e-12)
-    slopes = coordinate_jacobian(problem, u) * free[:, None, :] * np.sqrt(weights)[..., None]
+    # A fit that ran into a corner may have slopes that are no numbers: they say nothing.
+    slopes = np.nan_to_num(coordinate_jacobian(problem, u)) * free[:, None, :] * np.sqrt(weights)[..., None]
     variance = efficiency(problem.objective.threshold, sigma) * sigma**2
     information = slopes.transpose(0, 2, 1) @ slopes / variance[:, None, None]
     if prior is not None:
