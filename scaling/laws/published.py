@@ -145,7 +145,6 @@ def _shehper() -> list[Preset]:
 
 def _chinchillas() -> list[Preset]:
     total = "N with embeddings, MassiveText"
-    # Shared by several entries: which parameters are counted, and what is known against the numbers.
     narrow = "its published intervals are about fifty times too narrow, and it is not the minimum of its own objective"
     return [
         Preset(
