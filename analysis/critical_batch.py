@@ -13,8 +13,8 @@ import numpy as np
 from published import published_runs
 
 from scaling.errors import FitError
-from scaling.fit.tuning.critical_batch import BatchTradeoff, fit_critical_batch, fit_tradeoff, tokens_to_loss
 from scaling.fit.fitter import fit
+from scaling.fit.tuning.critical_batch import BatchTradeoff, fit_critical_batch, fit_tradeoff, tokens_to_loss
 from scaling.laws.batch import CriticalBatch
 
 LEVELS = 7

@@ -41,7 +41,8 @@ class EngineMemory:
     An engine whose needs have another form is a subclass with other methods.
 
     Attributes:
-        base: Code pages touched, and the engine's own state, bytes.
+        code: The engine's own code, bytes. How much of it is resident is the system's choice, whatever the model.
+        base: What the engine allocates whatever the model, bytes.
         per_token: Text and look-up entries of one token, bytes.
         per_merge: Look-up entry of one BPE merge, bytes.
         per_layer: Graph and bookkeeping of one layer, bytes.
@@ -52,6 +53,7 @@ class EngineMemory:
         cache_step: The length of the key–value cache is rounded up to a multiple of this.
     """
 
+    code: int
     base: int
     per_token: int
     per_merge: int
@@ -72,9 +74,10 @@ class EngineMemory:
         return round(4 * min(self.n_ubatch, context) * activations)
 
     def engine_bytes(self, model: ModelSpec, tokenizer: TokenizerLayout, context: int) -> int:
-        """The engine itself: ``base + per_token·V + per_merge·merges + per_layer·L + per_position·T``."""
+        """The engine itself: ``code + base + per_token·V + per_merge·merges + per_layer·L + per_position·T``."""
         return (
-            self.base
+            self.code
+            + self.base
             + self.per_token * model.vocab_size
             + self.per_merge * len(tokenizer.merges)
             + self.per_layer * model.n_layers

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.errors import ExportError
-from scaling.formats.quantized import QuantizedMatrix, quantize_q8_0
+from scaling.formats.quantized import QuantizedMatrix, check_finite, quantize_q8_0
 
 Scheme = Literal["affine_channel", "q8_0"]
 
@@ -84,9 +84,7 @@ def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> Quan
     """
     if scheme not in get_args(Scheme):
         raise ExportError(f"unknown int8 scheme {scheme!r} — allowed: {', '.join(get_args(Scheme))}")
-    broken = [name for name, tensor in tensors.items() if not np.all(np.isfinite(tensor))]
-    if broken:
-        raise ExportError(f"{broken[0]} holds weights that are not finite; the training diverged, export another run")
+    check_finite(tensors, what="the student")
     one = quantize_affine if scheme == "affine_channel" else quantize_q8_0
     return QuantizedStudent(
         scheme=scheme,

@@ -34,7 +34,7 @@ def fit_schedules(runs: Sequence[ScheduledRun], *, starts: int = 12, delta: floa
     Raises:
         FitError: no losses, fewer losses than coefficients, or no start that converged.
     """
-    from scipy.optimize import least_squares
+    from scipy.optimize import OptimizeResult, least_squares
 
     if not runs or any(run.loss is None for run in runs):
         raise FitError("a schedule law is fitted to trainings with losses: every run needs its loss")
@@ -46,16 +46,17 @@ def fit_schedules(runs: Sequence[ScheduledRun], *, starts: int = 12, delta: floa
     features = [run.features(DROP_POINTS) for run in runs]
     model = _Model(law, features, target)
     box = np.array([-20.0, -20.0, 1e-3, -20.0, -20.0, 1e-3, 1e-3]), np.array([3.0, 20.0, 5.0, 20.0, 20.0, 5.0, 5.0])
-    best = None
+    best: OptimizeResult | None = None
     for start in _starts(law, float(np.exp(target.min())), starts, np.random.default_rng(seed)):
         found = least_squares(
             model.residual, start, model.jacobian, bounds=box, loss="huber", f_scale=delta, x_scale="jac", xtol=1e-10
         )
         if best is None or found.cost < best.cost:
             best = found
-    if not best.success:
+    if best is None or not best.success:
+        reason = "no starts were asked for" if best is None else best.message
         raise FitError(
-            f"no start of {law.name!r} converged ({best.message}): add a run whose learning rate drops after warmup"
+            f"no start of {law.name!r} converged ({reason}): add a run whose learning rate drops after warmup"
         )
     return law.with_values(_decode(law, best.x))
 
@@ -83,7 +84,8 @@ class _Model:
     """Residuals and Jacobian of all runs; both come from one evaluation."""
 
     def __init__(self, law: MultiPower, features: list[SimpleNamespace], target: Array):
-        self.law, self.features, self.target, self.at = law, features, target, None
+        self.law, self.features, self.target = law, features, target
+        self.at: Array | None = None
 
     def _evaluate(self, theta: Array) -> None:
         if self.at is not None and np.array_equal(self.at, theta):

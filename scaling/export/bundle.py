@@ -23,6 +23,7 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
 from scaling.files import file_hash, make_folder, read_json, write_folder, write_json
+from scaling.formats.quantized import check_finite
 from scaling.predict.footprint import tokenizer_layout
 from scaling.records import RunStore
 from scaling.spec import SCHEMA_VERSION, RunSpec
@@ -114,9 +115,13 @@ class Bundle:
         """The weights and tokens of its file.
 
         Raises:
-            ExportError: if the file cannot be read, or holds weights that are not finite.
+            ExportError: if the file cannot be read, is of another model, or holds weights that are not finite.
         """
         found = self.format.read(self.model_path)
+        if found.model != self.manifest.run.model:
+            raise ExportError(
+                f"{self.model_path}: is of another model than its manifest says; export the student again"
+            )
         check_finite(found.tensors, what=str(self.model_path))
         return found
 
@@ -223,19 +228,6 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         if not (folder / name).is_file() or _facts(folder / name) != facts:
             raise ExportError(f"{folder / name}: is not the file that the manifest describes; export the student again")
     return Bundle(folder, manifest)
-
-
-def check_finite(tensors: Mapping[str, np.ndarray], *, what: str) -> None:
-    """Refuse weights that are not numbers: an engine would run them, and write tokens that mean nothing.
-
-    Raises:
-        ExportError: naming the first tensor that holds one.
-    """
-    for name, tensor in tensors.items():
-        if not np.all(np.isfinite(tensor)):
-            raise ExportError(
-                f"{what}: {name} holds weights that are not finite; the training diverged, export another run"
-            )
 
 
 def _model_file(format: ExportFormat) -> str:

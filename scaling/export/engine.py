@@ -37,10 +37,10 @@ class EngineRun:
         tokens_per_s: Rate of writing one token after another, median over the repeats.
         tokens_per_s_range: Slowest and fastest repeat.
         load_s: Seconds from the file on disk to the first token.
-        peak_bytes: Most resident memory during the run, less what the interpreter held before.
-        anonymous_bytes: Part of it that the system cannot take back (caches, buffers); None where not told.
-        file_bytes: Part of it that is the mapped file and code, which a phone may evict; None where not told.
-        interpreter_bytes: What the interpreter held before, not counted above.
+        peak_bytes: Most memory held: what the engine allocated, what it mapped of the file, and its code as the
+            forecast counts it (how much of a library is resident is up to the page cache, and says nothing of a model).
+        allocated_bytes: Part of it that the system cannot take back (caches, buffers, vocabulary).
+        mapped_bytes: Part of it that is the mapped file, which a phone may evict.
         threads: Threads used.
         load_average: The machine's load over the last minute; above the idle threads, rates are too low.
     """
@@ -54,9 +54,8 @@ class EngineRun:
     tokens_per_s_range: tuple[float, float] | None
     load_s: float
     peak_bytes: int
-    anonymous_bytes: int | None
-    file_bytes: int | None
-    interpreter_bytes: int
+    allocated_bytes: int
+    mapped_bytes: int
     threads: int
     load_average: float
 

@@ -60,4 +60,4 @@ def _delta(fit: Fit) -> str:
 
 
 def _tied(fit: Fit) -> list[str]:
-    return [str(row["law"]) for row in fit.selection if row["delta_aicc"] < 4]
+    return [str(row["law"]) for row in fit.selection if row["delta_aicc"] is not None and row["delta_aicc"] < 4]

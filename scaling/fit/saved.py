@@ -11,15 +11,100 @@ from typing import Any
 
 import numpy as np
 
-from scaling.errors import RecordError
+from scaling.errors import RecordError, SpecError
 from scaling.files import write_bytes
 from scaling.fit.evidence import Calibration, Member, Status
+from scaling.fit.plain_schema import (
+    Damage,
+    count,
+    list_of,
+    mapping_of,
+    matrix,
+    number,
+    one_of,
+    or_empty,
+    or_null,
+    record,
+    scalar,
+    square_of,
+    text,
+    truth,
+)
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
 from scaling.formats.plain import plain
 from scaling.laws.named import named_law
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
+"""Version 1 has no digest."""
+
+
+def _scalar_or_names(value: Any, at: str) -> None:
+    """What a law is built from: a number, the name of its base, or the labels of its teachers."""
+    list_of(text)(value, at) if isinstance(value, list) else scalar(value, at)
+
+
+_NUMBER = number()
+_SHARE = number(0, 1)
+_MEMBER = record(
+    {
+        "law": text,
+        "structure": mapping_of(_scalar_or_names),
+        "formula": text,
+        "coefficients": mapping_of(_NUMBER),
+        "weight": _SHARE,
+        "objective": or_null(_NUMBER),
+        "tried": count(),
+        "reached": count(),
+        "at_bound": list_of(text),
+        "samples": matrix,
+    }
+)
+_STATUS = record(
+    {"success": truth, "converged": truth, "interior": truth, "identified": truth}
+    | {"reasons": list_of(text), "notes": list_of(text)}
+)
+_CALIBRATION = record(
+    {
+        "levels": list_of(_SHARE, least=2),
+        "quantiles": list_of(_NUMBER, least=2),
+        "noise": number(0),
+        "basis": one_of("held-out", "in-sample"),
+        "n_scores": count(),
+    }
+)
+_BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
+_COMPARED = record(
+    {"law": text, "k": count(1), "at_bound": text}
+    | dict.fromkeys(("aicc", "delta_aicc", "rms", "corner", "teacher_out"), or_null(_NUMBER))
+)
+_PROFILE = record({"low": or_null(_NUMBER), "high": or_null(_NUMBER), "level": _SHARE, "text": text})
+_FIT = record(
+    {
+        "schema_version": one_of(*READABLE),
+        "members": list_of(_MEMBER, least=1),
+        "objective": record(
+            {"kind": one_of("huber", "squared", "absolute"), "delta": number(0), "log": truth},
+        ),
+        "columns": mapping_of(text),
+        "teachers": mapping_of(mapping_of(_NUMBER)),
+        "ranges": mapping_of(list_of(_NUMBER, least=2, most=2)),
+        "n_runs": count(1),
+        "n_clusters": count(1),
+        "excluded": list_of(record({"row": scalar, "reason": text})),
+        "residuals": mapping_of(_NUMBER),
+        "status": _STATUS,
+        "calibration": _CALIBRATION,
+        "covariance": square_of(or_null(_NUMBER)),
+        "selection": list_of(_COMPARED),
+        "backtest": or_empty(_BACKTEST),
+        "condition": or_null(number(0)),
+        "profiles": mapping_of(_PROFILE),
+    },
+    digest=text,
+    texts=mapping_of(text),
+)
 
 
 def to_json(fit: Fit) -> str:
@@ -38,28 +123,45 @@ def save(fit: Fit, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Fit:
-    """Read a saved fit.
+    """Read a saved fit; what it forecasts is what the fit that was saved did.
 
     Raises:
-        RecordError: missing, damaged, or written by another schema version.
+        RecordError: missing, changed since it was written, damaged, or written by another schema version.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise RecordError(f"no fit at {path}: make one with `scaling fit`")
     try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise RecordError(f"no fit at {path}: make one with `scaling fit`") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is not a fit: {error}") from error
+        content = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise RecordError(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: fit again from the runs table"
+            f"{path} has schema version {str(version)[:20]}, this program reads {' and '.join(map(str, READABLE))}: "
+            "fit again from the runs table"
         )
     try:
         return _from_plain(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError(
-            f"{path} is damaged ({type(error).__name__}: {error}): fit again from the runs table"
-        ) from error
+    except Exception as error:
+        # The one boundary: whatever a foreign value makes the laws raise, the file is at fault.
+        raise RecordError(f"{path} is damaged ({_first_line(error)}): fit again from the runs table") from error
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Hash of all that a saved fit says, blank space and the order of names apart."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _first_line(error: Exception) -> str:
+    kind = "" if isinstance(error, Damage | SpecError) else f"{type(error).__name__}: "
+    return kind + (str(error).splitlines() or [""])[0][:300]
 
 
 def _number(value: float) -> float | None:
@@ -85,7 +187,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         }
         for m in fit.members
     ]
-    return {
+    content = {
         "schema_version": SCHEMA_VERSION,
         "members": members,
         "objective": {"kind": fit.objective.kind, "delta": fit.objective.delta, "log": fit.objective.log},
@@ -118,6 +220,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "condition": _number(fit.condition),
         "profiles": {name: dict(curve) for name, curve in fit.profiles.items()},
     }
+    return content | {"digest": digest(content)}
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,32 +228,87 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_plain(content: Mapping[str, Any]) -> Fit:
-    """A fit from its JSON values."""
-    members = []
-    for m in content["members"]:
-        law = named_law(m["law"], **m["structure"]).with_values(m["coefficients"])
-        samples = np.array(m["samples"], float).reshape(-1, len(law.names))
-        value = math.nan if m["objective"] is None else m["objective"]
-        members.append(Member(law, m["weight"], value, m["tried"], m["reached"], samples, tuple(m["at_bound"])))
-    status = {key: value for key, value in content["status"].items() if key != "success"}
-    calibration = dict(content["calibration"])
-    levels, quantiles = tuple(calibration.pop("levels")), tuple(calibration.pop("quantiles"))
-    return Fit(
-        members=tuple(members),
+    """A fit from its JSON values.
+
+    Raises:
+        Damage: a value that no fit has, or two that contradict each other.
+        SpecError: a law or coefficient that does not exist.
+    """
+    _FIT(content, "fit")
+    # A digit changed by hand or by a bad disk is a number like any other: only the digest can tell.
+    if "digest" not in content and content["schema_version"] > 1:
+        raise Damage("it has no digest")
+    if "digest" in content and content["digest"] != digest(content):
+        raise Damage("it was changed after it was written: its digest does not match")
+    members = tuple(_member(plain_member) for plain_member in content["members"])
+    status = content["status"]
+    calibration = content["calibration"]
+    found = Fit(
+        members=members,
         objective=Objective(**content["objective"]),
         columns=content["columns"],
         teachers=content["teachers"],
         texts=content.get("texts", {}),
-        ranges={name: tuple(ends) for name, ends in content["ranges"].items()},
+        ranges={name: (low, high) for name, (low, high) in content["ranges"].items()},
         n_runs=content["n_runs"],
         n_clusters=content["n_clusters"],
         excluded=tuple(content["excluded"]),
         residuals=content["residuals"],
-        status=Status(**(status | {"reasons": tuple(status["reasons"]), "notes": tuple(status["notes"])})),
-        calibration=Calibration(levels, quantiles, **calibration),
+        status=Status(
+            converged=status["converged"],
+            interior=status["interior"],
+            identified=status["identified"],
+            reasons=tuple(status["reasons"]),
+            notes=tuple(status["notes"]),
+        ),
+        calibration=Calibration(
+            levels=tuple(calibration["levels"]),
+            quantiles=tuple(calibration["quantiles"]),
+            noise=calibration["noise"],
+            basis=calibration["basis"],
+            n_scores=calibration["n_scores"],
+        ),
         covariance=np.array(content["covariance"], dtype=float),
         selection=tuple(content["selection"]),
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
         profiles=content["profiles"],
     )
+    _consistent(found, success=status["success"])
+    return found
+
+
+def _member(content: Mapping[str, Any]) -> Member:
+    """One law with its numbers and replicates."""
+    law = named_law(content["law"], **content["structure"]).with_values(content["coefficients"])
+    samples = np.array(content["samples"], float).reshape(len(content["samples"]), -1)
+    if len(samples) and samples.shape[1] != len(law.names):
+        raise Damage(f"replicates of {law.name!r} have {samples.shape[1]} numbers, allowed are {len(law.names)}")
+    return Member(
+        law,
+        content["weight"],
+        math.nan if content["objective"] is None else content["objective"],
+        content["tried"],
+        content["reached"],
+        samples.reshape(-1, len(law.names)),
+        tuple(content["at_bound"]),
+    )
+
+
+def _consistent(fit: Fit, *, success: bool) -> None:
+    """What a single value cannot show."""
+    levels, quantiles = np.array(fit.calibration.levels), np.array(fit.calibration.quantiles)
+    k = len(fit.law.names)
+    wrong = {
+        "weights do not sum to one": abs(sum(member.weight for member in fit.members) - 1) > 1e-6,
+        "success contradicts converged, interior and identified": success != fit.success,
+        "levels and quantiles differ in number": levels.shape != quantiles.shape,
+        "levels do not increase": bool((np.diff(levels) <= 0).any()),
+        "quantiles fall": bool((np.diff(quantiles) < 0).any()),
+        "a range ends before it begins": any(not 0 < low <= high for low, high in fit.ranges.values()),
+        "more trunks than runs": fit.n_clusters > fit.n_runs,
+        f"the covariance is not {k} by {k}": fit.covariance.shape != (k, k),
+        "a bound is of no coefficient": any(not {*m.at_bound} <= {*m.law.names} for m in fit.members),
+    }
+    if faults := [fault for fault, found in wrong.items() if found]:
+        raise Damage("; ".join(faults))

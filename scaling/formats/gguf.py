@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from scaling.accounting import (
     GGUF_ARRAYS,
@@ -24,8 +23,11 @@ from scaling.accounting import (
     gguf_metadata,
     tensor_shapes,
 )
-from scaling.errors import ExportError, SpecError
-from scaling.formats.quantized import QuantizedMatrix
+from scaling.errors import ExportError
+from scaling.files import write_file
+from scaling.formats.gguf_index import StoredTensor, read_index
+from scaling.formats.gguf_keys import read_model, read_tokenizer
+from scaling.formats.quantized import QuantizedMatrix, check_finite
 from scaling.spec import GGUF_BLOCK, ModelSpec
 
 Tensor = np.ndarray | QuantizedMatrix
@@ -84,8 +86,8 @@ def write_gguf(
             f"{path}: the tokenizer has {len(tokenizer.tokens)} tokens, the model a vocabulary of {model.vocab_size}; "
             "use the tokenizer that the model was trained with"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+
+    def write(temporary: Path) -> None:
         writer = gguf.GGUFWriter(temporary, "llama")
         _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)
         for key in tensor_shapes(model):
@@ -94,9 +96,8 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_file(path, write)
     return path.stat().st_size
 
 
@@ -130,37 +131,34 @@ def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
     """Read a GGUF file of the ``llama`` architecture; every stored type that the ``gguf`` package knows is dequantized.
 
     Raises:
-        ExportError: if the file is absent, truncated, of another architecture, or says something this model cannot do.
+        ExportError: if the file is absent, cut off, hostile, of another architecture, says something that no student
+            can do, or holds weights that are not finite.
     """
     gguf, path = _import_gguf(), Path(path)
     header, stored = _open(gguf, path)
+    tensors = {key: _read_tensor(gguf, path, key, tensor) for key, tensor in stored.items()}
+    check_finite(tensors, what=str(path))
     return GgufFile(
         model=header.model,
         tokenizer=header.tokenizer,
-        tensors={key: _dequantize(gguf, path, tensor) for key, tensor in stored.items()},
-        storage={key: tensor.tensor_type.name for key, tensor in stored.items()},
+        tensors=tensors,
+        storage={key: gguf.GGMLQuantizationType(tensor.kind).name for key, tensor in stored.items()},
         name=header.name,
         file_bytes=path.stat().st_size,
     )
 
 
-def _open(gguf: ModuleType, path: Path) -> tuple[GgufHeader, dict[str, Any]]:
-    """What a file says, and its tensors as they are stored."""
-    if not path.is_file():
-        raise ExportError(f"{path}: no such file — expected a GGUF file; was it exported?")
-    try:
-        reader = gguf.GGUFReader(path)
-        keys = {key: field.contents() for key, field in reader.fields.items()}
-        stored = {tensor.name: tensor for tensor in reader.tensors}
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
-        raise ExportError(f"{path}: not a complete GGUF file ({error}); it was cut or is something else") from error
-    model = _read_model(path, keys, tied="output.weight" not in stored)
-    _check_tensors(path, model, {key: tuple(tensor.shape[::-1].tolist()) for key, tensor in stored.items()})
+def _open(gguf: ModuleType, path: Path) -> tuple[GgufHeader, dict[str, StoredTensor]]:
+    """What a file says, and where its tensors are."""
+    index = read_index(path, {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()})
+    keys, stored = index.keys, index.tensors
+    model = read_model(path, keys, n_tensors=len(stored), tied="output.weight" not in stored)
+    _check_tensors(path, model, {key: tensor.shape for key, tensor in stored.items()})
     header = GgufHeader(
         model=model,
-        tokenizer=_read_tokenizer(path, keys),
-        name=keys.get("general.name", ""),
-        license=keys.get("general.license", ""),
+        tokenizer=read_tokenizer(path, keys),
+        name=str(keys.get("general.name", "")),
+        license=str(keys.get("general.license", "")),
     )
     return header, stored
 
@@ -232,66 +230,14 @@ def _check_tensors(path: Path, model: ModelSpec, shapes: Mapping[str, tuple[int,
         raise ExportError(f"{path}: tensors do not fit the model — {'; '.join(wrong[:3])}{more}")
 
 
-def _dequantize(gguf: ModuleType, path: Path, tensor: Any) -> np.ndarray:
+def _read_tensor(gguf: ModuleType, path: Path, name: str, tensor: StoredTensor) -> np.ndarray:
+    """One tensor as float32, from the bytes that the index gives."""
+    kind = gguf.GGMLQuantizationType(tensor.kind)
+    stored = np.fromfile(path, np.uint8, count=tensor.n_bytes, offset=tensor.begin)
+    if len(stored) != tensor.n_bytes:
+        raise ExportError(f"{path}: became shorter while it was read; read it again when nobody writes it")
     try:
-        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        values = gguf.dequantize(stored.reshape(*tensor.shape[:-1], -1), kind)
     except NotImplementedError as error:
-        raise ExportError(f"{path}: {tensor.name} is stored as {tensor.tensor_type.name}, an unknown type") from error
-    # A copy, so that the file is not held open by a view into it.
-    return np.array(values, np.float32).reshape(tensor.shape[::-1].tolist())
-
-
-def _read_model(path: Path, keys: Mapping[str, Any], *, tied: bool) -> ModelSpec:
-    architecture = keys.get("general.architecture")
-    if architecture != "llama":
-        raise ExportError(f"{path}: architecture {architecture!r} — only 'llama' can be read")
-    llama = {key.removeprefix("llama."): value for key, value in keys.items() if key.startswith("llama.")}
-    if llama.get("rope.scaling.type", "none") != "none":
-        raise ExportError(f"{path}: RoPE scaled by {llama['rope.scaling.type']!r} — only unscaled RoPE can be read")
-    try:
-        heads, width = llama["attention.head_count"], llama["embedding_length"]
-        head_width = llama.get("attention.key_length", width // heads)
-        sizes = {llama.get("attention.value_length", head_width), llama.get("rope.dimension_count", head_width)}
-        if sizes != {head_width}:
-            raise ExportError(f"{path}: heads of {head_width} with values or rotation of {sizes} — they must be equal")
-        return ModelSpec(
-            vocab_size=llama.get("vocab_size", len(keys[GGUF_ARRAYS[0]])),
-            width=width,
-            n_layers=llama["block_count"],
-            head_width=head_width,
-            n_heads=heads,
-            n_kv_heads=llama.get("attention.head_count_kv", heads),
-            hidden=llama["feed_forward_length"],
-            context=llama["context_length"],
-            tied_embeddings=tied,
-            rope_base=_shortest(llama.get("rope.freq_base", 10_000.0)),
-            norm_eps=_shortest(llama["attention.layer_norm_rms_epsilon"]),
-        )
-    except KeyError as error:
-        raise ExportError(f"{path}: key llama.{error.args[0]} is missing; the file is incomplete") from error
-    except ValidationError as error:
-        raise ExportError(f"{path}: sizes that no student can have — {error.errors()[0]['msg']}") from error
-
-
-def _read_tokenizer(path: Path, keys: Mapping[str, Any]) -> TokenizerLayout:
-    spelling = keys.get("tokenizer.ggml.model")
-    if spelling != "gpt2":
-        raise ExportError(f"{path}: tokenizer {spelling!r} — only byte-level BPE ('gpt2') can be read")
-    tokens, types, merges = (tuple(keys.get(key, ())) for key in GGUF_ARRAYS)
-    eos = keys.get("tokenizer.ggml.eos_token_id", len(tokens) - 1)
-    try:
-        return TokenizerLayout(
-            tokens=tokens,
-            token_types=types,
-            merges=merges,
-            bos_id=keys.get("tokenizer.ggml.bos_token_id", eos),
-            eos_id=eos,
-            pre=keys.get("tokenizer.ggml.pre", "gpt-2"),
-        )
-    except SpecError as error:
-        raise ExportError(f"{path}: {error}") from error
-
-
-def _shortest(value: float) -> float:
-    """The decimal a person wrote: 1e-05 rather than its float32 neighbour 9.99999974e-06."""
-    return float(str(np.float32(value)))
+        raise ExportError(f"{path}: {name} is stored as {kind.name}, which cannot be read") from error
+    return np.asarray(values, np.float32).reshape(tensor.shape)

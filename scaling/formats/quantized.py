@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,19 @@ class QuantizedMatrix:
         if self.zero_points is not None:
             grouped -= self.zero_points[..., None].astype(np.float32)
         return (grouped * self.scales[..., None].astype(np.float32)).reshape(self.shape)
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], *, what: str) -> None:
+    """Refuse weights that are not numbers: an engine would run them all the same, and write tokens that mean nothing.
+
+    Raises:
+        ExportError: naming the first tensor that holds one.
+    """
+    for name, tensor in tensors.items():
+        if not np.all(np.isfinite(tensor)):
+            raise ExportError(
+                f"{what}: {name} holds weights that are not finite; the training diverged, export another run"
+            )
 
 
 def quantize_q8_0(matrix: np.ndarray) -> QuantizedMatrix:

@@ -216,5 +216,6 @@ _RULES: dict[np.ufunc, Callable[..., Jet]] = {
     np.maximum: _select(np.greater_equal),
     np.minimum: _select(np.less_equal),
     np.fmax: _select(np.greater_equal),
+    np.fmin: _select(np.less_equal),
     np.matmul: _matmul,
 }

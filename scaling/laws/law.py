@@ -308,6 +308,19 @@ class AdditiveLaw(ScalingLaw):
     def excess(self, p: SimpleNamespace, n: Any, d: Any) -> Any:
         """Loss above E at size n and data d."""
 
+    def powers(self, p: SimpleNamespace) -> tuple[Any, Any, Any, Any]:
+        """(A, alpha, B, beta) such that A/N^alpha + B/D^beta is least, at given N D, where the excess is.
+
+        Raises:
+            SpecError: the law has no such powers.
+        """
+        return p.A, p.alpha, p.B, p.beta
+
     def formula(self, p, x):
         """The floor E, and the excess."""
         return p.E + self.excess(p, x.n, x.d)
+
+
+def no_closed_form(law: AdditiveLaw) -> SpecError:
+    """What a law without `powers` says."""
+    return SpecError(f"law {law.name!r} has no closed form of the compute-optimal size: choose another base")

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+# Nearly every fit is of these laws: registered here, they are found without a search for others.
+import scaling.laws.coupled
+import scaling.laws.size_and_data
+import scaling.laws.teacher  # noqa: F401
 from scaling.errors import SpecError
 from scaling.laws.law import LAWS, ScalingLaw
 from scaling.registry import did_you_mean

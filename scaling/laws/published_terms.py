@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from scaling.laws.architecture import FineGrainedExperts, RoutedExperts, Vocabulary
+from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.kaplan import KaplanN
 from scaling.laws.precision import KumarDamage, LowPrecision, OuyangDamage
@@ -13,7 +14,7 @@ from scaling.laws.published import Preset
 from scaling.laws.repetition import Repeated
 from scaling.laws.rules import TransferredData
 from scaling.laws.schedule import MultiPower
-from scaling.laws.size_and_data import Chinchilla, Skaling, Tied
+from scaling.laws.size_and_data import Chinchilla, Tied
 
 MUENNIGHOFF = "Muennighoff et al. 2023, arXiv 2305.16264"
 BUSBRIDGE = "Busbridge et al. 2025, arXiv 2502.08606"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scaling.laws.law import Coefficient
-from scaling.laws.on_base import OnBase
+from scaling.laws.on_base import DEFAULT_BASE, OnBase
 from scaling.laws.text import let
 
 
@@ -32,10 +32,13 @@ class Repeated(OnBase):
         Coefficient("R_N", log=True, start=(1.0, 60.0)),
     )
 
+    def __init__(self, base: str = DEFAULT_BASE, **values: float):
+        super().__init__(base, **values)
+        self.base.powers(SimpleNamespace(**dict.fromkeys(self.base.names, 1.0)))  # a base without them is refused
+
     def optimal_size(self, p: SimpleNamespace, tokens: Any) -> Any:
         """Compute-optimal N for `tokens`: G (G tokens)^(beta/alpha), G = (alpha A/(beta B))^(1/(alpha + beta))."""
-        alpha, beta = p.alpha, getattr(p, "beta", p.alpha)
-        size, data = (1.0, p.R) if hasattr(p, "R") else (p.A, p.B)
+        size, alpha, data, beta = self.base.powers(p)
         g = let("G", (alpha * size / (beta * data)) ** (1 / (alpha + beta)))
         return g * (g * tokens) ** (beta / alpha)
 

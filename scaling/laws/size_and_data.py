@@ -1,4 +1,6 @@
-"""Loss as a function of model size and data: the laws E + x(N, D) that others can stand on.
+"""Loss as a function of model size and data, a term each: the laws E + x(N, D) that others can stand on.
+
+Laws whose terms depend on both at once are in `coupled`.
 
 Symbols: `n` model size (parameters, in the convention that the fit names), `d` tokens seen; E is the irreducible loss
 and A, B, alpha, beta the amplitudes and exponents of the two finite-size terms.
@@ -46,54 +48,9 @@ class Tied(AdditiveLaw):
         """Two powers with the same exponent."""
         return p.A * n**-p.alpha + p.B * d**-p.alpha
 
-
-class Skaling(AdditiveLaw):
-    """L = E + A (N^-alpha + R D^-beta)^k: the two terms interact when k differs from 1.
-
-    **Source:** Skaling 2026, arXiv 2608.07222; with A^(1/k) drawn inside it is the supervised law of Busbridge et
-    al. 2025, arXiv 2502.08606.
-    """
-
-    name = "skaling"
-    title = "Skaling"
-    source = "Skaling 2026, arXiv 2608.07222"
-    is_linear = False
-    coefficients = (
-        floor_coefficient(),
-        Coefficient("A", log=True),
-        Coefficient("R", log=True),
-        exponent("alpha"),
-        exponent("beta"),
-        Coefficient("k", low=0.02, high=5.0, log=True, start=(0.3, 1.0)),
-    )
-
-    def excess(self, p, n, d):
-        """A power of a sum of powers."""
-        return p.A * (n**-p.alpha + p.R * d**-p.beta) ** p.k
-
-    def seed(self, start, amplitudes):
-        """Far from the crossing either law is a plain power, so alpha k and beta k play the additive exponents."""
-        powers = {name: start[name] / start["k"] for name in ("alpha", "beta") if name in start}
-        ratio = (amplitudes["B"] / amplitudes["A"]) ** (1 / start["k"])
-        return start | powers | {"E": amplitudes["E"], "A": amplitudes["A"], "R": ratio}
-
-
-class TiedSkaling(AdditiveLaw):
-    """L = E + A (N^-alpha + R D^-alpha)^k: interacting terms with one exponent.
-
-    **Source:** Skaling 2026, arXiv 2608.07222, with beta = alpha.
-    """
-
-    name = "tied-skaling"
-    title = "Skaling with one exponent"
-    source = "Skaling 2026, arXiv 2608.07222"
-    is_linear = False
-    coefficients = tuple(c for c in Skaling.coefficients if c.name != "beta")
-    seed = Skaling.seed
-
-    def excess(self, p, n, d):
-        """A power of a sum of powers with the same exponent."""
-        return p.A * (n**-p.alpha + p.R * d**-p.alpha) ** p.k
+    def powers(self, p):
+        """One exponent for both."""
+        return p.A, p.alpha, p.B, p.alpha
 
 
 class Bounded(AdditiveLaw):

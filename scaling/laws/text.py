@@ -3,6 +3,8 @@
 A law is written once, as its formula. Evaluated on `Text` operands instead of numbers, the same formula prints itself:
 ``p.A * n**-p.alpha`` becomes ``A/N^alpha``. Products are written by juxtaposition, ``e^(...)`` is the exponential, and
 sums of logarithms inside an exponential are written as the powers that they are: ``exp(nu * log(x))`` is ``x^nu``.
+What only keeps a formula finite is not printed: a tiny constant, and the second operand of ``np.fmax`` and ``np.fmin``
+(``np.maximum`` and ``np.minimum`` are part of the law).
 """
 
 from __future__ import annotations
@@ -292,7 +294,8 @@ _RULES: dict[np.ufunc, Callable[..., Text]] = {
     np.logaddexp: lambda x, y: _log(_add(_exp(x), _exp(y))),
     np.maximum: _as_call("max({}, {})"),
     np.minimum: _as_call("min({}, {})"),
-    np.fmax: lambda x, y: x if not y.terms else Text.call("max({}, {})", x, y),
+    np.fmax: lambda x, guard: x,
+    np.fmin: lambda x, guard: x,
     np.greater: _as_call("{} > {}"),
     np.less: _as_call("{} < {}"),
     np.matmul: lambda x, y: Text.call("sum_k({})", _multiply(x, y)),

@@ -12,7 +12,7 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -130,7 +130,7 @@ def _run(record: RunRecord, store: RunStore) -> _Run:
     return _Run(record=record, params=facts | dict(_flat(json.loads(spec.canonical_json()))), points=points)
 
 
-def _numbers(prefix: str, values: dict[str, Any]) -> dict[str, float]:
+def _numbers(prefix: str, values: Mapping[Any, Any]) -> dict[str, float]:
     """Prefixed; what was not measured, or was not finite, is left out."""
     return {prefix + key: x for key, x in values.items() if isinstance(x, int | float) and math.isfinite(x)}
 

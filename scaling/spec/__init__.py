@@ -6,6 +6,7 @@ the same run, whoever asks for it and whatever it is called. Facts live in field
 """
 
 from scaling.spec.data import DataSpec
+from scaling.spec.distill import DistillSpec, LogitDistill, SequenceDistill
 from scaling.spec.labels import TextLabel, text_labels
 from scaling.spec.learned import StudentTeacher, TrainedTeacher, teacher_run
 from scaling.spec.model import ModelSpec
@@ -39,12 +40,14 @@ from scaling.spec.training import EvalSpec, OptimSpec
 __all__ = [
     "CoverageTeacher",
     "DataSpec",
+    "DistillSpec",
     "EvalSpec",
     "ExactTargets",
     "FactSource",
     "GGUF_BLOCK",
     "HierarchySource",
     "KindSpec",
+    "LogitDistill",
     "MarkovSource",
     "MixtureTeacher",
     "ModelSpec",
@@ -57,6 +60,7 @@ __all__ = [
     "RunSpec",
     "SCHEMA_VERSION",
     "SampledTargets",
+    "SequenceDistill",
     "ShiftTeacher",
     "SoftTargets",
     "Source",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from scaling.spec.data import DataSpec
+from scaling.spec.distill import DistillSpec, usual_recipe
 from scaling.spec.model import ModelSpec
 from scaling.spec.schema import SCHEMA_VERSION, Spec, canonical_json, short_hash
 from scaling.spec.training import EvalSpec, OptimSpec
@@ -21,9 +22,13 @@ class RunSpec(Spec):
     ``tokens``: runs that differ in nothing else are branches of one training.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"distill"})
+
     schema_version: Literal[1] = SCHEMA_VERSION
     model: ModelSpec
     data: DataSpec
+    distill: SerializeAsAny[DistillSpec] | None = None
+    """How the student learns from what it reads; by default as its targets suggest."""
     optim: OptimSpec = OptimSpec()
     evaluation: EvalSpec = EvalSpec()
     tokens: Annotated[int, Field(ge=1)]
@@ -41,6 +46,19 @@ class RunSpec(Spec):
                     f"(batch_size × context); give at least {self.step_tokens}, or lower optim.batch_size"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _recipe_can_use_its_targets(self) -> RunSpec:
+        self.recipe.check(self.data.targets)
+        return self
+
+    @property
+    def recipe(self) -> DistillSpec:
+        """How the student learns from what it reads."""
+        return self.distill or usual_recipe(self.data.targets)
+
+    def is_silent(self, name: str) -> bool:
+        return self.recipe == usual_recipe(self.data.targets) if name == "distill" else super().is_silent(name)
 
     @property
     def step_tokens(self) -> int:

@@ -27,7 +27,7 @@ from scaling.train.loop import BlockPace, train_trunk
 from scaling.train.mesh import ONE_DEVICE, data_mesh
 from scaling.train.noise import probed
 from scaling.train.runtime import prepare_process
-from scaling.train.step import Program, program
+from scaling.train.step import Program, program_of
 from scaling.train.trunk import Progress, Stretch, TrunkTraining, missing_runs
 
 LARGEST = 64
@@ -42,7 +42,7 @@ MEMORY_SHARE = 0.5
 
 def shape_of(spec: RunSpec) -> Program:
     """What trunks that can be trained together have in common: the same step."""
-    return program(spec.model, spec.optim, targets=spec.data.targets)
+    return program_of(spec)
 
 
 def cohort_size(spec: RunSpec) -> int:

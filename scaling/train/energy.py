@@ -127,13 +127,14 @@ def nvml_counter(library: ctypes.CDLL | None = None) -> Counter | None:
         return None
     if library.nvmlInit_v2():
         return None
-    devices = [_nvml_device(library, name) for name in _visible_devices()]
+    found = [_nvml_device(library, name) for name in _visible_devices()]
+    devices = [device for device in found if device is not None and _millijoules(library, device) is not None]
 
     def joules() -> float:
-        return sum(filter(None, (_millijoules(library, device) for device in devices))) / 1e3
+        return sum(_millijoules(library, device) or 0 for device in devices) / 1e3
 
-    found = all(device is not None and _millijoules(library, device) is not None for device in devices)
-    return joules if devices and found else None
+    # The energy of some of several devices would pass for that of all.
+    return joules if devices and len(devices) == len(found) else None
 
 
 def _visible_devices() -> list[str]:

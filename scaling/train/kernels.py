@@ -8,6 +8,7 @@ share a key–value head.
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,7 @@ def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) ->
         return blockwise_attention(q_BHTK, k_BJTK, v_BJTK)
     q_BTHK, k_BTJK, v_BTJK = (part.swapaxes(1, 2) for part in (q_BHTK, k_BJTK, v_BJTK))
     # Asked for by name: left to itself, jax takes the unfused form even where the fused one is there.
-    kind = "cudnn" if jax.default_backend() == "gpu" else "xla"
+    kind: Literal["cudnn", "xla"] = "cudnn" if jax.default_backend() == "gpu" else "xla"
     return jax.nn.dot_product_attention(q_BTHK, k_BTJK, v_BTJK, is_causal=True, implementation=kind).swapaxes(1, 2)
 
 

@@ -63,8 +63,14 @@ class Line:
     def up_to(self, step: int) -> Line:
         """The log of the first steps alone; the state is left as it is."""
         n = len(probed(0, step))
-        logs = {"losses": self.losses[:step], "grad_norms": self.grad_norms[:step]}
-        return replace(self, step=step, **logs, signals=self.signals[:n], noises=self.noises[:n])
+        return replace(
+            self,
+            step=step,
+            losses=self.losses[:step],
+            grad_norms=self.grad_norms[:step],
+            signals=self.signals[:n],
+            noises=self.noises[:n],
+        )
 
     @property
     def logs(self) -> dict[str, np.ndarray]:

@@ -87,7 +87,7 @@ class DataMesh:
         """A step compiled for the mesh; the arguments in ``donate``, by default its state, are used up."""
         if self.mesh is None:
             return jax.jit(step, donate_argnums=donate)
-        return jax.jit(step, donate_argnums=donate, out_shardings=self._sharding())
+        return jax.jit(step, donate_argnums=donate, out_shardings=_sharding(self.mesh))
 
     def shard(self, own: np.ndarray) -> Any:
         """The global batch, of which each device has its share; every process gives the rows of its own devices.
@@ -102,16 +102,22 @@ class DataMesh:
         size = len(own) // len(devices)
         first, shape = devices.start * size, (self.n_devices * size, *own.shape[1:])
 
-        def share(index: tuple[slice, ...]) -> np.ndarray:
+        def share(index: Any) -> np.ndarray:
             return own[index[0].start - first : index[0].stop - first]
 
-        return jax.make_array_from_callback(shape, self._sharding(AXIS), share)
+        return jax.make_array_from_callback(shape, _sharding(self.mesh, AXIS), share)
 
     def replicate(self, tree: Any) -> Any:
         """A tree of arrays on every device; every process gives the same."""
         if self.mesh is None:
             return tree
-        return jax.tree.map(lambda leaf: self._everywhere(np.asarray(leaf)), tree)
+        everywhere = _sharding(self.mesh)
+
+        def copied(leaf: Any) -> jax.Array:
+            array = np.asarray(leaf)
+            return jax.make_array_from_callback(array.shape, everywhere, lambda part: array[part])
+
+        return jax.tree.map(copied, tree)
 
     def local(self, tree: Any) -> Any:
         """A replicated tree as arrays of this process's first device."""
@@ -163,12 +169,6 @@ class DataMesh:
         except (RuntimeError, ValueError) as error:
             log.warning("the other processes cannot be told that the training ends (%s)", str(error).split("\n")[0])
 
-    def _sharding(self, *axes: str) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec(*axes))
-
-    def _everywhere(self, array: np.ndarray) -> jax.Array:
-        return jax.make_array_from_callback(array.shape, self._sharding(), lambda part: array[part])
-
     def _send(self, content: bytes) -> bytes:
         """The leading process's bytes on all: short ones in one message, long ones in a second of their own."""
         room = _MESSAGE_BYTES - _LENGTH_BYTES
@@ -182,13 +182,15 @@ class DataMesh:
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         """The elementwise sum over processes."""
+        if self.mesh is None:
+            return values
         first, shape = jax.local_devices()[0], (self.n_devices, len(values))
         mine = list(self.mesh.devices.flat).index(first)
 
-        def row(index: tuple[slice, ...]) -> np.ndarray:
+        def row(index: Any) -> np.ndarray:
             return (values if index[0].start == mine else np.zeros_like(values))[None]
 
-        rows = jax.make_array_from_callback(shape, self._sharding(AXIS), row)
+        rows = jax.make_array_from_callback(shape, _sharding(self.mesh, AXIS), row)
         return np.asarray(_summing(self.mesh)(rows))
 
 
@@ -295,7 +297,10 @@ def _padded(content: bytes, size: int) -> np.ndarray:
     return padded
 
 
+def _sharding(mesh: Mesh, *axes: str) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
 @lru_cache(maxsize=2)
 def _summing(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    return jax.jit(lambda rows: jnp.sum(rows, axis=0, dtype=rows.dtype), out_shardings=everywhere)
+    return jax.jit(lambda rows: jnp.sum(rows, axis=0, dtype=rows.dtype), out_shardings=_sharding(mesh))

@@ -83,7 +83,8 @@ def probe_of(objective: Callable[[Any, Any, Any], tuple[jax.Array, Any]]) -> Cal
         # Both halves in one pass: unrolled, the program takes twice as long to compile.
         gradient = jax.vmap(jax.grad(lambda *batch: objective(*batch)[0]), in_axes=(None, 0, 0))
         both = gradient(params, *jax.tree.map(halves, (inputs_BT, targets_BT)))
-        return gradient_noise(*(jax.tree.map(lambda leaf, one=one: leaf[one], both) for one in (0, 1)), 2 * half)
+        first, second = (jax.tree.map(lambda leaf, one=one: leaf[one], both) for one in (0, 1))
+        return gradient_noise(first, second, 2 * half)
 
     return probe
 

@@ -39,11 +39,11 @@ class Compilations:
         self.programs: list[str] = []
         jax.monitoring.register_event_duration_secs_listener(self._on_duration)
 
-    def _on_duration(self, event: str, seconds: float, **facts: str | int) -> None:
+    def _on_duration(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event.startswith("/jax/core/compile/"):
-            self.seconds += seconds
+            self.seconds += duration_secs
         if event == "/jax/core/compile/backend_compile_duration":
-            self.programs.append(str(facts.get("fun_name", "")))
+            self.programs.append(str(kwargs.get("fun_name", "")))
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +74,8 @@ def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
     Args:
         folder: Where; by default what ``JAX_COMPILATION_CACHE_DIR`` says, else ``scaling/jax`` in the user's cache.
     """
-    if folder is None and jax.config.jax_compilation_cache_dir:
+    # jax declares its settings while it runs, where no type checker sees them.
+    if folder is None and jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(folder or base / "scaling" / "jax"))

@@ -13,17 +13,19 @@ import numpy as np
 import optax
 from flax import nnx
 
-from scaling.spec import ModelSpec, OptimSpec, RunSpec, Targets, TokenTargets
+from scaling.spec import DistillSpec, ModelSpec, OptimSpec, RunSpec, SequenceDistill, Targets, TokenTargets
+from scaling.train.distill.recipe import recipe_of
 from scaling.train.mesh import ONE_DEVICE, DataMesh
 from scaling.train.model import Student
 from scaling.train.noise import GradientNoise, probe_of
-from scaling.train.objective import objective
+from scaling.train.objective import z_loss
 from scaling.train.optimizer import make_optimizer
 
 Params = dict[str, Any]
 """A student's parameters as nested dicts of arrays (nnx's pure dict)."""
 
-TOKENS = TokenTargets()
+
+TOKENS, SEQUENCE = TokenTargets(), SequenceDistill()
 
 
 class TrainState(NamedTuple):
@@ -58,17 +60,29 @@ class Program:
     probe: Callable[[Params, Any, Any], GradientNoise]
 
 
-def program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh = ONE_DEVICE, *, targets: Targets = TOKENS) -> Program:
-    """The compiled step of a model and optimizer on a mesh; runs that differ in rates alone share it."""
+def program(
+    model: ModelSpec,
+    optim: OptimSpec,
+    mesh: DataMesh = ONE_DEVICE,
+    *,
+    targets: Targets = TOKENS,
+    recipe: DistillSpec = SEQUENCE,
+) -> Program:
+    """The compiled step of a model, optimizer and recipe on a mesh; runs that differ in rates alone share it."""
     same_program = {"warmup_tokens": 0, "cooldown": 0.5}
     if optim.weight_decay_timescale_tokens is None:  # else the decay, relative to the rate, depends on it
         same_program["lr"] = 1.0
-    return _program(model, optim.model_copy(update=same_program), mesh, targets)
+    return _program(model, optim.model_copy(update=same_program), mesh, targets, recipe)
+
+
+def program_of(spec: RunSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
+    """The compiled step of a run."""
+    return program(spec.model, spec.optim, mesh, targets=spec.data.targets, recipe=spec.recipe)
 
 
 @lru_cache(maxsize=64)
-def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Targets) -> Program:
-    transform = make_optimizer(optim, model)
+def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Targets, recipe: DistillSpec) -> Program:
+    transform, losses_of = make_optimizer(optim, model), recipe_of(recipe, targets)
 
     def init(seed: int) -> TrainState:
         params = params_of(Student(model, seed))
@@ -76,8 +90,8 @@ def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Target
 
     def loss_of(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
         used = jax.tree.map(lambda param: param.astype(optim.precision), params)
-        logits_BTV = with_params(model, used)(inputs_BT).astype(np.float32)
-        return objective(logits_BTV, targets_BT, targets, optim.z_loss)
+        found = losses_of(with_params(model, used), inputs_BT, targets_BT)
+        return found.aim + optim.z_loss * z_loss(found.logits_BTV), found.loss
 
     def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
         (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, inputs_BT, targets_BT)

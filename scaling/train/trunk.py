@@ -32,7 +32,7 @@ from scaling.train.model import Student
 from scaling.train.noise import noise_scale
 from scaling.train.optimizer import branch_rates, trunk_rates
 from scaling.train.runtime import environment
-from scaling.train.step import TrainState, program, with_params
+from scaling.train.step import TrainState, program_of, with_params
 
 log = logging.getLogger("scaling")
 
@@ -114,7 +114,7 @@ class TrunkTraining:
             mesh.check_batch(spec.optim.batch_size)
             own = mesh.own_devices
             self.stream: Stream = open_stream(spec, store).shard(own.start, mesh.n_devices, parts=len(own))
-            self.program = program(spec.model, spec.optim, mesh, targets=spec.data.targets)
+            self.program = program_of(spec, mesh)
             self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
             if mesh.leads:
                 self._restore()

@@ -76,9 +76,8 @@ class EchoEngine(Engine):
             tokens_per_s_range=None,
             load_s=0.0,
             peak_bytes=2 * MIB + path.stat().st_size,
-            anonymous_bytes=None,
-            file_bytes=None,
-            interpreter_bytes=0,
+            allocated_bytes=2 * MIB,
+            mapped_bytes=path.stat().st_size,
             threads=1,
             load_average=0.0,
         )
@@ -98,6 +97,7 @@ class EchoEngine(Engine):
 def additions(monkeypatch):
     """Both, for the time of one test."""
     memory = EngineMemory(
+        code=0,
         base=2 * MIB,
         per_token=0,
         per_merge=0,

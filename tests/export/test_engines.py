@@ -110,6 +110,19 @@ def test_a_run_reports_memory_and_speed(tmp_path):
     assert run.engine.startswith("llama.cpp (xllamacpp ")
 
 
+def test_memory_is_the_engines_whatever_the_interpreter_has_freed(tmp_path, monkeypatch):
+    path = exported(tmp_path, WORLD, symbol_layout(65), int8=True)
+    run = LLAMA_CPP.run(path, [64], n_tokens=4, context=40, repeats=0)
+    # An interpreter that frees 30 MB before the engine starts, to the engine's own allocator, which keeps them.
+    (tmp_path / "sitecustomize.py").write_text("_ = [bytes(1000) for _ in range(30_000)]; del _")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000000")
+    again = LLAMA_CPP.run(path, [64], n_tokens=4, context=40, repeats=0)
+    assert again.allocated_bytes == pytest.approx(run.allocated_bytes, rel=0.03)
+    assert again.mapped_bytes == run.mapped_bytes == -(-path.stat().st_size // 4096) * 4096
+
+
 def test_a_file_that_is_no_model_is_an_error_that_says_so(tmp_path):
     path = tmp_path / "text.gguf"
     path.write_text("this is not a model" * 100)

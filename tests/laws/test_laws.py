@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import FitError, SpecError
+from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.kaplan import KaplanND, PowerLaw
 from scaling.laws.named import named_law
-from scaling.laws.size_and_data import Chinchilla, Skaling, Tied
+from scaling.laws.size_and_data import Chinchilla, Tied
 from scaling.laws.teacher import Bottleneck, Composite, Mixture
 
 BESIROGLU = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)

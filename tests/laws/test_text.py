@@ -51,7 +51,7 @@ def arithmetic(text, values):
 
 FORMS = [
     *LAWS,
-    *(f"{base}+q1q2" for base in ("tied", "skaling", "tied-skaling", "bounded")),
+    *(f"{base}+q1q2" for base in ("tied", "skaling", "tied-skaling", "bounded", "product", "farseer")),
     "skaling+repeated",
     "tied+quantized",
 ]

@@ -12,8 +12,6 @@ import pytest
 
 import scaling
 from scaling.errors import SpecError
-from scaling.fit.fitter import fit
-from scaling.fit.saved import read_fit
 from scaling.laws.law import LAWS
 
 TOY = '''
@@ -67,10 +65,10 @@ def test_a_law_from_another_package_is_fitted_printed_and_saved_by_the_command_l
 def test_a_law_defined_in_a_notebook_is_fitted_forecast_and_read_back(runs, tmp_path):
     if "toy-of-a-notebook" not in LAWS:
         exec(TOY.replace('name = "toy"', 'name = "toy-of-a-notebook"'), {"__name__": "notebook"})
-    found = fit(runs, law="toy-of-a-notebook", bootstrap=20)
+    found = scaling.fit_law(runs, law="toy-of-a-notebook", bootstrap=20)
     assert found.law.alpha == pytest.approx(0.3, abs=0.01)
-    found.to_json(tmp_path / "fit.json")
-    again = read_fit(tmp_path / "fit.json")
+    scaling.save_fit(found, tmp_path / "fit.json")
+    again = scaling.load_fit(tmp_path / "fit.json")
     assert again.law == found.law
     assert again.predict(1e9, 1e10).value == pytest.approx(1.5 + 30.0 * 1e9**-0.3 + 900.0 * 1e10**-0.5, rel=1e-3)
 

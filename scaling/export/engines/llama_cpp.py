@@ -97,7 +97,7 @@ class LlamaCpp(Engine):
             "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
             "speed_tokens": max(1, min(64, context // 2 - 1)),
         }
-        return _engine_run(self._answer(job, RUN_S), job, engine=self.probe())
+        return _engine_run(self._answer(job, RUN_S), job, engine=self.probe(), code_bytes=self.memory.code)
 
     def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
         """As :meth:`Engine.log_probs`, activations in int8 included.
@@ -160,14 +160,12 @@ class LlamaCpp(Engine):
         return run_child(WORKER, job, engine="llama.cpp", timeout_s=self.timeout_s or timeout_s, env=ENVIRONMENT)
 
 
-def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str) -> EngineRun:
-    before, after = answer["before"], answer["after"]
+def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code_bytes: int) -> EngineRun:
     decode = [pass_["decode"] for pass_ in answer["speed"]]
     prompt = [pass_["prompt"] for pass_ in answer["speed"]]
-
-    def grown(part: str) -> int | None:
-        return None if after[part] is None else after[part] - before[part]
-
+    before = answer["before"]["allocated"]
+    most = max(answer["held"], key=lambda held: held["allocated"] + held["mapped"])
+    allocated, mapped = most["allocated"] - before, most["mapped"]
     return EngineRun(
         engine=engine,
         token_ids=tuple(answer["token_ids"]),
@@ -177,10 +175,9 @@ def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str) -> 
         tokens_per_s=statistics.median(decode) if decode else None,
         tokens_per_s_range=(min(decode), max(decode)) if decode else None,
         load_s=answer["load_s"],
-        peak_bytes=after["peak"] - before["resident"],
-        anonymous_bytes=grown("anonymous"),
-        file_bytes=grown("file"),
-        interpreter_bytes=before["resident"],
+        peak_bytes=allocated + mapped + code_bytes,
+        allocated_bytes=allocated,
+        mapped_bytes=mapped,
         threads=job["threads"],
         load_average=answer["load_average"],
     )

@@ -1,38 +1,44 @@
 """Child process that runs one GGUF file in llama.cpp (package xllamacpp): a job as JSON on stdin, the answer on stdout.
 
-It is started by path and imports nothing of this project, so that its memory is the engine's and the interpreter's
-alone, and so that a crash of the engine ends this process and no other.
+It is started by path and imports nothing of this project, so that a crash of the engine ends this process and no other.
 """
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import os
 import resource
+import signal
 import sys
 import time
+
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     job = json.load(sys.stdin)
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the engine prints must not end up in the answer
+    die_with_parent()
     import xllamacpp
 
-    before = memory()
+    give_back_free_pages()
+    before = memory(job["path"])
     started = time.perf_counter()
     server = xllamacpp.Server(parameters(xllamacpp, job))
     loaded_s = time.perf_counter() - started
     # The engine's own HTTP endpoint, on the loopback: unlike the Python call it returns the ids of all tokens.
     client = http.client.HTTPConnection(server.listening_address.removeprefix("http://"))
+    held = [memory(job["path"])]
     result = {
         "load_s": loaded_s,
         "load_average": os.getloadavg()[0],
         **generate(client, job),
         "speed": [time_once(client, job) for _ in range(job["repeats"])],
         "before": before,
-        "after": memory(),
+        "held": [*held, memory(job["path"])],
         "tokenized": [tokenize(client, text) for text in job["texts"]],
     }
     if job["scored"]:
@@ -130,17 +136,40 @@ def post(client, path, request) -> dict:
     return reply
 
 
-def memory() -> dict:
-    """Resident bytes now and at most; their anonymous and file-backed parts where the system tells (Linux)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    found = {"peak": peak, "resident": peak, "anonymous": None, "file": None}
-    names = {"VmHWM": "peak", "VmRSS": "resident", "RssAnon": "anonymous", "RssFile": "file"}
+def die_with_parent() -> None:
+    """End when the process that asked ends, however it does; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def give_back_free_pages() -> None:
+    """Let the system take what the interpreter has freed; else the engine would use it, and seem to need less."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def memory(path) -> dict:
+    """Bytes that this process allocated, and resident bytes of its mapping of a file; from the system's page tables.
+
+    Resident code is not looked at: how much of a library is there is decided by the page cache (16 to 512 pages come
+    with each that is used), not by the engine. Without such tables all of the process counts as allocated.
+    """
+    found, is_file = {"allocated": 0, "mapped": 0}, False
     try:
-        with open("/proc/self/status") as status:
-            lines = [line.split() for line in status]
+        with open("/proc/self/smaps") as maps:
+            for line in maps:  # none is kept: they would be taken for the engine's
+                head, *rest = line.split()
+                if not head.endswith(":"):
+                    is_file = rest[-1] == path
+                elif head == "Anonymous:":
+                    found["allocated"] += int(rest[0]) * 1024
+                elif head == "Rss:" and is_file:
+                    found["mapped"] += int(rest[0]) * 1024
     except FileNotFoundError:
-        return found
-    return found | {names[key]: int(rest[0]) * 1024 for head, *rest in lines if (key := head.rstrip(":")) in names}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        found["allocated"] = peak
+    return found
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""Distillation recipes: how a student learns from what it reads. One class a recipe; what it computes is one file of
+``scaling/train/distill/``."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from scaling.registry import Registry
+from scaling.spec.schema import KindSpec
+from scaling.spec.targets import SoftTargets, Targets, TokenTargets
+
+
+class DistillSpec(KindSpec):
+    """A recipe with its settings."""
+
+    kinds: ClassVar[Registry[type[KindSpec]]] = Registry("distillation recipe", group="scaling.distill_specs")
+
+    learns_from: ClassVar[type[Targets]] = Targets
+    """Targets that the recipe can use."""
+
+    def check(self, targets: Targets) -> None:
+        """Raise ValueError where the recipe cannot use the targets."""
+        if not isinstance(targets, self.learns_from):
+            usable = [kind for kind, one in Targets.kinds.items() if issubclass(one, self.learns_from)]
+            raise ValueError(
+                f"distill: {self.kind} cannot learn from targets of kind {targets.kind}; set data.targets to one of "
+                f"{', '.join(usable)}, or leave distill out"
+            )
+
+
+@DistillSpec.add_kind
+class SequenceDistill(DistillSpec):
+    """The tokens that the teacher wrote are all that is learned.
+
+    **Source:** Kim & Rush 2016, arXiv 1606.07947 (sequence-level distillation).
+    """
+
+    learns_from: ClassVar[type[Targets]] = TokenTargets
+
+    kind: Literal["sequence"] = "sequence"
+
+
+@DistillSpec.add_kind
+class LogitDistill(DistillSpec):
+    """The teacher's distribution of the next token is learned beside the tokens; the targets say how much of it.
+
+    **Source:** Hinton et al. 2015, arXiv 1503.02531.
+    """
+
+    learns_from: ClassVar[type[Targets]] = SoftTargets
+
+    kind: Literal["logit"] = "logit"
+
+
+def usual_recipe(targets: Targets) -> DistillSpec:
+    """What a run does that names no recipe."""
+    return LogitDistill() if isinstance(targets, SoftTargets) else SequenceDistill()

@@ -1,0 +1,25 @@
+"""Learn the tokens that are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from scaling.spec import SequenceDistill, TokenTargets
+from scaling.train.distill.recipe import RECIPES, Losses, Recipe
+from scaling.train.model import Student
+from scaling.train.objective import token_loss
+
+
+@RECIPES.register("sequence")
+def sequence(_spec: SequenceDistill, _targets: TokenTargets) -> Recipe:
+    """``CE(x, f)``: the student f predicts the next token x of what the teacher wrote."""
+
+    def losses(student: Student, inputs_BT: jax.Array, targets_BT: Any) -> Losses:
+        logits_BTV = student(inputs_BT).astype(jnp.float32)
+        loss = token_loss(logits_BTV, targets_BT)
+        return Losses(loss, loss, logits_BTV)
+
+    return losses
