@@ -8,7 +8,7 @@ from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
-from scaling.data.mixing import unmixed, generated_tokens
+from scaling.data.mixing import generated_tokens, unmixed
 from scaling.data.shards import open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import divergence
