@@ -1,7 +1,7 @@
 """Memory of llama.cpp, measured.
 
 Fitted by ``analysis/engine_memory.py`` to 40 models on 64-bit Linux (V 65 … 49,152, width 64 … 1,024, hidden 64 …
-2,816, 1 … 32 layers, context 40 … 8,192): residuals are 0.29 MiB (standard deviation) and 0.71 MiB (largest). Under
+2,752, 1 … 32 layers, context 40 … 8,192): residuals are 0.29 MiB (standard deviation) and 0.71 MiB (largest). Under
 Python 3.11, 3.12 and 3.13 the engine allocates the same to 0.5 %.
 
 The code is counted and not measured: 3.1 MB of the library are executed, and 5.2 MB became resident where the constants

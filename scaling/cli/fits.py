@@ -95,10 +95,10 @@ def predict(
     from scaling.report.tables import show_forecast
 
     n, d = count(params, "params"), count(tokens, "tokens")
-    if (fit_file is None) == (law is None):
-        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    if law is not None:
+    if law is not None and fit_file is None:
         found = forecast.from_preset(law, n, d)
+    elif law is not None or fit_file is None:
+        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     else:
         from scaling.fit.saved import load
 

@@ -113,10 +113,11 @@ def compress(
     from scaling.chain.decision import load_recommendation
     from scaling.chain.proof import compress_stage
     from scaling.chain.workspace import Workspace
+    from scaling.compress.int8 import scheme_named
     from scaling.report.chain import show_compressed
 
     workspace = Workspace.open(sweep_file, results=results)
-    found = compress_stage(workspace, load_recommendation(workspace).run, scheme=scheme)
+    found = compress_stage(workspace, load_recommendation(workspace).run, scheme=scheme_named(scheme))
     emit(found, as_json=json_, show=show_compressed)
 
 

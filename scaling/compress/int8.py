@@ -72,6 +72,18 @@ class QuantizedStudent:
         return replace(self, loss_before=before, loss_after=after)
 
 
+def scheme_named(name: str) -> Scheme:
+    """A scheme by its name.
+
+    Raises:
+        ExportError: there is none of that name.
+    """
+    for scheme in get_args(Scheme):
+        if scheme == name:
+            return scheme
+    raise ExportError(f"unknown int8 scheme {name!r} — allowed: {', '.join(get_args(Scheme))}")
+
+
 def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> QuantizedStudent:
     """Quantize all matrices of a student to int8.
 
@@ -82,8 +94,7 @@ def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> Quan
     Raises:
         ExportError: for an unknown scheme, weights that are not finite, or rows that the scheme cannot cut.
     """
-    if scheme not in get_args(Scheme):
-        raise ExportError(f"unknown int8 scheme {scheme!r} — allowed: {', '.join(get_args(Scheme))}")
+    scheme_named(scheme)
     check_finite(tensors, what="the student")
     one = quantize_affine if scheme == "affine_channel" else quantize_q8_0
     return QuantizedStudent(

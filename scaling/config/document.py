@@ -65,7 +65,7 @@ def parse_document(text: str, name: str) -> Document:
     reader = _Reader(name)
     root = reader.compose(text)
     values = {} if root is None else reader.value(root, ())
-    if not isinstance(values, dict):
+    if root is not None and not isinstance(values, dict):
         reader.problem(root, (), "a sweep file is a mapping of keys to values — see `scaling init`")
     if reader.problems:
         raise ConfigError(reader.problems)

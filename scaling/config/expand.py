@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from scaling.config.document import Path_
 from scaling.config.identify import Fingerprint, identified
@@ -14,7 +15,7 @@ from scaling.config.problems import dotted, sentence, short, value_path
 from scaling.config.rules import apply_rule, as_rule
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
-from scaling.spec import ModelSpec, RunSpec, Source, Teacher
+from scaling.spec import DataSpec, ModelSpec, RunSpec, Source, Spec, text_labels
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -37,28 +38,39 @@ def expand(config: SweepConfig, *, fingerprint: Fingerprint | None = None) -> li
     return identified(runs, fingerprint)
 
 
-def recommended_teacher(config: SweepConfig, runs: Sequence[RunSpec], wanted: Mapping[str, Any] | None) -> Teacher:
-    """The teacher that is asked about: the one of the sweep's that matches; by default its only unreal one.
+def recommended_text(
+    config: SweepConfig,
+    runs: Sequence[RunSpec],
+    *,
+    teacher: Mapping[str, Any] | None = None,
+    targets: Mapping[str, Any] | None = None,
+) -> DataSpec:
+    """The text that is asked about: the one of the sweep's that matches; by default its only unreal one.
 
     Args:
         config: The sweep.
         runs: What it expands to.
-        wanted: Keys and values of the teacher.
+        teacher: Keys and values of the teacher.
+        targets: Keys and values of the targets.
 
     Raises:
         ConfigError: if none matches or several do.
     """
-    teachers = {run.data.teacher.label: run.data.teacher for run in runs}
-    if wanted is None and len(teachers) > 1:
-        teachers.pop("real", None)
-    matching = [t for t in teachers.values() if wanted is None or matches(t.model_dump(mode="json"), wanted)]
+    texts = {run.data.text_id: run.data for run in reversed(runs)}
+    if teacher is None and targets is None:
+        texts = {text_id: text for text_id, text in texts.items() if text.real_share < 1} or texts
+    asked = [text for text in texts.values() if _is_asked(text.teacher, teacher)]
+    matching = [text for text in asked if _is_asked(text.targets, targets)]
     if len(matching) == 1:
         return matching[0]
     mark = config.document.mark(("recommend", "teacher"))
     found = "matches none" if not matching else f"matches {len(matching)}"
-    raise ConfigError(
-        [f"{mark}: recommend.teacher: {found} of the sweep's teachers — name one of: {', '.join(teachers)}"]
-    )
+    names = ", ".join(sorted(label.teacher for label in text_labels(texts.values()).values()))
+    raise ConfigError([f"{mark}: recommend.teacher: {found} of the sweep's teachers — name one of: {names}"])
+
+
+def _is_asked(part: Spec, wanted: Mapping[str, Any] | None) -> bool:
+    return wanted is None or matches(part.model_dump(mode="json"), wanted)
 
 
 def matches(value: Any, wanted: Any) -> bool:
@@ -158,18 +170,16 @@ class Expansion:
 
     def _complete(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_ = ()) -> bool:
         """Fill in what follows from the rest: vocabulary, a teacher's own run, values by rule."""
-        data, model = tree.get("data"), tree.get("model")
+        data, model = _mapping(tree.get("data")), tree.get("model")
         source = self._source(data)
         broken = False
-        if isinstance(model, dict):
-            # A wrong source is reported as such, not as a missing vocabulary.
-            if source is None:
-                model.setdefault("vocab_size", 2)
-            else:
-                marked = isinstance(data.get("teacher"), dict) and data["teacher"].get("source_token") is True
-                vocab_size = source.vocab_size + marked
-                broken = self._fit_to_source(model, source, vocab_size, given, prefix)
-        if source:
+        # A wrong source is reported as such, not as a missing vocabulary.
+        if source is None and isinstance(model, dict):
+            model.setdefault("vocab_size", 2)
+        if source is not None and isinstance(model, dict):
+            marked = _mapping(data.get("teacher")).get("source_token") is True
+            broken = self._fit_to_source(model, source, source.vocab_size + marked, given, prefix)
+        if source is not None:
             data["source"] = source
             broken |= self._complete_teacher(data, given, prefix)
         return self._apply_rules(tree, given, prefix) or broken
@@ -191,10 +201,8 @@ class Expansion:
         return broken
 
     @staticmethod
-    def _source(data: Any) -> Source | None:
+    def _source(data: dict[str, Any]) -> Source | None:
         """The source of a run's data, None where it is wrong."""
-        if not isinstance(data, dict):
-            return None
         try:
             return _SOURCE.validate_python(data.get("source"))
         except ValidationError:
@@ -215,11 +223,15 @@ class Expansion:
 
     def _apply_rules(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
         """Replace rules by their values; True if one cannot be read."""
-        holders = [((), tree, ["tokens"]), (("evaluation",), tree.get("evaluation"), ["tokens"])]
-        holders.append((("optim",), optim := tree.get("optim"), list(optim) if isinstance(optim, dict) else []))
+        evaluation, optim = _mapping(tree.get("evaluation")), _mapping(tree.get("optim"))
+        places: list[tuple[Path_, dict[str, Any], list[str]]] = [
+            ((), tree, ["tokens"]),
+            (("evaluation",), evaluation, ["tokens"] if evaluation else []),
+            (("optim",), optim, list(optim)),
+        ]
         broken = False
-        for path, holder, keys in holders:
-            for key in keys if isinstance(holder, dict) else []:
+        for path, holder, keys in places:
+            for key in keys:
                 place = (*prefix, *path, key)
                 try:
                     rule = as_rule(holder.get(key))
@@ -242,7 +254,7 @@ class Expansion:
             path = (*place, *value_path(one["loc"], value))
             self._problem(origin_of(path, given), _prefixed(place, sentence(one, type(value), value)))
 
-    def _explain(self, error: dict[str, Any], tree: dict[str, Any], given: list[Assignment]) -> None:
+    def _explain(self, error: ErrorDetails, tree: dict[str, Any], given: list[Assignment]) -> None:
         path = value_path(error["loc"], tree)
         origin = origin_of(path, given)
         if error["type"] == "extra_forbidden" and origin and isinstance(origin[-1], int):
@@ -251,6 +263,11 @@ class Expansion:
 
     def _problem(self, origin: Path_, what: str) -> None:
         self.problems.append(f"{self.config.document.mark(origin)}: {what}")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """A part of a run that may be absent, or something else than a mapping, which is said elsewhere."""
+    return value if isinstance(value, dict) else {}
 
 
 def _prefixed(place: Path_, text: str) -> str:

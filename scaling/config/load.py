@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from scaling.config.document import Document, Path_, parse_document, read_document
-from scaling.config.expand import Expansion, in_file_order, recommended_teacher
+from scaling.config.expand import Expansion, in_file_order, recommended_text
 from scaling.config.identify import Fingerprint, identified
 from scaling.config.paths import run_paths
 from scaling.config.problems import dotted, field_names, sentence, value_path
@@ -154,7 +154,7 @@ def _runs_and_problems(config: SweepConfig) -> tuple[list[RunSpec], list[str]]:
     problems = [*expansion.problems, *_derived_paths(config), *_condition_paths(config)]
     if config.recommend and not problems:
         try:
-            recommended_teacher(config, runs, config.recommend.teacher)
+            recommended_text(config, runs, teacher=config.recommend.teacher, targets=config.recommend.targets)
         except ConfigError as error:
             problems += error.problems
     return runs, problems

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from scaling.registry import did_you_mean
 from scaling.spec import KindSpec
@@ -19,7 +20,7 @@ _CONTAINERS = {
 }
 
 
-def sentence(error: dict[str, Any], model: type[BaseModel], root: Any) -> str:
+def sentence(error: ErrorDetails, model: type[BaseModel], root: Any) -> str:
     """One pydantic error as ``key: what — got, allowed, meant``.
 
     Args:
@@ -94,7 +95,8 @@ def _member(annotation: Any, value: Any) -> Any:
     models = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
     tag = (value.get("kind") or value.get("rule")) if isinstance(value, dict) else None
     tagged = [m for m in models if tag in _tags(m)]
-    return (tagged or models or [None])[0] if len(models) <= 1 or tagged else None
+    certain = tagged or (models if len(models) == 1 else [])
+    return certain[0] if certain else None
 
 
 def _tags(model: type[BaseModel]) -> tuple[str, ...]:
@@ -102,7 +104,7 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
     return get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
 
 
-def _what(error: dict[str, Any], model: type[BaseModel], path: tuple[str | int, ...], root: Any) -> str:
+def _what(error: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], root: Any) -> str:
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return f"unknown key{did_you_mean(path[-1], field_names(model, path[:-1], root))}"

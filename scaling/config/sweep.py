@@ -98,13 +98,15 @@ class RecommendOptions(Spec):
     target_loss: Annotated[float, Field(gt=0)]
     """nats/token on real held-out text."""
     memory: Annotated[Bytes, Field(ge=1)] | None = None
-    """Largest footprint as int8 on the phone, in bytes; by default the memory of the device."""
+    """Largest footprint as int8 on the phone, in bytes; by default a tenth of the device's memory."""
     device: str | None = None
-    """Phone by its name in devices.toml."""
+    """Phone by its name in devices.toml, or FILE.toml:NAME of one's own."""
     speed: Annotated[float, Field(gt=0)] | None = None
     """Least tokens/s on that device."""
     teacher: dict[str, Any] | None = None
     """Which of the sweep's teachers the recommended student learns from, by any of its keys."""
+    targets: dict[str, Any] | None = None
+    """Which of that teacher's targets, by any of their keys, where the sweep has several."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
     probability: Level = 0.5

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from scaling.config.paths import run_paths
@@ -82,7 +83,7 @@ def json_schema() -> dict[str, Any]:
     run = _run_schema()
     definitions = {**sweep.pop("$defs", {}), **{name: _partial(part) for name, part in run.pop("$defs", {}).items()}}
     definitions["Run"] = _partial(run)
-    paths = {path: {} for path in run_paths()}
+    paths: dict[str, dict[str, Any]] = {path: {} for path in run_paths()}
     definitions["Values"] = {
         "anyOf": [{"$ref": "#/$defs/Run"}, {"type": "object", "properties": paths, "additionalProperties": False}]
     }
@@ -106,7 +107,8 @@ def _run_schema() -> dict[str, Any]:
     """JSON Schema of a run, in which a source, a teacher and targets are one of the kinds there are."""
     sorts: tuple[type[KindSpec], ...] = (Source, Teacher, Targets)
     members = [member for sort in sorts for member in sort.members()]
-    references, schema = models_json_schema([(model, "validation") for model in (RunSpec, *members)])
+    models: list[type[BaseModel]] = [RunSpec, *members]
+    references, schema = models_json_schema([(model, "validation") for model in models])
     definitions = schema["$defs"]
     for sort in sorts:
         definitions[sort.__name__] = {"oneOf": [references[member, "validation"] for member in sort.members()]}

@@ -7,6 +7,7 @@ import math
 from scaling.fit.page import latex_row
 from scaling.fit.result import Fit
 from scaling.fit.units import SIZE_COLUMNS
+from scaling.laws.named import named_law
 
 
 def summary(fit: Fit, level: float = 0.9) -> str:
@@ -23,8 +24,9 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     if len(fit.members) > 1:
-        lines.append("  average of " + ", ".join(f"{m.law.label} {m.weight:.2f}" for m in fit.members))
-    lines += [f"  tied within 4 AICc: {', '.join(tied)}"] if len(tied := _tied(fit)) > 1 else []
+        lines.append("  average of " + "; ".join(f"{_in_words(m.law.label)} {m.weight:.2f}" for m in fit.members))
+    if len(tied := _tied(fit)) > 1:
+        lines.append("  tied within 4 AICc: " + "; ".join(map(_in_words, tied)))
     lines.append(
         f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} "
         f"errors ({fit.calibration.n_scores} forecasts)"
@@ -57,6 +59,11 @@ def _delta(fit: Fit) -> str:
         if fit.objective.kind == "huber"
         else ""
     )
+
+
+def _in_words(label: str) -> str:
+    """A form as a person calls it, and by the name that `--law` takes."""
+    return f"{named_law(label).heading} ({label})"
 
 
 def _tied(fit: Fit) -> list[str]:

@@ -237,7 +237,8 @@ def _read_tensor(gguf: ModuleType, path: Path, name: str, tensor: StoredTensor) 
     if len(stored) != tensor.n_bytes:
         raise ExportError(f"{path}: became shorter while it was read; read it again when nobody writes it")
     try:
-        values = gguf.dequantize(stored.reshape(*tensor.shape[:-1], -1), kind)
+        with np.errstate(all="ignore"):  # a scale that is not finite is found afterwards, with its tensor's name
+            values = gguf.dequantize(stored.reshape(*tensor.shape[:-1], -1), kind)
     except NotImplementedError as error:
         raise ExportError(f"{path}: {name} is stored as {kind.name}, which cannot be read") from error
     return np.asarray(values, np.float32).reshape(tensor.shape)

@@ -17,6 +17,12 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 Array = np.ndarray
 Pair = tuple[int, int]
 
+# A formula makes hundreds of short-lived arrays of some hundred kilobytes. The C library returns such blocks to the
+# system when they are freed, so that every next one costs a page fault for each 4 kB: most of the time of a fit. Once
+# glibc has freed a block of just under 32 MiB, the most that it adapts to, it keeps smaller ones for reuse. Elsewhere
+# this does nothing; the pages of the block are never touched.
+np.empty(31 << 17)
+
 
 class Jet(NDArrayOperatorsMixin):
     """A value with its derivatives by coefficient index.

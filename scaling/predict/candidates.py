@@ -12,12 +12,12 @@ from scaling.accounting import count_parameters
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.errors import SpecError
-from scaling.fit.result import Prediction
+from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
-from scaling.spec import GGUF_BLOCK, ModelSpec, RunSpec
+from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -102,11 +102,28 @@ def size_of(model: ModelSpec, convention: str) -> int:
     return getattr(count_parameters(model), convention)
 
 
+def text_name(fit: Fit, data: DataSpec) -> str:
+    """The name by which a fit knows a text: its id, or the label where the fit's table had no ids.
+
+    Raises:
+        SpecError: the fit has no runs on this text.
+    """
+    if not fit.texts:
+        return data.label
+    if data.text_id not in fit.texts:
+        raise SpecError(
+            f"the fit has no runs on this text of the teacher {data.label!r} — it knows "
+            f"{', '.join(sorted(fit.texts.values()))}; fit again with runs that read it"
+        )
+    return data.text_id
+
+
 def score(fit: Fit, runs: Sequence[RunSpec], question: Question, measure: Measure) -> list[Candidate]:
     """Forecast every configuration at once, smallest footprint first (then fewest tokens)."""
-    texts = {run.data.label for run in runs}
+    texts = {text_name(fit, run.data): run.data.label for run in runs}
     if len(texts) != 1:
-        raise SpecError(f"candidates read one kind of text — got {', '.join(sorted(texts)) or 'no candidates'}")
+        said = ", ".join(sorted(texts.values()))
+        raise SpecError(f"candidates read one text — got {said or 'no candidates'}")
     (text,) = texts
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)

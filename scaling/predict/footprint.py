@@ -22,7 +22,7 @@ from scaling.accounting import (
 )
 from scaling.data.text import open_tokenizer
 from scaling.records import RunStore
-from scaling.spec import DataSpec, ModelSpec
+from scaling.spec import DataSpec, ModelSpec, TextSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def tokenizer_layout(data: DataSpec, store: RunStore) -> TokenizerLayout:
 
     A source token comes last, as a control token: what the file is asked for begins as real text does.
     """
-    if data.source.kind != "text":
+    if not isinstance(data.source, TextSource):
         return symbol_layout(data.vocab_size, bos_id=data.source.vocab_size - 1)
     layout = open_tokenizer(data.source, store).to_gguf()
     if not data.source_token:

@@ -21,13 +21,16 @@ class Question:
 
     Attributes:
         target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
-        memory_bytes: Budget for weights, cache, activations and engine; None for the memory of ``device``.
-        device: Name in devices.toml of the phone; needed where ``memory_bytes`` is None or a speed is asked for.
+        memory_bytes: Budget for weights, cache, activations and engine; None for what one app may
+            take of ``device``.
+        device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
+            speed is asked for.
         tokens_per_s: Least decoding speed, at the slow end of the device's figures; None for any.
         probability: Least acceptable P(loss ≤ target); 0.5 means that the forecast itself meets the target.
         context: Tokens that the key–value cache holds; None for the training context.
         format: Export format.
         teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
+        targets: Which of that teacher's targets, likewise.
         tokens: D of the recommended training; None for the largest of the sweep.
         widths: Widths to choose from; None for every multiple of 32 up to the memory.
         level: Level of the reported forecast interval.
@@ -41,6 +44,7 @@ class Question:
     context: int | None = None
     format: str = DEFAULT_FORMAT
     teacher: Mapping[str, Any] | None = None
+    targets: Mapping[str, Any] | None = None
     tokens: int | None = None
     widths: tuple[int, ...] | None = None
     level: float = 0.9
@@ -96,7 +100,7 @@ class Question:
         """Largest footprint that is allowed."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        return device(str(self.device)).memory_bytes
+        return device(str(self.device)).app_bytes
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -126,6 +130,7 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "probability": options.probability,
         "context": options.context,
         "teacher": options.teacher,
+        "targets": options.targets,
         "tokens": options.tokens,
         "widths": None if options.widths is None else tuple(options.widths),
         "level": options.level,

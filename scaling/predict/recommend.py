@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from scaling.config.expand import recommended_teacher
+from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, InfeasibleError, RecordError, SpecError
 from scaling.files import read_json
-from scaling.fit.result import Prediction
+from scaling.fit.prediction import Prediction
 from scaling.fit.saved import fit_id_of, to_json
-from scaling.predict.candidates import Candidate, Measure, offered, score
+from scaling.predict.candidates import Candidate, Measure, offered, score, text_name
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.forecast import MAX_REACH
 from scaling.predict.question import Question
@@ -136,7 +136,7 @@ def recommend(
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
     candidates = score(fit, runs, question, measure or _with_placeholders(question))
-    floor = float(fit.floor(runs[0].data.label).value)
+    floor = float(fit.floor(text_name(fit, runs[0].data)).value)
     fitting = [c for c in candidates if c.fits(question)]
     qualified = [c for c in fitting if c.meets(question)]
     within = qualified if force else [c for c in qualified if c.reach <= MAX_REACH]
@@ -187,8 +187,8 @@ def recommend_of_sweep(
         InfeasibleError: nothing meets the target within the budget.
         ExtrapolationError: only what lies too far beyond the data does.
     """
-    teacher = recommended_teacher(config, runs, question.teacher)
-    template = next(run for run in runs if run.data.teacher == teacher)
+    text = recommended_text(config, runs, teacher=question.teacher, targets=question.targets)
+    template = next(run for run in runs if run.data.text_id == text.text_id)
     tokenizer = tokenizer_layout(template.data, store)
     context = question.context or template.model.context
 
@@ -219,12 +219,18 @@ def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"
     best = min((c.prediction.value for c in candidates if c.fits(question)), default=None)
-    needed = next((c.footprint.total_bytes for c in candidates if c.meets(question)), None)
+    meeting = next((c for c in candidates if c.meets(question)), None)
+    needed = None if meeting is None else meeting.footprint.total_bytes
     said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"
     if question.target_loss <= floor:
         message = (
             f"a loss of {target} is out of reach: the floor of this teacher's text is {floor:.4f}; within "
             f"{allowed} {said} — ask for more than the floor, or use a better teacher"
+        )
+    elif meeting is not None and meeting.speed is not None and meeting.footprint.total_bytes <= question.budget_bytes:
+        message = (
+            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.run.model.width} would, at "
+            f"{meeting.speed.low:.3g} tokens/s or more on {question.device} — ask for less, or name a faster device"
         )
     elif needed is not None:
         message = (

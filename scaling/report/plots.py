@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -14,12 +14,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))),
     "axes.spines.right": False,
@@ -49,7 +50,7 @@ def save_sweep_figure(
         figure, panels = plt.subplots(1, len(teachers), figsize=(3.4 * len(teachers), 3.2), sharey=True, squeeze=False)
         for axes, teacher in zip(panels[0], teachers, strict=True):
             plot_runs(axes, fit, runs[runs["teacher"] == teacher], teacher=teacher)
-            if choice is not None and choice.run.data.label == teacher:
+            if choice is not None and _label(fit, choice) == teacher:
                 plot_choice(axes, choice, measured=measured)
         panels[0][0].set_ylabel("loss, nats/token")
         handles, labels = _unique_legend(panels[0])
@@ -64,7 +65,8 @@ def plot_runs(axes: Axes, fit: Fit, runs: pd.DataFrame, *, teacher: str) -> Axes
     size, volume = fit.columns["n"], fit.columns["d"]
     low, high = fit.ranges["n"]
     inside, outside = np.geomspace(low, high, 60), np.geomspace(high, 4 * high, 20)
-    for tokens, group in runs.groupby(volume):
+    for tokens in sorted(runs[volume].unique()):
+        group = runs[runs[volume] == tokens]
         (line,) = axes.plot(inside, fit.predict(inside, tokens, teacher=teacher).value, lw=1.2)
         axes.plot(outside, fit.predict(outside, tokens, teacher=teacher).value, "--", lw=0.9, color=line.get_color())
         axes.plot(group[size], group["loss"], "o", ms=4, color=line.get_color(), label=f"D = {tokens / 1e3:,.0f}k")
@@ -87,8 +89,13 @@ def plot_choice(axes: Axes, choice: Candidate, *, measured: float | None) -> Axe
     return axes
 
 
-def _unique_legend(panels: Sequence[Axes]) -> tuple[list, list[str]]:
-    found = {}
+def _label(fit: Fit, choice: Candidate) -> str:
+    """The label by which the table shows the text of a candidate."""
+    return fit.texts.get(choice.run.data.text_id, choice.run.data.label)
+
+
+def _unique_legend(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
+    found: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)

@@ -123,7 +123,8 @@ def _load(package: str, extra: str) -> ModuleType:
 def _run(record: RunRecord, store: RunStore) -> _Run:
     row, spec = record.row(), record.spec
     log = metrics_table(store, [spec.run_id]).drop(columns="run_id", errors="ignore")
-    points = {int(line.pop("step")): _numbers("train/", line) for line in log.to_dict("records")}
+    lines = [{str(name): value for name, value in line.items()} for line in log.to_dict("records")]
+    points = {int(line.pop("step")): _numbers("train/", line) for line in lines}
     last = max(points, default=spec.steps)
     points[last] = points.get(last, {}) | _numbers("result/", {key: row[key] for key in OUTCOMES})
     facts = {key: value for key, value in row.items() if key not in OUTCOMES and value is not None}

@@ -103,7 +103,7 @@ def open_student(spec: RunSpec, store: RunStore) -> StudentGenerator:
     """
     run = finished_teacher(spec, store).spec
     if not isinstance(run.data.source, WorldSource):
-        raise DataError(f"teacher {run.run_id} was trained on text, not in a world; it generates text of that source")
+        raise DataError(f"teacher {run.run_id} was trained on text, not in a world; name it as a trained teacher")
     return StudentGenerator(run.data.source, load_student(store.student_dir(run.run_id), run.model))
 
 
@@ -115,7 +115,7 @@ def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     """
     run = teacher_run(spec.data)
     if run is None:
-        raise DataError(f"a {spec.data.teacher.kind} teacher is no run of this project; nothing trains it")
+        raise DataError(f"a {spec.data.teacher.kind} teacher is not trained by this project; open it by its kind")
     if not store.has(run.run_id):
         raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
     record = store.load(run.run_id)

@@ -3,7 +3,7 @@
 import pytest
 
 from scaling.accounting import count_parameters, training_flops
-from scaling.config.expand import expand, matches, recommended_teacher
+from scaling.config.expand import expand, matches, recommended_text
 from scaling.config.load import load_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
@@ -86,6 +86,14 @@ def test_a_learning_rate_follows_the_width():
     assert wide.optim.lr == 3e-3
 
 
+def test_an_override_beats_a_rule_and_a_rule_beats_the_grid(write):
+    rule = {"rule": "width_power", "base": 6e-3, "base_width": 32, "power": 0.5}
+    (derived,) = runs(grid={"optim.lr": [1e-2]}, derive={"optim.lr": rule})
+    (overridden,) = runs(grid={"optim.lr": [1e-2]}, derive={"optim.lr": rule}, set={"optim.lr": 1e-4})
+    assert (derived.optim.lr, overridden.optim.lr) == (6e-3, 1e-4)
+    assert {run.optim.lr for run in expand(load_sweep(write(), ["optim.lr=1e-4"]))} == {1e-4}
+
+
 def test_a_teacher_replaces_a_teacher_whole():
     base = {**BASE, "data": {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": 0.1}}}
     real, noisy = runs(base=base, grid={"data.teacher": [{"kind": "real"}, {"kind": "noise", "rate": 0.3}]})
@@ -121,7 +129,7 @@ def test_a_trained_teacher_is_a_run_on_the_same_source():
     assert teacher.data.teacher.kind == "real"
     assert teacher.model.vocab_size == 512
     assert teacher.tokens == 20 * count_parameters(teacher.model).n_params
-    assert recommended_teacher(config, [real, taught], None) == taught.data.teacher
+    assert recommended_text(config, [real, taught]) == taught.data
 
 
 def test_a_corpus_of_another_edition_is_another_run():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaling.data.evaluation import evaluation_sets
-from scaling.fit.result import Prediction
+from scaling.fit.prediction import Prediction
 from scaling.predict.candidates import Candidate
 from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.question import Question

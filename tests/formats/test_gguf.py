@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +15,7 @@ from scaling.accounting import (
     NEVER_APPLIED_MERGE,
     TokenizerLayout,
     gguf_bytes,
+    gguf_metadata,
     symbol_layout,
     tensor_shapes,
     weights_bytes,
@@ -102,6 +109,100 @@ def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path):
         path.write_bytes(whole[:kept])
         with pytest.raises(ExportError, match="not a complete GGUF file|missing|no student"):
             read_gguf(path)
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Write a small file with other keys than ours, left out where they are None."""
+
+    def write(model: ModelSpec = MODELS[0], **changes) -> Path:
+        def metadata(*args, **options):
+            keys = gguf_metadata(*args, **options) | changes
+            return {key: value for key, value in keys.items() if value is not None}
+
+        monkeypatch.setattr("scaling.formats.gguf.gguf_metadata", metadata)
+        path = tmp_path / "m.gguf"
+        write_gguf(path, random_tensors(model), model=model, tokenizer=symbol_layout(65))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre is missing, and without it every engine cuts text its own"),
+        ({"tokenizer.ggml.bos_token_id": None}, "key tokenizer.ggml.bos_token_id is missing"),
+        ({"tokenizer.ggml.eos_token_id": None}, "key tokenizer.ggml.eos_token_id is missing"),
+        ({"tokenizer.ggml.eos_token_id": 65}, "must be ids of the 65 tokens"),
+        ({"llama.context_length": None}, "key llama.context_length is missing"),
+        ({"llama.block_count": 2**31}, "2147483648 layers and 20 tensors do not fit"),
+        ({"llama.attention.head_count": 0}, "llama.attention.head_count is '0' — a whole number from 1 is needed"),
+        ({"llama.attention.head_count": "2"}, "is '2' — a whole number from 1 is needed"),
+        ({"llama.rope.freq_base": float("nan")}, "is 'nan' — a finite number is needed"),
+        ({"llama.vocab_size": 64}, "a vocabulary of 64 and 65 tokens"),
+        ({"llama.rope.scaling.factor": 4.0}, "llama.rope.scaling.factor is 4.0, which an engine may heed"),
+        ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.type is yarn, which an engine may heed"),
+        ({"llama.attention.causal": False}, "llama.attention.causal is False, which an engine may heed"),
+        ({"llama.expert_count": 2}, "llama.expert_count is 2, which an engine may heed"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_what_a_file_leaves_out_or_adds_is_refused_where_an_engine_would_take_it_otherwise(stored, keys, message):
+    with pytest.raises(ExportError, match=re.escape(message)):
+        read_gguf(stored(**keys))
+
+
+def test_what_a_file_may_leave_out_is_what_the_engine_takes_instead(stored):
+    lengths = ("head_count_kv", "key_length", "value_length")
+    keys = ["vocab_size", "rope.freq_base", "rope.dimension_count", *(f"attention.{length}" for length in lengths)]
+    assert read_gguf(stored(**{f"llama.{key}": None for key in keys})).model == MODELS[0]
+    # The engine takes a head's share of the width for the values, whatever the length of its keys.
+    wide = MODELS[0].model_copy(update={"head_width": 32})
+    with pytest.raises(ExportError, match="heads of 32 with values of 16"):
+        read_gguf(stored(wide, **{"llama.attention.value_length": None}))
+
+
+def changed_after(path: Path, name: bytes, skip: int, value: bytes) -> Path:
+    """Write other bytes some places after a name."""
+    content = bytearray(path.read_bytes())
+    at = content.index(name) + len(name) + skip
+    content[at : at + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
+def test_a_flipped_type_of_an_array_is_refused_at_once(stored):
+    # Texts (8) become arrays (9): their lengths would be read as types and counts without end.
+    path = changed_after(stored(), b"tokenizer.ggml.tokens", 4, bytes([9]))
+    with pytest.raises(ExportError, match="tokenizer.ggml.tokens is of type 9, which is not known"):
+        read_gguf(path)
+
+
+def test_tensors_that_share_their_bytes_are_refused(stored):
+    # After the name: how many dimensions, two of them, the type, and the offset.
+    path = changed_after(stored(), b"blk.0.attn_k.weight", 4 + 16 + 4, bytes(8))
+    with pytest.raises(ExportError, match="lies over another tensor"):
+        read_gguf(path)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
+    tensors = stored_as(random_tensors(MODELS[0]), "Q8_0")
+    tensors["blk.1.attn_q.weight"].scales[3, 0] = np.inf
+    write_gguf(tmp_path / "m.gguf", tensors, model=MODELS[0], tokenizer=symbol_layout(65))
+    with pytest.raises(ExportError, match="blk.1.attn_q.weight holds weights that are not finite"):
+        read_gguf(tmp_path / "m.gguf")
+
+
+def test_damaged_files_are_refused_within_a_gibibyte():
+    script = Path(__file__).parents[1] / "attacks" / "gguf_mutants.py"
+    command = [sys.executable, "-W", "error", str(script), "--count", "400", "--seed", "7"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "400 tried" in done.stdout
+    assert "0 violations" in done.stdout
 
 
 def test_a_file_of_another_kind_is_refused_with_its_name(tmp_path):

@@ -85,7 +85,7 @@ def test_what_is_asked_on_the_command_line_stands_before_what_the_file_asks():
         target_loss=1.7, memory_bytes=2**26, probability=0.8, tokens=1000, widths=(32,)
     )
     assert Question.of(config, target_loss=1.6, probability=None).target_loss == 1.6
-    assert Question.of(config, device="mid-8gb").budget_bytes == 8_000_000_000
+    assert Question.of(config, device="mid-8gb").budget_bytes == 800_000_000
     assert Question.of(config, device="mid-8gb", memory_bytes=1000).budget_bytes == 1000
 
 

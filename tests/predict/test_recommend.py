@@ -125,6 +125,20 @@ def test_a_forecast_far_beyond_the_data_needs_force():
     assert ask(far, memory_bytes=10**9, force=True).run == far[0]
 
 
+def test_text_far_beyond_the_data_needs_force_as_well():
+    far = [run(width=64, tokens=int(4e6 * MAX_REACH * 1.1))]
+    with pytest.raises(ExtrapolationError, match="11× beyond"):
+        ask(far)
+    assert ask(far, force=True).choice.reach == pytest.approx(1.1 * MAX_REACH)
+
+
+def test_candidates_of_two_texts_are_refused():
+    data = {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": 0.1}}
+    noisy = run(64, 1_000_000).model_dump() | {"data": data}
+    with pytest.raises(SpecError, match="one text — got noise 0.1, real"):
+        ask([GRID[0], RunSpec.model_validate(noisy)])
+
+
 def test_no_candidates_is_an_error_not_an_empty_answer():
     with pytest.raises(SpecError, match="no configuration to choose from"):
         ask([])

@@ -77,7 +77,7 @@ def test_every_device_names_the_source_of_each_figure_and_has_ordered_ranges():
 
 
 def test_unknown_devices_and_impossible_rates_are_refused():
-    with pytest.raises(ConfigError, match="unknown device 'phone' — known: budget-4gb"):
+    with pytest.raises(ConfigError, match="unknown device 'phone' — allowed: budget-4gb"):
         device("phone")
     with pytest.raises(SpecError, match="tokens/s above 0"):
         calibrate(device("mid-8gb"), [])

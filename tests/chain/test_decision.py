@@ -1,0 +1,87 @@
+"""A stage reads what the stage before wrote; where that is missing or of another fit, it says what to run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scaling.chain.decision import load_fit, load_recommendation, recommend_stage
+from scaling.chain.workspace import Workspace
+from scaling.config.expand import Expansion
+from scaling.errors import RecordError
+from scaling.predict.question import Question
+
+ROOT = Path(__file__).parents[2]
+FIRST_LAYOUT = ROOT / "tests" / "predict" / "first_layout"
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    """The quickstart with a fit of its runs, without the runs."""
+    opened = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=tmp_path / "my results").prepare()
+    shutil.copy(FIRST_LAYOUT / "fit.json", opened.fit_path)
+    return opened
+
+
+def files(workspace: Workspace) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in workspace.store.root.rglob("*") if path.is_file()}
+
+
+def test_what_was_recommended_is_read_and_not_computed_again(workspace, monkeypatch):
+    asked = Question.of(workspace.config, target_loss=1.75, memory_bytes=2**25)
+    written = recommend_stage(workspace, load_fit(workspace), asked)
+    monkeypatch.setattr("scaling.predict.recommend.score", None)
+    before = files(workspace)
+    assert load_recommendation(workspace) == written
+    assert load_recommendation(workspace).question.memory_bytes == 2**25
+    assert files(workspace) == before
+
+
+def test_without_a_recommendation_the_command_that_makes_one_is_told(workspace):
+    before = files(workspace)
+    with pytest.raises(RecordError) as caught:
+        load_recommendation(workspace)
+    assert f"scaling recommend --fit '{workspace.fit_path}'" in str(caught.value)
+    assert files(workspace) == before
+
+
+def test_a_recommendation_of_another_fit_is_refused_and_left_alone(workspace):
+    recommend_stage(workspace, load_fit(workspace))
+    workspace.fit_path.write_text(workspace.fit_path.read_text().replace('"n_runs": 36', '"n_runs": 37'))
+    before = files(workspace)
+    with pytest.raises(RecordError, match="nothing was changed — ask anew: scaling recommend --fit"):
+        load_recommendation(workspace)
+    assert files(workspace) == before
+
+
+def test_a_recommendation_of_the_first_layout_is_taken_for_that_of_the_fit_beside_it(workspace):
+    shutil.copy(FIRST_LAYOUT / "recommendation.json", workspace.recommendation_path)
+    found = load_recommendation(workspace)
+    assert found.run.run_id == "a9bf8e96d2"
+    assert found.fit_id == recommend_stage(workspace, load_fit(workspace)).fit_id
+
+
+def test_without_a_fit_the_command_that_makes_one_is_told(workspace):
+    workspace.fit_path.unlink()
+    for read in (load_fit, load_recommendation):
+        with pytest.raises(RecordError, match=r"make it: scaling fit .*quickstart\.yaml --results '.*my results'"):
+            read(workspace)
+
+
+def test_the_answer_is_that_of_the_first_layout(workspace):
+    """Same fit, same question, same sweep: the same student as the program of before recommended."""
+    found = recommend_stage(workspace, load_fit(workspace))
+    shutil.copy(FIRST_LAYOUT / "recommendation.json", workspace.recommendation_path)
+    assert found.run == load_recommendation(workspace).run
+
+
+def test_a_sweep_is_expanded_once(tmp_path, monkeypatch):
+    calls, expand = [], Expansion.runs
+    monkeypatch.setattr(Expansion, "runs", lambda self: calls.append(self.config.name) or expand(self))
+    workspace = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=tmp_path).prepare()
+    shutil.copy(FIRST_LAYOUT / "fit.json", workspace.fit_path)
+    recommend_stage(workspace, load_fit(workspace))
+    # The second expansion is that of the candidates, which are another sweep.
+    assert calls == ["quickstart", "quickstart"]
