@@ -84,6 +84,7 @@ def json_schema() -> dict[str, Any]:
     definitions = {**sweep.pop("$defs", {}), **{name: _partial(part) for name, part in run.pop("$defs", {}).items()}}
     definitions["Run"] = _partial(run)
     paths: dict[str, dict[str, Any]] = {path: {} for path in run_paths()}
+    # A value may stand in its section or under its dotted path.
     definitions["Values"] = {
         "anyOf": [{"$ref": "#/$defs/Run"}, {"type": "object", "properties": paths, "additionalProperties": False}]
     }

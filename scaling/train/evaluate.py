@@ -160,6 +160,7 @@ def evaluate(
     ]
     scored = np.concatenate([part.scored for part in parts])
     totals = np.concatenate([part.loss for part in parts])
+    # Tokens of one sequence are not independent: the standard error is over sequences.
     per_sequence = totals / scored
     kl, cross = (_mean([getattr(part, name) for part in parts], scored) for name in ("kl_student", "cross_term"))
     return Evaluation(
