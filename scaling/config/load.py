@@ -131,6 +131,7 @@ def _validated(document: Document) -> tuple[SweepConfig | None, list[str]]:
             problems.append(f"{document.mark(path)}: {sentence(one, SweepConfig, values) + _belongs(path, values)}")
     # Sections that the runs do not depend on, and single rules, may be wrong: the runs are checked all the same.
     known = set(field_names(SweepConfig, (), values))
+    # Runs are checked too, so that all problems are said at once, unless what they are made of is itself wrong.
     if (bad & known) - _RUNS_STAND_ALONE:
         return None, problems
     rest = {key: value for key, value in values.items() if key not in bad and key in known}

@@ -45,6 +45,7 @@ def save_sweep_figure(
         choice: Recommended configuration, drawn with its interval.
         measured: Loss that the recommended student reached.
     """
+    # In the order of the table, which is that of the sweep file.
     teachers = list(dict.fromkeys(runs["teacher"]))
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(1, len(teachers), figsize=(3.4 * len(teachers), 3.2), sharey=True, squeeze=False)
