@@ -123,6 +123,7 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
     monkeypatch.setattr(verification, "_run_engine", _no_engine)
     found = verify(bundle, store, forecast(run, loss=1.0))
     assert {check.name: check.passed for check in found.checks} == {
+        "target": False,
         "loss of the student": False,
         "file size": True,
         "loss read back from the file": True,
@@ -130,6 +131,23 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
     }
     assert found.passed
     assert found.engine_error == "it crashed"
+
+
+@pytest.mark.parametrize(("above", "met"), [(0.01, True), (0.0, True), (-0.01, False)])
+def test_the_target_is_the_first_check_and_a_column_of_the_ledger(
+    store, run, bundle, forecast, fit, monkeypatch, tmp_path, above, met
+):
+    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    loss = store.load(run.run_id).outcome.loss
+    recommended = forecast(run, loss + above)
+    found = verify(bundle, store, recommended)
+    first = found.checks[0]
+    assert (first.name, first.kind, first.passed) == ("target", "target", met)
+    assert first.note == f"P 0.50, {'met' if met else 'missed'} by {abs(above):.4f}"
+    assert (found.passed, found.target_met, found.succeeded) == (True, met, met)
+    append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
+    (row,) = read_ledger(tmp_path / "ledger.csv")
+    assert (row["target_met"], row["target_probability"], row["target_probability_forecast"]) == (met, 0.9, 0.5)
 
 
 def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, forecast, monkeypatch):
