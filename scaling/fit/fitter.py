@@ -21,7 +21,8 @@ from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack import solve, stack_weights, validate
-from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
+from scaling.fit.suspects import suspects, without
+from scaling.fit.table import TEXT_COLUMNS, Observations
 from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
@@ -94,7 +95,7 @@ def fit(
     """
     aim = Objective(objective, delta, log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
-    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
+    data = observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where)
     return fit_observations(
         data,
         law=law,
@@ -146,6 +147,7 @@ def fit_observations(
         for i, (problem, optimum) in enumerate(zip(solved.problems, solved.optima, strict=True))
     )
     problem, optimum = solved.problems[lead], solved.optima[lead]
+    odd = suspects(problem, optimum, data)
     result = Fit(
         members=members,
         objective=objective,
@@ -160,6 +162,9 @@ def fit_observations(
         n_runs=len(data),
         n_clusters=data.n_clusters,
         excluded=data.excluded,
+        made_of=data.made_of,
+        suspects=odd,
+        without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
         calibration=calibration(scores, weights, solved.noise, data.n_clusters - int(problem.free.sum())),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.files import write_bytes
-from scaling.fit.evidence import Calibration, Member, Status
+from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.plain_schema import (
     Damage,
     count,
@@ -32,6 +33,7 @@ from scaling.fit.plain_schema import (
 )
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.fit.table import MadeOf
 from scaling.formats.plain import plain
 from scaling.laws.named import named_law
 
@@ -104,6 +106,9 @@ _FIT = record(
     },
     digest=text,
     texts=mapping_of(text),
+    made_of=record({"n_rows": count(), "where": or_null(text), "n_filtered": count()}),
+    suspects=list_of(record({"rows": list_of(scalar), "shift": _NUMBER, "text": text})),
+    without=mapping_of(_NUMBER),
 )
 
 
@@ -198,6 +203,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
         "excluded": [dict(row) for row in fit.excluded],
+        "made_of": asdict(fit.made_of),
+        "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
+        "without": {name: _number(value) for name, value in fit.without.items()},
         "residuals": {row: _number(value) for row, value in fit.residuals.items()},
         "status": {
             "success": fit.success,
@@ -273,6 +281,9 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
         profiles=content["profiles"],
+        made_of=MadeOf(**content.get("made_of", {})),
+        suspects=tuple(Suspect(tuple(s["rows"]), s["shift"], s["text"]) for s in content.get("suspects", ())),
+        without=content.get("without", {}),
     )
     _consistent(found, success=status["success"])
     return found
@@ -308,7 +319,10 @@ def _consistent(fit: Fit, *, success: bool) -> None:
         "a range ends before it begins": any(not 0 < low <= high for low, high in fit.ranges.values()),
         "more trunks than runs": fit.n_clusters > fit.n_runs,
         f"the covariance is not {k} by {k}": fit.covariance.shape != (k, k),
+        "the law without suspects has other coefficients": bool(fit.without) and {*fit.without} != {*fit.law.names},
         "a bound is of no coefficient": any(not {*m.at_bound} <= {*m.law.names} for m in fit.members),
     }
+    if fit.without:
+        fit.law.with_values(fit.without)  # raises where a coefficient is outside its bounds
     if faults := [fault for fault, found in wrong.items() if found]:
         raise Damage("; ".join(faults))
