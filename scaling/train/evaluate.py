@@ -154,7 +154,7 @@ def evaluate(
     model, params = student.model, params_of(student)
     ready = (batch if isinstance(batch, Scored) else _scored(batch) for batch in batches)
     parts = [
-        _score_text(model, params, batch) if batch.p is None else _score_world(model, params, batch, law)
+        _score_text(model, params, batch) if batch.p is None else _score_world(model, params, batch, batch.p, law)
         for batch in ready
     ]
     scored = np.concatenate([part.scored for part in parts])
@@ -203,7 +203,7 @@ def token_log_probs(model: ModelSpec, params: Params, inputs_BT: np.ndarray, tar
     return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
 
 
-def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _Sums:
+def _score_world(model: ModelSpec, params: Params, batch: Scored, p: np.ndarray, law: str) -> _Sums:
     scored = batch.at.sum(1)
     rows = np.repeat(np.arange(len(scored)), scored)
 
@@ -211,7 +211,7 @@ def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _
         return np.bincount(rows, weights=values, minlength=len(scored))
 
     log_f = np.asarray(log_probabilities(model)(params, batch.inputs))[batch.at].astype(np.float64)
-    p = batch.p.astype(np.float64)
+    p = p.astype(np.float64)
     q = p if batch.q is None else batch.q.astype(np.float64)
     log_q_f = np.log(np.where(q > 0, q, 1.0)) - np.where(q > 0, log_f, 0.0)
     return _Sums(
@@ -223,7 +223,8 @@ def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _
 
 
 def _mean(parts: list[np.ndarray | None], scored: np.ndarray) -> float | None:
-    return None if parts[0] is None else float(np.concatenate(parts).sum() / scored.sum())
+    known = [part for part in parts if part is not None]
+    return float(np.concatenate(known).sum() / scored.sum()) if known else None
 
 
 @lru_cache(maxsize=64)

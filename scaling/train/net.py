@@ -20,7 +20,7 @@ from scaling.data.worlds import Divergence, Language, open_language
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, RunSpec, WorldSource
+from scaling.spec import ModelSpec, RunSpec, WorldSource, teacher_run
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
 from scaling.train.model import Student
@@ -100,6 +100,8 @@ def open_net(spec: RunSpec, store: RunStore) -> Net:
         DataError: if it is not trained yet, or did not train to its end.
     """
     run = finished_teacher(spec, store).spec
+    if not isinstance(run.data.source, WorldSource):
+        raise DataError(f"teacher {run.run_id} was trained on text, not in a world; name it as a trained teacher")
     return Net(run.data.source, load_student(store.student_dir(run.run_id), run.model))
 
 
@@ -109,7 +111,9 @@ def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     Raises:
         DataError: if it is not there, or did not train to its end.
     """
-    run = spec.data.teacher.run
+    run = teacher_run(spec.data)
+    if run is None:
+        raise DataError(f"a {spec.data.teacher.kind} teacher is not trained by this project; open it by its kind")
     if not store.has(run.run_id):
         raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
     record = store.load(run.run_id)
