@@ -7,6 +7,7 @@ Every error of the operating system that is the machine's own fault (a full disk
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -178,6 +179,34 @@ def remove_folder(path: Path) -> None:
     """Remove a folder with all that is in it; what is gone already is no error."""
     with clear_errors(), suppress(FileNotFoundError):
         shutil.rmtree(path)
+
+
+@contextmanager
+def locked(lock: Path, *, waits: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """Hold a lock file of this machine: two processes that want it go one after the other.
+
+    Args:
+        lock: The file; made where it is absent, never emptied, never followed where it is a link.
+        waits: Called where another process holds it now.
+
+    Raises:
+        RecordError: a symbolic link is in its place.
+    """
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def file_hash(path: Path) -> str:
