@@ -46,7 +46,7 @@ class LedgerRow:
         reach: Factor by which N or D exceeds the data behind the fit.
         target_loss: What was asked.
         target_probability: How surely it was to be met.
-        target_probability_forecast: P(loss ≤ target) of the forecast.
+        probability: P(loss ≤ target) of the forecast.
         target_met: True if measured is at most the target.
         loss_name: Which loss was forecast, a field of Outcome.
         level: Level of the interval.
@@ -89,7 +89,7 @@ class LedgerRow:
     reach: float
     target_loss: float
     target_probability: float | None
-    target_probability_forecast: float | None
+    probability: float | None
     target_met: bool | None
     loss_name: str
     level: float
@@ -122,7 +122,7 @@ class LedgerRow:
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id")
 
-LATER = ("target_probability", "target_probability_forecast", "target_met")
+LATER = ("target_probability", "probability", "target_met")
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
@@ -173,7 +173,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         reach=recommendation.choice.reach,
         target_loss=recommendation.question.target_loss,
         target_probability=recommendation.question.probability,
-        target_probability_forecast=recommendation.probability,
+        probability=recommendation.probability,
         target_met=verification.target_met,
         loss_name=loss_name,
         level=forecast.level,

@@ -147,7 +147,7 @@ def test_the_target_is_the_first_check_and_a_column_of_the_ledger(
     assert (found.passed, found.target_met, found.succeeded) == (True, met, met)
     append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")
-    assert (row["target_met"], row["target_probability"], row["target_probability_forecast"]) == (met, 0.9, 0.5)
+    assert (row["target_met"], row["target_probability"], row["probability"]) == (met, 0.9, 0.5)
 
 
 def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, forecast, monkeypatch):
