@@ -181,6 +181,34 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
+@contextmanager
+def locked(lock: Path, *, waits: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """Hold a lock file of this machine: two processes that want it go one after the other.
+
+    Args:
+        lock: The file; made where it is absent, never emptied, never followed where it is a link.
+        waits: Called where another process holds it now.
+
+    Raises:
+        RecordError: a symbolic link is in its place.
+    """
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def file_hash(path: Path) -> str:
     """The blake2b hash of a file, 32 hex digits."""
     with path.open("rb") as file:
@@ -238,7 +266,7 @@ def _draft(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
     draft = Path(make(dir=path.parent, prefix=f".{path.name}.", suffix=_DRAFT))
     try:
         os.chmod(draft, mode & ~_UMASK)
-        with _locked(draft):
+        with _draft_lock(draft):
             yield draft
     finally:
         _remove(draft)
@@ -247,13 +275,13 @@ def _draft(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
 def _remove_leftovers(path: Path) -> None:
     """Remove the drafts of a path that nobody fills any more."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.*{_DRAFT}"):
-        with _locked(draft) as is_ours:
+        with _draft_lock(draft) as is_ours:
             if is_ours:
                 _remove(draft)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def _draft_lock(path: Path) -> Iterator[bool]:
     """Whether a file or folder could be locked for the time of a ``with`` block; some file servers lock nothing."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

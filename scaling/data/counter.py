@@ -16,7 +16,7 @@ import numpy as np
 MASK = (1 << 64) - 1
 
 
-def generator(seed: int, purpose: str, block: int = 0) -> np.random.Generator:
+def random_at(seed: int, purpose: str, block: int = 0) -> np.random.Generator:
     """Generator of one block of one purpose; different seeds, purposes and blocks never share a value.
 
     Args:

@@ -123,7 +123,7 @@ def optimal(fit: Fit, *, flops: float, teacher: str | None = None, level: float 
     centre = float(best_split(lambda n, d: fit.loss(n, d, teacher=teacher, **columns), flops))
     draws, shares = [], []
     for member in fit.members:
-        samples = member.samples[:: max(1, len(member.samples) // 200)]
+        samples = member.draws(200)
         if len(samples):
             draws.append(
                 best_split(

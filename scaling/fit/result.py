@@ -129,7 +129,7 @@ class Fit:
         """
         _check_level(level)
         at = self.points(n, d, **columns)
-        centre, scale = centre_and_scale(self.members, self.calibration.noise, at)
+        centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at)
         low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
         value, low, high = (at.shaped(np.exp(log)) for log in (centre, low, high))
         reach = {name: at.shaped(at.reach(name, *ends)) for name, ends in self.ranges.items() if name in at.columns}
@@ -142,7 +142,7 @@ class Fit:
         goal = np.broadcast_to(np.asarray(target, float), asked.shape).ravel()
         if np.any(goal <= 0):
             raise SpecError(f"a target loss must be positive, got {goal.min():g}")
-        centre, scale = centre_and_scale(self.members, self.calibration.noise, at)
+        centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at)
         return asked.shaped(self.calibration.cumulative((np.log(goal) - centre) / np.maximum(scale, 1e-300)))
 
     def floor(self, teacher: str | None = None, *, level: float = 0.9, **columns: Any) -> Prediction:

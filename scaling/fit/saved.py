@@ -32,12 +32,15 @@ from scaling.fit.plain_schema import (
 )
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.fit.stack.versions import Version
 from scaling.formats.plain import plain
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
 
+Array = np.ndarray
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
-"""Version 1 has no digest."""
+"""Version 1 has no digest, and of its members neither prior nor window nor covariance."""
 
 
 def _scalar_or_names(value: Any, at: str) -> None:
@@ -59,7 +62,10 @@ _MEMBER = record(
         "reached": count(),
         "at_bound": list_of(text),
         "samples": matrix,
-    }
+    },
+    prior=one_of("none", "level"),
+    window=_SHARE,
+    covariance=or_null(square_of(_NUMBER)),
 )
 _STATUS = record(
     {"success": truth, "converged": truth, "interior": truth, "identified": truth}
@@ -72,7 +78,8 @@ _CALIBRATION = record(
         "noise": number(0),
         "basis": one_of("held-out", "in-sample"),
         "n_scores": count(),
-    }
+    },
+    factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(0)))),
 )
 _BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
 _COMPARED = record(
@@ -169,6 +176,10 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
+def _numbers(matrix: Array) -> list[list[float | None]]:
+    return [[_number(v) for v in row] for row in matrix.tolist()]
+
+
 @plain.register
 def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
@@ -183,6 +194,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "tried": m.tried,
             "reached": m.reached,
             "at_bound": list(m.at_bound),
+            "prior": m.version.prior,
+            "window": m.version.window,
+            "covariance": None if m.covariance is None else _numbers(m.covariance),
             "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
         }
         for m in fit.members
@@ -211,10 +225,11 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "levels": list(fit.calibration.levels),
             "quantiles": [_number(q) for q in fit.calibration.quantiles],
             "noise": fit.calibration.noise,
+            "factors": dict(fit.calibration.factors),
             "basis": fit.calibration.basis,
             "n_scores": fit.calibration.n_scores,
         },
-        "covariance": [[_number(v) for v in row] for row in fit.covariance.tolist()],
+        "covariance": _numbers(fit.covariance),
         "selection": [_finite(row) for row in fit.selection],
         "backtest": _finite(fit.backtest),
         "condition": _number(fit.condition),
@@ -225,6 +240,17 @@ def to_plain(fit: Fit) -> dict[str, Any]:
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Array) -> Array | None:
+    """As stored; fits of before it was stored have the bootstrap of every member instead."""
+    if rows is not None:
+        return np.array(rows, float)
+    if len(samples) < 2:
+        return None
+    log = np.array([c.log for c in law.coefficients])
+    with np.errstate(divide="ignore"):
+        return np.cov(np.where(log, np.log(np.maximum(samples, 1e-300)), samples).T).reshape(len(log), -1)
 
 
 def _from_plain(content: Mapping[str, Any]) -> Fit:
@@ -265,6 +291,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
             levels=tuple(calibration["levels"]),
             quantiles=tuple(calibration["quantiles"]),
             noise=calibration["noise"],
+            factors=calibration.get("factors", {}),
             basis=calibration["basis"],
             n_scores=calibration["n_scores"],
         ),
@@ -281,17 +308,21 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
 def _member(content: Mapping[str, Any]) -> Member:
     """One law with its numbers and replicates."""
     law = named_law(content["law"], **content["structure"]).with_values(content["coefficients"])
-    samples = np.array(content["samples"], float).reshape(len(content["samples"]), -1)
-    if len(samples) and samples.shape[1] != len(law.names):
+    if law.values is None:
+        raise Damage(f"the law {law.name!r} has no numbers, allowed are {', '.join(law.names)}")
+    samples = np.array(content["samples"] or np.empty((0, len(law.names))), float)
+    if samples.shape[1] != len(law.names):
         raise Damage(f"replicates of {law.name!r} have {samples.shape[1]} numbers, allowed are {len(law.names)}")
     return Member(
-        law,
-        content["weight"],
-        math.nan if content["objective"] is None else content["objective"],
-        content["tried"],
-        content["reached"],
-        samples.reshape(-1, len(law.names)),
-        tuple(content["at_bound"]),
+        law=law,
+        weight=content["weight"],
+        value=math.nan if content["objective"] is None else content["objective"],
+        tried=content["tried"],
+        reached=content["reached"],
+        samples=samples,
+        at_bound=tuple(content["at_bound"]),
+        version=Version(content.get("prior", "none"), content.get("window", 1.0)),
+        covariance=_covariance_of(content.get("covariance"), law, samples),
     )
 
 
@@ -308,6 +339,9 @@ def _consistent(fit: Fit, *, success: bool) -> None:
         "a range ends before it begins": any(not 0 < low <= high for low, high in fit.ranges.values()),
         "more trunks than runs": fit.n_clusters > fit.n_runs,
         f"the covariance is not {k} by {k}": fit.covariance.shape != (k, k),
+        "a member's covariance has not its law's size": any(
+            m.covariance is not None and m.covariance.shape != (len(m.law.names),) * 2 for m in fit.members
+        ),
         "a bound is of no coefficient": any(not {*m.at_bound} <= {*m.law.names} for m in fit.members),
     }
     if faults := [fault for fault, found in wrong.items() if found]:

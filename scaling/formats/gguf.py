@@ -88,6 +88,7 @@ def write_gguf(
             "use the tokenizer that the model was trained with"
         )
 
+    # The order of metadata and tensors is accounting's, which knows the size of the file before there is one.
     def write(temporary: Path) -> None:
         with closing(gguf.GGUFWriter(temporary, "llama")) as writer:
             _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)

@@ -181,6 +181,7 @@ def explain(
         float(value)
         for value in surface(np.array([n_params, n_params, math.inf]), np.array([n_tokens, math.inf, math.inf]))
     )
+    # The same loss may be had with another share of size and data.
     best_n, best_d = cheapest_training(surface, loss)
     return Forecast(
         n_params=n_params,

@@ -2,7 +2,7 @@
 
 import pytest
 
-import scaling.teach.authors as authors
+import scaling.teach.generators as generators
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import DataError
@@ -38,7 +38,7 @@ def store(tmp_path):
 
 
 def test_a_chain_of_teachers_is_trained_and_writes_enough_for_every_student(make_run, store, monkeypatch):
-    monkeypatch.setattr(authors, "MAX_ROWS", 8)
+    monkeypatch.setattr(generators, "MAX_ROWS", 8)
     teacher = make_run(make_run(), tokens=160)
     students = [make_run(teacher, tokens=200), make_run(teacher, tokens=600), make_run(teacher, context=7, tokens=900)]
     seen = []
