@@ -15,7 +15,7 @@ from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import Check, Greedy, compare
-from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
+from scaling.export.engine import Engine, EngineRun, engine_for
 from scaling.export.format import ReadBack
 from scaling.predict.devices import device
 from scaling.predict.recommend import Recommendation
@@ -85,7 +85,7 @@ def verify(
         recommendation: What was forecast of it.
         loss_name: Field of Outcome that the fit forecasts.
         device_name: Device whose speed is forecast.
-        engine_name: Engine that runs the file; by default the first that knows its format.
+        engine_name: Engine that runs the file; by default the one whose memory was forecast.
         engine_tokens: Tokens of the engine's own loss; 0 for none.
 
     Raises:
@@ -103,7 +103,7 @@ def verify(
     # The cache is as long as the one whose memory was forecast.
     cache = recommendation.question.context or run.model.context
     try:
-        engine = ENGINES[engine_name] if engine_name else engine_for(bundle.manifest.format)
+        engine = engine_for(bundle.manifest.format, engine_name)
         student = from_tensors(file.model, file.tensors)
         engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=cache)
         texts_equal = _compare_tokenizer(engine, bundle, store, real)
