@@ -25,7 +25,8 @@ from scaling.fit.solve.search import Optimum
 from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
 from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
 from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
-from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
+from scaling.fit.suspects import suspects, without
+from scaling.fit.table import TEXT_COLUMNS, Observations
 from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
@@ -98,7 +99,7 @@ def fit(
     """
     aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
-    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
+    data = observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where)
     return fit_observations(
         data,
         law=law,
@@ -152,6 +153,9 @@ def fit_observations(
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
     members = [_member(one, share) for one, share in zip(picked, shares, strict=True)]
     members[0] = replace(members[0], samples=samples)
+    # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
+    plain = next(batch for batch in batches if type(batch.problem.law) is type(problem.law))
+    odd = suspects(plain.problem, plain.whole, data)
     result = Fit(
         members=tuple(members),
         objective=objective,
@@ -166,6 +170,9 @@ def fit_observations(
         n_runs=len(data),
         n_clusters=data.n_clusters,
         excluded=data.excluded,
+        made_of=data.made_of,
+        suspects=odd,
+        without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
         calibration=calibration(
