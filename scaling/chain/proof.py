@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scaling.chain.workspace import Workspace
 from scaling.spec import RunSpec
+from scaling.stop import interruptible
 
 if TYPE_CHECKING:
     from scaling.compress.degradation import Degradation
@@ -35,6 +36,7 @@ class Compressed:
     cost: Degradation
 
 
+@interruptible()
 def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affine_channel") -> Compressed:
     """Quantize a trained student and measure the cost; the export uses q8_0, which the engine reads."""
     from scaling.compress.degradation import degradation

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
+from scaling.records import RESERVED_NAMES
 from scaling.spec import GGUF_BLOCK, Spec
 
 SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
@@ -170,6 +171,16 @@ class SweepConfig(Spec):
 
     _document: Document | None = PrivateAttr(default=None)
     _path: Path | None = PrivateAttr(default=None)
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            taken = ", ".join(sorted(RESERVED_NAMES))
+            raise ValueError(
+                f"got {name!r}, which the results folder needs itself ({taken}) — name the sweep otherwise"
+            )
+        return name
 
     @field_validator("lockstep")
     @classmethod

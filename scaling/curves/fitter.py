@@ -180,6 +180,7 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", seed: int = 0) -> Cu
         _require_points(u, len(law.coefficients), form)
     rng = np.random.default_rng(seed)
     parts = _parts(candidates, u, y, rng)
+    # A curve too short to leave anything out has no scores: simpler forms, unscored.
     if form == "auto" and not any(part.skill for part in parts if part.candidate != LAST):
         parts = _parts(SHORT, u, y, rng)
     return _blend(form, parts, u, y)

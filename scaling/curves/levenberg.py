@@ -43,15 +43,18 @@ def levenberg_marquardt(
             break
         weighted = slope[live] * weights
         gradient = (weighted @ (value[live] - y)[..., None])[..., 0]
+        # A coefficient at its bound whose gradient points outwards is held: its row and column become the identity.
         free = ~(((theta[live] <= low) & (gradient > 0)) | ((theta[live] >= high) & (gradient < 0)))
         normal = weighted @ np.swapaxes(slope[live], 1, 2) * free[:, :, None] * free[:, None]
         scale = normal[:, diagonal, diagonal]
+        # Marquardt's scaling by the diagonal, with a floor for coefficients that the loss hardly depends on.
         damped = damping[live, None] * (scale + 1e-6 * scale.max(1, keepdims=True))
         normal[:, diagonal, diagonal] += damped + ~free + 1e-12
         step = np.linalg.solve(normal, -(gradient * free)[..., None])[..., 0]
         trial = np.clip(theta[live] + step, low, high)
         new_value, new_slope = law.log_loss(trial, u)
         new_cost = (weights * (new_value - y) ** 2).sum(1)
+        # Each start accepts or rejects its own step, and has a damping of its own.
         better = new_cost < cost[live]
         gain = np.where(better, (cost[live] - new_cost) / cost[live], 0.0)
         won = live[better]

@@ -7,12 +7,9 @@ Rows are never reordered or deleted, and the file is replaced as a whole, so a r
 from __future__ import annotations
 
 import csv
-import errno
-import fcntl
 import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
-from scaling.files import write_bytes
+from scaling.files import locked, write_bytes
 from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.recommend import Recommendation
 
@@ -206,7 +203,8 @@ def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
         raise RecordError(f"a ledger row needs the columns {', '.join(COLUMNS)} — got {', '.join(row)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     new = {name: _spell(value) for name, value in row.items()}
-    with _locked(path):
+    # Two chains that end at once write one after the other.
+    with locked(path.with_name(f".{path.name}.lock")):
         rows = {_key(old): old for old in _read_raw(path)}
         rows[_key(new)] = new
         write_bytes(path, _to_csv(rows.values()))
@@ -275,21 +273,3 @@ def _parse(text: str, kind: str) -> Value:
     if kind.startswith("int"):
         return int(text)
     return float(text) if kind.startswith("float") else text.removeprefix("'")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two chains that end at once write one after the other."""
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        # A link in its place is not followed, and whatever is there is not emptied.
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

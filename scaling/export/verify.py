@@ -21,6 +21,7 @@ from scaling.predict.devices import device
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
+from scaling.spec import TextSource
 from scaling.stop import check_stop, interruptible
 from scaling.train.model import Student, from_tensors
 
@@ -165,7 +166,7 @@ def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...
 def _compare_tokenizer(engine: Engine, bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
     """Texts that the engine cuts as the student's tokenizer does, of all tried; None where there is no text."""
     source = bundle.manifest.run.data.source
-    if source.kind != "text":
+    if not isinstance(source, TextSource):
         return None
     tokenizer = open_tokenizer(source, store)
     texts = [tokenizer.decode(tokens) for tokens in next(iter(real)).targets]

@@ -72,6 +72,7 @@ def footprint(
     Raises:
         SpecError: for a format or an engine of which nothing is known.
     """
+    # How the file is laid out, and what the engine takes beside it, are looked up by name.
     stored, memory = STORED_FORMATS[format], ENGINE_MEMORY[engine]
     length = model.context if context is None else context
     tokens = tokenizer or _placeholders(model.vocab_size)

@@ -68,6 +68,7 @@ def cohort_size(spec: RunSpec) -> int:
     limit = (devices[0].memory_stats() or {}).get("bytes_limit") if devices[0].platform != "cpu" else None
     if limit is None:
         return 1
+    # Enough trunks to keep the device busy, as long as they fit its memory.
     filling = FILLING_FLOPS / training_flops(spec.model, spec.step_tokens)
     fitting = MEMORY_SHARE * limit / training_bytes(spec.model, spec.optim.batch_size).total
     return max(1, min(LARGEST, int(filling), int(fitting)))
@@ -101,6 +102,7 @@ def train_cohort(
     prepare_process()
     _check(trunks)
     missing = [found for specs in trunks if (found := missing_runs(specs, store))]
+    # A trunk that is left alone trains as it would have without a cohort.
     if len(missing) == 1:
         train_trunk(missing[0], store, progress=progress, should_stop=should_stop, checkpoint_s=checkpoint_s)
     elif missing:

@@ -110,6 +110,7 @@ class TrunkTraining:
         self.branch_id: str | None = None
         self.clock = Clock()
         self.saved_at = time.monotonic()
+        # A batch that cannot be shared or a text that cannot be read must end all processes, not leave some waiting.
         with mesh.all_or_none():
             mesh.check_batch(spec.optim.batch_size)
             own = mesh.own_devices
