@@ -27,11 +27,6 @@ def record(tokens: int = 10_000, loss: float | None = 1.5, status: str = "done")
     return RunRecord(spec=spec(tokens), outcome=Outcome(status=status, loss=loss, env={"device": "cpu"}))
 
 
-@pytest.fixture
-def store(tmp_path) -> RunStore:
-    return RunStore(tmp_path / "results").prepare()
-
-
 def test_a_committed_record_reads_back_equal(store):
     committed = store.commit(record())
     assert store.load(committed.spec.run_id) == committed

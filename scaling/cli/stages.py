@@ -129,7 +129,7 @@ def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     from scaling.report.chain import show_bundle
 
     workspace = Workspace.open(sweep_file, results=results)
-    found = export_stage(workspace, load_recommendation(workspace).run)
+    found = export_stage(workspace, load_recommendation(workspace))
     emit(found, as_json=json_, show=show_bundle)
 
 
@@ -142,7 +142,7 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation, fit = load_recommendation(workspace), load_fit(workspace)
-    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation.run))
+    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation))
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.succeeded:

@@ -15,12 +15,13 @@ from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import Check, Greedy, compare, meets_target
-from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
+from scaling.export.engine import Engine, EngineRun, engine_for
 from scaling.export.format import ReadBack
 from scaling.predict.devices import device
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
+from scaling.spec import TextSource
 from scaling.stop import check_stop, interruptible
 from scaling.train.model import Student, from_tensors
 
@@ -91,7 +92,7 @@ def verify(
         recommendation: What was forecast of it.
         loss_name: Field of Outcome that the fit forecasts.
         device_name: Device whose speed is forecast.
-        engine_name: Engine that runs the file; by default the first that knows its format.
+        engine_name: Engine that runs the file; by default the one whose memory was forecast.
         engine_tokens: Tokens of the engine's own loss; 0 for none.
 
     Raises:
@@ -109,7 +110,7 @@ def verify(
     # The cache is as long as the one whose memory was forecast.
     cache = recommendation.question.context or run.model.context
     try:
-        engine = ENGINES[engine_name] if engine_name else engine_for(bundle.manifest.format)
+        engine = engine_for(bundle.manifest.format, engine_name)
         student = from_tensors(file.model, file.tensors)
         engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=cache)
         texts_equal = _compare_tokenizer(engine, bundle, store, real)
@@ -174,7 +175,7 @@ def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...
 def _compare_tokenizer(engine: Engine, bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
     """Texts that the engine cuts as the student's tokenizer does, of all tried; None where there is no text."""
     source = bundle.manifest.run.data.source
-    if source.kind != "text":
+    if not isinstance(source, TextSource):
         return None
     tokenizer = open_tokenizer(source, store)
     texts = [tokenizer.decode(tokens) for tokens in next(iter(real)).targets]

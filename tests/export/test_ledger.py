@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import math
 import os
@@ -27,6 +28,24 @@ def test_a_row_comes_back_as_it_was_written(tmp_path):
     row = example(loss_forecast=1 / 3, int8_cost_se=math.inf, loss_measured=None, loss_in_interval=None, passed=False)
     write_row(tmp_path / "ledger.csv", row)
     assert read_ledger(tmp_path / "ledger.csv") == [row]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'quoted", "plain =1", ""])
+def test_a_text_that_a_spreadsheet_would_compute_is_shown_and_comes_back_as_it_was(tmp_path, text):
+    write_row(tmp_path / "ledger.csv", example(sweep=text))
+    with (tmp_path / "ledger.csv").open(newline="") as file:
+        (cells,) = csv.DictReader(file)
+    assert not cells["sweep"].startswith(("=", "+", "-", "@", "\t"))
+    assert read_ledger(tmp_path / "ledger.csv")[0]["sweep"] == text
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused_and_its_target_left_alone(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".ledger.csv.lock").symlink_to(victim)
+    with pytest.raises(RecordError, match="ledger.csv.lock: is a symbolic link, where a lock file should be; remove"):
+        write_row(tmp_path / "ledger.csv", example())
+    assert victim.read_text() == "precious"
 
 
 def test_rows_are_added_at_the_end_and_a_repeated_one_is_replaced_where_it_stands(tmp_path):
