@@ -11,7 +11,7 @@ from scaling.records import RunStore, load_runs
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results" / "reference"
 COLUMNS = [
-    *("run_id", "trunk_id", "status", "seed", "n_params", "n_tokens", "width", "n_layers", "context"),
+    *("run_id", "trunk_id", "status", "text_id", "seed", "n_params", "n_tokens", "width", "n_layers", "context"),
     *("batch_size", "lr", "loss", "loss_se", "train_loss", "entropy"),
     *("teacher", "teacher_loss", "loss_teacher", "kl_student"),
 ]

@@ -58,6 +58,7 @@ def train_stage(
     from scaling.sweep.plan import plan
     from scaling.sweep.run import run
 
+    # What is there already is not trained, and does not open a display.
     planned = plan(workspace.runs if runs is None else runs, workspace.store)
     with watch(planned) if watch and planned.pending else nullcontext() as progress:
         outcome = run(

@@ -50,8 +50,8 @@ def fit(
         say(f"wrote {workspace.fit_path}")
     else:
         mapping = _mapping(map_)
-        runs = _runs(table, mapping, where)
-        found = fit_table(runs, law=law or "stack", **_columns(mapping, runs))
+        runs = _runs(table, mapping)
+        found = fit_table(runs, law=law or "stack", where=where, **_columns(mapping, runs))
     if out is not None:
         save(found, out)
         say(f"wrote {out}")
@@ -72,7 +72,7 @@ def backtest(
     from scaling.report.tables import show_backtest
 
     mapping = _mapping(map_)
-    runs = _runs(table, mapping, None)
+    runs = _runs(table, mapping)
     found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
@@ -170,12 +170,12 @@ def import_(
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
-def _runs(path: Path, mapping: dict[str, str], where: str | None) -> pd.DataFrame:
-    """Runs of a foreign .csv or of our own results, with the mapped columns added."""
-    from scaling.fit.table import map_columns, select_rows
+def _runs(path: Path, mapping: dict[str, str]) -> pd.DataFrame:
+    """Runs of a foreign table or of our own results, with the mapped columns added."""
+    from scaling.fit.table import map_columns
     from scaling.records import load_runs
 
-    return select_rows(map_columns(load_runs(path), mapping), where)
+    return map_columns(load_runs(path), mapping)
 
 
 def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", outliers: bool = Tru
     _require_points(u, FEWEST_POINTS, "a curve")
     rng = np.random.default_rng(seed)
     parts = _parts(candidates, u, y, rng)
+    # A curve too short to leave anything out has no scores: simpler forms, unscored.
     if form == "auto" and not any(part.skill for part in parts if part.candidate != LAST):
         parts = _parts(SHORT, u, y, rng)
     return _blend(form, parts, u, y, left_out)

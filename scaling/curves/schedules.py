@@ -45,6 +45,7 @@ def fit_schedules(runs: Sequence[ScheduledRun], *, starts: int = 12, delta: floa
         )
     features = [run.features(DROP_POINTS) for run in runs]
     model = _Model(law, features, target)
+    # Amplitudes are searched by their logarithms, exponents as they are.
     box = np.array([-20.0, -20.0, 1e-3, -20.0, -20.0, 1e-3, 1e-3]), np.array([3.0, 20.0, 5.0, 20.0, 20.0, 5.0, 5.0])
     best: OptimizeResult | None = None
     for start in _starts(law, float(np.exp(target.min())), starts, np.random.default_rng(seed)):

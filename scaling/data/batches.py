@@ -15,12 +15,12 @@ import numpy as np
 from scaling.data.mixing import MarkedSequences, MixedSequences
 from scaling.data.sequences import Sequences, TeacherSequences, TextSequences, WorldSequences
 from scaling.data.shards import open_shards
-from scaling.data.targets import Laws, StoredLaws, WorldLaws, with_records
+from scaling.data.targets import ComputedTargets, SoftTargetReader, StoredTargets, with_records
 from scaling.data.text import open_text, targets_dir, teacher_text_dir
-from scaling.data.worlds import open_language
+from scaling.data.worlds import MixtureGenerator, open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, SoftTargets, TextSource, WorldSource
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Batch:
 
     Attributes:
         inputs: int32[..., B, T], BOS and all tokens but the last.
-        targets: int32[..., B, T], or records with a field ``token`` beside the teacher's law (``data/targets.py``).
+        targets: int32[..., B, T], or records with a field ``token`` beside the teacher's distribution
+            (``data/targets.py``).
     """
 
     inputs: np.ndarray
@@ -42,14 +43,21 @@ class Stream:
     Args:
         sequences: What is read, in order; step i reads the i-th ``batch_size`` of them.
         batch_size: B, of the whole batch.
-        laws: Where soft targets come from.
+        soft: Where soft targets come from; None where the tokens are all that is learned.
         rows: Those of every batch that are read here.
     """
 
-    def __init__(self, sequences: Sequences, batch_size: int, laws: Laws | None = None, *, rows: range | None = None):
+    def __init__(
+        self,
+        sequences: Sequences,
+        batch_size: int,
+        soft: SoftTargetReader | None = None,
+        *,
+        rows: range | None = None,
+    ):
         self.sequences = sequences
         self.batch_size = batch_size
-        self.laws = laws
+        self.soft = soft
         self.rows = range(batch_size) if rows is None else rows
 
     def shard(self, index: int, count: int, *, parts: int = 1) -> Stream:
@@ -67,7 +75,7 @@ class Stream:
             )
         size = self.batch_size // count
         rows = range(index * size, (index + parts) * size)
-        return Stream(self.sequences, self.batch_size, self.laws, rows=rows)
+        return Stream(self.sequences, self.batch_size, self.soft, rows=rows)
 
     def batch(self, step: int) -> Batch:
         """The batch of one step: [B, T] each. Many at once are faster, worlds write 256 sequences at a time."""
@@ -92,11 +100,11 @@ class Stream:
         return first.reshape(count, self.batch_size)[:, self.rows]
 
     def _targets(self, places: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """The rows of each step, which begin at ``places``, with what the teacher's law says of them."""
-        if self.laws is None:
+        """The rows of each step, which begin at ``places``, with what the teacher's distribution says of them."""
+        if self.soft is None:
             return own
         steps = zip(places, own, strict=True)
-        return np.stack([with_records(rows, self.laws.read(int(place), rows)) for place, rows in steps])
+        return np.stack([with_records(rows, self.soft.read(int(place), rows)) for place, rows in steps])
 
 
 def with_bos(sequences: np.ndarray, bos: int | np.ndarray) -> np.ndarray:
@@ -117,34 +125,38 @@ def open_stream(spec: RunSpec, store: RunStore) -> Stream:
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
-    return Stream(_sequences(spec, store), spec.optim.batch_size, _laws(spec, store))
+    return Stream(_sequences(spec, store), spec.optim.batch_size, _soft_targets(spec, store))
 
 
-def _laws(spec: RunSpec, store: RunStore) -> Laws | None:
+def _soft_targets(spec: RunSpec, store: RunStore) -> SoftTargetReader | None:
     data, context = spec.data, spec.model.context
-    if data.targets.kind == "tokens":
+    if not isinstance(data.targets, SoftTargets):
         return None
-    if data.source.kind != "text":
-        return WorldLaws(open_language(data.source, data.teacher), data.targets, data.seed)
+    if isinstance(data.source, WorldSource):
+        return ComputedTargets(open_generator(data.source, data.teacher), data.targets, data.seed)
     text = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)
-    return StoredLaws(TeacherSequences(open_shards(targets_dir(text, data.targets)), context))
+    return StoredTargets(TeacherSequences(open_shards(targets_dir(text, data.targets)), context))
 
 
 def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
     data, context = spec.data, spec.model.context
     check_fit(spec, context=data.source.sequence_tokens)
-    if not data.is_stored:
-        kind = MarkedSequences if data.source_token else WorldSequences
-        return kind(open_language(data.source, data.teacher), data.seed)
-    if data.teacher.kind == "real":
-        return TextSequences(open_text(data.source, "train", store), context, data.seed)
+    if isinstance(data.source, WorldSource) and not data.is_stored:
+        generator = open_generator(data.source, data.teacher)
+        if data.source_token and isinstance(generator, MixtureGenerator):
+            return MarkedSequences(generator, data.seed, data.source_token_id)
+        return WorldSequences(generator, data.seed)
+    real = None
+    if isinstance(data.source, TextSource) and data.real_share > 0:
+        real = TextSequences(open_text(data.source, "train", store), context, data.seed)
+        if data.real_share == 1:
+            return real
     folder = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)
-    written = TeacherSequences(open_shards(folder), context)
-    if data.teacher.kind != "mixture":
-        return written
-    real = TextSequences(open_text(data.source, "train", store), context, data.seed)
-    begin = (real.bos, data.vocab_size - 1) if data.source_token else None
-    return MixedSequences((real, written), (data.teacher.real, 1 - data.teacher.real), data.seed, begin)
+    generated = TeacherSequences(open_shards(folder), context)
+    if real is None:
+        return generated
+    begin = (real.bos, data.source_token_id) if data.source_token else None
+    return MixedSequences((real, generated), (data.real_share, 1 - data.real_share), data.seed, begin)
 
 
 def check_fit(spec: RunSpec, *, context: int | None = None) -> None:

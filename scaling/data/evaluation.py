@@ -1,4 +1,4 @@
-"""What every run of a source is measured on: the same sequences, and in a world the exact law of every token.
+"""What every run of a source is measured on: the same sequences, and in a world the exact distribution of every token.
 
 In a world a loss is an expectation, ``Σ_x p(x)·(−ln f(x))`` at each scored position, over a fixed set of contexts:
 labels add no noise, and differences between runs are exact on that set. Text is scored by the tokens that are there.
@@ -16,19 +16,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaling.data.batches import check_fit, with_bos
-from scaling.data.counter import generator, permute
+from scaling.data.counter import permute, random_at
 from scaling.data.sequences import TeacherSequences
 from scaling.data.shards import TokenShards, open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
-from scaling.data.worlds import Language, open_language
-from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds import Divergence, Generator, open_generator
+from scaling.data.worlds.generator import kl_divergence, split_divergence
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import DataSpec, RealTeacher, RunSpec
+from scaling.spec import DataSpec, MixtureTeacher, RealTeacher, RunSpec, TextSource, WorldSource
 
-Law = Callable[[np.ndarray], np.ndarray]
-"""Next-token laws given sequences: int32[b, T] to float64[b, T, V]."""
+NextTokenProbs = Callable[[np.ndarray], np.ndarray]
+"""Distributions of the next token given sequences: int32[b, T] to float64[b, T, V]."""
 
 BATCH = 64
 """Sequences of one evaluation batch, at most."""
@@ -42,7 +42,7 @@ class EvalBatch:
         inputs: int32[b, T].
         targets: int32[b, T], the tokens that are there; a text's loss is scored on them.
         weights: float32[b, T], 1 where the loss counts and 0 elsewhere.
-        p: float32[b, T, V], exact law of the next token in the real world; None for text.
+        p: float32[b, T, V], exact distribution of the next token in the real world; None for text.
         q: the same of the teacher; None for text and where there is no teacher.
     """
 
@@ -61,15 +61,15 @@ class EvalSet:
         sequences: int32[n_batches, b, T].
         bos: Token that every sequence is predicted from.
         scored: bool[T], positions that count.
-        p: Law of the next token given sequences, int32[b, T] to float64[b, T, V]; None for text.
+        p: Distribution of the next token given sequences, int32[b, T] to float64[b, T, V]; None for text.
         q: The teacher's, likewise.
     """
 
     sequences: np.ndarray
     bos: int
     scored: np.ndarray
-    p: Law | None = None
-    q: Law | None = None
+    p: NextTokenProbs | None = None
+    q: NextTokenProbs | None = None
 
     @property
     def n_sequences(self) -> int:
@@ -103,7 +103,7 @@ class EvalSets:
         teacher: Held-out text of the teacher; None where the student reads the real world.
         entropy: H(p) on the real set; None for text.
         delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text,
-            and for a ``net`` teacher whose law was not given.
+            and for a teacher that is a student of the world, where its distribution was not given.
         delta_noise: All other KL(p‖q); None likewise.
         generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, else None.
         generator_delta_noise: ``delta_noise``, likewise.
@@ -122,97 +122,107 @@ class EvalSets:
     bytes_per_token: float | None = None
 
 
-def evaluation_sets(spec: RunSpec, store: RunStore, *, net_law: Law | None = None) -> EvalSets:
+def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenProbs | None = None) -> EvalSets:
     """What a run is measured on; a function of its source, teacher, context and evaluation settings alone.
 
     Args:
         spec: The run.
         store: Where prepared text lies (worlds need none).
-        net_law: Law of a ``net`` teacher, which takes its weights to know; without it there is only the real set.
+        teacher_probs: Of a teacher that is a student of the world, which takes its weights to know; without them there
+            is only the real set.
 
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
-    if spec.data.source.kind == "text":
-        return _text_sets(spec, store)
-    if spec.data.teacher.kind == "net":
-        return _net_sets(spec, store, net_law)
-    return _world_sets(spec)
+    source = spec.data.source
+    if isinstance(source, TextSource):
+        return _text_sets(spec, source, store)
+    if not isinstance(source, WorldSource):
+        raise DataError(f"a source of kind {source.kind} is neither a world nor text; make its class one of them")
+    if spec.data.teacher.is_stored:
+        return _student_teacher_sets(spec, source, store, teacher_probs)
+    return _world_sets(spec, source)
 
 
-def _world_sets(spec: RunSpec) -> EvalSets:
+def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
     """With a source token the student is asked for real text, which is nothing but real; the teacher's lies apart."""
     data, marked = spec.data, spec.data.source_token
-    p, q = open_language(data.source), open_language(data.source, data.generator if marked else data.teacher)
+    p, q = open_generator(source), open_generator(source, data.generator if marked else data.teacher)
     check_fit(spec, context=p.context)
     shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
 
-    def draw(speaker: Language) -> np.ndarray:
-        sequences = speaker.evaluation_sequences(shape[0] * shape[1], spec.evaluation.seed)
-        return sequences.reshape(*shape, speaker.context)
+    def draw(generator: Generator) -> np.ndarray:
+        sequences = generator.evaluation_sequences(shape[0] * shape[1], spec.evaluation.seed)
+        return sequences.reshape(*shape, generator.context)
 
-    has_teacher = data.teacher.kind != "real"
-    p_law, q_law = (_over(speaker.next_token, data.vocab_size) for speaker in (p, q))
-    real = EvalSet(draw(p), p.bos, p.scored, p_law, q_law if has_teacher and not marked else None)
-    teacher = EvalSet(draw(q), q.bos + marked, q.scored, p_law, q_law) if has_teacher else None
-    entropy, known = _known_terms(real, q)
-    writer = _writer_divergence(data, real) if data.teacher.kind == "mixture" else None
+    has_teacher = not isinstance(data.teacher, RealTeacher)
+    p_probs, q_probs = (_over(one.next_token_probs, data.vocab_size) for one in (p, q))
+    real = EvalSet(draw(p), p.bos, p.scored, p_probs, q_probs if has_teacher and not marked else None)
+    begin = data.source_token_id if marked else q.bos
+    teacher = EvalSet(draw(q), begin, q.scored, p_probs, q_probs) if has_teacher else None
+    entropy, known = _known_terms(real, p_probs, q)
+    is_mixture = isinstance(data.teacher, MixtureTeacher)
+    inside = _generator_divergence(data, source, real, p_probs) if is_mixture else None
     return EvalSets(
         real=real,
         teacher=teacher,
         entropy=entropy,
         delta_coverage=known.coverage,
         delta_noise=known.noise,
-        generator_delta_coverage=None if writer is None else writer.coverage,
-        generator_delta_noise=None if writer is None else writer.noise,
+        generator_delta_coverage=None if inside is None else inside.coverage,
+        generator_delta_noise=None if inside is None else inside.noise,
         teacher_loss=entropy + known.total,
     )
 
 
-def _writer_divergence(data: DataSpec, real: EvalSet) -> Divergence:
+def _generator_divergence(data: DataSpec, source: WorldSource, real: EvalSet, real_probs: NextTokenProbs) -> Divergence:
     """KL of the teacher inside a mixture, on the same set as that of the mixture."""
-    writer = open_language(data.source, data.generator)
-    return _known_terms(replace(real, q=_over(writer.next_token, data.vocab_size)), writer)[1]
+    inside = open_generator(source, data.generator)
+    own = replace(real, q=_over(inside.next_token_probs, data.vocab_size))
+    return _known_terms(own, real_probs, inside)[1]
 
 
-def _over(law: Law, vocab_size: int) -> Law:
-    """A law over a vocabulary that may hold tokens which no text has."""
+def _over(probs: NextTokenProbs, vocab_size: int) -> NextTokenProbs:
+    """Distributions over a vocabulary that may hold tokens which no text has."""
 
     def wider(sequences: np.ndarray) -> np.ndarray:
-        p = law(sequences)
+        p = probs(sequences)
         return p if p.shape[-1] == vocab_size else np.pad(p, [(0, 0), (0, 0), (0, vocab_size - p.shape[-1])])
 
     return wider
 
 
-def _net_sets(spec: RunSpec, store: RunStore, law: Law | None) -> EvalSets:
-    """The real set of the world, and what a net teacher has written, which only its own law can score."""
+def _student_teacher_sets(
+    spec: RunSpec, source: WorldSource, store: RunStore, probs: NextTokenProbs | None
+) -> EvalSets:
+    """The real set of the world, and what a student of it has generated, which only its own distribution can score."""
     real_data = spec.data.model_copy(update={"teacher": RealTeacher()})
-    sets = _world_sets(spec.model_copy(update={"data": real_data}))
-    if law is None:
+    sets = _world_sets(spec.model_copy(update={"data": real_data}), source)
+    if probs is None or sets.entropy is None:
         return replace(sets, delta_coverage=None, delta_noise=None, teacher_loss=None)
-    real = replace(sets.real, q=law)
+    real = replace(sets.real, q=probs)
     folder = teacher_text_dir(store, spec.data, seed=spec.evaluation.seed, split="held_out", context=spec.model.context)
     written = TeacherSequences(open_shards(folder), spec.model.context).read(0, real.n_sequences)
-    known = infer_divergence(spec.data.source, law, real.sequences)
+    known = infer_divergence(source, probs, real.sequences)
     return replace(
         sets,
         real=real,
-        # The world has no law for everything that a net may write (a cue where an answer belongs), so p is the net's.
-        teacher=EvalSet(written.reshape(real.sequences.shape), real.bos, real.scored, p=law),
+        # The world has no distribution after all that a student may write (a cue where an answer belongs), so p is its
+        # own.
+        teacher=EvalSet(written.reshape(real.sequences.shape), real.bos, real.scored, p=probs),
         delta_coverage=known.coverage,
         delta_noise=known.noise,
         teacher_loss=sets.entropy + known.total,
     )
 
 
-def _text_sets(spec: RunSpec, store: RunStore) -> EvalSets:
+def _text_sets(spec: RunSpec, source: TextSource, store: RunStore) -> EvalSets:
     check_fit(spec)
-    source, teacher = spec.data.source, spec.data.teacher
+    teacher = spec.data.teacher
     text = open_text(source, "held_out", store)
     real = _text_set(text, spec)
     bytes_per_token = float(open_tokenizer(source, store).n_bytes[real.sequences].mean())
-    if teacher.kind == "real":
+    if isinstance(teacher, RealTeacher):
         return EvalSets(real=real, bytes_per_token=bytes_per_token)
     seed, context = spec.evaluation.seed, spec.model.context
     folder = teacher_text_dir(store, spec.data, seed=seed, split="held_out", context=context)
@@ -224,14 +234,14 @@ def _text_sets(spec: RunSpec, store: RunStore) -> EvalSets:
         )
     own = _text_set(written, spec)
     if spec.data.source_token:
-        own = replace(own, bos=spec.data.vocab_size - 1)
-    elif teacher.kind == "mixture":
+        own = replace(own, bos=spec.data.source_token_id)
+    elif isinstance(teacher, MixtureTeacher):
         own = _mixed(real, own, teacher.real, seed)
     return EvalSets(
         real=real,
         teacher=own,
-        # Of the law of a mixture, what is known is the teacher's alone.
-        teacher_loss=None if teacher.kind == "mixture" else written.card.teacher_loss,
+        # Of a mixture, what is known is the loss of the teacher inside alone.
+        teacher_loss=None if isinstance(teacher, MixtureTeacher) else written.card.teacher_loss,
         bytes_per_token=bytes_per_token,
     )
 
@@ -241,7 +251,7 @@ def _mixed(real: EvalSet, teacher: EvalSet, share: float, seed: int) -> EvalSet:
     flat = [one.sequences.reshape(-1, one.sequences.shape[-1]) for one in (real, teacher)]
     n = min(map(len, flat))
     n_batches, b = _batch_shape(n, n)
-    is_real = generator(seed, "mixture evaluation").permutation(n_batches * b) < round(share * n_batches * b)
+    is_real = random_at(seed, "mixture evaluation").permutation(n_batches * b) < round(share * n_batches * b)
     sequences = np.where(is_real[:, None], flat[0][: len(is_real)], flat[1][: len(is_real)])
     return replace(teacher, sequences=sequences.reshape(n_batches, b, -1))
 
@@ -276,11 +286,11 @@ def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, i
     return n_batches, b if available is None or n_batches * b <= available else available // n_batches
 
 
-def _known_terms(real: EvalSet, teacher: Language) -> tuple[float, Divergence]:
+def _known_terms(real: EvalSet, real_probs: NextTokenProbs, teacher: Generator) -> tuple[float, Divergence]:
     """H(p) and KL(p‖q), averaged over the scored positions of a set."""
     entropy, parts = 0.0, []
     for sequences in real.sequences:
-        p = real.p(sequences)[:, real.scored]
+        p = real_probs(sequences)[:, real.scored]
         entropy += float(_entropy(p).sum()) / real.n_scored
         if real.q is not None:
             kl = kl_divergence(p, real.q(sequences)[:, real.scored])

@@ -1,4 +1,4 @@
-"""Several lists of sequences read as one, each in its share; and what a mixture of real and written text asks for.
+"""Several lists of sequences read as one, each in its share; and what a mixture of real and generated text asks for.
 
 Every stretch of ``STRETCH`` positions holds the same number of sequences of each list, in an order drawn for that
 stretch. So shares are met almost at once, and whose sequence lies at a position is found in constant time.
@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from scaling.data.counter import generator
+from scaling.data.counter import random_at
 from scaling.data.sequences import Sequences, WorldSequences
+from scaling.data.worlds import MixtureGenerator
 from scaling.errors import DataError
 from scaling.spec import RunSpec
 
@@ -108,7 +109,7 @@ def quotas(weights: Sequence[float]) -> np.ndarray:
 
 def _order(quota: np.ndarray, seed: int, stretch: int) -> np.ndarray:
     """Whose sequence lies at each position of a stretch: int64[STRETCH]."""
-    return generator(seed, "mixing", stretch).permutation(np.repeat(np.arange(len(quota)), quota))
+    return random_at(seed, "mixing", stretch).permutation(np.repeat(np.arange(len(quota)), quota))
 
 
 def _count(quota: np.ndarray, seed: int, part: int, count: int) -> int:
@@ -119,25 +120,31 @@ def _count(quota: np.ndarray, seed: int, part: int, count: int) -> int:
 
 @dataclass(frozen=True)
 class MarkedSequences(WorldSequences):
-    """A world's mixture, of which every sequence begins with a token that says who wrote it."""
+    """A world's mixture, of which every sequence begins with a token that says whether it is real.
+
+    Attributes:
+        mark: What generated sequences begin with.
+    """
+
+    generator: MixtureGenerator
+    mark: int
 
     def first(self, start: int, count: int) -> np.ndarray:
-        return np.where(self.language.is_real(self.seed, start, count), self.bos, self.bos + 1).astype(np.int32)
+        return np.where(self.generator.is_real(self.seed, start, count), self.bos, self.mark).astype(np.int32)
 
 
 def unmixed(spec: RunSpec) -> RunSpec:
-    """A run as if the teacher inside its mixture wrote all that it reads; any other run as it is."""
-    if spec.data.teacher.kind != "mixture":
+    """A run as if the teacher inside its mixture generated all that it reads; any other run as it is."""
+    if spec.data.generator is spec.data.teacher:
         return spec
     data = spec.data.model_copy(update={"teacher": spec.data.generator})
     model = spec.model.model_copy(update={"vocab_size": spec.data.source.vocab_size})
     return spec.model_copy(update={"data": data, "model": model})
 
 
-def written_tokens(spec: RunSpec) -> int:
-    """Tokens that a run reads of what its teacher has written."""
-    teacher = spec.data.teacher
-    if teacher.kind != "mixture":
+def generated_tokens(spec: RunSpec) -> int:
+    """Tokens that a run reads of what its teacher has generated."""
+    if spec.data.generator is spec.data.teacher:
         return spec.n_tokens
-    quota = quotas((teacher.real, 1 - teacher.real))
+    quota = quotas((spec.data.real_share, 1 - spec.data.real_share))
     return _count(quota, spec.data.seed, 1, spec.n_tokens // spec.model.context) * spec.model.context

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from scaling.data.counter import generator, permute
+from scaling.data.counter import permute, random_at
 from scaling.data.shards import TokenShards
-from scaling.data.worlds import Language
+from scaling.data.worlds import Generator
 from scaling.data.worlds.symbols import BLOCK
 from scaling.errors import DataError
 
@@ -28,8 +28,10 @@ class Sequences(ABC):
     def n_distinct(self) -> int | None:
         """Sequences before any token comes a second time; None where none ever does."""
 
-    context: int
-    """T, tokens of a sequence."""
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """T, tokens of a sequence."""
 
     @abstractmethod
     def at(self, index: np.ndarray) -> np.ndarray:
@@ -55,7 +57,7 @@ class Sequences(ABC):
 class WorldSequences(Sequences):
     """Fresh samples of a world or its teacher, without end."""
 
-    language: Language
+    generator: Generator
     seed: int
 
     @property
@@ -64,17 +66,17 @@ class WorldSequences(Sequences):
 
     @property
     def bos(self) -> int:
-        return self.language.bos
+        return self.generator.bos
 
     @property
     def context(self) -> int:
-        return self.language.context
+        return self.generator.context
 
     def at(self, index: np.ndarray) -> np.ndarray:
         # A world writes blocks: those between two positions are left out where nothing is asked of them.
         runs = np.split(index, np.flatnonzero(np.diff(index // BLOCK) > 1) + 1)
         spans = [(run - run[0], int(run[0]), int(run[-1] + 1 - run[0])) for run in runs]
-        return np.concatenate([self.language.sequences(self.seed, start, count)[own] for own, start, count in spans])
+        return np.concatenate([self.generator.sequences(self.seed, start, count)[own] for own, start, count in spans])
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,12 @@ class TextSequences(Sequences):
     """
 
     shards: TokenShards
-    context: int
+    length: int
     seed: int
+
+    @property
+    def context(self) -> int:
+        return self.length
 
     @property
     def bos(self) -> int:
@@ -114,7 +120,7 @@ class TextSequences(Sequences):
     def _windows(self, window: np.ndarray, epoch: int) -> np.ndarray:
         shard = np.searchsorted(self._ends, window, side="right")
         first = np.concatenate([[0], self._ends])[shard]
-        shift = int(generator(self.seed, "epoch offset", epoch).integers(self.context)) if epoch else 0
+        shift = int(random_at(self.seed, "epoch offset", epoch).integers(self.context)) if epoch else 0
         return self.shards.windows(shard, (window - first) * self.context + shift, self.context)
 
     @cached_property
@@ -132,7 +138,11 @@ class TeacherSequences(Sequences):
     """
 
     shards: TokenShards
-    context: int
+    length: int
+
+    @property
+    def context(self) -> int:
+        return self.length
 
     @property
     def bos(self) -> int:
@@ -160,7 +170,10 @@ class TeacherSequences(Sequences):
 
     @property
     def _sequence_tokens(self) -> int:
-        return self.shards.card.sequence_tokens
+        tokens = self.shards.card.sequence_tokens
+        if tokens is None:
+            raise DataError(f"{self.shards.folder}: running text, not a teacher's sequences; delete it and start again")
+        return tokens
 
     @cached_property
     def _pieces(self) -> int:
@@ -179,4 +192,4 @@ class TeacherSequences(Sequences):
 
 def _epoch_seed(seed: int, epoch: int) -> int:
     """One seed of its own for the order of every epoch."""
-    return int(generator(seed, "epoch order", int(epoch)).integers(1 << 62))
+    return int(random_at(seed, "epoch order", int(epoch)).integers(1 << 62))

@@ -51,9 +51,10 @@ class Card:
         teacher: Label of the teacher; None for real text.
         teacher_run: ``run_id`` of a trained teacher.
         teacher_file: Hash of a pretrained teacher's file.
-        teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its law.
+        teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its
+            distribution.
         decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
-        targets: What is kept of the teacher's law at every position, where the shards hold that and no tokens.
+        targets: What is kept of the teacher's distribution at every position, where the shards hold that and no tokens.
         sequence_tokens: Length of the independent sequences that the text consists of; None for running text.
         notice: Where the text comes from and under which terms.
         shards: The files, in order.

@@ -34,7 +34,7 @@ from scaling.data.shards import (
 from scaling.data.sorting import in_hash_order
 from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from scaling.records import RunStore
-from scaling.spec import DataSpec, SoftTargets, TextSource
+from scaling.spec import DataSpec, PretrainedTeacher, SoftTargets, TextSource, TrainedTeacher
 
 AnyTokenizer = Tokenizer | GgufTokenizer
 
@@ -85,10 +85,10 @@ def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split
     mixtures with one teacher share its text.
     """
     teacher = data.generator
-    if teacher.kind == "pretrained" and not teacher.fingerprint:
+    if isinstance(teacher, PretrainedTeacher) and not teacher.fingerprint:
         teacher = teacher.model_copy(update={"fingerprint": fingerprint(teacher)})
     recipe = {"text": "teacher", "teacher": teacher.model_dump(mode="json"), "seed": seed, "split": split}
-    if teacher.kind in ("ngram", "pretrained"):
+    if isinstance(data.source, TextSource) and not isinstance(teacher, TrainedTeacher):
         recipe |= {"source": _identified(data.source).model_dump(mode="json"), "context": context}
     return store.root / "corpora" / _recipe_id(recipe)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from scaling.fit.stack.versions import PLAIN, Version
 from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
-SAMPLES_FOR_SPREAD = 250
-"""Bootstrap replicates that a forecast's spread is computed from; all of them are kept for intervals of
-coefficients."""
+DOUBT_MAX = 0.5
+"""A linear doubt of log loss beyond this has left the range in which it means anything."""
+FARTHEST = 100.0
+"""Logarithm of a distance beyond the runs that stands for an infinite one."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,11 @@ class Member:
         weight: share in the average, in [0, 1].
         value: its objective.
         tried, reached: starts, and how many ended in this optimum.
-        samples: float64[n_replicates, k], bootstrap coefficients.
+        samples: float64[n_replicates, k], bootstrap coefficients of the leading law; none of the others.
         at_bound: coefficients on a bound.
+        version: how it was fitted.
+        covariance: float64[k, k] of the coefficients in search coordinates (logarithms where they are searched so);
+            None where unknown.
     """
 
     law: ScalingLaw
@@ -60,20 +65,44 @@ class Member:
     reached: int
     samples: Array
     at_bound: tuple[str, ...] = ()
+    version: Version = PLAIN
+    covariance: Array | None = None
 
     def columns(self, given: Mapping[str, Array]) -> Any:
         """The columns that this law reads."""
         return self.law.prepare({name: given[name] for name in self.law.columns})
 
-    def spread(self, x: Any) -> Array:
-        """Standard deviation of log loss over the bootstrap: float64[n_points]."""
-        if len(self.samples) < 2:
+    def doubt(self, x: Any) -> Array:
+        """Standard error of log loss, to first order: float64[n_points]."""
+        if self.covariance is None:
             return np.zeros(np.shape(getattr(x, self.law.columns[0])))
-        step = max(1, len(self.samples) // SAMPLES_FOR_SPREAD)
-        logs = np.log(np.maximum(self.law.evaluate(self.samples[::step], x), 1e-300))
-        # Half the width of the central 68 %: one replicate that lost a term must not set the doubt of all the others.
-        low, high = np.quantile(logs, [0.1587, 0.8413], axis=0)
-        return (high - low) / 2
+        theta = self.law.vector
+        with np.errstate(all="ignore"):
+            slope = self.law.gradient(theta, x) * self.coordinates / self.law.evaluate(theta, x)[:, None]
+            variance = np.sum((slope @ self.covariance) * slope, axis=-1)
+        return np.sqrt(np.clip(np.nan_to_num(variance, nan=np.inf), 0.0, DOUBT_MAX**2))
+
+    def draws(self, count: int, seed: int = 0) -> Array:
+        """Coefficients as they might have come out: the bootstrap where there is one, else from the covariance.
+
+        Returns:
+            float64[at most count, k]; none where neither is known.
+        """
+        if len(self.samples):
+            return self.samples[:: max(1, len(self.samples) // count)][:count]
+        if self.covariance is None:
+            return self.samples
+        values, axes = np.linalg.eigh(self.covariance)
+        rng = np.random.default_rng(seed)
+        steps = rng.standard_normal((count, len(values))) * np.sqrt(np.maximum(values, 0)) @ axes.T
+        theta, coefficients = self.law.vector, self.law.coefficients
+        moved = np.where([c.log for c in coefficients], theta * np.exp(np.clip(steps, -50, 50)), theta + steps)
+        return np.clip(moved, [c.low for c in coefficients], [c.high for c in coefficients])
+
+    @property
+    def coordinates(self) -> Array:
+        """d coefficient / d search coordinate: float64[k]."""
+        return np.where([c.log for c in self.law.coefficients], self.law.vector, 1.0)
 
 
 @dataclass(frozen=True)
@@ -84,6 +113,8 @@ class Calibration:
         levels: of the quantiles, increasing in (0, 1).
         quantiles: of error / scale at those levels.
         noise: standard deviation of log loss of one run about the law.
+        factors: {"n": f, "d": f, "c": f}: by how much the scale of a forecast is multiplied that goes beyond the runs
+            in n, in d, or in both; empty without validation.
         basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs
             for that, assumed t.
         n_scores: held-out forecasts behind it.
@@ -92,8 +123,21 @@ class Calibration:
     levels: tuple[float, ...]
     quantiles: tuple[float, ...]
     noise: float
+    factors: Mapping[str, float] = field(default_factory=dict)
     basis: str = "in-sample"
     n_scores: int = 0
+
+    def factor(self, n: Array, d: Array) -> Array:
+        """Of points that lie beyond the runs by these factors: the axes' own, in proportion to how far (in logarithm)
+        a point goes along one of them alone; the common one for the rest."""
+        if not self.factors:
+            return np.ones(np.broadcast_shapes(np.shape(n), np.shape(d)))
+        far_n, far_d = np.minimum(np.log(n), FARTHEST), np.minimum(np.log(d), FARTHEST)
+        both = np.minimum(far_n, far_d)
+        whole = np.maximum(far_n + far_d, 1e-12)
+        share_n, share_d = (far_n - both) / whole, (far_d - both) / whole
+        own = {axis: np.log(self.factors[axis]) for axis in ("n", "d", "c")}
+        return np.exp(share_n * own["n"] + share_d * own["d"] + (1 - share_n - share_d) * own["c"])
 
     def quantile(self, level: float) -> float:
         """Standardised error that is exceeded with probability 1 - level."""
@@ -102,3 +146,18 @@ class Calibration:
     def cumulative(self, error: Array) -> Array:
         """Probability of a standardised error below the given one."""
         return np.interp(error, self.quantiles, self.levels)
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """Rows that lie off the law of the others.
+
+    Attributes:
+        rows: labels in the table.
+        shift: log(measured/law), of the row or on average over the level.
+        text: what is off, by how much, and what to do.
+    """
+
+    rows: tuple[Any, ...]
+    shift: float
+    text: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,7 @@ from scaling.errors import FitError, SpecError
 from scaling.fit import select
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
 from scaling.fit.doubt.calibrate import calibration, cross_checked
-from scaling.fit.doubt.covariance import asymptotic_covariance, condition_number
+from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
@@ -20,8 +22,11 @@ from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
-from scaling.fit.stack import solve, stack_weights, validate
-from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
+from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
+from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
+from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
+from scaling.fit.suspects import suspects, without
+from scaling.fit.table import TEXT_COLUMNS, Observations
 from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
@@ -32,9 +37,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
-DEFAULT_OBJECTIVE = Objective()
-SPREAD_REPLICATES = 250
-"""Replicates of the laws that do not lead: enough for the spread of their forecasts."""
+DELTA, STACK_DELTA = 1e-3, 0.01
+"""Huber thresholds: of one law, as published, where it makes the fit nearly one of least absolute errors; and of the
+stack, for which a run is an outlier when it is off by more than a per cent."""
 
 
 def fit(
@@ -46,7 +51,7 @@ def fit(
     loss: str = "loss",
     columns: Mapping[str, str] | None = None,
     where: str | None = None,
-    delta: float = 1e-3,
+    delta: float | None = None,
     objective: Kind = "huber",
     log: bool = True,
     clusters: str | None = "trunk_id",
@@ -71,7 +76,7 @@ def fit(
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
         where: expression that keeps rows.
-        delta: Huber threshold in log loss.
+        delta: Huber threshold in log loss; by default .001 for one law, as published, and .01 for the stack.
         objective: "huber", "squared" or "absolute".
         log: residuals of log loss; False for a loss that may be negative.
         clusters: column of runs that share noise.
@@ -92,9 +97,9 @@ def fit(
         FitError: the runs do not determine the law; holds the Fit and says which runs to add.
         SpecError: unknown law, objective or held coefficient.
     """
-    aim = Objective(objective, delta, log)
+    aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
-    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
+    data = observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where)
     return fit_observations(
         data,
         law=law,
@@ -113,7 +118,7 @@ def fit_observations(
     data: Observations,
     *,
     law: str | ScalingLaw = STACK,
-    objective: Objective = DEFAULT_OBJECTIVE,
+    objective: Objective,
     held: Mapping[str, float] | None = None,
     replicates: int = 1000,
     resampling: Resampling = "pairs",
@@ -125,29 +130,34 @@ def fit_observations(
     """`fit`, from checked observations."""
     forms, selection = _forms(data, law, held, seed)
     _check_held(forms, held)
-    solved = solve(forms, data, objective, held=held, starts=starts, seed=seed)
-    scores = (
-        validate(solved, forms, data, objective, held=held)
-        if {"n", "d"} <= set(forms[0].columns) and objective.log
-        else []
-    )
-    weights = stack_weights(scores, len(forms))
-    lead = int(np.argmax(weights))
-    members = tuple(
-        _member(
-            problem,
-            optimum,
-            weights[i],
-            data,
-            replicates if i == lead else min(replicates, SPREAD_REPLICATES),
-            resampling,
-            seed,
-        )
-        for i, (problem, optimum) in enumerate(zip(solved.problems, solved.optima, strict=True))
-    )
-    problem, optimum = solved.problems[lead], solved.optima[lead]
+
+    # Every form in every version, fitted to all runs and to the smaller runs of each cut.
+    most = max(len(form.coefficients) for form in forms)
+    cuts = size_ordered_cuts(data, most) if {"n", "d"} <= set(forms[0].columns) and objective.log else []
+    versions = _versions(forms, data, law)
+    batches = [
+        fit_versions(form, data, objective, versions=versions, cuts=cuts, held=held, starts=starts, seed=seed)
+        for form in forms
+    ]
+
+    # Members are the versions that are determined; their errors on the larger runs weigh and calibrate them.
+    inside = inner_members(np.concatenate([batch.on_bound for batch in batches]))
+    scores = [score.select(inside) for score in forecast_scores(batches, data, cuts)]
+    weights = stack_weights(scores, len(inside))
+    order = np.argsort(-weights, kind="stable")
+    kept = order[weights[order] >= DROPPED * weights.max()]
+    picked = [_fit_of(batches, inside[i]) for i in kept]
+    shares = weights[kept] / weights[kept].sum()
+
+    problem, optimum = picked[0].problem, picked[0].optimum
+    samples = _samples(problem, optimum, data, replicates, resampling, seed)
+    members = [_member(one, share) for one, share in zip(picked, shares, strict=True)]
+    members[0] = replace(members[0], samples=samples)
+    # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
+    plain = next(batch for batch in batches if type(batch.problem.law) is type(problem.law))
+    odd = suspects(plain.problem, plain.whole, data)
     result = Fit(
-        members=members,
+        members=tuple(members),
         objective=objective,
         columns=data.names,
         teachers=_teachers(data),
@@ -160,12 +170,17 @@ def fit_observations(
         n_runs=len(data),
         n_clusters=data.n_clusters,
         excluded=data.excluded,
+        made_of=data.made_of,
+        suspects=odd,
+        without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
-        calibration=calibration(scores, weights, solved.noise, data.n_clusters - int(problem.free.sum())),
-        covariance=_covariance(problem, optimum, members[lead].samples),
+        calibration=calibration(
+            scores, float(shares @ [one.noise for one in picked]), data.n_clusters - int(problem.free.sum())
+        ),
+        covariance=_covariance(members[0]),
         selection=tuple(selection),
-        backtest=cross_checked(scores, weights),
+        backtest=cross_checked(scores),
         condition=condition_number(problem, optimum),
         profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
@@ -189,19 +204,26 @@ def _forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> tuple[
         return [law], []
     if law not in (STACK, AUTO):
         return [_with_teachers(named_law(law), data)], []
+    if law == STACK and len(select.candidate_forms(data)) == 1:  # one kind of text: nothing to choose
+        return _bases(data), []
     candidates = select.compare(data, select.candidate_forms(data), held=held, seed=seed)
     rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
     chosen = select.choose(candidates)
     if law == AUTO:
         picked = [chosen]
     elif not isinstance(chosen.law, TeacherLaw):
-        laws = [named_law(base) for base in STACKED_BASES]
-        return [form for form in laws if len(data) > len(form.coefficients) + 1] or [named_law("tied")], rows
+        return _bases(data), rows
     else:
         picked = [
             c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)
         ]
     return [type(c.law)(**c.law.structure()) for c in picked], rows
+
+
+def _bases(data: Observations) -> list[ScalingLaw]:
+    """Base laws that the number of runs allows."""
+    laws = [named_law(base) for base in STACKED_BASES]
+    return [form for form in laws if len(data) > len(form.coefficients) + 1] or [named_law("tied")]
 
 
 def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
@@ -220,20 +242,70 @@ def _check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) -
             raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")
 
 
-def _member(
-    problem: Problem, optimum: Optimum, weight: float, data: Observations, replicates: int, how: Resampling, seed: int
-) -> Member:
-    samples = bootstrap(problem, optimum, data.cluster, count=replicates, seed=seed, how=how)
-    law = type(problem.law)(**problem.law.structure()).with_values(optimum.theta)
-    return Member(law, float(weight), optimum.value, optimum.tried, optimum.reached, samples, optimum.at_bound)
+def _versions(forms: Sequence[ScalingLaw], data: Observations, law: str | ScalingLaw) -> tuple[Version, ...]:
+    """One law is fitted plainly; so are teacher forms, whose small worlds have exponents far from the prior's."""
+    if law != STACK or any(isinstance(form, TeacherLaw) for form in forms):
+        return (PLAIN,)
+    return distinct(ALL, data.loss, data.teacher, enough=max(len(form.coefficients) for form in forms) + 2)
 
 
-def _covariance(problem: Problem, optimum: Optimum, samples: Array) -> Array:
-    """Of the coefficients: from the bootstrap, or Gauss-Newton without one."""
-    if len(samples) > 1:
-        return np.cov(samples.T).reshape(len(optimum.theta), -1)
-    scale = np.where(problem.is_log, optimum.theta, 1.0)
-    return asymptotic_covariance(problem, optimum) * np.outer(scale, scale)
+@dataclass(frozen=True)
+class _Picked:
+    """One member: its fit, and what its batch says of it."""
+
+    problem: Problem
+    optimum: Optimum
+    version: Version
+    covariance: Array
+    noise: float
+
+
+def _fit_of(batches: Sequence[Batch], index: int) -> _Picked:
+    """The member of that number, counted through all batches."""
+    for batch in batches:
+        if index < len(batch.versions):
+            problem, optimum = batch.fit_of(index)
+            spread, noise = batch.covariance[index, 0], float(batch.noise[index, 0])
+            return _Picked(problem, optimum, batch.versions[index], spread, noise)
+        index -= len(batch.versions)
+    raise IndexError(index)
+
+
+def _member(one: _Picked, weight: float) -> Member:
+    optimum, form = one.optimum, one.problem.law
+    return Member(
+        law=type(form)(**form.structure()).with_values(optimum.theta),
+        weight=float(weight),
+        value=optimum.value,
+        tried=optimum.tried,
+        reached=optimum.reached,
+        samples=np.empty((0, len(optimum.theta))),
+        at_bound=optimum.at_bound,
+        version=one.version,
+        covariance=one.covariance,
+    )
+
+
+def _samples(problem: Problem, optimum: Optimum, data: Observations, count: int, how: Resampling, seed: int) -> Array:
+    """Bootstrap of the leading law, on the runs that it was fitted to; none where too few trunks could be drawn."""
+    used = problem.weights > 0
+    if len(np.unique(data.cluster[used])) < FEW_TRUNKS:
+        return np.empty((0, len(optimum.theta)))
+    part = replace(
+        problem,
+        x=SimpleNamespace(**{name: values[used] for name, values in vars(problem.x).items()}),
+        loss=problem.loss[used],
+        weights=problem.weights[used],
+    )
+    return bootstrap(part, optimum, data.cluster[used], count=count, seed=seed, how=how)
+
+
+def _covariance(member: Member) -> Array:
+    """Of the coefficients: from the bootstrap, or from the curvature without one."""
+    if len(member.samples) > 1:
+        return np.cov(member.samples.T).reshape(len(member.law.names), -1)
+    scale = member.coordinates
+    return member.covariance * np.outer(scale, scale)
 
 
 def _profile(problem: Problem, optimum: Optimum, name: str, cluster: Array) -> dict[str, float | str | None]:
@@ -246,8 +318,7 @@ def _profile(problem: Problem, optimum: Optimum, name: str, cluster: Array) -> d
 
 
 def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[str, float]:
-    residual = problem.objective.residual(problem.law.evaluate(optimum.theta, problem.x), data.loss)
-    return {str(row): float(value) for row, value in zip(data.rows, residual, strict=True)}
+    return {str(row): float(value) for row, value in zip(data.rows, residuals(problem, optimum.u), strict=True)}
 
 
 def _teachers(data: Observations) -> dict[str, dict[str, float]]:
@@ -273,6 +344,11 @@ def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mappin
         if optimum.reached < optimum.tried / 4
         else []
     )
+    if data.n_clusters < FEW_TRUNKS:
+        notes.append(
+            f"{data.n_clusters} trunks are too few to resample: coefficients have no interval, and forecasts are "
+            f"widened as if each trunk were one run; train {FEW_TRUNKS} or more"
+        )
     if len(data.teachers) > 1 and not data.texts:
         notes.append("the table has no text_id: texts are told apart by the label of their teacher alone")
     return Status(

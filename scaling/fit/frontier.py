@@ -95,8 +95,9 @@ def best_split(loss: Callable[[Array, Array], Array], flops: float, low: float =
     values = loss(np.exp(grid), flops / (FLOPS_PER * np.exp(grid)))
     i = np.clip(values.argmin(-1), 1, GRID - 2)
     y = np.stack([np.take_along_axis(values, (i + s)[..., None], -1)[..., 0] for s in (-1, 0, 1)])
-    bend = y[0] - 2 * y[1] + y[2]
-    shift = np.where(bend > 0, 0.5 * (y[0] - y[2]) / np.where(bend > 0, bend, 1.0), 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bend = y[0] - 2 * y[1] + y[2]
+        shift = np.where(bend > 0, 0.5 * (y[0] - y[2]) / np.where(bend > 0, bend, 1.0), 0.0)
     return np.exp(grid[i] + np.clip(shift, -1, 1) * (grid[1] - grid[0]))
 
 
@@ -123,7 +124,7 @@ def optimal(fit: Fit, *, flops: float, teacher: str | None = None, level: float 
     centre = float(best_split(lambda n, d: fit.loss(n, d, teacher=teacher, **columns), flops))
     draws, shares = [], []
     for member in fit.members:
-        samples = member.samples[:: max(1, len(member.samples) // 200)]
+        samples = member.draws(200)
         if len(samples):
             draws.append(
                 best_split(

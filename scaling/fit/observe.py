@@ -12,7 +12,7 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.fit.expression import evaluate, missing_column
 from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
-from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, Observations
+from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations, select_rows
 from scaling.fit.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def observe(
     loss_se: str | None = "loss_se",
     clusters: str | None = "trunk_id",
     positive: bool = True,
+    where: str | None = None,
 ) -> Observations:
     """Turn a runs table into checked observations.
 
@@ -43,6 +44,7 @@ def observe(
         loss_se: column of its standard error; ignored if absent.
         clusters: column of runs that share noise; each run alone if absent.
         positive: refuse losses that are not positive (log residuals cannot use them).
+        where: expression that keeps rows.
 
     Returns:
         Observations, clusters and teachers numbered.
@@ -51,6 +53,7 @@ def observe(
         RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed
             units; duplicates.
     """
+    n_rows, runs = len(runs), select_rows(runs, where)
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     done, left_out = finished(runs)
@@ -83,6 +86,7 @@ def observe(
         names=dict(columns) | {"loss": loss},
         notes=tuple(loss_notes(kept, loss, measured)),
         texts=texts,
+        made_of=MadeOf(n_rows, where, n_rows - len(runs)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.fit.evidence import Member
+from scaling.fit.evidence import Calibration, Member
 from scaling.fit.table import DELTAS, REAL
 
 Array = np.ndarray
@@ -110,11 +110,15 @@ def member_logs(members: Sequence[Member], at: Points) -> Array:
     return np.log(np.maximum(values, 1e-300))
 
 
-def centre_and_scale(members: Sequence[Member], noise: float, at: Points) -> tuple[Array, Array]:
-    """Of log loss: average of the members; their scatter, their own doubt and the noise in quadrature."""
-    weights = np.array([member.weight for member in members])[:, None]
+def centre_and_scale(
+    members: Sequence[Member], calibration: Calibration, ranges: Mapping[str, tuple[float, float]], at: Points
+) -> tuple[Array, Array]:
+    """Of log loss: average of the members; their scatter, their own doubt and the noise of a run in quadrature, times
+    the factor that validation found for going this way beyond the runs."""
+    weights = np.array([member.weight for member in members])
     logs = member_logs(members, at)
-    own = np.array([member.spread(member.columns(at.columns)) for member in members])
-    centre = np.sum(weights * logs, axis=0)
-    variance = np.sum(weights * ((logs - centre) ** 2 + own**2), axis=0) + noise**2
-    return centre, np.sqrt(variance)
+    own = np.array([member.doubt(member.columns(at.columns)) for member in members])
+    centre = weights @ logs
+    variance = weights @ ((logs - centre) ** 2 + own**2) + calibration.noise**2
+    beyond = [at.reach(name, *ranges[name]) if name in at.columns and name in ranges else 1.0 for name in ("n", "d")]
+    return centre, np.sqrt(variance) * calibration.factor(*beyond)

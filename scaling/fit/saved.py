@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.files import write_bytes
-from scaling.fit.evidence import Calibration, Member, Status
+from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.plain_schema import (
     Damage,
     count,
@@ -32,12 +33,16 @@ from scaling.fit.plain_schema import (
 )
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
+from scaling.fit.stack.versions import Version
+from scaling.fit.table import MadeOf
 from scaling.formats.plain import plain
+from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
 
+Array = np.ndarray
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
-"""Version 1 has no digest."""
+"""Version 1 has no digest, and of its members neither prior nor window nor covariance."""
 
 
 def _scalar_or_names(value: Any, at: str) -> None:
@@ -59,7 +64,10 @@ _MEMBER = record(
         "reached": count(),
         "at_bound": list_of(text),
         "samples": matrix,
-    }
+    },
+    prior=one_of("none", "level"),
+    window=_SHARE,
+    covariance=or_null(square_of(_NUMBER)),
 )
 _STATUS = record(
     {"success": truth, "converged": truth, "interior": truth, "identified": truth}
@@ -72,7 +80,8 @@ _CALIBRATION = record(
         "noise": number(0),
         "basis": one_of("held-out", "in-sample"),
         "n_scores": count(),
-    }
+    },
+    factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(0)))),
 )
 _BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
 _COMPARED = record(
@@ -104,6 +113,9 @@ _FIT = record(
     },
     digest=text,
     texts=mapping_of(text),
+    made_of=record({"n_rows": count(), "where": or_null(text), "n_filtered": count()}),
+    suspects=list_of(record({"rows": list_of(scalar), "shift": _NUMBER, "text": text})),
+    without=mapping_of(_NUMBER),
 )
 
 
@@ -169,6 +181,10 @@ def _number(value: float) -> float | None:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
+def _numbers(matrix: Array) -> list[list[float | None]]:
+    return [[_number(v) for v in row] for row in matrix.tolist()]
+
+
 @plain.register
 def to_plain(fit: Fit) -> dict[str, Any]:
     """JSON values of a fit."""
@@ -183,6 +199,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "tried": m.tried,
             "reached": m.reached,
             "at_bound": list(m.at_bound),
+            "prior": m.version.prior,
+            "window": m.version.window,
+            "covariance": None if m.covariance is None else _numbers(m.covariance),
             "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
         }
         for m in fit.members
@@ -198,6 +217,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
         "excluded": [dict(row) for row in fit.excluded],
+        "made_of": asdict(fit.made_of),
+        "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
+        "without": {name: _number(value) for name, value in fit.without.items()},
         "residuals": {row: _number(value) for row, value in fit.residuals.items()},
         "status": {
             "success": fit.success,
@@ -211,10 +233,11 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "levels": list(fit.calibration.levels),
             "quantiles": [_number(q) for q in fit.calibration.quantiles],
             "noise": fit.calibration.noise,
+            "factors": dict(fit.calibration.factors),
             "basis": fit.calibration.basis,
             "n_scores": fit.calibration.n_scores,
         },
-        "covariance": [[_number(v) for v in row] for row in fit.covariance.tolist()],
+        "covariance": _numbers(fit.covariance),
         "selection": [_finite(row) for row in fit.selection],
         "backtest": _finite(fit.backtest),
         "condition": _number(fit.condition),
@@ -225,6 +248,17 @@ def to_plain(fit: Fit) -> dict[str, Any]:
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Array) -> Array | None:
+    """As stored; fits of before it was stored have the bootstrap of every member instead."""
+    if rows is not None:
+        return np.array(rows, float)
+    if len(samples) < 2:
+        return None
+    log = np.array([c.log for c in law.coefficients])
+    with np.errstate(divide="ignore"):
+        return np.cov(np.where(log, np.log(np.maximum(samples, 1e-300)), samples).T).reshape(len(log), -1)
 
 
 def _from_plain(content: Mapping[str, Any]) -> Fit:
@@ -265,6 +299,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
             levels=tuple(calibration["levels"]),
             quantiles=tuple(calibration["quantiles"]),
             noise=calibration["noise"],
+            factors=calibration.get("factors", {}),
             basis=calibration["basis"],
             n_scores=calibration["n_scores"],
         ),
@@ -273,6 +308,9 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
         profiles=content["profiles"],
+        made_of=MadeOf(**content.get("made_of", {})),
+        suspects=tuple(Suspect(tuple(s["rows"]), s["shift"], s["text"]) for s in content.get("suspects", ())),
+        without=content.get("without", {}),
     )
     _consistent(found, success=status["success"])
     return found
@@ -281,17 +319,21 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
 def _member(content: Mapping[str, Any]) -> Member:
     """One law with its numbers and replicates."""
     law = named_law(content["law"], **content["structure"]).with_values(content["coefficients"])
-    samples = np.array(content["samples"], float).reshape(len(content["samples"]), -1)
-    if len(samples) and samples.shape[1] != len(law.names):
+    if law.values is None:
+        raise Damage(f"the law {law.name!r} has no numbers, allowed are {', '.join(law.names)}")
+    samples = np.array(content["samples"] or np.empty((0, len(law.names))), float)
+    if samples.shape[1] != len(law.names):
         raise Damage(f"replicates of {law.name!r} have {samples.shape[1]} numbers, allowed are {len(law.names)}")
     return Member(
-        law,
-        content["weight"],
-        math.nan if content["objective"] is None else content["objective"],
-        content["tried"],
-        content["reached"],
-        samples.reshape(-1, len(law.names)),
-        tuple(content["at_bound"]),
+        law=law,
+        weight=content["weight"],
+        value=math.nan if content["objective"] is None else content["objective"],
+        tried=content["tried"],
+        reached=content["reached"],
+        samples=samples,
+        at_bound=tuple(content["at_bound"]),
+        version=Version(content.get("prior", "none"), content.get("window", 1.0)),
+        covariance=_covariance_of(content.get("covariance"), law, samples),
     )
 
 
@@ -308,7 +350,13 @@ def _consistent(fit: Fit, *, success: bool) -> None:
         "a range ends before it begins": any(not 0 < low <= high for low, high in fit.ranges.values()),
         "more trunks than runs": fit.n_clusters > fit.n_runs,
         f"the covariance is not {k} by {k}": fit.covariance.shape != (k, k),
+        "a member's covariance has not its law's size": any(
+            m.covariance is not None and m.covariance.shape != (len(m.law.names),) * 2 for m in fit.members
+        ),
+        "the law without suspects has other coefficients": bool(fit.without) and {*fit.without} != {*fit.law.names},
         "a bound is of no coefficient": any(not {*m.at_bound} <= {*m.law.names} for m in fit.members),
     }
+    if fit.without:
+        fit.law.with_values(fit.without)  # raises where a coefficient is outside its bounds
     if faults := [fault for fault, found in wrong.items() if found]:
         raise Damage("; ".join(faults))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,21 @@ TEXT_COLUMNS = (*DELTAS, *GENERATOR_DELTAS, "real_share", "teacher_loss")
 
 
 @dataclass(frozen=True)
+class MadeOf:
+    """Which rows of a table observations are made of.
+
+    Attributes:
+        n_rows: rows of the table.
+        where: the filter, or None.
+        n_filtered: rows that it left out.
+    """
+
+    n_rows: int = 0
+    where: str | None = None
+    n_filtered: int = 0
+
+
+@dataclass(frozen=True)
 class Observations:
     """Checked runs, as arrays.
 
@@ -41,6 +56,7 @@ class Observations:
         names: {"n": column or expression it came from, …}.
         texts: {text_id: label in `teachers`}; empty for a table without that column, whose labels tell texts apart.
         notes: what a reader should know of the table, as that its loss seems to be in bits.
+        made_of: which rows of the table these are, before `excluded`.
     """
 
     columns: Mapping[str, Array]
@@ -53,6 +69,7 @@ class Observations:
     excluded: tuple[dict[str, Any], ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    made_of: MadeOf = MadeOf()
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -65,18 +82,14 @@ class Observations:
 
     def select(self, mask: Array) -> Observations:
         """Only the rows where the mask is true."""
-        return Observations(
-            {name: values[mask] for name, values in self.columns.items()},
-            self.loss[mask],
-            None if self.loss_se is None else self.loss_se[mask],
-            self.cluster[mask],
-            self.teacher[mask],
-            self.teachers,
-            tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep),
-            self.excluded,
-            self.names,
-            self.notes,
-            self.texts,
+        return replace(
+            self,
+            columns={name: values[mask] for name, values in self.columns.items()},
+            loss=self.loss[mask],
+            loss_se=None if self.loss_se is None else self.loss_se[mask],
+            cluster=self.cluster[mask],
+            teacher=self.teacher[mask],
+            rows=tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep),
         )
 
     def inputs(self, names: tuple[str, ...]) -> SimpleNamespace:

@@ -103,6 +103,7 @@ def read_tokenizer(path: Path, keys: Mapping[str, Any]) -> TokenizerLayout:
     if spelling != "gpt2":
         raise ExportError(f"{path}: tokenizer {spelling!r} — only byte-level BPE ('gpt2') can be read")
     said = _Keys(path, keys)
+    # No default: engines do not share one, and text that is cut otherwise is another text to the student.
     pre = keys.get("tokenizer.ggml.pre")
     if not isinstance(pre, str):
         raise ExportError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,8 +116,16 @@ def from_fit(
         high=prediction.high,
         level=level,
         reach=reach,
-        notes=fit.status.notes,
+        notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
+
+
+def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:
+    """The forecast without rows that lie off the law of the others, where it is another one."""
+    from scaling.fit.describe import forecast_without_suspects
+
+    sentence = forecast_without_suspects(fit, n_params, n_tokens, **text)
+    return [sentence] if sentence else []
 
 
 def from_preset(name: str, n_params: float, n_tokens: float) -> Forecast:
@@ -181,6 +189,7 @@ def explain(
         float(value)
         for value in surface(np.array([n_params, n_params, math.inf]), np.array([n_tokens, math.inf, math.inf]))
     )
+    # The same loss may be had with another share of size and data.
     best_n, best_d = cheapest_training(surface, loss)
     return Forecast(
         n_params=n_params,

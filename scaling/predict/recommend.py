@@ -135,6 +135,7 @@ def recommend(
     """
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
+    # Smallest first: the first that qualifies is the answer.
     candidates = score(fit, runs, question, measure or _with_placeholders(question))
     floor = float(fit.floor(text_name(fit, runs[0].data)).value)
     fitting = [c for c in candidates if c.fits(question)]
@@ -195,6 +196,7 @@ def recommend_of_sweep(
     def measure(model: ModelSpec) -> Footprint:
         return footprint(model, context=context, tokenizer=tokenizer, format=question.format)
 
+    # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
     return recommend(fit, offered(config, template, asked, measure), asked, measure=measure, fit_id=fit_id, force=force)
 
@@ -222,6 +224,7 @@ def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate
     meeting = next((c for c in candidates if c.meets(question)), None)
     needed = None if meeting is None else meeting.footprint.total_bytes
     said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"
+    # From what can never be to what a larger budget would allow.
     if question.target_loss <= floor:
         message = (
             f"a loss of {target} is out of reach: the floor of this teacher's text is {floor:.4f}; within "

@@ -48,6 +48,7 @@ def examine(results: Path) -> Health:
     versions = {"python": platform.python_version()} | {name: _version(name) for name in NEEDED}
     extras = {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
     free = shutil.disk_usage(_existing(results)).free
+    # Only what training itself needs makes a machine unhealthy; an incomplete extra is advice.
     missing = [name for name, version in versions.items() if not version]
     advice = [f"{name} is missing: pip install scaling" for name in missing]
     advice += [

@@ -45,6 +45,7 @@ def save_sweep_figure(
         choice: Recommended configuration, drawn with its interval.
         measured: Loss that the recommended student reached.
     """
+    # In the order of the table, which is that of the sweep file.
     teachers = list(dict.fromkeys(runs["teacher"]))
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(1, len(teachers), figsize=(3.4 * len(teachers), 3.2), sharey=True, squeeze=False)
@@ -53,6 +54,7 @@ def save_sweep_figure(
             if choice is not None and _label(fit, choice) == teacher:
                 plot_choice(axes, choice, measured=measured)
         panels[0][0].set_ylabel("loss, nats/token")
+        # One legend for all panels: they show the same volumes.
         handles, labels = _unique_legend(panels[0])
         figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(teachers), len(labels)))
         figure.savefig(path)

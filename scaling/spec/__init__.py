@@ -10,7 +10,7 @@ from scaling.spec.distill import DistillSpec, LogitDistill, SequenceDistill
 from scaling.spec.labels import TextLabel, text_labels
 from scaling.spec.learned import StudentTeacher, TrainedTeacher, teacher_run
 from scaling.spec.model import ModelSpec
-from scaling.spec.run import RunSpec
+from scaling.spec.run import RunSpec, trunk_steps
 from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, KindSpec, Spec
 from scaling.spec.sources import (
     FactSource,
@@ -79,4 +79,5 @@ __all__ = [
     "WorldSource",
     "teacher_run",
     "text_labels",
+    "trunk_steps",
 ]

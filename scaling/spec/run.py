@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -76,6 +76,11 @@ class RunSpec(Spec):
         return min(self.steps, max(1, round(self.optim.cooldown * self.steps)))
 
     @property
+    def branch_step(self) -> int:
+        """Step at which the run leaves its trunk and cools down."""
+        return self.steps - self.cooldown_steps
+
+    @property
     def n_tokens(self) -> int:
         """D seen: whole steps times tokens a step."""
         return self.steps * self.step_tokens
@@ -98,3 +103,8 @@ class RunSpec(Spec):
         for name in ("run_id", "trunk_id"):
             copy.__dict__.pop(name, None)
         return copy
+
+
+def trunk_steps(branches: Sequence[RunSpec]) -> int:
+    """Optimizer steps of a trunk: what its branches share once, and every cooldown."""
+    return max(run.branch_step for run in branches) + sum(run.cooldown_steps for run in branches)

@@ -38,6 +38,9 @@ class SoftTargets(Targets):
     **Source:** Hinton et al. 2015, arXiv 1503.02531.
     """
 
+    is_biased: ClassVar[bool] = False
+    """True where the average of what is kept is not the distribution."""
+
     weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     """λ, share of the distribution in the objective; the rest is the loss on the tokens."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -69,6 +72,8 @@ class TopKTargets(SoftTargets):
 
     Biased: the student aims at a distribution without a tail, over-confident by ``−ln(mass of the k)``.
     """
+
+    is_biased: ClassVar[bool] = True
 
     kind: Literal["topk"]
     k: Annotated[int, Field(ge=1, le=1024)] = 64

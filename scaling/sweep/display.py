@@ -86,6 +86,7 @@ def _bar(meter: FlopsMeter, title: str, stream: TextIO) -> Iterator[Listener]:
             loss = "" if event.loss is None else f"loss {event.loss:.3f}"
             doing = event.message if event.kind == "preparing" else loss
             progress.update(task, completed=meter.done, left=said, latest=f"{event.trunk_id} {doing}")
+            # What a person must not miss stays on the screen above the bar.
             if event.kind in ("retry", "failed", "diverged", "blocked", "taken over"):
                 progress.console.print(event.line(), highlight=False, markup=False)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from scaling.accounting import training_flops
-from scaling.spec import RunSpec, teacher_run
+from scaling.spec import RunSpec, teacher_run, trunk_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,7 @@ class Trunk:
     @cached_property
     def steps(self) -> int:
         """Optimizer steps, the shared part once and every cooldown."""
-        shared = max(spec.steps - spec.cooldown_steps for spec in self.specs)
-        return shared + sum(spec.cooldown_steps for spec in self.specs)
+        return trunk_steps(self.specs)
 
     @cached_property
     def flops(self) -> float:

@@ -1,4 +1,4 @@
-"""Text of a teacher, written once into shards, and beside it what its students are to learn at each position.
+"""Text of a teacher, generated once into shards, and beside it what its students are to learn at each position.
 
 A text is a list of blocks. Each block holds independent sequences and is a function of the teacher, the seed and its
 own number; so a killed generation goes on with the block it was at and ends with the same text, a longer text begins
@@ -16,16 +16,17 @@ import numpy as np
 from scaling.data.shards import Card, damaged_shards, locked, open_shards, read_card, write_card, write_shard
 from scaling.data.text import Split, targets_dir, teacher_text_dir
 from scaling.records import RunStore
-from scaling.spec import RunSpec, SampledTargets, TopKTargets
-from scaling.teach.authors import Author, ModelAuthor, open_author
+from scaling.spec import RunSpec, SoftTargets
+from scaling.teach.blocks import BlockGenerator
+from scaling.teach.generators import open_text_generator
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationProgress:
     """How far a text is: ``tokens`` of ``n_tokens``; the teacher's label and the split say which text."""
 
-    teacher: str
-    split: Split
+    teacher: str | None
+    split: str
     tokens: int
     n_tokens: int
 
@@ -51,7 +52,7 @@ def ensure_teacher_text(
         DataError: if the teacher was not trained, did not end well, writes other tokens than the student reads, or has
             a shorter context.
     """
-    author, tell = open_author(spec, store), progress or (lambda _: None)
+    generator, tell = open_text_generator(spec, store), progress or (lambda _: None)
     wanted: dict[Split, tuple[int, int]] = {
         "train": (spec.data.seed, n_tokens),
         "held_out": (spec.evaluation.seed, spec.evaluation.tokens),
@@ -59,47 +60,54 @@ def ensure_teacher_text(
     cards = {}
     for split, (seed, tokens) in wanted.items():
         folder = teacher_text_dir(store, spec.data, seed=seed, split=split, context=spec.model.context)
-        n_blocks = -(-_sequences_for(tokens, spec, author) // author.rows)
-        cards[split] = _write_text(author, folder, seed, split, n_blocks, tell)
-        if split == "train" and spec.data.targets.kind != "tokens":
-            _write_targets(author, folder, spec.data.targets, seed, n_blocks, tell)
+        n_blocks = -(-_sequences_for(tokens, spec, generator) // generator.rows)
+        cards[split] = _write_text(generator, folder, seed, split, n_blocks, tell)
+        if split == "train" and isinstance(spec.data.targets, SoftTargets):
+            _write_targets(generator, folder, spec.data.targets, seed, n_blocks, tell)
     return cards["train"], cards["held_out"]
 
 
-def _write_text(author: Author, folder: Path, seed: int, split: Split, n_blocks: int, progress: Listener) -> Card:
+def _write_text(
+    generator: BlockGenerator, folder: Path, seed: int, split: Split, n_blocks: int, progress: Listener
+) -> Card:
     """A text of at least so many blocks; what is there and whole is kept."""
     with locked(folder):
-        card = read_card(folder) or author.card(split)
-        return _fill(folder, card, n_blocks, lambda block: author.write(seed, split, block), author, progress)
+        card = read_card(folder) or generator.card(split)
+        return _fill(folder, card, n_blocks, lambda number: generator.block(seed, split, number), generator, progress)
 
 
 def _write_targets(
-    author: ModelAuthor,
+    generator: BlockGenerator,
     folder: Path,
-    targets: TopKTargets | SampledTargets,
+    targets: SoftTargets,
     seed: int,
     n_blocks: int,
     progress: Listener,
 ) -> Card:
-    """What the author thinks of so many blocks of its training text."""
+    """What the teacher's distribution says of so many blocks of its training text."""
     text, beside = open_shards(folder), targets_dir(folder, targets)
 
-    def read_and_judge(block: int) -> np.ndarray:
-        sequences = text.maps[block].reshape(-1, author.context).astype(np.int32)
-        return author.judge(sequences, targets, seed, block)
+    def targets_of(number: int) -> np.ndarray:
+        sequences = text.maps[number].reshape(-1, generator.context).astype(np.int32)
+        return generator.soft_targets(sequences, targets, seed, number)
 
     kept = targets.model_dump(mode="json", exclude={"weight"})
-    kept |= {"size": targets.k, "biased": True} if targets.kind == "topk" else {"size": targets.n, "biased": False}
+    kept |= {"size": targets.size, "biased": targets.is_biased}
     with locked(beside):
         card = read_card(beside) or replace(text.card, shards=(), targets=kept)
-        return _fill(beside, card, n_blocks, read_and_judge, author, progress)
+        return _fill(beside, card, n_blocks, targets_of, generator, progress)
 
 
 def _fill(
-    folder: Path, card: Card, n_blocks: int, make: Callable[[int], np.ndarray], author: Author, progress: Listener
+    folder: Path,
+    card: Card,
+    n_blocks: int,
+    make: Callable[[int], np.ndarray],
+    generator: BlockGenerator,
+    progress: Listener,
 ) -> Card:
     """Make the blocks that are missing or damaged, each counted as soon as it is whole."""
-    planned = max(n_blocks, len(card.shards)) * author.rows * author.context
+    planned = max(n_blocks, len(card.shards)) * generator.rows * generator.context
     for block in [*damaged_shards(folder, card), *range(len(card.shards), n_blocks)]:
         shard = write_shard(folder, block, make(block), card.dtype)
         card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
@@ -108,7 +116,7 @@ def _fill(
     return card
 
 
-def _sequences_for(n_tokens: int, spec: RunSpec, author: Author) -> int:
+def _sequences_for(n_tokens: int, spec: RunSpec, generator: BlockGenerator) -> int:
     """Sequences that a teacher must write so that a student with another context finds ``n_tokens`` in them."""
-    pieces = author.context // spec.model.context
+    pieces = generator.context // spec.model.context
     return -(-n_tokens // (pieces * spec.model.context))

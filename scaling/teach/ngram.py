@@ -132,6 +132,7 @@ def train_ngram(texts: Iterable[np.ndarray], vocab_size: int, order: int) -> Ngr
     grams, counts = np.unique(np.concatenate(packed), return_counts=True)
     levels = [_smooth(grams, counts, np.uint64(bits))]
     for k in range(order - 1, 0, -1):
+        # Lower orders count distinct predecessors, not occurrences: each longer gram votes once for its suffix.
         suffixes = grams & ((np.uint64(1) << np.uint64(k * bits)) - np.uint64(1))
         grams, counts = np.unique(suffixes, return_counts=True)
         levels.insert(0, _smooth(grams, counts, np.uint64(bits)))

@@ -1,12 +1,15 @@
-"""Soft targets of a language model: its law of the next token at every position of the text that it wrote.
+"""Soft targets of a language model: its distribution of the next token at every position of its text.
 
-One forward pass over a block of text; kept is a part of each law (``scaling/data/targets.py`` says which parts there
-are, and which of them are biased). The law is the model's own at the asked temperature, however the text was decoded.
+One forward pass over a block of text; kept is a part of each distribution (``scaling/data/targets.py`` says which parts
+there are, and which of them are biased). The distribution is the model's own at the asked temperature, however the text
+was decoded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +17,26 @@ import numpy as np
 
 from scaling.data.batches import with_bos
 from scaling.data.targets import record_type
-from scaling.spec import ModelSpec, SampledTargets, TopKTargets
+from scaling.errors import DataError
+from scaling.registry import Registry
+from scaling.spec import ModelSpec, SampledTargets, SoftTargets, TopKTargets
 from scaling.train.evaluate import LOGITS_BYTES
 from scaling.train.model import Student
-from scaling.train.step import params_of, with_params
+from scaling.train.step import Params, params_of, with_params
+
+Keep = Callable[[jax.Array, Any, jax.Array], tuple[jax.Array, jax.Array]]
+"""What a kind of targets keeps of float32[B, T, V] logits, given targets and a key: ids and weights, [B, T, K] each."""
+
+KEPT: Registry[Keep] = Registry("kind of soft targets of a model", error=DataError)
 
 DRAWN_AT_ONCE = 4
 """Arrays as large as the logits that exist together while targets are drawn."""
 
 
 def model_records(
-    student: Student, sequences: np.ndarray, targets: TopKTargets | SampledTargets, key: jax.Array, *, bos: int
+    student: Student, sequences: np.ndarray, targets: SoftTargets, key: jax.Array, *, bos: int
 ) -> np.ndarray:
-    """Records of a model's law at every position of some sequences.
+    """Records of a model's distribution at every position of some sequences.
 
     Args:
         student: The model.
@@ -52,19 +62,28 @@ def model_records(
 
 
 @partial(jax.jit, static_argnames=("model", "targets"))
-def _records(model: ModelSpec, params, inputs_BT: jax.Array, key: jax.Array, targets) -> tuple[jax.Array, jax.Array]:
-    logits_BTV = with_params(model, params)(inputs_BT) / targets.temperature
-    if targets.kind == "topk":
-        k = min(targets.k, model.vocab_size)
-        logits_BTK, ids_BTK = jax.lax.top_k(logits_BTV, k)
-        room = [(0, 0), (0, 0), (0, targets.k - k)]
-        return jnp.pad(ids_BTK, room), jnp.pad(jax.nn.softmax(logits_BTK), room)
-    uniform_BTN = jax.random.uniform(key, (*inputs_BT.shape, targets.n))
+def _records(
+    model: ModelSpec, params: Params, inputs_BT: jax.Array, key: jax.Array, targets: SoftTargets
+) -> tuple[jax.Array, jax.Array]:
+    return KEPT[targets.kind](with_params(model, params)(inputs_BT) / targets.temperature, targets, key)
+
+
+@KEPT.register("topk")
+def _keep_likeliest(logits_BTV: jax.Array, targets: TopKTargets, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    k = min(targets.k, logits_BTV.shape[-1])
+    logits_BTK, ids_BTK = jax.lax.top_k(logits_BTV, k)
+    room = [(0, 0), (0, 0), (0, targets.k - k)]
+    return jnp.pad(ids_BTK, room), jnp.pad(jax.nn.softmax(logits_BTK), room)
+
+
+@KEPT.register("sampled")
+def _keep_draws(logits_BTV: jax.Array, targets: SampledTargets, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    uniform_BTN = jax.random.uniform(key, (*logits_BTV.shape[:-1], targets.n))
     return sampled(logits_BTV, uniform_BTN, targets.exponent)
 
 
 def sampled(logits_BTV: jax.Array, uniform_BTN: jax.Array, exponent: float) -> tuple[jax.Array, jax.Array]:
-    """Draws from ``softmax(logits)^exponent``, normalised, and their importance weights ``law/(n·proposal)``.
+    """Draws from ``softmax(logits)^exponent``, normalised, and their importance weights ``probs/(n·proposal)``.
 
     Float32 sums of probabilities end at about 1e-7: tokens less likely than that are drawn too rarely or too often.
     """

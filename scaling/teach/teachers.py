@@ -1,4 +1,4 @@
-"""Everything that streams need before training can start: teachers trained, their text written."""
+"""Everything that streams need before training can start: teachers trained, their text generated."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scaling.data.mixing import unmixed, written_tokens
+from scaling.data.mixing import generated_tokens, unmixed
 from scaling.data.text import open_text
 from scaling.records import RunStore
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, TextSource, teacher_run
 from scaling.teach.generate import ensure_teacher_text
 from scaling.train.loop import train_trunk
 from scaling.train.runtime import prepare_process
@@ -19,7 +19,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     """Make what the streams and evaluation sets of some runs read; what is there is left alone.
 
     Real text is encoded (its tokenizer trained before), a trained teacher is trained if it has no record, and a teacher
-    writes as many tokens as the longest of its students reads of it. A world and its exact teachers need nothing.
+    generates as many tokens as the longest of its students reads of it. A world and its exact teachers need nothing.
 
     Args:
         specs: Runs that will be trained; those of one teacher are served by one text.
@@ -32,18 +32,18 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
     prepare_process()
     for members in _by_text(specs).values():
         longest = max(members, key=lambda spec: spec.n_tokens)
-        source, teacher = longest.data.source, longest.data.generator
-        if source.kind == "text":
+        source, teacher = longest.data.source, teacher_run(longest.data)
+        if isinstance(source, TextSource):
             for split in ("train", "held_out"):
                 open_text(source, split, store)
-        if teacher.kind in ("trained", "net") and not store.has(teacher.run.run_id):
-            prepare([teacher.run], store, progress)
-            train_trunk([teacher.run], store, progress=progress)
-        if longest.data.is_stored and teacher.kind != "real":
+        if teacher is not None and not store.has(teacher.run_id):
+            prepare([teacher], store, progress)
+            train_trunk([teacher], store, progress=progress)
+        if longest.data.generator.is_stored:
             for context in {spec.model.context for spec in members}:
                 readers = [spec for spec in members if spec.model.context == context]
                 most = max(readers, key=lambda spec: spec.n_tokens)
-                ensure_teacher_text(unmixed(most), store, n_tokens=written_tokens(most), progress=progress)
+                ensure_teacher_text(unmixed(most), store, n_tokens=generated_tokens(most), progress=progress)
 
 
 def _by_text(specs: Sequence[RunSpec]) -> dict[str, list[RunSpec]]:

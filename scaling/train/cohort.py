@@ -68,6 +68,7 @@ def cohort_size(spec: RunSpec) -> int:
     limit = (devices[0].memory_stats() or {}).get("bytes_limit") if devices[0].platform != "cpu" else None
     if limit is None:
         return 1
+    # Enough trunks to keep the device busy, as long as they fit its memory.
     filling = FILLING_FLOPS / training_flops(spec.model, spec.step_tokens)
     fitting = MEMORY_SHARE * limit / training_bytes(spec.model, spec.optim.batch_size).total
     return max(1, min(LARGEST, int(filling), int(fitting)))
@@ -101,6 +102,7 @@ def train_cohort(
     prepare_process()
     _check(trunks)
     missing = [found for specs in trunks if (found := missing_runs(specs, store))]
+    # A trunk that is left alone trains as it would have without a cohort.
     if len(missing) == 1:
         train_trunk(missing[0], store, progress=progress, should_stop=should_stop, checkpoint_s=checkpoint_s)
     elif missing:
@@ -154,31 +156,33 @@ class _Cohort:
         pace, saved_at = BlockPace(), time.monotonic()
         self._gather()
         while active := self._active():
-            count = min(pace.steps, *(member.stretch.left for member in active))
+            # As many steps as the shortest stretch has left: all members stay side by side.
+            count = min(pace.steps, *(stretch.left for _, stretch in active))
             begun = time.monotonic()
             self._train_block(count)
             took = time.monotonic() - begun
             reading = self.meter.read()
             took = max(took - reading.compile_s, 1e-9)
             pace.learn(count, took)
-            for member in active:
+            for member, stretch in active:
                 member.training.clock.charge(reading, share=1 / len(active))
-                member.training.look_up(member.stretch, count, took / len(active))
+                member.training.look_up(stretch, count, took / len(active))
             stop, due = should_stop(), time.monotonic() - saved_at > checkpoint_s
-            if stop or due or any(not member.stretch.left for member in active):
-                self._scatter(active)
+            # Members need their own states to be saved, or where one of them goes on to another stretch.
+            if stop or due or any(not stretch.left for _, stretch in active):
+                self._scatter()
                 if stop or due:
-                    for member in active:
+                    for member, _ in active:
                         member.training.save()
                     saved_at = time.monotonic()
                 if stop:
                     raise Preempted(f"a cohort of {len(active)} trunks stopped; their states are saved")
-                for member in active:
+                for member, _ in active:
                     member.next()
                 self._gather()
 
-    def _active(self) -> list[_Member]:
-        return [member for member in self.members if member.stretch is not None]
+    def _active(self) -> list[tuple[_Member, Stretch]]:
+        return [(member, member.stretch) for member in self.members if member.stretch is not None]
 
     def _train_block(self, count: int) -> None:
         batches = [self._batches(member, count) for member in self.members]
@@ -218,10 +222,10 @@ class _Cohort:
         lines = [member.training.trunk if member.stretch is None else member.stretch.line for member in self.members]
         self.state = _stacked([line.state for line in lines])
 
-    def _scatter(self, active: list[_Member]) -> None:
+    def _scatter(self) -> None:
         """Give the members their states back."""
         for slot, member in enumerate(self.members):
-            if member in active:
+            if member.stretch is not None:
                 member.stretch.line.state = _of_slot(self.state, slot)
 
 

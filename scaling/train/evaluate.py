@@ -17,9 +17,9 @@ import numpy as np
 
 from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets
 from scaling.records import RunStore
-from scaling.spec import ModelSpec, RunSpec
+from scaling.spec import ModelSpec, RunSpec, StudentTeacher
+from scaling.train.generator import log_probabilities, open_student
 from scaling.train.model import Student
-from scaling.train.net import log_probabilities, open_net
 from scaling.train.step import Params, params_of, with_params
 
 
@@ -109,8 +109,9 @@ def held_out(spec: RunSpec, store: RunStore) -> HeldOut:
     if key not in _HELD:
         while len(_HELD) >= _MOST_HELD:
             _HELD.pop(next(iter(_HELD)))
-        law = open_net(spec, store).next_token if spec.data.teacher.kind == "net" else None
-        sets = evaluation_sets(spec, store, net_law=law)
+        is_student = isinstance(spec.data.teacher, StudentTeacher)
+        probs = open_student(spec, store).next_token_probs if is_student else None
+        sets = evaluation_sets(spec, store, teacher_probs=probs)
         teacher = None if sets.teacher is None else [_scored(batch) for batch in sets.teacher]
         _HELD[key] = HeldOut(sets, [_scored(batch) for batch in sets.real], teacher)
     return _HELD[key]
@@ -120,7 +121,7 @@ def measure(student: Student, held: HeldOut) -> Measured:
     """Everything that a record says about a student's loss."""
     sets = held.sets
     real = evaluate(student, held.real)
-    teacher = None if held.teacher is None else evaluate(student, held.teacher, law="teacher")
+    teacher = None if held.teacher is None else evaluate(student, held.teacher, under="teacher")
     return Measured(
         loss=real.loss,
         loss_se=real.loss_se,
@@ -139,26 +140,27 @@ def measure(student: Student, held: HeldOut) -> Measured:
 
 
 def evaluate(
-    student: Student, batches: EvalSet | Iterable[EvalBatch | Scored], *, law: Literal["real", "teacher"] = "real"
+    student: Student, batches: EvalSet | Iterable[EvalBatch | Scored], *, under: Literal["real", "teacher"] = "real"
 ) -> Evaluation:
     """Measure a student on a held-out set.
 
-    Text is scored by its targets, ``−ln f(x)``; a world by the law of the next token, ``−Σ_x p(x)·ln f(x)`` (with q
-    for p where ``law`` is ``"teacher"``), which carries no label noise.
+    Text is scored by its targets, ``−ln f(x)``; a world by the distribution of the next token, ``−Σ_x p(x)·ln f(x)``
+    (with q for p where ``under`` is ``"teacher"``), which carries no label noise.
 
     Args:
         student: Any student, also one with dequantized weights.
         batches: An EvalSet, or its batches.
-        law: Whose next-token law scores a world's positions.
+        under: Whose distribution of the next token scores a world's positions.
     """
     model, params = student.model, params_of(student)
     ready = (batch if isinstance(batch, Scored) else _scored(batch) for batch in batches)
     parts = [
-        _score_text(model, params, batch) if batch.p is None else _score_world(model, params, batch, law)
+        _score_text(model, params, batch) if batch.p is None else _score_world(model, params, batch, batch.p, under)
         for batch in ready
     ]
     scored = np.concatenate([part.scored for part in parts])
     totals = np.concatenate([part.loss for part in parts])
+    # Tokens of one sequence are not independent: the standard error is over sequences.
     per_sequence = totals / scored
     kl, cross = (_mean([getattr(part, name) for part in parts], scored) for name in ("kl_student", "cross_term"))
     return Evaluation(
@@ -182,7 +184,7 @@ class _Sums:
 
 def _scored(batch: EvalBatch) -> Scored:
     at = batch.weights > 0
-    p, q = (None if law is None else law[at] for law in (batch.p, batch.q))
+    p, q = (None if probs is None else probs[at] for probs in (batch.p, batch.q))
     return Scored(batch.inputs, at, batch.targets[at], p, q)
 
 
@@ -203,7 +205,7 @@ def token_log_probs(model: ModelSpec, params: Params, inputs_BT: np.ndarray, tar
     return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
 
 
-def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _Sums:
+def _score_world(model: ModelSpec, params: Params, batch: Scored, p: np.ndarray, under: str) -> _Sums:
     scored = batch.at.sum(1)
     rows = np.repeat(np.arange(len(scored)), scored)
 
@@ -211,19 +213,20 @@ def _score_world(model: ModelSpec, params: Params, batch: Scored, law: str) -> _
         return np.bincount(rows, weights=values, minlength=len(scored))
 
     log_f = np.asarray(log_probabilities(model)(params, batch.inputs))[batch.at].astype(np.float64)
-    p = batch.p.astype(np.float64)
+    p = p.astype(np.float64)
     q = p if batch.q is None else batch.q.astype(np.float64)
     log_q_f = np.log(np.where(q > 0, q, 1.0)) - np.where(q > 0, log_f, 0.0)
     return _Sums(
         scored,
-        by_sequence(-((p if law == "real" else q) * log_f).sum(1)),
+        by_sequence(-((p if under == "real" else q) * log_f).sum(1)),
         by_sequence((q * log_q_f).sum(1)),
         by_sequence(((p - q) * log_q_f).sum(1)),
     )
 
 
 def _mean(parts: list[np.ndarray | None], scored: np.ndarray) -> float | None:
-    return None if parts[0] is None else float(np.concatenate(parts).sum() / scored.sum())
+    known = [part for part in parts if part is not None]
+    return float(np.concatenate(known).sum() / scored.sum()) if known else None
 
 
 @lru_cache(maxsize=64)

@@ -91,6 +91,7 @@ def find_diverged(losses: np.ndarray, grad_norms: np.ndarray, vocab_size: int) -
         return None
     step = np.arange(len(losses))
     high = losses > max(math.log(vocab_size), float(losses[0])) + MARGIN
+    # Steps since the last one that was not high, without a loop.
     in_a_row = step - np.maximum.accumulate(np.where(high, -1, step))
     signs = {
         "the training loss became non-finite": ~np.isfinite(losses),

@@ -63,6 +63,7 @@ def train_trunk(
     """
     prepare_process()
     mesh = data_mesh()
+    # The leading process looks at the store for all: others may see a shared folder later than it does.
     missing = mesh.broadcast(missing_runs(specs, store))
     if missing:
         training = TrunkTraining(missing, store.prepare(), Meter(), mesh=mesh, progress=progress)

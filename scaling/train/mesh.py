@@ -273,6 +273,7 @@ def join_processes() -> Rank:
     rank = rank_from(os.environ)
     if rank.n_processes == 1:
         return rank
+    # Processors exchange gradients over gloo; accelerators have collectives of their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(

@@ -233,6 +233,7 @@ def from_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> Student
         }
         set_param(block.attn_norm, part["attn_norm"])
         set_param(block.ffn_norm, part["ffn_norm"])
+        # GGUF stores a matrix as [out, in]; the student multiplies by [in, out], q, k and v in one product.
         set_param(block.attn_qkv, np.concatenate([part["attn_q"], part["attn_k"], part["attn_v"]]).T)
         set_param(block.ffn_gate_up, np.concatenate([part["ffn_gate"], part["ffn_up"]]).T)
         set_param(block.attn_output, part["attn_output"].T)

@@ -77,12 +77,11 @@ def trunk_rates(spec: RunSpec, start: int, stop: int) -> np.ndarray:
 def branch_rates(spec: RunSpec, start: int, stop: int) -> np.ndarray:
     """Rate float32 of steps ``start`` to ``stop`` of a run that ends at ``spec.steps``.
 
-    The trunk's rate times ``1 − √((step − first + 1)/(cooldown_steps + 1))`` from ``first``, the cooldown's first step.
+    The trunk's rate times ``1 − √((step − branch_step + 1)/(cooldown_steps + 1))`` from ``branch_step`` on.
 
     Source: Hägele et al. 2024, arXiv 2405.18392.
     """
-    first = spec.steps - spec.cooldown_steps
-    progress = np.clip((np.arange(start, stop) - first + 1) / (spec.cooldown_steps + 1), 0.0, 1.0)
+    progress = np.clip((np.arange(start, stop) - spec.branch_step + 1) / (spec.cooldown_steps + 1), 0.0, 1.0)
     return (trunk_rates(spec, start, stop) * (1 - np.sqrt(progress))).astype(np.float32)
 
 

@@ -21,11 +21,11 @@ from scaling.data.batches import Stream, open_stream
 from scaling.errors import TrainError
 from scaling.files import write_bytes
 from scaling.records import Outcome, RunRecord, RunStore
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, trunk_steps
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
 from scaling.train.evaluate import held_out, measure
-from scaling.train.health import count_spikes
+from scaling.train.health import Diverged, count_spikes
 from scaling.train.line import LOGS, Line, metrics
 from scaling.train.mesh import DataMesh
 from scaling.train.model import Student
@@ -110,6 +110,7 @@ class TrunkTraining:
         self.branch_id: str | None = None
         self.clock = Clock()
         self.saved_at = time.monotonic()
+        # A batch that cannot be shared or a text that cannot be read must end all processes, not leave some waiting.
         with mesh.all_or_none():
             mesh.check_batch(spec.optim.batch_size)
             own = mesh.own_devices
@@ -119,22 +120,23 @@ class TrunkTraining:
             if mesh.leads:
                 self._restore()
         self._share()
-        self.steps = max(_branch_step(last) for last in specs) + sum(s.cooldown_steps for s in specs)
+        self.steps = trunk_steps(specs)
 
     def stretches(self) -> Iterator[Stretch]:
         """What is to be trained, in order; each is trained to its end before the next is asked for."""
         for spec in self.specs:
-            if self.branch_id != spec.run_id:
-                yield Stretch(self.trunk, spec, _branch_step(spec), trunk_rates)
-                if self.trunk.diverged is not None:
-                    self._commit_diverged(spec, self.trunk)
+            if self.branch is None or self.branch_id != spec.run_id:
+                yield Stretch(self.trunk, spec, spec.branch_step, trunk_rates)
+                if (found := self.trunk.diverged) is not None:
+                    self._commit_diverged(spec, self.trunk, found)
                     continue
                 self.branch, self.branch_id = self.trunk.copy(), spec.run_id
-            yield Stretch(self.branch, spec, spec.steps, branch_rates)
-            if self.branch.diverged is None:
-                self._commit_done(spec, self.branch)
+            branch = self.branch
+            yield Stretch(branch, spec, spec.steps, branch_rates)
+            if (found := branch.diverged) is None:
+                self._commit_done(spec, branch)
             else:
-                self._commit_diverged(spec, self.branch)
+                self._commit_diverged(spec, branch, found)
             self.branch = self.branch_id = None
         self.save()
 
@@ -188,9 +190,8 @@ class TrunkTraining:
         train_loss = float(tail.mean(dtype=np.float64))
         self._commit(spec, line, student=student, status="done", train_loss=train_loss, **asdict(measured))
 
-    def _commit_diverged(self, spec: RunSpec, line: Line) -> None:
+    def _commit_diverged(self, spec: RunSpec, line: Line, found: Diverged) -> None:
         # A block goes on to its end, wherever that is; the record does not.
-        found = line.diverged
         line = line.up_to(found.step + 1)
         sentence = f"{found.reason}, at step {line.step} of {spec.steps}; try a lower optim.lr"
         self._commit(spec, line, status="diverged", error=sentence)
@@ -218,7 +219,7 @@ class TrunkTraining:
         self.store.commit(RunRecord(spec=spec, outcome=outcome), draft)
         self.clock = Clock()
 
-    def _spent(self, spec: RunSpec) -> dict[str, float | str | None]:
+    def _spent(self, spec: RunSpec) -> dict[str, Any]:
         clock, settings = self.clock, self.meter.settings
         kwh = settings.kwh(clock.joules)
         return {
@@ -235,7 +236,7 @@ class TrunkTraining:
         """Go on from the newest checkpoint that is not beyond the first missing branch."""
         for description, arrays in self.checkpoints.newest_first():
             steps, branch_id = description["steps"], description["branch_id"]
-            if steps["trunk"] > _branch_step(self.specs[0]):
+            if steps["trunk"] > self.specs[0].branch_step:
                 continue
             try:
                 lines = {name: _line(name, self.trunk, steps, arrays) for name in steps}
@@ -265,11 +266,6 @@ class TrunkTraining:
 def _line(name: str, template: Line, steps: dict[str, int], arrays: dict[str, np.ndarray]) -> Line:
     state: TrainState = fill(template.state, arrays, f"{name}.state.")
     return Line(state, template.vocab_size, steps[name], *(arrays[f"{name}.{one}"] for one in LOGS))
-
-
-def _branch_step(spec: RunSpec) -> int:
-    """Step at which a run leaves the trunk."""
-    return spec.steps - spec.cooldown_steps
 
 
 def missing_runs(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:

@@ -27,8 +27,8 @@ from scaling.data.batches import Stream  # noqa: E402
 from scaling.data.sequences import TextSequences  # noqa: E402
 from scaling.data.shards import Card, Shard, TokenShards  # noqa: E402
 from scaling.data.text import open_text  # noqa: E402
-from scaling.data.worlds import open_language  # noqa: E402
-from scaling.data.worlds.w0 import World  # noqa: E402
+from scaling.data.worlds import open_generator  # noqa: E402
+from scaling.data.worlds.w0_facts import Facts  # noqa: E402
 from scaling.records import RunStore  # noqa: E402
 from scaling.spec import (  # noqa: E402
     CoverageTeacher,
@@ -70,7 +70,7 @@ def worlds() -> Rows:
         (HierarchySource(kind="w2"), RealTeacher()),
     ]
     for source, teacher in cases:
-        language = open_language(source, teacher)
+        language = open_generator(source, teacher)
         language.sequences(0, 0, 256)
         rate = 256 * 20 * language.context / seconds(lambda speaker=language: speaker.sequences(0, 0, 256 * 20))
         yield f"{source.label} {teacher.label}: tokens/s", f"{rate / 1e6:.2f} M", "> 0.1 M"
@@ -146,11 +146,11 @@ def write_corpus(path: Path, n_bytes: int) -> None:
 def figures() -> Rows:
     """Entropies and divergences of W0: closed form, beside samples of the text."""
     source = FactSource(kind="w0")
-    real = open_language(source)
+    real = open_generator(source)
     text = real.sequences(seed=1, start=0, count=4000)
-    at = real.next_token(text)
+    at = real.next_token_probs(text)
     surprise = -np.log(np.take_along_axis(at, text[..., None], axis=-1)[..., 0])
-    exact = World().entropy_per_token
+    exact = Facts().entropy_per_token
     yield "W0 entropy, nats/token", f"{exact:.6f}, sampled {_mean(surprise)}", "1.085365"
     for label, asked in (("coverage 30", 0.2891), ("coverage 100", 0.1586), ("coverage 300", 0.0910)):
         teacher = CoverageTeacher(kind="coverage", top_keys=int(label.split()[1]))
@@ -162,8 +162,8 @@ def figures() -> Rows:
 
 def _both(source: FactSource, teacher: Teacher, text: np.ndarray, at: np.ndarray) -> str:
     """The closed form of a divergence, and its mean over a text."""
-    q, scored = open_language(source, teacher), open_language(source).scored
-    held, other = (np.take_along_axis(law, text[..., None], axis=-1)[..., 0] for law in (at, q.next_token(text)))
+    q, scored = open_generator(source, teacher), open_generator(source).scored
+    held, other = (np.take_along_axis(law, text[..., None], axis=-1)[..., 0] for law in (at, q.next_token_probs(text)))
     return f"{q.divergence().total:.4f}, sampled {_mean(np.log(held / other)[:, scored])}"
 
 
@@ -177,7 +177,7 @@ def generation() -> Rows:
     """Tokens a second of a teacher of 2 million parameters, compilation left out."""
     import jax
 
-    from scaling.teach.authors import rows_per_block
+    from scaling.teach.generators import rows_per_block
     from scaling.train.decode import sample_sequences
     from scaling.train.model import Student
 

@@ -8,7 +8,7 @@ import pytest
 from scaling.data.batches import Stream, open_stream
 from scaling.data.mixing import STRETCH, MixedSequences, quotas
 from scaling.data.sequences import Sequences, WorldSequences
-from scaling.data.worlds import open_language
+from scaling.data.worlds import open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import FactSource, RunSpec
@@ -133,28 +133,28 @@ def test_no_sequence_of_another_process_is_asked_for():
 
 
 @dataclass(frozen=True)
-class WatchedLanguage:
-    """A language that tells how many sequences it was asked for."""
+class WatchedGenerator:
+    """A generator that tells how many sequences it was asked for."""
 
-    language: object
+    generator: object
     asked: list
 
     def __getattr__(self, name):
-        return getattr(self.language, name)
+        return getattr(self.generator, name)
 
     def sequences(self, seed, start, count):
         self.asked.append(count)
-        return self.language.sequences(seed, start, count)
+        return self.generator.sequences(seed, start, count)
 
 
 @pytest.mark.parametrize(("batch_size", "asked"), [(8, [8 * 19 + 2]), (2048, [512] * 20)])
 def test_a_world_leaves_out_whole_blocks_and_writes_those_that_processes_share(batch_size, asked):
-    language = WatchedLanguage(open_language(FactSource(kind="w0")), [])
-    stream = Stream(WorldSequences(language, 0), batch_size).shard(2, 4)
-    whole = Stream(WorldSequences(language.language, 0), batch_size).batches(1, 20)
+    generator = WatchedGenerator(open_generator(FactSource(kind="w0")), [])
+    stream = Stream(WorldSequences(generator, 0), batch_size).shard(2, 4)
+    whole = Stream(WorldSequences(generator.generator, 0), batch_size).batches(1, 20)
     own = slice(batch_size // 2, batch_size * 3 // 4)
     assert np.array_equal(stream.batches(1, 20).targets, whole.targets[:, own])
-    assert language.asked == asked
+    assert generator.asked == asked
 
 
 def test_a_text_that_ends_within_a_batch_ends_for_every_process():

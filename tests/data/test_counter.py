@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.data.counter import generator, hash64, permute
+from scaling.data.counter import hash64, permute, random_at
 
 
 @settings(max_examples=40, deadline=None)
@@ -43,4 +43,4 @@ def test_hashed_bits_are_balanced():
 
 @pytest.mark.parametrize("other", [(1, "text", 0), (0, "noise", 0), (0, "text", 1)])
 def test_seeds_purposes_and_blocks_draw_different_numbers(other):
-    assert not np.isin(generator(*other).random(50), generator(0, "text", 0).random(50)).any()
+    assert not np.isin(random_at(*other).random(50), random_at(0, "text", 0).random(50)).any()

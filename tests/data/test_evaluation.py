@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scaling.data.evaluation import evaluation_sets
-from scaling.data.worlds import divergence, entropy
-from scaling.data.worlds.w0 import World
+from scaling.data.worlds import divergence, open_world
+from scaling.data.worlds.w0_facts import Facts
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
@@ -56,8 +56,8 @@ def test_inputs_are_the_targets_one_later_behind_bos(store):
 def test_terms_on_the_set_agree_with_the_closed_forms(store, teacher):
     spec = run_spec(teacher)
     sets, exact = evaluation_sets(spec, store), divergence(spec.data.source, spec.data.teacher)
-    one_record = World().answer_gain / (sets.real.n_sequences * 5)
-    assert sets.entropy == pytest.approx(entropy(spec.data.source), abs=1e-9)
+    one_record = Facts().answer_gain / (sets.real.n_sequences * 5)
+    assert sets.entropy == pytest.approx(open_world(spec.data.source).entropy, abs=1e-9)
     assert sets.delta_noise == pytest.approx(exact.noise, abs=1e-9)
     assert sets.delta_coverage == pytest.approx(exact.coverage, abs=one_record)
     assert sets.teacher_loss == pytest.approx(sets.entropy + exact.total, abs=one_record)
@@ -73,7 +73,7 @@ def test_of_a_mixture_the_teacher_inside_is_known_beside_the_whole(store, teache
     sets, alone = evaluation_sets(spec, store), evaluation_sets(run_spec(teacher), store)
     exact = divergence(spec.data.source, spec.data.generator)
     assert sets.generator_delta_noise == pytest.approx(exact.noise, abs=1e-9)
-    assert sets.generator_delta_coverage == pytest.approx(exact.coverage, abs=World().answer_gain / (500 * 5))
+    assert sets.generator_delta_coverage == pytest.approx(exact.coverage, abs=Facts().answer_gain / (500 * 5))
     assert (sets.generator_delta_coverage, sets.generator_delta_noise) == (alone.delta_coverage, alone.delta_noise)
     assert sets.delta_coverage + sets.delta_noise < 0.75 * exact.total, "who writes can be told from the text"
     assert alone.generator_delta_coverage is alone.generator_delta_noise is None

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from scaling.data.batches import open_stream
 from scaling.data.targets import draw, soft_records, tempered, top_k
-from scaling.data.worlds import open_language
+from scaling.data.worlds import open_generator
 from scaling.records import RunStore
 from scaling.spec import DataSpec, ModelSpec, OptimSpec, RunSpec, SampledTargets, TopKTargets
 
@@ -81,7 +81,7 @@ def test_a_world_tells_its_laws_in_whatever_chunks_it_is_read(tmp_path, targets,
     tokens = open_stream(a_run({"kind": "tokens"}, teacher=teacher), RunStore(tmp_path)).batches(0, 7)
     assert np.array_equal(whole.targets["token"], tokens.targets)
     assert np.array_equal(whole.inputs, tokens.inputs)
-    law = open_language(spec.data.source, spec.data.teacher).next_token(part.targets[0]["token"])
+    law = open_generator(spec.data.source, spec.data.teacher).next_token_probs(part.targets[0]["token"])
     record = part.targets[0]
     if targets["kind"] == "exact":
         assert record["weights"] == pytest.approx(law, abs=1e-7)

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-import scaling.teach.authors as authors
 import scaling.teach.generate as generate
+import scaling.teach.generators as generators
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.shards import open_shards
@@ -16,8 +16,8 @@ from scaling.data.text import teacher_text_dir
 from scaling.errors import DataError
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
-from scaling.teach.authors import rows_per_block
 from scaling.teach.generate import ensure_teacher_text
+from scaling.teach.generators import rows_per_block
 from scaling.train.checkpoint import save_student
 from scaling.train.model import Student
 
@@ -27,7 +27,7 @@ BLOCK = 8 * 16
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(authors, "MAX_ROWS", 8)
+    monkeypatch.setattr(generators, "MAX_ROWS", 8)
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def text_of(spec, store):
 
 
 def count_blocks(monkeypatch):
-    written, sample = [], authors.sample_sequences
-    monkeypatch.setattr(authors, "sample_sequences", lambda *a, **k: written.append(1) or sample(*a, **k))
+    written, sample = [], generators.sample_sequences
+    monkeypatch.setattr(generators, "sample_sequences", lambda *a, **k: written.append(1) or sample(*a, **k))
     return written
 
 
@@ -116,12 +116,12 @@ def test_a_killed_generation_ends_with_the_same_text(make_run, make_store, monke
 
 DIES_WITHIN_THE_THIRD_BLOCK = """
 import os, signal, sys
-import scaling.teach.authors as authors
+import scaling.teach.generators as generators
 import scaling.teach.generate as generate
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
-authors.MAX_ROWS = 8
+generators.MAX_ROWS = 8
 written, write_shard = [], generate.write_shard
 
 def dies(*given):
@@ -264,9 +264,9 @@ def test_a_teacher_that_cannot_serve_is_refused_with_a_cure(make_run, make_store
 
 def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
     model = make_run().model
-    monkeypatch.setattr(authors, "MAX_ROWS", 256)
+    monkeypatch.setattr(generators, "MAX_ROWS", 256)
     assert rows_per_block(model) == 256
     large = model.model_copy(update={"n_layers": 24, "n_kv_heads": 16, "head_width": 64, "context": 2048})
     assert rows_per_block(large) == 1
-    monkeypatch.setattr(authors, "CACHE_BYTES", 1 << 34)
+    monkeypatch.setattr(generators, "CACHE_BYTES", 1 << 34)
     assert rows_per_block(large) == 32

@@ -8,21 +8,15 @@ from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
-from scaling.data.mixing import unmixed, written_tokens
+from scaling.data.mixing import generated_tokens, unmixed
 from scaling.data.shards import open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import divergence
 from scaling.predict.footprint import tokenizer_layout
-from scaling.records import RunStore
 from scaling.spec import DataSpec, RunSpec
 from scaling.teach.teachers import prepare
 
 pytest.importorskip("tokenizers", reason="byte-level BPE is in the extra [text]")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
 
 
 @pytest.fixture
@@ -80,7 +74,7 @@ def test_no_more_is_written_than_is_read_and_all_shares_read_one_text(texts, sto
     folders = []
     for real in (0.75, 0.5):
         spec = run_spec(texts, real=real)
-        assert written_tokens(spec) == pytest.approx((1 - real) * spec.n_tokens, rel=0.06)
+        assert generated_tokens(spec) == pytest.approx((1 - real) * spec.n_tokens, rel=0.06)
         folders.append(teacher_text_dir(store, spec.data, seed=0, split="train", context=16))
         assert folders[-1] == teacher_text_dir(store, unmixed(spec).data, seed=0, split="train", context=16)
     assert folders[0] == folders[1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import scaling.data.pretrained as pretrained
-import scaling.teach.authors as authors
+import scaling.teach.generators as generators
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.data.batches import open_stream
@@ -34,7 +34,7 @@ MODEL = ModelSpec(vocab_size=270, width=32, n_layers=1, head_width=8, n_heads=4,
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(authors, "MAX_ROWS", 8)
+    monkeypatch.setattr(generators, "MAX_ROWS", 8)
 
 
 def write_model(path, *, vocab_size=270, context=64, pre="gpt-2"):
@@ -74,11 +74,6 @@ def make_run(tmp_path, file):
         )
 
     return make
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
 
 
 def test_a_student_reads_what_the_model_of_a_file_wrote(make_run, store, file):
@@ -131,8 +126,8 @@ def test_a_student_learns_the_laws_that_lie_beside_the_text(make_run, store, tar
 def test_laws_that_were_interrupted_are_taken_up_and_never_found_twice(make_run, tmp_path, monkeypatch):
     spec = make_run(targets="sampled")
     found = []
-    judge = authors.model_records
-    monkeypatch.setattr(authors, "model_records", lambda *a, **k: found.append(1) or judge(*a, **k))
+    judge = generators.model_records
+    monkeypatch.setattr(generators, "model_records", lambda *a, **k: found.append(1) or judge(*a, **k))
 
     def fails_at_the_third(*args, **kwargs):
         if len(found) == 2:
@@ -144,11 +139,11 @@ def test_laws_that_were_interrupted_are_taken_up_and_never_found_twice(make_run,
     ensure_teacher_text(spec, whole, n_tokens=4 * 8 * 16)
     assert len(found) == 4
     found.clear()
-    monkeypatch.setattr(authors, "model_records", fails_at_the_third)
+    monkeypatch.setattr(generators, "model_records", fails_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         ensure_teacher_text(spec, killed, n_tokens=4 * 8 * 16)
     found.clear()
-    monkeypatch.setattr(authors, "model_records", lambda *a, **k: found.append(1) or judge(*a, **k))
+    monkeypatch.setattr(generators, "model_records", lambda *a, **k: found.append(1) or judge(*a, **k))
     ensure_teacher_text(spec, killed, n_tokens=4 * 8 * 16)
     ensure_teacher_text(spec, killed, n_tokens=4 * 8 * 16)
     assert len(found) == 2

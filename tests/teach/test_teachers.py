@@ -2,11 +2,10 @@
 
 import pytest
 
-import scaling.teach.authors as authors
+import scaling.teach.generators as generators
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import DataError
-from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.teach import teachers
 
@@ -32,13 +31,8 @@ def make_run(tmp_path):
     return make
 
 
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
-
-
 def test_a_chain_of_teachers_is_trained_and_writes_enough_for_every_student(make_run, store, monkeypatch):
-    monkeypatch.setattr(authors, "MAX_ROWS", 8)
+    monkeypatch.setattr(generators, "MAX_ROWS", 8)
     teacher = make_run(make_run(), tokens=160)
     students = [make_run(teacher, tokens=200), make_run(teacher, tokens=600), make_run(teacher, context=7, tokens=900)]
     seen = []

@@ -42,13 +42,13 @@ def test_text_is_scored_by_its_targets_where_weights_say_so():
     assert found.kl_student is None
 
 
-@pytest.mark.parametrize("law", ["real", "teacher"])
-def test_a_world_is_scored_by_the_law_of_the_next_token(law):
+@pytest.mark.parametrize("under", ["real", "teacher"])
+def test_a_world_is_scored_by_the_distribution_of_the_next_token(under):
     student, batches = Student(MODEL), make_batches(law=True)
     scored = [
-        -(getattr(batch, "p" if law == "real" else "q") * log_f(student, batch)).sum(-1)[:, 2:] for batch in batches
+        -(getattr(batch, "p" if under == "real" else "q") * log_f(student, batch)).sum(-1)[:, 2:] for batch in batches
     ]
-    assert evaluate(student, batches, law=law).loss == pytest.approx(np.mean(scored), abs=1e-6)
+    assert evaluate(student, batches, under=under).loss == pytest.approx(np.mean(scored), abs=1e-6)
 
 
 def test_the_terms_close_the_identity_of_the_cross_entropy():

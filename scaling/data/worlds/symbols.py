@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from scaling.data.counter import generator
+from scaling.data.counter import random_at
 
 BLOCK = 256
 """Sequences made at once: a unit of speed, and part of what a seed means."""
@@ -16,7 +16,10 @@ BLOCK = 256
 class SymbolWorld(Protocol):
     """A world whose tokens are symbols 0 … n_symbols − 1."""
 
-    n_symbols: int
+    @property
+    def n_symbols(self) -> int:
+        """Of the text, without a beginning of sequence."""
+        ...
 
     @property
     def context(self) -> int:
@@ -24,8 +27,8 @@ class SymbolWorld(Protocol):
         ...
 
 
-class SymbolLanguage(ABC):
-    """A language of such a world: the world's own, or a teacher's."""
+class SymbolGenerator(ABC):
+    """A generator of such a world's text: the world's own, or a teacher's."""
 
     world: SymbolWorld
     purpose: ClassVar[str]
@@ -49,14 +52,14 @@ class SymbolLanguage(ABC):
         """Sequences ``start … start+count`` of the endless sample with this seed: int32[count, T], without BOS."""
         first, last = start // BLOCK, -(-(start + count) // BLOCK)
         blocks = [
-            self._write(generator(seed, f"{self.purpose} sample", block).random((BLOCK, self.n_uniform * self.context)))
+            self._write(random_at(seed, f"{self.purpose} sample", block).random((BLOCK, self.n_uniform * self.context)))
             for block in range(first, last)
         ]
         return np.concatenate(blocks)[start - first * BLOCK :][:count]
 
     def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
         """A fixed set in which each random number, over all sequences, lies on the quantile grid ``(i + ½)/n``."""
-        rng = generator(seed, f"{self.purpose} evaluation")
+        rng = random_at(seed, f"{self.purpose} evaluation")
         grid = (np.arange(count) + 0.5) / count
         return self._write(np.stack([rng.permutation(grid) for _ in range(self.n_uniform * self.context)], axis=1))
 
@@ -66,7 +69,7 @@ class SymbolLanguage(ABC):
 
 
 def distorted(p: np.ndarray, *, temperature: float, noise: float) -> np.ndarray:
-    """``(1 − noise)·P^(1/temperature)/Z + noise/V`` over the last axis: laws of who is wrong everywhere alike."""
+    """``(1 − noise)·P^(1/temperature)/Z + noise/V`` over the last axis: who is wrong everywhere alike."""
     if temperature != 1:
         p = p ** (1 / temperature)
         p = p / p.sum(-1, keepdims=True)

@@ -1,7 +1,8 @@
 """How far a mixture of W0 and a teacher of it is from W0: a sum over all that a reader can have seen.
 
-What a text so far tells of its writer is the log odds of the world against the teacher, and an answer moves them by one
-of few amounts: by which favoured symbol it is, or none. So the law of the odds after each answer is a short list.
+What a text so far tells of its generator is the log odds of the world against the teacher, and an answer moves them by
+one of few amounts: by which favoured symbol it is, or none. So the distribution of the odds after each answer is a
+short list.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
-from scaling.data.worlds.w0 import N_ANSWERS, World, answer_law
+from scaling.data.worlds.generator import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.w0_facts import N_ANSWERS, Facts, answer_probs
 from scaling.data.worlds.w0_teachers import Ranges
 
 SAME = 9
@@ -20,7 +21,7 @@ SAME = 9
 
 @dataclass(frozen=True)
 class Odds:
-    """A law over log odds: float64[n] values and their probabilities, in the real world."""
+    """A distribution over log odds: float64[n] values and their probabilities, in the real world."""
 
     values: np.ndarray
     mass: np.ndarray
@@ -31,7 +32,7 @@ class Odds:
         return _merged(moved.ravel(), (self.mass[:, None] * p).ravel())
 
 
-def mixed_divergence(world: World, knowledge: Ranges, share: float) -> Divergence:
+def mixed_divergence(world: Facts, knowledge: Ranges, share: float) -> Divergence:
     """Exact ``Σ P(h)·KL(p_h‖q_h)`` of a mixture, nats per answer, split as for any teacher.
 
     Args:
@@ -39,7 +40,7 @@ def mixed_divergence(world: World, knowledge: Ranges, share: float) -> Divergenc
         knowledge: What the teacher believes; it asks for the same keys as the world.
         share: Of the sequences that are real.
     """
-    p, ranges = answer_law(), list(zip(knowledge.chances(world), knowledge.laws, strict=True))
+    p, ranges = answer_probs(), list(zip(knowledge.chances(world), knowledge.probs, strict=True))
     odds, parts = Odds(np.array([np.log(share / (1 - share))]), np.ones(1)), []
     for _ in range(world.n_records):
         ends = []

@@ -1,8 +1,8 @@
 """Who writes text in W0: the world itself, and teachers that know it more or less well, with exact divergences.
 
-Most teachers answer by another law than the world's while their cues stay true. *Noise* takes the same share from
-every key; *coverage* knows the frequent keys perfectly and nothing of the others; *temperature* sharpens or flattens
-every law; *stale* knows what a finite sample told it. *Shift* answers truly, but of other keys.
+Most teachers answer by another distribution than the world's while their cues stay true. *Noise* takes the same share
+from every key; *coverage* knows the frequent keys perfectly and nothing of the others; *temperature* sharpens or
+flattens every distribution; *stale* knows what a finite sample told it. *Shift* answers truly, but of other keys.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from scaling.data.counter import generator
-from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
-from scaling.data.worlds.w0 import (
+from scaling.data.counter import random_at
+from scaling.data.worlds.generator import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.w0_facts import (
     BASE,
     BLOCK,
     BOS,
@@ -27,22 +27,31 @@ from scaling.data.worlds.w0 import (
     VOCAB,
     WEIGHTS,
     Answers,
-    World,
-    answer_law,
+    Facts,
+    answer_probs,
 )
-from scaling.spec import Teacher
+from scaling.data.worlds.world import no_generator
+from scaling.spec import (
+    CoverageTeacher,
+    NoiseTeacher,
+    RealTeacher,
+    ShiftTeacher,
+    StaleTeacher,
+    Teacher,
+    TemperatureTeacher,
+)
 
 POWERS = BASE ** np.arange(N_CUES - 1, -1, -1)
 
 
 class Knowledge(Protocol):
-    """What a speaker believes the answers are."""
+    """What a generator believes the answers are."""
 
-    def answers(self, world: World, keys: np.ndarray) -> Answers:
-        """Its answer laws of some keys, int[n]."""
+    def answers(self, world: Facts, keys: np.ndarray) -> Answers:
+        """Its answer distributions of some keys, int[n]."""
         ...
 
-    def divergence(self, world: World) -> Divergence:
+    def divergence(self, world: Facts) -> Divergence:
         """Exact ``Σ_k P(k)·KL(π_k‖q_k)``, per answer token."""
         ...
 
@@ -59,21 +68,21 @@ class Ranges:
     weights: np.ndarray
     bounds: tuple[int, ...] = ()
 
-    def answers(self, world: World, keys: np.ndarray) -> Answers:
+    def answers(self, world: Facts, keys: np.ndarray) -> Answers:
         level = np.searchsorted(self.bounds, keys, side="right")
         return Answers(world.support(keys), self.weights[level][:, None, :])
 
-    def divergence(self, world: World) -> Divergence:
-        kl = kl_divergence(answer_law()[None], self.laws)
+    def divergence(self, world: Facts) -> Divergence:
+        kl = kl_divergence(answer_probs()[None], self.probs)
         return split_divergence(self.chances(world), kl, world.answer_gain)
 
     @property
-    def laws(self) -> np.ndarray:
-        """Its law of an answer in each range, favoured symbols first: float64[n_ranges, 32]."""
+    def probs(self) -> np.ndarray:
+        """Its distribution of an answer in each range, favoured symbols first: float64[n_ranges, 32]."""
         rest = (1 - self.weights.sum(-1, keepdims=True)) / BASE
         return rest + np.pad(self.weights, [(0, 0), (0, BASE - len(WEIGHTS))])
 
-    def chances(self, world: World) -> np.ndarray:
+    def chances(self, world: Facts) -> np.ndarray:
         """How often the world asks for a key of each range: float64[n_ranges]."""
         edges = np.minimum([0, *self.bounds, N_KEYS], N_KEYS)
         return np.array([world.key_probs[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
@@ -81,7 +90,7 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Counts:
-    """The answers of a finite sample, each law smoothed by one uniform observation; unseen keys are uniform.
+    """The answers of a finite sample, each distribution smoothed by one uniform observation; unseen keys are uniform.
 
     Attributes:
         keys: int64[n_seen], ascending.
@@ -91,14 +100,14 @@ class Counts:
     keys: np.ndarray
     counts: np.ndarray
 
-    def answers(self, world: World, keys: np.ndarray) -> Answers:
+    def answers(self, world: Facts, keys: np.ndarray) -> Answers:
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         seen = (self.keys[place] == keys)[:, None, None]
         weights = (np.where(seen, self.counts[place], 0) + 1 / BASE).astype(np.float64)
         weights /= weights.sum(-1, keepdims=True)
         return Answers(np.broadcast_to(np.arange(BASE, dtype=np.uint8), weights.shape), weights)
 
-    def divergence(self, world: World) -> Divergence:
+    def divergence(self, world: Facts) -> Divergence:
         true = Ranges(_true_weights()[None])
         parts = []
         for keys in np.array_split(self.keys, -(-len(self.keys) // 4096)):
@@ -113,16 +122,16 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """A language of a W0: what is asked how often, and what is believed of it.
+class W0Generator:
+    """A generator of W0's text: what is asked how often, and what is believed of it.
 
     Attributes:
-        world: Whose keys and facts it speaks of.
+        world: Whose keys and facts it tells.
         knowledge: Its answers.
         key_temperature: It asks for keys by ``P(k)^(1/key_temperature)``, normalised.
     """
 
-    world: World
+    world: Facts
     knowledge: Knowledge
     key_temperature: float = 1.0
 
@@ -151,8 +160,8 @@ class Speaker:
     def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
         """Sequences ``start … start+count`` of the endless sample with this seed: int32[count, T], without BOS.
 
-        Speakers with one seed share their random numbers: the keys are the same, and an answer differs only where the
-        laws do.
+        Generators with one seed share their random numbers: the keys are the same, and an answer differs only where the
+        distributions do.
         """
         first, last = start // BLOCK, -(-(start + count) // BLOCK)
         blocks = [self._block(seed, block) for block in range(first, last)]
@@ -160,17 +169,17 @@ class Speaker:
 
     def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
         """A fixed set whose keys lie on the quantile grid ``cdf⁻¹((i + ½)/n)``, in shuffled order: int32[count, T]."""
-        rng = generator(seed, "w0 evaluation")
+        rng = random_at(seed, "w0 evaluation")
         n = count * self.world.n_records
         keys = self._keys_at(rng.permutation((np.arange(n) + 0.5) / n))
         return self._write(keys, rng.random((n, N_ANSWERS, 2)))
 
-    def next_token(self, sequences: np.ndarray) -> np.ndarray:
-        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+    def next_token_probs(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact distribution of every token given all before it: int[n, T] to float64[n, T, V]."""
         records = np.asarray(sequences).reshape(-1, RECORD)
         keys = records[:, :N_CUES] @ POWERS
         out = np.zeros((len(keys), RECORD, VOCAB))
-        out[:, :N_CUES, :BASE] = self._cue_laws(keys)
+        out[:, :N_CUES, :BASE] = self._cue_probs(keys)
         out[:, N_CUES:, BASE : 2 * BASE] = self.knowledge.answers(self.world, keys).dense()
         return out.reshape(*np.shape(sequences), VOCAB)
 
@@ -183,7 +192,7 @@ class Speaker:
         return self.knowledge.divergence(self.world)
 
     def _block(self, seed: int, block: int) -> np.ndarray:
-        rng = generator(seed, "w0 sample", block)
+        rng = random_at(seed, "w0 sample", block)
         n = BLOCK * self.world.n_records
         uniform = rng.random((n, 1 + 2 * N_ANSWERS))
         return self._write(self._keys_at(uniform[:, 0]), uniform[:, 1:].reshape(n, N_ANSWERS, 2))
@@ -197,42 +206,48 @@ class Speaker:
         tokens[:, N_CUES:] = BASE + self.knowledge.answers(self.world, keys).draw(uniform)
         return tokens.reshape(-1, self.context)
 
-    def _cue_laws(self, keys: np.ndarray) -> np.ndarray:
+    def _cue_probs(self, keys: np.ndarray) -> np.ndarray:
         """P(next digit | digits so far): float64[n, 4, 32], from sums of P over blocks of ranks."""
-        laws = []
+        parts = []
         for digit in range(N_CUES):
             mass = self.key_probs.reshape(-1, BASE, BASE ** (N_CUES - 1 - digit)).sum(-1)
-            laws.append((mass / mass.sum(-1, keepdims=True))[keys // BASE ** (N_CUES - digit)])
-        return np.stack(laws, axis=1)
+            parts.append((mass / mass.sum(-1, keepdims=True))[keys // BASE ** (N_CUES - digit)])
+        return np.stack(parts, axis=1)
 
 
-def speaker(world: World, teacher: Teacher) -> Speaker:
-    """Who speaks as a teacher in a world; ``RealTeacher`` is the world itself."""
-    temperature = teacher.temperature if teacher.kind == "shift" else 1.0
-    return Speaker(world, knowledge(world, teacher), temperature)
+def key_temperature(teacher: Teacher) -> float:
+    """How a teacher asks for keys: by ``P(k)^(1/key_temperature)``, normalised."""
+    return teacher.temperature if isinstance(teacher, ShiftTeacher) else 1.0
 
 
-def knowledge(world: World, teacher: Teacher) -> Knowledge:
-    """What a teacher believes the answers are."""
+def knowledge(world: Facts, teacher: Teacher) -> Knowledge:
+    """What a teacher believes the answers are.
+
+    Raises:
+        DataError: if this world has no such teacher.
+    """
     true = _true_weights()
-    if teacher.kind == "noise":
-        return Ranges((1 - teacher.rate) * true[None])
-    if teacher.kind == "coverage":
-        return Ranges(np.stack([true, np.zeros_like(true)]), bounds=(teacher.top_keys,))
-    if teacher.kind == "temperature":
-        powered = answer_law() ** (1 / teacher.temperature)
-        q = powered / powered.sum()
-        return Ranges((q - q[-1])[None, : len(WEIGHTS)])
-    if teacher.kind == "stale":
-        return _count(world, teacher.n_records, teacher.seed)
-    return Ranges(true[None])
+    match teacher:
+        case RealTeacher() | ShiftTeacher():
+            return Ranges(true[None])
+        case NoiseTeacher():
+            return Ranges((1 - teacher.rate) * true[None])
+        case CoverageTeacher():
+            return Ranges(np.stack([true, np.zeros_like(true)]), bounds=(teacher.top_keys,))
+        case TemperatureTeacher():
+            powered = answer_probs() ** (1 / teacher.temperature)
+            q = powered / powered.sum()
+            return Ranges((q - q[-1])[None, : len(WEIGHTS)])
+        case StaleTeacher():
+            return _count(world, teacher.n_records, teacher.seed)
+    raise no_generator("W0", teacher)
 
 
-def _count(world: World, n_records: int, seed: int) -> Counts:
+def _count(world: Facts, n_records: int, seed: int) -> Counts:
     """Answers of a sample of records, drawn in pieces so that only the counts are held."""
     truth, tallies = Ranges(_true_weights()[None]), []
     for piece, start in enumerate(range(0, n_records, 1 << 16)):
-        rng, n = generator(seed, "w0 stale", piece), min(1 << 16, n_records - start)
+        rng, n = random_at(seed, "w0 stale", piece), min(1 << 16, n_records - start)
         keys = np.minimum(np.searchsorted(np.cumsum(world.key_probs), rng.random(n), side="right"), N_KEYS - 1)
         symbols = truth.answers(world, keys).draw(rng.random((n, N_ANSWERS, 2)))
         cells = (keys[:, None] * N_ANSWERS + np.arange(N_ANSWERS)) * BASE + symbols

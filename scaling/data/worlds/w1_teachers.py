@@ -1,8 +1,8 @@
 """Who writes text in W1: the world itself, and teachers that know its pairs more or less well, with exact divergences.
 
-*Coverage* knows the most frequent pairs perfectly and of the others only their last symbol; with no pair known,
-KL(p‖q) is ``H(c | b) − H(c | a, b)`` exactly. *Noise* mixes the uniform law into every law; *temperature* sharpens or
-flattens each.
+*Coverage* knows the most frequent pairs perfectly and of the others only their last symbol; with no pair known, KL(p‖q)
+is ``H(c | b) − H(c | a, b)`` exactly. *Noise* mixes the uniform distribution into every one; *temperature*
+sharpens or flattens each.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.data.worlds.language import Divergence, kl_divergence, split_divergence
-from scaling.data.worlds.symbols import SymbolLanguage, distorted
-from scaling.data.worlds.w1 import World
-from scaling.spec import Teacher
+from scaling.data.worlds.generator import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.symbols import SymbolGenerator, distorted
+from scaling.data.worlds.w1_transitions import Transitions
+from scaling.data.worlds.world import no_generator
+from scaling.spec import CoverageTeacher, NoiseTeacher, RealTeacher, Teacher, TemperatureTeacher
 
 
 @dataclass(frozen=True)
-class Speaker(SymbolLanguage):
-    """A language of a W1.
+class W1Generator(SymbolGenerator):
+    """A generator of W1's text.
 
     Attributes:
-        world: Whose pairs it speaks of.
-        noise: Share of the uniform law in every law.
+        world: Whose pairs it tells.
+        noise: Share of the uniform distribution in every one.
         known_pairs: It knows so many of the most frequent pairs; None for all.
-        temperature: Its laws are ``P^(1/temperature)``, normalised.
+        temperature: Its distributions are ``P^(1/temperature)``, normalised.
     """
 
-    world: World
+    world: Transitions
     noise: float = 0.0
     known_pairs: int | None = None
     temperature: float = 1.0
@@ -42,14 +43,14 @@ class Speaker(SymbolLanguage):
     def scored(self) -> np.ndarray:
         return np.arange(self.context) >= 2
 
-    def next_token(self, sequences: np.ndarray) -> np.ndarray:
-        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+    def next_token_probs(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact distribution of every token given all before it: int[n, T] to float64[n, T, V]."""
         n, time = np.shape(sequences)
         out = np.zeros((n, time, self.vocab_size))
         out[:, 0, : self.bos] = self.world.symbols
         out[:, 1, : self.bos] = self.world.backoff[sequences[:, 0]]
         a, b = sequences[:, :-2].ravel(), sequences[:, 1:-1].ravel()
-        out[:, 2:, : self.bos] = self.laws(a, b).reshape(n, time - 2, -1)
+        out[:, 2:, : self.bos] = self.probs(a, b).reshape(n, time - 2, -1)
         return out
 
     def gain(self, sequences: np.ndarray) -> np.ndarray:
@@ -64,9 +65,9 @@ class Speaker(SymbolLanguage):
         out[:, 2:] = self._pair_gain(a, b).reshape(len(out), -1)
         return out
 
-    def laws(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def probs(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """What it believes follows pairs: int[n] each to float64[n, V]."""
-        q = self.world.laws(a, b)
+        q = self.world.probs(a, b)
         if self.known_pairs is not None:
             unknown = ~self._known[a, b]
             q[unknown] = self.world.backoff[b[unknown]]
@@ -77,7 +78,7 @@ class Speaker(SymbolLanguage):
         parts = []
         for a in range(self.world.n_symbols):
             context = self.world.contexts(a)
-            kl = kl_divergence(self.world.laws(*context), self.laws(*context))
+            kl = kl_divergence(self.world.probs(*context), self.probs(*context))
             gain = np.inf if self.known_pairs is None else self._pair_gain(*context)
             parts.append(split_divergence(self.world.pairs[a], kl, gain))
         return Divergence(coverage=sum(part.coverage for part in parts), noise=sum(part.noise for part in parts))
@@ -85,7 +86,7 @@ class Speaker(SymbolLanguage):
     @property
     def is_real(self) -> bool:
         """True for the world itself."""
-        return self == Speaker(self.world)
+        return self == W1Generator(self.world)
 
     @cached_property
     def _known(self) -> np.ndarray:
@@ -103,7 +104,7 @@ class Speaker(SymbolLanguage):
         return np.cumsum(self.world.backoff, axis=1)
 
     def _pair_gain(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return kl_divergence(self.world.laws(a, b), self.world.backoff[b])
+        return kl_divergence(self.world.probs(a, b), self.world.backoff[b])
 
     def _write(self, uniform: np.ndarray) -> np.ndarray:
         uniform = uniform.reshape(len(uniform), self.context, self.n_uniform)
@@ -115,10 +116,12 @@ class Speaker(SymbolLanguage):
         return out
 
     def _draw(self, a: np.ndarray, b: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """Symbols by its laws; laws are spelled out only where the world's parts cannot be drawn from directly."""
+        """Symbols by its distributions, which are spelled out only where the world's parts cannot be drawn from
+        directly.
+        """
         last = self.world.n_symbols - 1
         if self.temperature != 1:
-            cdf = np.cumsum(self.laws(a, b), axis=1)
+            cdf = np.cumsum(self.probs(a, b), axis=1)
             return np.minimum((cdf <= uniform[:, :1]).sum(1), last)
         drawn = self.world.draw(a, b, uniform[:, :2])
         if self.known_pairs is not None:
@@ -128,12 +131,19 @@ class Speaker(SymbolLanguage):
         return np.where(uniform[:, 2] < self.noise, uniformly, drawn)
 
 
-def speaker(world: World, teacher: Teacher) -> Speaker:
-    """Who speaks as a teacher in a world; ``RealTeacher`` is the world itself."""
-    if teacher.kind == "noise":
-        return Speaker(world, noise=teacher.rate)
-    if teacher.kind == "coverage":
-        return Speaker(world, known_pairs=teacher.top_keys)
-    if teacher.kind == "temperature":
-        return Speaker(world, temperature=teacher.temperature)
-    return Speaker(world)
+def teacher_generator(world: Transitions, teacher: Teacher) -> W1Generator:
+    """Who generates text as a teacher in a world; ``RealTeacher`` is the world itself.
+
+    Raises:
+        DataError: if this world has no such teacher.
+    """
+    match teacher:
+        case RealTeacher():
+            return W1Generator(world)
+        case NoiseTeacher():
+            return W1Generator(world, noise=teacher.rate)
+        case CoverageTeacher():
+            return W1Generator(world, known_pairs=teacher.top_keys)
+        case TemperatureTeacher():
+            return W1Generator(world, temperature=teacher.temperature)
+    raise no_generator("W1", teacher)

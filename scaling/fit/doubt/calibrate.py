@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from scaling.fit.evidence import Calibration
-from scaling.fit.stack import Score
+from scaling.fit.stack.validate import Score, stack_weights
 
 Array = np.ndarray
 LEVELS = tuple(
@@ -16,22 +16,21 @@ LEVELS = tuple(
 TAIL = 5
 """Degrees of freedom of the error distribution: forecasts of loss have occasional large errors, and few validation
 fits to show them."""
-ERRORS_PER_CUT = 4
+ERRORS_PER_CUT = 2
 """Errors of one validation fit share that fit's mistake; together they count as this many independent ones at most."""
 PRIOR_SPREAD = 0.5
 """Before any validation, the model's own scale is trusted within this factor of e (one standard deviation)."""
 
 
-def calibration(scores: Sequence[Score], weights: Array, noise: float, left: int) -> Calibration:
+def calibration(scores: Sequence[Score], noise: float, left: int) -> Calibration:
     """Distribution of errors in units of the predictive scale.
 
-    The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one factor.
-    The factor maximises the t likelihood of the validation errors with a log-normal prior around one. Without
-    validation the factor is one and the tail that of the degrees of freedom.
+    The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one factor
+    for each way of going beyond the runs: in n, in d, or in both. Without validation the factors are one and the tail
+    that of the degrees of freedom.
 
     Args:
-        scores: validation forecasts.
-        weights: of the laws, float64[n_laws].
+        scores: validation forecasts of the members.
         noise: scatter of one run, log loss.
         left: degrees of freedom of the fit, in trunks.
 
@@ -40,36 +39,57 @@ def calibration(scores: Sequence[Score], weights: Array, noise: float, left: int
     """
     from scipy.special import stdtrit  # scipy.stats would take a second to import
 
-    quantiles = inflation(scores, weights) * stdtrit(TAIL if scores else max(left, 2), LEVELS)
     return Calibration(
         levels=LEVELS,
-        quantiles=tuple(float(q) for q in quantiles),
+        quantiles=tuple(float(q) for q in stdtrit(TAIL if scores else max(left, 2), LEVELS)),
         noise=noise,
+        factors=inflation(honest(scores), [score.axis for score in scores]),
         basis="held-out" if scores else "in-sample",
-        n_scores=sum(len(score.rows) for score in scores),
+        n_scores=sum(score.error.shape[1] for score in scores),
     )
+
+
+def honest(scores: Sequence[Score]) -> list[Array]:
+    """Standardised errors of every cut, the members weighted by the other cuts: weights flatter the cut that they were
+    learned from."""
+    count = len(scores[0].error) if scores else 0
+    return [
+        standardised(score, stack_weights([*scores[:i], *scores[i + 1 :]], count)) for i, score in enumerate(scores)
+    ]
 
 
 def standardised(score: Score, weights: Array) -> Array:
     """Error of the weighted forecast in units of its scale: float64[n_test]."""
     error = weights @ score.error
-    variance = weights @ ((score.error - error) ** 2 + score.doubt**2) + score.noise**2
-    return error / np.sqrt(variance)
+    variance = weights @ ((score.error - error) ** 2 + score.doubt**2) + (weights @ score.noise) ** 2
+    return error / np.sqrt(np.maximum(variance, 1e-24))
 
 
-def inflation(scores: Sequence[Score], weights: Array) -> float:
-    """Most probable factor between the errors made and the scale claimed; one without scores."""
+def inflation(errors: Sequence[Array], axes: Sequence[str]) -> dict[str, float]:
+    """Factor between the errors made and the scale claimed, for each axis of extrapolation.
+
+    An axis without a cut of its own takes the factor of all cuts together.
+    """
+    if not errors:
+        return {}
+    together = most_probable_factor(errors)
+    own = {axis: [e for e, other in zip(errors, axes, strict=True) if other == axis] for axis in ("n", "d", "c")}
+    return {axis: most_probable_factor(some) if some else together for axis, some in own.items()}
+
+
+def most_probable_factor(errors: Sequence[Array]) -> float:
+    """Maximum of the t likelihood of standardised errors, with a log-normal prior around one."""
     factors = np.exp(np.linspace(-1.5, 2.5, 161))
     cost = np.log(factors) ** 2 / (2 * PRIOR_SPREAD**2)
-    for score in scores:
-        ratio = standardised(score, weights)[:, None] / factors
+    for error in errors:
+        ratio = error[:, None] / factors
         density = (TAIL + 1) / 2 * np.log1p(ratio**2 / TAIL) + np.log(factors)
-        cost = cost + min(ERRORS_PER_CUT, len(score.rows)) * density.mean(axis=0)
+        cost = cost + min(ERRORS_PER_CUT, len(error)) * density.mean(axis=0)
     return float(factors[cost.argmin()])
 
 
-def cross_checked(scores: Sequence[Score], weights: Array, level: float = 0.9) -> dict[str, float]:
-    """How the forecasts of each cut did, with intervals calibrated on the other cuts alone.
+def cross_checked(scores: Sequence[Score], level: float = 0.9) -> Mapping[str, float]:
+    """How the forecasts of each cut did, weighted by and with intervals calibrated on the other cuts alone.
 
     Returns:
         {"mare": mean absolute relative error, "coverage": share inside, "n_test": forecasts}; empty without scores.
@@ -78,9 +98,11 @@ def cross_checked(scores: Sequence[Score], weights: Array, level: float = 0.9) -
 
     if not scores:
         return {}
-    inside, errors = [], []
+    axes, inside, errors = [score.axis for score in scores], [], []
     for i, score in enumerate(scores):
-        factor = inflation([*scores[:i], *scores[i + 1 :]], weights)
+        others = [*scores[:i], *scores[i + 1 :]]
+        factor = inflation(honest(others), [*axes[:i], *axes[i + 1 :]]).get(score.axis, 1.0)
+        weights = stack_weights(others, len(score.error))
         inside.append(np.abs(standardised(score, weights)) <= factor * stdtrit(TAIL, (1 + level) / 2))
         errors.append(np.abs(np.expm1(weights @ score.error)))
     flat = np.concatenate(errors)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.fit.doubt.covariance import robust_information, weighted_jacobian
+from scaling.fit.doubt.covariance import inner, residuals, robust_information, weighted_jacobian
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.search import Optimum
 
@@ -93,16 +93,15 @@ def design_effect(problem: Problem, optimum: Optimum, index: int, cluster: Array
     Both are sums of squared scores: of clusters, and of runs. A score is the clipped residual times the part of the
     coefficient's own slope that no other coefficient can imitate.
     """
-    free = np.flatnonzero(problem.free & ~np.isin(problem.law.names, optimum.at_bound))
+    free = np.flatnonzero(inner(problem, optimum.u))
     jacobian, root = weighted_jacobian(problem, optimum)
     own = int(np.flatnonzero(free == index)[0]) if index in free else 0
     others = np.delete(jacobian, own, axis=1)
     slope = jacobian[:, own] - (
         others @ np.linalg.lstsq(others, jacobian[:, own], rcond=None)[0] if others.size else 0.0
     )
-    fitted = problem.law.evaluate(optimum.theta, problem.x)
     limit = problem.objective.threshold
-    score = np.clip(problem.objective.residual(fitted, problem.loss), -limit, limit) * root * slope
+    score = np.clip(residuals(problem, optimum.u), -limit, limit) * root * slope
     codes = np.unique(cluster, return_inverse=True)[1]
     return float(max(1.0, np.sum(np.bincount(codes, score) ** 2) / max(np.sum(score**2), 1e-300)))
 

@@ -25,6 +25,29 @@ LOG_RANGE = (-200.0, 400.0)
 
 
 @dataclass(frozen=True)
+class Prior:
+    """Quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of the objective.
+
+    Attributes:
+        centre: float64[..., k].
+        precision: float64[..., k, k]; a leading axis gives every row of a batch its own.
+    """
+
+    centre: Array
+    precision: Array
+
+    def take(self, index: Array | slice) -> Prior:
+        """The priors of some rows; one that all rows share stays as it is."""
+        return self if self.centre.ndim == 1 else Prior(self.centre[index], self.precision[index])
+
+    def pull(self, u: Array) -> tuple[Array, Array]:
+        """Penalty float64[n_problems] and its gradient float64[n_problems, k]."""
+        away = u - self.centre
+        slope = (self.precision @ away[..., None])[..., 0]
+        return 0.5 * np.sum(away * slope, axis=-1), slope
+
+
+@dataclass(frozen=True)
 class Problem:
     """A law to be fitted to runs.
 
@@ -35,8 +58,7 @@ class Problem:
         weights: float64[n_runs].
         objective: what is summed.
         held: names of coefficients that stay where each start puts them.
-        centre, precision: quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of
-            the objective; float64[k] and float64[k, k], or None.
+        prior: what is known of the coefficients before the runs, or None.
     """
 
     law: ScalingLaw
@@ -45,8 +67,7 @@ class Problem:
     weights: Array
     objective: Objective = Objective()
     held: tuple[str, ...] = ()
-    centre: Array | None = None
-    precision: Array | None = None
+    prior: Prior | None = None
 
     @cached_property
     def is_log(self) -> Array:
@@ -100,15 +121,17 @@ class Minima:
 
 @dataclass
 class _Runs:
-    """What differs between the rows of a batch besides the start: targets (losses on the scale of the residuals) and
-    weights, float64[n_problems, n_runs]."""
+    """What differs between the rows of a batch besides the start: targets (losses on the scale of the residuals),
+    weights, float64[n_problems, n_runs], and priors."""
 
     target: Array
     weights: Array
     limit: float
+    prior: Prior | None
 
-    def take(self, index: Array) -> _Runs:
-        return _Runs(self.target[index], self.weights[index], self.limit)
+    def take(self, index: Array | slice) -> _Runs:
+        prior = None if self.prior is None else self.prior.take(index)
+        return _Runs(self.target[index], self.weights[index], self.limit, prior)
 
 
 @dataclass
@@ -134,6 +157,7 @@ def minimise(
     *,
     weights: Array | None = None,
     loss: Array | None = None,
+    prior: Prior | None = None,
     steps: int = 200,
     threshold: float | None = None,
     precision: float = 1e-13,
@@ -145,6 +169,7 @@ def minimise(
         u: starts in search coordinates, float64[n_problems, k].
         weights: float64[n_problems, n_runs] instead of the problem's (bootstrap counts times run weights).
         loss: float64[n_problems, n_runs] instead of the problem's (simulated losses).
+        prior: of every row, instead of the problem's.
         steps: most iterations.
         precision: relative change of the objective that the next step must promise, else the search has converged.
         threshold: Huber threshold instead of the objective's (a search may descend through smoother objectives first).
@@ -158,9 +183,10 @@ def minimise(
     target = problem.objective.measure(problem.loss if loss is None else loss)
     target = np.broadcast_to(target, (len(u), len(problem.loss)))
     parts = [slice(i, i + rows) for i in range(0, len(u), rows)]
+    runs = _Runs(target, weights, limit, problem.prior if prior is None else prior)
 
     def work(part: slice) -> Minima:
-        return _descend(problem, u[part], _Runs(target[part], weights[part], limit), steps, precision)
+        return _descend(problem, u[part], runs.take(part), steps, precision)
 
     if len(parts) == 1:
         done = [work(parts[0])]
@@ -246,11 +272,10 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
             hessian[:, i, j] += total
             if i != j:
                 hessian[:, j, i] += total
-    if problem.precision is not None:
-        away = u - problem.centre
-        pull = away @ problem.precision
-        value = value + 0.5 * np.sum(away * pull, axis=-1)
-        gradient, hessian, metric = gradient + pull, hessian + problem.precision, metric + problem.precision
+    if runs.prior is not None:
+        penalty, slope = runs.prior.pull(u)
+        value, gradient = value + penalty, gradient + slope
+        hessian, metric = hessian + runs.prior.precision, metric + runs.prior.precision
     bad = ~(np.isfinite(value) & np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2)))
     value[bad] = np.inf
     gradient[bad], hessian[bad], metric[bad] = 0.0, np.eye(u.shape[1]), np.eye(u.shape[1])

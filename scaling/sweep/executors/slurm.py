@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scaling.errors import EXIT_PREEMPTED, ScalingError
 from scaling.sweep.executors.executor import EXECUTORS, Request
-from scaling.sweep.outcomes import state_of
+from scaling.sweep.outcomes import DUE, state_of
 from scaling.sweep.progress import Event
 from scaling.sweep.worker import WorkerReport
 
@@ -83,7 +83,7 @@ def run_slurm(request: Request) -> WorkerReport:
     """
     job = submit(request)
     missing = {spec.run_id: trunk for trunk in request.trunks for spec in trunk.specs}
-    missing = {run_id: trunk for run_id, trunk in missing.items() if state_of(request.store, run_id) == "new"}
+    missing = {run_id: trunk for run_id, trunk in missing.items() if state_of(request.store, run_id) in DUE}
     request.progress(_event(next(iter(request.trunks)).trunk_id, "claimed", f"submitted as Slurm job {job}"))
     report, reason = WorkerReport(), ""
     while True:
@@ -128,7 +128,7 @@ def queue_state(job: str) -> tuple[bool, str]:
 def _collect(request: Request, missing: dict, report: WorkerReport, job: str) -> None:
     for run_id in list(missing):
         state = state_of(request.store, run_id)
-        if state != "new":
+        if state != "new" and state != "damaged":
             trunk = missing.pop(run_id)
             (report.failed if state == "failed" else report.trained).append(run_id)
             request.progress(Event(kind=state, worker=f"slurm-{job}", trunk_id=trunk.trunk_id, run_id=run_id))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from scaling.data.worlds import divergence, open_language
+from scaling.data.worlds import divergence, open_generator
 from scaling.spec import (
     CoverageTeacher,
     DataSpec,
@@ -33,9 +33,9 @@ def mixture(name, real):
 
 def test_the_share_of_real_sequences_is_the_one_asked_for():
     source, mixed = mixture("w0", 0.3)
-    text = open_language(source, mixed).sequences(seed=2, start=100, count=3000)
-    real = open_language(source).sequences(seed=2, start=100, count=3000)
-    teacher = open_language(source, mixed.teacher).sequences(seed=2, start=100, count=3000)
+    text = open_generator(source, mixed).sequences(seed=2, start=100, count=3000)
+    real = open_generator(source).sequences(seed=2, start=100, count=3000)
+    teacher = open_generator(source, mixed.teacher).sequences(seed=2, start=100, count=3000)
     is_real, is_teacher = (text == real).all(1), (text == teacher).all(1)
     assert (is_real | is_teacher).all()
     assert (is_real & ~is_teacher).sum() / (is_real != is_teacher).sum() == pytest.approx(0.3, abs=0.03)
@@ -44,9 +44,9 @@ def test_the_share_of_real_sequences_is_the_one_asked_for():
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_text_follows_the_law_that_weighs_its_writers(name):
     source, mixed = mixture(name, 0.4)
-    language = open_language(source, mixed)
+    language = open_generator(source, mixed)
     text = language.sequences(seed=1, start=0, count=3000)
-    laws = language.next_token(text)
+    laws = language.next_token_probs(text)
     surprise = -np.log(np.take_along_axis(laws, text[..., None], axis=-1)[..., 0])
     gap = (surprise + (laws * np.log(np.where(laws > 0, laws, 1))).sum(-1)).mean(1)
     assert laws.sum(-1) == pytest.approx(1, abs=1e-9)
@@ -57,7 +57,7 @@ def test_the_text_follows_the_law_that_weighs_its_writers(name):
 @pytest.mark.parametrize("real", [0.05, 0.5])
 def test_the_divergence_of_a_document_is_below_both_bounds(name, real):
     source, mixed = mixture(name, real)
-    language = open_language(source, mixed)
+    language = open_generator(source, mixed)
     n_scored = language.scored.sum()
     alone = divergence(source, mixed.teacher).total
     found = divergence(source, mixed).total
@@ -66,7 +66,7 @@ def test_the_divergence_of_a_document_is_below_both_bounds(name, real):
 
 
 def test_a_mixture_reads_the_same_in_pieces():
-    language = open_language(*mixture("w2", 0.5))
+    language = open_generator(*mixture("w2", 0.5))
     whole = language.sequences(seed=0, start=0, count=300)
     assert np.array_equal(whole[17:280], language.sequences(seed=0, start=17, count=263))
 
@@ -90,9 +90,9 @@ def test_a_teacher_that_cannot_speak_cannot_be_mixed_in():
 def test_the_sum_over_all_that_can_be_read_is_what_samples_say(teacher, real):
     source = FactSource(kind="w0", n_records=3)
     mixed = MixtureTeacher(kind="mixture", real=real, teacher=teacher)
-    p, q = open_language(source), open_language(source, mixed)
+    p, q = open_generator(source), open_generator(source, mixed)
     text = p.sequences(seed=4, start=0, count=1500)
-    laws = [speaker.next_token(text)[:, p.scored] for speaker in (p, q)]
+    laws = [speaker.next_token_probs(text)[:, p.scored] for speaker in (p, q)]
     kl = (laws[0] * np.log(np.where(laws[0] > 0, laws[0], 1) / np.where(laws[0] > 0, laws[1], 1))).sum(-1).mean(1)
     exact = divergence(source, mixed)
     assert exact.se == 0
@@ -112,9 +112,9 @@ def test_a_mixture_ends_at_its_writers():
 def test_an_average_says_how_well_it_is_known():
     source, mixed = mixture("w1", 0.3)
     found = divergence(source, mixed)
-    p, q = open_language(source), open_language(source, mixed)
+    p, q = open_generator(source), open_generator(source, mixed)
     text = p.sequences(seed=8, start=0, count=2000)
-    laws = [speaker.next_token(text)[:, p.scored] for speaker in (p, q)]
+    laws = [speaker.next_token_probs(text)[:, p.scored] for speaker in (p, q)]
     kl = (laws[0] * np.log(np.where(laws[0] > 0, laws[0], 1) / np.where(laws[0] > 0, laws[1], 1))).sum(-1).mean(1)
     assert 0 < found.se < 0.01 * found.total + 0.001
     assert abs(kl.mean() - found.total) < 3 * (kl.var() / len(kl) + found.se**2) ** 0.5

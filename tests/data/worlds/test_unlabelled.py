@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling.data.worlds import divergence, open_language
+from scaling.data.worlds import divergence, open_generator
 from scaling.data.worlds.unlabelled import infer_divergence, learned_share
 from scaling.spec import CoverageTeacher, FactSource, HierarchySource, MarkovSource, NoiseTeacher
 
@@ -17,8 +17,8 @@ GRADES = {"w0": (30, 300), "w1": (100, 800), "w2": (1, 2)}
 
 def inferred(name, teacher):
     source = SOURCES[name]
-    text = open_language(source).evaluation_sequences(1000, seed=0)
-    return infer_divergence(source, open_language(source, teacher).next_token, np.array_split(text, 4))
+    text = open_generator(source).evaluation_sequences(1000, seed=0)
+    return infer_divergence(source, open_generator(source, teacher).next_token_probs, np.array_split(text, 4))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.4, 0.8])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from scaling.data.worlds.w0 import BASE, N_KEYS, RECORD, World
-from scaling.data.worlds.w0_teachers import knowledge, speaker
+from scaling.data.worlds.w0_facts import BASE, N_KEYS, RECORD, Facts
+from scaling.data.worlds.w0_teachers import W0Generator, key_temperature, knowledge
 from scaling.spec import CoverageTeacher, NoiseTeacher, RealTeacher, ShiftTeacher, StaleTeacher, TemperatureTeacher
 
-WORLD = World()
+WORLD = Facts()
 TEACHERS = {
     "real": RealTeacher(),
     "noise": NoiseTeacher(kind="noise", rate=0.2),
@@ -17,6 +17,10 @@ TEACHERS = {
     "stale": StaleTeacher(kind="stale", n_records=3000),
     "shift": ShiftTeacher(kind="shift", temperature=1.2),
 }
+
+
+def teacher_generator(teacher):
+    return W0Generator(WORLD, knowledge(WORLD, teacher), key_temperature(teacher))
 
 
 def knowledge_gap(teacher):
@@ -52,7 +56,7 @@ def test_a_stale_teacher_lacks_what_it_never_saw_and_is_unsure_of_what_it_saw_ra
     gaps = [knowledge_gap(StaleTeacher(kind="stale", n_records=n)) for n in (10**3, 10**4, 10**5)]
     assert gaps[0].coverage > gaps[1].coverage > gaps[2].coverage > 0
     # For large counts n_k a law of 32 symbols estimated from counts is off by about (S_eff − 1)/(2·n_k).
-    one = World(alpha=30.0)
+    one = Facts(alpha=30.0)
     often = knowledge(one, StaleTeacher(kind="stale", n_records=10**5)).divergence(one)
     assert often.total == pytest.approx(31 / (2 * 10**5), rel=0.5)
 
@@ -61,7 +65,7 @@ def test_a_shifted_teacher_answers_truly_but_asks_rare_keys_more_often():
     assert knowledge_gap(TEACHERS["shift"]).total == 0
     rare = []
     for teacher in (RealTeacher(), TEACHERS["shift"]):
-        text = speaker(WORLD, teacher).sequences(seed=1, start=0, count=500)
+        text = teacher_generator(teacher).sequences(seed=1, start=0, count=500)
         rare.append(((text.reshape(-1, RECORD)[:, :4] @ BASE ** np.arange(3, -1, -1)) > 1000).mean())
     assert rare[1] > 1.5 * rare[0]
 
@@ -72,9 +76,9 @@ def test_the_real_world_and_temperature_one_do_not_diverge():
 
 
 def test_a_sampled_text_is_as_surprising_as_its_entropy():
-    real = speaker(WORLD, RealTeacher())
+    real = teacher_generator(RealTeacher())
     text = real.sequences(seed=5, start=0, count=2000)
-    surprise = -np.log(at_tokens(real.next_token(text), text)).reshape(-1, RECORD)
+    surprise = -np.log(at_tokens(real.next_token_probs(text), text)).reshape(-1, RECORD)
     per_record = surprise.sum(1)
     error = per_record.mean() - RECORD * WORLD.entropy_per_token
     assert abs(error) < 3 * per_record.std() / len(per_record) ** 0.5
@@ -84,9 +88,9 @@ def test_a_sampled_text_is_as_surprising_as_its_entropy():
 
 @pytest.mark.parametrize("name", ["noise", "coverage", "sharp", "flat", "stale"])
 def test_the_divergence_of_a_teacher_is_what_samples_say(name):
-    real, teacher = speaker(WORLD, RealTeacher()), speaker(WORLD, TEACHERS[name])
+    real, teacher = teacher_generator(RealTeacher()), teacher_generator(TEACHERS[name])
     text = real.sequences(seed=6, start=0, count=1500)
-    ratio = np.log(at_tokens(real.next_token(text), text) / at_tokens(teacher.next_token(text), text))
+    ratio = np.log(at_tokens(real.next_token_probs(text), text) / at_tokens(teacher.next_token_probs(text), text))
     per_record = ratio[:, real.scored].reshape(-1, 4).mean(1)
     error = per_record.mean() - knowledge_gap(TEACHERS[name]).total
     assert abs(error) < 3 * per_record.std() / len(per_record) ** 0.5
@@ -95,9 +99,9 @@ def test_the_divergence_of_a_teacher_is_what_samples_say(name):
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_teacher_writes_by_the_law_it_states(name):
-    teacher = speaker(WORLD, TEACHERS[name])
+    teacher = teacher_generator(TEACHERS[name])
     text = teacher.sequences(seed=7, start=0, count=1500)
-    laws = teacher.next_token(text)
+    laws = teacher.next_token_probs(text)
     assert laws.sum(-1) == pytest.approx(1, abs=1e-12)
     answers = laws[:, teacher.scored]
     surprise = -np.log(at_tokens(answers, text[:, teacher.scored]))
@@ -113,11 +117,11 @@ def test_every_answer_favours_four_different_symbols_evenly_chosen():
     expected = support.size / BASE
     chi2 = ((counts - expected) ** 2 / expected).sum()
     assert chi2 < 31 + 4 * (2 * 31) ** 0.5
-    assert not np.array_equal(support, World(seed=1).support(np.arange(20_000)))
+    assert not np.array_equal(support, Facts(seed=1).support(np.arange(20_000)))
 
 
 def test_a_text_is_the_same_in_whatever_pieces_it_is_read():
-    real = speaker(WORLD, RealTeacher())
+    real = teacher_generator(RealTeacher())
     whole = real.sequences(seed=3, start=0, count=700)
     pieces = [real.sequences(seed=3, start=a, count=b - a) for a, b in [(0, 1), (1, 255), (255, 258), (258, 700)]]
     assert np.array_equal(whole, np.concatenate(pieces))
@@ -125,7 +129,9 @@ def test_a_text_is_the_same_in_whatever_pieces_it_is_read():
 
 
 def test_teachers_with_one_seed_speak_of_the_same_keys():
-    real, noise = (speaker(WORLD, TEACHERS[name]).sequences(seed=3, start=0, count=300) for name in ("real", "noise"))
+    real, noise = (
+        teacher_generator(TEACHERS[name]).sequences(seed=3, start=0, count=300) for name in ("real", "noise")
+    )
     cues = np.tile(np.arange(RECORD) < 4, WORLD.n_records)
     assert np.array_equal(real[:, cues], noise[:, cues])
     changed = (real != noise)[:, ~cues].mean()
@@ -133,11 +139,11 @@ def test_teachers_with_one_seed_speak_of_the_same_keys():
 
 
 def test_evaluation_keys_lie_on_the_quantile_grid():
-    text = speaker(WORLD, RealTeacher()).evaluation_sequences(400, seed=0)
+    text = teacher_generator(RealTeacher()).evaluation_sequences(400, seed=0)
     keys = np.sort(text.reshape(-1, RECORD)[:, :4] @ BASE ** np.arange(3, -1, -1))
     n = len(keys)
-    below = speaker(WORLD, RealTeacher()).key_cdf[keys - 1] * (keys > 0)
+    below = teacher_generator(RealTeacher()).key_cdf[keys - 1] * (keys > 0)
     middle = (np.arange(n) + 0.5) / n
     assert np.all(below <= middle)
-    assert np.all(middle <= speaker(WORLD, RealTeacher()).key_cdf[keys])
+    assert np.all(middle <= teacher_generator(RealTeacher()).key_cdf[keys])
     assert keys.max() < N_KEYS

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from scaling.data.worlds import divergence, entropy, open_language
-from scaling.data.worlds.w1 import World
+from scaling.data.worlds import divergence, open_generator, open_world
+from scaling.data.worlds.w1_transitions import Transitions
 from scaling.spec import CoverageTeacher, MarkovSource, NoiseTeacher, RealTeacher, TemperatureTeacher
 
 SOURCE = MarkovSource(kind="w1", n_symbols=40, context=24)
-WORLD = World(n_symbols=40, context=24)
+WORLD = Transitions(n_symbols=40, context=24)
 TEACHERS = {
     "real": RealTeacher(),
     "noise": NoiseTeacher(kind="noise", rate=0.2),
@@ -17,8 +17,8 @@ TEACHERS = {
 }
 
 
-def surprise(speaker, text):
-    return -np.log(np.take_along_axis(speaker.next_token(text), text[..., None], axis=-1)[..., 0])
+def surprise(generator, text):
+    return -np.log(np.take_along_axis(generator.next_token_probs(text), text[..., None], axis=-1)[..., 0])
 
 
 def within_3_se(per_sequence, expected):
@@ -27,7 +27,7 @@ def within_3_se(per_sequence, expected):
 
 def test_the_full_world_has_the_entropies_of_its_construction():
     # Other random successors give other worlds; the published pilot's were 4.571, 3.663 and 2.906.
-    world = World()
+    world = Transitions()
     assert world.symbol_entropy == pytest.approx(4.571, abs=0.05)
     assert world.backoff_entropy == pytest.approx(3.663, abs=0.05)
     assert world.entropy == pytest.approx(2.906, abs=0.02)
@@ -36,23 +36,23 @@ def test_the_full_world_has_the_entropies_of_its_construction():
 def test_the_law_of_pairs_is_at_rest():
     after = np.zeros_like(WORLD.pairs)
     for a in range(40):
-        after += WORLD.pairs[a][:, None] * WORLD.laws(*WORLD.contexts(a))
+        after += WORLD.pairs[a][:, None] * WORLD.probs(*WORLD.contexts(a))
     assert np.abs(after - WORLD.pairs).max() < 1e-12
     assert WORLD.pairs.sum() == pytest.approx(1, abs=1e-12)
 
 
 def test_a_sampled_text_is_as_surprising_as_its_entropy():
-    real = open_language(SOURCE)
+    real = open_generator(SOURCE)
     text = real.sequences(seed=1, start=0, count=3000)
     found = surprise(real, text)
-    assert within_3_se(found[:, 2:].mean(1), entropy(SOURCE))
+    assert within_3_se(found[:, 2:].mean(1), open_world(SOURCE).entropy)
     assert within_3_se(found[:, 0], WORLD.symbol_entropy)
     assert within_3_se(found[:, 1], WORLD.backoff_entropy)
 
 
 @pytest.mark.parametrize("name", ["noise", "coverage", "sharp"])
 def test_the_divergence_of_a_teacher_is_what_samples_say(name):
-    real, teacher = open_language(SOURCE), open_language(SOURCE, TEACHERS[name])
+    real, teacher = open_generator(SOURCE), open_generator(SOURCE, TEACHERS[name])
     text = real.sequences(seed=2, start=0, count=3000)
     ratio = (surprise(teacher, text) - surprise(real, text))[:, 2:].mean(1)
     assert within_3_se(ratio, divergence(SOURCE, TEACHERS[name]).total)
@@ -60,9 +60,9 @@ def test_the_divergence_of_a_teacher_is_what_samples_say(name):
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_teacher_writes_by_the_law_it_states(name):
-    teacher = open_language(SOURCE, TEACHERS[name])
+    teacher = open_generator(SOURCE, TEACHERS[name])
     text = teacher.sequences(seed=3, start=0, count=3000)
-    laws = teacher.next_token(text)
+    laws = teacher.next_token_probs(text)
     assert laws.sum(-1) == pytest.approx(1, abs=1e-9)
     expected = -(laws * np.log(np.where(laws > 0, laws, 1))).sum(-1)
     assert within_3_se((surprise(teacher, text) - expected).mean(1), 0)
@@ -72,7 +72,7 @@ def test_a_teacher_writes_by_the_law_it_states(name):
 
 
 def test_a_teacher_that_knows_no_pair_is_a_shorter_context_away():
-    backs_off = open_language(SOURCE, CoverageTeacher(kind="coverage", top_keys=1))
+    backs_off = open_generator(SOURCE, CoverageTeacher(kind="coverage", top_keys=1))
     missing = WORLD.pairs.max() * WORLD.backoff_entropy
     gap = divergence(SOURCE, CoverageTeacher(kind="coverage", top_keys=1))
     assert gap.total == pytest.approx(WORLD.backoff_entropy - WORLD.entropy, abs=missing)
@@ -89,14 +89,14 @@ def test_noise_is_told_from_coverage():
 
 
 def test_a_text_is_the_same_in_whatever_pieces_it_is_read():
-    real = open_language(SOURCE)
+    real = open_generator(SOURCE)
     whole = real.sequences(seed=3, start=0, count=600)
     pieces = [real.sequences(seed=3, start=a, count=b - a) for a, b in [(0, 1), (1, 257), (257, 600)]]
     assert np.array_equal(whole, np.concatenate(pieces))
 
 
 def test_the_evaluation_set_covers_the_world_more_evenly_than_chance():
-    real = open_language(SOURCE)
+    real = open_generator(SOURCE)
     exact, errors = WORLD.symbols, []
     for text in (real.evaluation_sequences(500, seed=0), real.sequences(seed=9, start=0, count=500)):
         errors.append(np.abs(np.bincount(text[:, 0], minlength=40) / 500 - exact).sum())

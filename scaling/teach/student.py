@@ -1,4 +1,4 @@
-"""The author of a ``net`` teacher: a student of a world, writing whole sequences for other students of it."""
+"""The generator of a teacher that is a student of a world: it writes whole sequences for other students of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from scaling.data.shards import Card
 from scaling.data.text import Split
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+from scaling.teach.blocks import PURPOSES, BlockGenerator
 from scaling.train.decode import Decoding
-from scaling.train.net import BLOCK, Net, finished_teacher, open_net
-
-PURPOSES: dict[Split, int] = {"train": 0, "held_out": 1}
-"""What random numbers are for."""
+from scaling.train.generator import BLOCK, StudentGenerator, finished_teacher, open_student
 
 
-class NetAuthor:
-    """A student of a world at its desk; its weights are loaded when the first block is missing."""
+class StudentText(BlockGenerator):
+    """Text of a student of a world; its weights are loaded when the first block is missing."""
 
     rows = BLOCK
 
@@ -28,19 +26,19 @@ class NetAuthor:
         self.record = finished_teacher(spec, store)
         self.context = spec.model.context
 
-    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
-        return self._net.block(seed, PURPOSES[split], block)
+    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
+        return self._student.block(seed, PURPOSES[split], number)
 
     def card(self, split: Split) -> Card:
-        source, teacher = self.spec.data.source, self.spec.data.teacher
+        source = self.spec.data.source
         return Card(
             text="teacher",
             split=split,
             source=source.label,
             vocab_size=source.vocab_size,
             tokenizer=f"symbols of {source.label}",
-            teacher=teacher.label,
-            teacher_run=teacher.run.run_id,
+            teacher=self.spec.data.teacher.label,
+            teacher_run=self.record.spec.run_id,
             teacher_loss=self.record.outcome.loss,
             decoding=asdict(Decoding()),
             sequence_tokens=self.context,
@@ -48,5 +46,5 @@ class NetAuthor:
         )
 
     @cached_property
-    def _net(self) -> Net:
-        return open_net(self.spec, self.store)
+    def _student(self) -> StudentGenerator:
+        return open_student(self.spec, self.store)

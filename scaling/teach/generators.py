@@ -1,16 +1,18 @@
-"""Who writes a teacher's text, one block of sequences at a time, each a function of seed, split and number."""
+"""Generators of a teacher's text, by the kind of teacher: models, trained here or elsewhere, and n-grams."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
-from typing import Protocol
+from typing import TypeVar
 
 import jax
 import numpy as np
 
-from scaling.data.counter import generator
+from scaling.accounting import kv_cache_bytes
+from scaling.data.counter import random_at
 from scaling.data.evaluation import EvalSet, evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
 from scaling.data.shards import Card
@@ -18,59 +20,70 @@ from scaling.data.text import Split, open_text, open_tokenizer
 from scaling.errors import DataError
 from scaling.formats.gguf import read_gguf
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, PretrainedTeacher, RealTeacher, RunSpec, SoftTargets, TokenTargets, TrainedTeacher
-from scaling.teach.net import NetAuthor
+from scaling.registry import Registry
+from scaling.spec import (
+    ModelSpec,
+    ModelTeacher,
+    NgramTeacher,
+    PretrainedTeacher,
+    RealTeacher,
+    RunSpec,
+    SoftTargets,
+    Source,
+    Teacher,
+    TextSource,
+    TokenTargets,
+    TrainedTeacher,
+)
+from scaling.teach.blocks import PURPOSES, BlockGenerator
 from scaling.teach.ngram import Ngram, train_ngram
+from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
+from scaling.train.generator import finished_teacher
 from scaling.train.model import Student, from_tensors
-from scaling.train.net import finished_teacher
 
 MAX_ROWS = 256
-"""Sequences that a trained teacher writes side by side; more gain nothing on a processor."""
+"""Sequences that a model generates side by side; more gain nothing on a processor."""
 CACHE_BYTES = 1 << 29
 """Keys and values of one block, at most."""
-PURPOSES = {"train": 0, "held_out": 1, "targets": 2}
-"""What random numbers are for."""
+
+GENERATORS: Registry[Callable[[RunSpec, RunStore], BlockGenerator]] = Registry(
+    "generator of a teacher's text", group="scaling.generators", error=DataError
+)
+"""What generates the stored text that a run reads, by the kind of its teacher."""
+
+GENERATORS.add("net", StudentText)
 
 
-class Author(Protocol):
-    """A teacher at work."""
+def open_text_generator(spec: RunSpec, store: RunStore) -> BlockGenerator:
+    """The generator of the text that a run reads.
 
-    rows: int
-    """Sequences of one block."""
-    context: int
-    """Tokens of one sequence."""
-
-    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
-        """One block: int32[rows, context]."""
-        ...
-
-    def card(self, split: Split) -> Card:
-        """What is known of the text before it is written."""
-        ...
+    Raises:
+        DataError: if its teacher cannot generate what the student reads.
+    """
+    return GENERATORS[spec.data.teacher.kind](spec, store)
 
 
-class ModelAuthor(ABC):
-    """A language model at its desk; its weights are loaded when the first block is missing."""
+class ModelText(BlockGenerator):
+    """Text of a language model; its weights are loaded when the first block is missing."""
 
-    def __init__(self, model: ModelSpec, *, bos: int, teacher: TrainedTeacher | PretrainedTeacher):
+    def __init__(self, model: ModelSpec, *, bos: int, teacher: ModelTeacher):
         self.model, self.bos = model, bos
         self.decoding = Decoding(teacher.temperature, teacher.top_k, teacher.top_p)
         self.rows, self.context = rows_per_block(model), model.context
 
-    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
-        key = _key(seed, PURPOSES[split], block)
+    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
+        key = _key(seed, PURPOSES[split], number)
         tokens = sample_sequences(
             self.student, key, n_sequences=self.rows, length=self.context, bos=self.bos, decoding=self.decoding
         )
         return np.asarray(tokens)
 
-    def judge(self, sequences: np.ndarray, targets: SoftTargets, seed: int, block: int) -> np.ndarray:
-        """What the model thinks of a block that it wrote: record[rows, context]."""
-        return model_records(self.student, sequences, targets, _key(seed, PURPOSES["targets"], block), bos=self.bos)
+    def soft_targets(self, sequences: np.ndarray, targets: SoftTargets, seed: int, number: int) -> np.ndarray:
+        return model_records(self.student, sequences, targets, _key(seed, PURPOSES["targets"], number), bos=self.bos)
 
     @property
     @abstractmethod
@@ -83,25 +96,15 @@ class ModelAuthor(ABC):
         return self.decoding == Decoding()
 
 
-def open_author(spec: RunSpec, store: RunStore) -> Author:
-    """The author of the text that a run reads.
-
-    Raises:
-        DataError: if its teacher cannot write what the student reads.
-    """
-    authors = {"net": NetAuthor, "ngram": NgramAuthor, "pretrained": PretrainedAuthor, "trained": TrainedAuthor}
-    return authors[spec.data.teacher.kind](spec, store)
-
-
-class TrainedAuthor(ModelAuthor):
-    """A language model trained by the framework."""
+@GENERATORS.register("trained")
+class TrainedText(ModelText):
+    """Text of a language model trained by the framework."""
 
     def __init__(self, spec: RunSpec, store: RunStore):
-        self.teacher, self.store = spec.data.teacher, store
-        self.record = _finished_run(spec, store)
-        model = self.teacher.run.model
-        eos = open_tokenizer(spec.data.source, store).eos_id
-        super().__init__(model, bos=eos, teacher=self.teacher)
+        source, self.teacher = _text_and_teacher(spec, TrainedTeacher)
+        self.store, self.record = store, _finished_run(spec, source, self.teacher.run, store)
+        self.tokenizer = open_tokenizer(source, store)
+        super().__init__(self.teacher.run.model, bos=self.tokenizer.eos_id, teacher=self.teacher)
 
     def card(self, split: Split) -> Card:
         source = self.teacher.run.data.source
@@ -110,7 +113,7 @@ class TrainedAuthor(ModelAuthor):
             split=split,
             source=source.label,
             vocab_size=self.model.vocab_size,
-            tokenizer=open_tokenizer(source, self.store).hash,
+            tokenizer=self.tokenizer.hash,
             eos_id=self.bos,
             teacher=self.teacher.label,
             teacher_run=self.teacher.run.run_id,
@@ -125,21 +128,22 @@ class TrainedAuthor(ModelAuthor):
         return load_student(self.store.student_dir(self.teacher.run.run_id), self.model)
 
 
-class PretrainedAuthor(ModelAuthor):
-    """A model that somebody else trained; it writes in sequences of its student's context.
+@GENERATORS.register("pretrained")
+class PretrainedText(ModelText):
+    """Text of a model that somebody else trained, in sequences of its student's context.
 
-    Its loss on the student's real held-out text is measured before it writes, which for a large model takes a while.
+    Its loss on the student's real held-out text is measured before it generates, which for a large model takes a while.
     """
 
     def __init__(self, spec: RunSpec, store: RunStore):
-        teacher = spec.data.teacher
+        self.source, teacher = _text_and_teacher(spec, PretrainedTeacher)
         self.spec, self.store = spec, store
         self.path = model_file(teacher.file, teacher.fingerprint)
         self.header = model_header(self.path)
-        tokenizer = open_tokenizer(spec.data.source, store)
-        if GgufTokenizer(self.header.tokenizer).hash != tokenizer.hash:
+        self.tokenizer = open_tokenizer(self.source, store)
+        if GgufTokenizer(self.header.tokenizer).hash != self.tokenizer.hash:
             raise DataError(
-                f"{self.path} has other tokens than the source, which is cut by {spec.data.source.tokenizer.file}; "
+                f"{self.path} has other tokens than the source, which is cut by {self.source.tokenizer.file}; "
                 f"set data.source.tokenizer.file to {teacher.file}"
             )
         if self.header.model.context < spec.model.context:
@@ -148,16 +152,16 @@ class PretrainedAuthor(ModelAuthor):
                 f"{spec.model.context}; lower model.context"
             )
         model = self.header.model.model_copy(update={"context": spec.model.context})
-        super().__init__(model, bos=tokenizer.eos_id, teacher=teacher)
+        super().__init__(model, bos=self.tokenizer.eos_id, teacher=teacher)
 
     def card(self, split: Split) -> Card:
-        source, name = self.spec.data.source, self.header.name or self.path.name
+        name = self.header.name or self.path.name
         return Card(
             text="teacher",
             split=split,
-            source=source.label,
+            source=self.source.label,
             vocab_size=self.model.vocab_size,
-            tokenizer=open_tokenizer(source, self.store).hash,
+            tokenizer=self.tokenizer.hash,
             eos_id=self.bos,
             teacher=self.spec.data.teacher.label,
             teacher_file=file_fingerprint(self.path),
@@ -176,27 +180,29 @@ class PretrainedAuthor(ModelAuthor):
         return evaluate(self.student, _real_held_out(self.spec, self.store)).loss
 
 
-class NgramAuthor:
-    """An n-gram model of the source's training part; counted when it is first needed, which takes seconds."""
+@GENERATORS.register("ngram")
+class NgramText(BlockGenerator):
+    """Text of an n-gram model of the source's training part; counted when it is first needed, which takes seconds."""
 
     rows = 1024
 
     def __init__(self, spec: RunSpec, store: RunStore):
+        self.source, self.teacher = _text_and_teacher(spec, NgramTeacher)
         self.spec, self.store = spec, store
         self.context = spec.model.context
 
-    def write(self, seed: int, split: Split, block: int) -> np.ndarray:
-        return self._model.sample(generator(seed, f"ngram {split}", block), self.rows, self.context)
+    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
+        return self._model.sample(random_at(seed, f"ngram {split}", number), self.rows, self.context)
 
     def card(self, split: Split) -> Card:
-        source = self.spec.data.source
+        source = self.source
         return Card(
             text="teacher",
             split=split,
             source=source.label,
             vocab_size=source.vocab_size,
             tokenizer=open_tokenizer(source, self.store).hash,
-            teacher=self.spec.data.teacher.label,
+            teacher=self.teacher.label,
             teacher_loss=self._loss(),
             decoding=asdict(Decoding()),
             sequence_tokens=self.context,
@@ -205,9 +211,8 @@ class NgramAuthor:
 
     @cached_property
     def _model(self) -> Ngram:
-        source = self.spec.data.source
-        texts = open_text(source, "train", self.store).maps
-        return train_ngram(texts, source.vocab_size, self.spec.data.teacher.order)
+        texts = open_text(self.source, "train", self.store).maps
+        return train_ngram(texts, self.source.vocab_size, self.teacher.order)
 
     def _loss(self) -> float:
         """Loss on the real held-out set that its students are measured on, nats/token."""
@@ -220,9 +225,20 @@ def _key(seed: int, purpose: int, block: int) -> jax.Array:
 
 
 def rows_per_block(model: ModelSpec) -> int:
-    """Sequences written side by side, a power of two that keeps keys and values within ``CACHE_BYTES``."""
-    row = 2 * 4 * model.n_layers * model.n_kv_heads * model.head_width * model.context
+    """Sequences generated side by side, a power of two that keeps keys and values within ``CACHE_BYTES``."""
+    row = kv_cache_bytes(model, model.context, value_bytes=4)
     return 1 << min(MAX_ROWS, max(1, CACHE_BYTES // row)).bit_length() - 1
+
+
+T = TypeVar("T", bound=Teacher)
+
+
+def _text_and_teacher(spec: RunSpec, kind: type[T]) -> tuple[TextSource, T]:
+    """The source and the teacher of a run whose teacher is a model of text; the specification has checked both."""
+    source, teacher = spec.data.source, spec.data.teacher
+    if not isinstance(source, TextSource) or not isinstance(teacher, kind):
+        raise DataError(f"a {teacher.kind} teacher of {source.label} is no model of text; give another teacher")
+    return source, teacher
 
 
 def _real_held_out(spec: RunSpec, store: RunStore) -> EvalSet:
@@ -231,12 +247,12 @@ def _real_held_out(spec: RunSpec, store: RunStore) -> EvalSet:
     return evaluation_sets(spec.model_copy(update={"data": data}), store).real
 
 
-def _finished_run(spec: RunSpec, store: RunStore) -> RunRecord:
+def _finished_run(spec: RunSpec, source: TextSource, run: RunSpec, store: RunStore) -> RunRecord:
     """The record of a trained teacher that can serve a student."""
-    run = spec.data.teacher.run
-    if run.data.source.kind != "text" or run.data.source.tokenizer != spec.data.source.tokenizer:
+    own = run.data.source
+    if not isinstance(own, TextSource) or own.tokenizer != source.tokenizer:
         raise DataError(
-            f"teacher {run.run_id} writes tokens of {_tokens_of(run)}, the student reads {_tokens_of(spec)}; "
+            f"teacher {run.run_id} writes tokens of {_tokens_of(own)}, the student reads {_tokens_of(source)}; "
             "give both the same source and tokenizer"
         )
     if run.model.context < spec.model.context:
@@ -247,6 +263,7 @@ def _finished_run(spec: RunSpec, store: RunStore) -> RunRecord:
     return finished_teacher(spec, store)
 
 
-def _tokens_of(spec: RunSpec) -> str:
-    source = spec.data.source
-    return f"{source.label} by {source.tokenizer.kind} {source.vocab_size}" if source.kind == "text" else source.label
+def _tokens_of(source: Source) -> str:
+    if isinstance(source, TextSource):
+        return f"{source.label} by {source.tokenizer.kind} {source.vocab_size}"
+    return source.label

@@ -1,4 +1,4 @@
-"""Net teachers: a student of a world teaches others of it, with a KL that is checked and an identity that closes."""
+"""Students of a world as teachers: one teaches others of it, with a KL that is checked and an identity that closes."""
 
 import numpy as np
 import pytest
@@ -9,15 +9,15 @@ from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.shards import open_shards
 from scaling.data.text import teacher_text_dir
-from scaling.data.worlds import open_language
+from scaling.data.worlds import open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.sweep.trunks import group
 from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.teachers import prepare
+from scaling.train.generator import open_student
 from scaling.train.loop import train_trunk
-from scaling.train.net import open_net
 
 pytestmark = pytest.mark.slow
 
@@ -84,10 +84,10 @@ def test_the_teachers_loss_is_what_its_own_run_was_measured_at(taught, world):
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_divergence_agrees_with_monte_carlo(taught, world):
     store, students = taught
-    net, source = open_net(students[world], store), students[world].data.source
-    real = open_language(source)
+    net, source = open_student(students[world], store), students[world].data.source
+    real = open_generator(source)
     text = real.sequences(seed=9, start=0, count=4000)
-    p, q = (np.take_along_axis(speaker.next_token(text), text[..., None], -1)[..., 0] for speaker in (real, net))
+    p, q = (np.take_along_axis(speaker.next_token_probs(text), text[..., None], -1)[..., 0] for speaker in (real, net))
     ratio = np.log(p / q)[:, real.scored].mean(1)
     known = net.divergence(1000)
     se = (ratio.var() / len(ratio) + known.se**2) ** 0.5
@@ -97,9 +97,9 @@ def test_the_divergence_agrees_with_monte_carlo(taught, world):
 
 def test_what_it_writes_follows_its_law(taught):
     store, students = taught
-    net = open_net(students["w0"], store)
+    net = open_student(students["w0"], store)
     text = net.block(seed=5, purpose=0, number=0)
-    laws = net.next_token(text)
+    laws = net.next_token_probs(text)
     surprise = -np.log(np.take_along_axis(laws, text[..., None], axis=-1)[..., 0])
     gap = (surprise + (laws * np.log(laws)).sum(-1)).mean(1)
     assert abs(gap.mean()) < 3 * gap.std() / len(gap) ** 0.5
@@ -121,7 +121,7 @@ def test_its_text_is_written_once_and_the_same_after_a_kill(taught, monkeypatch)
     monkeypatch.setattr(generate, "write_card", write_card)
     card, _ = ensure_teacher_text(spec, store, n_tokens=40_000)
     folder = teacher_text_dir(store, spec.data, seed=3, split="train", context=16)
-    net = open_net(spec, store)
+    net = open_student(spec, store)
     assert np.array_equal(open_shards(folder).maps[0].reshape(-1, 16), net.block(seed=3, purpose=0, number=0))
     assert card.teacher_run == spec.data.teacher.run.run_id
     assert np.array_equal(open_stream(spec, store).batch(0).targets, net.block(seed=3, purpose=0, number=0)[:16])
@@ -140,7 +140,7 @@ def test_a_net_that_cannot_teach_is_refused_with_a_cure(tmp_path):
     with pytest.raises(DataError, match="not trained yet"):
         ensure_teacher_text(spec, store, n_tokens=10)
     with pytest.raises(DataError, match="open it with"):
-        open_language(spec.data.source, spec.data.teacher)
+        open_generator(spec.data.source, spec.data.teacher)
     with pytest.raises(ValidationError, match="trained in another world than its students"):
         make_run("w1", make_run("w0"))
     with pytest.raises(ValidationError, match="tokens for targets only, not exact"):

@@ -1,4 +1,4 @@
-"""What every world offers: languages over one alphabet, the real one and its teachers', and how far apart they are."""
+"""What generates the text of a world, real or a teacher's, and how far two generators are apart."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Protocol
 import numpy as np
 
 
-class Language(Protocol):
+class Generator(Protocol):
     """A distribution over sequences of a world: the real one, or a teacher's."""
 
-    vocab_size: int
-    bos: int
-    """What the first token of every sequence is predicted from."""
+    @property
+    def vocab_size(self) -> int:
+        """V, tokens of the text and a beginning of sequence."""
+        ...
+
+    @property
+    def bos(self) -> int:
+        """What the first token of every sequence is predicted from."""
+        ...
 
     @property
     def context(self) -> int:
@@ -30,22 +36,23 @@ class Language(Protocol):
         ...
 
     def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
-        """A fixed set that covers the language evenly rather than by chance: int32[count, T]."""
+        """A fixed set that covers the distribution evenly rather than by chance: int32[count, T]."""
         ...
 
-    def next_token(self, sequences: np.ndarray) -> np.ndarray:
-        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+    def next_token_probs(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact distribution of every token given all before it: int[n, T] to float64[n, T, V]."""
         ...
 
     def gain(self, sequences: np.ndarray) -> np.ndarray:
-        """What knowing each context is worth, KL of its law from the next shorter context's: float64[n, T], nats.
+        """What knowing each context is worth, KL of its distribution from the next shorter context's: float64[n, T],
+        nats.
 
         Infinite for a teacher of whose errors it is known that none is a gap.
         """
         ...
 
     def divergence(self) -> Divergence:
-        """Exact KL of this language from its world's own."""
+        """Exact KL of this generator from its world's own."""
         ...
 
 
@@ -82,7 +89,7 @@ def split_divergence(mass: np.ndarray, kl: np.ndarray, gain: np.ndarray | float)
     )
 
 
-def averaged_divergence(real: Language, teacher: Language, count: int = 4096) -> Divergence:
+def averaged_divergence(real: Generator, teacher: Generator, count: int = 4096) -> Divergence:
     """KL(p‖q) averaged over a fixed set of real sequences, for teachers of which no sum over all contexts is known.
 
     Args:
@@ -96,7 +103,7 @@ def averaged_divergence(real: Language, teacher: Language, count: int = 4096) ->
     """
     scored, parts, per_sequence = real.scored, [], []
     for sequences in np.array_split(real.evaluation_sequences(count, seed=0), -(-count // 64)):
-        p, q = (speaker.next_token(sequences)[:, scored] for speaker in (real, teacher))
+        p, q = (one.next_token_probs(sequences)[:, scored] for one in (real, teacher))
         kl = kl_divergence(p, q)
         mass = np.full(kl.shape, 1 / (count * scored.sum()))
         parts.append(split_divergence(mass, kl, teacher.gain(sequences)[:, scored]))

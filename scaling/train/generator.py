@@ -1,8 +1,9 @@
-"""A trained student as a language of its world: what it writes, its exact next-token law, and how far it is off.
+"""A trained student as a generator of its world: its text, its exact distribution, and how far it is off.
 
-Given all tokens before, a net's law is its softmax, so KL(p‖q) in a context is a sum over the vocabulary without
-noise. Contexts cannot all be visited: a net looks at the whole sequence, not only at the cue or pair that decides in
-the world. They are those of the world's evaluation sequences, whose keys or random numbers lie on a quantile grid.
+Given all tokens before, a student's distribution is its softmax, so KL(p‖q) in a context is a sum over the vocabulary
+without noise. Contexts cannot all be visited: a student looks at the whole sequence, not only at the cue or pair that
+decides in the world. They are those of the world's evaluation sequences, whose keys or random numbers lie on a quantile
+grid.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.data.batches import with_bos
-from scaling.data.worlds import Divergence, Language, open_language
+from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, RunSpec, WorldSource
+from scaling.spec import ModelSpec, RunSpec, WorldSource, teacher_run
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
 from scaling.train.model import Student
@@ -35,21 +36,21 @@ CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Net:
-    """A language spoken by a student of it.
+class StudentGenerator:
+    """A student of a world that generates the world's text.
 
     Attributes:
         source: What the student was to learn.
-        student: Who speaks.
+        student: It, with its weights.
     """
 
     source: WorldSource
     student: Student
 
     @property
-    def world(self) -> Language:
-        """The real language of the source."""
-        return open_language(self.source)
+    def world(self) -> Generator:
+        """The real generator of the source."""
+        return open_generator(self.source)
 
     @property
     def vocab_size(self) -> int:
@@ -68,19 +69,20 @@ class Net:
         return self.world.scored
 
     def block(self, seed: int, purpose: int, number: int) -> np.ndarray:
-        """One block of independent sequences, each token drawn from the net's own law: int32[BLOCK, T]."""
+        """One block of independent sequences, each token drawn from the student's own distribution:
+        int32[BLOCK, T]."""
         key = jax.random.key(seed & 0xFFFFFFFF)
         for part in (purpose, number):
             key = jax.random.fold_in(key, part)
         tokens = sample_sequences(self.student, key, n_sequences=BLOCK, length=self.context, bos=self.bos)
         return np.asarray(tokens)
 
-    def next_token(self, sequences: np.ndarray) -> np.ndarray:
-        """Exact law of every token given all before it: int[n, T] to float64[n, T, V]."""
+    def next_token_probs(self, sequences: np.ndarray) -> np.ndarray:
+        """Exact distribution of every token given all before it: int[n, T] to float64[n, T, V]."""
         score, params = log_probabilities(self.student.model), params_of(self.student)
         inputs = with_bos(np.asarray(sequences, np.int32), self.bos)
-        law = np.exp(np.asarray(score(params, inputs)).astype(np.float64))
-        return law / law.sum(-1, keepdims=True)
+        probs = np.exp(np.asarray(score(params, inputs)).astype(np.float64))
+        return probs / probs.sum(-1, keepdims=True)
 
     def divergence(self, n_sequences: int = MEASURED_ON) -> Divergence:
         """KL from the world, nats per scored token, over a fixed set of real sequences; ``se`` from their spread.
@@ -90,17 +92,19 @@ class Net:
         """
         sequences = self.world.evaluation_sequences(n_sequences, seed=0)
         chunks = np.array_split(sequences, -(-n_sequences // CHUNK))
-        return infer_divergence(self.source, self.next_token, chunks)
+        return infer_divergence(self.source, self.next_token_probs, chunks)
 
 
-def open_net(spec: RunSpec, store: RunStore) -> Net:
-    """The net that teaches a run.
+def open_student(spec: RunSpec, store: RunStore) -> StudentGenerator:
+    """The student of a world that teaches a run.
 
     Raises:
         DataError: if it is not trained yet, or did not train to its end.
     """
     run = finished_teacher(spec, store).spec
-    return Net(run.data.source, load_student(store.student_dir(run.run_id), run.model))
+    if not isinstance(run.data.source, WorldSource):
+        raise DataError(f"teacher {run.run_id} was trained on text, not in a world; name it as a trained teacher")
+    return StudentGenerator(run.data.source, load_student(store.student_dir(run.run_id), run.model))
 
 
 def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
@@ -109,7 +113,9 @@ def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     Raises:
         DataError: if it is not there, or did not train to its end.
     """
-    run = spec.data.teacher.run
+    run = teacher_run(spec.data)
+    if run is None:
+        raise DataError(f"a {spec.data.teacher.kind} teacher is not trained by this project; open it by its kind")
     if not store.has(run.run_id):
         raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
     record = store.load(run.run_id)

@@ -1,0 +1,166 @@
+"""One form fitted in all its versions to all runs and to the smaller ones of every cut, as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
+from scaling.fit.solve.minimise import Prior, Problem, minimise
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import Optimum, make_problem, search
+from scaling.fit.solve.starts import draw_starts
+from scaling.fit.stack.validate import Cut, Score
+from scaling.fit.stack.versions import Version, better_trained, level_prior
+from scaling.fit.table import Observations
+from scaling.laws.law import ScalingLaw
+
+Array = np.ndarray
+BASINS, RANDOM_STARTS = 2, 3
+"""Every fit of a batch starts from the lowest minima of all runs, and from a few random places."""
+DOUBT_MAX = 0.5
+"""A linear doubt of log loss beyond this has left the range in which it means anything."""
+WORTHLESS = 10.0
+"""Log error of a forecast that is not a number."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One form, fitted in every version (v) to every subset of the runs (s): all of them, then the smaller of each cut.
+
+    Attributes:
+        problem: the fit of all runs without a prior.
+        whole: its optimum, from the full search.
+        versions: in order, the plain one first.
+        u: optima in search coordinates, float64[v, s, k].
+        value: objective, float64[v, s].
+        weights: of the runs, float64[v, s, n_runs].
+        covariance: float64[v, s, k, k], search coordinates.
+        noise: scatter of one run, log loss, float64[v, s].
+        prior: of the informed versions, in units of the objective.
+    """
+
+    problem: Problem
+    whole: Optimum
+    versions: tuple[Version, ...]
+    u: Array
+    value: Array
+    weights: Array
+    covariance: Array
+    noise: Array
+    prior: Prior
+
+    @property
+    def on_bound(self) -> Array:
+        """Versions with a coefficient on a bound: bool[v]."""
+        return (self.problem.free & ~inner(self.problem, self.u[:, 0])).any(-1)
+
+    def fit_of(self, index: int) -> tuple[Problem, Optimum]:
+        """The fit of all runs in one version, as a problem of its own and its optimum."""
+        prior = self.prior if self.versions[index].prior == "level" else None
+        problem = replace(self.problem, weights=self.weights[index, 0], prior=prior)
+        u, value = self.u[index, 0], float(self.value[index, 0] / problem.objective.unit)
+        if index == 0 and self.whole.value <= value:
+            return problem, self.whole
+        at_bound = tuple(np.array(problem.law.names)[problem.free & ~inner(problem, u)].tolist())
+        theta = problem.decode(u)
+        return problem, replace(self.whole, u=u, theta=theta, value=value, at_bound=at_bound, basins=u[None])
+
+    def forecast(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
+        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each."""
+        elsewhere = replace(self.problem, x=x, objective=Objective("squared"))
+        u = self.u[:, subset]
+        with np.errstate(all="ignore"):
+            logs = np.log(np.maximum(self.problem.law.evaluate(self.problem.decode(u), x), 1e-300))
+            slope = coordinate_jacobian(elsewhere, u)
+            variance = np.sum((slope @ self.covariance[:, subset]) * slope, axis=-1)
+        return logs, np.sqrt(np.clip(np.nan_to_num(variance, nan=np.inf), 0.0, DOUBT_MAX**2))
+
+
+def fit_versions(
+    form: ScalingLaw,
+    data: Observations,
+    objective: Objective,
+    *,
+    versions: Sequence[Version],
+    cuts: Sequence[Cut] = (),
+    held: Mapping[str, float] | None = None,
+    starts: int = 32,
+    seed: int = 0,
+) -> Batch:
+    """Fit one form in all its versions, to all runs and to the smaller runs of each cut.
+
+    Args:
+        form: law without numbers.
+        data, objective, held, starts, seed: as for a fit of one.
+        versions: the first is the plain one.
+        cuts: of validation.
+    """
+    problem = make_problem(form, data, objective, held)
+    whole = search(problem, held=held, count=starts, seed=seed)
+    subsets = [np.ones(len(data), bool), *(cut.small for cut in cuts)]
+    weights = np.array([[_weights(problem, data, version, subset) for subset in subsets] for version in versions])
+    flat = weights.reshape(-1, len(data))
+
+    # One row of the batch is one version on one subset; the uninformed ones have a prior of no weight.
+    known, unit = level_prior(form), robust_information(problem, whole)
+    strength = np.repeat([float(version.prior == "level") for version in versions], len(subsets))
+    likelihood = Prior(np.tile(known.centre, (len(flat), 1)), known.precision * strength[:, None, None])
+    u, value = _solve(problem, whole, flat, replace(likelihood, precision=likelihood.precision * unit), held, seed)
+    spread, noise = covariance(problem, u, weights=flat, prior=likelihood, cluster=data.cluster)
+
+    shape = (len(versions), len(subsets))
+    relative = noise if objective.log else noise / float(np.median(np.abs(data.loss)))
+    return Batch(
+        problem=problem,
+        whole=whole,
+        versions=tuple(versions),
+        u=u.reshape(*shape, -1),
+        value=value.reshape(shape),
+        weights=weights,
+        covariance=spread.reshape(*shape, *spread.shape[1:]),
+        noise=relative.reshape(shape),
+        prior=replace(known, precision=known.precision * unit),
+    )
+
+
+def _weights(problem: Problem, data: Observations, version: Version, subset: Array) -> Array:
+    """Of the runs, zero outside the subset and the version's window (which must leave a fit something to do)."""
+    kept = better_trained(data.loss, data.teacher, subset, version.window)
+    enough = kept.sum() > problem.free.sum() + 1
+    return problem.weights * (kept if enough else subset)
+
+
+def _solve(
+    problem: Problem, whole: Optimum, weights: Array, prior: Prior, held: Mapping[str, float] | None, seed: int
+) -> tuple[Array, Array]:
+    """Lowest optimum of every row: float64[n_rows, k], and its objective."""
+    rng = np.random.default_rng(seed)
+    drawn = draw_starts(problem.law, problem.x, problem.loss, problem.weights, RANDOM_STARTS, rng)
+    for name, value in (held or {}).items():
+        drawn[:, problem.law.names.index(name)] = value
+    places = np.concatenate([whole.basins[:BASINS], problem.encode(drawn)])
+    rows = np.repeat(np.arange(len(weights)), len(places))
+    first, own = np.tile(places, (len(weights), 1)), prior.take(rows)
+    smooth = minimise(problem, first, weights=weights[rows], prior=own, threshold=np.inf, steps=30, precision=1e-6)
+    near = np.where(np.isfinite(smooth.value)[:, None], smooth.u, first)
+    ended = minimise(problem, near, weights=weights[rows], prior=own, steps=100, precision=1e-9)
+    value = ended.value.reshape(len(weights), -1)
+    best = value.argmin(axis=1)
+    every = np.arange(len(weights))
+    return ended.u.reshape(len(weights), len(places), -1)[every, best], value[every, best]
+
+
+def forecast_scores(batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut]) -> list[Score]:
+    """How every version of every form forecasts the larger runs of each cut."""
+    scores = []
+    for i, cut in enumerate(cuts, start=1):
+        held_out = data.select(np.isin(np.arange(len(data)), cut.scored))
+        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns)) for batch in batches]
+        logs, doubt = (np.concatenate(parts) for parts in zip(*each, strict=True))
+        error = np.nan_to_num(logs - np.log(held_out.loss), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
+        scores.append(Score(cut.axis, error, doubt, np.concatenate([batch.noise[:, i] for batch in batches])))
+    return scores

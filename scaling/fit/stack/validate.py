@@ -1,0 +1,107 @@
+"""Forecasts of larger runs from smaller ones, and what they say about the weights of the members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.fit.identify import levels
+from scaling.fit.stack.versions import better_trained
+from scaling.fit.table import Observations
+
+Array = np.ndarray
+SHARES = (0.5, 0.7, 0.85)
+"""Fractions of the runs that a validation fit is given."""
+SCORED = 0.5
+"""Share of the runs held out that is scored, those with the lowest losses: nobody asks for the loss of a run that is
+barely trained."""
+SHARPNESS = 4
+"""Weights fall with this power of the mean squared error. Members of one stack share most of their error, so that small
+differences between them say much."""
+DROPPED = 0.01
+"""A member with a smaller weight changes no forecast and is left out."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Runs that are small along one axis.
+
+    Attributes:
+        axis: "n", "d" or "c" (n times d).
+        small: bool[n_runs]: the runs to fit.
+        scored: int[n_test]: the larger runs to forecast.
+    """
+
+    axis: str
+    small: Array
+    scored: Array
+
+
+@dataclass(frozen=True)
+class Score:
+    """Forecasts of one validation fit by every member.
+
+    Attributes:
+        axis: along which the runs forecast are larger.
+        error: log(forecast/measured), float64[n_members, n_test].
+        doubt: standard error of each member's forecast, float64[n_members, n_test].
+        noise: scatter of one run that each member saw, float64[n_members].
+    """
+
+    axis: str
+    error: Array
+    doubt: Array
+    noise: Array
+
+    def select(self, members: Array) -> Score:
+        """The forecasts of some members."""
+        return Score(self.axis, self.error[members], self.doubt[members], self.noise[members])
+
+
+def size_ordered_cuts(data: Observations, most: int) -> list[Cut]:
+    """The runs ordered by n, by d and by n d, cut at each of `SHARES`.
+
+    Args:
+        data: runs with n and d.
+        most: coefficients of the largest law; a cut leaves at least two runs more, and three levels on both axes.
+    """
+    n, d = data.columns["n"], data.columns["d"]
+    cuts: list[Cut] = []
+    for axis, values in (("n", n), ("d", d), ("c", n * d)):
+        for share in SHARES:
+            small = values < np.quantile(values, share, method="higher")
+            enough = small.sum() > most + 1 and all(levels(x[small]) >= 3 for x in (n, d))
+            if enough and not any((small == cut.small).all() for cut in cuts):
+                scored = better_trained(data.loss, data.teacher, ~small, SCORED)
+                cuts.append(Cut(axis, small, np.flatnonzero(scored)))
+    return cuts
+
+
+def stack_weights(scores: Sequence[Score], count: int) -> Array:
+    """Weights in proportion to 1/(mean squared forecast error)^4, every cut counting the same; equal without scores.
+
+    Errors of one cut are taken relative to those of its median member, or the hardest cut would decide alone.
+
+    Args:
+        scores: of validation.
+        count: of members.
+
+    Returns:
+        float64[count], sum one.
+
+    **Source:** Bates and Granger 1969 (weights by squared error); the power and the scale by cut are chosen on public
+    tables, see `make bench`.
+    """
+    if not scores:
+        return np.full(count, 1 / count)
+    squared = [np.mean(score.error**2, axis=1) for score in scores]
+    relative = np.mean([each / max(np.median(each), 1e-300) for each in squared], axis=0)
+    weights = (max(relative.min(), 1e-12) / np.maximum(relative, 1e-12)) ** SHARPNESS
+    return weights / weights.sum()
+
+
+def inner_members(on_bound: Array) -> Array:
+    """Members with no coefficient on a bound; all, where every one has: int[n_inner]."""
+    return np.flatnonzero(~on_bound | on_bound.all())
