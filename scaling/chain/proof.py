@@ -55,11 +55,12 @@ def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affi
     )
 
 
-def export_stage(workspace: Workspace, run: RunSpec) -> Bundle:
-    """The recommended student as an int8 GGUF file with its manifest, in bundle/."""
+def export_stage(workspace: Workspace, recommendation: Recommendation) -> Bundle:
+    """The recommended student as an int8 file of the format that was asked for, with its manifest, in bundle/."""
     from scaling.export.bundle import export
 
-    return export(workspace.store, run, workspace.folder / "bundle")
+    folder, question = workspace.folder / "bundle", recommendation.question
+    return export(workspace.store, recommendation.run, folder, format=question.format)
 
 
 def verify_stage(workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle) -> Verification:
