@@ -42,7 +42,7 @@ def run(
     found = run_chain(workspace, jobs=_jobs(jobs), watch=show_progress, say=say, force=force)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
-    if not found.verification.passed or found.counts.get("failed"):
+    if not found.verification.succeeded or found.counts.get("failed"):
         raise typer.Exit(1)
 
 
@@ -145,7 +145,7 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation))
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
-    if not found.passed:
+    if not found.succeeded:
         raise typer.Exit(1)
 
 

@@ -14,7 +14,7 @@ from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
 from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
-from scaling.export.checks import Check, Greedy, compare
+from scaling.export.checks import Check, Greedy, compare, meets_target
 from scaling.export.engine import Engine, EngineRun, engine_for
 from scaling.export.format import ReadBack
 from scaling.predict.devices import device
@@ -45,7 +45,8 @@ class Verification:
         texts_equal: Held-out texts that the engine cuts into the same tokens, and all tried; None for a world.
         speed: Forecast decoding speed.
         device: Device of that forecast.
-        checks: All comparisons.
+        checks: All comparisons, that with the target first.
+        target_met: True if the student's loss is what was asked for; None if it has none.
     """
 
     outcome: Outcome
@@ -59,11 +60,17 @@ class Verification:
     speed: Speed
     device: str
     checks: tuple[Check, ...]
+    target_met: bool | None
 
     @property
     def passed(self) -> bool:
         """No promise is broken."""
         return all(check.passed is not False for check in self.checks if check.kind == "promise")
+
+    @property
+    def succeeded(self) -> bool:
+        """No promise is broken, and the target is not missed."""
+        return self.passed and self.target_met is not False
 
 
 @interruptible()
@@ -112,9 +119,10 @@ def verify(
     except EngineError as error:
         engine_error = error
     speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
+    loss = getattr(outcome, loss_name)
     checks = compare(
         recommendation,
-        loss=getattr(outcome, loss_name),
+        loss=loss,
         read_back=read_back,
         file_bytes=file.file_bytes,
         engine=engine_run,
@@ -136,6 +144,7 @@ def verify(
         speed=speed,
         device=device_name,
         checks=checks,
+        target_met=meets_target(recommendation, loss),
     )
 
 

@@ -174,6 +174,7 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
     recommended = forecast(run, loss=store.load(run.run_id).outcome.loss + miss)
     found = verify(bundle, store, recommended)
     assert {check.name: check.passed for check in found.checks} == {
+        "target": False,
         "loss of the student": False,
         "file size": True,
         "loss read back from the file": True,
@@ -190,6 +191,23 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
 def test_an_engine_that_is_better_than_jax_breaks_its_promise_as_one_that_is_worse(cost, passed):
     losses = np.array([2.0, 2.1, 2.2])
     assert engine_loss(paired(losses, losses + cost)).passed is passed
+
+
+@pytest.mark.parametrize(("above", "met"), [(0.01, True), (0.0, True), (-0.01, False)])
+def test_the_target_is_the_first_check_and_a_column_of_the_ledger(
+    store, run, bundle, forecast, fit, monkeypatch, tmp_path, above, met
+):
+    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    loss = store.load(run.run_id).outcome.loss
+    recommended = forecast(run, loss + above)
+    found = verify(bundle, store, recommended)
+    first = found.checks[0]
+    assert (first.name, first.kind, first.passed) == ("target", "target", met)
+    assert first.note == f"P 0.50, {'met' if met else 'missed'} by {abs(above):.4f}"
+    assert (found.passed, found.target_met, found.succeeded) == (True, met, met)
+    append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
+    (row,) = read_ledger(tmp_path / "ledger.csv")
+    assert (row["target_met"], row["target_probability"], row["probability"]) == (met, 0.9, 0.5)
 
 
 def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, forecast, monkeypatch):

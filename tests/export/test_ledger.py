@@ -7,6 +7,7 @@ import inspect
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,16 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
     with pytest.raises(RecordError, match="missing columns: recorded_at, .* unknown: colour; nothing was changed"):
         write_row(path, example())
     assert path.read_text() == "run_id,colour\na,red\n"
+
+
+def test_a_ledger_of_before_tells_whether_its_targets_were_met(tmp_path):
+    path = tmp_path / "ledger.csv"
+    path.write_text((Path(__file__).parents[1] / "predict" / "first_layout" / "ledger.csv").read_text())
+    (row,) = read_ledger(path)
+    assert (row["run_id"], row["target_loss"], row["target_met"]) == ("a9bf8e96d2", 1.72, True)
+    assert row["target_probability"] is None
+    write_row(path, example())
+    assert [one["run_id"] for one in read_ledger(path)] == ["a9bf8e96d2", "0123456789"]
 
 
 def test_a_torn_row_is_refused(tmp_path):

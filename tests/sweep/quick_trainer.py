@@ -8,6 +8,7 @@ records, and stops when asked.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -40,6 +41,7 @@ class QuickTrainer:
         student_kib: Size of a student.
         errors: ``run_id`` of runs that fail, with the attempts that do so.
         diverging: ``run_id`` of runs whose loss becomes non-finite.
+        full_disk: Fail as on a full disk.
         journal: Folder where each call leaves a file; empty for none.
     """
 
@@ -48,6 +50,7 @@ class QuickTrainer:
     student_kib: int = 1
     errors: dict[str, int] = field(default_factory=dict)
     diverging: tuple[str, ...] = ()
+    full_disk: bool = False
     journal: str = ""
 
     def prepare(self, specs: Sequence[RunSpec], store: RunStore, *, progress, should_stop) -> None:
@@ -57,6 +60,8 @@ class QuickTrainer:
         self._note("train", specs)
         folder = store.trunk_dir(specs[0].trunk_id)
         make_folder(folder)
+        if self.full_disk:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         self._fail_perhaps(specs, folder)
         step, state = self._load(folder, specs[0])
         branches = sorted(specs, key=lambda spec: spec.steps)
