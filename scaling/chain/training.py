@@ -78,12 +78,17 @@ def train_stage(
     return outcome
 
 
-def collect_stage(workspace: Workspace) -> pd.DataFrame:
-    """The runs table of the sweep, written to runs.parquet, and its training logs, to metrics.parquet."""
+def collect_stage(workspace: Workspace, *, also: Sequence[RunSpec] = ()) -> pd.DataFrame:
+    """The runs table of the sweep, written to runs.parquet, and its training logs, to metrics.parquet.
+
+    Args:
+        workspace: The sweep.
+        also: Further runs that belong into the table: students that were recommended and trained.
+    """
     from scaling.records import write_parquet
     from scaling.sweep.collect import metrics_table
 
-    run_ids = [run.run_id for run in workspace.runs]
+    run_ids = list(dict.fromkeys(run.run_id for run in (*workspace.runs, *also)))
     table = runs_table(workspace.store.records(run_ids))
     write_parquet(workspace.table_path, table)
     write_parquet(workspace.folder / "metrics.parquet", metrics_table(workspace.store, run_ids))

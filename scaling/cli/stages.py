@@ -42,7 +42,7 @@ def run(
     found = run_chain(workspace, jobs=_jobs(jobs), watch=show_progress, say=say, force=force)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
-    if not found.verification.succeeded or found.counts.get("failed"):
+    if not found.succeeded:
         raise typer.Exit(1)
 
 
@@ -161,6 +161,7 @@ def _draw(workspace, found) -> None:
     from scaling.report.plots import save_sweep_figure
 
     path: Path = workspace.folder / "fit.png"
-    choice, measured = found.recommendation.choice, found.record.outcome.loss
-    save_sweep_figure(path, found.fit, load_runs(workspace.folder), choice=choice, measured=measured)
+    answer = found.answer
+    choice, measured = answer.recommendation.choice, answer.record.outcome.loss
+    save_sweep_figure(path, answer.fit, load_runs(workspace.folder), choice=choice, measured=measured)
     say(f"figure: {path}")

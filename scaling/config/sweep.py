@@ -118,6 +118,8 @@ class RecommendOptions(Spec):
     """Widths to choose from; by default every multiple of 32 up to the memory."""
     level: Level = 0.9
     """Of the forecast interval."""
+    tries: Annotated[int, Field(ge=1)] = 3
+    """Students that `scaling run` trains at most, each chosen after the one before missed the target."""
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> RecommendOptions:
