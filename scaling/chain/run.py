@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scaling.chain.decision import fit_stage, recommend_stage
+from scaling.chain.foresee import check_question
 from scaling.chain.proof import export_stage, ledger_stage, verify_stage
 from scaling.chain.training import Watch, collect_stage, train_stage
 from scaling.chain.workspace import Workspace
@@ -133,6 +134,7 @@ def run_chain(
         ScalingError: of the stage that could not do its work.
         Preempted: if a stop was asked for; the same command goes on.
     """
+    check_question(workspace)
     workspace.prepare()
     clock = _Clock(say)
     with clock.stage("train") as said:

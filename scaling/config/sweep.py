@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
 from scaling.records import RESERVED_NAMES
+from scaling.registry import did_you_mean
 from scaling.spec import GGUF_BLOCK, Spec
 
 SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
@@ -87,6 +88,18 @@ class FitOptions(Spec):
     """Resamples of the trunks."""
     starts: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
+
+    @field_validator("law")
+    @classmethod
+    def _is_known(cls, law: str | None) -> str | None:
+        # Laws are looked up only where a file names one: a plan needs no other.
+        from scaling.laws.law import LAWS
+        from scaling.laws.named import AUTO, STACK
+
+        for part in (law or AUTO).split("+"):
+            if part not in (AUTO, STACK) and part not in LAWS:
+                raise ValueError(f"unknown law {part!r}{did_you_mean(part, (*LAWS, STACK, AUTO))}")
+        return law
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of :func:`scaling.fit.fitter.fit`: what the file says, and nothing else."""
