@@ -22,7 +22,7 @@ _PUBLIC = {
     "load_fit": "scaling.fit.saved",
     "load_runs": "scaling.records",
     "load_sweep": "scaling.config.load",
-    "optimal": "scaling.fit.frontier",
+    "optimal": "scaling.fit.allocation.optimal",
     "preset": "scaling.laws.presets",
     "read_runs": "scaling.fit.table",
     "recommend": "scaling.predict.recommend",

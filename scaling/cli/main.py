@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from scaling.cli import fits, inspection, stages, trackers
+from scaling.cli import comparisons, fits, inspection, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 stages.register(app)
 fits.register(app)
+comparisons.register(app)
 inspection.register(app)
 trackers.register(app)
 

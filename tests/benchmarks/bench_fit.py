@@ -21,7 +21,7 @@ import numpy as np
 from scaling.fit.doubt.bootstrap import bootstrap
 from scaling.fit.doubt.profile import profile
 from scaling.fit.fitter import fit
-from scaling.fit.frontier import best_split
+from scaling.fit.allocation.split import best_split
 from scaling.fit.observe import observe
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
