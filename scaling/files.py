@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def clear_errors() -> Iterator[None]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: to a temporary name, flushed to disk, then renamed."""
-    write_file(path, lambda temporary: temporary.write_bytes(content))
+    _replace(path, lambda draft: draft.write_bytes(content))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -94,31 +95,30 @@ def write_json(path: Path, content: Any) -> None:
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place.
 
+    For files that take a while to write: what a killed process left of the same file is removed.
+
     Raises:
         MachineError: if this machine cannot; what was there is left as it was.
     """
-    with clear_errors(), _temporary(path) as temporary:
-        write(temporary)
-        _flush(temporary)
-        os.replace(temporary, path)
+    with clear_errors():
+        _remove_leftovers(path)
+    _replace(path, write)
 
 
 def write_folder(path: Path, fill: Callable[[Path], Any]) -> bool:
     """Let ``fill`` make the files of a folder under a temporary name, then rename the folder into place.
 
-    The last step of ``fill`` may be to move aside what was there. False where something is there afterwards.
+    The last step of ``fill`` may be to move aside what was there. False where something is there afterwards. What a
+    killed process left of the same folder is removed.
 
     Raises:
         MachineError: if this machine cannot.
     """
     with clear_errors():
-        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            draft.chmod(0o777 & ~_UMASK)
+        _remove_leftovers(path)
+        with _draft(path, tempfile.mkdtemp, 0o777) as draft:
             fill(draft)
             return publish_folder(draft, path)
-        finally:
-            remove_folder(draft)
 
 
 def write_once(path: Path, content: bytes) -> bool:
@@ -127,14 +127,14 @@ def write_once(path: Path, content: bytes) -> bool:
     Raises:
         MachineError: if this machine cannot.
     """
-    with clear_errors(), _temporary(path) as temporary:
-        temporary.write_bytes(content)
-        _flush(temporary)
+    with clear_errors(), _file_draft(path) as draft:
+        draft.write_bytes(content)
+        _flush(draft)
         try:
-            os.link(temporary, path)
+            os.link(draft, path)
         except FileExistsError:
             # A file server that repeats a request which it has answered already finds its own link.
-            return os.path.exists(path) and os.path.samefile(temporary, path)
+            return os.path.exists(path) and os.path.samefile(draft, path)
     return True
 
 
@@ -237,16 +237,75 @@ def to_json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """An empty file beside ``path`` that nobody else has, with the permissions that the umask gives."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    with clear_errors(), _file_draft(path) as draft:
+        write(draft)
+        _flush(draft)
+        os.replace(draft, path)
+
+
+def _file_draft(path: Path) -> AbstractContextManager[Path]:
+    return _draft(path, _make_file, 0o666)
+
+
+def _make_file(**where: Any) -> str:
+    handle, name = tempfile.mkstemp(**where)
     os.close(handle)
+    return name
+
+
+_DRAFT = ".draft"
+
+
+@contextmanager
+def _draft(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
+    """An empty file or folder beside ``path`` that nobody else has, with the permissions that the umask gives.
+
+    It is locked while it is filled: a draft without a lock is one whose process was killed.
+    """
+    draft = Path(make(dir=path.parent, prefix=f".{path.name}.", suffix=_DRAFT))
     try:
-        os.chmod(name, 0o666 & ~_UMASK)
-        yield Path(name)
+        os.chmod(draft, mode & ~_UMASK)
+        with _draft_lock(draft):
+            yield draft
     finally:
-        Path(name).unlink(missing_ok=True)
+        _remove(draft)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the drafts of a path that nobody fills any more."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*{_DRAFT}"):
+        with _draft_lock(draft) as is_ours:
+            if is_ours:
+                _remove(draft)
+
+
+@contextmanager
+def _draft_lock(path: Path) -> Iterator[bool]:
+    """Whether a file or folder could be locked for the time of a ``with`` block; some file servers lock nothing."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = True
+    except OSError:
+        is_locked = False
+    try:
+        yield is_locked
+    finally:
+        os.close(handle)
+
+
+def _remove(draft: Path) -> None:
+    """Remove a file or folder, if it is still there."""
+    with suppress(FileNotFoundError):
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink()
 
 
 def _flush(path: Path) -> None:

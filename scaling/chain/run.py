@@ -118,12 +118,12 @@ def run_chain(
             said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
             record = workspace.store.load(recommendation.run.run_id)
         with clock.stage("export") as said:
-            bundle = export_stage(workspace, recommendation.run)
+            bundle = export_stage(workspace, recommendation)
             said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
         with clock.stage("verify") as said:
             verification = verify_stage(workspace, fit, recommendation, bundle)
             row = ledger_stage(workspace, fit, recommendation, verification)
-            said.append("all checks passed" if verification.passed else "SOME CHECKS FAILED, see the table")
+            said.append(_verdict(verification))
     return ChainResult(
         sweep=workspace.config.name,
         counts=dict(outcome.counts),
@@ -135,6 +135,11 @@ def run_chain(
         ledger=row,
         stages=tuple(clock.stages),
     )
+
+
+def _verdict(found: Verification) -> str:
+    target = {True: "target met", False: "TARGET MISSED", None: "target not measured"}[found.target_met]
+    return f"{target}, {'all promises hold' if found.passed else 'A PROMISE IS BROKEN, see the table'}"
 
 
 def _trained(outcome: SweepOutcome) -> str:

@@ -10,6 +10,7 @@ import typer
 from scaling.cli import comparisons, fits, inspection, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
+from scaling.stop import interrupts_kept
 
 app = typer.Typer(
     name="scaling",
@@ -38,7 +39,8 @@ def _common(
 def main() -> None:
     """Entry point: a user's mistake prints one message and ends with its exit code."""
     try:
-        app()
+        with interrupts_kept():
+            app()
     except ScalingError as error:
         if os.environ.get("SCALING_DEBUG"):
             raise

@@ -10,6 +10,7 @@ import numpy as np
 
 from scaling.data.evaluation import EvalSet
 from scaling.spec import ModelSpec
+from scaling.stop import stoppable
 from scaling.train.evaluate import evaluate
 from scaling.train.model import from_tensors
 
@@ -45,8 +46,8 @@ def degradation(
         after: The same after quantization and dequantization, or as read back from a file.
         eval_set: Held-out sequences.
     """
-    batches = list(eval_set)  # a world computes its laws anew each time it is read
-    losses = [evaluate(from_tensors(model, tensors), batches).per_sequence for tensors in (before, after)]
+    batches = list(stoppable(eval_set))  # a world computes its laws anew each time it is read
+    losses = [evaluate(from_tensors(model, tensors), stoppable(batches)).per_sequence for tensors in (before, after)]
     return paired(*losses)
 
 

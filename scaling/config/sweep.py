@@ -110,8 +110,8 @@ class RecommendOptions(Spec):
     """Which of that teacher's targets, by any of their keys, where the sweep has several."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
-    probability: Level = 0.5
-    """Smallest probability of meeting the target; 0.5 means that the forecast itself meets it."""
+    probability: Level = 0.9
+    """Smallest probability of meeting the target; at 0.5 the forecast itself meets it, which is a coin flip."""
     context: Annotated[int, Field(ge=1)] | None = None
     """Tokens of the key–value cache; by default the training context."""
     widths: Annotated[list[Width], Field(min_length=1)] | None = None

@@ -67,7 +67,13 @@ def fingerprint(spec: TokenizerSpec | PretrainedTeacher) -> str:
     Raises:
         DataError: if there is no such file.
     """
-    return file_fingerprint(model_file(spec.file))
+    return file_fingerprint(model_file(_file_of(spec)))
+
+
+def _file_of(spec: TokenizerSpec | PretrainedTeacher) -> str:
+    if spec.file is None:
+        raise DataError(f"a tokenizer of kind {spec.kind} is read from no file; give kind: gguf and its file")
+    return spec.file
 
 
 def model_header(path: Path) -> GgufHeader:
@@ -157,7 +163,7 @@ def open_gguf_tokenizer(spec: TokenizerSpec) -> GgufTokenizer:
         DataError: if the file is absent, not a GGUF file, has another vocabulary than asked for, or cuts text in a way
             that is not known here.
     """
-    path = model_file(spec.file, spec.fingerprint)
+    path = model_file(_file_of(spec), spec.fingerprint)
     tokenizer = _tokenizer_of(path, file_fingerprint(path))
     if tokenizer.vocab_size != spec.vocab_size:
         raise DataError(

@@ -45,6 +45,9 @@ class LedgerRow:
         n_tokens: D.
         reach: Factor by which N or D exceeds the data behind the fit.
         target_loss: What was asked.
+        target_probability: How surely it was to be met.
+        probability: P(loss ≤ target) of the forecast.
+        target_met: True if measured is at most the target.
         loss_name: Which loss was forecast, a field of Outcome.
         level: Level of the interval.
         loss_forecast: Forecast.
@@ -85,6 +88,9 @@ class LedgerRow:
     n_tokens: int
     reach: float
     target_loss: float
+    target_probability: float | None
+    probability: float | None
+    target_met: bool | None
     loss_name: str
     level: float
     loss_forecast: float
@@ -115,6 +121,9 @@ class LedgerRow:
 
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id")
+
+LATER = ("target_probability", "probability", "target_met")
+"""Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
 def append(
@@ -163,6 +172,9 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         n_tokens=run.n_tokens,
         reach=recommendation.choice.reach,
         target_loss=recommendation.question.target_loss,
+        target_probability=recommendation.question.probability,
+        probability=recommendation.probability,
+        target_met=verification.target_met,
         loss_name=loss_name,
         level=forecast.level,
         loss_forecast=forecast.value,
@@ -233,7 +245,7 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         header = tuple(reader.fieldnames or ())
-        if header != COLUMNS:
+        if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
             missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
             raise RecordError(
                 f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
@@ -242,7 +254,13 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         rows = list(reader)
     if any(None in row or None in row.values() for row in rows):
         raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
-    return rows
+    return rows if header == COLUMNS else [_of_before(row) for row in rows]
+
+
+def _of_before(row: dict[str, str]) -> dict[str, str]:
+    """A row without the columns of ``LATER``: whether the target was met follows from the others."""
+    met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
+    return {name: "" for name in COLUMNS} | row | {"target_met": met}
 
 
 def _to_csv(rows) -> bytes:

@@ -236,6 +236,12 @@ def test_wrong_tensors_are_named_and_nothing_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_size_that_a_file_cannot_say_is_refused(tmp_path):
+    long = MODELS[0].model_copy(update={"context": 2**32})
+    with pytest.raises(ExportError, match="llama.context_length is 4294967296, which the 32 bits of a GGUF number"):
+        write_gguf(tmp_path / "m.gguf", random_tensors(long), model=long, tokenizer=symbol_layout(65))
+
+
 def test_int8_that_gguf_cannot_hold_is_refused(tmp_path):
     model = MODELS[0]
     tensors: dict = random_tensors(model)
