@@ -152,7 +152,7 @@ def isoflop(
     sure = np.isfinite(draws).mean(axis=1) >= LEAST_SHARE
     if sure.sum() >= OPTIMA_NEEDED:
         left_out += [
-            f"C = {one.budget:.3g}: its best size is not determined (near {one.vertex:.3g}); repeat its runs, or add sizes"
+            f"C = {one.budget:.3g}: its best size, near {one.vertex:.3g}, is not determined; repeat runs, or add sizes"
             for one, is_sure in zip(found, sure, strict=True)
             if not is_sure
         ]
