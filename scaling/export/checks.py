@@ -104,6 +104,7 @@ def compare(
     ]
     if engine_error is not None:
         checks.append(_engine(engine_error))
+    # Without a run of the engine nothing below was measured; what it could not do stands in the check above.
     if engine is None or greedy is None:
         return tuple(checks)
     checks.append(_greedy(greedy, ended=engine.ended))

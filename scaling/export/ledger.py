@@ -148,6 +148,7 @@ def append(
     Raises:
         RecordError: if the file has other columns.
     """
+    # Made before the file is opened, so that a row that cannot be made changes nothing.
     row = asdict(ledger_row(sweep, fit, recommendation, verification))
     write_row(path, row)
     return row
@@ -157,6 +158,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
     """The row of a recommendation; see :class:`LedgerRow`."""
     forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
     counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
+    # Compared is the loss that the fit forecasts, which need not be that on real text.
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
     return LedgerRow(

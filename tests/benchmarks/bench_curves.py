@@ -56,7 +56,7 @@ def extrapolation(form: str) -> tuple[dict[str, list[float]], float]:
         seen, asked = curve[curve.Training == 1], curve[curve.Training == 0]
         fit = fit_curve(seen["Seen Examples"].to_numpy(), seen.Loss.to_numpy(), form=form)
         errors.setdefault(domain, []).append(
-            rmsle(fit.predict(asked["Seen Examples"].to_numpy()), asked.Loss.to_numpy())
+            rmsle(fit.loss(asked["Seen Examples"].to_numpy()), asked.Loss.to_numpy())
         )
     return errors, time.perf_counter() - began
 
@@ -172,7 +172,7 @@ def addition() -> Rows:
     for form in ("auto", "bnsl1", "last"):
         fit = fit_curve(seen.train_set_size.to_numpy(), seen.test_cross_entropy.to_numpy(), form=form)
         scores.append(
-            f"{form} {rmsle(fit.predict(asked.train_set_size.to_numpy()), asked.test_cross_entropy.to_numpy()):.3f}"
+            f"{form} {rmsle(fit.loss(asked.train_set_size.to_numpy()), asked.test_cross_entropy.to_numpy()):.3f}"
         )
     yield "four-digit addition: RMSLE", "bnsl1 < last", ", ".join(scores)
 

@@ -94,6 +94,7 @@ class LlamaCpp(Engine):
             "prompt": [int(token) for token in prompt_ids],
             "n_tokens": n_tokens,
             "repeats": repeats,
+            # Repeated, the prompt is as long as the typical one; what it says is no matter to the time it takes.
             "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
             "speed_tokens": max(1, min(64, context // 2 - 1)),
         }
