@@ -24,7 +24,7 @@ _PUBLIC = {
     "load_sweep": "scaling.config.load",
     "optimal": "scaling.fit.allocation.optimal",
     "preset": "scaling.laws.presets",
-    "read_runs": "scaling.fit.table",
+    "read_runs": "scaling.tables.read",
     "recommend": "scaling.predict.recommend",
     "save_fit": "scaling.fit.saved",
     "summary": "scaling.fit.describe",

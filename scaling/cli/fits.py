@@ -172,8 +172,8 @@ def import_(
 
 def runs_of(path: Path, mapping: dict[str, str]) -> pd.DataFrame:
     """Runs of a foreign table or of our own results, with the mapped columns added."""
-    from scaling.fit.table import map_columns
     from scaling.records import load_runs
+    from scaling.tables.read import map_columns
 
     return map_columns(load_runs(path), mapping)
 
@@ -183,7 +183,7 @@ def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
 
     A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
     """
-    from scaling.fit.units import SIZE_COLUMNS
+    from scaling.tables.units import SIZE_COLUMNS
 
     named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
     # Columns under the names of our own tables are found there; any other is one that the law reads.

@@ -55,9 +55,7 @@ def extrapolation(form: str) -> tuple[dict[str, list[float]], float]:
     for domain, curve in curve_tables():
         seen, asked = curve[curve.Training == 1], curve[curve.Training == 0]
         fit = fit_curve(seen["Seen Examples"].to_numpy(), seen.Loss.to_numpy(), form=form)
-        errors.setdefault(domain, []).append(
-            rmsle(fit.loss(asked["Seen Examples"].to_numpy()), asked.Loss.to_numpy())
-        )
+        errors.setdefault(domain, []).append(rmsle(fit.loss(asked["Seen Examples"].to_numpy()), asked.Loss.to_numpy()))
     return errors, time.perf_counter() - began
 
 

@@ -9,16 +9,16 @@ from scaling.fit.backtest import backtest
 from scaling.fit.describe import summary
 from scaling.fit.design import design
 from scaling.fit.fitter import fit
-from scaling.fit.observe import observe
 from scaling.fit.select import candidate_forms, compare, ties
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.fit.stack.solve import fit_versions
 from scaling.fit.stack.validate import size_ordered_cuts
 from scaling.fit.stack.versions import PLAIN
-from scaling.fit.table import read_runs
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
+from scaling.tables.observe import observe
+from scaling.tables.read import read_runs
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.fit.expression import evaluate
+from scaling.tables.expression import evaluate
 
 Array = np.ndarray
 FLOPS_PER = 6.0

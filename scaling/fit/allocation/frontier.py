@@ -11,10 +11,10 @@ from scaling.fit.allocation.approaches import Approach, by_law, difference, enve
 from scaling.fit.allocation.cost import SIX_ND, Cost
 from scaling.fit.allocation.optimal import Optimal, optimal
 from scaling.fit.fitter import fit, law_columns
-from scaling.fit.observe import observe
-from scaling.fit.table import REAL
-from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import REAL
+from scaling.tables.observe import observe
+from scaling.tables.units import size_column
 
 if TYPE_CHECKING:
     import pandas as pd
