@@ -36,7 +36,7 @@ def curve(
     With a column `lr` (and `step`, `run`) the law of learning-rate schedules is fitted to the trainings that have
     losses, and forecasts the last loss of those that have none.
     """
-    from scaling.fit.table import map_columns, select_rows
+    from scaling.tables.read import map_columns, select_rows
     from scaling.records.table import load_runs
 
     mapping = mapping_of(map_)
