@@ -10,9 +10,9 @@ from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.kaplan import KaplanN
 from scaling.laws.precision import KumarDamage, LowPrecision, OuyangDamage
-from scaling.laws.published import Preset
+from scaling.laws.published.preset import Preset
+from scaling.laws.published.rules import TransferredData
 from scaling.laws.repetition import Repeated
-from scaling.laws.rules import TransferredData
 from scaling.laws.schedule import MultiPower
 from scaling.laws.size_and_data import Chinchilla, Tied
 
