@@ -60,11 +60,13 @@ def far_points(u: Array, y: Array) -> dict[int, float]:
         expected = np.array([_nearest_expected(y[kept], line, i) for i, line in enumerate(on_line)])
         deviation = np.abs(y[kept] - expected)
         worst = int(np.argmax(deviation))
+        # A bad point must not widen the scatter that it is judged by.
         rest = np.delete(kept, worst)
         scatter = 1.4826 * float(np.median(np.abs(y[rest] - _on_the_lines(u[rest], y[rest]))))
         if deviation[worst] < max(FAR * scatter, np.log(LEAST_FACTOR)):
             return found
         found[int(kept[worst])] = float(expected[worst])
+        # So many are no accident: none is left out.
         if len(found) > len(u) // 5:
             return {}
         kept = rest

@@ -11,6 +11,7 @@ DEEPSEEK = "DeepSeek-AI 2024, arXiv 2401.02954"
 
 def _kaplan() -> list[Preset]:
     n = "N without embeddings, WebText2"
+    # Powers of compute in petaflop/s-days, as he gives them.
     return [
         Preset("kaplan-batch", CriticalBatch(B_star=2e8, alpha_B=0.21), KAPLAN, "secondary", n),
         Preset(
@@ -57,6 +58,7 @@ def _shehper() -> list[Preset]:
 
 
 def _others() -> list[Preset]:
+    # Optimal tokens from size in one place and from compute in another: each as its source gives it.
     per_token = "model scale M is FLOPs per token without embeddings, C = M D"
     return [
         Preset(

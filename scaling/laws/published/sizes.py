@@ -16,6 +16,7 @@ TOTAL = "N with embeddings, MassiveText"
 def _kaplan() -> list[Preset]:
     n = "N without embeddings, WebText2"
     joint = "alpha_D = .103 and the constants of the joint fit are quoted from memory in one of two notes"
+    # Single quantities first, then both; two compute laws, for he fitted C and the least C at small batches.
     return [
         Preset("kaplan-n", KaplanN(N_c=8.8e13, alpha_N=0.076), KAPLAN, "secondary", n),
         Preset(
@@ -69,6 +70,7 @@ def _shehper() -> list[Preset]:
 
 def _hoffmann() -> list[Preset]:
     narrow = "its published intervals are about fifty times too narrow, and it is not the minimum of its own objective"
+    # Three roundings of one fit: of the paper's text, of its source, and of its abstract.
     return [
         Preset(
             "hoffmann",
@@ -104,6 +106,7 @@ def _hoffmann() -> list[Preset]:
 
 
 def _refits() -> list[Preset]:
+    # Other people's fits of his points, and of a public table in the same form.
     return [
         Preset(
             "besiroglu",

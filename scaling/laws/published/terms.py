@@ -28,6 +28,7 @@ def _data() -> list[Preset]:
     alpha = 0.3526596
     counts = "N with embeddings, C4"
     transfer = "Hernandez et al. 2021, arXiv 2102.01293"
+    # The law of repetition thrice: its base alone, as published, and at the lowest minimum of their own runs.
     return [
         Preset("muennighoff-unique", Tied(**base, alpha=alpha), MUENNIGHOFF, "primary", counts, "without repetition"),
         Preset(
