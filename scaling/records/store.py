@@ -105,6 +105,7 @@ class RunStore:
             _describe(draft, record)
             make_folder(self.root / "runs")
             self.fence()
+            # Something stands there already: it stays if it is whole and says as much, else it makes room.
             while not publish_folder(draft, self.run_dir(run_id)):
                 standing = None if self.damage(run_id) else self.load(run_id)
                 if standing and (standing.outcome.status != "failed" or record.outcome.status == "failed"):

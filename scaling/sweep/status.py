@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
+from scaling.spec import TextLabel, text_labels
 from scaling.sweep.lease import latest_generation, read_lease
 from scaling.sweep.outcomes import DUE, Failure, RunState, failures, result_of, state_of
 from scaling.sweep.pace import Pace, known_pace
@@ -99,7 +100,8 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     unfinished = [trunk for trunk in trunks if any(states_of[run_id] in DUE for run_id in trunk.run_ids)]
     workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
-    rows = [row for trunk in trunks for row in _rows(trunk, store, states_of, busy)]
+    labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
+    rows = [row for trunk in trunks for row in _rows(trunk, store, states_of, busy, labels)]
     states = [row.state for row in rows]
     done, total = _flops(trunks, unfinished, busy)
     pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
@@ -116,7 +118,11 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
 
 
 def _rows(
-    trunk: Trunk, store: RunStore, states_of: Mapping[str, RunState], busy: Mapping[str, WorkerState]
+    trunk: Trunk,
+    store: RunStore,
+    states_of: Mapping[str, RunState],
+    busy: Mapping[str, WorkerState],
+    labels: Mapping[str, TextLabel],
 ) -> list[RunRow]:
     n_params = count_parameters(trunk.specs[0].model).n_params
     waiting = "running" if trunk.trunk_id in busy else "pending"
@@ -127,7 +133,7 @@ def _rows(
             state=waiting if states_of[spec.run_id] == "new" else states_of[spec.run_id],
             n_params=n_params,
             n_tokens=spec.n_tokens,
-            teacher=spec.data.label,
+            teacher=labels[spec.data.text_id].teacher,
             loss=None if states_of[spec.run_id] in DUE else result_of(store, spec.run_id).get("loss"),
         )
         for spec in trunk.specs
