@@ -36,7 +36,7 @@ def curve(
     With a column `lr` (and `step`, `run`) the law of learning-rate schedules is fitted to the trainings that have
     losses, and forecasts the last loss of those that have none.
     """
-    from scaling.fit.table import map_columns, select_rows
+    from scaling.tables.read import map_columns, select_rows
     from scaling.records.table import load_runs
 
     mapping = mapping_of(map_)
@@ -58,7 +58,7 @@ def _continued(rows: pd.DataFrame, at: str | None, *, form: str, level: float, f
     missing = [name for name in ("x", "loss") if name not in rows]
     if missing:
         raise RecordError(
-            f"the table has no column {' or '.join(missing)}, only {', '.join(rows)}: name them, as --map "
+            f"the table has no column {' or '.join(missing)}, only {', '.join(map(str, rows))}: name them, as --map "
             "x=tokens,loss=val_loss"
         )
     fit = fit_curve(rows["x"].to_numpy(), rows["loss"].to_numpy(), form=form)

@@ -53,7 +53,8 @@ class Jet(NDArrayOperatorsMixin):
     ):
         self.value, self.first, self.bends = value, first, bends
         # Only operands that bend somewhere below need weights.
-        self.operands = [(x, slope) for x, slope in operands if x.bends or x.operands] if bends is not None else []
+        kept = [(x, slope) for x, slope in operands if x.bends or x.operands] if bends is not None else []
+        self.operands: list[tuple[Jet, Any]] = kept
 
     @classmethod
     def variable(cls, value: Array, index: int, *, order: int = 2) -> Jet:
@@ -273,8 +274,10 @@ def _absolute(x: Jet) -> Jet:
     return _multiply(x, np.sign(x.value))
 
 
-def _matmul(x: Jet, y: Array) -> Jet:
-    """The sum over the last axis of x with constant weights y; its second derivatives are not followed."""
+def _matmul(x: Jet, y: Array) -> Any:
+    """The sum over the last axis of x with constant weights y; only to first order: that axis is not of the runs."""
+    if x.bends is not None:
+        return NotImplemented
     return Jet(x.value @ y, {i: np.broadcast_to(dx, x.value.shape) @ y for i, dx in x.first.items()})
 
 

@@ -17,7 +17,7 @@ from scaling.errors import RecordError
 from scaling.files import clear_errors, file_hash, make_folder, publish_folder, read_json, remove_folder, write_json
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.spec import SCHEMA_VERSION, RunSpec
-from scaling.tables import FORMER_NAMES
+from scaling.tables.files import FORMER_NAMES
 
 RESERVED_NAMES = frozenset(
     ("calibration.json", "claims", "corpora", "drafts", "ledger.csv", "logs", "reference", "runs", "schema.json")
