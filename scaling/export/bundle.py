@@ -147,7 +147,9 @@ def export(
         on_conflict: If the folder holds something else: ``move`` it beside, under its own run_id, or ``refuse``.
 
     Raises:
-        ExportError: if the student cannot be read or exported, or something else is in the way and is not to be moved.
+        ExportError: if the student holds weights that are not finite or cannot be exported, or something else is in the
+            way and is not to be moved.
+        TrainError: if it cannot be read.
     """
     writer = EXPORT_FORMATS[format]
     found = _existing(Path(folder))
