@@ -167,7 +167,7 @@ def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Wat
     from scaling.sweep.warnings import edge_warning
 
     with clock.stage("fit") as said:
-        fit = fit_stage(workspace, table)
+        fit = fit_stage(workspace, table, say=clock.say)
         said.append(repr(fit.law))
     with clock.stage("recommend") as said:
         recommendation = recommend_stage(workspace, fit, force=force)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaling.chain.foresee import check_question, memory_warning
+from scaling.chain.ways_on import grid_warning
 from scaling.chain.workspace import Workspace
 from scaling.errors import RecordError
 from scaling.records import runs_table
@@ -45,8 +46,8 @@ def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = 
 
         pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
     made = plan(workspace.runs, workspace.store, pace=pace, expectation=design)
-    warning = memory_warning(made)
-    return replace(made, warnings=(*made.warnings, warning)) if warning else made
+    warnings = [warning for warning in (memory_warning(made), grid_warning(workspace)) if warning]
+    return replace(made, warnings=(*made.warnings, *warnings))
 
 
 def train_stage(

@@ -42,6 +42,9 @@ def fit(
     map_: Map = "",
     where: Where = None,
     law: Law = None,
+    held: Annotated[
+        list[str] | None, typer.Option("--held", metavar="E=2.0", help="A coefficient that is known and not fitted.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FIT.json", help="Where to write the fit.")] = None,
     results: Results = RESULTS,
     json_: Json = False,
@@ -59,12 +62,12 @@ def fit(
         # Columns and rows of a sweep are those that its own file names under fit.
         refuse_without_effect(f"a sweep file ({table})", {"--map": map_ or None, "--where": where})
         workspace = Workspace.open(table, results=results).prepare()
-        found = fit_stage(workspace, collect_stage(workspace), law=law)
+        found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
     else:
         mapping = mapping_of(map_)
         runs = runs_of(table, mapping)
-        found = fit_table(runs, law=law or "stack", where=where, **columns_of(mapping, runs))
+        found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **columns_of(mapping, runs))
     if out is not None:
         save(found, out)
         say(f"wrote {out}")
@@ -208,6 +211,20 @@ def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     # Columns under the names of our own tables are found there; any other is one that the law reads.
     others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
     return named | {"columns": others} if others else named
+
+
+def numbers_of(pairs: list[str] | None) -> dict[str, float] | None:
+    """``E=2.0`` as a mapping to numbers; None where nothing was given."""
+    from scaling.errors import SpecError
+
+    found = {}
+    for pair in pairs or ():
+        name, _, value = pair.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError as error:
+            raise SpecError(f"--held: got {pair!r}, allowed is COEFFICIENT=NUMBER — for example E=2.0") from error
+    return found or None
 
 
 def mapping_of(text: str) -> dict[str, str]:
