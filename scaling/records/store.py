@@ -105,6 +105,7 @@ class RunStore:
             _describe(draft, record)
             make_folder(self.root / "runs")
             self.fence()
+            # Something stands there already: it stays if it is whole and says as much, else it makes room.
             while not publish_folder(draft, self.run_dir(run_id)):
                 # A failure is final to other failures alone; what is damaged is final to nobody.
                 final = _is_whole if record.outcome.status == "failed" else _is_measured
