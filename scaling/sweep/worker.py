@@ -19,7 +19,7 @@ from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
-from scaling.sweep.outcomes import DUE, Attempt, append_log, commit_failed, sentence, set_aside_torn, state_of, torn
+from scaling.sweep.outcomes import DUE, Attempt, append_log, commit_failed, sentence, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.trainer import Step, Trainer
 from scaling.sweep.trunks import Trunk
@@ -197,9 +197,9 @@ class Worker:
     def _mend(self, trunk: Trunk, lease: Lease) -> None:
         """Clear away what is damaged, and what workers that died left half written."""
         store = self.store.fenced(lease.prove)
-        for run_id in set_aside_torn(store, trunk.run_ids):
-            self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
         for run_id in trunk.run_ids:
+            if store.set_aside_torn(run_id):
+                self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
             store.clear_drafts(run_id)
 
     def _train(self, trunk: Trunk, lease: Lease) -> bool:
