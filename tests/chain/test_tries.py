@@ -51,7 +51,7 @@ def answer(tmp_path, monkeypatch):
         outcome = SimpleNamespace(counts={"done": 1, "failed": 0}, trained=())
         monkeypatch.setattr(chain, "train_stage", lambda *_, **__: outcome)
         monkeypatch.setattr(chain, "collect_stage", stages.collect)
-        monkeypatch.setattr(chain, "fit_stage", lambda *_: SimpleNamespace(law="law"))
+        monkeypatch.setattr(chain, "fit_stage", lambda *_, **__: SimpleNamespace(law="law"))
         monkeypatch.setattr(chain, "recommend_stage", stages.recommend)
         monkeypatch.setattr(chain, "verify_stage", stages.verify)
         monkeypatch.setattr(chain, "ledger_stage", lambda *_: {})
