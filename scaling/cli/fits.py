@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, say
+from scaling.cli.options import (
+    RESULTS,
+    Force,
+    Json,
+    Overrides,
+    Results,
+    byte_count,
+    count,
+    emit,
+    refuse_without_effect,
+    say,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +56,8 @@ def fit(
         from scaling.chain.training import collect_stage
         from scaling.chain.workspace import Workspace
 
+        # Columns and rows of a sweep are those that its own file names under fit.
+        refuse_without_effect(f"a sweep file ({table})", {"--map": map_ or None, "--where": where})
         workspace = Workspace.open(table, results=results).prepare()
         found = fit_stage(workspace, collect_stage(workspace), law=law)
         say(f"wrote {workspace.fit_path}")
@@ -83,9 +96,9 @@ def predict(
     fit_file: Annotated[Path | None, typer.Option("--fit", metavar="FIT.json", help="A fit.")] = None,
     law: Annotated[str | None, typer.Option("--law", help="A published law, as hoffmann, besiroglu, kaplan.")] = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the fit.")] = None,
-    delta_noise: Annotated[float, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = 0.0,
-    delta_coverage: Annotated[float, typer.Option("--delta-coverage", help="Coverage part of KL.")] = 0.0,
-    level: Level = 0.9,
+    delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
+    delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
+    level: Annotated[float | None, typer.Option("--level", help="Level of the interval; by default 0.9.")] = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -95,11 +108,16 @@ def predict(
     from scaling.report.tables import show_forecast
 
     n, d = count(params, "params"), count(tokens, "tokens")
+    of_text = {"--teacher": teacher, "--delta-noise": delta_noise, "--delta-coverage": delta_coverage}
     if law is not None and fit_file is None:
+        refuse_without_effect("--law, which describes real text and has no interval", of_text | {"--level": level})
         found = forecast.from_preset(law, n, d)
     elif law is not None or fit_file is None:
         raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     else:
+        if teacher is not None:
+            # A teacher of the fit has divergences of its own.
+            refuse_without_effect("--teacher", {name: value for name, value in of_text.items() if name != "--teacher"})
         from scaling.fit.saved import load
 
         found = forecast.from_fit(
@@ -107,9 +125,9 @@ def predict(
             n,
             d,
             teacher=teacher,
-            delta_noise=delta_noise,
-            delta_coverage=delta_coverage,
-            level=level,
+            delta_noise=0.0 if delta_noise is None else delta_noise,
+            delta_coverage=0.0 if delta_coverage is None else delta_coverage,
+            level=0.9 if level is None else level,
             force=force,
             table=fit_file.with_name("runs.parquet"),
         )

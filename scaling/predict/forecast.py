@@ -103,13 +103,17 @@ def from_fit(
         SpecError: N, D, the teacher or the level is impossible.
     """
     _check_positive(n_params, n_tokens)
+    for name, value in (("noise", delta_noise), ("coverage", delta_coverage)):
+        if not 0 <= value < math.inf:
+            raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
     text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
     prediction = fit.predict(n_params, n_tokens, level=level, **text)
     # An infinite N or D asks for a limit of the law, which is not a claim about a run.
     reach = max((f for f in prediction.reach.values() if math.isfinite(f)), default=1.0)
+    reach = max(reach, _reach_of_text(fit, delta_noise=delta_noise, delta_coverage=delta_coverage))
     if reach > MAX_REACH and not force:
         raise ExtrapolationError(
-            f"N = {n_params:.3g}, D = {n_tokens:.3g} lies {reach:.3g}× beyond the runs behind this fit "
+            f"N = {n_params:.3g}, D = {n_tokens:.3g} on this text lies {reach:.3g}× beyond the runs behind this fit "
             f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
         )
     is_of_the_fit = table is not None and delta_noise == delta_coverage == 0
@@ -127,6 +131,16 @@ def from_fit(
         notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
     return replace(found, measured=measured)
+
+
+def _reach_of_text(fit: Fit, **divergences: float) -> float:
+    """Factor by which a divergence exceeds the largest one among the fit's texts; infinite where none has any."""
+    factors = [1.0]
+    for name, value in divergences.items():
+        largest = max((known.get(name, 0.0) for known in fit.teachers.values()), default=0.0)
+        if value > 0:
+            factors.append(value / largest if largest > 0 else math.inf)
+    return max(factors)
 
 
 def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:
