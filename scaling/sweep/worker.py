@@ -157,6 +157,7 @@ class Worker:
         key = _reads(trunk)
         if key is None or key in self._prepared:
             return True
+        # Text has a claim of its own: trunks that read it wait for whoever writes it, and others go on.
         lease = self.claims.claim(f"text-{key}")
         if lease is None:
             return False
