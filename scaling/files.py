@@ -7,13 +7,15 @@ Every error of the operating system that is the machine's own fault (a full disk
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,9 @@ _REMEDIES = {
     errno.ENXIO: "the device is gone; start the same command again once it is back",
 }
 """What is wrong and what to do, for the errors that say something of the machine and nothing of the work."""
+
+LARGEST_JSON = 1 << 28
+"""Bytes of a JSON file that is read, at most: a device or another program's file may never end."""
 
 _SAID_BY_LIBRARIES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR)
 
@@ -82,7 +87,7 @@ def clear_errors() -> Iterator[None]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: to a temporary name, flushed to disk, then renamed."""
-    write_file(path, lambda temporary: temporary.write_bytes(content))
+    _replace(path, lambda draft: draft.write_bytes(content))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -93,31 +98,30 @@ def write_json(path: Path, content: Any) -> None:
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place.
 
+    For files that take a while to write: what a killed process left of the same file is removed.
+
     Raises:
         MachineError: if this machine cannot; what was there is left as it was.
     """
-    with clear_errors(), _temporary(path) as temporary:
-        write(temporary)
-        _flush(temporary)
-        os.replace(temporary, path)
+    with clear_errors():
+        _remove_leftovers(path)
+    _replace(path, write)
 
 
 def write_folder(path: Path, fill: Callable[[Path], Any]) -> bool:
     """Let ``fill`` make the files of a folder under a temporary name, then rename the folder into place.
 
-    The last step of ``fill`` may be to move aside what was there. False where something is there afterwards.
+    The last step of ``fill`` may be to move aside what was there. False where something is there afterwards. What a
+    killed process left of the same folder is removed.
 
     Raises:
         MachineError: if this machine cannot.
     """
     with clear_errors():
-        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            draft.chmod(0o777 & ~_UMASK)
+        _remove_leftovers(path)
+        with _draft(path, tempfile.mkdtemp, 0o777) as draft:
             fill(draft)
             return publish_folder(draft, path)
-        finally:
-            remove_folder(draft)
 
 
 def write_once(path: Path, content: bytes) -> bool:
@@ -126,14 +130,14 @@ def write_once(path: Path, content: bytes) -> bool:
     Raises:
         MachineError: if this machine cannot.
     """
-    with clear_errors(), _temporary(path) as temporary:
-        temporary.write_bytes(content)
-        _flush(temporary)
+    with clear_errors(), _file_draft(path) as draft:
+        draft.write_bytes(content)
+        _flush(draft)
         try:
-            os.link(temporary, path)
+            os.link(draft, path)
         except FileExistsError:
             # A file server that repeats a request which it has answered already finds its own link.
-            return os.path.exists(path) and os.path.samefile(temporary, path)
+            return os.path.exists(path) and os.path.samefile(draft, path)
     return True
 
 
@@ -180,6 +184,34 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
+@contextmanager
+def locked(lock: Path, *, waits: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """Hold a lock file of this machine: two processes that want it go one after the other.
+
+    Args:
+        lock: The file; made where it is absent, never emptied, never followed where it is a link.
+        waits: Called where another process holds it now.
+
+    Raises:
+        RecordError: a symbolic link is in its place.
+    """
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def file_hash(path: Path) -> str:
     """The blake2b hash of a file, 32 hex digits."""
     with path.open("rb") as file:
@@ -194,12 +226,19 @@ def read_json(path: Path) -> Any:
         MachineError: if this machine cannot read it.
     """
     try:
-        with clear_errors():
-            return json.loads(path.read_text("utf-8"))
+        with clear_errors(), path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise RecordError(f"{path}: longer than {LARGEST_JSON} bytes, not a file of this program; move it away")
+        return json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise RecordError(f"{path}: not there — was the stage before run?") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: damaged, not JSON ({error}); move it away and it will be made again") from error
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def to_json(content: Any) -> bytes:
@@ -208,16 +247,75 @@ def to_json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """An empty file beside ``path`` that nobody else has, with the permissions that the umask gives."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    with clear_errors(), _file_draft(path) as draft:
+        write(draft)
+        _flush(draft)
+        os.replace(draft, path)
+
+
+def _file_draft(path: Path) -> AbstractContextManager[Path]:
+    return _draft(path, _make_file, 0o666)
+
+
+def _make_file(**where: Any) -> str:
+    handle, name = tempfile.mkstemp(**where)
     os.close(handle)
+    return name
+
+
+_DRAFT = ".draft"
+
+
+@contextmanager
+def _draft(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
+    """An empty file or folder beside ``path`` that nobody else has, with the permissions that the umask gives.
+
+    It is locked while it is filled: a draft without a lock is one whose process was killed.
+    """
+    draft = Path(make(dir=path.parent, prefix=f".{path.name}.", suffix=_DRAFT))
     try:
-        os.chmod(name, 0o666 & ~_UMASK)
-        yield Path(name)
+        os.chmod(draft, mode & ~_UMASK)
+        with _draft_lock(draft):
+            yield draft
     finally:
-        Path(name).unlink(missing_ok=True)
+        _remove(draft)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the drafts of a path that nobody fills any more."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*{_DRAFT}"):
+        with _draft_lock(draft) as is_ours:
+            if is_ours:
+                _remove(draft)
+
+
+@contextmanager
+def _draft_lock(path: Path) -> Iterator[bool]:
+    """Whether a file or folder could be locked for the time of a ``with`` block; some file servers lock nothing."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = True
+    except OSError:
+        is_locked = False
+    try:
+        yield is_locked
+    finally:
+        os.close(handle)
+
+
+def _remove(draft: Path) -> None:
+    """Remove a file or folder, if it is still there."""
+    with suppress(FileNotFoundError):
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, Preempted
+
+T = TypeVar("T")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -78,6 +81,40 @@ def interruptible() -> Iterator[None]:
         check_stop()
 
 
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """A command in which Ctrl-C interrupts at once; if that was forgotten, at the next step of a stage or the end."""
+    stop = Stop()
+
+    def handle(number: int, _frame: object) -> None:
+        stop.request(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # a caller's own, or none because it was told to ignore it
+        yield
+        return
+    signal.signal(signal.SIGINT, handle)
+    _open.append(stop)
+    try:
+        yield
+        check_stop()
+    except SystemExit as end:
+        if not end.code:
+            check_stop()
+        raise
+    finally:
+        _open.remove(stop)
+        signal.signal(signal.SIGINT, before)
+
+
+def stoppable(items: Iterable[T]) -> Iterator[T]:
+    """The same items, with a :func:`check_stop` before each."""
+    for item in items:
+        check_stop()
+        yield item
+
+
 def check_stop() -> None:
     """Between two steps of a stage: end it if a stop was asked for.
 
@@ -85,8 +122,9 @@ def check_stop() -> None:
         KeyboardInterrupt: after Ctrl-C.
         Preempted: after another stop signal.
     """
-    if not (_open and _open[-1]()):
+    asked = next((stop for stop in _open if stop()), None)
+    if asked is None:
         return
-    if _open[-1].exit_code == EXIT_INTERRUPTED:
+    if asked.exit_code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     raise Preempted("stopped as asked; what was finished is kept — the same command goes on")

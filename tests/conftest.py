@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from scaling.records import RunStore
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Before jax is imported anywhere: CPU only, as many threads as a small machine has, rank promotion is an error.
@@ -46,6 +48,12 @@ def processes_end_with_the_tests_that_start_them() -> Iterator[None]:
     ):
         time.sleep(0.1)
     assert not left, f"processes left behind: {left}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    """A results folder of the test's own."""
+    return RunStore(tmp_path / "results").prepare()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,8 @@ from scaling.files import (
     publish_folder,
     read_json,
     write_bytes,
+    write_file,
+    write_folder,
     write_json,
     write_once,
 )
@@ -101,3 +107,51 @@ def test_json_too_deep_to_be_read_is_damaged(tmp_path):
     (tmp_path / "x.json").write_text("[" * 200_000)
     with pytest.raises(RecordError, match="damaged"):
         read_json(tmp_path / "x.json")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scaling.files import write_file, write_folder
+
+def die(draft):
+    (draft / "part" if draft.is_dir() else draft).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{write}(Path(sys.argv[1]), die)
+"""
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_same(tmp_path, write):
+    def fill(draft: Path) -> None:
+        (draft / "part" if draft.is_dir() else draft).write_text("whole")
+
+    target = tmp_path / "model.gguf"
+    command = [sys.executable, "-c", KILLED.format(write=write.__name__), str(target)]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run(command, env=os.environ | path, timeout=60).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    write(tmp_path / "other.gguf", fill)
+    assert len(list(tmp_path.glob(".model.gguf.*"))) == 1
+    write(target, fill)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["model.gguf", "other.gguf"]
+
+
+def test_a_draft_that_is_being_filled_is_nobody_elses_to_remove(tmp_path):
+    def fill(draft: Path) -> None:
+        write_file(tmp_path / "x", lambda other: other.write_text("second"))
+        assert draft.exists()
+        draft.write_text("first")
+
+    write_file(tmp_path / "x", fill)
+    assert (tmp_path / "x").read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_is_not_written_over_another(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    assert not write_folder(tmp_path / "taken", lambda draft: (draft / "file").write_text("yours"))
+    assert (tmp_path / "taken" / "file").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -107,11 +107,20 @@ def test_a_link_leads_to_a_file_of_the_project(target):
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:scaling|sweeps|analysis|tests|results)/[\w./-]*)`", README)))
-)
-def test_a_path_of_the_map_exists(path):
-    assert (ROOT / path).exists()
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "results/README.md", "analysis/LOG.md"])
+def test_the_paths_that_a_page_names_exist(page):
+    text = (ROOT / page).read_text("utf-8")
+    paths = set(re.findall(r"`(?:python )?((?:scaling|sweeps|analysis|tests)/[\w./-]*)", text))
+    assert paths
+    assert not {path for path in paths if not (ROOT / path).exists()}
+
+
+def test_the_groups_of_entry_points_are_those_that_registries_read():
+    told = set(re.findall(r"`(scaling\.\w+)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "scaling").rglob("*.py"))
+    read = set(re.findall(r'group="(scaling\.\w+)"', code))
+    assert told
+    assert told <= read
 
 
 def test_every_room_is_on_the_map():

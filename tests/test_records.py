@@ -27,11 +27,6 @@ def record(tokens: int = 10_000, loss: float | None = 1.5, status: str = "done")
     return RunRecord(spec=spec(tokens), outcome=Outcome(status=status, loss=loss, env={"device": "cpu"}))
 
 
-@pytest.fixture
-def store(tmp_path) -> RunStore:
-    return RunStore(tmp_path / "results").prepare()
-
-
 def test_a_committed_record_reads_back_equal(store):
     committed = store.commit(record())
     assert store.load(committed.spec.run_id) == committed
@@ -42,6 +37,49 @@ def test_the_first_commit_of_a_run_wins(store):
     again = store.commit(record(loss=9.9))
     assert again.outcome.loss == 1.5
     assert store.load(again.spec.run_id).outcome.loss == 1.5
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stands"),
+    [
+        ("failed", "done", "done"),
+        ("failed", "diverged", "diverged"),
+        ("done", "failed", "done"),
+        ("failed", "failed", "failed"),
+    ],
+)
+def test_what_was_measured_takes_the_place_of_a_failure_and_never_the_other_way(store, first, second, stands):
+    loss = {"done": 1.5}
+    store.commit(record(loss=loss.get(first), status=first))
+    assert store.commit(record(loss=loss.get(second), status=second)).outcome.status == stands
+    assert store.load(spec().run_id).outcome.status == stands
+    assert len(list(store.root.glob("superseded/*"))) == (first == "failed" and second != "failed")
+
+
+def test_a_record_is_published_whole_with_all_that_is_in_its_draft(store):
+    draft = store.draft(spec().run_id)
+    (draft / "student").mkdir()
+    (draft / "student" / "weights").write_bytes(b"123")
+    assert not store.has(spec().run_id)
+    store.commit(record(), draft)
+    assert (store.student_dir(spec().run_id) / "weights").read_bytes() == b"123"
+    assert list(store.root.glob("drafts/*")) == []
+    assert store.damage(spec().run_id, thorough=True) is None
+
+
+def test_what_an_interrupted_program_of_before_left_in_a_runs_folder_is_moved_away(store):
+    (store.run_dir(spec().run_id)).mkdir(parents=True)
+    (store.run_dir(spec().run_id) / "log.txt").write_text("an attempt")
+    store.commit(record())
+    assert store.load(spec().run_id) == record()
+    assert (store.root / "superseded" / f"{spec().run_id}.1" / "log.txt").exists()
+
+
+def test_a_record_of_before_which_names_no_files_is_whole(store):
+    store.commit(record())
+    path = store.run_dir(spec().run_id) / "result.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "files"}))
+    assert store.damage(spec().run_id, thorough=True) is None
 
 
 def test_a_run_without_its_result_does_not_exist(store):

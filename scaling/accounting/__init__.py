@@ -15,7 +15,6 @@ from scaling.accounting.model import (
     weights_bytes,
 )
 from scaling.accounting.stored import (
-    DEFAULT_ENGINE,
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
     STORED_FORMATS,
@@ -26,7 +25,6 @@ from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, s
 from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
 
 __all__ = [
-    "DEFAULT_ENGINE",
     "DEFAULT_FORMAT",
     "ENGINE_MEMORY",
     "EnergySettings",

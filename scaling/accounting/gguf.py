@@ -69,7 +69,7 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *
     )
 
 
-STORED_FORMATS.add("gguf", StoredFormat(name="gguf", storage="Q8_0", bytes_of=gguf_bytes))
+STORED_FORMATS.add("gguf", StoredFormat(name="gguf", storage="Q8_0", engine="llama_cpp", bytes_of=gguf_bytes))
 
 
 def _scalar_bytes(value: str | int | float | bool) -> int:

@@ -16,7 +16,6 @@ from scaling.registry import Registry
 from scaling.spec import ModelSpec
 
 DEFAULT_FORMAT = "gguf"
-DEFAULT_ENGINE = "llama_cpp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +25,13 @@ class StoredFormat:
     Attributes:
         name: Of the format, as in a sweep file.
         storage: How it stores the matrices of an int8 student.
+        engine: Name of the engine that is forecast to run it.
         bytes_of: Exact size of the file of a model, given what the file says of its tokens and how matrices are stored.
     """
 
     name: str
     storage: Storage
+    engine: str
     bytes_of: Callable[[ModelSpec, TokenizerLayout, Storage], int]
 
 

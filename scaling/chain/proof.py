@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scaling.chain.workspace import Workspace
 from scaling.spec import RunSpec
+from scaling.stop import interruptible
 
 if TYPE_CHECKING:
     from scaling.compress.degradation import Degradation
@@ -35,6 +36,7 @@ class Compressed:
     cost: Degradation
 
 
+@interruptible()
 def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affine_channel") -> Compressed:
     """Quantize a trained student and measure the cost; the export uses q8_0, which the engine reads."""
     from scaling.compress.degradation import degradation
@@ -53,11 +55,12 @@ def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affi
     )
 
 
-def export_stage(workspace: Workspace, run: RunSpec) -> Bundle:
-    """The recommended student as an int8 GGUF file with its manifest, in bundle/."""
+def export_stage(workspace: Workspace, recommendation: Recommendation) -> Bundle:
+    """The recommended student as an int8 file of the format that was asked for, with its manifest, in bundle/."""
     from scaling.export.bundle import export
 
-    return export(workspace.store, run, workspace.folder / "bundle")
+    folder, question = workspace.folder / "bundle", recommendation.question
+    return export(workspace.store, recommendation.run, folder, format=question.format)
 
 
 def verify_stage(workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle) -> Verification:

@@ -103,25 +103,26 @@ def run_chain(
         outcome = train_stage(workspace, jobs=jobs, watch=watch)
         said.append(_trained(outcome))
         table = collect_stage(workspace)
-    with clock.stage("fit") as said:
-        fit = fit_stage(workspace, table)
-        said.append(repr(fit.law))
-    with clock.stage("recommend") as said:
-        recommendation = recommend_stage(workspace, fit, force=force)
-        width, forecast = recommendation.run.model.width, recommendation.prediction.value
-        said.append(f"width {width}, forecast {forecast:.4f} nats/token")
-        if warning := edge_warning(recommendation.run, workspace.runs):
-            say(f"warning: {warning}")
-    with clock.stage("train recommended") as said:
-        said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
-        record = workspace.store.load(recommendation.run.run_id)
-    with clock.stage("export") as said:
-        bundle = export_stage(workspace, recommendation.run)
-        said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
-    with clock.stage("verify") as said:
-        verification = verify_stage(workspace, fit, recommendation, bundle)
-        row = ledger_stage(workspace, fit, recommendation, verification)
-        said.append("all checks passed" if verification.passed else "SOME CHECKS FAILED, see the table")
+    # Training is shared by all who ask for it; what follows is done by one after the other.
+    with workspace.held(waits=lambda: say("another `scaling run` works on this sweep; this one goes on when it ends")):
+        with clock.stage("fit") as said:
+            fit = fit_stage(workspace, table)
+            said.append(repr(fit.law))
+        with clock.stage("recommend") as said:
+            recommendation = recommend_stage(workspace, fit, force=force)
+            said.append(_chosen(recommendation))
+            if warning := edge_warning(recommendation.run, workspace.runs):
+                say(f"warning: {warning}")
+        with clock.stage("train recommended") as said:
+            said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
+            record = workspace.store.load(recommendation.run.run_id)
+        with clock.stage("export") as said:
+            bundle = export_stage(workspace, recommendation)
+            said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
+        with clock.stage("verify") as said:
+            verification = verify_stage(workspace, fit, recommendation, bundle)
+            row = ledger_stage(workspace, fit, recommendation, verification)
+            said.append(_verdict(verification))
     return ChainResult(
         sweep=workspace.config.name,
         counts=dict(outcome.counts),
@@ -133,6 +134,17 @@ def run_chain(
         ledger=row,
         stages=tuple(clock.stages),
     )
+
+
+def _chosen(found: Recommendation) -> str:
+    choice = found.choice
+    basis = "forecast" if choice.measured is None else "measured"
+    return f"width {choice.run.model.width}, {basis} {choice.expected.value:.4f} nats/token, P {choice.probability:.2f}"
+
+
+def _verdict(found: Verification) -> str:
+    target = {True: "target met", False: "TARGET MISSED", None: "target not measured"}[found.target_met]
+    return f"{target}, {'all promises hold' if found.passed else 'A PROMISE IS BROKEN, see the table'}"
 
 
 def _trained(outcome: SweepOutcome) -> str:

@@ -58,6 +58,7 @@ def train_stage(
     from scaling.sweep.plan import plan
     from scaling.sweep.run import run
 
+    # What is there already is not trained, and does not open a display.
     planned = plan(workspace.runs if runs is None else runs, workspace.store)
     with watch(planned) if watch and planned.pending else nullcontext() as progress:
         outcome = run(
@@ -84,6 +85,6 @@ def collect_stage(workspace: Workspace) -> pd.DataFrame:
 
     run_ids = [run.run_id for run in workspace.runs]
     table = runs_table(workspace.store.records(run_ids))
-    write_parquet(workspace.folder / "runs.parquet", table)
+    write_parquet(workspace.table_path, table)
     write_parquet(workspace.folder / "metrics.parquet", metrics_table(workspace.store, run_ids))
     return table

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.config.document import read_document
 from scaling.config.load import open_sweep
 from scaling.config.sweep import SweepConfig
-from scaling.files import write_bytes
+from scaling.errors import ConfigError, RecordError
+from scaling.files import locked, write_bytes
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
 RECOMMENDATION = "recommendation.json"
+RESOLVED = "sweep.yaml"
+
+_FROM = "# includes and --set applied to "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,7 @@ class Workspace:
     ) -> Workspace:
         """Read a sweep file, or the one that an earlier stage left in a sweep's results folder."""
         path = Path(file)
-        path = path / "sweep.yaml" if path.is_dir() else path
+        path = path / RESOLVED if path.is_dir() else path
         sweep = open_sweep(path, overrides)
         return cls(config=sweep.config, overrides=tuple(overrides), runs=sweep.runs, store=RunStore(results))
 
@@ -51,6 +57,11 @@ class Workspace:
     def folder(self) -> Path:
         """Where the stages of the sweep write."""
         return self.store.root / self.config.name
+
+    @property
+    def table_path(self) -> Path:
+        """The runs table that the fit is made of."""
+        return self.folder / "runs.parquet"
 
     @property
     def fit_path(self) -> Path:
@@ -70,11 +81,44 @@ class Workspace:
         return " ".join(words)
 
     def prepare(self) -> Workspace:
-        """Create the sweep's folder, with its resolved file (includes and ``--set`` applied) for later commands."""
+        """Create the sweep's folder, with its resolved file (includes and ``--set`` applied) for later commands.
+
+        Raises:
+            RecordError: the folder holds the results of another file of the same name.
+        """
         import yaml
 
         self.store.prepare()
         self.folder.mkdir(parents=True, exist_ok=True)
+        path, resolved = Path(self.config.path or "sweep"), self.folder / RESOLVED
+        if resolved.exists() and path.resolve() == resolved.resolve():
+            return self
         text = yaml.safe_dump(self.config.document.values, sort_keys=False, allow_unicode=True)
-        write_bytes(self.folder / "sweep.yaml", text.encode())
+        first, _, rest = resolved.read_text("utf-8").partition("\n") if resolved.exists() else ("", "", "")
+        if first.startswith(_FROM) and rest == text:
+            return self
+        if first.startswith(_FROM):
+            self._refuse_namesake(Path(first.removeprefix(_FROM)), path)
+        write_bytes(resolved, f"{_FROM}{path.resolve()}\n{text}".encode())
         return self
+
+    def _refuse_namesake(self, other: Path, path: Path) -> None:
+        """Two sweep files of one name would overwrite each other's table, fit and recommendation."""
+        if other.is_file() and not other.samefile(path) and _name_in(other) == self.config.name:
+            raise RecordError(
+                f"{self.folder}: holds the results of {other}, which has the name {self.config.name!r} as well; "
+                "nothing was changed — give one of the two another name, or another results folder with --results"
+            )
+
+    @contextmanager
+    def held(self, *, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold what the stages after training write; ``waits`` is called where another process has it."""
+        with locked(self.folder / ".lock", waits=waits):
+            yield
+
+
+def _name_in(path: Path) -> object:
+    try:
+        return read_document(path).values.get("name")
+    except ConfigError:
+        return None

@@ -1,8 +1,8 @@
 """The command line: thin commands over the stages, errors without tracebacks, documented exit codes.
 
 stdout carries data, stderr progress and errors. Each command imports its stage inside, so that ``--help``, ``plan``,
-``predict`` and ``recommend`` start without jax. Exit codes: 0 ok · 1 some runs failed · 2 usage or config · 3 no answer
-exists · 75 preempted, resumable · 130 interrupted.
+``predict`` and ``recommend`` start without jax. Exit codes: 0 ok · 1 some runs failed, or the target was missed ·
+2 usage or config · 3 no answer exists · 75 preempted, resumable · 130 interrupted.
 """
 
 from scaling.cli.main import app, main

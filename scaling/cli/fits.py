@@ -49,9 +49,9 @@ def fit(
         found = fit_stage(workspace, collect_stage(workspace), law=law)
         say(f"wrote {workspace.fit_path}")
     else:
-        mapping = _mapping(map_)
-        runs = _runs(table, mapping, where)
-        found = fit_table(runs, law=law or "stack", **_columns(mapping, runs))
+        mapping = mapping_of(map_)
+        runs = runs_of(table, mapping)
+        found = fit_table(runs, law=law or "stack", where=where, **columns_of(mapping, runs))
     if out is not None:
         save(found, out)
         say(f"wrote {out}")
@@ -71,9 +71,9 @@ def backtest(
     from scaling.fit.backtest import backtest as run_backtest
     from scaling.report.tables import show_backtest
 
-    mapping = _mapping(map_)
-    runs = _runs(table, mapping, None)
-    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
+    mapping = mapping_of(map_)
+    runs = runs_of(table, mapping)
+    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
@@ -111,6 +111,7 @@ def predict(
             delta_coverage=delta_coverage,
             level=level,
             force=force,
+            table=fit_file.with_name("runs.parquet"),
         )
     emit(found, as_json=json_, show=show_forecast)
 
@@ -165,25 +166,25 @@ def import_(
     """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""
     from scaling.sweep.collect import import_runs
 
-    found = import_runs(table, results / name, map=_mapping(map_), where=where)
+    found = import_runs(table, results / name, map=mapping_of(map_), where=where)
     written = {"runs": len(found), "folder": str(results / name)}
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
-def _runs(path: Path, mapping: dict[str, str], where: str | None) -> pd.DataFrame:
-    """Runs of a foreign .csv or of our own results, with the mapped columns added."""
-    from scaling.fit.table import map_columns, select_rows
+def runs_of(path: Path, mapping: dict[str, str]) -> pd.DataFrame:
+    """Runs of a foreign table or of our own results, with the mapped columns added."""
     from scaling.records import load_runs
+    from scaling.tables.read import map_columns
 
-    return select_rows(map_columns(load_runs(path), mapping), where)
+    return map_columns(load_runs(path), mapping)
 
 
-def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
+def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """Where the fitter finds n, d, loss and whatever else a law is a function of.
 
     A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
     """
-    from scaling.fit.units import SIZE_COLUMNS
+    from scaling.tables.units import SIZE_COLUMNS
 
     named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
     # Columns under the names of our own tables are found there; any other is one that the law reads.
@@ -191,7 +192,7 @@ def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     return named | {"columns": others} if others else named
 
 
-def _mapping(text: str) -> dict[str, str]:
+def mapping_of(text: str) -> dict[str, str]:
     """``n=COL,d=COL`` as a mapping."""
     from scaling.errors import SpecError
 

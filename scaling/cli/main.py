@@ -7,9 +7,10 @@ import sys
 
 import typer
 
-from scaling.cli import fits, inspection, stages, trackers
+from scaling.cli import comparisons, curves, fits, inspection, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
+from scaling.stop import interrupts_kept
 
 app = typer.Typer(
     name="scaling",
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 stages.register(app)
 fits.register(app)
+comparisons.register(app)
+curves.register(app)
 inspection.register(app)
 trackers.register(app)
 
@@ -37,7 +40,8 @@ def _common(
 def main() -> None:
     """Entry point: a user's mistake prints one message and ends with its exit code."""
     try:
-        app()
+        with interrupts_kept():
+            app()
     except ScalingError as error:
         if os.environ.get("SCALING_DEBUG"):
             raise

@@ -42,7 +42,7 @@ def run(
     found = run_chain(workspace, jobs=_jobs(jobs), watch=show_progress, say=say, force=force)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
-    if not found.verification.passed or found.counts.get("failed"):
+    if not found.verification.succeeded or found.counts.get("failed"):
         raise typer.Exit(1)
 
 
@@ -129,7 +129,7 @@ def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     from scaling.report.chain import show_bundle
 
     workspace = Workspace.open(sweep_file, results=results)
-    found = export_stage(workspace, load_recommendation(workspace).run)
+    found = export_stage(workspace, load_recommendation(workspace))
     emit(found, as_json=json_, show=show_bundle)
 
 
@@ -142,10 +142,10 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation, fit = load_recommendation(workspace), load_fit(workspace)
-    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation.run))
+    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation))
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
-    if not found.passed:
+    if not found.succeeded:
         raise typer.Exit(1)
 
 

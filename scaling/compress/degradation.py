@@ -10,6 +10,7 @@ import numpy as np
 
 from scaling.data.evaluation import EvalSet
 from scaling.spec import ModelSpec
+from scaling.stop import stoppable
 from scaling.train.evaluate import evaluate
 from scaling.train.model import from_tensors
 
@@ -45,19 +46,20 @@ def degradation(
         after: The same after quantization and dequantization, or as read back from a file.
         eval_set: Held-out sequences.
     """
-    batches = list(eval_set)  # a world computes its laws anew each time it is read
-    losses = [evaluate(from_tensors(model, tensors), batches).per_sequence for tensors in (before, after)]
+    batches = list(stoppable(eval_set))  # a world computes its laws anew each time it is read
+    losses = [evaluate(from_tensors(model, tensors), stoppable(batches)).per_sequence for tensors in (before, after)]
     return paired(*losses)
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> Degradation:
     """The cost between two losses of the same sequences, float64[n_sequences] each, nats/token."""
-    difference = after - before
-    n = len(difference)
-    return Degradation(
-        before=float(before.mean()),
-        after=float(after.mean()),
-        increase=float(difference.mean()),
-        increase_se=float(difference.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
-        n_sequences=n,
-    )
+    n = len(before)
+    with np.errstate(invalid="ignore"):  # a loss that is not finite stays one, and keeps no promise
+        difference = after - before
+        return Degradation(
+            before=float(before.mean()),
+            after=float(after.mean()),
+            increase=float(difference.mean()),
+            increase_se=float(difference.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
+            n_sequences=n,
+        )

@@ -7,6 +7,7 @@ measured here is the loss of the exported file. Gains of norms stay float32: the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -31,7 +32,7 @@ class QuantizedStudent:
     Invariants:
         matrices holds every tensor of two axes, vectors every tensor of one, under their GGUF names
         original ≈ matrices[name].dequantize(), within half a scale for each weight
-        loss_before and loss_after are measured on the same held-out set, or are both None
+        loss_before and loss_after are finite and measured on the same held-out set, or are both None
 
     Attributes:
         scheme: Layout of the matrices.
@@ -52,6 +53,9 @@ class QuantizedStudent:
             raise ExportError(
                 f"loss_before={self.loss_before} and loss_after={self.loss_after}: measure both on one set, or neither"
             )
+        for loss in (self.loss_before, self.loss_after):
+            if loss is not None and not math.isfinite(loss):
+                raise ExportError(f"the student's loss is {loss}; the training diverged, export another run")
 
     @property
     def tensors(self) -> dict[str, np.ndarray | QuantizedMatrix]:

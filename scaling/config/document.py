@@ -19,6 +19,7 @@ from scaling.errors import ConfigError
 Path_ = tuple[str | int, ...]
 """Where a value stands in a document: ``("grid", "model.width", 1)``."""
 
+MOST_BYTES = 2_000_000
 _MOST_NODES = 200_000
 _STRING_TAG = "tag:yaml.org,2002:str"
 _KNOWN_TAGS = {_STRING_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
@@ -50,14 +51,29 @@ def read_document(path: str | Path) -> Document:
         ConfigError: if the file is absent, not text, not YAML, not a mapping, or has duplicate keys: all of these that
             can be seen at once.
     """
-    path = Path(path)
+    return parse_document(read_text(Path(path)), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that is a file, and not larger than a sweep file can be.
+
+    Raises:
+        ConfigError: it is absent, no file, too large, or not text.
+    """
+    name = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        text = path.read_text("utf-8")
+        # A device or a pipe would be read for ever.
+        if path.exists() and not path.is_file():
+            raise ConfigError([f"{name}:1:1: is not a file — name a sweep file"])
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigError([f"{name}:1:1: is larger than {MOST_BYTES:,} bytes — a sweep file takes a few thousand"])
+        return content.decode("utf-8")
     except FileNotFoundError as error:
-        raise ConfigError([f"{path}:1:1: no such file — write one with `scaling init {path}`"]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}:1:1: cannot be read as UTF-8 text — {error}"]) from error
-    return parse_document(text, str(path))
+        raise ConfigError([f"{name}:1:1: no such file — write one with `scaling init {name}`"]) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{name}:1:1: cannot be read as UTF-8 text — {error}"]) from error
 
 
 def parse_document(text: str, name: str) -> Document:

@@ -57,6 +57,7 @@ def recommended_text(
         ConfigError: if none matches or several do.
     """
     texts = {run.data.text_id: run.data for run in reversed(runs)}
+    # Without a word about it, the question is about a student of a teacher, not of real text.
     if teacher is None and targets is None:
         # Real text stands in a sweep for comparison; the question is of what a teacher generated.
         texts = {text_id: text for text_id, text in texts.items() if text.real_share < 1} or texts
@@ -224,6 +225,7 @@ class Expansion:
 
     def _apply_rules(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
         """Replace rules by their values; True if one cannot be read."""
+        # The places where a number may be given by a rule, each with the keys that it holds.
         evaluation, optim = _mapping(tree.get("evaluation")), _mapping(tree.get("optim"))
         places: list[tuple[Path_, dict[str, Any], list[str]]] = [
             ((), tree, ["tokens"]),

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from scaling.config.document import Document, Path_, parse_document, read_document
+from scaling.config.document import Document, Path_, parse_document, read_document, read_text
 from scaling.config.expand import Expansion, in_file_order, recommended_text
 from scaling.config.identify import Fingerprint, identified
 from scaling.config.paths import run_paths
-from scaling.config.problems import dotted, field_names, sentence, value_path
+from scaling.config.problems import dotted, field_names, sentence, short, value_path
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
 from scaling.registry import did_you_mean
@@ -129,6 +129,7 @@ def _validated(document: Document) -> tuple[SweepConfig | None, list[str]]:
             else:
                 bad.add(path[0] if path else "")
             problems.append(f"{document.mark(path)}: {sentence(one, SweepConfig, values) + _belongs(path, values)}")
+    # Sections that the runs do not depend on, and single rules, may be wrong: the runs are checked all the same.
     known = set(field_names(SweepConfig, (), values))
     # Runs are checked too, so that all problems are said at once, unless what they are made of is itself wrong.
     if (bad & known) - _RUNS_STAND_ALONE:
@@ -192,12 +193,22 @@ def _included(document: Document, path: Path) -> Document:
     if name is None:
         return document
     mark = document.mark(("include",))
-    if not isinstance(name, str):
-        raise ConfigError([f"{mark}: include: got {name!r} — the name of one other sweep file is needed"])
+    if not isinstance(name, str) or not name.isprintable() or Path(name).suffix not in (".yaml", ".yml"):
+        raise ConfigError([f"{mark}: include: got {short(name)} — the name of one other sweep file (.yaml) is needed"])
+    other = path.parent / name
     try:
-        below = read_document(path.parent / name)
+        text = read_text(other)
     except ConfigError as error:
         raise ConfigError([f"{mark}: include: {name} cannot be used", *error.problems]) from error
+    # What stands in a file that is no sweep is nobody's business: no message repeats it.
+    try:
+        below = parse_document(text, str(other))
+    except ConfigError as error:
+        places = [f"{problem.split(': ', 1)[0]}: cannot be read as a sweep file" for problem in error.problems]
+        raise ConfigError([f"{mark}: include: {name} cannot be used — see: scaling plan {other}", *places]) from None
+    sections = {field.alias or key for key, field in SweepConfig.model_fields.items()}
+    if not below.values.keys() & (sections | {"include"}):
+        raise ConfigError([f"{mark}: include: {name} is not a sweep file — it has none of a sweep's keys"])
     if "include" in below.values:
         raise ConfigError([f"{below.mark(('include',))}: include: an included file cannot include another — name both"])
     values = {key: value for key, value in below.values.items() if key != "name"}

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
+from scaling.records import RESERVED_NAMES
 from scaling.spec import GGUF_BLOCK, Spec
 
 SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
@@ -109,8 +110,8 @@ class RecommendOptions(Spec):
     """Which of that teacher's targets, by any of their keys, where the sweep has several."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
-    probability: Level = 0.5
-    """Smallest probability of meeting the target; 0.5 means that the forecast itself meets it."""
+    probability: Level = 0.9
+    """Smallest probability of meeting the target; at 0.5 the forecast itself meets it, which is a coin flip."""
     context: Annotated[int, Field(ge=1)] | None = None
     """Tokens of the key–value cache; by default the training context."""
     widths: Annotated[list[Width], Field(min_length=1)] | None = None
@@ -170,6 +171,16 @@ class SweepConfig(Spec):
 
     _document: Document | None = PrivateAttr(default=None)
     _path: Path | None = PrivateAttr(default=None)
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            taken = ", ".join(sorted(RESERVED_NAMES))
+            raise ValueError(
+                f"got {name!r}, which the results folder needs itself ({taken}) — name the sweep otherwise"
+            )
+        return name
 
     @field_validator("lockstep")
     @classmethod

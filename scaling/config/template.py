@@ -83,6 +83,7 @@ def json_schema() -> dict[str, Any]:
     run = _run_schema()
     definitions = {**sweep.pop("$defs", {}), **{name: _partial(part) for name, part in run.pop("$defs", {}).items()}}
     definitions["Run"] = _partial(run)
+    # Paths into a run stand for parts of it: as keys of a section, or as axes with their levels.
     paths: dict[str, dict[str, Any]] = {path: {} for path in run_paths()}
     # A value may stand in its section or under its dotted path.
     definitions["Values"] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from scaling.curves.law import CurveLaw
@@ -9,52 +11,65 @@ from scaling.curves.law import CurveLaw
 Array = np.ndarray
 
 
-def levenberg_marquardt(
-    law: CurveLaw,
-    theta: Array,
-    u: Array,
-    y: Array,
-    weights: Array,
-    box: tuple[Array, Array],
-    *,
-    tolerance: float,
-    steps: int,
-) -> tuple[Array, Array]:
-    """Minimise the weighted squares of log-loss residuals from a whole batch of starts.
+@dataclass(frozen=True)
+class Batch:
+    """Searches of one form that step together; each has weights and bounds of its own.
+
+    Attributes:
+        law: the form.
+        u, y: float64[n]: log x and log loss.
+        theta: float64[s, k], search vectors to start from.
+        weights: float64[s, n]; zero hides a point.
+        low, high: float64[s, k]; a coefficient pressed against a bound is left out of the step.
+    """
+
+    law: CurveLaw
+    u: Array
+    y: Array
+    theta: Array
+    weights: Array
+    low: Array
+    high: Array
+
+    def take(self, rows: Array, theta: Array) -> Batch:
+        """Some of the searches, from other places."""
+        return Batch(self.law, self.u, self.y, theta[rows], self.weights[rows], self.low[rows], self.high[rows])
+
+
+def levenberg_marquardt(batch: Batch, *, tolerance: float, steps: int) -> tuple[Array, Array]:
+    """Minimise the weighted squares of log-loss residuals.
 
     Args:
-        law: the form.
-        theta: float64[s, k], search vectors.
-        u, y, weights: float64[n]: log x, log loss, weights.
-        box: (low, high), float64[k] each; a coefficient pressed against one is left out of the step.
-        tolerance: a start is done after five steps that each gained less than this share.
+        batch: the searches.
+        tolerance: a search is done after five steps that each gained less than this share.
         steps: most steps to take.
 
     Returns:
-        Search vectors float64[s, k] and their weighted mean squares float64[s].
+        Search vectors float64[s, k] and their weighted squares float64[s].
     """
-    (low, high), theta, k = box, theta.copy(), theta.shape[1]
-    value, slope = law.log_loss(theta, u)
-    cost = (weights * (value - y) ** 2).sum(1)
+    law, y, theta = batch.law, batch.y, batch.theta.copy()
+    k = theta.shape[1]
+    value, slope = law.log_loss(theta, batch.u)
+    cost = _squares(batch.weights, value - y)
     damping, stalled, diagonal = np.full(len(theta), 1e-2), np.zeros(len(theta), int), np.arange(k)
     for _ in range(steps):
         live = np.flatnonzero((stalled < 5) & (cost > 0))
         if not len(live):
             break
-        weighted = slope[live] * weights
+        weights, low, high = batch.weights[live], batch.low[live], batch.high[live]
+        weighted = slope[live] * weights[:, None]
         gradient = (weighted @ (value[live] - y)[..., None])[..., 0]
-        # A coefficient at its bound whose gradient points outwards is held: its row and column become the identity.
+        # A coefficient on its bound that would leave it stays: its row and column become those of the identity.
         free = ~(((theta[live] <= low) & (gradient > 0)) | ((theta[live] >= high) & (gradient < 0)))
         normal = weighted @ np.swapaxes(slope[live], 1, 2) * free[:, :, None] * free[:, None]
         scale = normal[:, diagonal, diagonal]
-        # Marquardt's scaling by the diagonal, with a floor for coefficients that the loss hardly depends on.
         damped = damping[live, None] * (scale + 1e-6 * scale.max(1, keepdims=True))
         normal[:, diagonal, diagonal] += damped + ~free + 1e-12
         step = np.linalg.solve(normal, -(gradient * free)[..., None])[..., 0]
         trial = np.clip(theta[live] + step, low, high)
-        new_value, new_slope = law.log_loss(trial, u)
-        new_cost = (weights * (new_value - y) ** 2).sum(1)
-        # Each start accepts or rejects its own step, and has a damping of its own.
+        new_value, new_slope = law.log_loss(trial, batch.u)
+        new_cost = _squares(weights, new_value - y)
+        # Searches that improved move and trust their model more; the others stay and shorten their step.
         better = new_cost < cost[live]
         gain = np.where(better, (cost[live] - new_cost) / cost[live], 0.0)
         won = live[better]
@@ -63,3 +78,8 @@ def levenberg_marquardt(
         damping[live] *= np.where(better, 0.25, 4.0)
         stalled[live] = np.where(gain > tolerance, 0, stalled[live] + 1)
     return theta, cost
+
+
+def _squares(weights: Array, residual: Array) -> Array:
+    """Weighted squares of each search; a hidden point does not count, whatever it is predicted as."""
+    return np.sum(weights * np.where(weights > 0, residual, 0.0) ** 2, axis=1)

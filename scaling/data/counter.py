@@ -39,7 +39,7 @@ def hash64(values: np.ndarray, seed: int) -> np.ndarray:
         uint64[...], of the same shape.
     """
     with np.errstate(over="ignore"):
-        x = _mix(np.asarray(values, np.uint64) + _mix(np.uint64((seed + 1) * 0x9E3779B97F4A7C15 & MASK)))
+        x = _mix(np.asarray(values, np.uint64) + _mix(np.asarray((seed + 1) * 0x9E3779B97F4A7C15 & MASK, np.uint64)))
         return _mix(x + np.uint64(0x9E3779B97F4A7C15))
 
 

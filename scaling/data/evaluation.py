@@ -160,8 +160,9 @@ def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
     real = EvalSet(draw(p), p.bos, p.scored, p_probs, q_probs if has_teacher and not marked else None)
     begin = data.source_token_id if marked else q.bos
     teacher = EvalSet(draw(q), begin, q.scored, p_probs, q_probs) if has_teacher else None
-    entropy, known = _known_terms(real, q)
-    inside = _generator_divergence(data, source, real) if isinstance(data.teacher, MixtureTeacher) else None
+    entropy, known = _known_terms(real, p_probs, q)
+    is_mixture = isinstance(data.teacher, MixtureTeacher)
+    inside = _generator_divergence(data, source, real, p_probs) if is_mixture else None
     return EvalSets(
         real=real,
         teacher=teacher,
@@ -174,10 +175,11 @@ def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
     )
 
 
-def _generator_divergence(data: DataSpec, source: WorldSource, real: EvalSet) -> Divergence:
+def _generator_divergence(data: DataSpec, source: WorldSource, real: EvalSet, real_probs: NextTokenProbs) -> Divergence:
     """KL of the teacher inside a mixture, on the same set as that of the mixture."""
     inside = open_generator(source, data.generator)
-    return _known_terms(replace(real, q=_over(inside.next_token_probs, data.vocab_size)), inside)[1]
+    own = replace(real, q=_over(inside.next_token_probs, data.vocab_size))
+    return _known_terms(own, real_probs, inside)[1]
 
 
 def _over(probs: NextTokenProbs, vocab_size: int) -> NextTokenProbs:
@@ -284,11 +286,11 @@ def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, i
     return n_batches, b if available is None or n_batches * b <= available else available // n_batches
 
 
-def _known_terms(real: EvalSet, teacher: Generator) -> tuple[float, Divergence]:
+def _known_terms(real: EvalSet, real_probs: NextTokenProbs, teacher: Generator) -> tuple[float, Divergence]:
     """H(p) and KL(p‖q), averaged over the scored positions of a set."""
     entropy, parts = 0.0, []
     for sequences in real.sequences:
-        p = real.p(sequences)[:, real.scored]
+        p = real_probs(sequences)[:, real.scored]
         entropy += float(_entropy(p).sum()) / real.n_scored
         if real.q is not None:
             kl = kl_divergence(p, real.q(sequences)[:, real.scored])

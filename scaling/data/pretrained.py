@@ -67,7 +67,13 @@ def fingerprint(spec: TokenizerSpec | PretrainedTeacher) -> str:
     Raises:
         DataError: if there is no such file.
     """
-    return file_fingerprint(model_file(spec.file))
+    return file_fingerprint(model_file(_file_of(spec)))
+
+
+def _file_of(spec: TokenizerSpec | PretrainedTeacher) -> str:
+    if spec.file is None:
+        raise DataError(f"a tokenizer of kind {spec.kind} is read from no file; give kind: gguf and its file")
+    return spec.file
 
 
 def model_header(path: Path) -> GgufHeader:
@@ -138,7 +144,11 @@ class GgufTokenizer:
         library = import_tokenizers()
         vocab = {token: i for i, token in enumerate(self.layout.tokens)}
         merges = [tuple(merge.split(" ", 1)) for merge in self.layout.merges]
-        engine = library.Tokenizer(library.models.BPE(vocab=vocab, merges=merges))
+        try:
+            engine = library.Tokenizer(library.models.BPE(vocab=vocab, merges=merges))
+        except Exception as error:
+            # The library raises plain exceptions: whatever it says, the file's tokens are at fault.
+            raise DataError(f"the merges of a GGUF file do not fit its tokens ({error}); use another file") from error
         gpt2 = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         digits = library.pre_tokenizers.Digits(individual_digits=True)
         cuts = {"gpt-2": gpt2, "smollm": library.pre_tokenizers.Sequence([digits, gpt2])}
@@ -157,7 +167,7 @@ def open_gguf_tokenizer(spec: TokenizerSpec) -> GgufTokenizer:
         DataError: if the file is absent, not a GGUF file, has another vocabulary than asked for, or cuts text in a way
             that is not known here.
     """
-    path = model_file(spec.file, spec.fingerprint)
+    path = model_file(_file_of(spec), spec.fingerprint)
     tokenizer = _tokenizer_of(path, file_fingerprint(path))
     if tokenizer.vocab_size != spec.vocab_size:
         raise DataError(

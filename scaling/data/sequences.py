@@ -170,7 +170,10 @@ class TeacherSequences(Sequences):
 
     @property
     def _sequence_tokens(self) -> int:
-        return self.shards.card.sequence_tokens
+        tokens = self.shards.card.sequence_tokens
+        if tokens is None:
+            raise DataError(f"{self.shards.folder}: running text, not a teacher's sequences; delete it and start again")
+        return tokens
 
     @cached_property
     def _pieces(self) -> int:

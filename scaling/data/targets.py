@@ -154,19 +154,16 @@ def draw(probs: np.ndarray, uniform: np.ndarray, exponent: float) -> tuple[np.nd
     cumulative = np.cumsum(proposal, axis=-1)
     aimed = uniform * cumulative[..., -1:]
     ids = np.stack([(cumulative <= aimed[..., i, None]).sum(-1) for i in range(uniform.shape[-1])], axis=-1)
-    chosen = (np.take_along_axis(part, ids, axis=-1) for part in (probs, proposal))
-    p, drawn = chosen
+    p, drawn = (np.take_along_axis(part, ids, axis=-1) for part in (probs, proposal))
     return ids, p / (drawn * uniform.shape[-1])
 
 
 def with_records(tokens: np.ndarray, records: np.ndarray) -> np.ndarray:
     """Tokens and their records as one array, so that whatever cuts a batch cuts both: fields token, (ids,) weights."""
-    fields = [("token", "<i4")]
-    for name in records.dtype.names:
-        kind, shape = records.dtype[name].subdtype
-        fields.append((name, "<i4" if name == "ids" else kind, shape))
-    out = np.empty(tokens.shape, np.dtype(fields))
+    names = records.dtype.names or ()
+    parts = [(name, "<i4" if name == "ids" else "<f4", records.dtype[name].shape) for name in names]
+    out = np.empty(tokens.shape, np.dtype([("token", "<i4"), *parts]))
     out["token"] = tokens
-    for name in records.dtype.names:
+    for name in names:
         out[name] = records[name]
     return out

@@ -29,7 +29,7 @@ MAX_MEMORY_ERROR = 0.10
 
 MIB = 2**20
 
-Kind = Literal["promise", "forecast"]
+Kind = Literal["target", "promise", "forecast"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class Check:
 
     Attributes:
         name: What is compared.
-        kind: A ``promise`` must hold for the export to be used; a ``forecast`` may miss, a 90 % interval one time in
-            ten.
+        kind: The ``target`` is what was asked for; a ``promise`` must hold for the export to be used; a ``forecast``
+            may miss, a 90 % interval one time in ten.
         expected: What was asked or forecast.
         measured: What was found.
         passed: None if it could not be measured.
@@ -97,12 +97,14 @@ def compare(
         speed: Forecast of the decoding speed.
     """
     checks = [
+        _target(recommendation, loss),
         _loss(recommendation, loss),
         _file(recommendation.footprint.weights_bytes, file_bytes),
         _read_back(read_back),
     ]
     if engine_error is not None:
         checks.append(_engine(engine_error))
+    # Without a run of the engine nothing below was measured; what it could not do stands in the check above.
     if engine is None or greedy is None:
         return tuple(checks)
     checks.append(_greedy(greedy, ended=engine.ended))
@@ -113,6 +115,27 @@ def compare(
     checks.append(_memory(recommendation.footprint.total_bytes, engine.peak_bytes))
     checks.append(_speed(speed, engine))
     return tuple(checks)
+
+
+def meets_target(recommendation: Recommendation, loss: float | None) -> bool | None:
+    """True if a student's measured loss is what was asked for; None if there is no loss."""
+    return None if loss is None else loss <= recommendation.question.target_loss
+
+
+def _target(recommendation: Recommendation, loss: float | None) -> Check:
+    target = recommendation.question.target_loss
+    return Check(
+        name="target",
+        kind="target",
+        expected=f"≤ {target:g} asked, {recommendation.prediction.value:.4f} forecast",
+        measured="none" if loss is None else f"{loss:.4f}",
+        passed=meets_target(recommendation, loss),
+        note=f"P {recommendation.probability:.2f}" + ("" if loss is None else f", {_by_how_much(loss - target)}"),
+    )
+
+
+def _by_how_much(excess: float) -> str:
+    return f"{'missed' if excess > 0 else 'met'} by {abs(excess):.4f}"
 
 
 def _loss(recommendation: Recommendation, loss: float | None) -> Check:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.accounting import ENGINE_MEMORY, EngineMemory, TokenizerLayout
+from scaling.accounting import ENGINE_MEMORY, STORED_FORMATS, EngineMemory, TokenizerLayout
 from scaling.errors import EngineError
 from scaling.registry import Registry
 
@@ -143,13 +143,15 @@ ENGINES: Registry[Engine] = Registry(
 )
 
 
-def engine_for(format_name: str) -> Engine:
-    """The first engine that runs files of a format.
+def engine_for(format_name: str, engine_name: str | None = None) -> Engine:
+    """The engine that runs files of a format: the one that was asked for, or the one whose memory was forecast.
 
     Raises:
-        EngineError: if none is known.
+        EngineError: if it is not known, or does not run such files.
     """
-    for engine in ENGINES.values():
-        if format_name in engine.formats:
-            return engine
-    raise EngineError(f"no engine is known that runs files of format {format_name} — known: {', '.join(ENGINES)}")
+    engine = ENGINES[engine_name or STORED_FORMATS[format_name].engine]
+    if format_name not in engine.formats:
+        raise EngineError(
+            f"{engine.name} does not run files of format {format_name} — {', '.join(engine.formats)} only"
+        )
+    return engine

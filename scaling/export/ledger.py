@@ -7,12 +7,9 @@ Rows are never reordered or deleted, and the file is replaced as a whole, so a r
 from __future__ import annotations
 
 import csv
-import errno
-import fcntl
 import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
-from scaling.files import write_bytes
+from scaling.files import locked, write_bytes
 from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.recommend import Recommendation
 
@@ -48,8 +45,12 @@ class LedgerRow:
         n_tokens: D.
         reach: Factor by which N or D exceeds the data behind the fit.
         target_loss: What was asked.
+        target_probability: How surely it was to be met.
+        probability: P(loss ≤ target) of the forecast.
+        target_met: True if measured is at most the target.
         loss_name: Which loss was forecast, a field of Outcome.
         level: Level of the interval.
+        seen_before: True if the run was among those that the fit was made of, which is then no forecast.
         loss_forecast: Forecast.
         loss_low: Lower end of its interval.
         loss_high: Upper end.
@@ -88,8 +89,12 @@ class LedgerRow:
     n_tokens: int
     reach: float
     target_loss: float
+    target_probability: float | None
+    probability: float | None
+    target_met: bool | None
     loss_name: str
     level: float
+    seen_before: bool | None
     loss_forecast: float
     loss_low: float
     loss_high: float
@@ -119,6 +124,9 @@ class LedgerRow:
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id")
 
+LATER = ("target_probability", "probability", "target_met", "seen_before")
+"""Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
+
 
 def append(
     path: str | os.PathLike[str],
@@ -142,6 +150,7 @@ def append(
     Raises:
         RecordError: if the file has other columns.
     """
+    # Made before the file is opened, so that a row that cannot be made changes nothing.
     row = asdict(ledger_row(sweep, fit, recommendation, verification))
     write_row(path, row)
     return row
@@ -151,6 +160,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
     """The row of a recommendation; see :class:`LedgerRow`."""
     forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
     counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
+    # Compared is the loss that the fit forecasts, which need not be that on real text.
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
     return LedgerRow(
@@ -166,8 +176,12 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         n_tokens=run.n_tokens,
         reach=recommendation.choice.reach,
         target_loss=recommendation.question.target_loss,
+        target_probability=recommendation.question.probability,
+        probability=recommendation.probability,
+        target_met=verification.target_met,
         loss_name=loss_name,
         level=forecast.level,
+        seen_before=recommendation.choice.measured is not None and recommendation.choice.measured.own,
         loss_forecast=forecast.value,
         loss_low=forecast.low,
         loss_high=forecast.high,
@@ -206,7 +220,8 @@ def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
         raise RecordError(f"a ledger row needs the columns {', '.join(COLUMNS)} — got {', '.join(row)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     new = {name: _spell(value) for name, value in row.items()}
-    with _locked(path):
+    # Two chains that end at once write one after the other.
+    with locked(path.with_name(f".{path.name}.lock")):
         rows = {_key(old): old for old in _read_raw(path)}
         rows[_key(new)] = new
         write_bytes(path, _to_csv(rows.values()))
@@ -235,7 +250,7 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         header = tuple(reader.fieldnames or ())
-        if header != COLUMNS:
+        if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
             missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
             raise RecordError(
                 f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
@@ -244,7 +259,13 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         rows = list(reader)
     if any(None in row or None in row.values() for row in rows):
         raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
-    return rows
+    return rows if header == COLUMNS else [_of_before(row) for row in rows]
+
+
+def _of_before(row: dict[str, str]) -> dict[str, str]:
+    """A row without the columns of ``LATER``: whether the target was met follows from the others."""
+    met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
+    return {name: "" for name in COLUMNS} | row | {"target_met": met}
 
 
 def _to_csv(rows) -> bytes:
@@ -275,21 +296,3 @@ def _parse(text: str, kind: str) -> Value:
     if kind.startswith("int"):
         return int(text)
     return float(text) if kind.startswith("float") else text.removeprefix("'")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two chains that end at once write one after the other."""
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        # A link in its place is not followed, and whatever is there is not emptied.
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

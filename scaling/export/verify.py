@@ -14,13 +14,14 @@ from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
 from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
-from scaling.export.checks import Check, Greedy, compare
-from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
+from scaling.export.checks import Check, Greedy, compare, meets_target
+from scaling.export.engine import Engine, EngineRun, engine_for
 from scaling.export.format import ReadBack
 from scaling.predict.devices import device
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
+from scaling.spec import TextSource
 from scaling.stop import check_stop, interruptible
 from scaling.train.model import Student, from_tensors
 
@@ -44,7 +45,8 @@ class Verification:
         texts_equal: Held-out texts that the engine cuts into the same tokens, and all tried; None for a world.
         speed: Forecast decoding speed.
         device: Device of that forecast.
-        checks: All comparisons.
+        checks: All comparisons, that with the target first.
+        target_met: True if the student's loss is what was asked for; None if it has none.
     """
 
     outcome: Outcome
@@ -58,11 +60,17 @@ class Verification:
     speed: Speed
     device: str
     checks: tuple[Check, ...]
+    target_met: bool | None
 
     @property
     def passed(self) -> bool:
         """No promise is broken."""
         return all(check.passed is not False for check in self.checks if check.kind == "promise")
+
+    @property
+    def succeeded(self) -> bool:
+        """No promise is broken, and the target is not missed."""
+        return self.passed and self.target_met is not False
 
 
 @interruptible()
@@ -84,7 +92,7 @@ def verify(
         recommendation: What was forecast of it.
         loss_name: Field of Outcome that the fit forecasts.
         device_name: Device whose speed is forecast.
-        engine_name: Engine that runs the file; by default the first that knows its format.
+        engine_name: Engine that runs the file; by default the one whose memory was forecast.
         engine_tokens: Tokens of the engine's own loss; 0 for none.
 
     Raises:
@@ -102,7 +110,7 @@ def verify(
     # The cache is as long as the one whose memory was forecast.
     cache = recommendation.question.context or run.model.context
     try:
-        engine = ENGINES[engine_name] if engine_name else engine_for(bundle.manifest.format)
+        engine = engine_for(bundle.manifest.format, engine_name)
         student = from_tensors(file.model, file.tensors)
         engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=cache)
         texts_equal = _compare_tokenizer(engine, bundle, store, real)
@@ -111,9 +119,10 @@ def verify(
     except EngineError as error:
         engine_error = error
     speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
+    loss = getattr(outcome, loss_name)
     checks = compare(
         recommendation,
-        loss=getattr(outcome, loss_name),
+        loss=loss,
         read_back=read_back,
         file_bytes=file.file_bytes,
         engine=engine_run,
@@ -135,6 +144,7 @@ def verify(
         speed=speed,
         device=device_name,
         checks=checks,
+        target_met=meets_target(recommendation, loss),
     )
 
 
@@ -147,6 +157,9 @@ def _run_engine(
     n_tokens = min(GREEDY_TOKENS, context // 2)
     prompt = [int(token) for token in sequence[: max(1, min(32, context - n_tokens))]]
     run = engine.run(bundle.model_path, prompt, n_tokens=n_tokens, context=context, cache=cache)
+    written, vocab_size = run.token_ids, file.model.vocab_size
+    if len(written) > n_tokens or not all(0 <= token < vocab_size for token in written):
+        raise EngineError(f"{run.engine} wrote {written}, where {n_tokens} tokens below {vocab_size} were asked for")
     return run, _compare_greedy(student, prompt, run.token_ids)
 
 
@@ -165,11 +178,13 @@ def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...
 def _compare_tokenizer(engine: Engine, bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
     """Texts that the engine cuts as the student's tokenizer does, of all tried; None where there is no text."""
     source = bundle.manifest.run.data.source
-    if source.kind != "text":
+    if not isinstance(source, TextSource):
         return None
     tokenizer = open_tokenizer(source, store)
     texts = [tokenizer.decode(tokens) for tokens in next(iter(real)).targets]
     told = engine.tokenize(bundle.model_path, texts)
+    if len(told) != len(texts):
+        raise EngineError(f"{engine.name} cut {len(told)} texts, where {len(texts)} were asked for")
     ours = (tokenizer.encode(text).tolist() for text in texts)
     return sum(theirs == own for theirs, own in zip(told, ours, strict=True)), len(texts)
 
@@ -186,6 +201,10 @@ def _engine_cost(
     batch = next(iter(real))
     tokens = batch.inputs[: max(2, -(-n_tokens // batch.inputs.shape[1])), :-1]
     told = engine.log_probs(bundle.model_path, tokens, tokenizer=file.tokenizer, context=file.model.context)
+    if told.shape != (*tokens.shape, file.model.vocab_size):
+        raise EngineError(
+            f"{engine.name} gave probabilities {told.shape}, where {(*tokens.shape, file.model.vocab_size)} are needed"
+        )
     return paired(_losses(_log_probs(student, tokens), batch), _losses(told, batch))
 
 
@@ -212,4 +231,5 @@ def _losses(log_probs: np.ndarray, batch: EvalBatch) -> np.ndarray:
         p = batch.p[:n, :time]
         token_loss = -np.sum(p * np.where(p > 0, log_probs, 0.0), axis=-1)
     weights = batch.weights[:n, :time]
-    return np.sum(token_loss * weights, axis=1, dtype=np.float64) / weights.sum(axis=1)
+    counted = np.where(weights > 0, token_loss, 0.0)  # where nothing counts, infinity does not either
+    return np.sum(counted * weights, axis=1, dtype=np.float64) / weights.sum(axis=1)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
+from typing import Any
 
 from scaling.fit.page import latex_row
 from scaling.fit.result import Fit
-from scaling.fit.units import SIZE_COLUMNS
 from scaling.laws.named import named_law
+from scaling.tables.finished import listed
+from scaling.tables.units import SIZE_COLUMNS
 
 
 def summary(fit: Fit, level: float = 0.9) -> str:
     """Plain-text report of a fit."""
-    lines = [repr(fit.law), f"  runs {fit.n_runs}, trunks {fit.n_clusters}, {_columns(fit)}"]
+    lines = [repr(fit.law), f"  {made_of(fit)}; trunks {fit.n_clusters}, {_columns(fit)}"]
     lines.append(
         f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of "
         f"{fit.starts[0]} starts reached it"
@@ -37,9 +41,46 @@ def summary(fit: Fit, level: float = 0.9) -> str:
             f"inside, {fit.backtest['n_test']} held-out runs"
         )
     lines += [f"  excluded row {row['row']}: {row['reason']}" for row in fit.excluded]
+    lines += [f"  suspect: {suspect.text}" for suspect in fit.suspects]
+    lines += [f"  {line}" for line in _beside(fit, level)]
     lines += [f"  note: {note}" for note in fit.status.notes]
     lines.append("  usable" if fit.success else f"  NOT USABLE: {' '.join(fit.status.reasons)}")
     return "\n".join(lines)
+
+
+def made_of(fit: Fit) -> str:
+    """What a fit was made of: rows used of how many, and what was left out, with the reason."""
+    source = fit.made_of
+    parts = [f"{fit.n_runs} of {max(source.n_rows, fit.n_runs)} rows"]
+    if source.where is not None:
+        parts.append(f"where {source.where!r} left out {source.n_filtered}")
+    reasons = Counter(re.sub(r" (of|for|\().*", "", str(row["reason"]).partition(":")[0]) for row in fit.excluded)
+    parts += [f"{count} left out: {reason}" for reason, count in reasons.items()]
+    return "; ".join(parts)
+
+
+def forecast_without_suspects(fit: Fit, n: float, d: float, *, level: float = 0.9, **columns: Any) -> str:
+    """A sentence on the forecast without the fit's suspects, where it differs by more than half of the interval; empty
+    elsewhere."""
+    if not fit.without:
+        return ""
+    whole, less = fit.predict(n, d, level=level, **columns), fit.loss_without_suspects(n, d, **columns)
+    if abs(less - whole.value) <= (whole.high - whole.low) / 2:
+        return ""
+    rows = listed(dict.fromkeys(row for suspect in fit.suspects for row in suspect.rows))
+    return (
+        f"the forecast at N = {n:.3g}, D = {d:.3g} is {whole.value:.4f} [{whole.low:.4f}, {whole.high:.4f}] with, and "
+        f"{less:.4f} without rows {rows}, which lie off the law of the others"
+    )
+
+
+def _beside(fit: Fit, level: float) -> list[str]:
+    """Forecasts with and without suspects, at the largest run and at four times it."""
+    if not {"n", "d"} <= set(fit.ranges) or set(fit.law.columns) > {"n", "d"}:
+        return []
+    n, d = (fit.ranges[axis][1] for axis in ("n", "d"))
+    told = (forecast_without_suspects(fit, scale * n, scale * d, level=level) for scale in (1, 4))
+    return [sentence for sentence in told if sentence]
 
 
 def to_latex(fit: Fit) -> str:

@@ -146,3 +146,18 @@ class Calibration:
     def cumulative(self, error: Array) -> Array:
         """Probability of a standardised error below the given one."""
         return np.interp(error, self.quantiles, self.levels)
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """Rows that lie off the law of the others.
+
+    Attributes:
+        rows: labels in the table.
+        shift: log(measured/law), of the row or on average over the level.
+        text: what is off, by how much, and what to do.
+    """
+
+    rows: tuple[Any, ...]
+    shift: float
+    text: str

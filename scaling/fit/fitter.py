@@ -17,7 +17,6 @@ from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.observe import observe
 from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
@@ -25,11 +24,13 @@ from scaling.fit.solve.search import Optimum
 from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
 from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
 from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
-from scaling.fit.table import TEXT_COLUMNS, Observations, select_rows
-from scaling.fit.units import size_column
+from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
+from scaling.tables.observations import TEXT_COLUMNS, Observations
+from scaling.tables.observe import observe
+from scaling.tables.units import size_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,11 +68,11 @@ def fit(
     Minimises sum_i w_i Huber_delta(log(L(n_i, d_i) / loss_i)).
 
     Args:
-        runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
+        runs: one row a run; see `scaling.tables.observe.observe` for the columns that are used where present.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
-            default the first of `scaling.fit.units.SIZE_COLUMNS` that the table has.
+            default the first of `scaling.tables.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
         where: expression that keeps rows.
@@ -98,7 +99,7 @@ def fit(
     """
     aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
-    data = observe(select_rows(runs, where), columns=sizes, loss=loss, clusters=clusters, positive=log)
+    data = observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where)
     return fit_observations(
         data,
         law=law,
@@ -153,6 +154,9 @@ def fit_observations(
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
     members = [_member(one, share) for one, share in zip(picked, shares, strict=True)]
     members[0] = replace(members[0], samples=samples)
+    # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
+    plain = next(batch for batch in batches if type(batch.problem.law) is type(problem.law))
+    odd = suspects(plain.problem, plain.whole, data)
     result = Fit(
         members=tuple(members),
         objective=objective,
@@ -167,6 +171,9 @@ def fit_observations(
         n_runs=len(data),
         n_clusters=data.n_clusters,
         excluded=data.excluded,
+        made_of=data.made_of,
+        suspects=odd,
+        without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
         calibration=calibration(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.fit.evidence import Calibration, Member, Status
+from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.page import coefficient_table
 from scaling.fit.prediction import Points, Prediction, centre_and_scale, member_logs, points
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import MadeOf
 
 Array = np.ndarray
 
@@ -33,6 +34,9 @@ class Fit:
         ranges: {"n": (least, most), "d": …} of the runs used.
         n_runs, n_clusters: runs and independent trunks.
         excluded: rows left out, each with its reason.
+        made_of: how many rows the table had, and the filter that was asked for.
+        suspects: rows and levels that lie off the law of the others; they are part of this fit all the same.
+        without: coefficients of the leading law without them; empty where there are none.
         residuals: {row: log(predicted/measured)} of the leading law.
         status: whether it may be used.
         calibration: of forecasts.
@@ -62,6 +66,9 @@ class Fit:
     texts: Mapping[str, str] = field(default_factory=dict)
     condition: float = math.nan
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    made_of: MadeOf = MadeOf()
+    suspects: tuple[Suspect, ...] = ()
+    without: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def leading(self) -> Member:
@@ -108,6 +115,17 @@ class Fit:
         at = self.points(n, d, **columns)
         weights = np.array([member.weight for member in self.members])
         return at.shaped(np.exp(weights @ member_logs(self.members, at)))
+
+    def loss_without_suspects(self, n: Any = None, d: Any = None, **columns: Any) -> Any:
+        """`loss`, moved by as much as the leading law moves without its suspects; the loss itself where it has none."""
+        if not self.without:
+            return self.loss(n, d, **columns)
+        at = self.points(n, d, **columns)
+        x = self.leading.columns(at.columns)
+        moved = self.law.with_values(self.without)
+        return self.loss(n, d, **columns) * at.shaped(
+            moved.evaluate(moved.vector, x) / self.law.evaluate(self.law.vector, x)
+        )
 
     def predict(self, n: Any = None, d: Any = None, *, level: float = 0.9, **columns: Any) -> Prediction:
         """Loss of a new run, with an interval for that run.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.files import write_bytes
-from scaling.fit.evidence import Calibration, Member, Status
+from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.plain_schema import (
     Damage,
     count,
@@ -36,6 +37,7 @@ from scaling.fit.stack.versions import Version
 from scaling.formats.plain import plain
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
+from scaling.tables.observations import MadeOf
 
 Array = np.ndarray
 SCHEMA_VERSION = 2
@@ -111,6 +113,9 @@ _FIT = record(
     },
     digest=text,
     texts=mapping_of(text),
+    made_of=record({"n_rows": count(), "where": or_null(text), "n_filtered": count()}),
+    suspects=list_of(record({"rows": list_of(scalar), "shift": _NUMBER, "text": text})),
+    without=mapping_of(_NUMBER),
 )
 
 
@@ -212,6 +217,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
         "excluded": [dict(row) for row in fit.excluded],
+        "made_of": asdict(fit.made_of),
+        "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
+        "without": {name: _number(value) for name, value in fit.without.items()},
         "residuals": {row: _number(value) for row, value in fit.residuals.items()},
         "status": {
             "success": fit.success,
@@ -300,6 +308,9 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
         profiles=content["profiles"],
+        made_of=MadeOf(**content.get("made_of", {})),
+        suspects=tuple(Suspect(tuple(s["rows"]), s["shift"], s["text"]) for s in content.get("suspects", ())),
+        without=content.get("without", {}),
     )
     _consistent(found, success=status["success"])
     return found
@@ -342,7 +353,10 @@ def _consistent(fit: Fit, *, success: bool) -> None:
         "a member's covariance has not its law's size": any(
             m.covariance is not None and m.covariance.shape != (len(m.law.names),) * 2 for m in fit.members
         ),
+        "the law without suspects has other coefficients": bool(fit.without) and {*fit.without} != {*fit.law.names},
         "a bound is of no coefficient": any(not {*m.at_bound} <= {*m.law.names} for m in fit.members),
     }
+    if fit.without:
+        fit.law.with_values(fit.without)  # raises where a coefficient is outside its bounds
     if faults := [fault for fault, found in wrong.items() if found]:
         raise Damage("; ".join(faults))

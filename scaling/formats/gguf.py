@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -89,14 +90,13 @@ def write_gguf(
 
     # The order of metadata and tensors is accounting's, which knows the size of the file before there is one.
     def write(temporary: Path) -> None:
-        writer = gguf.GGUFWriter(temporary, "llama")
-        _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)
-        for key in tensor_shapes(model):
-            _add_tensor(gguf, writer, key, tensors[key])
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        with closing(gguf.GGUFWriter(temporary, "llama")) as writer:
+            _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)
+            for key in tensor_shapes(model):
+                _add_tensor(gguf, writer, key, tensors[key])
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
 
     write_file(path, write)
     return path.stat().st_size
@@ -187,6 +187,8 @@ def _add_metadata(writer: Any, metadata: Mapping[str, str | int | float | bool],
         if isinstance(value, bool):
             writer.add_bool(key, value)
         elif isinstance(value, int):
+            if value >= 2**32:
+                raise ExportError(f"{key} is {value}, which the 32 bits of a GGUF number cannot hold; lower it")
             writer.add_uint32(key, value)
         elif isinstance(value, float):
             writer.add_float32(key, value)

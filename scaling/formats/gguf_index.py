@@ -24,10 +24,10 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 
 MAX_HEADER_BYTES = 64 * 2**20
-"""Keys, tokens and tensor index together. The largest vocabularies in use (262,144 tokens) take 20 MiB."""
+"""Keys, tokens and tensor index together. A vocabulary of 262,144 tokens with two merges each takes about 16 MiB."""
 
-MAX_ITEMS = 2**21
-"""Entries of one array: tokens or merges."""
+MAX_TEXTS = 2**20
+"""Keys, tokens and merges together; each is an object of its own in memory."""
 
 MAX_TENSORS = 2**16
 MAX_DIMENSIONS = 4
@@ -87,7 +87,7 @@ def read_index(path: Path, block_sizes: Mapping[int, tuple[int, int]]) -> GgufIn
         n_tensors, n_keys = header.whole("<Q", "a count"), header.whole("<Q", "a count")
         # The least that an entry takes says how many there can be.
         header.expect(n_tensors, at_least=24, limit=MAX_TENSORS, what="tensors")
-        header.expect(n_keys, at_least=13, limit=MAX_ITEMS, what="keys")
+        header.expect(n_keys, at_least=13, limit=MAX_TEXTS, what="keys")
         keys: dict[str, Any] = {}
         for _ in range(n_keys):
             key = header.text("a key")
@@ -139,7 +139,7 @@ class _Header:
 
     def __init__(self, path: Path, file: BinaryIO, size: int):
         self.path, self.file, self.size = path, file, size
-        self.position, self.limit = 0, min(size, MAX_HEADER_BYTES)
+        self.position, self.limit, self.texts_left = 0, min(size, MAX_HEADER_BYTES), MAX_TEXTS
 
     def refused(self, why: str) -> ExportError:
         return ExportError(f"{self.path}: not a complete GGUF file ({why}); it was cut or is something else")
@@ -162,6 +162,7 @@ class _Header:
             raise self.refused(f"{count} {what} cannot be in the {self.limit - self.position} bytes that are left")
 
     def text(self, what: str) -> str:
+        self.texts_left -= 1
         content = self.take(self.whole("<Q", what), what)
         try:
             return content.decode("utf-8")
@@ -169,19 +170,18 @@ class _Header:
             raise self.refused(f"{what} is no UTF-8") from error
 
     def value(self, key: str) -> Any:
-        """A value with its type before it; an array is a list."""
+        """A value with its type before it; an array is a list of texts or a NumPy array."""
         kind = self.whole("<I", key)
         if kind != ARRAY:
-            return self.text(key) if kind == STRING else self._scalars(kind, 1, key)[0]
+            return self.text(key) if kind == STRING else self._scalars(kind, 1, key)[0].item()
         kind, count = self.whole("<I", key), self.whole("<Q", key)
         if kind == STRING:
-            self.expect(count, at_least=8, limit=MAX_ITEMS, what=f"texts of {key}")
+            self.expect(count, at_least=8, limit=self.texts_left, what=f"texts of {key}")
             return [self.text(key) for _ in range(count)]
-        self.expect(count, at_least=1, limit=MAX_ITEMS, what=f"values of {key}")
         return self._scalars(kind, count, key)
 
-    def _scalars(self, kind: int, count: int, key: str) -> list[Any]:
+    def _scalars(self, kind: int, count: int, key: str) -> np.ndarray:
         if kind not in SCALARS:
             raise self.refused(f"{key} is of type {kind}, which is not known")
         dtype = np.dtype(SCALARS[kind])
-        return np.frombuffer(self.take(count * dtype.itemsize, key), dtype).tolist()
+        return np.frombuffer(self.take(count * dtype.itemsize, key), dtype)

@@ -144,6 +144,7 @@ class _Keys:
 
     def list_of(self, kind: type[T], key: str) -> list[T]:
         values = self._get(key, None)
+        values = values.tolist() if isinstance(values, np.ndarray) else values
         if not isinstance(values, list) or not all(type(value) is kind for value in values):
             raise self._wrong(key, f"a list of {kind.__name__}")
         return values

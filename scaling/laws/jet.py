@@ -1,21 +1,28 @@
 """Exact first and second derivatives of a formula written with NumPy operators.
 
 A law is written once, as its formula. Evaluated on `Jet`s instead of arrays, the same formula also yields its
-derivatives with respect to the coefficients: sparse forward mode, so a term costs only the derivatives of the
-coefficients that occur in it, and whole batches of coefficient vectors (starts, bootstrap replicates) are
-differentiated at once.
+derivatives with respect to the coefficients, for whole batches of coefficient vectors (starts, bootstrap replicates) at
+once. First derivatives go forward, sparsely: a term costs only the derivatives of the coefficients that occur in it.
+Second derivatives are wanted only in sum over the runs, so they go backward: each operation remembers its operands, and
+`Jet.curvature` passes weights from the loss down to them, adding up the bend of each operation on the way. No array of
+second derivatives by run is ever made.
+
+**Source:** Griewank and Walther 2008, Evaluating Derivatives, chapters 3 and 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 Array = np.ndarray
-Pair = tuple[int, int]
+ONE = np.ones(())
+"""The derivative of a coefficient by itself; products with it are not computed."""
+Slopes = dict[int, Array]
+"""{i: d value / d theta_i}; a missing index means zero."""
 
 # A formula makes hundreds of short-lived arrays of some hundred kilobytes. The C library returns such blocks to the
 # system when they are freed, so that every next one costs a page fault for each 4 kB: most of the time of a fit. Once
@@ -28,21 +35,53 @@ class Jet(NDArrayOperatorsMixin):
     """A value with its derivatives by coefficient index.
 
     Attributes:
-        value: float64[...].
-        first: {i: d value / d theta_i}; a missing index means zero.
-        second: {(i, j): d2 value / d theta_i d theta_j} with i <= j; missing means zero. None where only first
-            derivatives are wanted.
+        value: float64[...]; its last axis is that of the runs, of length one where it is the same for all.
+        first: {i: d value / d theta_i}, broadcastable to the value.
+        operands: (operand, slope) of the operation that made it; the slope is None where it is one.
+        bends: (left, right, curve): the second derivative is curve * left_i * right_j, symmetrised where left and right
+            differ, besides what the operands contribute. None where only first derivatives are wanted.
     """
 
-    __slots__ = ("value", "first", "second")
+    __slots__ = ("value", "first", "operands", "bends")
 
-    def __init__(self, value: Array, first: dict[int, Array], second: dict[Pair, Array] | None):
-        self.value, self.first, self.second = value, first, second
+    def __init__(
+        self,
+        value: Array,
+        first: Slopes,
+        operands: Sequence[tuple[Jet, Any]] = (),
+        bends: tuple[tuple[Slopes, Slopes, Any], ...] | None = None,
+    ):
+        self.value, self.first, self.bends = value, first, bends
+        # Only operands that bend somewhere below need weights.
+        kept = [(x, slope) for x, slope in operands if x.bends or x.operands] if bends is not None else []
+        self.operands: list[tuple[Jet, Any]] = kept
 
     @classmethod
     def variable(cls, value: Array, index: int, *, order: int = 2) -> Jet:
         """The coefficient number `index` itself, to be followed to first or second derivatives."""
-        return cls(value, {index: np.ones(())}, {} if order == 2 else None)
+        return cls(value, {index: ONE}, (), () if order == 2 else None)
+
+    def curvature(self, weights: Array, count: int) -> Array:
+        """sum_n weights_n d2 value_n / d theta_i d theta_j.
+
+        Args:
+            weights: float64[..., n_runs], of the shape of the value.
+            count: number of coefficients k.
+
+        Returns:
+            float64[..., k, k].
+        """
+        total = np.zeros((*weights.shape[:-1], count, count))
+        nodes = _operands_last(self)
+        passed: dict[int, Array] = {id(self): weights}
+        for node in nodes:
+            own = passed.pop(id(node))
+            for left, right, curve in node.bends or ():
+                _add_bends(total, own if curve is None else own * curve, left, right)
+            for x, slope in node.operands:
+                part = _summed(own, slope, x.value)
+                passed[id(x)] = passed[id(x)] + part if id(x) in passed else part
+        return total
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if method != "__call__" or kwargs or ufunc not in _RULES:
@@ -59,67 +98,103 @@ class Jet(NDArrayOperatorsMixin):
         return f"Jet({self.value!r}, d/d{sorted(self.first)})"
 
 
-def _linear(x: Jet, value: Array, of: Callable[[Array], Array]) -> Jet:
-    """A linear function of x, given its value."""
-    second = None if x.second is None else {ij: of(ddx) for ij, ddx in x.second.items()}
-    return Jet(value, {i: of(dx) for i, dx in x.first.items()}, second)
+def _operands_last(root: Jet) -> list[Jet]:
+    """All operations below one, each before its operands."""
+    order: list[Jet] = []
+    seen: set[int] = set()
+
+    def visit(node: Jet) -> None:
+        seen.add(id(node))
+        for x, _ in node.operands:
+            if id(x) not in seen:
+                visit(x)
+        order.append(node)
+
+    visit(root)
+    return order[::-1]
+
+
+def _add_bends(total: Array, weights: Array, left: Slopes, right: Slopes) -> None:
+    """Add sum_n weights left_i right_j to the matrix, and its transpose where left and right differ."""
+    for i, x in left.items():
+        # A slope that is the same for all runs leaves the sum.
+        alike = x.ndim == 0 or x.shape[-1] == 1
+        part = weights if alike else weights * x
+        outside = x if x.ndim == 0 else x[..., 0]
+        for j, y in right.items():
+            if left is right and j < i:
+                continue
+            bend = _dot(part, y)
+            if alike and x is not ONE:
+                bend = bend * outside
+            total[..., i, j] += bend
+            if i != j or left is not right:
+                total[..., j, i] += bend
+
+
+def _dot(weights: Array, slope: Array) -> Array:
+    """sum_n weights_n slope_n: [..., n] -> [...]; either may be the same for all runs."""
+    if slope.ndim == 0:
+        return weights.sum(-1) * slope
+    if slope.shape[-1] == 1:
+        return weights.sum(-1) * slope[..., 0]
+    if slope.ndim == 1:
+        return weights @ slope
+    return np.vecdot(weights, slope)
+
+
+def _summed(weights: Array, slope: Any, value: Array) -> Array:
+    """weights * slope, summed over the runs where the operand is the same for all of them."""
+    if value.shape[-1] != 1 or weights.shape[-1] == 1:
+        return weights if slope is None else weights * slope
+    return _dot(weights, np.asarray(1.0 if slope is None else slope))[..., None]
+
+
+def _linear(x: Jet, value: Array, slope: Any) -> Jet:
+    """slope * x for a slope without derivatives."""
+    first = {i: np.asarray(slope) if dx is ONE else slope * dx for i, dx in x.first.items()}
+    return Jet(value, first, ((x, slope),), None if x.bends is None else ())
 
 
 def _chain(x: Jet, value: Array, slope: Array, curve: Callable[[], Array]) -> Jet:
     """g(x) from g, g' and g'' at x: (g x)_ij = g'' x_i x_j + g' x_ij."""
-    result = _linear(x, value, lambda dx: slope * dx)
-    if result.second is None:
-        return result
-    bend, order = curve(), sorted(x.first)
-    for k, i in enumerate(order):
-        left = bend * x.first[i]
-        for j in order[k:]:
-            _add_to(result.second, (i, j), left * x.first[j])
+    result = _linear(x, value, slope)
+    if result.bends is not None:
+        result.bends = ((x.first, x.first, curve()),)
     return result
-
-
-def _add_to(terms: dict, key: Any, value: Array) -> None:
-    terms[key] = terms[key] + value if key in terms else value
-
-
-def _scaled(x: Jet, factor: Any) -> Jet:
-    """factor * x for a factor without derivatives."""
-    return _linear(x, factor * x.value, lambda dx: factor * dx)
 
 
 def _add(x: Any, y: Any) -> Jet:
     if not isinstance(x, Jet):
-        return Jet(x + y.value, y.first, y.second)
+        return Jet(x + y.value, y.first, ((y, None),), None if y.bends is None else ())
     if not isinstance(y, Jet):
-        return Jet(x.value + y, x.first, x.second)
+        return _add(y, x)
     first = dict(x.first)
     for i, dy in y.first.items():
-        _add_to(first, i, dy)
-    if x.second is None or y.second is None:
-        return Jet(x.value + y.value, first, None)
-    second = dict(x.second)
-    for ij, ddy in y.second.items():
-        _add_to(second, ij, ddy)
-    return Jet(x.value + y.value, first, second)
+        first[i] = first[i] + dy if i in first else dy
+    return Jet(x.value + y.value, first, ((x, None), (y, None)), _both(x, y, ()))
+
+
+def _both(x: Jet, y: Jet, bends: tuple) -> tuple | None:
+    return None if x.bends is None or y.bends is None else bends
 
 
 def _multiply(x: Any, y: Any) -> Jet:
     if not isinstance(x, Jet):
-        return _scaled(y, x)
+        return _linear(y, x * y.value, x)
     if not isinstance(y, Jet):
-        return _scaled(x, y)
-    product = _add(_scaled(x, y.value), _scaled(y, x.value))
-    product.value = x.value * y.value
-    if product.second is not None:
-        for i, dx in x.first.items():
-            for j, dy in y.first.items():
-                cross = dx * dy
-                _add_to(product.second, (min(i, j), max(i, j)), 2 * cross if i == j else cross)
-    return product
+        return _linear(x, x.value * y, y)
+    value = x.value * y.value
+    # The derivative of an amplitude that is searched by its logarithm is the amplitude: the product is there already.
+    first = {i: value if dx is x.value else dx * y.value for i, dx in x.first.items()}
+    for i, dy in y.first.items():
+        part = value if dy is y.value else x.value * dy
+        first[i] = first[i] + part if i in first else part
+    return Jet(value, first, ((x, y.value), (y, x.value)), _both(x, y, ((x.first, y.first, None),)))
 
 
 def _negative(x: Jet) -> Jet:
-    return _linear(x, -x.value, np.negative)
+    return _linear(x, -x.value, -1.0)
 
 
 def _subtract(x: Any, y: Any) -> Jet:
@@ -191,16 +266,19 @@ def _where(mask: Array, x: Any) -> Any:
     """x where the mask holds, else zero; x may be infinite or undefined elsewhere."""
     if not isinstance(x, Jet):
         return np.where(mask, x, 0.0)
-    return _linear(x, np.where(mask, x.value, 0.0), lambda dx: np.where(mask, dx, 0.0))
+    first = {i: np.where(mask, dx, 0.0) for i, dx in x.first.items()}
+    return Jet(np.where(mask, x.value, 0.0), first, ((x, mask.astype(float)),), None if x.bends is None else ())
 
 
 def _absolute(x: Jet) -> Jet:
     return _multiply(x, np.sign(x.value))
 
 
-def _matmul(x: Jet, y: Array) -> Jet:
-    """The sum over the last axis of x with constant weights y."""
-    return _linear(x, x.value @ y, lambda dx: np.broadcast_to(dx, x.value.shape) @ y)
+def _matmul(x: Jet, y: Array) -> Any:
+    """The sum over the last axis of x with constant weights y; only to first order: that axis is not of the runs."""
+    if x.bends is not None:
+        return NotImplemented
+    return Jet(x.value @ y, {i: np.broadcast_to(dx, x.value.shape) @ y for i, dx in x.first.items()})
 
 
 _RULES: dict[np.ufunc, Callable[..., Jet]] = {

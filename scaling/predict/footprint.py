@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from scaling.accounting import (
-    DEFAULT_ENGINE,
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
     STORED_FORMATS,
@@ -55,7 +54,7 @@ def footprint(
     storage: Storage | None = None,
     kv_value_bytes: float = 2.0,
     format: str = DEFAULT_FORMAT,
-    engine: str = DEFAULT_ENGINE,
+    engine: str | None = None,
 ) -> Footprint:
     """Predict the memory of a model in a phone engine.
 
@@ -67,12 +66,14 @@ def footprint(
         storage: How matrices are stored; by default the int8 of the format.
         kv_value_bytes: 2 for an f16 cache, 34/32 for q8_0.
         format: Name of the file's format.
-        engine: Name of the engine that runs it.
+        engine: Name of the engine that runs it; by default the one that the format is made for.
 
     Raises:
         SpecError: for a format or an engine of which nothing is known.
     """
-    stored, memory = STORED_FORMATS[format], ENGINE_MEMORY[engine]
+    # How the file is laid out, and what the engine takes beside it, are looked up by name.
+    stored = STORED_FORMATS[format]
+    memory = ENGINE_MEMORY[engine or stored.engine]
     length = model.context if context is None else context
     tokens = tokenizer or _placeholders(model.vocab_size)
     return Footprint(

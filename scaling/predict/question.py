@@ -26,7 +26,7 @@ class Question:
         device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
             speed is asked for.
         tokens_per_s: Least decoding speed, at the slow end of the device's figures; None for any.
-        probability: Least acceptable P(loss ≤ target); 0.5 means that the forecast itself meets the target.
+        probability: Least acceptable P(loss ≤ target); at 0.5 the forecast itself meets it, which is a coin flip.
         context: Tokens that the key–value cache holds; None for the training context.
         format: Export format.
         teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
@@ -40,7 +40,7 @@ class Question:
     memory_bytes: int | None = None
     device: str | None = None
     tokens_per_s: float | None = None
-    probability: float = 0.5
+    probability: float = 0.9
     context: int | None = None
     format: str = DEFAULT_FORMAT
     teacher: Mapping[str, Any] | None = None

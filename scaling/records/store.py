@@ -17,7 +17,7 @@ from scaling.errors import RecordError
 from scaling.files import clear_errors, file_hash, make_folder, publish_folder, read_json, remove_folder, write_json
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.spec import SCHEMA_VERSION, RunSpec
-from scaling.tables import FORMER_NAMES
+from scaling.tables.files import FORMER_NAMES
 
 RESERVED_NAMES = frozenset(
     ("calibration.json", "claims", "corpora", "drafts", "ledger.csv", "logs", "reference", "runs", "schema.json")
@@ -153,16 +153,7 @@ class RunStore:
             run_id: Which run.
             thorough: Compare contents by their hashes, not sizes alone.
         """
-        folder = self.run_dir(run_id)
-        try:
-            if not isinstance(read_json(folder / "config.json"), dict):
-                return f"{folder / 'config.json'}: damaged, not a JSON object"
-            _, files = _read_result(folder)
-        except ForeignRecord:
-            return None
-        except RecordError as error:
-            return str(error)
-        return next((said for name, kept in files.items() if (said := _differs(folder / name, kept, thorough))), None)
+        return damage_of(self.run_dir(run_id), thorough=thorough)
 
     def records(self, run_ids: Iterable[str] | None = None) -> Iterator[RunRecord]:
         """Committed runs, all of them or those named, in order of id or as named."""
@@ -173,6 +164,19 @@ class RunStore:
 
 class ForeignRecord(RecordError):
     """A record, or a folder of them, that another version of the program wrote."""
+
+
+def damage_of(folder: Path, *, thorough: bool = False) -> str | None:
+    """What is wrong with the files of a record, wherever it lies, in one sentence; None for a whole one."""
+    try:
+        if not isinstance(read_json(folder / "config.json"), dict):
+            return f"{folder / 'config.json'}: damaged, not a JSON object"
+        _, files = _read_result(folder)
+    except ForeignRecord:
+        return None
+    except RecordError as error:
+        return str(error)
+    return next((said for name, kept in files.items() if (said := _differs(folder / name, kept, thorough))), None)
 
 
 def _describe(draft: Path, record: RunRecord) -> None:

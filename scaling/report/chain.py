@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from scaling.export.verify import Verification
     from scaling.sweep.run import SweepOutcome
 
-_MARKS = {True: "ok", False: "MISSED", None: "not measured"}
+_MARKS = {
+    "target": {True: "met", False: "MISSED", None: "not measured"},
+    "promise": {True: "ok", False: "BROKEN", None: "not measured"},
+    "forecast": {True: "ok", False: "missed", None: "not measured"},
+}
 
 
 def show_chain(result: ChainResult) -> None:
@@ -45,11 +49,11 @@ def show_chain(result: ChainResult) -> None:
 
 def show_verification(found: Verification) -> None:
     """Forecast beside measured."""
-    table = Table(title="forecast beside measured", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="asked and forecast beside measured", title_justify="left", box=None, pad_edge=False)
     for name in ("", "forecast", "measured", "", "note"):
         table.add_column(name)
     for check in found.checks:
-        table.add_row(check.name, check.expected, check.measured, _MARKS[check.passed], check.note)
+        table.add_row(check.name, check.expected, check.measured, _MARKS[check.kind][check.passed], check.note)
     show(table)
 
 

@@ -44,6 +44,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
     show(table)
     counts = ", ".join(f"{count} {state}" for state, count in plan.counts().items() if count)
     print(f"\n{len(plan.runs)} runs of {len(plan.trunks)} trunks: {counts}")
+    print("a trunk is one training, from which a run branches off and cools down at each number of tokens D")
     if plan.pending:
         print(
             f"left: {plan.flops:.3g} FLOPs, about {duration(plan.seconds(jobs))} with {jobs} "
@@ -79,10 +80,13 @@ def _show_state(state: SweepStatus) -> None:
     show(table)
     counts = ", ".join(f"{count} {name}" for name, count in state.counts.items() if count)
     share = state.flops_done / state.flops_total if state.flops_total else 1.0
+    settled = "done or given up" if state.counts["failed"] else "done"
     left = f", about {duration(state.remaining_s)} left" if state.remaining_s else ""
-    print(f"\n{counts}; {share:.0%} of the FLOPs done, {state.tokens_per_s:,.0f} tokens/s{left}")
+    print(f"\n{counts}; {share:.0%} of the FLOPs {settled}, {state.tokens_per_s:,.0f} tokens/s{left}")
     for worker in state.workers:
         quiet = f", silent for {duration(worker.quiet_s)}" if worker.silent else ""
         print(f"  {worker.name}: trunk {worker.trunk_id}, step {worker.step}/{worker.steps}{quiet}")
     for failure in state.failures:
-        print(f"  failed {failure}")
+        print(f"  {failure.sentence}")
+        for line in failure.log_tail:
+            print(f"    | {line}")

@@ -54,6 +54,7 @@ def save_sweep_figure(
             if choice is not None and _label(fit, choice) == teacher:
                 plot_choice(axes, choice, measured=measured)
         panels[0][0].set_ylabel("loss, nats/token")
+        # One legend for all panels: they show the same volumes.
         handles, labels = _unique_legend(panels[0])
         figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(teachers), len(labels)))
         figure.savefig(path)

@@ -28,7 +28,7 @@ def text_labels(texts: Iterable[DataSpec]) -> dict[str, TextLabel]:
     source_of = {text_id: _flat(text.source.model_dump(mode="json")) for text_id, text in every.items()}
     sources = _distinct({text_id: (text.source.label, source_of[text_id]) for text_id, text in every.items()})
     # A row shows the source beside the teacher, so teachers are told apart among those of one source only.
-    of_source = defaultdict(dict)
+    of_source: dict[str, dict[str, tuple[str, dict[str, Any]]]] = defaultdict(dict)
     for text_id, text in every.items():
         asked = _flat(text.model_dump(mode="json", include={"teacher", "targets"}))
         of_source[sources[text_id]][text_id] = (text.label, asked)

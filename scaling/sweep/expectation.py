@@ -51,8 +51,8 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
     from scaling.fit.design import design
     from scaling.laws.size_and_data import Chinchilla
 
-    label = Counter(spec.data.label for spec in specs).most_common(1)[0][0]
-    chosen = [spec for spec in specs if spec.data.label == label]
+    most_read = Counter(spec.data.text_id for spec in specs).most_common(1)[0][0]
+    chosen = [spec for spec in specs if spec.data.text_id == most_read]
     n = [count_parameters(spec.model).n_params for spec in chosen]
     d = [spec.n_tokens for spec in chosen]
     guess = {"E": 1.0, "A": 0.5 * _middle(n) ** ALPHA, "B": 0.5 * _middle(d) ** BETA, "alpha": ALPHA, "beta": BETA}
@@ -60,7 +60,11 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
     table = pd.DataFrame({"n_params": n, "n_tokens": d, "trunk_id": [spec.trunk_id for spec in chosen]})
     found = design(table, law=Chinchilla().with_values(guess), forecast={"beyond": point})
     return Expectation(
-        error=found.forecasts["beyond"], n_params=point["n"], n_tokens=point["d"], teacher=label, faults=found.faults
+        error=found.forecasts["beyond"],
+        n_params=point["n"],
+        n_tokens=point["d"],
+        teacher=chosen[0].data.label,
+        faults=found.faults,
     )
 
 

@@ -25,8 +25,8 @@ from scaling.teach.generators import open_text_generator
 class GenerationProgress:
     """How far a text is: ``tokens`` of ``n_tokens``; the teacher's label and the split say which text."""
 
-    teacher: str
-    split: Split
+    teacher: str | None
+    split: str
     tokens: int
     n_tokens: int
 

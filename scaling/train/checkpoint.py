@@ -188,12 +188,17 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
 @contextmanager
 def _clear_error(sentence: str) -> Iterator[None]:
     """Turn what a library raises that cannot write to the disk into one sentence."""
+    # It logs the traceback of each of its threads as well.
+    absl = logging.getLogger("absl")
+    was_disabled, absl.disabled = absl.disabled, True
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, MachineError) as error:
         found = machine_error(error)
         why = found or f"{_first_line(error)}; check the disk and start the same command again"
         raise MachineError(f"{sentence} — {why}") from error
+    finally:
+        absl.disabled = was_disabled
 
 
 def _first_line(error: BaseException) -> str:

@@ -72,7 +72,8 @@ def test_without_a_fit_the_command_that_makes_one_is_told(workspace):
 
 def test_the_answer_is_that_of_the_first_layout(workspace):
     """Same fit, same question, same sweep: the same student as the program of before recommended."""
-    found = recommend_stage(workspace, load_fit(workspace))
+    asked = Question.of(workspace.config, probability=0.5)
+    found = recommend_stage(workspace, load_fit(workspace), asked)
     shutil.copy(FIRST_LAYOUT / "recommendation.json", workspace.recommendation_path)
     assert found.run == load_recommendation(workspace).run
 

@@ -123,3 +123,28 @@ def test_a_diverged_run_is_a_row_and_the_sweep_goes_on(folder):
     assert set(table.status) <= {"diverged", "done"}
     assert (table.status == "diverged").any()
     assert table.loss.isna().equals(table.status == "diverged")
+
+
+INTERRUPTED = """
+import gc, os, signal, sys
+from scaling.cli import main
+
+def callback(phase, _info):
+    if "jax" in sys.modules:
+        gc.callbacks.remove(callback)
+        os.kill(os.getpid(), signal.SIGINT)
+
+gc.callbacks.append(callback)
+sys.argv = ["scaling", "verify", "smallest.yaml"]
+main()
+"""
+
+
+def test_ctrl_c_in_a_collection_of_garbage_where_python_forgets_it_ends_verify_with_130(first, folder):
+    ledger = folder / "results" / "ledger.csv"
+    before = ledger.read_bytes()
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr or "KeyboardInterrupt" in done.stderr
+    assert (done.stdout, ledger.read_bytes()) == ("", before)

@@ -98,3 +98,5 @@ def test_unknown_schemes_and_half_a_measurement_are_refused():
         quantize({}, "q4")
     with pytest.raises(ExportError, match="measure both on one set, or neither"):
         QuantizedStudent(scheme="q8_0", matrices={}, vectors={}, loss_before=1.0)
+    with pytest.raises(ExportError, match="the student's loss is nan; the training diverged"):
+        QuantizedStudent(scheme="q8_0", matrices={}, vectors={}).with_loss(2.0, float("nan"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from scaling.config.document import MOST_BYTES
 from scaling.config.load import load_sweep, read_header
 from scaling.errors import ConfigError
 
@@ -160,3 +161,47 @@ def test_a_condition_on_a_key_that_no_run_has_is_a_mistake(write):
     assert problems(path) == [
         "sweep.yaml:11:6: exclude[0].model.widht: no run has this key — did you mean 'model.width'?"
     ]
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("other.yaml", f"password: {SECRET}\n"),
+        ("other.yaml", f"{SECRET}: [\n"),
+        ("other.yaml", f"x: 1\n*{SECRET}\n"),
+        ("other.yaml", f"x: !{SECRET} 1\n"),
+        ("other.yaml", f"{SECRET}: 1\n{SECRET}: 2\n"),
+        ("other.yaml", f"root:*:{SECRET}:0:::\n"),
+        ("shadow", f"name: {SECRET}\n"),
+    ],
+)
+def test_what_is_in_an_included_file_that_is_no_sweep_is_not_repeated(write, name, content):
+    write(text=content, name=name)
+    with pytest.raises(ConfigError, match="include") as caught:
+        load_sweep(write(text=f"name: x\ninclude: {name}\n"))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ['"\\0"', "/dev/zero", "/dev/null", ".", "[a]", "3", "a.txt", '"a\\n.yaml"'])
+def test_an_include_is_the_name_of_a_sweep_file(write, name):
+    with pytest.raises(ConfigError, match=r"sweep\.yaml:2:1: include"):
+        load_sweep(write(text=f"name: x\ninclude: {name}\n"))
+
+
+def test_a_device_behind_a_link_and_a_file_without_end_are_not_read(write, tmp_path):
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    write(text="x" * (MOST_BYTES + 1), name="large.yaml")
+    for name, said in (("zero.yaml", "is not a file"), ("large.yaml", "is larger than")):
+        with pytest.raises(ConfigError, match=said):
+            load_sweep(write(text=f"name: x\ninclude: {name}\n"))
+        with pytest.raises(ConfigError, match=said):
+            load_sweep(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["runs", "claims", "trunks", "ledger.csv", "schema.json"])
+def test_a_sweep_is_not_called_what_the_results_folder_needs_itself(write, name):
+    with pytest.raises(ConfigError, match="name the sweep otherwise"):
+        load_sweep(write(("name: small", f"name: {name}")))

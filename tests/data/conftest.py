@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from scaling.records import RunStore
 from scaling.spec import RunSpec
 
 WORDS = "the a of and to law war peace people nation congress treaty revenue année über 平和 shall has been is"
@@ -14,11 +13,6 @@ def document(number: int) -> str:
     rng = random.Random(number)
     paragraphs = [" ".join(rng.choices(WORDS.split(), k=rng.randint(15, 40))).capitalize() + "." for _ in range(8)]
     return "\n\n".join([f"Message {number}.", *paragraphs, "God save the nation."])
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
 
 
 @pytest.fixture

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.int8 import quantize
-from scaling.errors import EngineError, ExportError
+from scaling.errors import EngineError, ExportError, TrainError
 from scaling.export import verify as verification
 from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle
+from scaling.export.checks import _engine_loss as engine_loss
 from scaling.export.engine import FileRefusedError
 from scaling.export.format import EXPORT_FORMATS
-from scaling.export.ledger import append, read_ledger
+from scaling.export.ledger import append, ledger_row, read_ledger
 from scaling.export.verify import verify
-from scaling.formats.gguf import read_gguf
+from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec
+from scaling.train.checkpoint import load_student, save_student
 
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
 
@@ -69,11 +74,35 @@ def test_a_changed_file_is_noticed_and_exported_anew(store, run, bundle):
     assert open_bundle(bundle.path).manifest == bundle.manifest
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 99}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 99}', b'{"schema_version": 1}', 3000 * b"["])
 def test_a_folder_without_a_readable_manifest_is_no_bundle(bundle, damage):
     (bundle.path / MANIFEST_FILE).write_bytes(damage)
     with pytest.raises(ExportError, match="not a bundle"):
         open_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("loss_after", float("nan")),
+        ("loss_before", "low"),
+        ("files", {"../model.gguf": {}}),
+        ("format", 1),
+        ("run", {}),
+    ],
+)
+def test_a_manifest_with_an_impossible_value_is_no_bundle(bundle, key, value):
+    plain = json.loads((bundle.path / MANIFEST_FILE).read_text())
+    (bundle.path / MANIFEST_FILE).write_text(json.dumps(plain | {key: value}))
+    with pytest.raises(ExportError, match="not a bundle"):
+        open_bundle(bundle.path)
+
+
+def test_a_bundle_of_before_formats_were_named_is_read_as_gguf(bundle):
+    plain = json.loads((bundle.path / MANIFEST_FILE).read_text())
+    del plain["format"]
+    (bundle.path / MANIFEST_FILE).write_text(json.dumps(plain))
+    assert open_bundle(bundle.path) == bundle
 
 
 def test_a_failed_export_leaves_nothing_behind(store, run, tmp_path):
@@ -82,6 +111,24 @@ def test_a_failed_export_leaves_nothing_behind(store, run, tmp_path):
     with pytest.raises(ExportError, match="tensors do not fit the model"):
         write_bundle(tmp_path / "bundle", wrong, run, tokenizer=symbol_layout(65))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_diverged_student_is_not_exported(store, committed, tmp_path):
+    run = committed(store, 2)
+    student = load_student(store.student_dir(run.run_id), MODEL)
+    student.output_norm = nnx.Param(jnp.full(MODEL.width, jnp.nan))
+    shutil.rmtree(store.student_dir(run.run_id))
+    save_student(store.student_dir(run.run_id), student)
+    with pytest.raises(TrainError, match="output_norm.weight holds values that are not finite"):
+        export(store, run, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_model_is_not_measured(store, run, bundle, forecast):
+    other = MODEL.model_copy(update={"context": 2**31})
+    write_gguf(bundle.model_path, load_tensors(store, run), model=other, tokenizer=symbol_layout(65))
+    with pytest.raises(ExportError, match="model.gguf: is of another model than its manifest says"):
+        verify(bundle, store, forecast(run, loss=4.0))
 
 
 def test_affine_int8_is_not_written_as_something_else(store, run, tmp_path):
@@ -119,10 +166,13 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert row["passed"] is True
 
 
-def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, forecast, monkeypatch):
+@pytest.mark.parametrize("miss", [-1.0, 1.0], ids=["below", "above"])
+def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, forecast, fit, monkeypatch, miss):
     monkeypatch.setattr(verification, "_run_engine", _no_engine)
-    found = verify(bundle, store, forecast(run, loss=1.0))
+    recommended = forecast(run, loss=store.load(run.run_id).outcome.loss + miss)
+    found = verify(bundle, store, recommended)
     assert {check.name: check.passed for check in found.checks} == {
+        "target": miss > 0,
         "loss of the student": False,
         "file size": True,
         "loss read back from the file": True,
@@ -130,6 +180,32 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
     }
     assert found.passed
     assert found.engine_error == "it crashed"
+    assert ledger_row("tiny", fit, recommended, found).loss_in_interval is False
+
+
+@pytest.mark.parametrize(
+    ("cost", "passed"), [(-0.03, False), (-0.01, True), (0.01, True), (0.03, False), (np.nan, False)]
+)
+def test_an_engine_that_is_better_than_jax_breaks_its_promise_as_one_that_is_worse(cost, passed):
+    losses = np.array([2.0, 2.1, 2.2])
+    assert engine_loss(paired(losses, losses + cost)).passed is passed
+
+
+@pytest.mark.parametrize(("above", "met"), [(0.01, True), (0.0, True), (-0.01, False)])
+def test_the_target_is_the_first_check_and_a_column_of_the_ledger(
+    store, run, bundle, forecast, fit, monkeypatch, tmp_path, above, met
+):
+    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    loss = store.load(run.run_id).outcome.loss
+    recommended = forecast(run, loss + above)
+    found = verify(bundle, store, recommended)
+    first = found.checks[0]
+    assert (first.name, first.kind, first.passed) == ("target", "target", met)
+    assert first.note == f"P 0.50, {'met' if met else 'missed'} by {abs(above):.4f}"
+    assert (found.passed, found.target_met, found.succeeded) == (True, met, met)
+    append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
+    (row,) = read_ledger(tmp_path / "ledger.csv")
+    assert (row["target_met"], row["target_probability"], row["probability"]) == (met, 0.9, 0.5)
 
 
 def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, forecast, monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,24 @@ def test_a_row_comes_back_as_it_was_written(tmp_path):
     assert read_ledger(tmp_path / "ledger.csv") == [row]
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'quoted", "plain =1", ""])
+def test_a_text_that_a_spreadsheet_would_compute_is_shown_and_comes_back_as_it_was(tmp_path, text):
+    write_row(tmp_path / "ledger.csv", example(sweep=text))
+    with (tmp_path / "ledger.csv").open(newline="") as file:
+        (cells,) = csv.DictReader(file)
+    assert not cells["sweep"].startswith(("=", "+", "-", "@", "\t"))
+    assert read_ledger(tmp_path / "ledger.csv")[0]["sweep"] == text
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused_and_its_target_left_alone(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".ledger.csv.lock").symlink_to(victim)
+    with pytest.raises(RecordError, match="ledger.csv.lock: is a symbolic link, where a lock file should be; remove"):
+        write_row(tmp_path / "ledger.csv", example())
+    assert victim.read_text() == "precious"
+
+
 def test_rows_are_added_at_the_end_and_a_repeated_one_is_replaced_where_it_stands(tmp_path):
     path = tmp_path / "ledger.csv"
     for run, fit, loss in [("a", "1", 0.1), ("b", "1", 0.2), ("a", "2", 0.3), ("a", "1", 0.4)]:
@@ -42,6 +62,16 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
     with pytest.raises(RecordError, match="missing columns: recorded_at, .* unknown: colour; nothing was changed"):
         write_row(path, example())
     assert path.read_text() == "run_id,colour\na,red\n"
+
+
+def test_a_ledger_of_before_tells_whether_its_targets_were_met(tmp_path):
+    path = tmp_path / "ledger.csv"
+    path.write_text((Path(__file__).parents[1] / "predict" / "first_layout" / "ledger.csv").read_text())
+    (row,) = read_ledger(path)
+    assert (row["run_id"], row["target_loss"], row["target_met"]) == ("a9bf8e96d2", 1.72, True)
+    assert row["target_probability"] is None
+    write_row(path, example())
+    assert [one["run_id"] for one in read_ledger(path)] == ["a9bf8e96d2", "0123456789"]
 
 
 def test_a_torn_row_is_refused(tmp_path):

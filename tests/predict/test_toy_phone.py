@@ -38,7 +38,7 @@ def pocket(tmp_path) -> str:
 
 def ask(tmp_path, **question) -> Recommendation:
     sweep = open_sweep(QUICKSTART)
-    asked = Question.of(sweep.config, **{"target_loss": 1.75} | question)
+    asked = Question.of(sweep.config, **{"target_loss": 1.75, "probability": 0.5} | question)
     return recommend_of_sweep(
         asked, load(HERE / "first_layout" / "fit.json"), sweep.config, sweep.runs, RunStore(tmp_path / "results")
     )

@@ -6,21 +6,11 @@ from pathlib import Path
 import pytest
 
 from scaling.records import RunStore
-from scaling.spec import RunSpec
 
 # Workers are processes of their own and import the trainer by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
-
-def spec(width=32, tokens=6400, seed=0, **data):
-    return RunSpec.model_validate(
-        {
-            "model": {"vocab_size": 65, "width": width, "context": 40},
-            "data": {"source": {"kind": "w0"}, **data},
-            "tokens": tokens,
-            "seed": seed,
-        }
-    )
+from quick_trainer import spec
 
 
 @pytest.fixture

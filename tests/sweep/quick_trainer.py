@@ -1,12 +1,14 @@
 """A trainer of a few microseconds a step: everything that a sweep needs of a real one, and no neural network.
 
 It integrates a noisy recursion that depends on every step's data, so a step that is skipped, repeated or taken in
-another order changes the result; it saves checkpoints, branches into cooldowns, commits records, and stops when asked.
+another order changes the result; it saves checkpoints, branches into cooldowns, writes students and logs, commits
+records, and stops when asked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaling.errors import Preempted
-from scaling.files import write_json
+from scaling.files import make_folder, write_bytes, write_json
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 
@@ -36,15 +38,19 @@ class QuickTrainer:
     Attributes:
         checkpoint_every: Steps between checkpoints.
         step_s: Seconds that a step takes.
+        student_kib: Size of a student.
         errors: ``run_id`` of runs that fail, with the attempts that do so.
         diverging: ``run_id`` of runs whose loss becomes non-finite.
+        full_disk: Fail as on a full disk.
         journal: Folder where each call leaves a file; empty for none.
     """
 
     checkpoint_every: int = 5
     step_s: float = 0.0
+    student_kib: int = 1
     errors: dict[str, int] = field(default_factory=dict)
     diverging: tuple[str, ...] = ()
+    full_disk: bool = False
     journal: str = ""
 
     def prepare(self, specs: Sequence[RunSpec], store: RunStore, *, progress, should_stop) -> None:
@@ -53,7 +59,9 @@ class QuickTrainer:
     def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
         self._note("train", specs)
         folder = store.trunk_dir(specs[0].trunk_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        if self.full_disk:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         self._fail_perhaps(specs, folder)
         step, state = self._load(folder, specs[0])
         branches = sorted(specs, key=lambda spec: spec.steps)
@@ -65,11 +73,11 @@ class QuickTrainer:
                 state = advance(state, specs[0], step)
                 step += 1
                 if step % self.checkpoint_every == 0 or step == fork:
-                    write_json(folder / "checkpoint.json", {"step": step, "state": state.tolist()})
+                    _save(folder, step, state, store)
                 progress(QuickStep(step, last, float(state.mean())))
                 time.sleep(self.step_s)
                 if should_stop():
-                    write_json(folder / "checkpoint.json", {"step": step, "state": state.tolist()})
+                    _save(folder, step, state, store)
                     raise Preempted("state is saved")
             states[spec.run_id] = self._commit(spec, state, store)
         return list(states.values())
@@ -88,7 +96,11 @@ class QuickTrainer:
         if spec.run_id in self.diverging:
             return store.commit(RunRecord(spec=spec, outcome=Outcome(status="diverged", error="loss is not finite")))
         loss = float(np.abs(state).mean())
-        return store.commit(RunRecord(spec=spec, outcome=Outcome(status="done", loss=loss, tokens_per_s=1000.0)))
+        draft = store.draft(spec.run_id)
+        write_bytes(make_folder(draft / "student") / "weights", state.tobytes() * self.student_kib * 32)
+        write_bytes(draft / "metrics.jsonl", json.dumps({"step": spec.steps, "loss": loss}).encode())
+        outcome = Outcome(status="done", loss=loss, tokens_per_s=1000.0)
+        return store.commit(RunRecord(spec=spec, outcome=outcome), draft)
 
     def _fail_perhaps(self, specs, folder) -> None:
         for spec in specs:
@@ -103,6 +115,22 @@ class QuickTrainer:
             name = f"{verb}-{specs[0].trunk_id}-{os.getpid()}-{time.monotonic_ns()}"
             with open(os.path.join(self.journal, name), "w") as file:
                 file.write("\n".join(spec.run_id for spec in specs))
+
+
+def _save(folder, step: int, state: np.ndarray, store: RunStore) -> None:
+    store.fence()
+    write_json(folder / "checkpoint.json", {"step": step, "state": state.tolist()})
+
+
+def spec(width=32, tokens=6400, seed=0, **data):
+    return RunSpec.model_validate(
+        {
+            "model": {"vocab_size": 65, "width": width, "context": 40},
+            "data": {"source": {"kind": "w0"}, **data},
+            "tokens": tokens,
+            "seed": seed,
+        }
+    )
 
 
 def advance(state: np.ndarray, spec: RunSpec, step: int) -> np.ndarray:

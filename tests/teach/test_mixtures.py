@@ -13,16 +13,10 @@ from scaling.data.shards import open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import divergence
 from scaling.predict.footprint import tokenizer_layout
-from scaling.records import RunStore
 from scaling.spec import DataSpec, RunSpec
 from scaling.teach.teachers import prepare
 
 pytest.importorskip("tokenizers", reason="byte-level BPE is in the extra [text]")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
 
 
 @pytest.fixture

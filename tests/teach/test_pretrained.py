@@ -76,11 +76,6 @@ def make_run(tmp_path, file):
     return make
 
 
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
-
-
 def test_a_student_reads_what_the_model_of_a_file_wrote(make_run, store, file):
     spec = make_run()
     card, held_out = ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)

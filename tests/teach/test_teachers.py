@@ -6,7 +6,6 @@ import scaling.teach.generators as generators
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import DataError
-from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.teach import teachers
 
@@ -30,11 +29,6 @@ def make_run(tmp_path):
         )
 
     return make
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "results").prepare()
 
 
 def test_a_chain_of_teachers_is_trained_and_writes_enough_for_every_student(make_run, store, monkeypatch):

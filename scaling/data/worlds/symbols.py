@@ -16,7 +16,10 @@ BLOCK = 256
 class SymbolWorld(Protocol):
     """A world whose tokens are symbols 0 … n_symbols − 1."""
 
-    n_symbols: int
+    @property
+    def n_symbols(self) -> int:
+        """Of the text, without a beginning of sequence."""
+        ...
 
     @property
     def context(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from scaling.data.worlds.generator import Generator
 from scaling.data.worlds.mixture import MixtureGenerator
 from scaling.errors import DataError
 from scaling.registry import Registry
-from scaling.spec import RealTeacher, Teacher, WorldSource
+from scaling.spec import RealTeacher, Teacher
 
 
 class World(ABC):
@@ -39,10 +40,10 @@ class World(ABC):
         return MixtureGenerator(self.generator(RealTeacher()), teacher, share)
 
 
-WORLDS: Registry[Callable[[WorldSource], World]] = Registry(
+WORLDS: Registry[Callable[[Any], World]] = Registry(
     "world", package="scaling.data.worlds", group="scaling.worlds", error=DataError
 )
-"""What opens the world of a source, by the source's kind."""
+"""What opens the world of a source of each kind."""
 
 
 def no_generator(source: str, teacher: Teacher) -> DataError:

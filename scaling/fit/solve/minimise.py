@@ -269,11 +269,7 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
         square = weights * per_loss * per_loss * np.ones_like(predicted)
         metric = (slopes * square[:, None]) @ slopes.transpose(0, 2, 1)
         hessian = (slopes * (square * (inside - bend * psi))[:, None]) @ slopes.transpose(0, 2, 1)
-        for (i, j), term in jet.second.items():
-            total = np.sum(push * term, axis=-1)
-            hessian[:, i, j] += total
-            if i != j:
-                hessian[:, j, i] += total
+        hessian += jet.curvature(push, u.shape[1])
     if runs.prior is not None:
         penalty, slope = runs.prior.pull(u)
         value, gradient = value + penalty, gradient + slope

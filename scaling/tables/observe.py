@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.fit.expression import evaluate, missing_column
-from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
-from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, Observations
-from scaling.fit.units import loss_notes, one_unit
+from scaling.tables.expression import evaluate, missing_column
+from scaling.tables.finished import RUN_KEYS, finished, last_checkpoints, listed
+from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
+from scaling.tables.read import select_rows
+from scaling.tables.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +31,13 @@ def observe(
     loss_se: str | None = "loss_se",
     clusters: str | None = "trunk_id",
     positive: bool = True,
+    where: str | None = None,
 ) -> Observations:
     """Turn a runs table into checked observations.
 
     Args:
         runs: one row a run. Used where present: its state (unfinished runs are excluded, with their reason) and its
-            name (of several checkpoints of one run the last is kept), see `scaling.fit.finished`; `text_id`,
+            name (of several checkpoints of one run the last is kept), see `scaling.tables.finished`; `text_id`,
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
@@ -43,6 +45,7 @@ def observe(
         loss_se: column of its standard error; ignored if absent.
         clusters: column of runs that share noise; each run alone if absent.
         positive: refuse losses that are not positive (log residuals cannot use them).
+        where: expression that keeps rows.
 
     Returns:
         Observations, clusters and teachers numbered.
@@ -51,6 +54,7 @@ def observe(
         RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed
             units; duplicates.
     """
+    n_rows, runs = len(runs), select_rows(runs, where)
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     done, left_out = finished(runs)
@@ -83,6 +87,7 @@ def observe(
         names=dict(columns) | {"loss": loss},
         notes=tuple(loss_notes(kept, loss, measured)),
         texts=texts,
+        made_of=MadeOf(n_rows, where, n_rows - len(runs)),
     )
 
 

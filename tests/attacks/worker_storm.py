@@ -1,18 +1,18 @@
-"""Kill workers at random moments, tear files, set clocks wrong: does every run still end exactly once, and alike?
+"""Kill and pause workers at random moments, tear files, set clocks wrong: does every run still end once, and alike?
 
-    python tests/sweep/fault_injection.py            # 60 trunks, 6 workers, at least 100 SIGKILLs, 20 torn files
+    python tests/attacks/worker_storm.py [--kills 100] [--pauses 50] [--torn 20] [--seed 0]
 
 One sweep is trained undisturbed by one worker. The same sweep is trained again by several worker processes that each
 believe to be on a machine of their own, so that a death can only be noticed by a lease that stops changing. While they
-work, processes are killed and replaced, time stamps of leases are set an hour off, and files are cut short. In the end
-every record must be there, committed by one worker, and equal to the undisturbed one bit for bit.
+work, processes are killed and replaced, others are stopped until long after their leases were taken over and then wake,
+time stamps of leases are set an hour off, leases are deleted, and files are cut short. In the end every record must be
+there, committed by one worker, whole, and equal to the undisturbed one bit for bit.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -23,12 +23,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
 
-from conftest import spec
-from quick_trainer import QuickTrainer
+from quick_trainer import QuickTrainer, spec
+from summary import print_summary
 
 from scaling.records import RunStore
+from scaling.records.store import damage_of
 from scaling.sweep.lease import Claims, read_lease
 from scaling.sweep.trunks import group
 from scaling.sweep.work import work
@@ -46,18 +47,36 @@ class Report:
     trunks: int
     runs: int
     kills: int = 0
+    pauses: int = 0
     torn: int = 0
+    deleted: int = 0
     skewed: int = 0
     set_aside: int = 0
     healed: int = 0
     missing: int = 0
     different: int = 0
-    committed_twice: int = 0
+    damaged: int = 0
+    lost: int = 0
     seconds: float = 0.0
 
     @property
-    def passed(self) -> bool:
-        return not (self.missing or self.different or self.committed_twice)
+    def tried(self) -> int:
+        return self.kills + self.pauses + self.torn + self.deleted + self.skewed
+
+    @property
+    def violations(self) -> int:
+        """Runs that are not there, not whole or not what they should be, and whole records that were moved away."""
+        return self.missing + self.different + self.damaged + self.lost
+
+
+@dataclass(frozen=True)
+class Dose:
+    """How much harm is done, at least."""
+
+    kills: int = 100
+    pauses: int = 50
+    torn: int = 20
+    deleted: int = 20
 
 
 def sweep(trunks: int):
@@ -65,9 +84,7 @@ def sweep(trunks: int):
     return [spec(32 * (1 + index % 4), 640 * steps, seed=index) for index in range(trunks) for steps in (20, 40, 80)]
 
 
-def inject(
-    *, trunks: int = 60, workers: int = 6, kills: int = 100, torn: int = 20, limit_s: float = 300, seed: int = 0
-):
+def attack(dose: Dose, *, trunks: int = 60, workers: int = 6, limit_s: float = 300, seed: int = 0) -> Report:
     """Run the experiment; see the top of this file."""
     chance, began = random.Random(seed), time.monotonic()
     specs = sweep(trunks)
@@ -77,13 +94,12 @@ def inject(
         work(group(specs), calm, trainer=QuickTrainer())
         storm = _Storm(stormy, trunks, workers, chance, report)
         try:
-            storm.blow(kills, torn, until=began + limit_s)
+            storm.blow(dose, until=began + limit_s)
         finally:
             storm.end()
         # Files torn after their trunk was left by everybody are healed by whoever runs the sweep next.
-        healing = work(group(specs), stormy, trainer=QuickTrainer(), options=WorkerOptions(stale_after_s=STALE_AFTER_S))
-        report.healed = len(healing.trained)
-        report.set_aside = len(list(stormy.root.glob("superseded/*")))
+        options = WorkerOptions(stale_after_s=STALE_AFTER_S, poll_s=0.05)
+        report.healed = len(work(group(specs), stormy, trainer=QuickTrainer(), options=options).trained)
         _compare(specs, calm, stormy, report)
     report.seconds = time.monotonic() - began
     return report
@@ -93,22 +109,24 @@ class _Storm:
     def __init__(self, store: RunStore, trunks: int, workers: int, chance: random.Random, report: Report):
         self.store, self.trunks, self.chance, self.report = store, trunks, chance, report
         self.n_started = 0
+        self.asleep: dict[int, float] = {}
         self.processes = [self._start() for _ in range(workers)]
 
-    def blow(self, kills: int, torn: int, *, until: float) -> None:
+    def blow(self, dose: Dose, *, until: float) -> None:
         """Do damage until there was enough of it and nobody has work left, or time is up."""
         n_runs = 3 * self.trunks
         while time.monotonic() < until:
             time.sleep(self.chance.uniform(0.02, 0.1))
             finished = len(list(self.store.root.glob("runs/*/result.json")))
-            enough = self.report.kills >= kills and self.report.torn >= torn
-            if enough and finished == n_runs:
+            short = [name for name in vars(dose) if getattr(self.report, name) < getattr(dose, name)]
+            if not short and not self.asleep and finished == n_runs:
                 return
-            if self.report.kills < kills and finished < n_runs:
-                self._kill()
+            # The kind of harm that lags most behind, so that all are spread over the sweep.
+            if short:
+                least = min(short, key=lambda name: getattr(self.report, name) / getattr(dose, name))
+                {"kills": self._kill, "pauses": self._pause, "torn": self._tear, "deleted": self._delete}[least]()
             self._skew()
-            if self.report.torn < torn and self.report.kills * torn >= self.report.torn * kills:
-                self._tear()
+            self._wake()
             self._replace()
 
     def end(self) -> None:
@@ -123,14 +141,30 @@ class _Storm:
 
     def _kill(self) -> None:
         """Kill a worker that is in the middle of a trunk; one that only starts up proves nothing."""
-        states = [read_lease(folder) for folder in self.store.root.glob("claims/*")]
-        at_work = {state.owner for state in states if state and not state.released}
-        victims = [process for process in self.processes if process.args[3] in at_work and process.poll() is None]
-        if victims:
-            victim = self.chance.choice(victims)
+        if victim := self._victim():
             victim.send_signal(signal.SIGKILL)
             victim.wait()
             self.report.kills += 1
+
+    def _pause(self) -> None:
+        """Stop a worker in the middle of a trunk, for long enough that another takes its place."""
+        if victim := self._victim():
+            victim.send_signal(signal.SIGSTOP)
+            self.asleep[victim.pid] = time.monotonic() + STALE_AFTER_S * self.chance.uniform(1.2, 3.0)
+            self.report.pauses += 1
+
+    def _wake(self) -> None:
+        """Let those go on who slept long enough, whatever the others did meanwhile."""
+        for pid in [pid for pid, due in self.asleep.items() if time.monotonic() > due]:
+            os.kill(pid, signal.SIGCONT)
+            del self.asleep[pid]
+
+    def _victim(self) -> subprocess.Popen | None:
+        states = [read_lease(folder) for folder in self.store.root.glob("claims/*")]
+        at_work = {state.owner for state in states if state and not state.released}
+        awake = [process for process in self.processes if process.poll() is None and process.pid not in self.asleep]
+        victims = [process for process in awake if process.args[3] in at_work]
+        return self.chance.choice(victims) if victims else None
 
     def _replace(self) -> None:
         for index, process in enumerate(self.processes):
@@ -147,6 +181,13 @@ class _Storm:
                 os.utime(self.chance.choice(leases), (stamp, stamp))
                 self.report.skewed += 1
 
+    def _delete(self) -> None:
+        """Delete a lease, as somebody does who tidies up."""
+        leases = list(self.store.root.glob("claims/*/lease.*"))
+        if leases:
+            self.chance.choice(leases).unlink(missing_ok=True)
+            self.report.deleted += 1
+
     def _tear(self) -> None:
         """Cut a file short: in turn a lease, a checkpoint, and the parts of a record."""
         files = list(self.store.root.glob(_TORN[self.report.torn % len(_TORN)]))
@@ -159,18 +200,19 @@ class _Storm:
 
 def _compare(specs, calm: RunStore, stormy: RunStore, report: Report) -> None:
     for one in specs:
-        expected, found = (store.run_dir(one.run_id) / "result.json" for store in (calm, stormy))
-        if not found.exists():
+        if not stormy.has(one.run_id):
             report.missing += 1
-        elif found.read_bytes() != expected.read_bytes() or stormy.load(one.run_id) != calm.load(one.run_id):
-            report.different += 1
-        report.committed_twice += len(_commits(stormy, one.run_id)) > 1
-
-
-def _commits(store: RunStore, run_id: str) -> list[str]:
-    """Lines in which a worker says that it committed this run, in the record that stands."""
-    log = store.log_path(run_id)
-    return [line for line in log.read_text().splitlines() if line.endswith(": done")]
+        elif stormy.damage(one.run_id, thorough=True):
+            report.damaged += 1
+        else:
+            same_result = (
+                len({(store.run_dir(one.run_id) / "result.json").read_bytes() for store in (calm, stormy)}) == 1
+            )
+            report.different += not same_result or stormy.load(one.run_id) != calm.load(one.run_id)
+    for folder in stormy.root.glob("superseded/*"):
+        report.set_aside += 1
+        # Moved away is only what was torn, never a whole record.
+        report.lost += (folder / "result.json").exists() and damage_of(folder, thorough=True) is None
 
 
 def _worker(name: str, root: str, trunks: str) -> None:
@@ -183,19 +225,20 @@ def _worker(name: str, root: str, trunks: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worker", nargs=3, metavar=("NAME", "ROOT", "TRUNKS"))
-    parser.add_argument("--trunks", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=6)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--torn", type=int, default=20)
-    parser.add_argument("--limit-s", type=float, default=300)
-    parser.add_argument("--seed", type=int, default=0)
+    for name, count in vars(Dose()).items():
+        parser.add_argument(f"--{name}", type=int, default=count)
+    for name, count in {"trunks": 60, "workers": 6, "limit-s": 300, "seed": 0}.items():
+        parser.add_argument(f"--{name}", type=int, default=count)
     arguments = vars(parser.parse_args())
     if worker := arguments.pop("worker"):
         _worker(*worker)
         return 0
-    report = inject(**arguments)
-    print(json.dumps({**vars(report), "passed": report.passed}, indent=1))
-    return 0 if report.passed and report.kills >= arguments["kills"] and report.torn >= arguments["torn"] else 1
+    dose = Dose(**{name: arguments.pop(name) for name in vars(Dose())})
+    report = attack(dose, **arguments)
+    short = [name for name, wanted in vars(dose).items() if getattr(report, name) < wanted]
+    print(vars(report) | ({"too few": short} if short else {}))
+    print_summary("worker storm", tried=report.tried, violations=report.violations, slowest_s=report.seconds)
+    return int(report.violations > 0 or bool(short))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,217 @@
+"""Runs that do not belong to the law of the others: single rows, and whole model sizes or data volumes.
+
+A robust fit hardly moves for one bad row, but its reader should know of it; a whole size that is off by one or two per
+cent (a rung whose learning rate was never tuned) moves every forecast and shows in no single residual. Nothing is left
+out here: suspects are named, with what to do, and the law without them is fitted beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from scaling.fit.doubt.covariance import weighted_jacobian
+from scaling.fit.evidence import Suspect
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import REFIT, Optimum, robust_scale, search
+from scaling.tables.finished import listed
+from scaling.tables.observations import Observations
+
+Array = np.ndarray
+ROW_SCALES = 8.0
+"""A row this many robust standard deviations off the law is named …"""
+ROW_LEAST = 0.02
+"""… if it is off by this much of its loss as well."""
+LEVEL_ERRORS = 3.5
+"""A level this many standard errors off the law through the others is named …"""
+LEVEL_LEAST = 0.005
+"""… if it is off by this much as well; seeds alone move a size by less."""
+ROWS_OF_A_LEVEL = 3
+LEVELS_NEEDED = 5
+"""Four levels of the others leave one degree of freedom to see their own scatter with."""
+MOST_LEVELS = 3
+CANDIDATES = 3
+COEFFICIENTS_OF_AN_AXIS = 3
+PRIOR_SCATTER = 0.003
+"""Log loss: runs of one size share their hyper-parameters and a seed, which moves them by .02 to .8 % …"""
+PRIOR_LEVELS = 3
+"""… and a handful of levels cannot show their scatter: before any is seen, it counts as that of so many."""
+SAME_LEVEL = 1e-3
+"""Values closer than this in logarithm were meant to be one."""
+AXES = {"n": "model size", "d": "data volume"}
+
+
+def suspects(problem: Problem, optimum: Optimum, data: Observations) -> tuple[Suspect, ...]:
+    """Rows, then levels, that lie off the law of the others.
+
+    Args:
+        problem, optimum: a fit in log loss. One that is not robust is fitted robustly first, for in the others' sum of
+            squares single bad rows hide themselves.
+        data: its runs.
+
+    Returns:
+        Suspects, the largest shift first; none where residuals are not of log loss.
+    """
+    if not problem.objective.log:
+        return ()
+    if problem.objective.threshold > ROW_LEAST:
+        problem = replace(problem, objective=Objective())
+        held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
+        optimum = search(problem, count=4, near=optimum.theta, held=held, effort=REFIT)
+    jacobian, root = weighted_jacobian(problem, optimum)
+    fitted = problem.law.evaluate(optimum.theta, problem.x)
+    shift = -problem.objective.residual(fitted, problem.loss)
+    rows = _rows(shift, fitted, data, free=jacobian.shape[1])
+    keep = ~np.isin(np.arange(len(data)), [i for i, _ in rows])
+    return tuple([suspect for _, suspect in rows] + _levels(jacobian, shift * root, root, keep, data))
+
+
+def without(odd: Sequence[Suspect], problem: Problem, optimum: Optimum, data: Observations) -> dict[str, float]:
+    """Coefficients of the law without its suspects' rows; empty where there are none, or too few runs are left."""
+    doubtful = {row for suspect in odd for row in suspect.rows}
+    keep = np.array([row not in doubtful for row in data.rows])
+    if keep.all() or keep.sum() <= len(problem.law.names):
+        return {}
+    part = SimpleNamespace(**{name: values[keep] for name, values in vars(problem.x).items()})
+    less = replace(problem, x=part, loss=problem.loss[keep], weights=problem.weights[keep])
+    held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
+    again = search(less, count=4, near=optimum.theta, held=held, effort=REFIT)
+    return dict(zip(problem.law.names, again.theta.tolist(), strict=True))
+
+
+def _rows(shift: Array, fitted: Array, data: Observations, free: int) -> list[tuple[int, Suspect]]:
+    """Single rows far off the law, by the scatter of all."""
+    scale = robust_scale(shift) * np.sqrt(len(shift) / max(len(shift) - free, 1))
+    off = np.flatnonzero(np.abs(shift) > max(ROW_SCALES * scale, ROW_LEAST))
+    return [(int(i), _row(i, shift[i], fitted[i], data)) for i in off[np.argsort(-np.abs(shift[off]))]]
+
+
+def _row(i: int, shift: float, fitted: float, data: Observations) -> Suspect:
+    size = f"{np.exp(abs(shift)):.3g} times" if abs(shift) > np.log(1.5) else f"{abs(np.expm1(shift)):.1%}"
+    side = "above" if shift > 0 else "below"
+    return Suspect(
+        (data.rows[i],),
+        float(shift),
+        f"row {data.rows[i]}: loss {data.loss[i]:.4g} lies {size} {side} the law of the other runs ({fitted:.4g}): "
+        "diverged, barely trained, in other units or mistyped? Look at its log; leave it out with where "
+        f"'{data.names.get('loss', 'loss')} != {float(data.loss[i])!r}'",
+    )
+
+
+def _levels(jacobian: Array, shift: Array, root: Array, keep: Array, data: Observations) -> list[Suspect]:
+    """Whole levels of an axis off the law through the others, one after the other, each left out once it is named."""
+    found: list[Suspect] = []
+    while len(found) < MOST_LEVELS:
+        seen = [
+            (errors, axis, level, size)
+            for axis in AXES
+            if axis in data.columns
+            for errors, level, size in _shifts(jacobian, shift, root, keep, np.log(data.columns[axis]))
+        ]
+        if not seen or (worst := max(seen, key=lambda one: one[0]))[0] < LEVEL_ERRORS:
+            break
+        errors, axis, level, size = worst
+        found.append(_level(axis, size, errors, level, data))
+        keep = keep & ~level
+    return found
+
+
+def _level(axis: str, shift: float, errors: float, level: Array, data: Observations) -> Suspect:
+    name, value = data.names.get(axis, axis), float(data.columns[axis][level][0])
+    labels = tuple(row for row, inside in zip(data.rows, level, strict=True) if inside)
+    side = "above" if shift > 0 else "below"
+    return Suspect(
+        labels,
+        float(shift),
+        f"{AXES[axis]} {name} = {value:.4g} (rows {listed(labels, 4)}) lies {abs(shift):.1%} {side} the law through "
+        f"the others ({errors:.0f} standard errors): trained or tuned unlike them? Train it again, or leave it out "
+        f"with where '{name} != {value!r}'",
+    )
+
+
+def _shifts(jacobian: Array, shift: Array, root: Array, keep: Array, axis: Array) -> list[tuple[float, Array, float]]:
+    """Of the levels that are furthest off: how many standard errors, their rows, their common shift.
+
+    The model is shift = J delta + u_level + s 1_level + noise: each level has an effect of its own with variance tau^2,
+    estimated by moments from the other levels, and s is what one level has beyond that.
+    """
+    code = _codes(axis)
+    counts = np.bincount(code[keep], minlength=code.max() + 1)
+    enough = np.flatnonzero(counts >= ROWS_OF_A_LEVEL)
+    if len(enough) < LEVELS_NEEDED:
+        return []
+    # The scatter of the others is worth its cost only for levels that stand out by the scatter of all.
+    everyone = _components(jacobian[keep], shift[keep], code[keep])
+    ranked = sorted(enough, key=lambda level: -_one_shift(jacobian, shift, root, keep, code, int(level), *everyone)[0])
+    found = []
+    for level in map(int, ranked[:CANDIDATES]):
+        others = keep & (code != level)
+        components = _components(jacobian[others], shift[others], code[others])
+        errors, size = _one_shift(jacobian, shift, root, keep, code, level, *components)
+        found.append((errors if abs(size) > LEVEL_LEAST else 0.0, keep & (code == level), size))
+    return found
+
+
+def _one_shift(
+    jacobian: Array, shift: Array, root: Array, keep: Array, code: Array, level: int, tau: float, noise: float
+) -> tuple[float, float]:
+    """Standard errors that a level is off, and by how much; generalised least squares."""
+    counts = np.bincount(code[keep], minlength=code.max() + 1)
+    if not noise > 0:
+        return 0.0, 0.0
+    # Random effects are whitened by taking part of each level's mean away (Swamy and Arora 1972).
+    part = 1 - noise / np.sqrt(noise**2 + counts * tau**2)
+    column = np.where(code == level, root, 0.0)[:, None]
+    design, own, target = (
+        _demeaned(values[keep], code[keep], part, counts) / noise for values in (jacobian, column, shift[:, None])
+    )
+    alone = own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
+    information = float(np.sum(alone**2))
+    # A level that the law's own coefficients can follow anywhere says nothing.
+    if information < 1e-6 * float(np.sum(own**2)):
+        return 0.0, 0.0
+    size = float(np.sum(alone * target)) / information
+    return abs(size) * float(np.sqrt(information)), size
+
+
+def _components(jacobian: Array, shift: Array, code: Array) -> tuple[float, float]:
+    """Standard deviations of the levels' effects and of the noise inside levels, by moments."""
+    from_zero = np.unique(code, return_inverse=True)[1]
+    member = np.eye(from_zero.max() + 1)[from_zero]
+    fixed = np.linalg.qr(jacobian)[0]
+    project = lambda values: values - fixed @ (fixed.T @ values)  # noqa: E731
+    levels, residual = project(member), project(shift)
+    basis, singular, _ = np.linalg.svd(levels, full_matrices=False)
+    basis = basis[:, singular > 1e-8 * singular[0]]
+    inside = residual - basis @ (basis.T @ residual)
+    left = len(shift) - jacobian.shape[1] - basis.shape[1]
+    if left < 1:
+        return 0.0, 0.0
+    noise = float(np.sum(inside**2)) / left
+    gram = levels.T @ levels
+    between = float(np.sum((levels.T @ residual) ** 2)) - noise * float(np.trace(gram))
+    seen = max(member.shape[1] - COEFFICIENTS_OF_AN_AXIS, 1)
+    prior = PRIOR_LEVELS * PRIOR_SCATTER**2
+    variance = (seen * max(between / float(np.sum(gram**2)), 0.0) + prior) / (seen + PRIOR_LEVELS)
+    return float(np.sqrt(variance)), float(np.sqrt(noise))
+
+
+def _demeaned(values: Array, code: Array, part: Array, counts: Array) -> Array:
+    """Rows less a part of their level's mean."""
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, code, values)
+    means = sums / np.maximum(counts, 1)[:, None]
+    return values - part[code][:, None] * means[code]
+
+
+def _codes(axis: Array) -> Array:
+    """Level of each row: values apart by less than `SAME_LEVEL` are one."""
+    order = np.argsort(axis)
+    steps = np.concatenate([[0], np.diff(axis[order]) > SAME_LEVEL])
+    code = np.empty(len(axis), int)
+    code[order] = np.cumsum(steps)
+    return code

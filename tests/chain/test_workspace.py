@@ -1,0 +1,65 @@
+"""The folder of a sweep: whose results it holds, and who may write them now."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from scaling.chain.workspace import Workspace
+from scaling.errors import RecordError
+
+TEXT = """\
+name: twin
+base: {{model: {{width: {width}, context: 40}}, data: {{source: {{kind: w0}}}}, tokens: 10k}}
+"""
+
+
+def sweep_file(path: Path, width: int) -> Path:
+    path.write_text(TEXT.format(width=width))
+    return path
+
+
+def test_a_second_file_of_the_same_name_does_not_write_over_the_first(tmp_path):
+    first, second = sweep_file(tmp_path / "a.yaml", 32), sweep_file(tmp_path / "b.yaml", 64)
+    folder = Workspace.open(first, results=tmp_path / "results").prepare().folder
+    before = (folder / "sweep.yaml").read_bytes()
+    with pytest.raises(RecordError, match=r"holds the results of .*a\.yaml.* another name"):
+        Workspace.open(second, results=tmp_path / "results").prepare()
+    assert (folder / "sweep.yaml").read_bytes() == before
+    Workspace.open(second, results=tmp_path / "results", overrides=["name=other"]).prepare()
+
+
+def test_a_file_that_was_edited_copied_or_moved_goes_on_with_its_results(tmp_path):
+    first = sweep_file(tmp_path / "a.yaml", 32)
+    Workspace.open(first, results=tmp_path / "results").prepare()
+    edited = Workspace.open(sweep_file(first, 64), results=tmp_path / "results").prepare()
+    Workspace.open(sweep_file(tmp_path / "copy.yaml", 64), results=tmp_path / "results").prepare()
+    first.unlink()
+    Workspace.open(sweep_file(tmp_path / "moved.yaml", 96), results=tmp_path / "results").prepare()
+    assert Workspace.open(edited.folder, results=tmp_path / "results").runs[0].model.width == 96
+
+
+def test_a_results_folder_of_before_that_does_not_name_its_file_is_taken_on(tmp_path):
+    folder = Workspace.open(sweep_file(tmp_path / "a.yaml", 32), results=tmp_path / "results").prepare().folder
+    text = (folder / "sweep.yaml").read_text().split("\n", 1)[1]
+    (folder / "sweep.yaml").write_text(text)
+    Workspace.open(sweep_file(tmp_path / "b.yaml", 64), results=tmp_path / "results").prepare()
+
+
+def test_of_two_that_write_results_the_second_waits_and_says_so(tmp_path):
+    workspace = Workspace.open(sweep_file(tmp_path / "a.yaml", 32), results=tmp_path).prepare()
+    said, waiting = [], threading.Event()
+
+    def second() -> None:
+        with workspace.held(waits=lambda: (said.append("waits"), waiting.set())):
+            said.append("second")
+
+    thread = threading.Thread(target=second)
+    with workspace.held():
+        thread.start()
+        assert waiting.wait(60)
+        said.append("first")
+    thread.join(60)
+    assert said == ["waits", "first", "second"]

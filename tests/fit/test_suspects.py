@@ -1,0 +1,120 @@
+"""Bad runs are named: single rows, whole levels; and the forecast without them stands beside the one with them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.fit.describe import forecast_without_suspects, made_of, summary
+from scaling.fit.fitter import fit
+from scaling.fit.saved import load, save, to_json
+from scaling.laws.size_and_data import Chinchilla
+
+TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
+
+
+def sweep(seed=0, sizes=8, volumes=6, noise=0.003, trunk=0.0):
+    rng = np.random.default_rng(seed)
+    n, d = np.meshgrid(np.geomspace(1e6, 1e9, sizes), np.geomspace(1e8, 1e11, volumes), indexing="ij")
+    shared = np.repeat(rng.normal(0, trunk, sizes), volumes)
+    loss = TRUTH.loss(n=n.ravel(), d=d.ravel()) * np.exp(shared + rng.normal(0, noise, n.size))
+    return pd.DataFrame({"n_params": n.ravel(), "n_tokens": d.ravel(), "loss": loss})
+
+
+def fitted(runs, law="chinchilla", **options):
+    return fit(runs, law=law, bootstrap=50, strict=False, **options)
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "stack"])
+@pytest.mark.parametrize("objective", ["huber", "squared"])
+def test_a_loss_ten_times_off_is_named_with_its_size_and_what_to_do(law, objective):
+    runs = sweep()
+    runs.loc[17, "loss"] *= 10
+    (suspect,) = fitted(runs, law, objective=objective).suspects
+    assert suspect.rows == (17,)
+    assert suspect.shift == pytest.approx(np.log(10), abs=0.02)
+    assert "row 17" in suspect.text
+    assert re.search(r"(9\.9\d|10|10\.\d) times above the law of the other runs", suspect.text)
+    assert not fitted(runs, where=f"loss != {float(runs.loss[17])!r}").suspects
+
+
+def test_a_diverged_run_among_the_finished_is_named():
+    runs = sweep()
+    runs.loc[40, "loss"] = 9.8
+    found = fitted(runs)
+    assert [suspect.rows for suspect in found.suspects] == [(40,)]
+    assert "suspect: row 40: loss 9.8" in summary(found)
+
+
+@pytest.mark.parametrize("level", range(1, 7))
+def test_a_model_size_that_is_off_as_a_whole_is_named(level):
+    runs = sweep(seed=level)
+    size = float(np.unique(runs.n_params)[level])
+    runs["loss"] *= np.where(runs.n_params == size, 1.015, 1.0)
+    (suspect,) = fitted(runs).suspects
+    assert set(suspect.rows) == set(runs.index[runs.n_params == size])
+    assert suspect.shift == pytest.approx(0.015, abs=0.005)
+    assert f"model size n_params = {size:.4g}" in suspect.text
+    assert not fitted(runs, where=f"n_params != {size!r}").suspects
+
+
+def test_a_data_volume_that_is_off_as_a_whole_is_named():
+    runs = sweep(sizes=6, volumes=8)
+    volume = np.unique(runs.n_tokens)[4]
+    runs["loss"] *= np.where(runs.n_tokens == volume, 0.98, 1.0)
+    (suspect,) = fitted(runs).suspects
+    assert "data volume n_tokens" in suspect.text
+    assert "below the law through the others" in suspect.text
+
+
+@pytest.mark.parametrize(("trunk", "most"), [(0.0, 1), (0.003, 3)])
+def test_sound_sweeps_rarely_have_suspects(trunk, most):
+    sweeps = (sweep(seed, sizes=6, trunk=trunk) for seed in range(25))
+    named = sum(bool(fit(runs, law="chinchilla", bootstrap=0, starts=6).suspects) for runs in sweeps)
+    assert named <= most
+
+
+def test_the_forecast_without_the_suspects_stands_beside_the_one_with_them():
+    runs = sweep(noise=0.001)
+    runs.loc[47, "loss"] *= 1.5
+    found, clean = fitted(runs, objective="squared"), fitted(sweep(noise=0.001)).loss(1e9, 1e11)
+    assert found.loss_without_suspects(1e9, 1e11) == pytest.approx(clean, rel=2e-3)
+    assert found.loss(1e9, 1e11) > 1.05 * clean
+    whole = found.predict(1e9, 1e11, level=0.2)
+    assert whole.value - clean > (whole.high - whole.low) / 2
+    assert f"{whole.value:.4f} [" in forecast_without_suspects(found, 1e9, 1e11, level=0.2)
+    assert "without rows 47" in forecast_without_suspects(found, 1e9, 1e11, level=0.2)
+
+
+def test_a_forecast_that_hardly_moves_needs_no_second_one():
+    found = fitted(sweep().assign(loss=lambda runs: runs.loss.where(runs.index != 17, 9.8)))
+    assert found.suspects
+    assert forecast_without_suspects(found, 1e9, 1e11) == ""
+
+
+def test_a_fit_says_what_it_was_made_of_also_after_it_was_saved(tmp_path):
+    runs = sweep().assign(status="done")
+    runs.loc[[3, 4], "status"] = "crashed"
+    runs.loc[5, "status"] = "diverged"
+    runs.loc[17, "loss"] *= 2
+    found = fitted(runs, where="n_params > 2e6")
+    kept = (runs.n_params > 2e6) & (runs.status == "done")
+    assert found.n_runs == kept.sum()
+    assert f"{kept.sum()} of 48 rows; where 'n_params > 2e6' left out {(runs.n_params <= 2e6).sum()}" in summary(found)
+    save(found, tmp_path / "fit.json")
+    again = load(tmp_path / "fit.json")
+    assert again.made_of == found.made_of
+    assert again.suspects == found.suspects
+    assert again.loss_without_suspects(1e9, 1e11) == pytest.approx(found.loss_without_suspects(1e9, 1e11), rel=1e-9)
+    assert json.loads(to_json(found))["made_of"] == {"n_rows": 48, "where": "n_params > 2e6", "n_filtered": 6}
+
+
+def test_rows_left_out_are_counted_by_reason():
+    runs = sweep().assign(status="done")
+    runs.loc[[3, 4], "status"] = "crashed"
+    runs.loc[5, "status"] = "diverged"
+    assert made_of(fitted(runs)) == "45 of 48 rows; 2 left out: status crashed; 1 left out: status diverged"
