@@ -14,6 +14,7 @@ _PUBLIC = {
     "ModelSpec": "scaling.spec",
     "RunSpec": "scaling.spec",
     "backtest": "scaling.fit.backtest",
+    "compare": "scaling.fit.compare",
     "design": "scaling.fit.design",
     "explain": "scaling.predict.forecast",
     "fit_curve": "scaling.curves.fitter",

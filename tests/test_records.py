@@ -56,6 +56,19 @@ def test_what_was_measured_takes_the_place_of_a_failure_and_never_the_other_way(
     assert len(list(store.root.glob("superseded/*"))) == (first == "failed" and second != "failed")
 
 
+def test_who_judged_a_record_and_then_slept_puts_back_what_another_has_published_since(store):
+    run_id = store.commit(record()).spec.run_id
+    (store.run_dir(run_id) / "result.json").write_text("{")
+
+    def another_mends_it_meanwhile():
+        RunStore(store.root).set_aside(run_id)
+        RunStore(store.root).commit(record())
+
+    assert store.fenced(another_mends_it_meanwhile).set_aside_torn(run_id)
+    assert store.load(run_id) == record()
+    assert [path.name for path in store.root.glob("superseded/*")] == [f"{run_id}.1"]
+
+
 def test_a_record_is_published_whole_with_all_that_is_in_its_draft(store):
     draft = store.draft(spec().run_id)
     (draft / "student").mkdir()
@@ -64,7 +77,7 @@ def test_a_record_is_published_whole_with_all_that_is_in_its_draft(store):
     store.commit(record(), draft)
     assert (store.student_dir(spec().run_id) / "weights").read_bytes() == b"123"
     assert list(store.root.glob("drafts/*")) == []
-    assert store.damage(spec().run_id, thorough=True) is None
+    assert store.damage(spec().run_id) is None
 
 
 def test_what_an_interrupted_program_of_before_left_in_a_runs_folder_is_moved_away(store):
@@ -79,7 +92,7 @@ def test_a_record_of_before_which_names_no_files_is_whole(store):
     store.commit(record())
     path = store.run_dir(spec().run_id) / "result.json"
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "files"}))
-    assert store.damage(spec().run_id, thorough=True) is None
+    assert store.damage(spec().run_id) is None
 
 
 def test_a_run_without_its_result_does_not_exist(store):

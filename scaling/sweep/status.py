@@ -9,8 +9,9 @@ from pathlib import Path
 
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
+from scaling.spec import TextLabel, text_labels
 from scaling.sweep.lease import latest_generation, read_lease
-from scaling.sweep.outcomes import DUE, Failure, RunState, failures, result_of, state_of
+from scaling.sweep.outcomes import DUE, Failure, Seen, failures, look
 from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk
 
@@ -95,11 +96,13 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
         store: The results folder; it is only read.
         pace: Seconds of a step; by default what the results folder knows.
     """
-    states_of = {spec.run_id: state_of(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
-    unfinished = [trunk for trunk in trunks if any(states_of[run_id] in DUE for run_id in trunk.run_ids)]
+    seen = {spec.run_id: look(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
+    unfinished = [trunk for trunk in trunks if any(seen[run_id].state in DUE for run_id in trunk.run_ids)]
+    # Only the unfinished can have a worker: of the others no lease is read.
     workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
-    rows = [row for trunk in trunks for row in _rows(trunk, store, states_of, busy)]
+    labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
+    rows = [row for trunk in trunks for row in _rows(trunk, seen, busy, labels)]
     states = [row.state for row in rows]
     done, total = _flops(trunks, unfinished, busy)
     pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
@@ -116,7 +119,7 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
 
 
 def _rows(
-    trunk: Trunk, store: RunStore, states_of: Mapping[str, RunState], busy: Mapping[str, WorkerState]
+    trunk: Trunk, seen: Mapping[str, Seen], busy: Mapping[str, WorkerState], labels: Mapping[str, TextLabel]
 ) -> list[RunRow]:
     n_params = count_parameters(trunk.specs[0].model).n_params
     waiting = "running" if trunk.trunk_id in busy else "pending"
@@ -124,13 +127,14 @@ def _rows(
         RunRow(
             run_id=spec.run_id,
             trunk_id=trunk.trunk_id,
-            state=waiting if states_of[spec.run_id] == "new" else states_of[spec.run_id],
+            state=waiting if found.state == "new" else found.state,
             n_params=n_params,
             n_tokens=spec.n_tokens,
-            teacher=spec.data.label,
-            loss=None if states_of[spec.run_id] in DUE else result_of(store, spec.run_id).get("loss"),
+            teacher=labels[spec.data.text_id].teacher,
+            loss=found.outcome.loss if found.outcome else None,
         )
         for spec in trunk.specs
+        for found in [seen[spec.run_id]]
     ]
 
 
