@@ -49,7 +49,7 @@ def fit(
         found = fit_stage(workspace, collect_stage(workspace), law=law)
         say(f"wrote {workspace.fit_path}")
     else:
-        mapping = _mapping(map_)
+        mapping = mapping_of(map_)
         runs = _runs(table, mapping)
         found = fit_table(runs, law=law or "stack", where=where, **_columns(mapping, runs))
     if out is not None:
@@ -71,7 +71,7 @@ def backtest(
     from scaling.fit.backtest import backtest as run_backtest
     from scaling.report.tables import show_backtest
 
-    mapping = _mapping(map_)
+    mapping = mapping_of(map_)
     runs = _runs(table, mapping)
     found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
@@ -165,7 +165,7 @@ def import_(
     """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""
     from scaling.sweep.collect import import_runs
 
-    found = import_runs(table, results / name, map=_mapping(map_), where=where)
+    found = import_runs(table, results / name, map=mapping_of(map_), where=where)
     written = {"runs": len(found), "folder": str(results / name)}
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
@@ -191,7 +191,7 @@ def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     return named | {"columns": others} if others else named
 
 
-def _mapping(text: str) -> dict[str, str]:
+def mapping_of(text: str) -> dict[str, str]:
     """``n=COL,d=COL`` as a mapping."""
     from scaling.errors import SpecError
 

@@ -149,7 +149,7 @@ class CurveFit:
             raise ExtrapolationError(
                 f"x = {np.max(x):g} lies {np.max(reach):.3g} times beyond the last point ({self.x_range[1]:g}); a "
                 f"curve that spans a factor of {self.x_range[1] / self.x_range[0]:.3g} is continued by at most "
-                f"{self.max_reach:.3g}: measure further, or pass force=True"
+                f"{self.max_reach:.3g}: measure further, or repeat with --force"
             )
         weights = np.array([part.weight for part in self.parts])
         centre = np.tensordot(weights, logs, axes=1)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.errors import FitError
+from scaling.errors import FitError, RecordError
 from scaling.laws.law import Coefficient
 from scaling.laws.schedule import MultiPower, ScheduledRun
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 DROP_POINTS = 500
@@ -62,6 +66,41 @@ def fit_schedules(runs: Sequence[ScheduledRun], *, starts: int = 12, delta: floa
     return law.with_values(_decode(law, best.x))
 
 
+def scheduled_runs(table: pd.DataFrame) -> dict[str, ScheduledRun]:
+    """Trainings of a table, by name.
+
+    Args:
+        table: columns `step`, `lr` and, where losses are known, `loss`; `run` tells trainings apart. The rate between
+            two steps of the table lies on the line between theirs, so a sudden change needs a row on both sides.
+
+    Returns:
+        {run: ScheduledRun}; a training without any loss is one to be forecast at its steps.
+
+    Raises:
+        RecordError: a column is missing, or a step or rate is not a number.
+    """
+    missing = [name for name in ("step", "lr") if name not in table]
+    if missing:
+        raise RecordError(
+            f"a table of schedules needs the columns step and lr, but has no {' and no '.join(missing)}: it has "
+            f"{', '.join(map(str, table))}"
+        )
+    names = table["run"].astype(str) if "run" in table else np.full(len(table), "run")
+    runs = {}
+    for name, rows in table.groupby(names, sort=False):
+        rows = rows.sort_values("step", kind="stable").drop_duplicates("step", keep="last")
+        step, lr = rows["step"].to_numpy(float), rows["lr"].to_numpy(float)
+        if not (np.isfinite(step).all() and np.isfinite(lr).all() and (step >= 0).all()):
+            raise RecordError(f"run {name!r}: every row needs a step (0 or more) and a learning rate: drop the others")
+        every = np.interp(np.arange(int(step[-1]) + 1), step, lr)
+        known = rows["loss"].notna().to_numpy() if "loss" in rows else np.zeros(len(rows), bool)
+        if known.any():
+            runs[str(name)] = ScheduledRun(every, step[known].astype(int), rows["loss"].to_numpy(float)[known])
+        else:
+            runs[str(name)] = ScheduledRun(every, step.astype(int))
+    return runs
+
+
 def _starts(law: MultiPower, lowest: float, count: int, rng: np.random.Generator):
     """Search vectors: L0 a little below the lowest loss, the rest drawn."""
     for _ in range(count):
@@ -92,13 +131,12 @@ class _Model:
         if self.at is not None and np.array_equal(self.at, theta):
             return
         values = _decode(self.law, theta)
-        p = SimpleNamespace(**dict(zip(self.law.names, values, strict=True)))
-        parts = [self.law.slopes(p, x) for x in self.features]
-        loss = np.maximum(
-            np.concatenate([value for value, _ in parts]), 1e-3
-        )  # a bad start may predict a negative loss
+        jets = [self.law.jet(values, x, order=1) for x in self.features]
+        # A bad start may predict a negative loss, which has no logarithm.
+        loss = np.maximum(np.concatenate([jet.value for jet in jets]), 1e-3)
+        by_value = [np.stack([jet.first[i] + 0 * jet.value for i in range(len(values))], axis=1) for jet in jets]
         by_theta = np.where([_is_log(c) for c in self.law.coefficients], values, 1.0)
-        slope = np.concatenate([slope for _, slope in parts]) * by_theta / loss[:, None]
+        slope = np.concatenate(by_value) * by_theta / loss[:, None]
         self.at, self.value, self.slope = theta.copy(), np.log(loss) - self.target, slope
 
     def residual(self, theta: Array) -> Array:

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 Array = np.ndarray
+ONE = np.ones(())
+"""The derivative of a coefficient by itself; products with it are not computed."""
 Slopes = dict[int, Array]
 """{i: d value / d theta_i}; a missing index means zero."""
 
@@ -56,7 +58,7 @@ class Jet(NDArrayOperatorsMixin):
     @classmethod
     def variable(cls, value: Array, index: int, *, order: int = 2) -> Jet:
         """The coefficient number `index` itself, to be followed to first or second derivatives."""
-        return cls(value, {index: np.ones(())}, (), () if order == 2 else None)
+        return cls(value, {index: ONE}, (), () if order == 2 else None)
 
     def curvature(self, weights: Array, count: int) -> Array:
         """sum_n weights_n d2 value_n / d theta_i d theta_j.
@@ -117,12 +119,13 @@ def _add_bends(total: Array, weights: Array, left: Slopes, right: Slopes) -> Non
         # A slope that is the same for all runs leaves the sum.
         alike = x.ndim == 0 or x.shape[-1] == 1
         part = weights if alike else weights * x
+        outside = x if x.ndim == 0 else x[..., 0]
         for j, y in right.items():
             if left is right and j < i:
                 continue
             bend = _dot(part, y)
-            if alike:
-                bend = bend * (x if x.ndim == 0 else x[..., 0])
+            if alike and x is not ONE:
+                bend = bend * outside
             total[..., i, j] += bend
             if i != j or left is not right:
                 total[..., j, i] += bend
@@ -148,7 +151,8 @@ def _summed(weights: Array, slope: Any, value: Array) -> Array:
 
 def _linear(x: Jet, value: Array, slope: Any) -> Jet:
     """slope * x for a slope without derivatives."""
-    return Jet(value, {i: slope * dx for i, dx in x.first.items()}, ((x, slope),), None if x.bends is None else ())
+    first = {i: np.asarray(slope) if dx is ONE else slope * dx for i, dx in x.first.items()}
+    return Jet(value, first, ((x, slope),), None if x.bends is None else ())
 
 
 def _chain(x: Jet, value: Array, slope: Array, curve: Callable[[], Array]) -> Jet:
@@ -179,12 +183,13 @@ def _multiply(x: Any, y: Any) -> Jet:
         return _linear(y, x * y.value, x)
     if not isinstance(y, Jet):
         return _linear(x, x.value * y, y)
-    first = {i: dx * y.value for i, dx in x.first.items()}
+    value = x.value * y.value
+    # The derivative of an amplitude that is searched by its logarithm is the amplitude: the product is there already.
+    first = {i: value if dx is x.value else dx * y.value for i, dx in x.first.items()}
     for i, dy in y.first.items():
-        part = x.value * dy
+        part = value if dy is y.value else x.value * dy
         first[i] = first[i] + part if i in first else part
-    bends = _both(x, y, ((x.first, y.first, None),))
-    return Jet(x.value * y.value, first, ((x, y.value), (y, x.value)), bends)
+    return Jet(value, first, ((x, y.value), (y, x.value)), _both(x, y, ((x.first, y.first, None),)))
 
 
 def _negative(x: Jet) -> Jet:

@@ -116,26 +116,6 @@ class MultiPower(ScalingLaw):
         spent = 1.0 + p.C * x.lr**-p.gamma * x.since
         return p.L0 + p.A * x.total**-p.alpha - p.B * ((1.0 - spent**-p.beta) @ x.drop)
 
-    def slopes(self, p: SimpleNamespace, x: SimpleNamespace) -> tuple[Array, Array]:
-        """Loss float64[n_losses] and its derivatives float64[n_losses, 7] with respect to the coefficients, in
-        order.
-        """
-        spent = 1.0 + p.C * x.lr**-p.gamma * x.since
-        log_spent = np.log(spent)
-        rest = np.exp(-p.beta * log_spent)
-        rate = p.beta * rest * (spent - 1.0) / spent
-        power, gain = x.total**-p.alpha, (1.0 - rest) @ x.drop
-        columns = [
-            np.ones_like(power),
-            power,
-            -p.A * np.log(x.total) * power,
-            -gain,
-            -p.B / p.C * (rate @ x.drop),
-            -p.B * ((rest * log_spent) @ x.drop),
-            p.B * (rate @ (x.drop * np.log(x.lr))),
-        ]
-        return p.L0 + p.A * power - p.B * gain, np.stack(columns, axis=1)
-
     def loss(self, **columns: Any) -> Array:
         """Loss at the measured steps of a run.
 

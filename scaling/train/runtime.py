@@ -13,14 +13,18 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from scaling.train.arithmetic import deviations, fix_arithmetic
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 
 
 def prepare_process() -> None:
-    """Settings of a process that trains: compiled programs are kept on disk, freed memory is kept by the process.
+    """Settings of a process that trains: arithmetic that is everybody's, compiled programs kept on disk, freed memory
+    kept by the process.
 
     To be called before jax does anything, because a thread goes on allocating where it began; again, it does nothing.
     """
+    fix_arithmetic()
     enable_compile_cache()
     compilations()
     _keep_freed_memory()
@@ -95,6 +99,7 @@ def environment() -> dict[str, str]:
         "device": f"{several}{device.platform} {name}",
         "threads": os.environ.get("NPROC", str(os.cpu_count())),
         "host": platform.platform(),
+        "xla_flags": deviations(),
         "git_commit": _git_commit(),
     }
 

@@ -143,16 +143,6 @@ def test_a_later_drop_of_the_rate_changes_nothing_before_it():
     assert np.all(difference[dropped.step > 1000] != 0)
 
 
-def test_slopes_of_the_schedule_law_are_exact():
-    x, theta = schedule(1500, "cosine").features(), TRUE.vector
-    _, slopes = TRUE.slopes(SimpleNamespace(**TRUE.values), x)
-    for i in range(len(theta)):
-        moved = theta.astype(complex)
-        moved[i] += 1e-20j
-        p = SimpleNamespace(**dict(zip(TRUE.names, moved, strict=True)))
-        np.testing.assert_allclose(slopes[:, i], TRUE.formula(p, x).imag / 1e-20, rtol=1e-8, atol=1e-12)
-
-
 def test_merging_smooth_decay_steps_hardly_changes_the_loss():
     run = schedule(6000, "cosine")
     p = SimpleNamespace(**TRUE.values)

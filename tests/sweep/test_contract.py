@@ -13,6 +13,7 @@ from quick_trainer import QuickTrainer
 
 from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, EXIT_SOME_FAILED, DataError, Preempted
 from scaling.records import RunStore
+from scaling.sweep.lease import Claims, LeaseState, read_lease
 from scaling.sweep.outcomes import forget
 from scaling.sweep.plan import plan
 from scaling.sweep.run import run
@@ -146,8 +147,6 @@ def test_a_damaged_record_is_set_aside_and_trained_again(grid, store):
 
 def test_a_trunk_that_kills_its_workers_is_given_up(grid, store):
     # What a claim looks like whose owners died eleven times on some other machine.
-    from scaling.sweep.lease import Claims, LeaseState
-
     claims = Claims(store.prepare().root / "claims", "me", stale_after_s=0.1, machine="here")
     folder = store.root / "claims" / grid[0].trunk_id
     folder.mkdir(parents=True)
@@ -235,14 +234,26 @@ SCRIPT = """
 """
 
 
-def start_sweep(store, tmp_path, jobs):
-    script = tmp_path / "sweep.py"
-    script.write_text(textwrap.dedent(SCRIPT.format(here=str(HERE), root=str(store.root), jobs=jobs)))
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.strip() == "step":
-            return process
-    raise AssertionError("the sweep ended before it was stopped")
+@pytest.fixture
+def start_sweep(store, tmp_path):
+    """Begin a sweep in a process of its own, and come back at its first step; none outlives the test."""
+    started = []
+
+    def start(jobs):
+        script = tmp_path / "sweep.py"
+        script.write_text(textwrap.dedent(SCRIPT.format(here=str(HERE), root=str(store.root), jobs=jobs)))
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        for line in process.stdout:
+            if line.strip() == "step":
+                return process
+        raise AssertionError("the sweep ended before it was stopped")
+
+    yield start
+    for process in started:
+        process.kill()
+        # Its workers hold the same pipe: this waits until they have ended as well.
+        process.communicate()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -250,23 +261,21 @@ def start_sweep(store, tmp_path, jobs):
     ("number", "code"),
     [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_PREEMPTED), (signal.SIGUSR2, EXIT_PREEMPTED)],
 )
-def test_a_signal_saves_a_checkpoint_and_releases_the_claim(store, tmp_path, make_spec, number, code, jobs):
-    process = start_sweep(store, tmp_path, jobs)
+def test_a_signal_saves_a_checkpoint_and_releases_the_claim(store, start_sweep, number, code, jobs):
+    process = start_sweep(jobs)
     os.kill(process.pid, number)
-    process.communicate(timeout=20)
+    process.communicate()
     assert process.returncode == code
     saved = list((store.root / "trunks").glob("*/checkpoint.json"))
     assert saved
-    from scaling.sweep.lease import read_lease
-
     assert all(read_lease(folder).released for folder in (store.root / "claims").iterdir())
 
 
-def test_a_stopped_sweep_goes_on_where_it_was_and_ends_alike(store, tmp_path, make_spec):
+def test_a_stopped_sweep_goes_on_where_it_was_and_ends_alike(store, tmp_path, start_sweep, make_spec):
     specs = [make_spec(width, 640 * 400) for width in (32, 64, 96)]
-    process = start_sweep(store, tmp_path, 1)
+    process = start_sweep(1)
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate()
     sweep(specs, store)
     undisturbed = RunStore(tmp_path / "undisturbed")
     sweep(specs, undisturbed)
@@ -290,16 +299,11 @@ def test_a_killed_worker_process_is_replaced_and_its_trunk_taken_over(store, mak
     assert any(event.kind == "taken over" for event in seen)
 
 
-def test_workers_of_a_parent_that_is_gone_save_and_end(store, tmp_path):
-    process = start_sweep(store, tmp_path, 2)
+def test_workers_of_a_parent_that_is_gone_save_and_end(store, start_sweep):
+    process = start_sweep(2)
     process.kill()
+    # Comes back when nobody holds the pipe any more: when the workers have ended.
     process.communicate()
-    from scaling.sweep.lease import read_lease
-
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        states = [read_lease(folder) for folder in (store.root / "claims").iterdir()]
-        if all(state and state.released for state in states):
-            return
-        time.sleep(0.1)
-    raise AssertionError("workers went on without their parent")
+    states = [read_lease(folder) for folder in (store.root / "claims").iterdir()]
+    assert states
+    assert all(state and state.released for state in states)

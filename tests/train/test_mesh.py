@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,23 +24,51 @@ PROGRAM = Path(__file__).with_name("trunk_process.py")
 STEPS = 50
 
 
-def start(folder, specs, **environment):
-    """A process that trains the trunk into a results folder, with this environment."""
-    request = folder / "request.json"
-    request.write_text(json.dumps({"specs": [spec.model_dump(mode="json") for spec in specs], "root": str(folder)}))
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(request)],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def train():
+    """Train trunks in processes that work together, and give what each said last; none outlives the test.
 
+    There is no limit of time. One that fails ends the others, which would wait for it.
+    """
+    started: list[subprocess.Popen] = []
 
-def finish(process):
-    said, complaint = process.communicate(timeout=120)
-    assert process.returncode == 0, complaint
-    return json.loads(said.splitlines()[-1])
+    def start(folder, specs, environment):
+        request = folder / "request.json"
+        runs = [spec.model_dump(mode="json") for spec in specs]
+        request.write_text(json.dumps({"specs": runs, "root": str(folder)}))
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(request)],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    def finish(process):
+        said, complaint = process.communicate()
+        if process.returncode:
+            end()
+        return process.returncode, said, complaint
+
+    def end():
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+
+    def together(folders, specs, environments):
+        processes = [start(*each) for each in zip(folders, [specs] * len(folders), environments, strict=True)]
+        with ThreadPoolExecutor(len(processes)) as pool:
+            ended = list(pool.map(finish, processes))
+        for code, _, complaint in ended:
+            assert code == 0, complaint
+        return [json.loads(said.splitlines()[-1]) for _, said, _ in ended]
+
+    yield together
+    end()
+    for process in started:
+        process.communicate()
 
 
 def training_losses(store, spec):
@@ -75,10 +104,10 @@ def agrees_with_one_device(specs, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_devices_train_as_one_does(specs, tmp_path, agrees_with_one_device):
+def test_eight_devices_train_as_one_does(specs, tmp_path, train, agrees_with_one_device):
     root = tmp_path / "eight"
     root.mkdir()
-    said = finish(start(root, specs, XLA_FLAGS="--xla_force_host_platform_device_count=8"))
+    (said,) = train([root], specs, [{"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}])
     assert (said["n_devices"], said["rows"]) == (8, [8])
     agrees_with_one_device(root)
 
@@ -87,17 +116,15 @@ def test_eight_devices_train_as_one_does(specs, tmp_path, agrees_with_one_device
 @pytest.mark.parametrize(
     "specs", [TokenTargets(), SampledTargets(kind="sampled", n=4)], indirect=True, ids=["tokens", "soft targets"]
 )
-def test_two_processes_train_as_one_does_and_only_the_first_writes(specs, tmp_path, agrees_with_one_device):
+def test_two_processes_train_as_one_does_and_only_the_first_writes(specs, tmp_path, train, agrees_with_one_device):
     roots = [tmp_path / "first", tmp_path / "second"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    processes = []
-    for number, root in enumerate(roots):
+    for root in roots:
         root.mkdir()
-        ranks = {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number), "JAX_COORDINATOR_ADDRESS": address}
-        processes.append(start(root, specs, **ranks))
-    said = [finish(process) for process in processes]
+    common = {"JAX_NUM_PROCESSES": "2", "JAX_COORDINATOR_ADDRESS": address}
+    said = train(roots, specs, [{**common, "JAX_PROCESS_ID": str(number)} for number in (0, 1)])
     assert [one["leads"] for one in said] == [True, False]
     assert [one["rows"] for one in said] == [[4], [4]], "of eight sequences, each process reads its own"
     assert said[0]["losses"] == said[1]["losses"]

@@ -1,0 +1,92 @@
+"""The command that continues a training: its learning curve, or its learning-rate schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scaling.cli.fits import Level, Map, Where, mapping_of
+from scaling.cli.options import Force, Json, count, emit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+At = Annotated[str | None, typer.Option("--at", metavar="X", help="Where to continue the curve to, as 2e9 or 300M.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(curve)
+
+
+def curve(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help=".parquet or .csv, one row a measurement.")],
+    at: At = None,
+    map_: Map = "",
+    where: Where = None,
+    form: Annotated[str, typer.Option("--form", help="auto, or one of last, m1, m2, m3, m4, bnsl1, bnsl2.")] = "auto",
+    level: Level = 0.9,
+    force: Force = False,
+    json_: Json = False,
+) -> None:
+    """Continue a learning curve: loss as a function of x, forecast at a larger x.
+
+    With a column `lr` (and `step`, `run`) the law of learning-rate schedules is fitted to the trainings that have
+    losses, and forecasts the last loss of those that have none.
+    """
+    from scaling.fit.table import map_columns, select_rows
+    from scaling.records.table import load_runs
+
+    mapping = mapping_of(map_)
+    rows = select_rows(map_columns(load_runs(table), mapping), where)
+    if "lr" in mapping or (at is None and "lr" in rows):
+        emit(_scheduled(rows), as_json=json_, show=_show_scheduled)
+    else:
+        found = _continued(rows, at, form=form, level=level, force=force)
+        emit(found, as_json=json_, show=_show_continued)
+
+
+def _continued(rows: pd.DataFrame, at: str | None, *, form: str, level: float, force: bool) -> dict[str, Any]:
+    """A forecast of one curve as JSON values."""
+    from scaling.curves.fitter import fit_curve
+    from scaling.errors import RecordError, SpecError
+
+    if at is None:
+        raise SpecError("--at: got nothing, it is the x that the loss is forecast at — for example --at 2e9")
+    missing = [name for name in ("x", "loss") if name not in rows]
+    if missing:
+        raise RecordError(
+            f"the table has no column {' or '.join(missing)}, only {', '.join(rows)}: name them, as --map "
+            "x=tokens,loss=val_loss"
+        )
+    fit = fit_curve(rows["x"].to_numpy(), rows["loss"].to_numpy(), form=form)
+    found = fit.predict(count(at, "at"), level=level, force=force)
+    numbers = {name: float(getattr(found, name)) for name in ("value", "low", "high", "reach")}
+    outliers = [vars(point) for point in fit.outliers]
+    return {"x": count(at, "at"), **numbers, "level": level, "outliers": outliers, "curve": fit.summary()}
+
+
+def _show_continued(found: dict[str, Any]) -> None:
+    interval = f"{found['level']:.0%} [{found['low']:.4f}, {found['high']:.4f}]"
+    print(f"loss {found['value']:.4f}  {interval} at x = {found['x']:g}, {found['reach']:.3g} times the last x")
+    print(found["curve"])
+
+
+def _scheduled(rows: pd.DataFrame) -> dict[str, Any]:
+    """Forecasts of trainings without losses from those with losses, as JSON values."""
+    from scaling.curves.schedules import fit_schedules, scheduled_runs
+
+    runs = scheduled_runs(rows)
+    law = fit_schedules([run for run in runs.values() if run.loss is not None])
+    last = {name: float(law.loss(run=run)[-1]) for name, run in runs.items() if run.loss is None}
+    return {"law": repr(law), "forecast": last}
+
+
+def _show_scheduled(found: dict[str, Any]) -> None:
+    print(found["law"])
+    for name, loss in found["forecast"].items():
+        print(f"{name}: last loss {loss:.4f}")
+    if not found["forecast"]:
+        print("every training has its losses: add one without any (its steps and rates) to forecast it")
