@@ -42,6 +42,9 @@ _REMEDIES = {
 }
 """What is wrong and what to do, for the errors that say something of the machine and nothing of the work."""
 
+LARGEST_JSON = 1 << 28
+"""Bytes of a JSON file that is read, at most: a device or another program's file may never end."""
+
 _SAID_BY_LIBRARIES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR)
 
 _MEMORY = "memory is used up; close other programs, lower optim.batch_size or the number of jobs, or use a larger one"
@@ -223,12 +226,19 @@ def read_json(path: Path) -> Any:
         MachineError: if this machine cannot read it.
     """
     try:
-        with clear_errors():
-            return json.loads(path.read_text("utf-8"))
+        with clear_errors(), path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise RecordError(f"{path}: longer than {LARGEST_JSON} bytes, not a file of this program; move it away")
+        return json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise RecordError(f"{path}: not there — was the stage before run?") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: damaged, not JSON ({error}); move it away and it will be made again") from error
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def to_json(content: Any) -> bytes:

@@ -79,6 +79,7 @@ def recommend_stage(
         InfeasibleError: nothing meets the question; nothing is written.
         ExtrapolationError: only what lies too far beyond the data does.
     """
+    from scaling.predict.measured import runs_of_fit
     from scaling.predict.question import Question
     from scaling.predict.recommend import recommend_of_sweep
 
@@ -88,6 +89,7 @@ def recommend_stage(
         workspace.config,
         workspace.runs,
         workspace.store,
+        known=runs_of_fit(workspace.table_path),
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,
     )

@@ -110,8 +110,7 @@ def run_chain(
             said.append(repr(fit.law))
         with clock.stage("recommend") as said:
             recommendation = recommend_stage(workspace, fit, force=force)
-            width, forecast = recommendation.run.model.width, recommendation.prediction.value
-            said.append(f"width {width}, forecast {forecast:.4f} nats/token")
+            said.append(_chosen(recommendation))
             if warning := edge_warning(recommendation.run, workspace.runs):
                 say(f"warning: {warning}")
         with clock.stage("train recommended") as said:
@@ -135,6 +134,12 @@ def run_chain(
         ledger=row,
         stages=tuple(clock.stages),
     )
+
+
+def _chosen(found: Recommendation) -> str:
+    choice = found.choice
+    basis = "forecast" if choice.measured is None else "measured"
+    return f"width {choice.run.model.width}, {basis} {choice.expected.value:.4f} nats/token, P {choice.probability:.2f}"
 
 
 def _verdict(found: Verification) -> str:

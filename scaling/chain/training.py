@@ -85,6 +85,6 @@ def collect_stage(workspace: Workspace) -> pd.DataFrame:
 
     run_ids = [run.run_id for run in workspace.runs]
     table = runs_table(workspace.store.records(run_ids))
-    write_parquet(workspace.folder / "runs.parquet", table)
+    write_parquet(workspace.table_path, table)
     write_parquet(workspace.folder / "metrics.parquet", metrics_table(workspace.store, run_ids))
     return table

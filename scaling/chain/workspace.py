@@ -59,6 +59,11 @@ class Workspace:
         return self.store.root / self.config.name
 
     @property
+    def table_path(self) -> Path:
+        """The runs table that the fit is made of."""
+        return self.folder / "runs.parquet"
+
+    @property
     def fit_path(self) -> Path:
         """The fit of the sweep's runs."""
         return self.folder / "fit.json"

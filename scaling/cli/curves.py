@@ -58,7 +58,7 @@ def _continued(rows: pd.DataFrame, at: str | None, *, form: str, level: float, f
     missing = [name for name in ("x", "loss") if name not in rows]
     if missing:
         raise RecordError(
-            f"the table has no column {' or '.join(missing)}, only {', '.join(rows)}: name them, as --map "
+            f"the table has no column {' or '.join(missing)}, only {', '.join(map(str, rows))}: name them, as --map "
             "x=tokens,loss=val_loss"
         )
     fit = fit_curve(rows["x"].to_numpy(), rows["loss"].to_numpy(), form=form)

@@ -111,6 +111,7 @@ def predict(
             delta_coverage=delta_coverage,
             level=level,
             force=force,
+            table=fit_file.with_name("runs.parquet"),
         )
     emit(found, as_json=json_, show=show_forecast)
 

@@ -53,12 +53,13 @@ def degradation(
 
 def paired(before: np.ndarray, after: np.ndarray) -> Degradation:
     """The cost between two losses of the same sequences, float64[n_sequences] each, nats/token."""
-    difference = after - before
-    n = len(difference)
-    return Degradation(
-        before=float(before.mean()),
-        after=float(after.mean()),
-        increase=float(difference.mean()),
-        increase_se=float(difference.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
-        n_sequences=n,
-    )
+    n = len(before)
+    with np.errstate(invalid="ignore"):  # a loss that is not finite stays one, and keeps no promise
+        difference = after - before
+        return Degradation(
+            before=float(before.mean()),
+            after=float(after.mean()),
+            increase=float(difference.mean()),
+            increase_se=float(difference.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
+            n_sequences=n,
+        )

@@ -130,7 +130,7 @@ def _fit_form(law: CurveLaw, tasks: list[Task], u: Array, y: Array, rng: np.rand
     batch, owner = batch.take(ahead, theta), owner[ahead]
     theta, cost = levenberg_marquardt(batch, tolerance=1e-5, steps=130)
     best = np.concatenate([_lowest(cost, owner == task, 1) for task in range(len(tasks))])
-    found, least = levenberg_marquardt(batch.take(best, theta), tolerance=1e-12, steps=300)
+    found, least = levenberg_marquardt(batch.take(best, theta), tolerance=1e-10, steps=150)
     results = {}
     for i, task in enumerate(tasks):
         effective, k = _effective(task, u), len(law.coefficients)

@@ -21,6 +21,8 @@ from scaling.errors import FitError, RecordError
 Array = np.ndarray
 HIDDEN = (1.0, 1.5)
 """How many octaves validation hides at the end of a curve."""
+MOST_POINTS = 200
+"""Points that a fit looks at."""
 FEWEST_POINTS = 4
 """Different x below which nothing says whether a curve bends: two lie on any power law, three on any with a floor."""
 
@@ -51,7 +53,9 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", outliers: bool = Tru
 
     **Source:** forms: Alabdulmohsin et al. 2022, arXiv 2209.06640; Caballero et al. 2022, arXiv 2210.14891.
     """
-    u, y, rows = _checked(x, loss)
+    all_u, all_y, rows = _checked(x, loss)
+    kept = _representatives(all_u, all_y)
+    u, y, rows = all_u[kept], all_y[kept], rows[kept]
     far = far_points(u, y) if outliers else {}
     left_out = tuple(
         Outlier(int(rows[i]), float(np.exp(u[i])), float(np.exp(y[i])), math.exp(expected))
@@ -69,7 +73,25 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", outliers: bool = Tru
     # A curve too short to leave anything out has no scores: simpler forms, unscored.
     if form == "auto" and not any(part.skill for part in parts if part.candidate != LAST):
         parts = _parts(SHORT, u, y, rng)
-    return _blend(form, parts, u, y, left_out)
+    fit = _blend(form, parts, u, y, left_out)
+    if len(kept) == len(all_u):
+        return fit
+    # What is fitted scatters less than what is measured: an interval is for a measurement.
+    end = all_u >= u[-1] - OCTAVE
+    scatter = 1.4826 * float(np.median(np.abs(all_y[end] - np.log(fit.loss(np.exp(all_u[end]))))))
+    x_range = float(np.exp(all_u[0])), float(np.exp(all_u[-1]))
+    return replace(fit, n_points=len(all_u) - len(left_out), x_range=x_range, noise=max(fit.noise, scatter))
+
+
+def _representatives(u: Array, y: Array) -> Array:
+    """Indices of at most about `MOST_POINTS` points that stand for all: of each short stretch of log x the one with the
+    median loss. A log of every step says no more about the trend of a curve, and its spikes are outvoted here.
+    """
+    if len(u) <= MOST_POINTS:
+        return np.arange(len(u))
+    stretch = np.minimum((u - u[0]) / (u[-1] - u[0]) * MOST_POINTS, MOST_POINTS - 1).astype(int)
+    members = np.split(np.arange(len(u)), np.flatnonzero(np.diff(stretch)) + 1)
+    return np.array([group[np.argsort(y[group], kind="stable")[(len(group) - 1) // 2]] for group in members])
 
 
 def _checked(x: Array, loss: Array) -> tuple[Array, Array, Array]:
@@ -165,16 +187,19 @@ def _blend(form: str, parts: dict[CurvePart, Errors], u: Array, y: Array, outlie
         for part, errors in parts.items()
         if part.weight or not total
     }
+    heaviest_first = tuple(sorted(weighed, key=lambda part: -part.weight))
+    jumps = 1.4826 * float(np.median(np.abs(np.diff(y)))) / math.sqrt(2)  # the scatter of points without a form
     stays = {int(kept.sum()): y[kept][-1] - y[asked] for kept, asked in _tails(u) if asked.any() and kept.any()}
     tested = any(errors for part, errors in weighed.items() if part.candidate != LAST or form == "last")
     return CurveFit(
         form=form,
-        parts=tuple(sorted(weighed, key=lambda part: -part.weight)),
+        parts=heaviest_first,
         x_range=(float(np.exp(u[0])), float(np.exp(u[-1]))),
         n_points=len(u),
         validation_error=_rms([(part.weight, errors) for part, errors in weighed.items()]) if tested else None,
         last_value_error=_rms([(1.0, stays)]),
         trend=_trend(u, y),
+        noise=next((part.residual for part in heaviest_first if part.candidate != LAST), jumps),
         outliers=outliers,
     )
 

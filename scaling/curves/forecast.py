@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.curves.candidates import LAST, OCTAVE, Candidate
+from scaling.curves.candidates import OCTAVE, Candidate
 from scaling.curves.law import CurveLaw
 from scaling.curves.outliers import Outlier
 from scaling.errors import ExtrapolationError, RecordError, SpecError
@@ -79,6 +79,7 @@ class CurveFit:
         last_value_error: the same for "no fit: the last value".
         trend: change of log loss over the last octave (the last quarter of a curve of few octaves): all that stands
             for an error where nothing could be hidden.
+        noise: scatter of one point about the curve, log loss.
         outliers: points that were left out.
     """
 
@@ -89,17 +90,13 @@ class CurveFit:
     validation_error: float | None
     last_value_error: float | None
     trend: float
+    noise: float
     outliers: tuple[Outlier, ...] = ()
 
     @property
     def law(self) -> CurveLaw:
         """The heaviest form with its numbers."""
         return self.parts[0].law
-
-    @property
-    def noise(self) -> float:
-        """Scatter of one point about the curve, log loss."""
-        return next((part.residual for part in self.parts if part.candidate != LAST), self.parts[0].residual)
 
     @property
     def max_reach(self) -> float:

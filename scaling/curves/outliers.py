@@ -55,9 +55,10 @@ def far_points(u: Array, y: Array) -> dict[int, float]:
     kept = np.arange(len(u))
     found: dict[int, float] = {}
     while len(kept) >= FEWEST_POINTS:
-        expected = np.array([_nearest_expected(u[kept], y[kept], i) for i in range(len(kept))])
+        on_line = np.array([_on_the_line(u[kept], y[kept], i) for i in range(len(kept))])
+        expected = np.array([_nearest_expected(y[kept], line, i) for i, line in enumerate(on_line)])
         deviation = np.abs(y[kept] - expected)
-        scatter = 1.4826 * np.median(np.abs(y[kept] - [_on_the_line(u[kept], y[kept], i) for i in range(len(kept))]))
+        scatter = 1.4826 * np.median(np.abs(y[kept] - on_line))
         worst = int(np.argmax(deviation))
         if deviation[worst] < max(FAR * scatter, np.log(LEAST_FACTOR)):
             return found
@@ -68,12 +69,12 @@ def far_points(u: Array, y: Array) -> dict[int, float]:
     return {}
 
 
-def _nearest_expected(u: Array, y: Array, at: int) -> float:
+def _nearest_expected(y: Array, on_line: float, at: int) -> float:
     """What is nearest to the point, among all that its neighbours let expect: anything from the line through them to
     the values of the nearest two. A curve that is flat before it falls does not lie on the line of its fall.
     """
-    order = np.argsort(np.abs(np.arange(len(u)) - at), kind="stable")
-    possible = [_on_the_line(u, y, at), *y[order[1:3]]]
+    order = np.argsort(np.abs(np.arange(len(y)) - at), kind="stable")
+    possible = [on_line, *y[order[1:3]]]
     return float(np.clip(y[at], min(possible), max(possible)))
 
 

@@ -79,6 +79,6 @@ def _solve_odds(right: Array, a: Array) -> Array:
         plus, share = np.maximum(z, 0) + np.log1p(small), np.where(z >= 0, 1.0, small) / (1 + small)
         step = (a * plus - (plus - z) - right) / ((1 - share) + a * share)
         z = z - step
-        if np.all(np.abs(step) <= 1e-11 * (1 + np.abs(z))):
+        if np.all(np.abs(step) <= 1e-6 * (1 + np.abs(z))):
             break
     return z

@@ -22,6 +22,8 @@ END_OF_DOCUMENT = "<|endoftext|>"
 """Separates the documents of one .txt file, where it has several."""
 LARGEST_DOCUMENT = 1 << 24
 """Characters of a .txt file's document, about; a longer one becomes several, cut between lines."""
+LONGEST_ROW = 1 << 28
+"""Bytes of a .jsonl file's line, at most."""
 READ_BYTES = 1 << 20
 
 
@@ -37,7 +39,10 @@ def read_files(pattern: str, *, non_utf8: NonUtf8 = "refuse") -> Iterator[str]:
     Raises:
         DataError: if nothing matches, or a file is empty, unreadable, not UTF-8, or has no text where it should.
     """
-    paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())
+    try:
+        paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())
+    except ValueError as error:
+        raise DataError(f"{pattern!r} is no glob of files ({error}); give one, such as 'texts/*.txt'") from error
     if not paths:
         raise DataError(f"no file matches {pattern!r}; give a glob of .txt, .jsonl or .parquet files")
     for path in paths:
@@ -85,7 +90,9 @@ def _blocks(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
 def _read_jsonl(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
     at = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_ROW + 1), b""), start=1):
+            if len(line) > LONGEST_ROW:
+                raise DataError(f"{path}:{number}: longer than {LONGEST_ROW} bytes; cut it into several documents")
             content = _decode(line, path, at, non_utf8)
             at += len(line)
             if content.strip():
@@ -95,8 +102,9 @@ def _read_jsonl(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
 def _text_of_row(content: str, place: str, non_utf8: NonUtf8) -> str:
     try:
         row = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place}: not JSON ({error.msg}); every line is one object") from error
+    except (ValueError, RecursionError) as error:
+        said = getattr(error, "msg", error)
+        raise DataError(f"{place}: not JSON ({said}); every line is one object") from error
     if not isinstance(row, dict) or not isinstance(row.get(TEXT_FIELD), str):
         raise DataError(f"{place}: no string under {TEXT_FIELD!r}; every line needs one")
     text = row[TEXT_FIELD]
@@ -126,7 +134,10 @@ def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
                         raise DataError(f"{path}: column {TEXT_FIELD!r} is null in row {row}; drop such rows")
                     yield _decode(value, path, 0, non_utf8, place=f" of row {row}")
                     row += 1
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:
+        # Readers raise what their libraries raise: whatever it is, the file is at fault.
         raise DataError(
             f"{path}: no column {TEXT_FIELD!r} of strings can be read from this parquet file ({error})"
         ) from error

@@ -144,7 +144,11 @@ class GgufTokenizer:
         library = import_tokenizers()
         vocab = {token: i for i, token in enumerate(self.layout.tokens)}
         merges = [tuple(merge.split(" ", 1)) for merge in self.layout.merges]
-        engine = library.Tokenizer(library.models.BPE(vocab=vocab, merges=merges))
+        try:
+            engine = library.Tokenizer(library.models.BPE(vocab=vocab, merges=merges))
+        except Exception as error:
+            # The library raises plain exceptions: whatever it says, the file's tokens are at fault.
+            raise DataError(f"the merges of a GGUF file do not fit its tokens ({error}); use another file") from error
         gpt2 = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         digits = library.pre_tokenizers.Digits(individual_digits=True)
         cuts = {"gpt-2": gpt2, "smollm": library.pre_tokenizers.Sequence([digits, gpt2])}

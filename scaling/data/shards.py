@@ -6,23 +6,28 @@ torn or edited shard is found when the folder is opened, and the hash of the who
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from scaling import files
 from scaling.errors import DataError, RecordError
-from scaling.files import read_json, write_bytes, write_json
+from scaling.files import clear_errors, file_hash, make_folder, read_json, write_bytes, write_json
 
 SHARD_TOKENS = 1 << 24
 """Tokens of one shard of encoded text, at most."""
+
+MOST_KEPT = 1024
+"""Tokens of a distribution that are kept at one position, at most."""
 
 _CHECKED: set[tuple[str, int, int, str]] = set()
 """Shards whose hash was verified by this process, by path, size, time of change and hash."""
@@ -32,8 +37,8 @@ _CHECKED: set[tuple[str, int, int, str]] = set()
 class Shard:
     """One file of tokens: its name, its length, and the hash of its bytes."""
 
-    file: str
-    tokens: int
+    file: Annotated[str, Field(pattern=r"^shard-\d{5,}\.bin$")]
+    tokens: Annotated[int, Field(ge=0)]
     blake2b: str
 
 
@@ -54,25 +59,28 @@ class Card:
         teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its
             distribution.
         decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
-        targets: What is kept of the teacher's distribution at every position, where the shards hold that and no tokens.
+        targets: What is kept of the teacher's distribution at a position, and its ``size``, where the shards hold that
+            and no tokens.
         sequence_tokens: Length of the independent sequences that the text consists of; None for running text.
         notice: Where the text comes from and under which terms.
         shards: The files, in order.
     """
 
-    text: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    text: Literal["real", "teacher"]
     split: str
     source: str
-    vocab_size: int
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 32)]
     tokenizer: str
-    eos_id: int | None = None
+    eos_id: Annotated[int, Field(ge=0)] | None = None
     teacher: str | None = None
     teacher_run: str | None = None
     teacher_file: str | None = None
     teacher_loss: float | None = None
     decoding: dict[str, float | int | None] = field(default_factory=dict)
     targets: dict[str, Any] | None = None
-    sequence_tokens: int | None = None
+    sequence_tokens: Annotated[int, Field(ge=1)] | None = None
     notice: str = ""
     shards: tuple[Shard, ...] = ()
 
@@ -98,10 +106,14 @@ class Card:
     @property
     def dtype(self) -> np.dtype:
         """How one token, or its record, is stored."""
-        if self.targets is not None:
-            size = (self.targets["size"],)
-            return np.dtype([("ids", self._token_dtype, size), ("weights", "<f4", size)])
-        return self._token_dtype
+        if self.targets is None:
+            return self._token_dtype
+        size = self.targets.get("size")
+        if type(size) is not int or not 1 <= size <= MOST_KEPT:
+            raise DataError(
+                f"a data card says that {size!r} tokens are kept at each position; allowed is 1 – {MOST_KEPT}"
+            )
+        return np.dtype([("ids", self._token_dtype, (size,)), ("weights", "<f4", (size,))])
 
     @property
     def _token_dtype(self) -> np.dtype:
@@ -119,9 +131,15 @@ class Card:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Card:
-        known = {key: value for key, value in content.items() if key not in DERIVED}
-        return cls(**{**known, "shards": tuple(Shard(**shard) for shard in content["shards"])})
+        """A card from its JSON values, each of the type and size that it must have.
 
+        Raises:
+            ValidationError: if one is not.
+        """
+        return _CARD.validate_json(json.dumps({key: value for key, value in content.items() if key not in DERIVED}))
+
+
+_CARD = TypeAdapter(Card)
 
 DERIVED = ("tokens", "unique_tokens", "hash", "coverage_lost_by")
 """What a card on disk says beside its fields, for people."""
@@ -163,8 +181,11 @@ class TokenShards:
 
     def _read(self, path: Path, offset: np.ndarray, length: int) -> np.ndarray:
         width = self.card.dtype.itemsize
-        with path.open("rb", buffering=0) as file:
-            found = b"".join(os.pread(file.fileno(), length * width, int(at) * width) for at in offset)
+        try:
+            with clear_errors(), path.open("rb", buffering=0) as file:
+                found = b"".join(os.pread(file.fileno(), length * width, int(at) * width) for at in offset)
+        except FileNotFoundError:
+            found = b""
         if len(found) != len(offset) * length * width:
             raise DataError(f"{path}: ends too early; it was torn while it was read — `scaling sweep` makes it again")
         return np.frombuffer(found, self.card.dtype).reshape(len(offset), length)
@@ -172,7 +193,7 @@ class TokenShards:
 
 def write_shard(folder: Path, index: int, tokens: np.ndarray, dtype: np.dtype) -> Shard:
     """Write one shard atomically; the card that lists it is the caller's to write."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     content = np.ascontiguousarray(tokens.reshape(-1), dtype=dtype).tobytes()
     name = f"shard-{index:05d}.bin"
     write_bytes(folder / name, content)
@@ -194,9 +215,16 @@ def read_card(folder: Path) -> Card | None:
     if not path.exists():
         return None
     try:
-        return Card.from_json(read_json(path))
-    except (RecordError, TypeError, KeyError) as error:
+        content = read_json(path)
+        card = Card.from_json(content if isinstance(content, dict) else {})
+        _ = card.dtype
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise DataError(f"{path}: no data card ({said}); delete the folder and the text is made again") from error
+    except (RecordError, DataError) as error:
         raise DataError(f"{path}: no data card ({error}); delete the folder and the text is made again") from error
+    return card
 
 
 def open_shards(folder: Path) -> TokenShards:
@@ -222,17 +250,16 @@ def is_intact(folder: Path, shard: Shard, dtype: np.dtype) -> bool:
     """True where a shard's bytes are those that its card lists."""
     path = folder / shard.file
     try:
-        stat = path.stat()
-        if stat.st_size != shard.tokens * dtype.itemsize:
-            return False
-        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, shard.blake2b)
-        if key not in _CHECKED:
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, _blake2b).hexdigest() != shard.blake2b:
-                    return False
-            _CHECKED.add(key)
+        with clear_errors():
+            stat = path.stat()
+            if stat.st_size != shard.tokens * dtype.itemsize:
+                return False
+            key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, shard.blake2b)
+            if key not in _CHECKED and file_hash(path) != shard.blake2b:
+                return False
     except FileNotFoundError:
         return False
+    _CHECKED.add(key)
     return True
 
 
@@ -244,14 +271,11 @@ def damaged_shards(folder: Path, card: Card) -> list[int]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder while it is written: a second process waits, then finds the work done (or its writer dead)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    make_folder(folder)
+    with ExitStack() as stack:
+        with clear_errors():
+            stack.enter_context(files.locked(folder / ".lock"))
         yield
-
-
-def _blake2b() -> Any:
-    return hashlib.blake2b(digest_size=16)
 
 
 def _hash(content: bytes) -> str:

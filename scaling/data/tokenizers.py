@@ -30,6 +30,9 @@ EOS_TEXT = END_OF_DOCUMENT
 PIECE_CHARS, BATCH_CHARS = 1 << 16, 1 << 20
 """Characters that an engine is given as one text and at one time, about."""
 
+LONGEST_TOKEN = 1 << 16
+"""Bytes of one token, at most."""
+
 # A letter, digit or mark never belongs to the same piece of GPT-2's expression as a line end behind it.
 _SAFE_CUT = re.compile(r"(?<=[\w.,;:!?])(?=\n)")
 _NO_UTF8 = re.compile("([\udc80-\udcff]+)")
@@ -118,7 +121,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """
     try:
         saved = read_json(path)
-        tokenizer = Tokenizer(tuple((a, b) for a, b in saved["merges"]))
+        tokenizer = Tokenizer(_checked_merges(saved["merges"]))
     except (RecordError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: no tokenizer can be read — {error}; delete the file and it is trained again"
@@ -126,6 +129,22 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if tokenizer.hash != saved.get("hash"):
         raise DataError(f"{path}: its content does not have its hash; delete the file and it is trained again")
     return tokenizer
+
+
+def _checked_merges(saved: Any) -> tuple[tuple[str, str], ...]:
+    """Merges of two tokens that are there, into one that is new.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    known, merges = set(CHAR_OF), []
+    for a, b in saved:
+        # Each merge may double what is longest, so a short file can spell tokens that no memory holds.
+        if a not in known or b not in known or a + b in known or len(a) + len(b) > LONGEST_TOKEN:
+            raise ValueError(f"merge {len(merges)} does not follow from those before it")
+        known.add(a + b)
+        merges.append((a, b))
+    return tuple(merges)
 
 
 def encode_with(engine: Any, texts: Iterable[str], byte_ids: np.ndarray) -> Iterator[np.ndarray]:

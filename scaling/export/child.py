@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,30 @@ def run_child(
         except TimeoutError as error:
             raise EngineError(f"{engine} did not finish within {timeout_s:g} s; allow more, or ask for less") from error
         finally:
-            child.kill()  # whatever happened here, no process is left behind
+            # Whatever happened here, no process is left behind: not the child, and none that it started.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         raise EngineError(f"{engine} is unusable here: it crashed with {name}\n{_tail(said)}")
     if child.returncode:
         raise FileRefusedError(f"{engine} could not run {job['path']}\n{_tail(said)}")
+    with as_asked(engine):
+        return dict(json.loads(answer))
+
+
+@contextmanager
+def as_asked(engine: str) -> Iterator[None]:
+    """Read an engine's answer: whatever is wrong with it is one error of the engine.
+
+    Raises:
+        EngineError: the answer is not what was asked for.
+    """
     try:
-        return json.loads(answer)
-    except json.JSONDecodeError as error:
-        raise EngineError(f"{engine} gave no answer ({error})\n{_tail(said)}") from error
+        yield
+    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise EngineError(f"{engine} answered something else than asked ({what}); another version may do") from error
 
 
 def _wait(child: subprocess.Popen[str], job: str, *, deadline: float) -> tuple[str, str]:

@@ -50,6 +50,7 @@ class LedgerRow:
         target_met: True if measured is at most the target.
         loss_name: Which loss was forecast, a field of Outcome.
         level: Level of the interval.
+        seen_before: True if the run was among those that the fit was made of, which is then no forecast.
         loss_forecast: Forecast.
         loss_low: Lower end of its interval.
         loss_high: Upper end.
@@ -93,6 +94,7 @@ class LedgerRow:
     target_met: bool | None
     loss_name: str
     level: float
+    seen_before: bool | None
     loss_forecast: float
     loss_low: float
     loss_high: float
@@ -122,7 +124,7 @@ class LedgerRow:
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id")
 
-LATER = ("target_probability", "probability", "target_met")
+LATER = ("target_probability", "probability", "target_met", "seen_before")
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
@@ -179,6 +181,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         target_met=verification.target_met,
         loss_name=loss_name,
         level=forecast.level,
+        seen_before=recommendation.choice.measured is not None and recommendation.choice.measured.own,
         loss_forecast=forecast.value,
         loss_low=forecast.low,
         loss_high=forecast.high,

@@ -157,6 +157,9 @@ def _run_engine(
     n_tokens = min(GREEDY_TOKENS, context // 2)
     prompt = [int(token) for token in sequence[: max(1, min(32, context - n_tokens))]]
     run = engine.run(bundle.model_path, prompt, n_tokens=n_tokens, context=context, cache=cache)
+    written, vocab_size = run.token_ids, file.model.vocab_size
+    if len(written) > n_tokens or not all(0 <= token < vocab_size for token in written):
+        raise EngineError(f"{run.engine} wrote {written}, where {n_tokens} tokens below {vocab_size} were asked for")
     return run, _compare_greedy(student, prompt, run.token_ids)
 
 
@@ -180,6 +183,8 @@ def _compare_tokenizer(engine: Engine, bundle: Bundle, store: RunStore, real: Ev
     tokenizer = open_tokenizer(source, store)
     texts = [tokenizer.decode(tokens) for tokens in next(iter(real)).targets]
     told = engine.tokenize(bundle.model_path, texts)
+    if len(told) != len(texts):
+        raise EngineError(f"{engine.name} cut {len(told)} texts, where {len(texts)} were asked for")
     ours = (tokenizer.encode(text).tolist() for text in texts)
     return sum(theirs == own for theirs, own in zip(told, ours, strict=True)), len(texts)
 
@@ -196,6 +201,10 @@ def _engine_cost(
     batch = next(iter(real))
     tokens = batch.inputs[: max(2, -(-n_tokens // batch.inputs.shape[1])), :-1]
     told = engine.log_probs(bundle.model_path, tokens, tokenizer=file.tokenizer, context=file.model.context)
+    if told.shape != (*tokens.shape, file.model.vocab_size):
+        raise EngineError(
+            f"{engine.name} gave probabilities {told.shape}, where {(*tokens.shape, file.model.vocab_size)} are needed"
+        )
     return paired(_losses(_log_probs(student, tokens), batch), _losses(told, batch))
 
 
@@ -222,4 +231,5 @@ def _losses(log_probs: np.ndarray, batch: EvalBatch) -> np.ndarray:
         p = batch.p[:n, :time]
         token_loss = -np.sum(p * np.where(p > 0, log_probs, 0.0), axis=-1)
     weights = batch.weights[:n, :time]
-    return np.sum(token_loss * weights, axis=1, dtype=np.float64) / weights.sum(axis=1)
+    counted = np.where(weights > 0, token_loss, 0.0)  # where nothing counts, infinity does not either
+    return np.sum(counted * weights, axis=1, dtype=np.float64) / weights.sum(axis=1)

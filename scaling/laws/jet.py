@@ -53,7 +53,8 @@ class Jet(NDArrayOperatorsMixin):
     ):
         self.value, self.first, self.bends = value, first, bends
         # Only operands that bend somewhere below need weights.
-        self.operands = [(x, slope) for x, slope in operands if x.bends or x.operands] if bends is not None else []
+        kept = [(x, slope) for x, slope in operands if x.bends or x.operands] if bends is not None else []
+        self.operands: list[tuple[Jet, Any]] = kept
 
     @classmethod
     def variable(cls, value: Array, index: int, *, order: int = 2) -> Jet:

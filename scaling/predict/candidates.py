@@ -15,6 +15,7 @@ from scaling.errors import SpecError
 from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
+from scaling.predict.measured import Measured, Measurements
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
@@ -40,10 +41,11 @@ class Candidate:
     Attributes:
         run: The configuration.
         n_params: N in the convention of the fit.
-        prediction: Loss with its interval, and how far beyond the data it reaches.
-        probability: P(loss ≤ target).
+        prediction: What the law says: loss with its interval, and how far beyond the data it reaches.
+        probability: P(loss ≤ target), of what was measured where there is something.
         footprint: Bytes on the phone.
         speed: Rate of writing on the device that was asked about; None without one.
+        measured: The losses that decide, where runs of this configuration were trained; None for a forecast.
     """
 
     run: RunSpec
@@ -52,10 +54,18 @@ class Candidate:
     probability: float
     footprint: Footprint
     speed: Speed | None = None
+    measured: Measured | None = None
+
+    @property
+    def expected(self) -> Prediction:
+        """The loss that decides: what was measured, or else what the law says."""
+        return self.prediction if self.measured is None else self.measured.prediction(self.prediction.level)
 
     @property
     def reach(self) -> float:
-        """Largest factor by which N or D exceeds the data behind the fit (1 inside)."""
+        """Largest factor by which N or D exceeds the data behind the fit (1 inside, and for what was measured)."""
+        if self.measured is not None:
+            return 1.0
         return max(self.prediction.reach.values(), default=1.0)
 
     def fits(self, question: Question) -> bool:
@@ -76,12 +86,13 @@ class Candidate:
             "probability": self.probability,
             "footprint": vars(self.footprint),
             "speed": None if self.speed is None else vars(self.speed),
+            "measured": None if self.measured is None else vars(self.measured),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Candidate:
         """From JSON values; raises KeyError, TypeError or ValidationError where they are not a candidate's."""
-        speed = values["speed"]
+        speed, measured = values["speed"], values.get("measured")
         return cls(
             run=RunSpec.model_validate(values["run"]),
             n_params=values["n_params"],
@@ -89,6 +100,7 @@ class Candidate:
             probability=values["probability"],
             footprint=Footprint(**values["footprint"]),
             speed=None if speed is None else Speed(**speed),
+            measured=None if measured is None else Measured(**measured),
         )
 
 
@@ -118,8 +130,17 @@ def text_name(fit: Fit, data: DataSpec) -> str:
     return data.text_id
 
 
-def score(fit: Fit, runs: Sequence[RunSpec], question: Question, measure: Measure) -> list[Candidate]:
-    """Forecast every configuration at once, smallest footprint first (then fewest tokens)."""
+def score(
+    fit: Fit,
+    runs: Sequence[RunSpec],
+    question: Question,
+    measure: Measure,
+    measured: Measurements | None = None,
+) -> list[Candidate]:
+    """Forecast every configuration at once, smallest footprint first (then fewest tokens).
+
+    A configuration that was trained is judged by what was measured of it.
+    """
     texts = {text_name(fit, run.data): run.data.label for run in runs}
     if len(texts) != 1:
         said = ", ".join(sorted(texts.values()))
@@ -130,17 +151,20 @@ def score(fit: Fit, runs: Sequence[RunSpec], question: Question, measure: Measur
     forecast = fit.predict(n, d, teacher=text, level=question.level)
     chance = fit.probability(question.target_loss, n, d, teacher=text)
     phone = None if question.device is None else device(question.device)
-    candidates = [
-        Candidate(
-            run=run,
-            n_params=int(n[i]),
-            prediction=_one(forecast, i),
-            probability=float(chance[i]),
-            footprint=measure(run.model),
-            speed=None if phone is None else decode_speed(run.model, phone),
+    candidates = []
+    for i, run in enumerate(runs):
+        known = None if measured is None else measured[run]
+        candidates.append(
+            Candidate(
+                run=run,
+                n_params=int(n[i]),
+                prediction=_one(forecast, i),
+                probability=float(chance[i]) if known is None else known.probability(question.target_loss),
+                footprint=measure(run.model),
+                speed=None if phone is None else decode_speed(run.model, phone),
+                measured=known,
+            )
         )
-        for i, run in enumerate(runs)
-    ]
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling.errors import ExtrapolationError, SpecError
 from scaling.laws.inverse import where_it_falls_to
+from scaling.predict.measured import Measured, measured_in_table
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -49,6 +51,7 @@ class Forecast:
         formula: The law with its numbers.
         source: Where the law comes from.
         notes: What a reader should know, as that a constant is unverified.
+        measured: What was measured of this very size, volume and text, which is then the answer; None without runs.
     """
 
     n_params: float
@@ -67,6 +70,7 @@ class Forecast:
     formula: str
     source: str
     notes: tuple[str, ...] = ()
+    measured: Measured | None = None
 
 
 def from_fit(
@@ -79,8 +83,9 @@ def from_fit(
     delta_coverage: float = 0.0,
     level: float = 0.9,
     force: bool = False,
+    table: Path | None = None,
 ) -> Forecast:
-    """Forecast from a fit, with its interval.
+    """Forecast from a fit, with its interval; of what was measured, the measurement.
 
     Args:
         fit: The fit.
@@ -91,6 +96,7 @@ def from_fit(
         delta_coverage: Coverage part.
         level: Of the interval.
         force: Answer even more than ``MAX_REACH`` beyond the data.
+        table: runs.parquet of the fit, where measured losses are looked up.
 
     Raises:
         ExtrapolationError: N or a finite D lies too far beyond the data.
@@ -106,7 +112,9 @@ def from_fit(
             f"N = {n_params:.3g}, D = {n_tokens:.3g} lies {reach:.3g}× beyond the runs behind this fit "
             f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
         )
-    return explain(
+    is_of_the_fit = table is not None and delta_noise == delta_coverage == 0
+    measured = measured_in_table(table, fit, n_params, n_tokens, teacher) if table and is_of_the_fit else None
+    found = explain(
         lambda n, d: fit.loss(n, d, **text),
         n_params,
         n_tokens,
@@ -118,6 +126,7 @@ def from_fit(
         reach=reach,
         notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
+    return replace(found, measured=measured)
 
 
 def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.candidates import Candidate, Measure, offered, score, text_name
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.forecast import MAX_REACH
+from scaling.predict.measured import Measurements
 from scaling.predict.question import Question
 from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec
@@ -112,6 +113,7 @@ def recommend(
     question: Question,
     *,
     measure: Measure | None = None,
+    measured: Measurements | None = None,
     fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
@@ -125,6 +127,7 @@ def recommend(
         runs: Configurations to choose from; those beyond the memory serve to say what the target would need.
         question: What is asked.
         measure: Bytes of a model on the phone; by default with placeholders for a tokenizer.
+        measured: Finished runs, whose own losses decide about their configurations.
         fit_id: Name of the fit; by default the hash of its JSON.
         force: Accept forecasts more than ``MAX_REACH`` beyond the data.
 
@@ -136,7 +139,7 @@ def recommend(
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
     # Smallest first: the first that qualifies is the answer.
-    candidates = score(fit, runs, question, measure or _with_placeholders(question))
+    candidates = score(fit, runs, question, measure or _with_placeholders(question), measured)
     floor = float(fit.floor(text_name(fit, runs[0].data)).value)
     fitting = [c for c in candidates if c.fits(question)]
     qualified = [c for c in fitting if c.meets(question)]
@@ -166,6 +169,7 @@ def recommend_of_sweep(
     runs: Sequence[RunSpec],
     store: RunStore,
     *,
+    known: Iterable[str] = (),
     fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
@@ -179,7 +183,9 @@ def recommend_of_sweep(
         fit: Of that sweep's runs.
         config: The sweep.
         runs: What it expands to.
-        store: Where the sweep's tokenizer lies; it is stored in the exported file, and so part of its bytes.
+        store: Where the runs and the sweep's tokenizer lie, which is stored in the exported file and so part of its
+            bytes.
+        known: Ids of the runs that the fit was made of; their own losses decide about their configurations.
         fit_id: Name of the fit.
         force: Accept forecasts far beyond the data.
 
@@ -198,7 +204,16 @@ def recommend_of_sweep(
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
-    return recommend(fit, offered(config, template, asked, measure), asked, measure=measure, fit_id=fit_id, force=force)
+    candidates = offered(config, template, asked, measure)
+    return recommend(
+        fit,
+        candidates,
+        asked,
+        measure=measure,
+        measured=Measurements.of(known, store, fit),
+        fit_id=fit_id,
+        force=force,
+    )
 
 
 def _with_placeholders(question: Question) -> Measure:
@@ -220,7 +235,7 @@ def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate
     allowed = mebibytes(question.budget_bytes)
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"
-    best = min((c.prediction.value for c in candidates if c.fits(question)), default=None)
+    best = min((c.expected.value for c in candidates if c.fits(question)), default=None)
     meeting = next((c for c in candidates if c.meets(question)), None)
     needed = None if meeting is None else meeting.footprint.total_bytes
     said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
     from scaling.predict.forecast import Forecast
+    from scaling.predict.measured import Measured
     from scaling.predict.recommend import Recommendation
 
 
@@ -58,8 +59,9 @@ def show_forecast(forecast: Forecast) -> None:
     interval = ""
     if forecast.low is not None:
         interval = f"  [{forecast.low:.4f}, {forecast.high:.4f}] at {forecast.level:.0%}"
-    rows = {
-        "loss": f"{loss(forecast.loss)}{interval}",
+    rows = {} if forecast.measured is None else {"measured": _measurement(forecast.measured)}
+    rows |= {
+        "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",
         "= floor": loss(forecast.floor),
         "+ size term": loss(forecast.size_term),
         "+ data term": loss(forecast.data_term),
@@ -74,8 +76,16 @@ def show_forecast(forecast: Forecast) -> None:
         rows["beyond the data"] = f"{forecast.reach:.3g}×"
     for note in forecast.notes:
         rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
-    title = f"forecast for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}, nats/token"
+    what = "forecast" if forecast.measured is None else "measured, beside the forecast,"
+    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}, nats/token"
     show(key_values(title, rows))
+
+
+def _measurement(found: Measured) -> str:
+    """What was measured, and how sure it is."""
+    if found.own:
+        return f"{loss(found.loss)} ± {loss(found.se)} (one run; ± is the standard error of its held-out estimate)"
+    return f"{loss(found.loss)} (mean of {found.n_runs} runs, which scatter by {found.scatter:.2%})"
 
 
 def show_recommendation(found: Recommendation) -> None:
@@ -90,8 +100,8 @@ def show_recommendation(found: Recommendation) -> None:
         f"the floor of this teacher's text is {found.floor:.4f}"
     )
     table = Table(box=None, pad_edge=False)
-    for name in ("", "width", "N", "forecast", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory"):
-        table.add_column(name, justify="left" if not name else "right")
+    for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
+        table.add_column(name, justify="left" if name in ("", "basis") else "right")
     table.add_row("choice", *_candidate(found.choice))
     for candidate in found.runners_up:
         table.add_row("next", *_candidate(candidate), style="dim")
@@ -111,10 +121,11 @@ def _candidate(candidate: Candidate) -> list[str]:
     return [
         str(candidate.run.model.width),
         number(candidate.n_params),
-        f"{candidate.prediction.value:.4f}",
-        f"{candidate.prediction.low:.4f} – {candidate.prediction.high:.4f}",
+        f"{candidate.expected.value:.4f}",
+        f"{candidate.expected.low:.4f} – {candidate.expected.high:.4f}",
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
+        "forecast" if candidate.measured is None else "measured",
     ]
 
 

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import engine_faults
 import full_disks
 import pytest
 import worker_pauses
 import worker_storm
 from summary import Summary, print_summary, read_summary
+
+from scaling.export.engines import llama_cpp
 
 HERE = Path(__file__).parent
 
@@ -35,6 +38,13 @@ def test_a_full_or_read_only_disk_fails_no_run():
         _, violations, _ = full_disks.attack(4, seed=1)
     except full_disks.NoDisk as error:
         pytest.skip(str(error))
+    assert violations == 0
+
+
+def test_engines_that_crash_flood_or_lie_are_errors_and_leave_no_process(monkeypatch):
+    pytest.importorskip("xllamacpp", reason="the engine is not installed: extra [export]")
+    monkeypatch.setattr(llama_cpp, "WORKER", llama_cpp.WORKER)  # the attack puts another in its place
+    violations, _ = engine_faults.attack(12, seed=1)
     assert violations == 0
 
 

@@ -20,7 +20,7 @@ def noisy(seed, x=X, law=TRUTH):
 def test_nine_of_ten_measurements_lie_inside_nine_tenths_intervals():
     further = np.geomspace(1.1e8, 4e8, 5)
     inside, width = [], []
-    for seed in range(12):
+    for seed in range(8):
         found = fit_curve(X, noisy(seed)).predict(further, level=0.9)
         measured = noisy(100 + seed, further)
         inside.append((measured >= found.low) & (measured <= found.high))
@@ -94,3 +94,16 @@ def test_a_form_that_cannot_be_tested_is_doubted_by_the_trend_of_the_curves_end(
     assert fit.trend == pytest.approx(0.04, abs=0.02)
     assert (found.high / found.low) == pytest.approx(np.exp(2 * 2.132 * fit.trend), rel=0.05)
     assert "too short to judge" in fit.summary()
+
+
+def test_a_log_of_every_step_is_fitted_as_fast_as_its_trend_and_keeps_its_scatter():
+    x = np.arange(100.0, 20_100.0)
+    rng = np.random.default_rng(0)
+    loss = M2(E=1.5, B=30.0, c0=0.4).loss(x=x) * np.exp(0.02 * rng.normal(size=len(x)))
+    loss[rng.integers(0, len(x), 40)] *= 5.0
+    fit = fit_curve(x, loss)
+    found = fit.predict(4e4)
+    assert fit.n_points == 20_000
+    assert fit.noise == pytest.approx(0.02, rel=0.1)
+    assert found.value == pytest.approx(1.5 + 30.0 * 4e4**-0.4, rel=0.01)
+    assert found.high / found.low > np.exp(2 * 2.13 * 0.019)

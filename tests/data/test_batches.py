@@ -1,13 +1,14 @@
 """Streams: determined by the specification, seekable, the same however they are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from scaling.data.batches import Stream, open_stream
 from scaling.data.mixing import STRETCH, MixedSequences, quotas
-from scaling.data.sequences import Sequences, WorldSequences
+from scaling.data.sequences import Sequences, TextSequences, WorldSequences
+from scaling.data.shards import Card, open_shards, write_card, write_shard
 from scaling.data.worlds import open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
@@ -231,3 +232,23 @@ def test_tokens_of_a_mixture_are_counted_by_list():
 def test_weights_that_are_no_shares_are_refused(weights, cure):
     with pytest.raises(DataError, match=cure):
         quotas(weights)
+
+
+def test_every_epoch_of_a_text_has_an_order_of_its_own(tmp_path):
+    """A token is its own place in the text, so what is read says which window it was."""
+    n, context = 400, 8
+    tokens = np.arange((n + 1) * context)
+    card = Card(text="real", split="train", source="x", vocab_size=1 << 16, tokenizer="t")
+    write_card(tmp_path, replace(card, shards=(write_shard(tmp_path, 0, tokens, card.dtype),)))
+    text = TextSequences(open_shards(tmp_path), context, seed=3)
+    assert text.n_distinct == n
+    first_tokens = text.read(0, 4 * n)[:, 0].reshape(4, n)
+    orders = (first_tokens - first_tokens.min(1, keepdims=True)) // context
+    assert all(sorted(order) == list(range(n)) for order in orders)
+    for i in range(4):
+        # Two unrelated orders of 400 windows agree in one place, on average.
+        assert (orders[i] == np.arange(n)).sum() < 8
+        assert all((orders[i] == orders[j]).sum() < 8 for j in range(i))
+    assert np.array_equal(text.read(0, 4 * n), TextSequences(open_shards(tmp_path), context, seed=3).read(0, 4 * n))
+    other = TextSequences(open_shards(tmp_path), context, seed=4).read(0, n)[:, 0] // context
+    assert (other == orders[0]).sum() < 8

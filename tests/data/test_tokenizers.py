@@ -73,7 +73,7 @@ def test_a_saved_tokenizer_is_read_back_and_damage_is_found(tmp_path):
     TOKENIZERS["bpe"].save(path)
     assert load_tokenizer(path) == TOKENIZERS["bpe"]
     saved = json.loads(path.read_text())
-    saved["merges"][0] = ["a", "b"]
+    saved["merges"].pop()
     path.write_text(json.dumps(saved))
     with pytest.raises(DataError, match="does not have its hash"):
         load_tokenizer(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -52,6 +53,23 @@ class RowsFormat(ExportFormat):
         )
 
 
+RUN = EngineRun(
+    engine="echo 1",
+    token_ids=(),
+    text="",
+    ended=False,
+    prompt_tokens_per_s=None,
+    tokens_per_s=None,
+    tokens_per_s_range=None,
+    load_s=0.0,
+    peak_bytes=2 * MIB,
+    allocated_bytes=2 * MIB,
+    mapped_bytes=0,
+    threads=1,
+    load_average=0.0,
+)
+
+
 class EchoEngine(Engine):
     """Computes in JAX what it is asked."""
 
@@ -66,21 +84,8 @@ class EchoEngine(Engine):
         for _ in range(n_tokens):
             log_probs = self.log_probs(path, np.array([[*prompt_ids, *written]]), tokenizer=None, context=context)
             written.append(int(log_probs[0, -1].argmax()))
-        return EngineRun(
-            engine=self.probe(),
-            token_ids=tuple(written),
-            text="",
-            ended=False,
-            prompt_tokens_per_s=None,
-            tokens_per_s=None,
-            tokens_per_s_range=None,
-            load_s=0.0,
-            peak_bytes=2 * MIB + path.stat().st_size,
-            allocated_bytes=2 * MIB,
-            mapped_bytes=path.stat().st_size,
-            threads=1,
-            load_average=0.0,
-        )
+        size = path.stat().st_size
+        return replace(RUN, token_ids=tuple(written), peak_bytes=2 * MIB + size, mapped_bytes=size)
 
     def log_probs(self, path, sequences, *, tokenizer, context) -> np.ndarray:
         file = EXPORT_FORMATS["rows"].read(path)
@@ -135,6 +140,35 @@ def test_a_format_and_an_engine_from_outside_go_from_export_to_the_ledger(
     (row,) = read_ledger(tmp_path / "ledger.csv")
     assert (row["engine"], row["passed"]) == ("echo 1", True)
     assert row["file_bytes_forecast"] == row["file_bytes_measured"] == weights_bytes(run.model, "F32")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "check", "said"),
+    [
+        ("run", {"token_ids": (65,)}, "engine", "wrote (65,), where 16 tokens below 65 were asked for"),
+        ("run", {"token_ids": (1,) * 17}, "engine", "where 16 tokens below 65 were asked for"),
+        ("log_probs", np.zeros((2, 39, 64)), "engine", "gave probabilities (2, 39, 64), where (2, 39, 65) are needed"),
+        ("log_probs", np.full((2, 39, 65), np.nan), "loss in the engine", "+nan on 2 sequences"),
+        ("log_probs", np.full((2, 39, 65), -np.inf), "loss in the engine", "+inf on 2 sequences"),
+    ],
+    ids=["a token too many", "tokens too many", "another vocabulary", "nan", "inf"],
+)
+def test_what_an_engine_answers_is_not_believed(
+    additions, store, run, forecast, tmp_path, monkeypatch, method, answer, check, said
+):
+    bundle = export(store, run, tmp_path / "bundle", format="rows")
+    true = getattr(EchoEngine, method)
+
+    def other(self, *args, **options):
+        return replace(true(self, *args, **options), **answer) if method == "run" else answer
+
+    if method == "log_probs":  # the greedy text is computed with it, and may stay true
+        monkeypatch.setattr(EchoEngine, "run", lambda self, *_, **__: replace(RUN, token_ids=()))
+    monkeypatch.setattr(EchoEngine, method, other)
+    found = verify(bundle, store, forecast(run, loss=4.2, memory=footprint(run.model, format="rows")), engine_tokens=80)
+    (failed,) = [one for one in found.checks if one.name == check]
+    assert failed.passed is (None if check == "engine" else False)
+    assert said in failed.note
 
 
 def test_what_a_format_cannot_hold_is_said_before_anything_is_computed(additions, store, run, tmp_path):

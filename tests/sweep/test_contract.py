@@ -251,9 +251,10 @@ def start_sweep(store, tmp_path):
 
     yield start
     for process in started:
-        process.kill()
-        # Its workers hold the same pipe: this waits until they have ended as well.
-        process.communicate()
+        if not process.stdout.closed:
+            process.kill()
+            # Its workers hold the same pipe: this waits until they have ended as well.
+            process.communicate()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

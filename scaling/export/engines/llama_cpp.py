@@ -15,9 +15,10 @@ import numpy as np
 
 from scaling.accounting import TokenizerLayout
 from scaling.errors import EngineError
-from scaling.export.child import run_child
+from scaling.export.child import as_asked, run_child
 from scaling.export.engine import ENGINES, Engine, EngineRun
 
+NAME = "llama.cpp"
 PACKAGE = "xllamacpp"
 WORKER = Path(__file__).with_name("llama_cpp_worker.py")
 
@@ -67,7 +68,7 @@ class LlamaCpp(Engine):
 
     def probe(self) -> str:
         try:
-            return f"llama.cpp ({PACKAGE} {importlib.metadata.version(PACKAGE)})"
+            return f"{NAME} ({PACKAGE} {importlib.metadata.version(PACKAGE)})"
         except importlib.metadata.PackageNotFoundError as error:
             raise EngineError(
                 "llama.cpp is not installed here — pip install 'scaling[export]' brings it prebuilt"
@@ -98,7 +99,9 @@ class LlamaCpp(Engine):
             "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
             "speed_tokens": max(1, min(64, context // 2 - 1)),
         }
-        return _engine_run(self._answer(job, RUN_S), job, engine=self.probe(), code_bytes=self.memory.code)
+        answer = self._answer(job, RUN_S)
+        with as_asked(NAME):
+            return _engine_run(answer, job, engine=self.probe(), code_bytes=self.memory.code)
 
     def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
         """As :meth:`Engine.log_probs`, activations in int8 included.
@@ -111,11 +114,14 @@ class LlamaCpp(Engine):
             np.save(files["scored"], np.asarray(sequences, np.int32))
             job = self._job(path, cache=context) | files | {"prompt": [int(sequences[0, 0])]}
             self._answer(job | {"vocab_size": len(tokenizer.tokens), "eos_id": tokenizer.eos_id}, RUN_S)
-            return np.load(files["scores"])
+            with as_asked(NAME):
+                return np.load(files["scores"])
 
     def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]:
         job = self._job(path, cache=256, threads=1) | {"prompt": [0], "texts": list(texts)}
-        return self._answer(job, TOKENIZE_S)["tokenized"]
+        answer = self._answer(job, TOKENIZE_S)
+        with as_asked(NAME):
+            return [[int(token) for token in tokens] for tokens in answer["tokenized"]]
 
     def token_scores(self, path: Path, sequences: np.ndarray, *, context: int) -> TokenScores:
         """Score sequences one position at a time: like :meth:`log_probs`, for large vocabularies.
@@ -132,7 +138,7 @@ class LlamaCpp(Engine):
             files = {"scored": str(Path(folder) / "scored.npy"), "token_scores": str(Path(folder) / "scores.npz")}
             np.save(files["scored"], np.asarray(sequences, np.int32))
             self._answer(self._job(path, cache=context) | files | {"prompt": [int(sequences[0, 0])]}, SCORE_S)
-            with np.load(files["token_scores"]) as found:
+            with as_asked(NAME), np.load(files["token_scores"]) as found:
                 return TokenScores(found["log_probs"], found["likeliest"])
 
     def _job(self, path: Path, *, cache: int, threads: int | None = None) -> dict[str, Any]:
@@ -158,7 +164,7 @@ class LlamaCpp(Engine):
 
     def _answer(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self.probe()
-        return run_child(WORKER, job, engine="llama.cpp", timeout_s=self.timeout_s or timeout_s, env=ENVIRONMENT)
+        return run_child(WORKER, job, engine=NAME, timeout_s=self.timeout_s or timeout_s, env=ENVIRONMENT)
 
 
 def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code_bytes: int) -> EngineRun:

@@ -61,6 +61,19 @@ def test_a_stale_teacher_lacks_what_it_never_saw_and_is_unsure_of_what_it_saw_ra
     assert often.total == pytest.approx(31 / (2 * 10**5), rel=0.5)
 
 
+@pytest.mark.parametrize(("times", "probability"), [(1, (1 + 1 / 32) / 2), (2, (2 + 1 / 32) / 3)])
+def test_a_stale_teacher_counts_one_uniform_observation_beside_what_it_saw(times, probability):
+    seen = knowledge(WORLD, StaleTeacher(kind="stale", n_records=3000))
+    # Keys whose first answer was the same symbol each of so many times.
+    rows = np.flatnonzero((seen.counts[:, 0].sum(-1) == times) & (seen.counts[:, 0].max(-1) == times))
+    text = np.zeros((len(rows), WORLD.context), np.int32)
+    text[:, :4] = seen.keys[rows, None] // BASE ** np.arange(3, -1, -1) % BASE
+    text[:, 4] = BASE + seen.counts[rows, 0].argmax(-1)
+    told = at_tokens(teacher_generator(StaleTeacher(kind="stale", n_records=3000)).next_token_probs(text), text)
+    assert len(rows) > 5
+    assert told[:, 4] == pytest.approx(probability)
+
+
 def test_a_shifted_teacher_answers_truly_but_asks_rare_keys_more_often():
     assert knowledge_gap(TEACHERS["shift"]).total == 0
     rare = []

@@ -1,0 +1,169 @@
+"""What was measured decides: the losses of a configuration that was trained, in place of what a law says of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist, fmean
+from typing import TYPE_CHECKING, Any
+
+from scaling.fit.prediction import Prediction
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
+
+SAME_SIZE = 1e-3
+"""N and D that differ by so small a share are meant to be the same: 221.7k is how 221,664 is printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Losses of one configuration, in the unit of the fit.
+
+    Attributes:
+        loss: Of the run itself where it is there, else the geometric mean over its seeds.
+        se: Standard error of the held-out estimate; 0 where it is not known.
+        n_runs: Trainings of this configuration, with whatever seed.
+        own: True if the very run is among them: its loss is known, not foreseen.
+        scatter: Standard deviation of log loss between seeds, for a run with a seed that was not trained.
+    """
+
+    loss: float
+    se: float
+    n_runs: int
+    own: bool
+    scatter: float
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the log loss of the run that is asked about: of its estimate, or of another seed."""
+        return self.se / self.loss if self.own else self.scatter * math.sqrt(1 + 1 / self.n_runs)
+
+    def prediction(self, level: float) -> Prediction:
+        """Its loss as an answer: the interval is that of the estimate, or of a run with another seed."""
+        z, reach = NormalDist().inv_cdf((1 + level) / 2), {"n": 1.0, "d": 1.0}
+        low, high = (self.loss * math.exp(side * z * self.spread) for side in (-1, 1))
+        return Prediction(self.loss, low, high, level, self.spread, reach)
+
+    def probability(self, target: float) -> float:
+        """P(loss ≤ target), the loss being that on the held-out set: certain for the run itself."""
+        if self.own or self.spread == 0:
+            return float(self.loss <= target)
+        return NormalDist(math.log(self.loss), self.spread).cdf(math.log(target))
+
+
+class Measurements:
+    """Finished runs by configuration.
+
+    Args:
+        losses: Finished runs with loss and standard error.
+        noise: Scatter between seeds where no configuration has two, as a standard deviation of log loss.
+    """
+
+    def __init__(self, losses: Sequence[tuple[RunSpec, float, float]], *, noise: float):
+        self._losses = {run.run_id: (loss, se) for run, loss, se in losses}
+        self._seeds: dict[str, dict[str, float]] = defaultdict(dict)
+        for run, loss, _ in losses:
+            self._seeds[_configuration(run)][run.run_id] = loss
+        self.scatter = seed_scatter([list(one.values()) for one in self._seeds.values()], noise=noise)
+
+    @classmethod
+    def of(cls, run_ids: Iterable[str], store: RunStore, fit: Fit) -> Measurements:
+        """Those of some runs that are done, in the column that the fit forecasts."""
+        losses, column = [], fit.columns["loss"]
+        for record in store.records(run_ids):
+            loss = getattr(record.outcome, column)
+            if record.outcome.status == "done" and loss is not None:
+                losses.append((record.spec, loss, getattr(record.outcome, f"{column}_se", None) or 0.0))
+        return cls(losses, noise=fit.calibration.noise)
+
+    def __getitem__(self, run: RunSpec) -> Measured | None:
+        """What is known of a run; None where no run of its configuration was trained."""
+        seeds = self._seeds.get(_configuration(run))
+        if not seeds:
+            return None
+        own = self._losses.get(run.run_id)
+        loss = own[0] if own else _geometric_mean(seeds.values())
+        return Measured(
+            loss=loss, se=own[1] if own else 0.0, n_runs=len(seeds), own=own is not None, scatter=self.scatter
+        )
+
+
+def seed_scatter(losses: Sequence[Sequence[float]], *, noise: float) -> float:
+    """Standard deviation of log loss between seeds, pooled over configurations with two and more; else ``noise``."""
+    squares, degrees = 0.0, 0
+    for seeds in losses:
+        logs = [math.log(loss) for loss in seeds]
+        squares += sum((log - fmean(logs)) ** 2 for log in logs)
+        degrees += len(logs) - 1
+    return math.sqrt(squares / degrees) if degrees else noise
+
+
+def runs_of_fit(table: Path) -> tuple[str, ...]:
+    """The ids of the runs in runs.parquet, which a fit beside it was made of; none where there is no table."""
+    if not table.is_file():
+        return ()
+    import pyarrow.parquet
+
+    if "run_id" not in pyarrow.parquet.read_schema(table).names:
+        return ()
+    return tuple(pyarrow.parquet.read_table(table, columns=["run_id"]).column(0).to_pylist())
+
+
+def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | None) -> Measured | None:
+    """The runs of one size, volume and text in the table of a fit, as one; None where there are none.
+
+    Args:
+        path: runs.parquet of the fit; it need not be there.
+        fit: Names the columns.
+        n: N in the convention of the fit.
+        d: Tokens.
+        teacher: Label or text_id; None is real text.
+    """
+    if not path.is_file():
+        return None
+    import pyarrow.parquet
+
+    columns = pyarrow.parquet.read_schema(path).names
+    size, volume, loss = (fit.columns[name] for name in ("n", "d", "loss"))
+    wanted = [name for name in (size, volume, loss, f"{loss}_se", "status", "teacher", "text_id") if name in columns]
+    rows = pyarrow.parquet.read_table(path, columns=wanted).to_pylist()
+    text = {teacher or "real", fit.texts.get(teacher or "real", teacher or "real")}
+    found = [
+        row
+        for row in rows
+        if row.get("status", "done") == "done"
+        and row.get(loss)
+        and text & {row.get("teacher", "real"), row.get("text_id")}
+        and _close(row[size], n)
+        and _close(row[volume], d)
+    ]
+    if not found:
+        return None
+    losses = [row[loss] for row in found]
+    # Seeds of one cell are an average of which each is a part: its own scatter, or that of the law.
+    scatter = seed_scatter([losses], noise=fit.calibration.noise)
+    se = fmean(row.get(f"{loss}_se") or 0.0 for row in found)
+    return Measured(loss=_geometric_mean(losses), se=se, n_runs=len(found), own=len(found) == 1, scatter=scatter)
+
+
+def _configuration(run: RunSpec) -> str:
+    """All that decides a run but its seeds."""
+    values: dict[str, Any] = json.loads(run.canonical_json())
+    values.pop("seed", None)
+    values["data"].pop("seed", None)
+    return json.dumps(values, sort_keys=True)
+
+
+def _geometric_mean(losses: Iterable[float]) -> float:
+    return math.exp(fmean(map(math.log, losses)))
+
+
+def _close(value: float | None, asked: float) -> bool:
+    return bool(value) and math.isfinite(asked) and abs(math.log(float(value or 1) / asked)) < SAME_SIZE

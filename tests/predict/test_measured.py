@@ -1,0 +1,121 @@
+"""What was measured decides: the law is not asked about a configuration that was trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.fit.saved import load
+from scaling.predict.forecast import from_fit
+from scaling.predict.measured import Measurements, measured_in_table, runs_of_fit, seed_scatter
+from scaling.predict.question import Question
+from scaling.predict.recommend import Recommendation, recommend
+from scaling.records import Outcome, RunRecord, RunStore
+from scaling.spec import RunSpec
+
+FIT = load(Path(__file__).parent / "first_layout" / "fit.json")
+
+
+def run(width: int, *, seed: int = 0, tokens: int = 1_000_000) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "model": {"vocab_size": 65, "width": width, "context": 40},
+            "data": {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": 0.2}, "seed": seed},
+            "tokens": tokens,
+            "seed": seed,
+        }
+    )
+
+
+def recommended(losses: dict[RunSpec, float], **question) -> Recommendation:
+    asked = Question(**{"target_loss": 1.72, "memory_bytes": 2**26, "probability": 0.5} | question)
+    measured = Measurements([(one, loss, 0.004) for one, loss in losses.items()], noise=0.005)
+    return recommend(FIT, [run(width) for width in (32, 64, 96, 128, 160)], asked, measured=measured)
+
+
+def test_a_run_that_was_measured_to_miss_is_not_recommended_however_good_its_forecast():
+    assert recommended({}).run.model.width == 96
+    found = recommended({run(96): 1.7201})
+    assert (found.run.model.width, found.choice.measured, found.binding) == (128, None, "target")
+
+
+def test_a_run_that_was_measured_to_meet_is_recommended_however_bad_its_forecast():
+    found = recommended({run(64): 1.7199}, probability=0.99)
+    assert (found.run.model.width, found.probability) == (64, 1.0)
+    assert found.choice.expected.value == 1.7199
+    assert found.choice.expected.high == pytest.approx(1.7199 + 1.645 * 0.004, rel=1e-3)
+    # What the law says is kept beside it: only that is a forecast.
+    assert found.prediction.value > 1.72
+
+
+def test_another_seed_is_judged_by_the_scatter_between_seeds():
+    losses = {run(64, seed=1): 1.70, run(64, seed=2): 1.72, run(32, seed=1): 1.80, run(32, seed=2): 1.81}
+    chosen = recommended(losses, target_loss=1.715).choice
+    logs = [[math.log(1.70), math.log(1.72)], [math.log(1.80), math.log(1.81)]]
+    scatter = math.sqrt(sum(np.var(one) * 2 for one in logs) / 2)
+    assert chosen.measured.scatter == pytest.approx(scatter)
+    assert (chosen.run, chosen.measured.own, chosen.measured.n_runs) == (run(64), False, 2)
+    z = (math.log(1.715) - np.mean(logs[0])) / (scatter * math.sqrt(1.5))
+    assert chosen.probability == pytest.approx(0.5 * (1 + math.erf(z / math.sqrt(2))))
+
+
+def test_without_two_seeds_of_anything_the_scatter_is_that_of_the_law():
+    assert seed_scatter([[1.7], [1.8]], noise=0.005) == 0.005
+    assert seed_scatter([], noise=0.005) == 0.005
+
+
+def test_another_rate_or_volume_is_another_configuration():
+    measured = Measurements([(run(64), 1.7, 0.0)], noise=0.01)
+    hotter = run(64).model_copy(update={"optim": run(64).optim.model_copy(update={"lr": 1e-4})})
+    assert measured[RunSpec.model_validate(hotter.model_dump())] is None
+    assert measured[run(64, tokens=500_000)] is None
+    assert measured[run(64, seed=9)] is not None
+
+
+def test_only_finished_runs_with_a_loss_count(tmp_path):
+    store = RunStore(tmp_path).prepare()
+    store.commit(RunRecord(spec=run(32), outcome=Outcome(status="diverged")))
+    store.commit(RunRecord(spec=run(64), outcome=Outcome(status="done", loss=1.7, loss_se=0.01)))
+    measured = Measurements.of([run(width).run_id for width in (32, 64, 96)], store, FIT)
+    assert measured[run(32)] is None
+    assert measured[run(96)] is None
+    assert (measured[run(64)].loss, measured[run(64)].se) == (1.7, 0.01)
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    rows = [("a", 221_664, 1.71, "done"), ("b", 221_664, 1.73, "done"), ("c", 402_048, 1.69, "done")]
+    rows.append(("d", 402_048, None, "diverged"))
+    frame = pd.DataFrame(rows, columns=["run_id", "n_params", "loss", "status"])
+    frame = frame.assign(n_tokens=1_000_000, loss_se=0.004, teacher="noise 0.2")
+    frame.to_parquet(tmp_path / "runs.parquet")
+    return tmp_path / "runs.parquet"
+
+
+def test_a_cell_of_the_table_answers_with_its_measurement(table):
+    found = from_fit(FIT, 221_700, 1e6, teacher="noise 0.2", table=table)
+    assert found.measured.loss == pytest.approx(math.sqrt(1.71 * 1.73))
+    assert (found.measured.n_runs, found.measured.own) == (2, False)
+    alone = measured_in_table(table, FIT, 402_048, 1e6, "noise 0.2")
+    assert (alone.loss, alone.own, alone.se) == (1.69, True, 0.004)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "teacher"),
+    [(221_664, 2e6, "noise 0.2"), (223_000, 1e6, "noise 0.2"), (221_664, 1e6, None), (math.inf, 1e6, "noise 0.2")],
+)
+def test_what_was_not_measured_is_forecast(table, n, d, teacher):
+    assert measured_in_table(table, FIT, n, d, teacher) is None
+
+
+def test_a_fit_without_a_table_beside_it_has_no_measurements(tmp_path):
+    assert measured_in_table(tmp_path / "runs.parquet", FIT, 221_664, 1e6, "noise 0.2") is None
+    assert runs_of_fit(tmp_path / "runs.parquet") == ()
+
+
+def test_the_runs_of_a_fit_are_those_of_its_table(table):
+    assert runs_of_fit(table) == ("a", "b", "c", "d")
