@@ -26,7 +26,8 @@ from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
 from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
 from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
 from scaling.fit.suspects import suspects, without
-from scaling.fit.table import TEXT_COLUMNS, Observations
+from scaling.fit.table import Observations
+from scaling.fit.texts import TEXT_COLUMNS
 from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law

@@ -12,7 +12,8 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.fit.expression import evaluate, missing_column
 from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
-from scaling.fit.table import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations, select_rows
+from scaling.fit.table import MadeOf, Observations, select_rows
+from scaling.fit.texts import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS
 from scaling.fit.units import loss_notes, one_unit
 
 if TYPE_CHECKING:

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
-REAL = "real"
-DELTAS = ("delta_coverage", "delta_noise")
-GENERATOR_DELTAS = ("generator_delta_coverage", "generator_delta_noise")
-TEXT_COLUMNS = (*DELTAS, *GENERATOR_DELTAS, "real_share", "teacher_loss")
-"""Columns that describe what a run read: the same for all runs of one text."""
 
 
 @dataclass(frozen=True)
