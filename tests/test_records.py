@@ -64,7 +64,7 @@ def test_a_record_is_published_whole_with_all_that_is_in_its_draft(store):
     store.commit(record(), draft)
     assert (store.student_dir(spec().run_id) / "weights").read_bytes() == b"123"
     assert list(store.root.glob("drafts/*")) == []
-    assert store.damage(spec().run_id, thorough=True) is None
+    assert store.damage(spec().run_id) is None
 
 
 def test_what_an_interrupted_program_of_before_left_in_a_runs_folder_is_moved_away(store):
@@ -79,7 +79,7 @@ def test_a_record_of_before_which_names_no_files_is_whole(store):
     store.commit(record())
     path = store.run_dir(spec().run_id) / "result.json"
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "files"}))
-    assert store.damage(spec().run_id, thorough=True) is None
+    assert store.damage(spec().run_id) is None
 
 
 def test_a_run_without_its_result_does_not_exist(store):

@@ -50,8 +50,8 @@ def fit(
         say(f"wrote {workspace.fit_path}")
     else:
         mapping = mapping_of(map_)
-        runs = _runs(table, mapping)
-        found = fit_table(runs, law=law or "stack", where=where, **_columns(mapping, runs))
+        runs = runs_of(table, mapping)
+        found = fit_table(runs, law=law or "stack", where=where, **columns_of(mapping, runs))
     if out is not None:
         save(found, out)
         say(f"wrote {out}")
@@ -72,8 +72,8 @@ def backtest(
     from scaling.report.tables import show_backtest
 
     mapping = mapping_of(map_)
-    runs = _runs(table, mapping)
-    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **_columns(mapping, runs))
+    runs = runs_of(table, mapping)
+    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
@@ -171,20 +171,20 @@ def import_(
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
 
-def _runs(path: Path, mapping: dict[str, str]) -> pd.DataFrame:
+def runs_of(path: Path, mapping: dict[str, str]) -> pd.DataFrame:
     """Runs of a foreign table or of our own results, with the mapped columns added."""
-    from scaling.fit.table import map_columns
     from scaling.records import load_runs
+    from scaling.tables.read import map_columns
 
     return map_columns(load_runs(path), mapping)
 
 
-def _columns(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
+def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """Where the fitter finds n, d, loss and whatever else a law is a function of.
 
     A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
     """
-    from scaling.fit.units import SIZE_COLUMNS
+    from scaling.tables.units import SIZE_COLUMNS
 
     named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
     # Columns under the names of our own tables are found there; any other is one that the law reads.

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from scaling.cli import curves, fits, inspection, stages, trackers
+from scaling.cli import comparisons, curves, fits, inspection, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 stages.register(app)
 fits.register(app)
+comparisons.register(app)
 curves.register(app)
 inspection.register(app)
 trackers.register(app)

@@ -151,6 +151,7 @@ class CurveFit:
         weights = np.array([part.weight for part in self.parts])
         centre = np.tensordot(weights, logs, axes=1)
         spread = np.tensordot(weights, (logs - centre) ** 2, axes=1)
+        # What the curve got wrong one octave beyond a hidden end, in proportion to the octaves asked for.
         octaves = np.log(reach) / OCTAVE
         error = self.trend if self.validation_error is None else self.validation_error
         deviation = np.sqrt(self.noise**2 + spread + (error * octaves) ** 2)

@@ -13,8 +13,8 @@ FAR = 8.0
 """Robust standard deviations from its neighbours at which a point is left out, provided that it is also
 `LEAST_FACTOR` off: a smooth curve scatters so little that a slight bend would be far."""
 LEAST_FACTOR = 1.1
-FEWEST_POINTS = 5
-"""Below this, neighbours cannot outvote a bad point."""
+FEWEST_POINTS = 6
+"""Below this, a bad point cannot be told from a bend."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class Outlier:
 def far_points(u: Array, y: Array) -> dict[int, float]:
     """Indices of points far from their neighbours, and the log loss expected there.
 
-    The most deviant point goes first and the rest are judged again without it, for a bad point also bends what is
-    expected of its neighbours. At most a fifth of the points go: beyond that the scatter is the curve's own.
+    The most deviant point is judged by the scatter of the others without it, for a bad point also bends what is
+    expected of its neighbours; then the next. At most a fifth of the points go: beyond that the scatter is the
+    curve's own.
 
     Args:
         u, y: float64[n], sorted log x and log loss.
@@ -55,18 +56,26 @@ def far_points(u: Array, y: Array) -> dict[int, float]:
     kept = np.arange(len(u))
     found: dict[int, float] = {}
     while len(kept) >= FEWEST_POINTS:
-        on_line = np.array([_on_the_line(u[kept], y[kept], i) for i in range(len(kept))])
+        on_line = _on_the_lines(u[kept], y[kept])
         expected = np.array([_nearest_expected(y[kept], line, i) for i, line in enumerate(on_line)])
         deviation = np.abs(y[kept] - expected)
-        scatter = 1.4826 * np.median(np.abs(y[kept] - on_line))
         worst = int(np.argmax(deviation))
+        # A bad point must not widen the scatter that it is judged by.
+        rest = np.delete(kept, worst)
+        scatter = 1.4826 * float(np.median(np.abs(y[rest] - _on_the_lines(u[rest], y[rest]))))
         if deviation[worst] < max(FAR * scatter, np.log(LEAST_FACTOR)):
             return found
         found[int(kept[worst])] = float(expected[worst])
+        # So many are no accident: none is left out.
         if len(found) > len(u) // 5:
             return {}
-        kept = np.delete(kept, worst)
+        kept = rest
     return {}
+
+
+def _on_the_lines(u: Array, y: Array) -> Array:
+    """Log loss at each point from the line through its neighbours."""
+    return np.array([_on_the_line(u, y, i) for i in range(len(u))])
 
 
 def _nearest_expected(y: Array, on_line: float, at: int) -> float:

@@ -88,6 +88,7 @@ def scheduled_runs(table: pd.DataFrame) -> dict[str, ScheduledRun]:
     names = table["run"].astype(str) if "run" in table else np.full(len(table), "run")
     runs = {}
     for name, rows in table.groupby(names, sort=False):
+        # A tracker that was resumed logs some steps twice: the later entry is of the weights that went on.
         rows = rows.sort_values("step", kind="stable").drop_duplicates("step", keep="last")
         step, lr = rows["step"].to_numpy(float), rows["lr"].to_numpy(float)
         if not (np.isfinite(step).all() and np.isfinite(lr).all() and (step >= 0).all()):

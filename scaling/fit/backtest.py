@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError
-from scaling.fit.expression import evaluate
 from scaling.fit.fitter import fit, law_columns
-from scaling.fit.observe import observe
 from scaling.fit.result import Fit
-from scaling.fit.table import select_rows
-from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
+from scaling.tables.expression import evaluate
+from scaling.tables.observe import observe
+from scaling.tables.read import select_rows
+from scaling.tables.units import size_column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ import re
 from collections import Counter
 from typing import Any
 
-from scaling.fit.finished import listed
 from scaling.fit.page import latex_row
 from scaling.fit.result import Fit
-from scaling.fit.units import SIZE_COLUMNS
 from scaling.laws.named import named_law
+from scaling.tables.finished import listed
+from scaling.tables.units import SIZE_COLUMNS
 
 
 def summary(fit: Fit, level: float = 0.9) -> str:

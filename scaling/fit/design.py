@@ -12,10 +12,10 @@ import numpy as np
 from scaling.errors import SpecError
 from scaling.fit.doubt.covariance import coordinate_jacobian
 from scaling.fit.identify import CONDITION_MAX, design_faults
-from scaling.fit.observe import observe
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observe import observe
 
 if TYPE_CHECKING:
     import pandas as pd

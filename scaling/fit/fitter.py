@@ -17,7 +17,6 @@ from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.observe import observe
 from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
@@ -26,12 +25,12 @@ from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
 from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
 from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
 from scaling.fit.suspects import suspects, without
-from scaling.fit.table import Observations
-from scaling.fit.texts import TEXT_COLUMNS
-from scaling.fit.units import size_column
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
+from scaling.tables.observations import TEXT_COLUMNS, Observations
+from scaling.tables.observe import observe
+from scaling.tables.units import size_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,11 +68,11 @@ def fit(
     Minimises sum_i w_i Huber_delta(log(L(n_i, d_i) / loss_i)).
 
     Args:
-        runs: one row a run; see `scaling.fit.observe.observe` for the columns that are used where present.
+        runs: one row a run; see `scaling.tables.observe.observe` for the columns that are used where present.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
-            default the first of `scaling.fit.units.SIZE_COLUMNS` that the table has.
+            default the first of `scaling.tables.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
         columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
         where: expression that keeps rows.

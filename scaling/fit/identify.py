@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from scaling.fit.table import Observations
+from scaling.tables.observations import Observations
 
 Array = np.ndarray
 AXES = {"n": ("model sizes", "N"), "d": ("data volumes", "D")}

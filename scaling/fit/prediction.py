@@ -11,7 +11,7 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member
-from scaling.fit.texts import DELTAS, REAL
+from scaling.tables.observations import DELTAS, REAL
 
 Array = np.ndarray
 

@@ -14,8 +14,8 @@ from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.page import coefficient_table
 from scaling.fit.prediction import Points, Prediction, centre_and_scale, member_logs, points
 from scaling.fit.solve.objective import Objective
-from scaling.fit.table import MadeOf
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import MadeOf
 
 Array = np.ndarray
 

@@ -34,10 +34,10 @@ from scaling.fit.plain_schema import (
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
 from scaling.fit.stack.versions import Version
-from scaling.fit.table import MadeOf
 from scaling.formats.plain import plain
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
+from scaling.tables.observations import MadeOf
 
 Array = np.ndarray
 SCHEMA_VERSION = 2

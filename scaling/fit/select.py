@@ -11,10 +11,9 @@ import numpy as np
 from scaling.errors import FitError
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, make_problem, search
-from scaling.fit.table import Observations
-from scaling.fit.texts import REAL
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
+from scaling.tables.observations import REAL, Observations
 
 Array = np.ndarray
 TIE = 4.0

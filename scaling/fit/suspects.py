@@ -15,11 +15,11 @@ import numpy as np
 
 from scaling.fit.doubt.covariance import weighted_jacobian
 from scaling.fit.evidence import Suspect
-from scaling.fit.finished import listed
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import REFIT, Optimum, robust_scale, search
-from scaling.fit.table import Observations
+from scaling.tables.finished import listed
+from scaling.tables.observations import Observations
 
 Array = np.ndarray
 ROW_SCALES = 8.0
@@ -146,9 +146,9 @@ def _shifts(jacobian: Array, shift: Array, root: Array, keep: Array, axis: Array
         return []
     # The scatter of the others is worth its cost only for levels that stand out by the scatter of all.
     everyone = _components(jacobian[keep], shift[keep], code[keep])
-    ranked = sorted(enough, key=lambda level: -_one_shift(jacobian, shift, root, keep, code, level, *everyone)[0])
+    ranked = sorted(enough, key=lambda level: -_one_shift(jacobian, shift, root, keep, code, int(level), *everyone)[0])
     found = []
-    for level in ranked[:CANDIDATES]:
+    for level in map(int, ranked[:CANDIDATES]):
         others = keep & (code != level)
         components = _components(jacobian[others], shift[others], code[others])
         errors, size = _one_shift(jacobian, shift, root, keep, code, level, *components)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scaling.laws.law import Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
+from scaling.laws.size_and_data import Chinchilla
 
 
 class Vocabulary(ScalingLaw):
@@ -45,11 +46,7 @@ class FineGrainedExperts(ScalingLaw):
     columns = ("n", "d", "granularity")
     source = "Krajewski et al. 2024, arXiv 2402.07871"
     coefficients = (
-        floor_coefficient(),
-        amplitude("A"),
-        amplitude("B"),
-        exponent("alpha"),
-        exponent("beta"),
+        *Chinchilla.coefficients,
         amplitude("G_0"),
         exponent("gamma"),
     )

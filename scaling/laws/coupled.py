@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling.laws.law import AdditiveLaw, Coefficient, amplitude, exponent, floor_coefficient, no_closed_form
+from scaling.laws.law import AdditiveLaw, Coefficient, exponent, floor_coefficient, no_closed_form
+from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.text import let
 
 REFERENCE_SIZE = 1e8
@@ -82,11 +83,7 @@ class Product(AdditiveLaw):
     name = "product"
     title = "Chinchilla with a product term"
     coefficients = (
-        floor_coefficient(),
-        amplitude("A"),
-        amplitude("B"),
-        exponent("alpha"),
-        exponent("beta"),
+        *Chinchilla.coefficients,
         Coefficient("C", low=-np.inf, linear=True),
     )
 
@@ -116,11 +113,7 @@ class Farseer(AdditiveLaw):
     title = "Farseer"
     source = "Farseer 2025, arXiv 2506.10972"
     coefficients = (
-        floor_coefficient(),
-        amplitude("A"),
-        amplitude("B"),
-        exponent("alpha"),
-        exponent("beta"),
+        *Chinchilla.coefficients,
         Coefficient("zeta", low=-5.0, high=5.0, start=(-0.5, 0.5)),
         Coefficient("eta", low=-1.0, high=1.0, start=(-0.1, 0.1)),
     )

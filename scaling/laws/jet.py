@@ -274,8 +274,10 @@ def _absolute(x: Jet) -> Jet:
     return _multiply(x, np.sign(x.value))
 
 
-def _matmul(x: Jet, y: Array) -> Jet:
-    """The sum over the last axis of x with constant weights y; its second derivatives are not followed."""
+def _matmul(x: Jet, y: Array) -> Any:
+    """The sum over the last axis of x with constant weights y; only to first order: that axis is not of the runs."""
+    if x.bends is not None:
+        return NotImplemented
     return Jet(x.value @ y, {i: np.broadcast_to(dx, x.value.shape) @ y for i, dx in x.first.items()})
 
 

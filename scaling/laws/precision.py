@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from scaling.laws.law import Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
+from scaling.laws.law import Coefficient, ScalingLaw, exponent
 from scaling.laws.on_base import OnBase
+from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.text import let
 
 KUMAR = "Kumar et al. 2024, arXiv 2411.04330"
@@ -103,11 +104,7 @@ class LowPrecision(ScalingLaw):
     source = KUMAR
     is_linear = False
     coefficients = (
-        floor_coefficient(),
-        amplitude("A"),
-        amplitude("B"),
-        exponent("alpha"),
-        exponent("beta"),
+        *Chinchilla.coefficients,
         *(Coefficient(name, low=1e-3, log=True, unit="bits", start=(0.5, 5.0)) for name in ("g_w", "g_a", "g_kv")),
         *DAMAGE_COEFFICIENTS,
     )

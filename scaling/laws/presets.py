@@ -7,11 +7,13 @@ corpus and counting of N differ, so losses of two presets do not compare, and no
 from __future__ import annotations
 
 from scaling.errors import SpecError
-from scaling.laws.published import BASE_PRESETS, Preset
-from scaling.laws.published_terms import TERM_PRESETS
+from scaling.laws.published.preset import Preset
+from scaling.laws.published.settings import SETTING_PRESETS
+from scaling.laws.published.sizes import SIZE_PRESETS
+from scaling.laws.published.terms import TERM_PRESETS
 from scaling.registry import did_you_mean
 
-PRESETS: dict[str, Preset] = {found.name: found for found in (*BASE_PRESETS, *TERM_PRESETS)}
+PRESETS: dict[str, Preset] = {found.name: found for found in (*SIZE_PRESETS, *SETTING_PRESETS, *TERM_PRESETS)}
 """Every published law by name."""
 
 

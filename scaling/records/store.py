@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from scaling.errors import RecordError
 from scaling.files import clear_errors, file_hash, make_folder, publish_folder, read_json, remove_folder, write_json
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.spec import SCHEMA_VERSION, RunSpec
-from scaling.tables import FORMER_NAMES
+from scaling.tables.files import FORMER_NAMES
 
 RESERVED_NAMES = frozenset(
     ("calibration.json", "claims", "corpora", "drafts", "ledger.csv", "logs", "reference", "runs", "schema.json")
@@ -132,11 +132,12 @@ class RunStore:
             RecordError: if the run is absent, or one of its files is damaged or foreign.
         """
         folder = self.run_dir(run_id)
-        outcome, _ = _read_result(folder)
+        outcome, env = self.outcome(run_id), read_json(folder / "env.json")
         try:
             spec = RunSpec.model_validate(read_json(folder / "config.json"))
+            outcome = replace(outcome, env=_ENV.validate_python(env))
         except ValidationError as error:
-            raise RecordError(_unreadable(folder, "config.json", error)) from error
+            raise RecordError(_unreadable(folder, error)) from error
         if spec.run_id != run_id:
             raise RecordError(
                 f"{folder}: config.json describes run {spec.run_id}, not {run_id}; "
@@ -144,16 +145,20 @@ class RunStore:
             )
         return RunRecord(spec=spec, outcome=outcome)
 
-    def damage(self, run_id: str, *, thorough: bool = False) -> str | None:
-        """What is wrong with the files of a committed run, in one sentence; None for a whole one.
+    def outcome(self, run_id: str) -> Outcome:
+        """What a committed run measured, without its ``env``: one file is read, of the others their sizes alone.
+
+        Raises:
+            RecordError: if the run is absent, damaged or foreign.
+        """
+        return _read_outcome(self.run_dir(run_id), thorough=False)
+
+    def damage(self, run_id: str) -> str | None:
+        """What is wrong with a committed run, in one sentence; None for a whole one. Its files are read and hashed.
 
         Another schema version or another run's inputs are not damage: :meth:`load` refuses them.
-
-        Args:
-            run_id: Which run.
-            thorough: Compare contents by their hashes, not sizes alone.
         """
-        return damage_of(self.run_dir(run_id), thorough=thorough)
+        return damage_of(self.run_dir(run_id))
 
     def records(self, run_ids: Iterable[str] | None = None) -> Iterator[RunRecord]:
         """Committed runs, all of them or those named, in order of id or as named."""
@@ -166,17 +171,15 @@ class ForeignRecord(RecordError):
     """A record, or a folder of them, that another version of the program wrote."""
 
 
-def damage_of(folder: Path, *, thorough: bool = False) -> str | None:
+def damage_of(folder: Path) -> str | None:
     """What is wrong with the files of a record, wherever it lies, in one sentence; None for a whole one."""
     try:
-        if not isinstance(read_json(folder / "config.json"), dict):
-            return f"{folder / 'config.json'}: damaged, not a JSON object"
-        _, files = _read_result(folder)
+        _read_outcome(folder, thorough=True)
     except ForeignRecord:
         return None
     except RecordError as error:
         return str(error)
-    return next((said for name, kept in files.items() if (said := _differs(folder / name, kept, thorough))), None)
+    return None
 
 
 def _describe(draft: Path, record: RunRecord) -> None:
@@ -194,40 +197,56 @@ def _signature(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "blake2b": file_hash(path)}
 
 
-def _read_result(folder: Path) -> tuple[Outcome, dict[str, dict[str, Any]]]:
-    """A run's outcome, checked by type, and what its other files must be; records of before name none."""
+@dataclass(frozen=True, kw_only=True)
+class _Result(Outcome):
+    """What result.json holds: the outcome, and what the other files must be; records of before name none."""
+
+    schema_version: int
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+_RESULT, _ENV = TypeAdapter(_Result), TypeAdapter(dict[str, str])
+
+
+def _read_outcome(folder: Path, *, thorough: bool) -> Outcome:
+    """A run's outcome, its files compared by size, or all of them read.
+
+    Raises:
+        RecordError: if a file is absent, damaged, or not what the record says.
+    """
     path = folder / "result.json"
-    result, env = read_json(path), read_json(folder / "env.json")
-    if not isinstance(result, dict) or "schema_version" not in result:
-        raise RecordError(
-            f"{path}: damaged, no result of a run; move the folder away and the run will be trained again"
-        )
-    result = {FORMER_NAMES.get(name, name): value for name, value in result.items()}
-    version = result.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
-        raise ForeignRecord(_foreign(path, version))
+    found = read_json(path)
+    if not isinstance(found, dict) or "schema_version" not in found:
+        raise RecordError(f"{path}: damaged, no result of a run; {_TRAIN_AGAIN}")
+    if found["schema_version"] != SCHEMA_VERSION:
+        raise ForeignRecord(_foreign(path, found["schema_version"]))
+    renamed = {FORMER_NAMES.get(name, name): value for name, value in found.items()}
     try:
-        files = _FILES.validate_python(result.pop("files", {}))
-        return _OUTCOME.validate_json(json.dumps({**result, "env": env})), files
+        # By way of JSON, whose types are few: a number is no text, true is no number.
+        result = _RESULT.validate_json(json.dumps(renamed))
     except ValidationError as error:
-        raise RecordError(_unreadable(folder, "result.json", error)) from error
+        raise RecordError(_unreadable(path, error)) from error
+    for name in ("config.json", "env.json"):
+        if thorough and not isinstance(read_json(folder / name), dict):
+            raise RecordError(f"{folder / name}: damaged, not a JSON object; {_TRAIN_AGAIN}")
+    for name, kept in result.files.items():
+        _compare(folder / name, kept, thorough)
+    return Outcome(**{one.name: getattr(result, one.name) for one in fields(Outcome)})
 
 
-_OUTCOME = TypeAdapter(Outcome)
-_FILES = TypeAdapter(dict[str, dict[str, Any]])
-
-
-def _differs(path: Path, kept: dict[str, Any], thorough: bool) -> str | None:
-    """A sentence for a file that is not what its record says."""
+def _compare(path: Path, kept: dict[str, Any], thorough: bool) -> None:
+    """Raise RecordError for a file that is not what its record says."""
     try:
         found = path.stat()
-    except OSError:
-        return f"{path}: gone, though the record names it"
+    except OSError as error:
+        raise RecordError(f"{path}: gone, though its record names it; {_TRAIN_AGAIN}") from error
     if found.st_size != kept.get("bytes"):
-        return f"{path}: {found.st_size} bytes, the record says {kept.get('bytes')}"
+        raise RecordError(f"{path}: {found.st_size} bytes, its record says {kept.get('bytes')}; {_TRAIN_AGAIN}")
     if thorough and _hash_of(str(path), found.st_mtime_ns, found.st_size) != kept.get("blake2b"):
-        return f"{path}: its content is not what the record says"
-    return None
+        raise RecordError(f"{path}: its content is not what its record says; {_TRAIN_AGAIN}")
+
+
+_TRAIN_AGAIN = "move the run's folder away and it will be trained again"
 
 
 @lru_cache(maxsize=1 << 16)
@@ -247,13 +266,10 @@ def _check_schema(root: Path) -> None:
         raise ForeignRecord(_foreign(marker, None))
 
 
-def _unreadable(folder: Path, name: str, error: ValidationError) -> str:
+def _unreadable(path: Path, error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return (
-        f"{folder / name}: damaged, {where}: {first['msg']}, got {str(first['input'])[:40]!r}; "
-        "move the folder away and the run will be trained again"
-    )
+    return f"{path}: damaged, {where}: {first['msg']}, got {str(first['input'])[:40]!r}; {_TRAIN_AGAIN}"
 
 
 def _foreign(path: Path, version: Any) -> str:

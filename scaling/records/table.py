@@ -14,7 +14,7 @@ from scaling.files import write_bytes
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.records.store import RunStore
 from scaling.spec import text_labels
-from scaling.tables import read_table
+from scaling.tables.files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

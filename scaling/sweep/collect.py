@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import RecordError
-from scaling.fit.units import SIZE_COLUMNS
 from scaling.records import RunStore, write_parquet
+from scaling.tables.units import SIZE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +35,13 @@ def import_runs(
         path: CSV file with a header.
         folder: Where ``runs.parquet`` is written, as ``results/<name>``.
         map: ``{new column: column or expression}``, as ``{"n_params_total": "N", "n_tokens": "C / (6 * N)"}``. The name
-            that N is given says what it counts (`scaling.fit.units.SIZE_COLUMNS`), and the fit carries it on.
+            that N is given says what it counts (`scaling.tables.units.SIZE_COLUMNS`), and the fit carries it on.
         where: Expression that is true for the rows to keep.
 
     Raises:
         RecordError: if the file cannot be read, lacks a column, or a table exists there already.
     """
-    from scaling.fit.table import read_runs
+    from scaling.tables.read import read_runs
 
     table = read_runs(path, map=map, where=where)
     missing = [name for name in NEEDED if name not in table]

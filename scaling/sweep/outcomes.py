@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from scaling.errors import RecordError
-from scaling.files import clear_errors, make_folder, read_json
-from scaling.records import Outcome, RunRecord, RunStore
+from scaling.files import clear_errors, make_folder
+from scaling.records import ForeignRecord, Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 
 LOG_TAIL = 5
@@ -65,20 +65,39 @@ class Failure:
         return f"run {self.run_id} failed: {self.error}; see {self.log_path}"
 
 
-def result_of(store: RunStore, run_id: str) -> dict[str, Any]:
-    """What a run measured, unchecked; empty for a run that is not committed or whose result is cut short."""
+@dataclass(frozen=True)
+class Seen:
+    """A run at a glance.
+
+    Attributes:
+        state: ``new``, the status of the committed run, or ``damaged`` where its files are not what the record says.
+        outcome: What it measured; None where there is no whole record.
+    """
+
+    state: RunState
+    outcome: Outcome | None = None
+
+
+def look(store: RunStore, run_id: str) -> Seen:
+    """How a run stands.
+
+    Raises:
+        RecordError: if another version of the program wrote it.
+    """
+    if not store.has(run_id):
+        return Seen("new")
     try:
-        result = read_json(store.run_dir(run_id) / "result.json")
+        outcome = store.outcome(run_id)
+    except ForeignRecord:
+        raise
     except RecordError:
-        return {}
-    return result if isinstance(result, dict) else {}
+        return Seen("damaged")
+    return Seen(outcome.status, outcome)
 
 
 def state_of(store: RunStore, run_id: str) -> RunState:
-    """``new``, the status of the committed run, or ``damaged`` where its files are not what the record says."""
-    if not store.has(run_id):
-        return "new"
-    return "damaged" if store.damage(run_id) else result_of(store, run_id)["status"]
+    """The state of a run alone."""
+    return look(store, run_id).state
 
 
 def append_log(store: RunStore, run_id: str, text: str) -> None:
@@ -103,7 +122,8 @@ def failures(store: RunStore, run_ids: Iterable[str]) -> list[Failure]:
 
 
 def _failure(store: RunStore, run_id: str) -> Failure:
-    log, error = store.log_path(run_id), result_of(store, run_id).get("error")
+    log, outcome = store.log_path(run_id), look(store, run_id).outcome
+    error = outcome.error if outcome else None
     return Failure(run_id=run_id, error=error or "", log_tail=_tail(log), log_path=log)
 
 
@@ -134,7 +154,7 @@ def set_aside_torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
 
 def torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
     """Committed runs with a file that is absent, cut short or changed; another schema is not ours to judge."""
-    return [run_id for run_id in run_ids if store.has(run_id) and store.damage(run_id, thorough=True)]
+    return [run_id for run_id in run_ids if store.has(run_id) and store.damage(run_id)]
 
 
 def _tail(path: Path) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from scaling.accounting import forward_flops
 from scaling.files import read_json, write_json
 from scaling.records import RunStore
 from scaling.spec import RunSpec
-from scaling.sweep.outcomes import result_of
+from scaling.sweep.outcomes import look
 
 GUESSED_FLOPS_PER_S = 4e10
 """One core on models this small: measured 3.5–5.8·10¹⁰ for widths 32–128 (exact FLOPs, batch 16 × 40 tokens)."""
@@ -64,8 +64,9 @@ def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:
         return _pace(calibrated, specs, "calibrated")
     measured: dict[str, list[float]] = {}
     for spec in specs:
-        if speed := result_of(store, spec.run_id).get("tokens_per_s"):
-            measured.setdefault(shape_of(spec), []).append(spec.step_tokens / speed)
+        outcome = look(store, spec.run_id).outcome
+        if outcome and outcome.tokens_per_s:
+            measured.setdefault(shape_of(spec), []).append(spec.step_tokens / outcome.tokens_per_s)
     # The fastest run of a shape says what its steps cost; slower ones compiled, or shared the machine.
     return _pace({shape: min(seconds) for shape, seconds in measured.items()}, specs, "earlier runs")
 

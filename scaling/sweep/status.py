@@ -10,7 +10,7 @@ from pathlib import Path
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
 from scaling.sweep.lease import latest_generation, read_lease
-from scaling.sweep.outcomes import DUE, Failure, RunState, failures, result_of, state_of
+from scaling.sweep.outcomes import DUE, Failure, Seen, failures, look
 from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk
 
@@ -95,11 +95,11 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
         store: The results folder; it is only read.
         pace: Seconds of a step; by default what the results folder knows.
     """
-    states_of = {spec.run_id: state_of(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
-    unfinished = [trunk for trunk in trunks if any(states_of[run_id] in DUE for run_id in trunk.run_ids)]
+    seen = {spec.run_id: look(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
+    unfinished = [trunk for trunk in trunks if any(seen[run_id].state in DUE for run_id in trunk.run_ids)]
     workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
-    rows = [row for trunk in trunks for row in _rows(trunk, store, states_of, busy)]
+    rows = [row for trunk in trunks for row in _rows(trunk, seen, busy)]
     states = [row.state for row in rows]
     done, total = _flops(trunks, unfinished, busy)
     pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
@@ -115,22 +115,21 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     )
 
 
-def _rows(
-    trunk: Trunk, store: RunStore, states_of: Mapping[str, RunState], busy: Mapping[str, WorkerState]
-) -> list[RunRow]:
+def _rows(trunk: Trunk, seen: Mapping[str, Seen], busy: Mapping[str, WorkerState]) -> list[RunRow]:
     n_params = count_parameters(trunk.specs[0].model).n_params
     waiting = "running" if trunk.trunk_id in busy else "pending"
     return [
         RunRow(
             run_id=spec.run_id,
             trunk_id=trunk.trunk_id,
-            state=waiting if states_of[spec.run_id] == "new" else states_of[spec.run_id],
+            state=waiting if found.state == "new" else found.state,
             n_params=n_params,
             n_tokens=spec.n_tokens,
             teacher=spec.data.label,
-            loss=None if states_of[spec.run_id] in DUE else result_of(store, spec.run_id).get("loss"),
+            loss=found.outcome.loss if found.outcome else None,
         )
         for spec in trunk.specs
+        for found in [seen[spec.run_id]]
     ]
 
 

@@ -19,7 +19,7 @@ from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
-from scaling.sweep.outcomes import Attempt, append_log, commit_failed, sentence, set_aside_torn, state_of, torn
+from scaling.sweep.outcomes import DUE, Attempt, append_log, commit_failed, sentence, set_aside_torn, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.trainer import Step, Trainer
 from scaling.sweep.trunks import Trunk
@@ -146,7 +146,7 @@ class Worker:
         """False while a teacher is still to be trained, None if it never will be."""
         for run_id in trunk.needs:
             state = state_of(self.store, run_id)
-            if state == "new":
+            if state in DUE:
                 return None if run_id in self.report.blocked else False
             if state != "done":
                 return None

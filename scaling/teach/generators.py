@@ -39,10 +39,9 @@ from scaling.teach.blocks import PURPOSES, BlockGenerator
 from scaling.teach.ngram import Ngram, train_ngram
 from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
-from scaling.train.checkpoint import load_student
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
-from scaling.train.generator import finished_teacher
+from scaling.train.generator import finished_teacher, load_teacher
 from scaling.train.model import Student, from_tensors
 
 MAX_ROWS = 256
@@ -125,7 +124,7 @@ class TrainedText(ModelText):
 
     @cached_property
     def student(self) -> Student:
-        return load_student(self.store.student_dir(self.teacher.run.run_id), self.model)
+        return load_teacher(self.teacher.run, self.store)
 
 
 @GENERATORS.register("pretrained")

@@ -24,7 +24,7 @@ from scaling.records import RunRecord, RunStore
 from scaling.spec import ModelSpec, RunSpec, WorldSource, teacher_run
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
-from scaling.train.model import Student
+from scaling.train.model import Student, to_tensors
 from scaling.train.step import params_of, with_params
 
 MEASURED_ON = 4096
@@ -104,7 +104,24 @@ def open_student(spec: RunSpec, store: RunStore) -> StudentGenerator:
     run = finished_teacher(spec, store).spec
     if not isinstance(run.data.source, WorldSource):
         raise DataError(f"teacher {run.run_id} was trained on text, not in a world; name it as a trained teacher")
-    return StudentGenerator(run.data.source, load_student(store.student_dir(run.run_id), run.model))
+    return StudentGenerator(run.data.source, load_teacher(run, store))
+
+
+def load_teacher(run: RunSpec, store: RunStore) -> Student:
+    """The student that a run has trained, as a teacher of others.
+
+    Raises:
+        TrainError: if it cannot be read.
+        DataError: if its weights are not finite: what it would generate says nothing.
+    """
+    student = load_student(store.student_dir(run.run_id), run.model)
+    broken = [name for name, tensor in to_tensors(student).items() if not np.isfinite(tensor).all()]
+    if broken:
+        raise DataError(
+            f"teacher {run.run_id}: {broken[0]} holds weights that are not finite; move its folder away and it is "
+            "trained again, or give it a lower optim.lr"
+        )
+    return student
 
 
 def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:

@@ -216,7 +216,7 @@ def from_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> Student
     """The student that :func:`to_tensors` described.
 
     Raises:
-        TrainError: if a tensor is missing, unknown, not finite, or has another shape than the model says.
+        TrainError: if a tensor is missing, unknown, or has another shape than the model says.
     """
     student = abstract_student(model)
     _check_tensors(model, tensors)
@@ -263,12 +263,6 @@ def _check_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:
         raise TrainError(
             f"tensors do not fit the model — {'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}; "
             "read them with the ModelSpec they were written with"
-        )
-    broken = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
-    if broken:
-        raise TrainError(
-            f"tensor {broken[0]} holds values that are not finite; such a model says nothing — train it again, with a "
-            "lower optim.lr, or use another file"
         )
 
 

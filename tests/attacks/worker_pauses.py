@@ -118,7 +118,7 @@ def _round(store: RunStore, calm: RunStore, kind: str, line: int) -> list[str] |
     if _content(store) != after_second:
         found.append("records changed after the second worker had finished")
     for run in sweep(kind):
-        if (damage := store.damage(run.run_id, thorough=True)) or not store.has(run.run_id):
+        if (damage := store.damage(run.run_id)) or not store.has(run.run_id):
             found.append(damage or f"run {run.run_id} is missing")
         elif _measured(store, run, kind) != _measured(calm, run, kind):
             found.append(f"run {run.run_id} is not what it is undisturbed")

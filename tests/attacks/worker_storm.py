@@ -202,7 +202,7 @@ def _compare(specs, calm: RunStore, stormy: RunStore, report: Report) -> None:
     for one in specs:
         if not stormy.has(one.run_id):
             report.missing += 1
-        elif stormy.damage(one.run_id, thorough=True):
+        elif stormy.damage(one.run_id):
             report.damaged += 1
         else:
             same_result = (
@@ -212,7 +212,7 @@ def _compare(specs, calm: RunStore, stormy: RunStore, report: Report) -> None:
     for folder in stormy.root.glob("superseded/*"):
         report.set_aside += 1
         # Moved away is only what was torn, never a whole record.
-        report.lost += (folder / "result.json").exists() and damage_of(folder, thorough=True) is None
+        report.lost += (folder / "result.json").exists() and damage_of(folder) is None
 
 
 def _worker(name: str, root: str, trunks: str) -> None:

@@ -18,17 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling.fit.allocation.split import best_split
 from scaling.fit.doubt.bootstrap import bootstrap
 from scaling.fit.doubt.profile import profile
 from scaling.fit.fitter import fit
-from scaling.fit.frontier import best_split
-from scaling.fit.observe import observe
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
-from scaling.fit.table import Observations, read_runs
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import Composite
+from scaling.tables.observations import Observations
+from scaling.tables.observe import observe
+from scaling.tables.read import read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SCALING_SHARED", ROOT.parent / "shared")) / "data"

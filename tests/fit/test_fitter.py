@@ -11,10 +11,10 @@ import pytest
 from scaling.errors import FitError, RecordError, SpecError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
-from scaling.fit.observe import observe
 from scaling.fit.saved import load, save, to_json
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import FloorAndEffectiveData
+from scaling.tables.observe import observe
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 

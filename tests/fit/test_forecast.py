@@ -4,23 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.errors import FitError, RecordError, SpecError
+from scaling.errors import RecordError
 from scaling.fit.backtest import backtest
 from scaling.fit.describe import summary
 from scaling.fit.design import design
 from scaling.fit.fitter import fit
-from scaling.fit.frontier import from_law, isoflop, meeting_point, optimal
-from scaling.fit.observe import observe
 from scaling.fit.select import candidate_forms, compare, ties
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.fit.stack.solve import fit_versions
 from scaling.fit.stack.validate import size_ordered_cuts
 from scaling.fit.stack.versions import PLAIN
-from scaling.fit.table import read_runs
-from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
+from scaling.tables.observe import observe
+from scaling.tables.read import read_runs
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 
@@ -98,43 +96,6 @@ def test_a_bound_on_one_side_only_is_said_so():
     assert found.profiles["alpha"]["low"] < 0.34 < found.profiles["alpha"]["high"]
 
 
-def test_compute_optimal_split_equals_the_closed_form():
-    found = fit(sweep(noise=0.0), law="chinchilla", bootstrap=0)
-    best = optimal(found, flops=6e20)
-    a, b, alpha, beta = (TRUTH.values[name] for name in ("A", "B", "alpha", "beta"))
-    closed = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (6e20 / 6) ** (beta / (alpha + beta))
-    assert best.n == pytest.approx(closed, rel=2e-3)
-    assert 6 * best.n * best.d == pytest.approx(6e20)
-
-
-def test_the_law_approach_finds_its_own_exponents():
-    found = from_law(TRUTH, np.geomspace(1e18, 1e22, 5))
-    assert found.a == pytest.approx(0.36 / 0.70, abs=1e-3)
-    assert found.a + found.b == pytest.approx(1.0, abs=1e-6)
-
-
-def test_parabolas_through_symmetric_budgets_report_their_bias():
-    budgets = np.repeat(np.geomspace(1e19, 1e21, 4), 7)
-    centre = [float(from_law(TRUTH, [c, 2 * c, 4 * c]).n[0]) for c in np.unique(budgets)]
-    n = (np.array(centre)[:, None] * np.geomspace(0.1, 10, 7)).ravel()
-    d = budgets / (6 * n)
-    found = isoflop(n, d, TRUTH.loss(n=n, d=d), law=TRUTH)
-    assert "misplace" in found.note
-    assert found.a == pytest.approx(0.36 / 0.70, abs=0.02)
-
-
-def test_kaplan_trends_meet_where_their_constants_say():
-    day = 8.64e19
-    point = meeting_point(
-        KaplanC(C_c=3.1e8 * day, alpha_C=0.05),
-        KaplanD(D_c=5.4e13, alpha_D=0.095),
-        tokens=lambda c: 2e10 * (c / day) ** 0.27,
-    )
-    assert point.flops / day == pytest.approx(1.1e4, rel=0.05)
-    assert point.loss == pytest.approx(1.67, abs=0.01)
-    assert point.d == pytest.approx(2.5e11, rel=0.05)
-
-
 def test_a_design_predicts_the_errors_that_simulated_sweeps_show():
     plan = sweep()
     expected = design(plan, law=TRUTH, noise=0.004, trunk_noise=0.002)
@@ -196,17 +157,6 @@ def test_unknown_columns_in_expressions_suggest_the_right_one(tmp_path):
     path.write_text("n_params,d\n1,2\n")
     with pytest.raises(RecordError, match="did you mean 'n_params'"):
         read_runs(path, map={"n": "n_param * 1.0"})
-
-
-def test_impossible_budgets_are_refused(stacked):
-    with pytest.raises(SpecError, match="flops"):
-        optimal(stacked, flops=0.0)
-
-
-def test_budgets_without_an_inner_minimum_are_refused():
-    n = np.geomspace(1e6, 1e9, 8)
-    with pytest.raises(FitError, match="found 0 optima"):
-        isoflop(n, np.full(8, 1e9), TRUTH.loss(n=n, d=np.full(8, 1e9)))
 
 
 def test_forms_follow_from_the_columns_of_the_table():

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from scaling.fit.fitter import fit
-from scaling.fit.observe import observe
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
-from scaling.fit.table import read_runs
 from scaling.laws.named import named_law
 from scaling.laws.presets import preset
 from scaling.laws.size_and_data import Chinchilla
+from scaling.tables.observe import observe
+from scaling.tables.read import read_runs
 
 pytestmark = pytest.mark.published
 

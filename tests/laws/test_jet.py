@@ -54,6 +54,8 @@ def test_a_jet_of_a_sum_of_logs_is_exact_where_naive_evaluation_overflows():
 def test_an_operation_without_a_rule_is_refused_rather_than_silently_dropped():
     with pytest.raises(TypeError):
         np.arctan(Jet.variable(np.array([1.0]), 0))
+    with pytest.raises(TypeError):  # its second derivatives would be those of another axis
+        np.matmul(Jet.variable(np.array([1.0]), 0), np.ones(1))
 
 
 @pytest.mark.parametrize("other", [2.0, np.array([0.5, 2.0, np.inf])])

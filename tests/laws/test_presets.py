@@ -8,7 +8,7 @@ import pytest
 
 from scaling.errors import SpecError
 from scaling.laws.presets import PRESETS, preset
-from scaling.laws.published import PF_DAY
+from scaling.laws.published.preset import PF_DAY
 
 SIZES = (66e6, 100e6, 110e6, 340e6, 1e9, 10e9)
 

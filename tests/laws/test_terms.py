@@ -14,8 +14,8 @@ from scaling.laws.batch import CriticalBatch
 from scaling.laws.named import named_law
 from scaling.laws.over_training import OverTrained
 from scaling.laws.precision import KumarDamage, LowPrecision, Quantized
+from scaling.laws.published.rules import Rule
 from scaling.laws.repetition import Repeated
-from scaling.laws.rules import Rule
 from scaling.laws.schedule import MultiPower, ScheduledRun
 from scaling.laws.size_and_data import Chinchilla
 

@@ -7,9 +7,9 @@ import pytest
 from scaling.errors import RecordError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
-from scaling.fit.units import SIZE_COLUMNS
 from scaling.records import load_runs
 from scaling.sweep.collect import import_runs, metrics_table
+from scaling.tables.units import SIZE_COLUMNS
 
 FOREIGN = "N,C,val_loss\n1e6,6e13,3.0\n2e6,2.4e14,2.8\n4e6,9.6e14,2.6\n"
 MAP = {"n_params": "N", "n_tokens": "C / (6 * N)", "loss": "val_loss"}

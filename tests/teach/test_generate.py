@@ -1,5 +1,6 @@
 """Text of a trained teacher: the same however often it is interrupted, never written twice, checked when it is read."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from scaling.spec import RunSpec
 from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.generators import rows_per_block
 from scaling.train.checkpoint import save_student
-from scaling.train.model import Student
+from scaling.train.model import Student, from_tensors, to_tensors
 
 BLOCK = 8 * 16
 """Tokens of a block: eight sequences of the teacher's context."""
@@ -270,3 +271,15 @@ def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
     assert rows_per_block(large) == 1
     monkeypatch.setattr(generators, "CACHE_BYTES", 1 << 34)
     assert rows_per_block(large) == 32
+
+
+def test_a_teacher_whose_weights_are_not_finite_generates_nothing(make_run, make_store):
+    store, run = make_store(), make_run()
+    broken = to_tensors(Student(run.model, seed=1))
+    broken["output_norm.weight"] = np.full_like(broken["output_norm.weight"], np.nan)
+    shutil.rmtree(store.student_dir(run.run_id))
+    save_student(store.student_dir(run.run_id), from_tensors(run.model, broken))
+    spec = make_run(run)
+    with pytest.raises(DataError, match=f"teacher {run.run_id}: output_norm.weight holds weights that are not finite"):
+        ensure_teacher_text(spec, store, n_tokens=100)
+    assert not list(store.root.glob("corpora/*/shard*.bin"))

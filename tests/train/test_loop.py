@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from scaling.errors import Preempted, TrainError
-from scaling.fit.observe import observe
 from scaling.laws.teacher import Mixture
 from scaling.records import RunStore, load_runs
 from scaling.spec import MixtureTeacher, ModelSpec, RealTeacher
+from scaling.tables.observe import observe
 from scaling.train.checkpoint import load_student
 from scaling.train.loop import Progress, train_trunk
 from scaling.train.model import to_tensors

@@ -11,8 +11,8 @@ from scaling.errors import FitError
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective, run_weights
 from scaling.fit.solve.starts import draw_starts
-from scaling.fit.table import Observations
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import Observations
 
 Array = np.ndarray
 SAME_VALUE = 1e-9

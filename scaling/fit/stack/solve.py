@@ -16,8 +16,8 @@ from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.fit.solve.starts import draw_starts
 from scaling.fit.stack.validate import Cut, Score
 from scaling.fit.stack.versions import Version, better_trained, level_prior
-from scaling.fit.table import Observations
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import Observations
 
 Array = np.ndarray
 BASINS, RANDOM_STARTS = 2, 3

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling.fit.identify import levels
 from scaling.fit.stack.versions import better_trained
-from scaling.fit.table import Observations
+from scaling.tables.observations import Observations
 
 Array = np.ndarray
 SHARES = (0.5, 0.7, 0.85)

@@ -1,63 +1,22 @@
-"""Published laws of size, data and compute, and published rules for settings: the numbers behind `presets`."""
+"""Published laws of size, data and compute."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
-from scaling.laws.batch import CriticalBatch
 from scaling.laws.kaplan import KaplanC, KaplanD, KaplanN, KaplanND, KaplanNS
-from scaling.laws.law import ScalingLaw
-from scaling.laws.rules import Rule, TransferredData
+from scaling.laws.published.preset import HOFFMANN, KAPLAN, PF_DAY, SHEHPER, Preset
 from scaling.laws.size_and_data import Chinchilla, Tied
 
-PF_DAY = 8.64e19
-"""FLOPs in one petaflop/s-day."""
-KAPLAN = "Kaplan et al. 2020, arXiv 2001.08361"
-HOFFMANN = "Hoffmann et al. 2022, arXiv 2203.15556"
 BESIROGLU = "Besiroglu et al. 2024, arXiv 2404.10102"
 SARDANA = "Sardana et al. 2023, arXiv 2401.00448"
-DEEPSEEK = "DeepSeek-AI 2024, arXiv 2401.02954"
-SHEHPER = "shehper/scaling_laws 2024, a replication with models up to 6.3M parameters on OpenWebText"
-
-Verified = Literal["primary", "secondary", "reproduced", "unverified"]
-"""Read in the authors' text or code; in a text that quotes them; recomputed from their data; from memory alone."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A published law.
-
-    Attributes:
-        name: what `preset` and `--law` call it.
-        law: the law with its numbers (a ScalingLaw, a CriticalBatch, or a Rule for a setting).
-        source: authors, year, arXiv id.
-        verified: who has checked the numbers.
-        counts: how the source counts N, and its corpus.
-        note: what a user must know before trusting a number; empty if nothing.
-    """
-
-    name: str
-    law: ScalingLaw | CriticalBatch | Rule | TransferredData
-    source: str
-    verified: Verified
-    counts: str = ""
-    note: str = ""
-
-    def __post_init__(self):
-        if self.verified == "unverified" and "not verified" not in self.note:
-            warning = "constants not verified: taken from memory of the paper, not read in its text or code"
-            object.__setattr__(self, "note", f"{warning}; {self.note}" if self.note else warning)
-
-    def __repr__(self) -> str:
-        note = f"\n  note: {self.note}" if self.note else ""
-        return f"{self.name}: {self.law!r}\n  {self.source} [{self.verified}] {self.counts}".rstrip() + note
+TOTAL = "N with embeddings, MassiveText"
 
 
 def _kaplan() -> list[Preset]:
     n = "N without embeddings, WebText2"
     joint = "alpha_D = .103 and the constants of the joint fit are quoted from memory in one of two notes"
+    # Single quantities first, then both; two compute laws, for he fitted C and the least C at small batches.
     return [
         Preset("kaplan-n", KaplanN(N_c=8.8e13, alpha_N=0.076), KAPLAN, "secondary", n),
         Preset(
@@ -93,31 +52,6 @@ def _kaplan() -> list[Preset]:
             n,
             "S is S_min, the steps at batches far above the critical one",
         ),
-        Preset("kaplan-batch", CriticalBatch(B_star=2e8, alpha_B=0.21), KAPLAN, "secondary", n),
-        Preset(
-            "kaplan-size",
-            Rule("optimal N (parameters)", "c", 1.3e9, 0.73, PF_DAY),
-            KAPLAN,
-            "secondary",
-            n,
-            "C is C_min",
-        ),
-        Preset(
-            "kaplan-tokens",
-            Rule("optimal D (tokens)", "c", 2e10, 0.27, PF_DAY),
-            KAPLAN,
-            "unverified",
-            n,
-            "C is C_min",
-        ),
-        Preset("kaplan-size-naive", Rule("optimal N (parameters)", "c", 1.6e9, 0.88, PF_DAY), KAPLAN, "secondary", n),
-        Preset(
-            "kaplan-enough-data",
-            Rule("tokens below which N overfits noticeably", "n", 5e3, 0.74),
-            KAPLAN,
-            "secondary",
-            n,
-        ),
     ]
 
 
@@ -131,28 +65,19 @@ def _shehper() -> list[Preset]:
         ),
         Preset("shehper-c", KaplanC(C_c=4.2e6 * PF_DAY, alpha_C=0.056), SHEHPER, "primary", n, f"C is C_min; {small}"),
         Preset("shehper-c-naive", KaplanC(C_c=1.8e5 * PF_DAY, alpha_C=0.074), SHEHPER, "primary", n, small),
-        Preset("shehper-batch", CriticalBatch(B_star=2.2e7, alpha_B=1 / 4.26), SHEHPER, "primary", n, small),
-        Preset(
-            "shehper-size",
-            Rule("optimal N (parameters)", "c", 4.2e9, 0.72, PF_DAY),
-            SHEHPER,
-            "primary",
-            n,
-            f"C is C_min; {small}",
-        ),
     ]
 
 
-def _chinchillas() -> list[Preset]:
-    total = "N with embeddings, MassiveText"
+def _hoffmann() -> list[Preset]:
     narrow = "its published intervals are about fifty times too narrow, and it is not the minimum of its own objective"
+    # Three roundings of one fit: of the paper's text, of its source, and of its abstract.
     return [
         Preset(
             "hoffmann",
             Chinchilla(E=1.6934, A=406.4, B=410.7, alpha=0.3392, beta=0.2849),
             HOFFMANN,
             "primary",
-            total,
+            TOTAL,
             narrow,
         ),
         Preset(
@@ -166,7 +91,7 @@ def _chinchillas() -> list[Preset]:
             ),
             f"{HOFFMANN}, numbers in the source of its text",
             "primary",
-            total,
+            TOTAL,
             narrow,
         ),
         Preset(
@@ -174,23 +99,21 @@ def _chinchillas() -> list[Preset]:
             Chinchilla(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28),
             HOFFMANN,
             "primary",
-            total,
+            TOTAL,
             "rounding beta from .2849 to .28 raises the data term by 13 % at 1e11 tokens: use 'hoffmann'",
         ),
-        Preset(
-            "hoffmann-tokens",
-            Rule("optimal D (tokens)", "n", 20.2, 1.0),
-            f"{HOFFMANN}, approach 1",
-            "secondary",
-            total,
-            "from 1B parameters, 20.2B tokens; his approach 3 implies about 73 tokens per parameter",
-        ),
+    ]
+
+
+def _refits() -> list[Preset]:
+    # Other people's fits of his points, and of a public table in the same form.
+    return [
         Preset(
             "besiroglu",
             Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658),
             BESIROGLU,
             "primary",
-            total,
+            TOTAL,
             "refit of 240 points digitised from figure 4 of Hoffmann et al.",
         ),
         Preset(
@@ -198,7 +121,7 @@ def _chinchillas() -> list[Preset]:
             Chinchilla(E=1.81722, A=477.8, B=2143.4, alpha=0.34731, beta=0.36717),
             f"{BESIROGLU}; exact minimum of their objective, recomputed",
             "reproduced",
-            total,
+            TOTAL,
             "the same points; sum of Huber 1.018274e-3, against 1.0228e-3 for the published numbers",
         ),
         Preset(
@@ -206,7 +129,7 @@ def _chinchillas() -> list[Preset]:
             Chinchilla(E=1.905, A=4.000 * 1e6**0.351, B=1.051 * 1e9**0.459, alpha=0.351, beta=0.459),
             "Apple ml-scalefit, as quoted by Czech et al. 2026, arXiv 2603.22339",
             "secondary",
-            total,
+            TOTAL,
             "217 points below 1e21 FLOPs, squared error",
         ),
         Preset(
@@ -236,27 +159,4 @@ def _sardana() -> list[Preset]:
     return presets
 
 
-def _settings() -> list[Preset]:
-    per_token = "model scale M is FLOPs per token without embeddings, C = M D"
-    return [
-        Preset("deepseek-lr", Rule("learning rate", "c", 0.3118, -0.125), DEEPSEEK, "secondary"),
-        Preset("deepseek-batch", Rule("batch (tokens)", "c", 0.2920, 0.3271), DEEPSEEK, "secondary"),
-        Preset("deepseek-size", Rule("optimal M (FLOPs/token)", "c", 0.1715, 0.5243), DEEPSEEK, "secondary", per_token),
-        Preset("deepseek-tokens", Rule("optimal D (tokens)", "c", 5.8316, 0.4757), DEEPSEEK, "secondary", per_token),
-        Preset(
-            "llama3-tokens",
-            Rule("optimal D (tokens)", "c", 0.299, 0.537),
-            "Llama team 2024, arXiv 2407.21783",
-            "secondary",
-        ),
-        Preset(
-            "minicpm-tokens",
-            Rule("optimal D (tokens)", "n", 192.0, 1.0),
-            "Hu et al. 2024, arXiv 2404.06395",
-            "secondary",
-            note="from exponents .29 in N and .23 in D; its amplitudes are not known here",
-        ),
-    ]
-
-
-BASE_PRESETS = (*_kaplan(), *_shehper(), *_chinchillas(), *_sardana(), *_settings())
+SIZE_PRESETS = (*_kaplan(), *_shehper(), *_hoffmann(), *_refits(), *_sardana())

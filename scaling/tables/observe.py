@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.fit.expression import evaluate, missing_column
-from scaling.fit.finished import RUN_KEYS, finished, last_checkpoints, listed
-from scaling.fit.table import MadeOf, Observations, select_rows
-from scaling.fit.texts import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS
-from scaling.fit.units import loss_notes, one_unit
+from scaling.tables.expression import evaluate, missing_column
+from scaling.tables.finished import RUN_KEYS, finished, last_checkpoints, listed
+from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
+from scaling.tables.read import select_rows
+from scaling.tables.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def observe(
 
     Args:
         runs: one row a run. Used where present: its state (unfinished runs are excluded, with their reason) and its
-            name (of several checkpoints of one run the last is kept), see `scaling.fit.finished`; `text_id`,
+            name (of several checkpoints of one run the last is kept), see `scaling.tables.finished`; `text_id`,
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.

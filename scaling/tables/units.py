@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.fit.expression import column_values
-from scaling.fit.finished import listed
+from scaling.tables.expression import column_values
+from scaling.tables.finished import listed
 
 if TYPE_CHECKING:
     import pandas as pd

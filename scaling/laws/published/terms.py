@@ -10,9 +10,9 @@ from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.kaplan import KaplanN
 from scaling.laws.precision import KumarDamage, LowPrecision, OuyangDamage
-from scaling.laws.published import Preset
+from scaling.laws.published.preset import Preset
+from scaling.laws.published.rules import TransferredData
 from scaling.laws.repetition import Repeated
-from scaling.laws.rules import TransferredData
 from scaling.laws.schedule import MultiPower
 from scaling.laws.size_and_data import Chinchilla, Tied
 
@@ -28,6 +28,7 @@ def _data() -> list[Preset]:
     alpha = 0.3526596
     counts = "N with embeddings, C4"
     transfer = "Hernandez et al. 2021, arXiv 2102.01293"
+    # The law of repetition thrice: its base alone, as published, and at the lowest minimum of their own runs.
     return [
         Preset("muennighoff-unique", Tied(**base, alpha=alpha), MUENNIGHOFF, "primary", counts, "without repetition"),
         Preset(

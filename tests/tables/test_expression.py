@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import RecordError
-from scaling.fit.expression import DEEPEST, LONGEST, evaluate
-from scaling.fit.table import select_rows
+from scaling.tables.expression import DEEPEST, LONGEST, evaluate
+from scaling.tables.read import select_rows
 
 RUNS = pd.DataFrame({"n": [1e6, 2e6], "d": [1e9, 2e9], "s": ["a", "b"], "loss": [3.0, 2.5]})
 

@@ -10,7 +10,7 @@ import pytest
 
 from scaling.errors import RecordError
 from scaling.records import load_runs
-from scaling.tables import read_table
+from scaling.tables.files import read_table
 
 GOOD = "n,d,loss\n1e6,1e8,3.0\n2e6,1e8,2.8\n"
 

@@ -1,0 +1,86 @@
+"""Commands that ask more of runs than one law: the best split of a budget, and which of two arms is better."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
+from scaling.cli.options import Json, count, emit
+
+Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Training budgets, as 1e20,1e21.")]
+CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FLOPs of n and d, instead of 6*n*d.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(frontier)
+    app.command()(compare)
+
+
+def frontier(
+    table: Table,
+    flops: Budgets,
+    map_: Map = "",
+    where: Where = None,
+    law: Law = None,
+    cost: CostRule = None,
+    level: Level = 0.9,
+    json_: Json = False,
+) -> None:
+    """The best model size for a budget, by the law, by isoFLOP parabolas and by the envelope of the runs."""
+    from scaling.fit.allocation.cost import SIX_ND, cost_of
+    from scaling.fit.allocation.frontier import frontier as find_frontier
+    from scaling.report.allocation import show_frontier
+
+    mapping = mapping_of(map_)
+    runs = runs_of(table, mapping)
+    found = find_frontier(
+        runs,
+        [count(part, "flops") for part in flops.split(",")],
+        law=law or "stack",
+        where=where,
+        cost=SIX_ND if cost is None else cost_of(cost),
+        level=level,
+        **columns_of(mapping, runs),
+    )
+    emit(found, as_json=json_, show=show_frontier)
+
+
+def compare(
+    table: Table,
+    arms: Annotated[str, typer.Option("--arms", metavar="A,B", help="The arm in use, and the one proposed.")],
+    by: Annotated[str, typer.Option("--by", metavar="COL", help="Column that tells them apart.")] = "teacher",
+    pair: Annotated[str, typer.Option("--pair", metavar="COL,…", help="What pairs have in common.")] = "n,d",
+    map_: Map = "",
+    where: Where = None,
+    level: Level = 0.9,
+    json_: Json = False,
+) -> None:
+    """Which of two arms is better, over the settings that both were trained in, and with what chance."""
+    from scaling.errors import SpecError
+    from scaling.fit.compare import compare as compare_arms
+    from scaling.tables.expression import column_values
+    from scaling.tables.read import select_rows
+    from scaling.tables.units import size_column
+
+    mapping = mapping_of(map_)
+    runs = select_rows(runs_of(table, mapping), where)
+    names = columns_of(mapping, runs)
+    first, _, second = (part.strip() for part in arms.partition(","))
+    if not (first and second):
+        raise SpecError(f"--arms: got {arms!r}, allowed are two values of {by} — for example real,noise-0.2")
+    standard = {"n": names.get("n", size_column(runs.columns)), "d": names.get("d", "n_tokens")}
+    # A column of numbers holds none of the texts that a command line is made of.
+    numeric = by in runs and column_values(runs[by]).dtype == float
+    one, other = (count(first, "arms"), count(second, "arms")) if numeric else (first, second)
+    found = compare_arms(
+        runs,
+        (one, other),
+        by=by,
+        pair=[standard.get(name.strip(), name.strip()) for name in pair.split(",")],
+        loss=names.get("loss", "loss"),
+        level=level,
+    )
+    emit(found, as_json=json_, show=print)

@@ -1,0 +1,114 @@
+"""The three approaches to compute-optimal sizes over one table of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scaling.errors import FitError, RecordError
+from scaling.fit.allocation.approaches import Approach, by_law, difference, envelope, isoflop
+from scaling.fit.allocation.cost import SIX_ND, Cost
+from scaling.fit.allocation.optimal import Optimal, optimal
+from scaling.fit.fitter import fit, law_columns
+from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import REAL
+from scaling.tables.observe import observe
+from scaling.tables.units import size_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Best sizes of some budgets, and what each approach makes of the runs.
+
+    Attributes:
+        optima: of the law, one each budget at which it has one.
+        approaches: those that found enough optima.
+        refused: a sentence for each budget or approach without an answer.
+        differences: a sentence for each approach beside the law.
+    """
+
+    optima: tuple[Optimal, ...]
+    approaches: tuple[Approach, ...]
+    refused: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+def frontier(
+    runs: pd.DataFrame,
+    flops: Sequence[float],
+    *,
+    law: str | ScalingLaw = "stack",
+    where: str | None = None,
+    teacher: str | None = None,
+    cost: Cost = SIX_ND,
+    level: float = 0.9,
+    n: str | None = None,
+    d: str = "n_tokens",
+    loss: str = "loss",
+    columns: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Frontier:
+    """Fit a law to the runs and ask it, the parabolas and the envelope for the best sizes.
+
+    Args:
+        runs: one row a run.
+        flops: budgets.
+        teacher: whose text; None is real text. The runs themselves are asked on that text alone.
+        law, where, n, d, loss, columns, options: as for `fit`.
+        cost: of a training.
+        level: of the intervals.
+
+    Returns:
+        Frontier; what cannot be answered is told in `refused`.
+
+    Raises:
+        RecordError: the table cannot be used, or has no run on that text.
+        SpecError: a budget that is none, or a law without n and d.
+        FitError: the runs do not determine the law.
+    """
+    n = n or size_column(runs.columns)
+    found = fit(runs, law=law, n=n, d=d, loss=loss, columns=columns, where=where, **options)
+    data = observe(runs, columns=law_columns(law, n, d, columns), loss=loss, where=where)
+    text = teacher or (REAL if REAL in data.teachers else data.teachers[0])
+    if text not in data.teachers:
+        raise RecordError(f"no run on the text {text!r}: the table has {', '.join(data.teachers)}")
+    data = data.select(data.teacher == data.teachers.index(text))
+    axes = (data.columns["n"], data.columns["d"], data.loss)
+    plain = found.law if set(found.law.columns) == {"n", "d"} else None
+    # Each approach may lack what another has: a sweep of one budget has no envelope, a grid no budgets.
+    approaches: list[Approach] = []
+    refused: list[str] = []
+    for attempt in (
+        lambda: by_law(
+            found, sorted({*flops, *_spread(cost(axes[0], axes[1]))}), level=level, cost=cost, teacher=teacher
+        ),
+        lambda: isoflop(*axes, law=plain, level=level, cost=cost),
+        lambda: envelope(*axes, level=level, cost=cost, cluster=data.cluster),
+    ):
+        try:
+            approaches.append(attempt())
+        except FitError as error:
+            refused.append(str(error))
+    optima = []
+    for budget in flops:
+        try:
+            optima.append(optimal(found, flops=budget, level=level, cost=cost, teacher=teacher))
+        except FitError as error:
+            refused.append(str(error))
+    others = approaches[1:] if approaches and approaches[0].name == "law" else []
+    return Frontier(
+        tuple(optima),
+        tuple(approaches),
+        tuple(refused),
+        tuple(difference(other, approaches[0], flops[0]) for other in others),
+    )
+
+
+def _spread(spent: Any) -> list[float]:
+    """Three budgets that the runs themselves span, so that the law's exponent is theirs."""
+    low, high = float(spent.min()), float(spent.max())
+    return [low, (low * high) ** 0.5, high]

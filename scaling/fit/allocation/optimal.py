@@ -1,0 +1,162 @@
+"""The compute-optimal size and volume of a fit, with intervals, or a sentence that it does not know them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import FitError, SpecError
+from scaling.fit.allocation.cost import SIX_ND, Cost
+from scaling.fit.allocation.split import best_split, growth, weighted_quantiles
+from scaling.fit.evidence import Member
+from scaling.fit.prediction import Prediction
+from scaling.fit.result import Fit
+
+Array = np.ndarray
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Optimal:
+    """Best split of a budget.
+
+    Attributes:
+        flops: the budget.
+        n, d: compute-optimal size and tokens.
+        n_interval, d_interval: at `level`, over the draws of every law; an end of 0 or inf is not identified.
+        loss: forecast there.
+        tokens_per_parameter: d/n.
+        level: of the intervals.
+        exponent: a of N* = G C^a, about this budget.
+        exponent_interval: at `level`; NaN where the draws have no optimum.
+        cost: how FLOPs were counted.
+    """
+
+    flops: float
+    n: float
+    d: float
+    n_interval: tuple[float, float]
+    d_interval: tuple[float, float]
+    loss: Prediction
+    tokens_per_parameter: float
+    level: float
+    exponent: float
+    exponent_interval: tuple[float, float]
+    cost: str = SIX_ND.text
+
+    @property
+    def identified(self) -> bool:
+        """Whether both ends of the interval of N* are known."""
+        return self.n_interval[0] > 0 and math.isfinite(self.n_interval[1])
+
+    def __str__(self) -> str:
+        low, high = self.n_interval
+        doubt = f"[{low:.3g}, {high:.3g}]" if self.identified else "not identified " + _open_ends(low, high)
+        return f"C = {self.flops:.3g}: N* = {self.n:.3g} {doubt} at {self.level:.0%}, D* = {self.d:.3g}"
+
+
+def optimal(
+    fit: Fit, *, flops: float, teacher: str | None = None, level: float = 0.9, cost: Cost = SIX_ND, **columns: Any
+) -> Optimal:
+    """Compute-optimal size and data of a fit.
+
+    Args:
+        fit: with laws of n and d.
+        flops: training budget.
+        teacher: of the text; None is real text.
+        level: of the intervals.
+        cost: FLOPs of a training; 6 n d by default, or `scaling.fit.allocation.cost.cost_of`.
+        **columns: further columns of the law.
+
+    Returns:
+        Optimal.
+
+    Raises:
+        SpecError: no positive budget, or a law without n and d.
+        FitError: along the budget the loss has no minimum at any size.
+    """
+    if not flops > 0 or math.isinf(flops):
+        raise SpecError(f"flops is a finite training budget above zero, got {flops:g}")
+    if not {"n", "d"} <= set(fit.law.columns):
+        raise SpecError(f"law {fit.law.name!r} is not a function of both n and d: it has no optimal split")
+
+    def surface(n: Array, d: Array) -> Array:
+        return fit.loss(n, d, teacher=teacher, **columns)
+
+    centre = float(best_split(surface, flops, cost=cost))
+    if not 0 < centre < math.inf:
+        side, end = ("smaller", "down") if centre == 0 else ("larger", "up")
+        raise FitError(
+            f"the best size for {flops:.3g} FLOPs is not identified: along this budget the loss falls {end} to the "
+            f"{'smallest' if centre == 0 else 'largest'} size there is; add runs that are {side} than those behind the "
+            "fit, at this budget if you can",
+            fit=fit,
+        )
+    # Every law speaks through its draws, as loudly as its weight.
+    sizes, exponents, shares = [], [], []
+    for member in fit.members:
+        law = _surface(fit, member, teacher, columns)
+        if law is not None:
+            sizes.append(np.atleast_1d(best_split(law, flops, cost=cost)))
+            exponents.append(np.atleast_1d(growth(law, flops, cost=cost)))
+            shares.append(np.full(len(sizes[-1]), member.weight / len(sizes[-1])))
+    n_interval, exponent_interval = _interval(sizes, shares, level), _interval(exponents, shares, level)
+    d = float(cost.tokens(np.asarray(centre), flops))
+    return Optimal(
+        flops=flops,
+        n=centre,
+        d=d,
+        n_interval=n_interval,
+        d_interval=_volumes(n_interval, flops, cost),
+        loss=fit.predict(centre, d, teacher=teacher, level=level, **columns),
+        tokens_per_parameter=d / centre,
+        level=level,
+        exponent=float(growth(surface, flops, cost=cost)),
+        exponent_interval=exponent_interval,
+        cost=cost.text,
+    )
+
+
+def _surface(fit: Fit, member: Member, teacher: str | None, columns: dict[str, Any]):
+    """Loss of every draw of a member over n and d; None where it has no draws."""
+    draws = member.draws(DRAWS)
+    if not len(draws):
+        return None
+
+    def surface(n: Array, d: Array) -> Array:
+        at = fit.points(n, d, teacher=teacher, **columns)
+        return member.law.evaluate(draws, member.columns(at.columns))
+
+    return surface
+
+
+def _interval(values: list[Array], shares: list[Array], level: float) -> tuple[float, float]:
+    """Central interval over draws; (NaN, NaN) without any, or where a draw in ten has none."""
+    if not values:
+        return math.nan, math.nan
+    every, weights = np.concatenate(values), np.concatenate(shares)
+    known = ~np.isnan(every)
+    if np.sum(weights[known]) < 0.9 * np.sum(weights):
+        return math.nan, math.nan
+    return weighted_quantiles(every[known], weights[known], level)
+
+
+def _volumes(sizes: tuple[float, float], flops: float, cost: Cost) -> tuple[float, float]:
+    """Tokens at the ends of an interval of sizes: the largest size leaves the fewest."""
+    low, high = sizes
+    if math.isnan(low):
+        return math.nan, math.nan
+    fewest = 0.0 if math.isinf(high) else float(cost.tokens(np.asarray(high), flops))
+    most = math.inf if low == 0 else float(cost.tokens(np.asarray(low), flops))
+    return fewest, most
+
+
+def _open_ends(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "(the fit has no replicates)"
+    return (
+        "on either side" if low == 0 and math.isinf(high) else f"below {high:.3g}" if low == 0 else f"above {low:.3g}"
+    )

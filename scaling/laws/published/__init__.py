@@ -1,0 +1,1 @@
+"""Published laws and rules with their numbers; `scaling.laws.presets` finds them by name."""

@@ -1,0 +1,49 @@
+"""A published law: its numbers, where they come from, and who has checked them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scaling.laws.batch import CriticalBatch
+from scaling.laws.law import ScalingLaw
+from scaling.laws.published.rules import Rule, TransferredData
+
+PF_DAY = 8.64e19
+"""FLOPs in one petaflop/s-day."""
+KAPLAN = "Kaplan et al. 2020, arXiv 2001.08361"
+HOFFMANN = "Hoffmann et al. 2022, arXiv 2203.15556"
+SHEHPER = "shehper/scaling_laws 2024, a replication with models up to 6.3M parameters on OpenWebText"
+
+Verified = Literal["primary", "secondary", "reproduced", "unverified"]
+"""Read in the authors' text or code; in a text that quotes them; recomputed from their data; from memory alone."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published law.
+
+    Attributes:
+        name: what `preset` and `--law` call it.
+        law: the law with its numbers (a ScalingLaw, a CriticalBatch, or a Rule for a setting).
+        source: authors, year, arXiv id.
+        verified: who has checked the numbers.
+        counts: how the source counts N, and its corpus.
+        note: what a user must know before trusting a number; empty if nothing.
+    """
+
+    name: str
+    law: ScalingLaw | CriticalBatch | Rule | TransferredData
+    source: str
+    verified: Verified
+    counts: str = ""
+    note: str = ""
+
+    def __post_init__(self):
+        if self.verified == "unverified" and "not verified" not in self.note:
+            warning = "constants not verified: taken from memory of the paper, not read in its text or code"
+            object.__setattr__(self, "note", f"{warning}; {self.note}" if self.note else warning)
+
+    def __repr__(self) -> str:
+        note = f"\n  note: {self.note}" if self.note else ""
+        return f"{self.name}: {self.law!r}\n  {self.source} [{self.verified}] {self.counts}".rstrip() + note
