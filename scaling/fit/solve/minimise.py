@@ -100,16 +100,16 @@ class Minima:
 @dataclass
 class _Runs:
     """What differs between the rows of a batch besides the start: targets (losses on the scale of the residuals),
-    weights, float64[n_problems, n_runs], and priors."""
+    weights, float64[n_problems, n_runs], thresholds float64[n_problems, 1], and priors."""
 
     target: Array
     weights: Array
-    limit: float
+    limit: Array
     prior: Prior | None
 
     def take(self, index: Array | slice) -> _Runs:
         prior = None if self.prior is None else self.prior.take(index)
-        return _Runs(self.target[index], self.weights[index], self.limit, prior)
+        return _Runs(self.target[index], self.weights[index], self.limit[index], prior)
 
 
 @dataclass
@@ -137,7 +137,7 @@ def minimise(
     loss: Array | None = None,
     prior: Prior | None = None,
     steps: int = 200,
-    threshold: float | None = None,
+    threshold: float | Array | None = None,
     precision: float = 1e-13,
 ) -> Minima:
     """Minimise from every row of `u`.
@@ -150,13 +150,15 @@ def minimise(
         prior: of every row, instead of the problem's.
         steps: most iterations.
         precision: relative change of the objective that the next step must promise, else the search has converged.
-        threshold: Huber threshold instead of the objective's (a search may descend through smoother objectives first).
+        threshold: Huber threshold, or one of each row, instead of the objective's (a search may descend through
+            smoother objectives first).
 
     Returns:
         Minima, in the order of the starts.
     """
     rows = max(1, CHUNK_ELEMENTS // max(len(problem.loss), 1))
     limit = problem.objective.threshold if threshold is None else threshold
+    limit = np.broadcast_to(limit, len(u))[:, None]
     weights = np.broadcast_to(problem.weights if weights is None else weights, (len(u), len(problem.loss)))
     target = problem.objective.measure(problem.loss if loss is None else loss)
     target = np.broadcast_to(target, (len(u), len(problem.loss)))
@@ -241,7 +243,7 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
         value = np.sum(weights * problem.objective.rho(residual, limit), axis=-1)
         push = weights * psi * per_loss
         slopes = _stack(jet, u.shape)
-        gradient = np.einsum("pn,pkn->pk", push, slopes)
+        gradient = (slopes @ push[..., None])[..., 0]
         square = weights * per_loss * per_loss * np.ones_like(predicted)
         metric = (slopes * square[:, None]) @ slopes.transpose(0, 2, 1)
         hessian = (slopes * (square * (inside - bend * psi))[:, None]) @ slopes.transpose(0, 2, 1)
