@@ -98,6 +98,7 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     """
     seen = {spec.run_id: look(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
     unfinished = [trunk for trunk in trunks if any(seen[run_id].state in DUE for run_id in trunk.run_ids)]
+    # Only the unfinished can have a worker: of the others no lease is read.
     workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
     labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
