@@ -128,10 +128,8 @@ def _version(version: Version) -> str:
 
 def _shares(weighted: list[tuple[str, float]]) -> str:
     """Sum of the weights by name, largest first."""
-    total: Counter[str] = Counter()
-    for name, weight in weighted:
-        total[name] += weight
-    return "; ".join(f"{name} {weight:.2f}" for name, weight in total.most_common())
+    total = {name: sum(weight for other, weight in weighted if other == name) for name, _ in weighted}
+    return "; ".join(f"{name} {weight:.2f}" for name, weight in sorted(total.items(), key=lambda item: -item[1]))
 
 
 def _tied(fit: Fit) -> list[str]:
