@@ -86,6 +86,7 @@ def predict(
     delta_noise: Annotated[float, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = 0.0,
     delta_coverage: Annotated[float, typer.Option("--delta-coverage", help="Coverage part of KL.")] = 0.0,
     level: Level = 0.9,
+    mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -110,6 +111,7 @@ def predict(
             delta_noise=delta_noise,
             delta_coverage=delta_coverage,
             level=level,
+            of="mean" if mean else "run",
             force=force,
             table=fit_file.with_name("runs.parquet"),
         )

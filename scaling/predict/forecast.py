@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -82,6 +82,7 @@ def from_fit(
     delta_noise: float = 0.0,
     delta_coverage: float = 0.0,
     level: float = 0.9,
+    of: Literal["run", "mean"] = "run",
     force: bool = False,
     table: Path | None = None,
 ) -> Forecast:
@@ -95,6 +96,7 @@ def from_fit(
         delta_noise: Noise part of the text's divergence, nats/token.
         delta_coverage: Coverage part.
         level: Of the interval.
+        of: "run", the interval of one new run; "mean", that of the mean over many.
         force: Answer even more than ``MAX_REACH`` beyond the data.
         table: runs.parquet of the fit, where measured losses are looked up.
 
@@ -104,7 +106,7 @@ def from_fit(
     """
     _check_positive(n_params, n_tokens)
     text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
-    prediction = fit.predict(n_params, n_tokens, level=level, **text)
+    prediction = fit.predict(n_params, n_tokens, level=level, of=of, **text)
     # An infinite N or D asks for a limit of the law, which is not a claim about a run.
     reach = max((f for f in prediction.reach.values() if math.isfinite(f)), default=1.0)
     if reach > MAX_REACH and not force:
