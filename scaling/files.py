@@ -155,6 +155,19 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def require_room(folder: Path, n_bytes: float) -> None:
+    """Make sure that so many bytes fit on the disk of a folder, before a library is asked to write them.
+
+    Raises:
+        MachineError: if they do not.
+    """
+    with clear_errors():
+        free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        said = f"{folder}: {n_bytes:,.0f} bytes are to be written, {free:,} are free"
+        raise MachineError(f"{said} — {_REMEDIES[errno.ENOSPC]}")
+
+
 def publish_folder(draft: Path, target: Path) -> bool:
     """Give a finished folder its final name, in one step; False where something is there already.
 

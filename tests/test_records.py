@@ -56,6 +56,19 @@ def test_what_was_measured_takes_the_place_of_a_failure_and_never_the_other_way(
     assert len(list(store.root.glob("superseded/*"))) == (first == "failed" and second != "failed")
 
 
+def test_who_judged_a_record_and_then_slept_puts_back_what_another_has_published_since(store):
+    run_id = store.commit(record()).spec.run_id
+    (store.run_dir(run_id) / "result.json").write_text("{")
+
+    def another_mends_it_meanwhile():
+        RunStore(store.root).set_aside(run_id)
+        RunStore(store.root).commit(record())
+
+    assert store.fenced(another_mends_it_meanwhile).set_aside_torn(run_id)
+    assert store.load(run_id) == record()
+    assert [path.name for path in store.root.glob("superseded/*")] == [f"{run_id}.1"]
+
+
 def test_a_record_is_published_whole_with_all_that_is_in_its_draft(store):
     draft = store.draft(spec().run_id)
     (draft / "student").mkdir()

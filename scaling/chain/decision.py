@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.chain.ways_on import ways_on
 from scaling.chain.workspace import RECOMMENDATION, Workspace
-from scaling.errors import RecordError
+from scaling.errors import FitError, RecordError
 from scaling.files import write_json
 from scaling.formats.plain import plain
 
@@ -20,16 +22,27 @@ if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
 
 
-def fit_stage(workspace: Workspace, table: pd.DataFrame, *, law: str | None = None) -> Fit:
+def fit_stage(
+    workspace: Workspace,
+    table: pd.DataFrame,
+    *,
+    law: str | None = None,
+    held: Mapping[str, float] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Fit:
     """The law of a sweep's runs, written to fit.json.
+
+    A fit that converged but does not show its floor is written too: it forecasts inside its runs.
 
     Args:
         workspace: The sweep.
         table: Its runs, as `collect_stage` gives them.
         law: Form to fit instead of the one that the file names.
+        held: Coefficients that are not fitted, instead of those that the file names.
+        say: Called with what to do where the fit does not show its floor.
 
     Raises:
-        FitError: the runs do not determine a law; nothing is written.
+        FitError: no law was found at all; nothing is written.
         RecordError: no run of the sweep is there yet.
     """
     from scaling.fit.fitter import fit
@@ -40,7 +53,16 @@ def fit_stage(workspace: Workspace, table: pd.DataFrame, *, law: str | None = No
         raise RecordError(
             f"{workspace.folder}: no finished run to fit — train first: {workspace.command('scaling sweep')}"
         )
-    found = fit(table, **workspace.config.fit.arguments() | ({"law": law} if law else {}))
+    own = {name: value for name, value in (("law", law), ("held", held)) if value is not None}
+    try:
+        found = fit(table, **workspace.config.fit.arguments() | own)
+    except FitError as error:
+        if error.fit is None or not error.fit.status.converged:
+            raise
+        found = error.fit
+        say(f"{error}\nforecasts hold inside these runs only; to go on:")
+        for way in ways_on(workspace, found, table):
+            say(f"  {way}")
     save(found, workspace.fit_path)
     return found
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling.chain.decision import fit_stage, recommend_stage
+from scaling.chain.foresee import check_question
 from scaling.chain.proof import export_stage, ledger_stage, verify_stage
 from scaling.chain.training import Watch, collect_stage, train_stage
 from scaling.chain.workspace import Workspace
+from scaling.errors import ExtrapolationError, InfeasibleError
+from scaling.formats.plain import plain
 from scaling.records import RunRecord
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
@@ -32,30 +37,64 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainResult:
-    """What `scaling run` found.
+class Try:
+    """One recommended student, trained and held against what was asked.
 
     Attributes:
-        sweep: Name of the sweep.
-        counts: Runs by state.
-        fit: The law.
+        fit: The law that recommended it.
         recommendation: The chosen configuration.
-        record: The recommended student's own run.
+        record: Its own run.
         bundle: The exported file and its manifest.
-        verification: Forecast beside measured.
+        verification: Asked and forecast beside measured.
         ledger: The row that was written.
-        stages: What was done, and how long it took.
     """
 
-    sweep: str
-    counts: dict[str, int]
     fit: Fit
     recommendation: Recommendation
     record: RunRecord
     bundle: Bundle
     verification: Verification
     ledger: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainResult:
+    """What `scaling run` found.
+
+    Attributes:
+        sweep: Name of the sweep.
+        counts: Runs by state.
+        tries: Students that were trained for the question, in this order; the last one is the answer.
+        ended: Why no further student was tried, in one sentence.
+        stages: What was done, and how long it took.
+    """
+
+    sweep: str
+    counts: dict[str, int]
+    tries: tuple[Try, ...]
+    ended: str
     stages: tuple[Stage, ...]
+
+    @property
+    def answer(self) -> Try:
+        """The last student that was tried: it meets the target, or no better one was found."""
+        return self.tries[-1]
+
+    @property
+    def succeeded(self) -> bool:
+        """The target is met, no promise is broken, no run failed."""
+        return self.answer.verification.succeeded and not self.counts.get("failed")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values: the answer in full, of the tries before it their rows of the ledger."""
+        return {
+            "sweep": self.sweep,
+            "counts": self.counts,
+            **{name: plain(value) for name, value in vars(self.answer).items()},
+            "tries": [dict(one.ledger) for one in self.tries],
+            "ended": self.ended,
+            "stages": plain(self.stages),
+        }
 
 
 @dataclass
@@ -95,45 +134,75 @@ def run_chain(
         ScalingError: of the stage that could not do its work.
         Preempted: if a stop was asked for; the same command goes on.
     """
-    from scaling.sweep.warnings import edge_warning
-
+    check_question(workspace)
     workspace.prepare()
     clock = _Clock(say)
     with clock.stage("train") as said:
         outcome = train_stage(workspace, jobs=jobs, watch=watch)
         said.append(_trained(outcome))
         table = collect_stage(workspace)
+    tries: list[Try] = []
     # Training is shared by all who ask for it; what follows is done by one after the other.
     with workspace.held(waits=lambda: say("another `scaling run` works on this sweep; this one goes on when it ends")):
-        with clock.stage("fit") as said:
-            fit = fit_stage(workspace, table)
-            said.append(repr(fit.law))
-        with clock.stage("recommend") as said:
-            recommendation = recommend_stage(workspace, fit, force=force)
-            said.append(_chosen(recommendation))
-            if warning := edge_warning(recommendation.run, workspace.runs):
-                say(f"warning: {warning}")
-        with clock.stage("train recommended") as said:
-            said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
-            record = workspace.store.load(recommendation.run.run_id)
-        with clock.stage("export") as said:
-            bundle = export_stage(workspace, recommendation)
-            said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
-        with clock.stage("verify") as said:
-            verification = verify_stage(workspace, fit, recommendation, bundle)
-            row = ledger_stage(workspace, fit, recommendation, verification)
-            said.append(_verdict(verification))
+        tries.append(_try(workspace, table, clock, watch=watch, force=force))
+        while (ended := _ended(workspace, tries)) is None:
+            say(f"the target was missed; fitted again with this run (try {len(tries)} of {_most(workspace)})")
+            table = collect_stage(workspace, also=[one.record.spec for one in tries])
+            try:
+                tries.append(_try(workspace, table, clock, watch=watch, force=force))
+            except (InfeasibleError, ExtrapolationError) as error:
+                ended = f"no further student can meet the target: {error}"
+                break
     return ChainResult(
         sweep=workspace.config.name,
         counts=dict(outcome.counts),
-        fit=fit,
-        recommendation=recommendation,
-        record=record,
-        bundle=bundle,
-        verification=verification,
-        ledger=row,
+        tries=tuple(tries),
+        ended=ended,
         stages=tuple(clock.stages),
     )
+
+
+def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Watch | None, force: bool) -> Try:
+    """From a table of runs to one student that was held against the question."""
+    from scaling.sweep.warnings import edge_warning
+
+    with clock.stage("fit") as said:
+        fit = fit_stage(workspace, table, say=clock.say)
+        said.append(repr(fit.law))
+    with clock.stage("recommend") as said:
+        recommendation = recommend_stage(workspace, fit, force=force)
+        said.append(_chosen(recommendation))
+        if warning := edge_warning(recommendation.run, workspace.runs):
+            clock.say(f"warning: {warning}")
+    with clock.stage("train recommended") as said:
+        said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
+        record = workspace.store.load(recommendation.run.run_id)
+    with clock.stage("export") as said:
+        bundle = export_stage(workspace, recommendation)
+        said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
+    with clock.stage("verify") as said:
+        verification = verify_stage(workspace, fit, recommendation, bundle)
+        row = ledger_stage(workspace, fit, recommendation, verification)
+        said.append(_verdict(verification))
+    return Try(
+        fit=fit, recommendation=recommendation, record=record, bundle=bundle, verification=verification, ledger=row
+    )
+
+
+def _ended(workspace: Workspace, tries: Sequence[Try]) -> str | None:
+    """Why no further student is tried; None to go on."""
+    last = tries[-1]
+    if last.verification.target_met is not False:
+        return "the target is met" if last.verification.target_met else "the student's loss was not measured"
+    if last.recommendation.run.run_id in {one.recommendation.run.run_id for one in tries[:-1]}:
+        return "the same student was recommended again"
+    if len(tries) >= _most(workspace):
+        return f"none of {len(tries)} students met the target — raise recommend.tries, the target or the memory"
+    return None
+
+
+def _most(workspace: Workspace) -> int:
+    return workspace.config.recommend.tries if workspace.config.recommend else 1
 
 
 def _chosen(found: Recommendation) -> str:

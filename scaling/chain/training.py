@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from scaling.chain.foresee import check_question, memory_warning
+from scaling.chain.ways_on import grid_warning
 from scaling.chain.workspace import Workspace
 from scaling.errors import RecordError
 from scaling.records import runs_table
@@ -29,16 +32,22 @@ def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = 
         workspace: The sweep.
         calibrate: Time three steps of each shape first.
         design: Work out the forecast error that this design supports, which loads pandas.
+
+    Raises:
+        ConfigError: nothing that the sweep could train can answer its question.
     """
     from scaling.sweep.plan import plan
 
+    check_question(workspace)
     pace = None
     if calibrate:
         from scaling.sweep import pace as paces
         from scaling.train.step import time_steps
 
         pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
-    return plan(workspace.runs, workspace.store, pace=pace, expectation=design)
+    made = plan(workspace.runs, workspace.store, pace=pace, expectation=design)
+    warnings = [warning for warning in (memory_warning(made), grid_warning(workspace)) if warning]
+    return replace(made, warnings=(*made.warnings, *warnings))
 
 
 def train_stage(
@@ -78,12 +87,17 @@ def train_stage(
     return outcome
 
 
-def collect_stage(workspace: Workspace) -> pd.DataFrame:
-    """The runs table of the sweep, written to runs.parquet, and its training logs, to metrics.parquet."""
+def collect_stage(workspace: Workspace, *, also: Sequence[RunSpec] = ()) -> pd.DataFrame:
+    """The runs table of the sweep, written to runs.parquet, and its training logs, to metrics.parquet.
+
+    Args:
+        workspace: The sweep.
+        also: Further runs that belong into the table: students that were recommended and trained.
+    """
     from scaling.records import write_parquet
     from scaling.sweep.collect import metrics_table
 
-    run_ids = [run.run_id for run in workspace.runs]
+    run_ids = list(dict.fromkeys(run.run_id for run in (*workspace.runs, *also)))
     table = runs_table(workspace.store.records(run_ids))
     write_parquet(workspace.table_path, table)
     write_parquet(workspace.folder / "metrics.parquet", metrics_table(workspace.store, run_ids))

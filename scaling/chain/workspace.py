@@ -75,8 +75,8 @@ class Workspace:
 
     def command(self, verb: str) -> str:
         """A command line that works on this sweep as it was opened, to be typed as it is."""
-        words = [verb, shlex.quote(str(self.config.path))]
-        words += [f"--set {shlex.quote(text)}" for text in self.overrides]
+        # Not every command takes --set: the file that `prepare` leaves holds what was set.
+        words = [verb, shlex.quote(str(self.folder / RESOLVED if self.overrides else self.config.path))]
         words += [f"--results {shlex.quote(str(self.store.root))}"] if str(self.store.root) != "results" else []
         return " ".join(words)
 

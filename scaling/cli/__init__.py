@@ -2,7 +2,8 @@
 
 stdout carries data, stderr progress and errors. Each command imports its stage inside, so that ``--help``, ``plan``,
 ``predict`` and ``recommend`` start without jax. Exit codes: 0 ok · 1 some runs failed, or the target was missed ·
-2 usage or config · 3 no answer exists · 75 preempted, resumable · 130 interrupted.
+2 usage or config · 3 no answer exists · 75 preempted, or stopped by what the machine
+cannot do, resumable · 130 interrupted.
 """
 
 from scaling.cli.main import app, main

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, say
+from scaling.cli.options import (
+    RESULTS,
+    Force,
+    Json,
+    Overrides,
+    Results,
+    byte_count,
+    count,
+    emit,
+    refuse_without_effect,
+    say,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +42,9 @@ def fit(
     map_: Map = "",
     where: Where = None,
     law: Law = None,
+    held: Annotated[
+        list[str] | None, typer.Option("--held", metavar="E=2.0", help="A coefficient that is known and not fitted.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FIT.json", help="Where to write the fit.")] = None,
     results: Results = RESULTS,
     json_: Json = False,
@@ -45,13 +59,15 @@ def fit(
         from scaling.chain.training import collect_stage
         from scaling.chain.workspace import Workspace
 
+        # Columns and rows of a sweep are those that its own file names under fit.
+        refuse_without_effect(f"a sweep file ({table})", {"--map": map_ or None, "--where": where})
         workspace = Workspace.open(table, results=results).prepare()
-        found = fit_stage(workspace, collect_stage(workspace), law=law)
+        found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
     else:
         mapping = mapping_of(map_)
         runs = runs_of(table, mapping)
-        found = fit_table(runs, law=law or "stack", where=where, **columns_of(mapping, runs))
+        found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **columns_of(mapping, runs))
     if out is not None:
         save(found, out)
         say(f"wrote {out}")
@@ -83,9 +99,9 @@ def predict(
     fit_file: Annotated[Path | None, typer.Option("--fit", metavar="FIT.json", help="A fit.")] = None,
     law: Annotated[str | None, typer.Option("--law", help="A published law, as hoffmann, besiroglu, kaplan.")] = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the fit.")] = None,
-    delta_noise: Annotated[float, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = 0.0,
-    delta_coverage: Annotated[float, typer.Option("--delta-coverage", help="Coverage part of KL.")] = 0.0,
-    level: Level = 0.9,
+    delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
+    delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
+    level: Annotated[float | None, typer.Option("--level", help="Level of the interval; by default 0.9.")] = None,
     mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
     force: Force = False,
     json_: Json = False,
@@ -96,11 +112,18 @@ def predict(
     from scaling.report.tables import show_forecast
 
     n, d = count(params, "params"), count(tokens, "tokens")
+    of_text = {"--teacher": teacher, "--delta-noise": delta_noise, "--delta-coverage": delta_coverage}
     if law is not None and fit_file is None:
+        refuse_without_effect(
+            "--law, which describes real text and has no interval", of_text | {"--level": level, "--mean": mean or None}
+        )
         found = forecast.from_preset(law, n, d)
     elif law is not None or fit_file is None:
         raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     else:
+        if teacher is not None:
+            # A teacher of the fit has divergences of its own.
+            refuse_without_effect("--teacher", {name: value for name, value in of_text.items() if name != "--teacher"})
         from scaling.fit.saved import load
 
         found = forecast.from_fit(
@@ -108,9 +131,9 @@ def predict(
             n,
             d,
             teacher=teacher,
-            delta_noise=delta_noise,
-            delta_coverage=delta_coverage,
-            level=level,
+            delta_noise=0.0 if delta_noise is None else delta_noise,
+            delta_coverage=0.0 if delta_coverage is None else delta_coverage,
+            level=0.9 if level is None else level,
             of="mean" if mean else "run",
             force=force,
             table=fit_file.with_name("runs.parquet"),
@@ -192,6 +215,20 @@ def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     # Columns under the names of our own tables are found there; any other is one that the law reads.
     others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
     return named | {"columns": others} if others else named
+
+
+def numbers_of(pairs: list[str] | None) -> dict[str, float] | None:
+    """``E=2.0`` as a mapping to numbers; None where nothing was given."""
+    from scaling.errors import SpecError
+
+    found = {}
+    for pair in pairs or ():
+        name, _, value = pair.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError as error:
+            raise SpecError(f"--held: got {pair!r}, allowed is COEFFICIENT=NUMBER — for example E=2.0") from error
+    return found or None
 
 
 def mapping_of(text: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +40,21 @@ def byte_count(text: str, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise SpecError(f"--{name}: got {text!r}, allowed is a size — for example 64MiB, 1.5GB or 1e8")
     return int(value)
+
+
+def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that would change nothing.
+
+    Args:
+        beside: What makes them void.
+        options: Their values by name; None for one that was not given.
+
+    Raises:
+        SpecError: one was given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise SpecError(f"{', '.join(given)}: has no effect beside {beside} — leave it out")
 
 
 def key_values(pairs: Iterable[str], name: str) -> dict[str, str | bool]:

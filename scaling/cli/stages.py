@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scaling.cli.options import RESULTS, Force, Jobs, Json, Overrides, Results, SweepFile, emit, key_values, say
+from scaling.errors import SpecError
+
+if TYPE_CHECKING:
+    from scaling.chain.run import ChainResult
+    from scaling.chain.workspace import Workspace
 
 Executor = Annotated[str | None, typer.Option("--executor", help="inline, local, slurm, print, or a package's own.")]
 
@@ -42,7 +47,7 @@ def run(
     found = run_chain(workspace, jobs=_jobs(jobs), watch=show_progress, say=say, force=force)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
-    if not found.verification.succeeded or found.counts.get("failed"):
+    if not found.succeeded:
         raise typer.Exit(1)
 
 
@@ -70,7 +75,7 @@ def sweep(
     if retry_failed:
         forget(workspace.store, [one.run_id for one in workspace.runs])
     if rerun:
-        forget(workspace.store, rerun, only_failed=False)
+        forget(workspace.store, _runs_named(rerun, workspace), only_failed=False)
     outcome = train_stage(
         workspace,
         jobs=_jobs(jobs),
@@ -149,18 +154,29 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
         raise typer.Exit(1)
 
 
+def _runs_named(run_ids: list[str], workspace: Workspace) -> list[str]:
+    """Ids as they were given, each of a run of the sweep."""
+    known = [run.run_id for run in workspace.runs]
+    for run_id in run_ids:
+        if run_id not in known:
+            what = f"--rerun: {workspace.config.path} has no run {run_id!r}"
+            raise SpecError(f"{what} — `scaling plan` lists its {len(known)} runs")
+    return run_ids
+
+
 def _jobs(asked: int) -> int:
     """Workers: as asked, or one a core that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return asked or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-def _draw(workspace, found) -> None:
+def _draw(workspace: Workspace, found: ChainResult) -> None:
     """The figure of the sweep, beside its fit."""
     from scaling.records import load_runs
     from scaling.report.plots import save_sweep_figure
 
     path: Path = workspace.folder / "fit.png"
-    choice, measured = found.recommendation.choice, found.record.outcome.loss
-    save_sweep_figure(path, found.fit, load_runs(workspace.folder), choice=choice, measured=measured)
+    answer = found.answer
+    choice, measured = answer.recommendation.choice, answer.record.outcome.loss
+    save_sweep_figure(path, answer.fit, load_runs(workspace.folder), choice=choice, measured=measured)
     say(f"figure: {path}")

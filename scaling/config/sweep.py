@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
 from scaling.records import RESERVED_NAMES
+from scaling.registry import did_you_mean
 from scaling.spec import GGUF_BLOCK, Spec
 
 SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
@@ -88,6 +89,18 @@ class FitOptions(Spec):
     starts: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
 
+    @field_validator("law")
+    @classmethod
+    def _is_known(cls, law: str | None) -> str | None:
+        # Laws are looked up only where a file names one: a plan needs no other.
+        from scaling.laws.law import LAWS
+        from scaling.laws.named import AUTO, STACK
+
+        for part in (law or AUTO).split("+"):
+            if part not in (AUTO, STACK) and part not in LAWS:
+                raise ValueError(f"unknown law {part!r}{did_you_mean(part, (*LAWS, STACK, AUTO))}")
+        return law
+
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of :func:`scaling.fit.fitter.fit`: what the file says, and nothing else."""
         return self.model_dump(exclude_none=True)
@@ -118,6 +131,8 @@ class RecommendOptions(Spec):
     """Widths to choose from; by default every multiple of 32 up to the memory."""
     level: Level = 0.9
     """Of the forecast interval."""
+    tries: Annotated[int, Field(ge=1)] = 3
+    """Students that `scaling run` trains at most, each chosen after the one before missed the target."""
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> RecommendOptions:

@@ -142,7 +142,7 @@ def _parts(candidates: tuple[Candidate, ...], u: Array, y: Array, rng: np.random
     parts = {}
     for candidate, fitted in whole.items():
         variance = noise if candidate == LAST else fitted.variance
-        skill = _skill(errors[candidate], errors[LAST], len(fitted.law.coefficients), variance, noise)
+        skill = skill_of(errors[candidate], errors[LAST], len(fitted.law.coefficients), variance, noise)
         part = CurvePart(
             candidate=candidate,
             law=fitted.law,
@@ -167,7 +167,7 @@ def _step(u: Array) -> float:
     return min(OCTAVE, float(u[-1] - u[0]) / 4)
 
 
-def _skill(errors: Errors, last: Errors, k: int, variance: float, noise: float) -> float | None:
+def skill_of(errors: Errors, last: Errors, k: int, variance: float, noise: float) -> float | None:
     """Geometric mean over the tails of validation error beside that of the last value; None if there is no tail."""
     if not errors:
         return None

@@ -123,7 +123,9 @@ def load_corpus(source: TextSource) -> Corpus:
     n = len(scan.digests)
     if n < 2:
         raise DataError(f"corpus {source.corpus} has {n} document(s); a split into train and held out needs at least 2")
+    # Documents are in the order of their hashes, so the first ones are a sample that any machine finds again.
     n_held_out = min(max(1, round(source.held_out * n)), n - 1)
+    # A second pass: a paragraph may occur in both parts, and which documents are held out is known only now.
     kept_back = array("Q")
     for rank, text in _different(source.corpus, reader, scan):
         if rank < n_held_out:

@@ -147,6 +147,7 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
 def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
     """With a source token the student is asked for real text, which is nothing but real; the teacher's lies apart."""
     data, marked = spec.data, spec.data.source_token
+    # Where sequences say whether they are real, the teacher's distribution is asked for by its token, unmixed.
     p, q = open_generator(source), open_generator(source, data.generator if marked else data.teacher)
     check_fit(spec, context=p.context)
     shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
@@ -156,6 +157,7 @@ def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
         return sequences.reshape(*shape, generator.context)
 
     has_teacher = not isinstance(data.teacher, RealTeacher)
+    # The token that marks a teacher's text is part of the vocabulary and never of a text: its probability is zero.
     p_probs, q_probs = (_over(one.next_token_probs, data.vocab_size) for one in (p, q))
     real = EvalSet(draw(p), p.bos, p.scored, p_probs, q_probs if has_teacher and not marked else None)
     begin = data.source_token_id if marked else q.bos

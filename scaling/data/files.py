@@ -39,6 +39,7 @@ def read_files(pattern: str, *, non_utf8: NonUtf8 = "refuse") -> Iterator[str]:
     Raises:
         DataError: if nothing matches, or a file is empty, unreadable, not UTF-8, or has no text where it should.
     """
+    # Only files: a device may never end, and a folder has no text of its own.
     try:
         paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())
     except ValueError as error:

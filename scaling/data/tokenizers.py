@@ -220,8 +220,10 @@ def train_tokenizer(spec: TokenizerSpec, documents: Iterable[str]) -> Tokenizer:
     trainer = library.trainers.BpeTrainer(
         vocab_size=spec.vocab_size - 1, initial_alphabet=list(CHAR_OF), show_progress=False
     )
+    # Cut as text is for encoding, so that no merge is learned across a place where text is cut.
     pieces = (piece for text in documents for piece in _pieces(text) if not _is_raw(piece))
     engine.train_from_iterator(pieces, trainer)
+    # The engine's own file is the one way to its merges in the order in which they were learned.
     tokenizer = Tokenizer(tuple((a, b) for a, b in json.loads(engine.to_str())["model"]["merges"]))
     if tokenizer.vocab_size != spec.vocab_size:
         raise DataError(

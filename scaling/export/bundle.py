@@ -147,8 +147,9 @@ def export(
         on_conflict: If the folder holds something else: ``move`` it beside, under its own run_id, or ``refuse``.
 
     Raises:
-        ExportError: if the student cannot be exported, or something else is in the way and is not to be moved.
-        TrainError: if it cannot be read, or holds weights that are not finite.
+        ExportError: if the student holds weights that are not finite or cannot be exported, or something else is in the
+            way and is not to be moved.
+        TrainError: if it cannot be read.
     """
     writer = EXPORT_FORMATS[format]
     found = _existing(Path(folder))
@@ -157,6 +158,7 @@ def export(
     if objection := writer.objection(run.model):
         raise ExportError(f"{format} cannot hold this model: {objection}; export it in another format")
     tensors = load_tensors(store, run)
+    check_finite(tensors, what=f"the student of run {run.run_id}")
     check_stop()
     student = quantize(tensors, writer.scheme)
     # What int8 costs is measured before anything is written, so that no file exists without it.

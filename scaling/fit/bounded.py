@@ -1,8 +1,8 @@
 """Laws of a metric that lies between two bounds, as an accuracy: fitted on the scale of its odds.
 
-A power law in an accuracy itself forecasts more than one. Its odds of being wrong, z = (high - m)/(m - low), are positive
-like a loss and fall like one; log z is the logit, so the fit's residuals in log z are residuals of the logit, and what is
-forecast comes back inside the bounds.
+A power law in an accuracy itself forecasts more than one. Its odds of being wrong, z = (high - m)/(m - low), are
+positive like a loss and fall like one; log z is the logit, so the fit's residuals in log z are residuals of the logit,
+and what is forecast comes back inside the bounds.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def fit_bounded(
         runs: one row a run.
         metric: column or expression of it.
         scale: bounds and direction; by default 0 to 1, more is better.
-        trials: questions that the metric is a share of. A share that reached a bound is then taken for half a trial less,
-            which is what one can say of it.
+        trials: questions that the metric is a share of. A share that reached a bound is then taken for half a trial
+            less, which is what one can say of it.
         columns, options: as for `scaling.fit.fitter.fit`.
 
     Returns:
@@ -140,7 +140,7 @@ def fit_bounded(
     if outside.any():
         rows = listed(f"row {row}: {value:g}" for row, value in zip(done.index[outside], values[outside], strict=True))
         raise RecordError(
-            f"the metric {metric!r} must lie inside {scale.low:g} and {scale.high:g}, got {rows}: for shares that reached a "
+            f"the metric {metric!r} must lie inside {scale.low:g} and {scale.high:g}, got {rows}: for shares on a "
             "bound give the number of questions (trials), else set the bounds, or filter those rows out"
         )
     table = done.assign(**{ODDS: scale.odds(values)})

@@ -84,7 +84,7 @@ def fit(
         held: {coefficient: value} that are known, as the exact entropy of a world: {"E": 1.3704}.
         bootstrap: replicates.
         resampling: "pairs" or "wild"; see `scaling.fit.doubt.bootstrap.bootstrap`.
-        starts: random starts for each law.
+        starts: random starts of a law, or of all laws of a stack together.
         profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not
             identified above".
         seed: of starts and replicates.
@@ -136,8 +136,9 @@ def fit_observations(
     most = max(len(form.coefficients) for form in forms)
     cuts = size_ordered_cuts(data, most) if {"n", "d"} <= set(forms[0].columns) and objective.log else []
     versions = _versions(forms, data, law)
+    each = starts if len(forms) == 1 else max(1, starts // len(forms))
     batches = [
-        fit_versions(form, data, objective, versions=versions, cuts=cuts, held=held, starts=starts, seed=seed)
+        fit_versions(form, data, objective, versions=versions, cuts=cuts, held=held, starts=each, seed=seed)
         for form in forms
     ]
 

@@ -20,9 +20,12 @@ CONDITION_MAX = 1e6
 
 
 def levels(values: Array) -> int:
-    """Distinct values of an axis, those within 2 % counted once."""
+    """Distinct values of an axis: each level holds what lies within 2 % of its smallest value."""
     ordered = np.sort(np.log(values))
-    return 1 + int(np.sum(np.diff(ordered) > SAME_LEVEL))
+    count, at = 0, 0
+    while at < len(ordered):
+        count, at = count + 1, int(np.searchsorted(ordered, ordered[at] + SAME_LEVEL, side="right"))
+    return count
 
 
 def design_faults(data: Observations, columns: tuple[str, ...], held: Collection[str] = ()) -> list[str]:

@@ -61,7 +61,7 @@ _CALIBRATION = record(
         "basis": one_of("held-out", "in-sample"),
         "n_scores": count(),
     },
-    factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(0)))),
+    factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(1e-3, 1e3)))),
 )
 _BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
 _COMPARED = record(

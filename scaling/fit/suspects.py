@@ -17,7 +17,7 @@ from scaling.fit.doubt.covariance import weighted_jacobian
 from scaling.fit.evidence import Suspect
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
-from scaling.fit.solve.search import REFIT, Optimum, robust_scale, search
+from scaling.fit.solve.search import Optimum, robust_scale, search
 from scaling.tables.finished import listed
 from scaling.tables.observations import Observations
 
@@ -61,7 +61,7 @@ def suspects(problem: Problem, optimum: Optimum, data: Observations) -> tuple[Su
     if problem.objective.threshold > ROW_LEAST:
         problem = replace(problem, objective=Objective())
         held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
-        optimum = search(problem, count=4, near=optimum.theta, held=held, effort=REFIT)
+        optimum = search(problem, count=4, near=optimum.theta, held=held)
     jacobian, root = weighted_jacobian(problem, optimum)
     fitted = problem.law.evaluate(optimum.theta, problem.x)
     shift = -problem.objective.residual(fitted, problem.loss)
@@ -79,7 +79,7 @@ def without(odd: Sequence[Suspect], problem: Problem, optimum: Optimum, data: Ob
     part = SimpleNamespace(**{name: values[keep] for name, values in vars(problem.x).items()})
     less = replace(problem, x=part, loss=problem.loss[keep], weights=problem.weights[keep])
     held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
-    again = search(less, count=4, near=optimum.theta, held=held, effort=REFIT)
+    again = search(less, count=4, near=optimum.theta, held=held)
     return dict(zip(problem.law.names, again.theta.tolist(), strict=True))
 
 

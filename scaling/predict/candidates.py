@@ -216,10 +216,14 @@ def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens:
 
 def _widths(model: ModelSpec, measure: Measure, limit: int) -> Iterator[int]:
     """Multiples of 32, up to the first one beyond the limit."""
-    fields = model.model_dump(exclude={"width", *_FOLLOWS_WIDTH})
     width = GGUF_BLOCK
     while True:
         yield width
-        if measure(ModelSpec(**fields, width=width)).total_bytes > limit:
+        if measure(at_width(model, width)).total_bytes > limit:
             return
         width += GGUF_BLOCK
+
+
+def at_width(model: ModelSpec, width: int) -> ModelSpec:
+    """The same shape at another width; what follows from the width follows from the new one."""
+    return ModelSpec(**model.model_dump(exclude={"width", *_FOLLOWS_WIDTH}), width=width)

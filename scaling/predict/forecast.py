@@ -24,6 +24,9 @@ MAX_REACH = 10.0
 """A forecast more than this factor beyond the runs behind a fit is refused unless forced: a law seen over one
 or two decades says nothing certain about the third (Choshen et al. 2025 and every backtest: error grows with reach)."""
 
+INSIDE = 1.001
+"""Reach of what is inside the data, but for the rounding of what a person types."""
+
 ASYMPTOTE_MARGIN = 0.05
 """nats/token; how near "near the asymptote" is."""
 
@@ -42,7 +45,8 @@ class Forecast:
         high: Upper end of the interval.
         level: Level of the interval.
         reach: Factor by which N or D exceeds the data behind the law; None for a preset.
-        floor: Loss of an infinite model on infinite text.
+        floor: Loss of an infinite model on infinite text; NaN, as all that follows from it, where the fit does not
+            show it.
         size_term: ``L(N, ∞) − floor``: what this size costs.
         data_term: ``L(N, D) − L(N, ∞)``: what finite data costs.
         tokens_to_asymptote: D at which the data term is 0.05 nats/token.
@@ -105,13 +109,19 @@ def from_fit(
         SpecError: N, D, the teacher or the level is impossible.
     """
     _check_positive(n_params, n_tokens)
+    for name, value in (("noise", delta_noise), ("coverage", delta_coverage)):
+        if not 0 <= value < math.inf:
+            raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
     text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
     prediction = fit.predict(n_params, n_tokens, level=level, of=of, **text)
     # An infinite N or D asks for a limit of the law, which is not a claim about a run.
     reach = max((f for f in prediction.reach.values() if math.isfinite(f)), default=1.0)
+    reach = max(reach, _reach_of_text(fit, delta_noise=delta_noise, delta_coverage=delta_coverage))
+    if not fit.success and not force:
+        _refuse_outside(fit, n_params, n_tokens, reach)
     if reach > MAX_REACH and not force:
         raise ExtrapolationError(
-            f"N = {n_params:.3g}, D = {n_tokens:.3g} lies {reach:.3g}× beyond the runs behind this fit "
+            f"N = {n_params:.3g}, D = {n_tokens:.3g} on this text lies {reach:.3g}× beyond the runs behind this fit "
             f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
         )
     is_of_the_fit = table is not None and delta_noise == delta_coverage == 0
@@ -128,7 +138,43 @@ def from_fit(
         reach=reach,
         notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
-    return replace(found, measured=measured)
+    found = replace(found, measured=measured)
+    return found if fit.success else _without_floor(found, fit)
+
+
+def _refuse_outside(fit: Fit, n_params: float, n_tokens: float, reach: float) -> None:
+    """A law whose floor its runs do not show says nothing beyond them."""
+    if reach > INSIDE or not (math.isfinite(n_params) and math.isfinite(n_tokens)):
+        raise ExtrapolationError(
+            f"the runs behind this fit do not determine its floor, so it forecasts inside them only "
+            f"({_ranges(fit)}) — add runs, hold the floor (scaling fit … --held E=…), or repeat with --force"
+        )
+
+
+def _without_floor(found: Forecast, fit: Fit) -> Forecast:
+    """A forecast inside the runs, without the parts that need the floor."""
+    note = f"The floor is not identified: this holds inside {_ranges(fit)} only. {' '.join(fit.status.reasons)}"
+    unknown = math.nan
+    return replace(
+        found,
+        floor=unknown,
+        size_term=unknown,
+        data_term=unknown,
+        tokens_to_asymptote=unknown,
+        optimal_n_params=unknown,
+        optimal_n_tokens=unknown,
+        notes=(note, *found.notes),
+    )
+
+
+def _reach_of_text(fit: Fit, **divergences: float) -> float:
+    """Factor by which a divergence exceeds the largest one among the fit's texts; infinite where none has any."""
+    factors = [1.0]
+    for name, value in divergences.items():
+        largest = max((known.get(name, 0.0) for known in fit.teachers.values()), default=0.0)
+        if value > 0:
+            factors.append(value / largest if largest > 0 else math.inf)
+    return max(factors)
 
 
 def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:

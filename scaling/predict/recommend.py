@@ -17,7 +17,7 @@ from scaling.fit.prediction import Prediction
 from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.candidates import Candidate, Measure, offered, score, text_name
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
-from scaling.predict.forecast import MAX_REACH
+from scaling.predict.forecast import INSIDE, MAX_REACH
 from scaling.predict.measured import Measurements
 from scaling.predict.question import Question
 from scaling.records import RunStore
@@ -40,7 +40,7 @@ class Recommendation:
         binding: ``target`` if every smaller candidate misses the target, ``speed`` if one that meets it is too slow,
             ``smallest`` if none smaller was offered.
         runners_up: The next larger candidates that qualify as well.
-        floor: Loss of an infinite student on infinite text of this teacher.
+        floor: Loss of an infinite student on infinite text of this teacher; None where the fit does not show it.
         question: What was asked.
         fit_id: Hash of the fit that forecast it; None in files of before 2026-11-26, which do not name it.
     """
@@ -48,7 +48,7 @@ class Recommendation:
     choice: Candidate
     binding: Binding
     runners_up: tuple[Candidate, ...]
-    floor: float
+    floor: float | None
     question: Question
     fit_id: str | None
 
@@ -140,15 +140,18 @@ def recommend(
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
     # Smallest first: the first that qualifies is the answer.
     candidates = score(fit, runs, question, measure or _with_placeholders(question), measured)
-    floor = float(fit.floor(text_name(fit, runs[0].data)).value)
+    # A law that does not show its floor is trusted inside its runs alone.
+    floor = float(fit.floor(text_name(fit, runs[0].data)).value) if fit.success else None
+    trusted = MAX_REACH if fit.success else INSIDE
     fitting = [c for c in candidates if c.fits(question)]
     qualified = [c for c in fitting if c.meets(question)]
-    within = qualified if force else [c for c in qualified if c.reach <= MAX_REACH]
+    within = qualified if force else [c for c in qualified if c.reach <= trusted]
     if not within:
         if qualified:
             raise ExtrapolationError(
                 f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {question.target_loss:g} nats/token; "
-                f"at most {MAX_REACH:g}× is trusted — train larger runs first, or repeat with --force"
+                f"at most {trusted:.3g}× is trusted{'' if fit.success else ' while the floor is not identified'} — "
+                "train larger runs first, or repeat with --force"
             )
         raise _infeasible(question, floor, candidates)
     choice = within[0]
@@ -228,7 +231,7 @@ def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Quest
     return "speed" if any(c.meets(question) and not c.fits(question) for c in smaller) else "target"
 
 
-def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate]) -> InfeasibleError:
+def _infeasible(question: Question, floor: float | None, candidates: Sequence[Candidate]) -> InfeasibleError:
     """Why there is no answer: the target lies below the floor, needs more than is allowed, or nothing offered meets
     it."""
     target, chance = f"{question.target_loss:g} nats/token", f"with probability {question.probability:g}"
@@ -240,9 +243,14 @@ def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate
     needed = None if meeting is None else meeting.footprint.total_bytes
     said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"
     # From what can never be to what a larger budget would allow.
-    if question.target_loss <= floor:
+    known = (
+        "the floor of this teacher's text is not identified"
+        if floor is None
+        else (f"the floor of this teacher's text is {floor:.4f}")
+    )
+    if floor is not None and question.target_loss <= floor:
         message = (
-            f"a loss of {target} is out of reach: the floor of this teacher's text is {floor:.4f}; within "
+            f"a loss of {target} is out of reach: {known}; within "
             f"{allowed} {said} — ask for more than the floor, or use a better teacher"
         )
     elif meeting is not None and meeting.speed is not None and meeting.footprint.total_bytes <= question.budget_bytes:
@@ -257,8 +265,8 @@ def _infeasible(question: Question, floor: float, candidates: Sequence[Candidate
         )
     else:
         message = (
-            f"no candidate meets {target} {chance}: {said}, the floor of this "
-            f"teacher's text is {floor:.4f} — raise the target, or offer more tokens or larger widths"
+            f"no candidate meets {target} {chance}: {said}, {known} — raise the target, or offer more tokens or larger "
+            "widths"
         )
     return InfeasibleError(message, best_loss=best, needed_bytes=needed, floor=floor)
 

@@ -105,18 +105,26 @@ class RunStore:
             _describe(draft, record)
             make_folder(self.root / "runs")
             self.fence()
+            # Something stands there already: it stays if it is whole and says as much, else it makes room.
             while not publish_folder(draft, self.run_dir(run_id)):
-                standing = None if self.damage(run_id) else self.load(run_id)
-                if standing and (standing.outcome.status != "failed" or record.outcome.status == "failed"):
-                    return standing
+                # A failure is final to other failures alone; what is damaged is final to nobody.
+                final = _is_whole if record.outcome.status == "failed" else _is_measured
+                if final(self.run_dir(run_id)):
+                    return self.load(run_id)
                 self.fence()
-                self.set_aside(run_id)
+                self.set_aside(run_id, unless=final)
         finally:
             remove_folder(draft)
         return record
 
-    def set_aside(self, run_id: str) -> None:
-        """Move a run's folder under ``superseded/``, in one step; nothing is done where another did it already."""
+    def set_aside(self, run_id: str, *, unless: Callable[[Path], bool] = lambda folder: False) -> None:
+        """Move a run's folder under ``superseded/``, in one step; nothing is done where another did it already.
+
+        Args:
+            run_id: Which run.
+            unless: Asked of the folder once it was moved: true puts it back. Whoever judged the run and then slept
+                may have moved what another has published since.
+        """
         folder, number = make_folder(self.root / "superseded"), 1
         with clear_errors():
             try:
@@ -124,6 +132,9 @@ class RunStore:
                     number += 1
             except FileNotFoundError:
                 return
+        moved = folder / f"{run_id}.{number}"
+        if unless(moved):
+            publish_folder(moved, self.run_dir(run_id))
 
     def load(self, run_id: str) -> RunRecord:
         """Read one committed run.
@@ -153,6 +164,14 @@ class RunStore:
         """
         return _read_outcome(self.run_dir(run_id), thorough=False)
 
+    def set_aside_torn(self, run_id: str) -> bool:
+        """Move a record with damaged files away; only for the owner of the run's claim. False where none is."""
+        if not self.has(run_id) or self.damage(run_id) is None:
+            return False
+        self.fence()
+        self.set_aside(run_id, unless=_is_whole)
+        return True
+
     def damage(self, run_id: str) -> str | None:
         """What is wrong with a committed run, in one sentence; None for a whole one. Its files are read and hashed.
 
@@ -180,6 +199,15 @@ def damage_of(folder: Path) -> str | None:
     except RecordError as error:
         return str(error)
     return None
+
+
+def _is_whole(folder: Path) -> bool:
+    return damage_of(folder) is None
+
+
+def _is_measured(folder: Path) -> bool:
+    """True for a whole record that is not a failure."""
+    return _is_whole(folder) and _read_outcome(folder, thorough=False).status != "failed"
 
 
 def _describe(draft: Path, record: RunRecord) -> None:

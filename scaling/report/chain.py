@@ -11,7 +11,7 @@ from scaling.report.tables import number, seconds, show, show_recommendation, si
 
 if TYPE_CHECKING:
     from scaling.chain.proof import Compressed
-    from scaling.chain.run import ChainResult
+    from scaling.chain.run import ChainResult, Try
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
     from scaling.sweep.run import SweepOutcome
@@ -25,19 +25,23 @@ _MARKS = {
 
 def show_chain(result: ChainResult) -> None:
     """The law, the recommendation, forecast beside measured, and the time each stage took."""
-    print(summary(result.fit))
-    entropy = result.record.outcome.entropy
-    if entropy is not None and "E" in result.fit.params:
-        low, high = result.fit.interval()["E"]
-        error = result.fit.params["E"] / entropy - 1
+    answer = result.answer
+    print(summary(answer.fit))
+    entropy = answer.record.outcome.entropy
+    if entropy is not None and "E" in answer.fit.params:
+        low, high = answer.fit.interval()["E"]
+        error = answer.fit.params["E"] / entropy - 1
         print(
             f"  exact entropy of the world {entropy:.4f}: fitted E is {error:+.1%}, "
             f"its interval {'holds' if low <= entropy <= high else 'misses'} it"
         )
     print()
-    show_recommendation(result.recommendation)
+    for place, earlier in enumerate(result.tries[:-1], start=1):
+        print(f"try {place} missed: {_try(earlier)}")
+    show_recommendation(answer.recommendation)
     print()
-    show_verification(result.verification)
+    show_verification(answer.verification)
+    print(f"{'target met' if answer.verification.target_met else 'TARGET NOT MET'}: {result.ended}")
     print()
     table = Table(title="stages", title_justify="left", box=None, pad_edge=False)
     for name in ("stage", "time", ""):
@@ -45,6 +49,16 @@ def show_chain(result: ChainResult) -> None:
     for stage in result.stages:
         table.add_row(stage.name, seconds(stage.seconds), stage.said)
     show(table)
+
+
+def _try(one: Try) -> str:
+    """A student that did not do, in one line."""
+    asked, said = one.recommendation.question.target_loss, one.recommendation
+    measured = one.verification.checks[0].measured
+    return (
+        f"width {said.run.model.width}, forecast {said.prediction.value:.4f} (P {said.probability:.2f}), measured "
+        f"{measured}, asked {asked:g}"
+    )
 
 
 def show_verification(found: Verification) -> None:

@@ -97,7 +97,7 @@ def show_recommendation(found: Recommendation) -> None:
     )
     print(
         f"  asked for ≤ {found.question.target_loss:g} nats/token within {size(found.question.budget_bytes)}; "
-        f"the floor of this teacher's text is {found.floor:.4f}"
+        f"the floor of this teacher's text is {'not identified' if found.floor is None else loss(found.floor)}"
     )
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
@@ -140,11 +140,13 @@ def footprint_sum(candidate: Candidate) -> str:
 
 def loss(value: float) -> str:
     """Nats/token to four digits; two would hide an int8 difference, six would claim what no run can resolve."""
-    return f"{value:.4f}"
+    return "not identified" if math.isnan(value) else f"{value:.4f}"
 
 
 def number(value: float) -> str:
     """12300000 as 12.3M."""
+    if math.isnan(value):
+        return "not identified"
     if not math.isfinite(value):
         return "∞" if value > 0 else "-∞"
     for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):

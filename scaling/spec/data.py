@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from pydantic import SerializeAsAny, model_validator
 
-from scaling.spec.schema import Spec, canonical_json, short_hash
+from scaling.spec.schema import GrownSpec, canonical_json, short_hash
 from scaling.spec.sources import Source, TextSource, WorldSource
 from scaling.spec.targets import ExactTargets, SoftTargets, Targets, TokenTargets
 from scaling.spec.teachers import MixtureTeacher, RealTeacher, Teacher
 
 
-class DataSpec(Spec):
+class DataSpec(GrownSpec):
     """What the student reads: a source, and the teacher that stands between the source and the student."""
 
     later: ClassVar[frozenset[str]] = frozenset({"targets"})

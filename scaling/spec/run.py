@@ -11,11 +11,11 @@ from pydantic import Field, SerializeAsAny, model_validator
 from scaling.spec.data import DataSpec
 from scaling.spec.distill import DistillSpec, usual_recipe
 from scaling.spec.model import ModelSpec
-from scaling.spec.schema import SCHEMA_VERSION, Spec, canonical_json, short_hash
+from scaling.spec.schema import SCHEMA_VERSION, GrownSpec, canonical_json, short_hash
 from scaling.spec.training import EvalSpec, OptimSpec
 
 
-class RunSpec(Spec):
+class RunSpec(GrownSpec):
     """Every input of one run.
 
     ``run_id`` is the blake2b hash (10 hex digits) of the canonical JSON; ``trunk_id`` is the same hash without

@@ -32,9 +32,12 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
+
+class GrownSpec(Spec):
+    """A specification that gained fields when runs were stored already, which must keep their ids."""
+
     later: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came when runs were stored already: where they say nothing they are left out of the JSON, so that
-    older runs keep their ids."""
+    """The fields it gained: where they say nothing they are left out of the JSON."""
 
     def is_silent(self, name: str) -> bool:
         """True where a later field says no more than its absence would."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from scaling.registry import Registry
-from scaling.spec.schema import KindSpec, Spec
+from scaling.spec.schema import GrownSpec, KindSpec
 
 
 class Source(KindSpec):
@@ -140,7 +140,7 @@ PACKAGED_VOCABULARY = {"smollm2": 49152}
 """Tokens of the pretrained models that can be asked for by name (scaling/data/pretrained.py)."""
 
 
-class TokenizerSpec(Spec):
+class TokenizerSpec(GrownSpec):
     """How text becomes tokens: raw bytes, a byte-level BPE trained on the training part of the corpus, or a file's own.
 
     ``gguf`` cuts text as a pretrained model does, which its students must as well.
@@ -182,7 +182,7 @@ class TokenizerSpec(Spec):
 
 
 @Source.add_kind
-class TextSource(Source):
+class TextSource(GrownSpec, Source):
     """Real text, split by document into a training and a held-out part."""
 
     later: ClassVar[frozenset[str]] = frozenset({"non_utf8"})

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, SerializeAsAny, model_validator
 
 from scaling.registry import Registry
-from scaling.spec.schema import KindSpec
+from scaling.spec.schema import GrownSpec, KindSpec
 from scaling.spec.sources import Source, TextSource, WorldSource
 
 
@@ -232,7 +232,7 @@ class PretrainedTeacher(ModelTeacher):
 
 
 @Teacher.add_kind
-class MixtureTeacher(Teacher):
+class MixtureTeacher(GrownSpec, Teacher):
     """Real documents among a teacher's: a share ``real`` of the sequences is real, in random places.
 
     A student can tell from the context who wrote a sequence, so what it cannot know is less than the share suggests:

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.spec.schema import Spec
+from scaling.spec.schema import GrownSpec, Spec
 
 
-class OptimSpec(Spec):
+class OptimSpec(GrownSpec):
     """AdamW with linear warmup, a constant rate, and a 1−√ cooldown over the last part of each branch.
 
     Memory is stated in tokens, so that it keeps its meaning when the batch size changes. The defaults are those that

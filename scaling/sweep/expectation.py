@@ -52,6 +52,7 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
     from scaling.laws.size_and_data import Chinchilla
 
     most_read = Counter(spec.data.text_id for spec in specs).most_common(1)[0][0]
+    # Runs of one kind of text, because a law holds for one.
     chosen = [spec for spec in specs if spec.data.text_id == most_read]
     n = [count_parameters(spec.model).n_params for spec in chosen]
     d = [spec.n_tokens for spec in chosen]

@@ -143,15 +143,6 @@ def forget(store: RunStore, run_ids: Iterable[str], *, only_failed: bool = True)
     return forgotten
 
 
-def set_aside_torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
-    """Move away records whose files are damaged; only the owner of their trunk may do so."""
-    damaged = torn(store, run_ids)
-    for run_id in damaged:
-        store.fence()
-        store.set_aside(run_id)
-    return damaged
-
-
 def torn(store: RunStore, run_ids: Iterable[str]) -> list[str]:
     """Committed runs with a file that is absent, cut short or changed; another schema is not ours to judge."""
     return [run_id for run_id in run_ids if store.has(run_id) and store.damage(run_id)]

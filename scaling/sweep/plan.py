@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_flops, training_kwh
 from scaling.records import RunStore
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, TextLabel, text_labels
 from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import DUE, RUN_STATES, RunState, state_of
 from scaling.sweep.pace import Pace, known_pace
@@ -28,6 +28,7 @@ class PlannedRun:
 
     Attributes:
         spec: The run.
+        teacher: What the plan calls the text that it reads.
         state: ``new``, how an earlier training of it ended, or ``damaged`` where its files no longer match.
         role: ``teacher`` if it is here only because others need it.
         n_params: N without embeddings.
@@ -39,6 +40,7 @@ class PlannedRun:
     """
 
     spec: RunSpec
+    teacher: str
     state: RunState
     role: str
     n_params: int
@@ -57,7 +59,7 @@ class PlannedRun:
         """The run as one flat row."""
         values = {name: getattr(self, name) for name in _ROW}
         labels = {"run_id": self.spec.run_id, "trunk_id": self.spec.trunk_id, "width": self.spec.model.width}
-        return {**labels, "teacher": self.spec.data.label, "seed": self.spec.seed, **values}
+        return {**labels, "teacher": self.teacher, "seed": self.spec.seed, **values}
 
 
 _ROW = ("state", "role", "n_params", "n_tokens", "steps", "flops", "seconds", "checkpoint_bytes")
@@ -174,7 +176,8 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None,
     """
     trunks = group(specs)
     pace = pace or known_pace([spec for trunk in trunks for spec in trunk.specs], store)
-    runs = [_planned(spec, trunk, store, pace) for trunk in trunks for spec in trunk.specs]
+    labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
+    runs = [_planned(spec, trunk, store, pace, labels) for trunk in trunks for spec in trunk.specs]
     students = [run.spec for run in runs if run.role == "student"]
     return Plan(
         trunks=tuple(trunks),
@@ -190,10 +193,11 @@ def _step_bytes(trunk: Trunk) -> int:
     return training_bytes(first.model, first.optim.batch_size).total
 
 
-def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace) -> PlannedRun:
+def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:
     counts = count_parameters(spec.model)
     return PlannedRun(
         spec=spec,
+        teacher=labels[spec.data.text_id].teacher,
         state=state_of(store, spec.run_id),
         role=trunk.role,
         n_params=counts.n_params,

@@ -96,6 +96,7 @@ def run(
     began = time.monotonic()
     with stop_on_signals() as stop:
         report = WorkerReport()
+        # The plan knows sizes alone; a record whose content was changed is found here.
         if plan.pending or torn(store, [run.spec.run_id for run in plan.runs]):
             request = Request(
                 trunks=plan.trunks if jobs == 1 else longest_first(plan.trunks),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
+from scaling.spec import TextLabel, text_labels
 from scaling.sweep.lease import latest_generation, read_lease
 from scaling.sweep.outcomes import DUE, Failure, Seen, failures, look
 from scaling.sweep.pace import Pace, known_pace
@@ -97,9 +98,11 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     """
     seen = {spec.run_id: look(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
     unfinished = [trunk for trunk in trunks if any(seen[run_id].state in DUE for run_id in trunk.run_ids)]
+    # Only the unfinished can have a worker: of the others no lease is read.
     workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
-    rows = [row for trunk in trunks for row in _rows(trunk, seen, busy)]
+    labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
+    rows = [row for trunk in trunks for row in _rows(trunk, seen, busy, labels)]
     states = [row.state for row in rows]
     done, total = _flops(trunks, unfinished, busy)
     pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
@@ -115,7 +118,9 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     )
 
 
-def _rows(trunk: Trunk, seen: Mapping[str, Seen], busy: Mapping[str, WorkerState]) -> list[RunRow]:
+def _rows(
+    trunk: Trunk, seen: Mapping[str, Seen], busy: Mapping[str, WorkerState], labels: Mapping[str, TextLabel]
+) -> list[RunRow]:
     n_params = count_parameters(trunk.specs[0].model).n_params
     waiting = "running" if trunk.trunk_id in busy else "pending"
     return [
@@ -125,7 +130,7 @@ def _rows(trunk: Trunk, seen: Mapping[str, Seen], busy: Mapping[str, WorkerState
             state=waiting if found.state == "new" else found.state,
             n_params=n_params,
             n_tokens=spec.n_tokens,
-            teacher=spec.data.label,
+            teacher=labels[spec.data.text_id].teacher,
             loss=found.outcome.loss if found.outcome else None,
         )
         for spec in trunk.specs

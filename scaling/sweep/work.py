@@ -41,6 +41,7 @@ def work(
     claims = claims or Claims(store.root / "claims", worker_name(), stale_after_s=options.stale_after_s)
     trainer = trainer or TrunkTrainer()
     progress, stop = progress or (lambda event: None), stop or Stop()
+    # A trainer that can train several trunks at once is asked how many; any other gets one after the other.
     if isinstance(trainer, CohortTrainer):
         return CohortWorker(store, trainer, options, progress, stop, claims).walk(trunks)
     return Worker(store, trainer, options, progress, stop, claims).walk(trunks)

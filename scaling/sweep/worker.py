@@ -19,7 +19,7 @@ from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
-from scaling.sweep.outcomes import DUE, Attempt, append_log, commit_failed, sentence, set_aside_torn, state_of, torn
+from scaling.sweep.outcomes import DUE, Attempt, append_log, commit_failed, sentence, state_of, torn
 from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.trainer import Step, Trainer
 from scaling.sweep.trunks import Trunk
@@ -157,6 +157,7 @@ class Worker:
         key = _reads(trunk)
         if key is None or key in self._prepared:
             return True
+        # Text has a claim of its own: trunks that read it wait for whoever writes it, and others go on.
         lease = self.claims.claim(f"text-{key}")
         if lease is None:
             return False
@@ -197,9 +198,9 @@ class Worker:
     def _mend(self, trunk: Trunk, lease: Lease) -> None:
         """Clear away what is damaged, and what workers that died left half written."""
         store = self.store.fenced(lease.prove)
-        for run_id in set_aside_torn(store, trunk.run_ids):
-            self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
         for run_id in trunk.run_ids:
+            if store.set_aside_torn(run_id):
+                self._tell("retry", trunk, run_id=run_id, message="its record was damaged, set aside and trained again")
             store.clear_drafts(run_id)
 
     def _train(self, trunk: Trunk, lease: Lease) -> bool:

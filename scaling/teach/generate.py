@@ -60,6 +60,7 @@ def ensure_teacher_text(
     cards = {}
     for split, (seed, tokens) in wanted.items():
         folder = teacher_text_dir(store, spec.data, seed=seed, split=split, context=spec.model.context)
+        # Whole blocks, so that a longer text begins with the shorter one.
         n_blocks = -(-_sequences_for(tokens, spec, generator) // generator.rows)
         cards[split] = _write_text(generator, folder, seed, split, n_blocks, tell)
         if split == "train" and isinstance(spec.data.targets, SoftTargets):

@@ -36,9 +36,11 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
         if isinstance(source, TextSource):
             for split in ("train", "held_out"):
                 open_text(source, split, store)
+        # A teacher may have a teacher itself, which is then prepared before it.
         if teacher is not None and not store.has(teacher.run_id):
             prepare([teacher], store, progress)
             train_trunk([teacher], store, progress=progress)
+        # One text serves all students of a context; a mixture reads a part of it, and the longest reader decides.
         if longest.data.generator.is_stored:
             for context in {spec.model.context for spec in members}:
                 readers = [spec for spec in members if spec.model.context == context]

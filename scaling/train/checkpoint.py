@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 
 from scaling.accounting import tensor_shapes
 from scaling.errors import MachineError, RecordError, TrainError
-from scaling.files import machine_error, make_folder, publish_folder, read_json, remove_folder, write_json
+from scaling.files import machine_error, make_folder, publish_folder, read_json, remove_folder, require_room, write_json
 from scaling.spec import ModelSpec
 from scaling.train.model import Student, from_tensors, to_tensors
 
@@ -35,7 +35,9 @@ def save_student(folder: Path, student: Student) -> None:
         MachineError: if this machine cannot.
     """
     with _clear_error(f"{folder}: the student cannot be written"), _by_itself() as writer:
-        writer.save(Path(folder).absolute(), to_tensors(student))
+        tensors = to_tensors(student)
+        require_room(Path(folder).parent, _room_for(tensors))
+        writer.save(Path(folder).absolute(), tensors)
 
 
 def load_student(folder: Path, model: ModelSpec) -> Student:
@@ -80,6 +82,7 @@ class TrainingCheckpoints:
         draft = self.folder / f"draft.{secrets.token_hex(4)}"
         with _clear_error(f"{self.folder}: a checkpoint cannot be written; the last good one is intact"):
             make_folder(draft / "description")
+            require_room(draft, _room_for(arrays))
             with _by_itself() as writer:
                 # orbax writes no empty array; the layout says that it was there.
                 writer.save(draft / "arrays", {name: part for name, part in arrays.items() if part.size})
@@ -167,6 +170,11 @@ def fill(tree: Any, arrays: dict[str, np.ndarray], prefix: str = "") -> Any:
         return jax.numpy.asarray(found)
 
     return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def _room_for(arrays: dict[str, np.ndarray]) -> float:
+    """Bytes that arrays take on disk, with some to spare for what orbax writes beside them."""
+    return 1.1 * sum(part.nbytes for part in arrays.values()) + 2**17
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:

@@ -95,7 +95,8 @@ def train_cohort(
         The records of each trunk, in order.
 
     Raises:
-        TrainError: if the trunks are not of one shape, there are several devices, or state cannot be written.
+        TrainError: if the trunks are not of one shape, or there are several devices.
+        MachineError: if state cannot be written.
         DataError: if a source cannot be read.
         Preempted: after ``should_stop``.
     """

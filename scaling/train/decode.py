@@ -47,10 +47,10 @@ def sample_sequences(
     """Write sequences, each from BOS on and independent of the others.
 
     Args:
-        student: The writer.
+        student: The generator.
         key: Decides every draw.
         n_sequences: B, written side by side.
-        length: T, tokens of each, at most the writer's context if its text is to be its own distribution.
+        length: T, tokens of each, at most the generator's context if its text is to be its own distribution.
         bos: What the first token is predicted from; it is not part of the result.
         decoding: By default temperature 1, ancestral sampling.
 

@@ -56,8 +56,8 @@ def train_trunk(
         The records, in order of ``specs``.
 
     Raises:
-        TrainError: if the specs are of several trunks, a batch cannot be shared by the devices, or state cannot be
-            written.
+        TrainError: if the specs are of several trunks, or a batch cannot be shared by the devices.
+        MachineError: if state cannot be written.
         DataError: if the source cannot be read.
         Preempted: after ``should_stop``.
     """

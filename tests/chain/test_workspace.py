@@ -48,6 +48,14 @@ def test_a_results_folder_of_before_that_does_not_name_its_file_is_taken_on(tmp_
     Workspace.open(sweep_file(tmp_path / "b.yaml", 64), results=tmp_path / "results").prepare()
 
 
+def test_a_command_to_type_works_on_the_sweep_as_it_was_opened(tmp_path):
+    path = sweep_file(tmp_path / "a b.yaml", 32)
+    plain = Workspace.open(path, results=tmp_path / "results").prepare()
+    assert plain.command("scaling fit") == f"scaling fit '{path}' --results {tmp_path / 'results'}"
+    changed = Workspace.open(path, results="results", overrides=["name=other"])
+    assert changed.command("scaling fit") == "scaling fit results/other/sweep.yaml"
+
+
 def test_of_two_that_write_results_the_second_waits_and_says_so(tmp_path):
     workspace = Workspace.open(sweep_file(tmp_path / "a.yaml", 32), results=tmp_path).prepare()
     said, waiting = [], threading.Event()

@@ -59,7 +59,7 @@ def test_intervals_stay_inside_the_bounds_and_are_of_the_distribution_of_probabi
 def test_a_share_on_its_bound_counts_as_half_a_trial_less():
     runs = sweep(Scale())
     runs.loc[3, "accuracy"] = 1.0
-    with pytest.raises(RecordError, match="row 3: 1: for shares that reached a bound give the number of questions"):
+    with pytest.raises(RecordError, match="row 3: 1: for shares on a bound give the number of questions"):
         fit_bounded(runs, "accuracy", law="chinchilla", bootstrap=0)
     found = fit_bounded(runs, "accuracy", trials=1000, law="chinchilla", bootstrap=0)
     assert found.fit.n_runs == 36

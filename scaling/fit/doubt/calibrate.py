@@ -13,11 +13,9 @@ Array = np.ndarray
 LEVELS = tuple(
     np.round(np.concatenate([[0.0005, 0.0025], np.linspace(0.005, 0.995, 199), [0.9975, 0.9995]]), 6).tolist()
 )
-TAIL = 5
+TAIL = 4
 """Degrees of freedom of the error distribution: forecasts of loss have occasional large errors, and few validation
 fits to show them."""
-ERRORS_PER_CUT = 2
-"""Errors of one validation fit share that fit's mistake; together they count as this many independent ones at most."""
 PRIOR_SPREAD = 0.5
 """Before any validation, the model's own scale is trusted within this factor of e (one standard deviation)."""
 
@@ -78,13 +76,16 @@ def inflation(errors: Sequence[Array], axes: Sequence[str]) -> dict[str, float]:
 
 
 def most_probable_factor(errors: Sequence[Array]) -> float:
-    """Maximum of the t likelihood of standardised errors, with a log-normal prior around one."""
+    """Maximum of the t likelihood of standardised errors, with a log-normal prior around one.
+
+    The errors of one validation fit share that fit's mistake: together they count as one.
+    """
     factors = np.exp(np.linspace(-1.5, 2.5, 161))
     cost = np.log(factors) ** 2 / (2 * PRIOR_SPREAD**2)
     for error in errors:
         ratio = error[:, None] / factors
         density = (TAIL + 1) / 2 * np.log1p(ratio**2 / TAIL) + np.log(factors)
-        cost = cost + min(ERRORS_PER_CUT, len(error)) * density.mean(axis=0)
+        cost = cost + density.mean(axis=0)
     return float(factors[cost.argmin()])
 
 

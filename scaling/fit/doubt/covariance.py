@@ -9,11 +9,15 @@ import math
 
 import numpy as np
 
-from scaling.fit.solve.minimise import Prior, Problem
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.prior import Prior
 from scaling.fit.solve.search import Optimum
 
 Array = np.ndarray
 BOUND = 1e-9
+CENTRAL, NORMAL = 0.8, 1.2816
+"""The scatter is read off where the absolute residual of a normal distribution has this quantile: beyond the few runs
+that a law of k coefficients goes through, below the few that are bad."""
 FEW_TRUNKS = 5
 """With fewer trunks their own residuals do not show how much noise they share (of three there are ten different
 resamples, of two three)."""
@@ -46,7 +50,7 @@ def residuals(problem: Problem, u: Array) -> Array:
 
 
 def scatter(residual: Array, weights: Array, k: int) -> Array:
-    """Standard deviation of one run of weight one, from the median absolute residual: blind to a few bad runs.
+    """Standard deviation of one run of weight one, from a quantile of the absolute residuals: blind to a few bad runs.
 
     Args:
         residual: float64[..., n_runs].
@@ -58,7 +62,7 @@ def scatter(residual: Array, weights: Array, k: int) -> Array:
     """
     size = np.where(weights > 0, np.abs(residual) * np.sqrt(weights), np.nan)
     count = np.sum(weights > 0, axis=-1)
-    return 1.4826 * np.nanmedian(size, axis=-1) * np.sqrt(count / np.maximum(count - k, 1))
+    return np.nanquantile(size, CENTRAL, axis=-1) / NORMAL * np.sqrt(count / np.maximum(count - k, 1))
 
 
 def efficiency(threshold: float, sigma: Array) -> Array:

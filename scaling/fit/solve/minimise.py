@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.prior import Prior
 from scaling.laws.jet import Jet
 from scaling.laws.law import ScalingLaw
 
@@ -22,29 +23,6 @@ Array = np.ndarray
 CHUNK_ELEMENTS = 30_000
 """Problems times runs in one pass: the working set of a pass then stays in the second-level cache."""
 LOG_RANGE = (-200.0, 400.0)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of the objective.
-
-    Attributes:
-        centre: float64[..., k].
-        precision: float64[..., k, k]; a leading axis gives every row of a batch its own.
-    """
-
-    centre: Array
-    precision: Array
-
-    def take(self, index: Array | slice) -> Prior:
-        """The priors of some rows; one that all rows share stays as it is."""
-        return self if self.centre.ndim == 1 else Prior(self.centre[index], self.precision[index])
-
-    def pull(self, u: Array) -> tuple[Array, Array]:
-        """Penalty float64[n_problems] and its gradient float64[n_problems, k]."""
-        away = u - self.centre
-        slope = (self.precision @ away[..., None])[..., 0]
-        return 0.5 * np.sum(away * slope, axis=-1), slope
 
 
 @dataclass(frozen=True)
@@ -122,16 +100,16 @@ class Minima:
 @dataclass
 class _Runs:
     """What differs between the rows of a batch besides the start: targets (losses on the scale of the residuals),
-    weights, float64[n_problems, n_runs], and priors."""
+    weights, float64[n_problems, n_runs], thresholds float64[n_problems, 1], and priors."""
 
     target: Array
     weights: Array
-    limit: float
+    limit: Array
     prior: Prior | None
 
     def take(self, index: Array | slice) -> _Runs:
         prior = None if self.prior is None else self.prior.take(index)
-        return _Runs(self.target[index], self.weights[index], self.limit, prior)
+        return _Runs(self.target[index], self.weights[index], self.limit[index], prior)
 
 
 @dataclass
@@ -159,7 +137,7 @@ def minimise(
     loss: Array | None = None,
     prior: Prior | None = None,
     steps: int = 200,
-    threshold: float | None = None,
+    threshold: float | Array | None = None,
     precision: float = 1e-13,
 ) -> Minima:
     """Minimise from every row of `u`.
@@ -172,13 +150,15 @@ def minimise(
         prior: of every row, instead of the problem's.
         steps: most iterations.
         precision: relative change of the objective that the next step must promise, else the search has converged.
-        threshold: Huber threshold instead of the objective's (a search may descend through smoother objectives first).
+        threshold: Huber threshold, or one of each row, instead of the objective's (a search may descend through
+            smoother objectives first).
 
     Returns:
         Minima, in the order of the starts.
     """
     rows = max(1, CHUNK_ELEMENTS // max(len(problem.loss), 1))
     limit = problem.objective.threshold if threshold is None else threshold
+    limit = np.broadcast_to(limit, len(u))[:, None]
     weights = np.broadcast_to(problem.weights if weights is None else weights, (len(u), len(problem.loss)))
     target = problem.objective.measure(problem.loss if loss is None else loss)
     target = np.broadcast_to(target, (len(u), len(problem.loss)))
@@ -263,7 +243,7 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
         value = np.sum(weights * problem.objective.rho(residual, limit), axis=-1)
         push = weights * psi * per_loss
         slopes = _stack(jet, u.shape)
-        gradient = np.einsum("pn,pkn->pk", push, slopes)
+        gradient = (slopes @ push[..., None])[..., 0]
         square = weights * per_loss * per_loss * np.ones_like(predicted)
         metric = (slopes * square[:, None]) @ slopes.transpose(0, 2, 1)
         hessian = (slopes * (square * (inside - bend * psi))[:, None]) @ slopes.transpose(0, 2, 1)

@@ -66,12 +66,10 @@ class Objective:
         """Residual of each run: positive where the law predicts too high a loss."""
         return self.measure(predicted) - self.measure(measured)
 
-    def rho(self, residual: Array, threshold: float | None = None) -> Array:
+    def rho(self, residual: Array, threshold: float | Array | None = None) -> Array:
         """Each run's share of the objective."""
         limit = self.threshold if threshold is None else threshold
         size = np.abs(residual)
-        if np.isinf(limit):
-            return 0.5 * size * size
         inside = np.minimum(size, limit)
         return inside * (size - 0.5 * inside)
 

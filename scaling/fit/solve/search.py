@@ -22,26 +22,8 @@ DIRECT_SHARE = 8
 """One start in so many also descends the robust objective directly."""
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How far each start is followed.
-
-    Attributes:
-        approach: most steps through the sum of squares.
-        finalists: so many of the lowest places reached there go on to the objective asked for.
-        precision: relative change of that objective that counts as none.
-    """
-
-    approach: int = 80
-    finalists: int = 1_000_000
-    precision: float = 1e-13
-
-
-FULL = Effort()
-REFIT = Effort(approach=16, finalists=2, precision=1e-8)
-"""For a part of the runs once all of them are fitted: that optimum is one of the starts, and nobody asks how many
-starts agree. Starts that still creep along the ridge between A and alpha when others have arrived cost most of a
-search."""
+APPROACH_STEPS, APPROACH_PRECISION = 80, 1e-9
+"""How far the approach through the sum of squares is followed: its ends are only places to start from."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,6 @@ def search(
     held: Mapping[str, float] | None = None,
     starts: Array | None = None,
     near: Array | None = None,
-    effort: Effort = FULL,
 ) -> Optimum:
     """Minimise from `count` random starts, first the smooth sum of squares, then the objective asked for.
 
@@ -113,7 +94,6 @@ def search(
         held: {coefficient: value} of the problem's held coefficients.
         starts: float64[n_starts, k], own starts in coefficients.
         near: float64[k], one more start.
-        effort: how far each start is followed.
 
     Returns:
         Optimum.
@@ -127,24 +107,25 @@ def search(
     starts = np.array(starts, float) if near is None else np.vstack([starts, near])
     for name, value in (held or {}).items():
         starts[:, problem.law.names.index(name)] = value
-    first = problem.encode(starts)
-    smooth = minimise(problem, first, threshold=np.inf, steps=effort.approach, precision=max(1e-9, effort.precision))
-    places, owner = _distinct(np.where(np.isfinite(smooth.value)[:, None], smooth.u, first))
-    if not np.isfinite(smooth.value).any():
+
+    # A robust objective has minima that the sum of squares does not lead to, so some starts also descend directly.
+    first, limit = problem.encode(starts), problem.objective.threshold
+    direct = len(first) // DIRECT_SHARE if np.isfinite(limit) else 0
+    begin = np.concatenate([first, first[:direct]])
+    threshold = np.repeat([np.inf, limit], [len(first), direct])
+    near = minimise(problem, begin, threshold=threshold, steps=APPROACH_STEPS, precision=APPROACH_PRECISION)
+    if not np.isfinite(near.value).any():
         raise FitError(
             f"no start of the law {problem.law.name!r} gives finite losses on these runs: check the "
             "units of its columns"
         )
-    # A robust objective has minima that the sum of squares does not lead to, so some starts also descend directly.
-    direct_starts = first[: len(first) // DIRECT_SHARE] if np.isfinite(problem.objective.threshold) else first[:0]
-    lowest = np.full(len(places), np.inf)
-    np.minimum.at(lowest, owner, smooth.value)
-    finalists = np.sort(np.argsort(lowest)[: effort.finalists])
-    ended = minimise(problem, np.concatenate([places[finalists], direct_starts]), precision=effort.precision)
-    arrived = np.full(len(places), np.inf)
-    arrived[finalists], direct = np.split(ended.value, [len(finalists)])
-    per_start = arrived[owner]
-    per_start[: len(direct)] = np.minimum(per_start[: len(direct)], direct)
+    places, owner = _distinct(np.where(np.isfinite(near.value)[:, None], near.u, begin))
+    ended = minimise(problem, places)
+
+    # A start has reached the optimum if either of its ways has.
+    arrived = ended.value[owner]
+    per_start = arrived[: len(first)]
+    per_start[:direct] = np.minimum(per_start[:direct], arrived[len(first) :])
     order = np.argsort(ended.value)
     best = order[0]
     same = per_start <= ended.value[best] * (1 + SAME_VALUE) + 1e-300

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
-from scaling.fit.solve.minimise import Prior, Problem, minimise
+from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.prior import Prior
 from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.fit.solve.starts import draw_starts
 from scaling.fit.stack.validate import Cut, Score
@@ -20,7 +21,8 @@ from scaling.tables.observations import Observations
 
 Array = np.ndarray
 BASINS, RANDOM_STARTS = 2, 3
-"""Every fit of a batch starts from the lowest minima of all runs, and from a few random places."""
+"""Every version starts from the lowest minima of the plain fit, and from a few random places."""
+STEPS, PRECISION = 100, 1e-9
 DOUBT_MAX = 0.5
 """A linear doubt of log loss beyond this has left the range in which it means anything."""
 WORTHLESS = 10.0
@@ -109,17 +111,24 @@ def fit_versions(
     known, unit = level_prior(form), robust_information(problem, whole)
     strength = np.repeat([float(version.prior == "level") for version in versions], len(subsets))
     likelihood = Prior(np.tile(known.centre, (len(flat), 1)), known.precision * strength[:, None, None])
-    u, value = _solve(problem, whole, flat, replace(likelihood, precision=likelihood.precision * unit), held, seed)
-    spread, noise = covariance(problem, u, weights=flat, prior=likelihood, cluster=data.cluster)
+    own = replace(likelihood, precision=likelihood.precision * unit)
+    # The search has found the plain version's optimum; the other versions look for theirs.
+    ends = whole.u[None]
+    if len(versions) > 1:
+        first = np.arange(len(subsets), len(flat), len(subsets))
+        places = _places(problem, whole, held, seed)
+        ends = np.concatenate([ends, _of_all_runs(problem, places, flat[first], own.take(first))])
+    u, value = _solve(problem, ends, flat, own)
+    spread, noise = covariance(problem, u.reshape(len(flat), -1), weights=flat, prior=likelihood, cluster=data.cluster)
 
-    shape = (len(versions), len(subsets))
+    shape = value.shape
     relative = noise if objective.log else noise / float(np.median(np.abs(data.loss)))
     return Batch(
         problem=problem,
         whole=whole,
         versions=tuple(versions),
-        u=u.reshape(*shape, -1),
-        value=value.reshape(shape),
+        u=u,
+        value=value,
         weights=weights,
         covariance=spread.reshape(*shape, *spread.shape[1:]),
         noise=relative.reshape(shape),
@@ -134,24 +143,36 @@ def _weights(problem: Problem, data: Observations, version: Version, subset: Arr
     return problem.weights * (kept if enough else subset)
 
 
-def _solve(
-    problem: Problem, whole: Optimum, weights: Array, prior: Prior, held: Mapping[str, float] | None, seed: int
-) -> tuple[Array, Array]:
-    """Lowest optimum of every row: float64[n_rows, k], and its objective."""
+def _places(problem: Problem, whole: Optimum, held: Mapping[str, float] | None, seed: int) -> Array:
+    """Where versions start: float64[n_places, k]."""
     rng = np.random.default_rng(seed)
     drawn = draw_starts(problem.law, problem.x, problem.loss, problem.weights, RANDOM_STARTS, rng)
     for name, value in (held or {}).items():
         drawn[:, problem.law.names.index(name)] = value
-    places = np.concatenate([whole.basins[:BASINS], problem.encode(drawn)])
+    return np.concatenate([whole.basins[:BASINS], problem.encode(drawn)])
+
+
+def _solve(problem: Problem, own: Array, weights: Array, prior: Prior) -> tuple[Array, Array]:
+    """Optimum of every version (v) on every subset (s), from the version's own optimum on all runs: float64[v, s, k],
+    and its objective float64[v, s].
+
+    Every fit must end at its own optimum: one that stopped on the way would still know of the runs held out.
+    """
+    count = len(weights) // len(own)
+    start = np.repeat(own, count, axis=0)
+    ended = minimise(problem, start, weights=weights, prior=prior, steps=STEPS, precision=PRECISION)
+    return ended.u.reshape(len(own), count, -1), ended.value.reshape(len(own), count)
+
+
+def _of_all_runs(problem: Problem, places: Array, weights: Array, prior: Prior) -> Array:
+    """Lowest optimum of every version on all runs, looked for from every place: float64[v, k]."""
     rows = np.repeat(np.arange(len(weights)), len(places))
-    first, own = np.tile(places, (len(weights), 1)), prior.take(rows)
-    smooth = minimise(problem, first, weights=weights[rows], prior=own, threshold=np.inf, steps=30, precision=1e-6)
-    near = np.where(np.isfinite(smooth.value)[:, None], smooth.u, first)
-    ended = minimise(problem, near, weights=weights[rows], prior=own, steps=100, precision=1e-9)
-    value = ended.value.reshape(len(weights), -1)
-    best = value.argmin(axis=1)
-    every = np.arange(len(weights))
-    return ended.u.reshape(len(weights), len(places), -1)[every, best], value[every, best]
+    start, weights, prior = np.tile(places, (len(weights), 1)), weights[rows], prior.take(rows)
+    smooth = minimise(problem, start, weights=weights, prior=prior, threshold=np.inf, steps=STEPS, precision=PRECISION)
+    near = np.where(np.isfinite(smooth.value)[:, None], smooth.u, start)
+    ended = minimise(problem, near, weights=weights, prior=prior, steps=STEPS, precision=PRECISION)
+    value = ended.value.reshape(-1, len(places))
+    return ended.u.reshape(*value.shape, -1)[np.arange(len(value)), value.argmin(axis=1)]
 
 
 def forecast_scores(batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut]) -> list[Score]:

@@ -94,7 +94,7 @@ def stack_weights(scores: Sequence[Score], count: int) -> Array:
     **Source:** Bates and Granger 1969 (weights by squared error); the power and the scale by cut are chosen on public
     tables, see `make bench`.
     """
-    if not scores:
+    if not scores or count == 1:
         return np.full(count, 1 / count)
     squared = [np.mean(score.error**2, axis=1) for score in scores]
     relative = np.mean([each / max(np.median(each), 1e-300) for each in squared], axis=0)

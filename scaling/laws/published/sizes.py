@@ -70,7 +70,7 @@ def _shehper() -> list[Preset]:
 
 def _hoffmann() -> list[Preset]:
     narrow = "its published intervals are about fifty times too narrow, and it is not the minimum of its own objective"
-    # Three roundings of one fit: of the paper's text, of its source, and of its abstract.
+    # Three roundings of one fit.
     return [
         Preset(
             "hoffmann",

@@ -87,6 +87,7 @@ def run_slurm(request: Request) -> WorkerReport:
     request.progress(_event(next(iter(request.trunks)).trunk_id, "claimed", f"submitted as Slurm job {job}"))
     report, reason = WorkerReport(), ""
     while True:
+        # The queue is asked before the folder: what a job that is gone has finished is then there to be seen.
         before, (alive, reason) = reason, queue_state(job)
         _collect(request, missing, report, job)
         if not missing or not alive:

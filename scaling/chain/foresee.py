@@ -1,0 +1,57 @@
+"""What can be known before anything is trained: a question that nothing can answer, a size that does not fit here."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from scaling.chain.workspace import Workspace
+from scaling.errors import ConfigError
+from scaling.spec import GGUF_BLOCK
+
+if TYPE_CHECKING:
+    from scaling.sweep.plan import Plan
+
+
+def check_question(workspace: Workspace) -> None:
+    """Refuse a question whose budget is smaller than the smallest student that could be offered.
+
+    Raises:
+        ConfigError: the memory is too small, the device unknown, or the teacher not one of the sweep's.
+    """
+    from scaling.config.expand import recommended_text
+    from scaling.predict.candidates import at_width
+    from scaling.predict.footprint import footprint
+    from scaling.predict.question import Question
+
+    if workspace.config.recommend is None:
+        return
+    question = Question.of(workspace.config)
+    text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
+    template = next(run for run in workspace.runs if run.data.text_id == text.text_id)
+    # A file with a real tokenizer is larger still: what does not fit without one never does.
+    model = at_width(template.model, min(question.widths or (GGUF_BLOCK,)))
+    needed = footprint(model, context=question.context, format=question.format).total_bytes
+    if needed > question.budget_bytes:
+        key = "memory" if question.memory_bytes is not None else "device"
+        mark = workspace.config.document.mark(("recommend", key))
+        raise ConfigError(
+            [
+                f"{mark}: recommend.{key}: got {question.budget_bytes:,} bytes, but a student of width {model.width} "
+                f"takes {needed:,} with its engine — allow at least so many, as memory: {-(-needed // 2**20)}MiB"
+            ]
+        )
+
+
+def memory_warning(plan: Plan) -> str | None:
+    """A sentence where a step of the largest training needs more memory than this machine has."""
+    try:
+        here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+    if plan.step_bytes <= here:
+        return None
+    return (
+        f"a step of the largest training needs {plan.step_bytes / 2**30:,.1f} GiB, this machine has "
+        f"{here / 2**30:,.1f} GiB; lower model.width or optim.batch_size, or train it on another machine"
+    )

@@ -1,0 +1,52 @@
+"""What to type next where the runs of a sweep do not determine a law: no text is a dead end."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from scaling.accounting import count_parameters
+from scaling.chain.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fit.result import Fit
+
+GUESSED_FLOOR = 0.75
+"""Of the lowest loss, in the command that is offered: a guess to start from, no more."""
+
+
+def ways_on(workspace: Workspace, fit: Fit, table: pd.DataFrame) -> list[str]:
+    """Commands, each with what it does, that lead on from a fit whose floor is not identified."""
+    done = table[table["status"] == "done"]
+    lowest = float(done[fit.columns["loss"]].min())
+    widths, tokens = (sorted({int(value) for value in done[name]}) for name in ("width", "n_tokens"))
+    command = workspace.command
+    ways = [
+        f"{command('scaling fit')} --held E={GUESSED_FLOOR * lowest:.2g}   # a floor that you know; this is a guess",
+        f"{command('scaling fit')} --law kaplan-nd   # a law without a floor",
+    ]
+    # One size and one volume beyond the largest are what shows a floor soonest.
+    more = [f"model.width={[*widths, 2 * widths[-1]]}", f"tokens={[*tokens, 4 * tokens[-1]]}"]
+    plan = " ".join(f"--set {shlex.quote(text)}" for text in more)
+    return [*ways, f"{command('scaling plan')} {plan}   # what runs would cost that show one"]
+
+
+def grid_warning(workspace: Workspace) -> str | None:
+    """A sentence where a sweep is unlikely to show the floor of its loss, said before it is trained.
+
+    With the published exponents near 0.35 a term falls to half over a factor of 7: a grid that is narrower in N or
+    in D sees hardly more than a straight line.
+    """
+    runs = workspace.runs
+    for name, values in (
+        ("N", [count_parameters(run.model).n_params for run in runs]),
+        ("D", [run.n_tokens for run in runs]),
+    ):
+        if max(values) < 4 * min(values) and "E" not in (workspace.config.fit.held or {}):
+            return (
+                f"{name} varies by a factor of {max(values) / min(values):.2g} only: the floor of the loss will hardly "
+                "show, and forecasts will hold inside the grid alone; widen it to 4 and more, or hold E under fit.held"
+            )
+    return None

@@ -1,0 +1,97 @@
+"""The kinds of mistakes that people made: each is refused in one sentence, none is silently without effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from scaling.cli import app
+from scaling.errors import ScalingError
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
+FIT = str(ROOT / "tests" / "predict" / "first_layout" / "fit.json")
+PREDICT = ("predict", "--fit", FIT, "--params", "1e5", "--tokens", "1e6")
+PUBLISHED = ("predict", "--law", "besiroglu", "--params", "100M")
+RECOMMEND = ("recommend", "--fit", FIT, "--sweep", QUICKSTART)
+
+
+def refused(tmp_path, monkeypatch, *arguments: str) -> str:
+    """What a command says that must not succeed, and must not change anything."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code != 0, done.output
+    assert not (tmp_path / "results" / "runs").exists()
+    if isinstance(done.exception, SystemExit):
+        return done.output
+    assert isinstance(done.exception, ScalingError), repr(done.exception)
+    return str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*PUBLISHED, "--delta-noise", "5"), "--delta-noise: has no effect beside --law"),
+        ((*PUBLISHED, "--delta-noise", "0"), "--delta-noise: has no effect beside --law"),
+        ((*PUBLISHED, "--teacher", "palm"), "--teacher: has no effect beside --law"),
+        ((*PUBLISHED, "--level", "0.5"), "--level: has no effect beside --law"),
+        ((*PREDICT, "--teacher", "noise 0.2", "--delta-noise", "0.1"), "--delta-noise: has no effect beside --teacher"),
+        (("sweep", QUICKSTART, "--rerun", "zzzz"), "has no run 'zzzz'"),
+        (("sweep", QUICKSTART, "--executor", "inline", "--executor-set", "foo=1"), "has no options, got foo"),
+        (("fit", QUICKSTART, "--where", "n > 1"), "--where: has no effect beside a sweep file"),
+        (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
+        ((*RECOMMEND, "--speed", "5"), "a speed needs a device"),
+    ],
+)
+def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypatch):
+    assert said in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*RECOMMEND, "--target-loss", "0"), "target_loss: got 0"),
+        ((*RECOMMEND, "--probability", "0"), "between 0 and 1"),
+        ((*RECOMMEND, "--probability", "95"), "between 0 and 1"),
+        ((*RECOMMEND, "--memory", "0"), "allowed is a size"),
+        ((*RECOMMEND, "--tokens", "0"), "allowed is a positive number"),
+        ((*RECOMMEND, "--context", "0"), "context: got 0"),
+        ((*RECOMMEND, "--device", "mid-8bg"), "did you mean 'mid-8gb'"),
+        ((*PREDICT, "--level", "0"), "between 0 and 1"),
+        ((*PREDICT, "--delta-noise", "-1"), "allowed is 0 or more"),
+        ((*PREDICT, "--delta-noise", "nan"), "allowed is 0 or more"),
+        ((*PREDICT, "--delta-noise", "50"), "158× beyond the runs"),
+        ((*PREDICT, "--teacher", "palm"), "palm"),
+    ],
+)
+def test_a_zero_is_a_number_and_a_number_has_its_bounds(arguments, said, tmp_path, monkeypatch):
+    assert said in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("fit.law=chinchila", "did you mean 'chinchilla'"),
+        ("fit.law=tied+q9", "unknown law 'q9'"),
+        ("recommend.memory=64", "allow at least so many, as memory: 11MiB"),
+        ("recommend.device=mid-8bg", "did you mean 'mid-8gb'"),
+        ("recommend.teacher={kind: noise}", "matches 2 of the sweep's teachers"),
+        ("recommend.confidence=0.9", "unknown key"),
+        ("name=runs", "name the sweep otherwise"),
+    ],
+)
+def test_what_can_be_known_before_is_refused_by_the_plan(setting, said, tmp_path, monkeypatch):
+    assert said in refused(tmp_path, monkeypatch, "plan", QUICKSTART, "--set", setting)
+
+
+def test_a_size_that_does_not_fit_this_machine_is_warned_of_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["plan", QUICKSTART, "--set", "model.width=200000"])
+    assert "a step of the largest training needs" in done.output
+
+
+@pytest.mark.parametrize("command", ["compress", "export", "verify"])
+def test_a_stage_without_the_one_before_names_the_command_to_run(command, tmp_path, monkeypatch):
+    assert f"scaling fit {QUICKSTART}" in refused(tmp_path, monkeypatch, command, QUICKSTART)
