@@ -191,6 +191,12 @@ def test_importing_the_package_loads_neither_jax_nor_matplotlib():
     assert not {"jax", "matplotlib", "pandas", "scipy"} & loaded_modules("import scaling")
 
 
+def test_a_forecast_loads_no_search_no_tables_and_no_specifications():
+    loaded = loaded_modules("import scaling.cli, scaling.fit.saved, scaling.predict.forecast, scaling.report.tables")
+    slow = {"jax", "matplotlib", "pandas", "pyarrow", "scipy", "scaling.spec", "scaling.fit.solve.minimise"}
+    assert not slow & loaded
+
+
 @pytest.mark.parametrize("room", PAPER_HALF)
 def test_the_paper_half_never_loads_jax(room):
     found = [path for path in modules() if room_of(path) == room]

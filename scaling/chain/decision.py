@@ -143,6 +143,23 @@ def load_recommendation(workspace: Workspace) -> Recommendation:
     return found
 
 
+def trained(workspace: Workspace, recommendation: Recommendation) -> Recommendation:
+    """The recommendation, if its student is there.
+
+    Raises:
+        RecordError: it is not trained yet, or its training ended without a student.
+    """
+    run_id = recommendation.run.run_id
+    if not workspace.store.has(run_id):
+        raise RecordError(
+            f"the recommended student {run_id} is not trained yet — train it: {workspace.command('scaling train')}"
+        )
+    status = workspace.store.load(run_id).outcome.status
+    if status != "done":
+        raise RecordError(f"the recommended student {run_id} {status}; lower its learning rate and recommend again")
+    return recommendation
+
+
 def _fit_id(fit_path: Path) -> str:
     from scaling.fit.saved import fit_id_of
 

@@ -172,7 +172,9 @@ def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Wat
     with clock.stage("recommend") as said:
         recommendation = recommend_stage(workspace, fit, force=force)
         said.append(_chosen(recommendation))
-        if warning := edge_warning(recommendation.run, workspace.runs):
+        # A size that was measured needs no runs around it.
+        warning = edge_warning(recommendation.run, workspace.runs)
+        if warning and recommendation.choice.measured is None:
             clock.say(f"warning: {warning}")
     with clock.stage("train recommended") as said:
         said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))

@@ -14,6 +14,7 @@ from scaling.errors import SpecError
 if TYPE_CHECKING:
     from scaling.chain.run import ChainResult
     from scaling.chain.workspace import Workspace
+    from scaling.predict.recommend import Recommendation
 
 Executor = Annotated[str | None, typer.Option("--executor", help="inline, local, slurm, print, or a package's own.")]
 
@@ -25,7 +26,7 @@ ExecutorSettings = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (run, sweep, compress, export, verify, worker):
+    for command in (run, sweep, train, compress, export, verify, worker):
         app.command(rich_help_panel="Train, export, verify")(command)
 
 
@@ -108,6 +109,21 @@ def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrid
     raise typer.Exit(outcome.exit_code)
 
 
+def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
+    """Train the recommended student, which export and verify then take."""
+    from scaling.chain.decision import load_recommendation
+    from scaling.chain.training import train_stage
+    from scaling.chain.workspace import Workspace
+    from scaling.report.chain import show_sweep
+    from scaling.sweep.display import show_progress
+
+    workspace = Workspace.open(sweep_file, results=results)
+    recommendation = load_recommendation(workspace)
+    _say_which(recommendation)
+    outcome = train_stage(workspace, runs=[recommendation.run], jobs=1, watch=show_progress)
+    emit(outcome, as_json=json_, show=show_sweep)
+
+
 def compress(
     sweep_file: SweepFile,
     scheme: Annotated[str, typer.Option("--scheme", help="affine_channel or q8_0.")] = "affine_channel",
@@ -115,43 +131,56 @@ def compress(
     json_: Json = False,
 ) -> None:
     """Quantize the recommended student to int8, and measure what that costs."""
-    from scaling.chain.decision import load_recommendation
+    from scaling.chain.decision import load_recommendation, trained
     from scaling.chain.proof import compress_stage
     from scaling.chain.workspace import Workspace
     from scaling.compress.int8 import scheme_named
     from scaling.report.chain import show_compressed
 
     workspace = Workspace.open(sweep_file, results=results)
-    found = compress_stage(workspace, load_recommendation(workspace).run, scheme=scheme_named(scheme))
+    recommendation = trained(workspace, load_recommendation(workspace))
+    _say_which(recommendation)
+    found = compress_stage(workspace, recommendation.run, scheme=scheme_named(scheme))
     emit(found, as_json=json_, show=show_compressed)
 
 
 def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
     """Write the recommended student as an int8 GGUF file with its manifest."""
-    from scaling.chain.decision import load_recommendation
+    from scaling.chain.decision import load_recommendation, trained
     from scaling.chain.proof import export_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_bundle
 
     workspace = Workspace.open(sweep_file, results=results)
-    found = export_stage(workspace, load_recommendation(workspace))
+    recommendation = trained(workspace, load_recommendation(workspace))
+    _say_which(recommendation)
+    found = export_stage(workspace, recommendation)
     emit(found, as_json=json_, show=show_bundle)
 
 
 def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
     """Read the exported file back, run it in a phone engine, and write its ledger row."""
-    from scaling.chain.decision import load_fit, load_recommendation
+    from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage, ledger_stage, verify_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_verification
 
     workspace = Workspace.open(sweep_file, results=results)
-    recommendation, fit = load_recommendation(workspace), load_fit(workspace)
+    recommendation, fit = trained(workspace, load_recommendation(workspace)), load_fit(workspace)
+    _say_which(recommendation)
     found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation))
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.succeeded:
         raise typer.Exit(1)
+
+
+def _say_which(found: Recommendation) -> None:
+    question = found.question
+    say(
+        f"recommended for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g}: width "
+        f"{found.run.model.width}, run {found.run.run_id}, from fit {found.fit_id}"
+    )
 
 
 def _runs_named(run_ids: list[str], workspace: Workspace) -> list[str]:

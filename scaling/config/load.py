@@ -15,7 +15,7 @@ from scaling.config.document import Document, Path_, parse_document, read_docume
 from scaling.config.expand import Expansion, in_file_order, recommended_text
 from scaling.config.identify import Fingerprint, identified
 from scaling.config.paths import run_paths
-from scaling.config.problems import dotted, field_names, sentence, short, value_path
+from scaling.config.problems import MISSING, UNKNOWN, dotted, field_names, sentence, short, value_path
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
 from scaling.registry import did_you_mean
@@ -88,8 +88,14 @@ def _checked(path: str | Path, overrides: Sequence[str]) -> Sweep:
         runs, wrong = _runs_and_problems(config)
         problems += wrong
     if problems or config is None:
-        raise ConfigError(in_file_order(problems))
+        raise ConfigError(in_file_order(_causes(problems)))
     return Sweep(config=config, runs=tuple(runs))
+
+
+def _causes(problems: list[str]) -> list[str]:
+    """Without the values that are missing because the section that holds them is misspelt."""
+    rest = [problem for problem in problems if not problem.endswith(MISSING)]
+    return rest if any(UNKNOWN in problem for problem in rest) else problems
 
 
 def read_header(path: str | Path) -> Header:

@@ -12,6 +12,9 @@ from pydantic_core import ErrorDetails
 from scaling.registry import did_you_mean
 from scaling.spec import KindSpec
 
+MISSING = "missing — a value is needed here"
+UNKNOWN = "unknown key"
+
 _WHOLE = {"int_type", "int_parsing", "int_from_float", "int_parsing_size"}
 _REAL = {"float_type", "float_parsing", "finite_number"}
 _CONTAINERS = {
@@ -107,9 +110,9 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
 def _what(error: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], root: Any) -> str:
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key{did_you_mean(path[-1], field_names(model, path[:-1], root))}"
+        return f"{UNKNOWN}{did_you_mean(path[-1], field_names(model, path[:-1], root))}"
     if kind == "missing":
-        return "missing — a value is needed here"
+        return MISSING
     if kind in ("literal_error", "enum"):
         return f"got {short(got)}{did_you_mean(got, _quoted(context['expected']))}"
     if kind == "union_tag_invalid":

@@ -33,7 +33,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
     if len(tied := _tied(fit)) > 1:
         lines.append("  tied within 4 AICc: " + "; ".join(map(_in_words, tied)))
     lines.append(
-        f"  scatter of one run {fit.calibration.noise:.2%}; intervals from {fit.calibration.basis} "
+        f"  {fit.scatter or f'scatter of one run {fit.calibration.noise:.2%}'}; intervals from {fit.calibration.basis} "
         f"errors ({fit.calibration.n_scores} forecasts)"
     )
     if fit.backtest:

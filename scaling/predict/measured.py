@@ -12,11 +12,11 @@ from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Any
 
 from scaling.fit.prediction import Prediction
-from scaling.records import RunStore
-from scaling.spec import RunSpec
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
+    from scaling.records import RunStore
+    from scaling.spec import RunSpec
 
 SAME_SIZE = 1e-3
 """N and D that differ by so small a share are meant to be the same: 221.7k is how 221,664 is printed."""
@@ -107,13 +107,7 @@ def seed_scatter(losses: Sequence[Sequence[float]], *, noise: float) -> float:
 
 def runs_of_fit(table: Path) -> tuple[str, ...]:
     """The ids of the runs in runs.parquet, which a fit beside it was made of; none where there is no table."""
-    if not table.is_file():
-        return ()
-    import pyarrow.parquet
-
-    if "run_id" not in pyarrow.parquet.read_schema(table).names:
-        return ()
-    return tuple(pyarrow.parquet.read_table(table, columns=["run_id"]).column(0).to_pylist())
+    return tuple(row["run_id"] for row in _rows(table, ("run_id",)) if "run_id" in row)
 
 
 def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | None) -> Measured | None:
@@ -126,14 +120,11 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
         d: Tokens.
         teacher: Label or text_id; None is real text.
     """
-    if not path.is_file():
+    # Beyond the runs nothing was measured, and the table need not be opened.
+    if any(not _is_within(asked, *fit.ranges[name]) for name, asked in (("n", n), ("d", d))):
         return None
-    import pyarrow.parquet
-
-    columns = pyarrow.parquet.read_schema(path).names
     size, volume, loss = (fit.columns[name] for name in ("n", "d", "loss"))
-    wanted = [name for name in (size, volume, loss, f"{loss}_se", "status", "teacher", "text_id") if name in columns]
-    rows = pyarrow.parquet.read_table(path, columns=wanted).to_pylist()
+    rows = _rows(path, (size, volume, loss, f"{loss}_se", "status", "teacher", "text_id"))
     text = {teacher or "real", fit.texts.get(teacher or "real", teacher or "real")}
     found = [
         row
@@ -153,6 +144,18 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
     return Measured(loss=_geometric_mean(losses), se=se, n_runs=len(found), own=len(found) == 1, scatter=scatter)
 
 
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table in those of the columns that it has; none where there is no table."""
+    if not path.is_file():
+        return []
+    # Opened as one file: pyarrow's readers of whole data sets load pandas, which a forecast does not need.
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        known = set(file.schema_arrow.names)
+        return file.read(columns=[name for name in columns if name in known]).to_pylist()
+
+
 def _configuration(run: RunSpec) -> str:
     """All that decides a run but its seeds."""
     values: dict[str, Any] = json.loads(run.canonical_json())
@@ -163,6 +166,10 @@ def _configuration(run: RunSpec) -> str:
 
 def _geometric_mean(losses: Iterable[float]) -> float:
     return math.exp(fmean(map(math.log, losses)))
+
+
+def _is_within(asked: float, low: float, high: float) -> bool:
+    return low * (1 - SAME_SIZE) <= asked <= high * (1 + SAME_SIZE)
 
 
 def _close(value: float | None, asked: float) -> bool:

@@ -41,7 +41,8 @@ def show_chain(result: ChainResult) -> None:
     show_recommendation(answer.recommendation)
     print()
     show_verification(answer.verification)
-    print(f"{'target met' if answer.verification.target_met else 'TARGET NOT MET'}: {result.ended}")
+    if not answer.verification.target_met:
+        print(f"TARGET NOT MET: {result.ended}")
     print()
     table = Table(title="stages", title_justify="left", box=None, pad_edge=False)
     for name in ("stage", "time", ""):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from scaling.chain.decision import load_fit, load_recommendation, recommend_stage
+from scaling.chain.decision import load_fit, load_recommendation, recommend_stage, trained
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import Expansion
 from scaling.errors import RecordError
 from scaling.predict.question import Question
+from scaling.records import Outcome, RunRecord
 
 ROOT = Path(__file__).parents[2]
 FIRST_LAYOUT = ROOT / "tests" / "predict" / "first_layout"
@@ -61,6 +62,15 @@ def test_a_recommendation_of_the_first_layout_is_taken_for_that_of_the_fit_besid
     found = load_recommendation(workspace)
     assert found.run.run_id == "a9bf8e96d2"
     assert found.fit_id == recommend_stage(workspace, load_fit(workspace)).fit_id
+
+
+def test_a_student_that_is_not_trained_yet_names_the_command_that_trains_it(workspace):
+    found = recommend_stage(workspace, load_fit(workspace))
+    with pytest.raises(RecordError, match=r"is not trained yet — train it: scaling train .*quickstart\.yaml"):
+        trained(workspace, found)
+    workspace.store.commit(RunRecord(spec=found.run, outcome=Outcome(status="diverged")))
+    with pytest.raises(RecordError, match="diverged; lower its learning rate"):
+        trained(workspace, found)
 
 
 def test_without_a_fit_the_command_that_makes_one_is_told(workspace):

@@ -205,3 +205,9 @@ def test_a_device_behind_a_link_and_a_file_without_end_are_not_read(write, tmp_p
 def test_a_sweep_is_not_called_what_the_results_folder_needs_itself(write, name):
     with pytest.raises(ConfigError, match="name the sweep otherwise"):
         load_sweep(write(("name: small", f"name: {name}")))
+
+
+def test_the_cause_is_told_and_not_what_follows_from_it(write):
+    text = "name: x\nbase: {data: {source: {kind: w0}}}\ngird: {model.width: [32], tokens: [10k]}\n"
+    assert problems(write(text=text)) == ["sweep.yaml:3:1: gird: unknown key — did you mean 'grid'?"]
+    assert "tokens: missing" in str(problems(write(text=text.replace("gird: {model.width: [32], tokens: [10k]}", ""))))

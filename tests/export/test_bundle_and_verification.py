@@ -119,9 +119,7 @@ def test_a_diverged_student_is_not_exported(store, committed, tmp_path):
     student.output_norm = nnx.Param(jnp.full(MODEL.width, jnp.nan))
     shutil.rmtree(store.student_dir(run.run_id))
     save_student(store.student_dir(run.run_id), student)
-    with pytest.raises(
-        ExportError, match=f"student of run {run.run_id}: output_norm.weight holds weights that are not"
-    ):
+    with pytest.raises(ExportError, match=f"student of run {run.run_id}: output_norm.weight holds weights"):
         export(store, run, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 

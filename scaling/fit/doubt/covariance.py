@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from scaling.fit.solve.minimise import Prior, Problem
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.prior import Prior
 from scaling.fit.solve.search import Optimum
 
 Array = np.ndarray

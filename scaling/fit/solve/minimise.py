@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.prior import Prior
 from scaling.laws.jet import Jet
 from scaling.laws.law import ScalingLaw
 
@@ -22,29 +23,6 @@ Array = np.ndarray
 CHUNK_ELEMENTS = 30_000
 """Problems times runs in one pass: the working set of a pass then stays in the second-level cache."""
 LOG_RANGE = (-200.0, 400.0)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Quadratic penalty (u - centre)' precision (u - centre)/2 in search coordinates, in units of the objective.
-
-    Attributes:
-        centre: float64[..., k].
-        precision: float64[..., k, k]; a leading axis gives every row of a batch its own.
-    """
-
-    centre: Array
-    precision: Array
-
-    def take(self, index: Array | slice) -> Prior:
-        """The priors of some rows; one that all rows share stays as it is."""
-        return self if self.centre.ndim == 1 else Prior(self.centre[index], self.precision[index])
-
-    def pull(self, u: Array) -> tuple[Array, Array]:
-        """Penalty float64[n_problems] and its gradient float64[n_problems, k]."""
-        away = u - self.centre
-        slope = (self.precision @ away[..., None])[..., 0]
-        return 0.5 * np.sum(away * slope, axis=-1), slope
 
 
 @dataclass(frozen=True)

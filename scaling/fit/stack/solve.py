@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
-from scaling.fit.solve.minimise import Prior, Problem, minimise
+from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.prior import Prior
 from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.fit.solve.starts import draw_starts
 from scaling.fit.stack.validate import Cut, Score

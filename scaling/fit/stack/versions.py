@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from scaling.fit.solve.minimise import Prior
+from scaling.fit.solve.prior import Prior
 from scaling.laws.law import ScalingLaw
 
 Array = np.ndarray
