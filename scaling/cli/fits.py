@@ -102,6 +102,7 @@ def predict(
     delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
     delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
     level: Annotated[float | None, typer.Option("--level", help="Level of the interval; by default 0.9.")] = None,
+    mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -115,7 +116,7 @@ def predict(
     if law is not None and fit_file is None:
         refuse_without_effect(
             "--law, which describes real text and has no interval",
-            of_text | {"--level": level, "--force": force or None},
+            of_text | {"--level": level, "--mean": mean or None, "--force": force or None},
         )
         found = forecast.from_preset(law, n, d)
     elif law is not None or fit_file is None:
@@ -134,6 +135,7 @@ def predict(
             delta_noise=0.0 if delta_noise is None else delta_noise,
             delta_coverage=0.0 if delta_coverage is None else delta_coverage,
             level=0.9 if level is None else level,
+            of="mean" if mean else "run",
             force=force,
             table=fit_file.with_name("runs.parquet"),
         )

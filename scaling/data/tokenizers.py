@@ -137,7 +137,8 @@ def _checked_merges(saved: Any) -> tuple[tuple[str, str], ...]:
     Raises:
         ValueError: if one is not.
     """
-    known, merges = set(CHAR_OF), []
+    known: set[str] = set(CHAR_OF)
+    merges: list[tuple[str, str]] = []
     for a, b in saved:
         # Each merge may double what is longest, so a short file can spell tokens that no memory holds.
         if a not in known or b not in known or a + b in known or len(a) + len(b) > LONGEST_TOKEN:

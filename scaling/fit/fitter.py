@@ -15,6 +15,7 @@ from scaling.fit.doubt.bootstrap import Resampling, bootstrap
 from scaling.fit.doubt.calibrate import calibration, cross_checked
 from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
+from scaling.fit.doubt.scatter import Scatter, scatter_parts, settings_of
 from scaling.fit.evidence import Member, Status
 from scaling.fit.identify import design_faults, fit_faults
 from scaling.fit.result import Fit
@@ -156,6 +157,7 @@ def fit_observations(
     members[0] = replace(members[0], samples=samples)
     # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
     plain = next(batch for batch in batches if type(batch.problem.law) is type(problem.law))
+    noise = float(shares @ [one.noise for one in picked])
     odd = suspects(plain.problem, plain.whole, data)
     result = Fit(
         members=tuple(members),
@@ -173,12 +175,11 @@ def fit_observations(
         excluded=data.excluded,
         made_of=data.made_of,
         suspects=odd,
+        scatter=_scatter(noise, problem, optimum, data) if objective.log else None,
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
-        calibration=calibration(
-            scores, float(shares @ [one.noise for one in picked]), data.n_clusters - int(problem.free.sum())
-        ),
+        calibration=calibration(scores, noise, data.n_clusters - int(problem.free.sum())),
         covariance=_covariance(members[0]),
         selection=tuple(selection),
         backtest=cross_checked(scores),
@@ -320,6 +321,12 @@ def _profile(problem: Problem, optimum: Optimum, name: str, cluster: Array) -> d
 
 def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[str, float]:
     return {str(row): float(value) for row, value in zip(data.rows, residuals(problem, optimum.u), strict=True)}
+
+
+def _scatter(noise: float, problem: Problem, optimum: Optimum, data: Observations) -> Scatter:
+    residual = problem.objective.residual(problem.law.evaluate(optimum.theta, problem.x), data.loss)
+    setting = settings_of(data.teacher, *data.columns.values())
+    return scatter_parts(noise, residual, data.loss, data.loss_se, setting)
 
 
 def _teachers(data: Observations) -> dict[str, dict[str, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from scaling.fit.evidence import Calibration, Member
 from scaling.tables.observations import DELTAS, REAL
 
 Array = np.ndarray
+Target = Literal["run", "mean"]
+"""What an interval is of: one new run, or the mean over many runs of the same setting."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Prediction:
 
     Attributes:
         value: loss, nats/token.
-        low, high: interval of one new run.
+        low, high: interval of one new run, or of the mean of many.
         level: probability of the interval.
         scale: standard deviation of log loss behind it.
         reach: {"n": factor, "d": factor}: how far beyond the data (1 inside, 2 means twice the largest or half the
@@ -111,14 +113,19 @@ def member_logs(members: Sequence[Member], at: Points) -> Array:
 
 
 def centre_and_scale(
-    members: Sequence[Member], calibration: Calibration, ranges: Mapping[str, tuple[float, float]], at: Points
+    members: Sequence[Member],
+    calibration: Calibration,
+    ranges: Mapping[str, tuple[float, float]],
+    at: Points,
+    of: Target = "run",
 ) -> tuple[Array, Array]:
     """Of log loss: average of the members; their scatter, their own doubt and the noise of a run in quadrature, times
-    the factor that validation found for going this way beyond the runs."""
+    the factor that validation found for going this way beyond the runs. The mean over many runs has no noise."""
     weights = np.array([member.weight for member in members])
     logs = member_logs(members, at)
     own = np.array([member.doubt(member.columns(at.columns)) for member in members])
     centre = weights @ logs
-    variance = weights @ ((logs - centre) ** 2 + own**2) + calibration.noise**2
-    beyond = [at.reach(name, *ranges[name]) if name in at.columns and name in ranges else 1.0 for name in ("n", "d")]
-    return centre, np.sqrt(variance) * calibration.factor(*beyond)
+    variance = weights @ ((logs - centre) ** 2 + own**2) + (calibration.noise**2 if of == "run" else 0.0)
+    here = np.ones_like(centre)
+    n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
+    return centre, np.sqrt(variance) * calibration.factor(n, d)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import SpecError
+from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.page import coefficient_table
-from scaling.fit.prediction import Points, Prediction, centre_and_scale, member_logs, points
+from scaling.fit.prediction import Points, Prediction, Target, centre_and_scale, member_logs, points
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
 from scaling.tables.observations import MadeOf
@@ -36,6 +37,7 @@ class Fit:
         excluded: rows left out, each with its reason.
         made_of: how many rows the table had, and the filter that was asked for.
         suspects: rows and levels that lie off the law of the others; they are part of this fit all the same.
+        scatter: of runs about the law, and where it comes from; None in a fit of before.
         without: coefficients of the leading law without them; empty where there are none.
         residuals: {row: log(predicted/measured)} of the leading law.
         status: whether it may be used.
@@ -69,6 +71,7 @@ class Fit:
     made_of: MadeOf = MadeOf()
     suspects: tuple[Suspect, ...] = ()
     without: Mapping[str, float] = field(default_factory=dict)
+    scatter: Scatter | None = None
 
     @property
     def leading(self) -> Member:
@@ -127,13 +130,16 @@ class Fit:
             moved.evaluate(moved.vector, x) / self.law.evaluate(self.law.vector, x)
         )
 
-    def predict(self, n: Any = None, d: Any = None, *, level: float = 0.9, **columns: Any) -> Prediction:
-        """Loss of a new run, with an interval for that run.
+    def predict(
+        self, n: Any = None, d: Any = None, *, level: float = 0.9, of: Target = "run", **columns: Any
+    ) -> Prediction:
+        """Loss of a new run, with an interval for that run or for the mean of many.
 
         Args:
             n: model size, in the convention of `columns["n"]`; may be infinite; None if the law has no such column.
             d: tokens seen; may be infinite; None likewise.
             level: probability of the interval.
+            of: "run", one new run; "mean", the mean over many runs that differ in their seed alone.
             **columns: `teacher`, the text_id or label of a text of the fit (None is real text unless divergences are
                 given); `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the
                 law (as `c`). A mixture that the fit does not know is told by its `real_share`, its own divergences and
@@ -146,8 +152,10 @@ class Fit:
             SpecError: impossible size, level or teacher.
         """
         _check_level(level)
+        if of not in ("run", "mean"):
+            raise SpecError(f"a forecast is of 'run' or of 'mean', got {of!r}")
         at = self.points(n, d, **columns)
-        centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at)
+        centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at, of)
         low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
         value, low, high = (at.shaped(np.exp(log)) for log in (centre, low, high))
         reach = {name: at.shaped(at.reach(name, *ends)) for name, ends in self.ranges.items() if name in at.columns}

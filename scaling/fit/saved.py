@@ -14,24 +14,11 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.files import write_bytes
+from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
-from scaling.fit.plain_schema import (
-    Damage,
-    count,
-    list_of,
-    mapping_of,
-    matrix,
-    number,
-    one_of,
-    or_empty,
-    or_null,
-    record,
-    scalar,
-    square_of,
-    text,
-    truth,
-)
+from scaling.fit.plain_schema import Damage
 from scaling.fit.result import Fit
+from scaling.fit.saved_schema import FIT, READABLE, SCHEMA_VERSION
 from scaling.fit.solve.objective import Objective
 from scaling.fit.stack.versions import Version
 from scaling.formats.plain import plain
@@ -40,83 +27,6 @@ from scaling.laws.named import named_law
 from scaling.tables.observations import MadeOf
 
 Array = np.ndarray
-SCHEMA_VERSION = 2
-READABLE = (1, SCHEMA_VERSION)
-"""Version 1 has no digest, and of its members neither prior nor window nor covariance."""
-
-
-def _scalar_or_names(value: Any, at: str) -> None:
-    """What a law is built from: a number, the name of its base, or the labels of its teachers."""
-    list_of(text)(value, at) if isinstance(value, list) else scalar(value, at)
-
-
-_NUMBER = number()
-_SHARE = number(0, 1)
-_MEMBER = record(
-    {
-        "law": text,
-        "structure": mapping_of(_scalar_or_names),
-        "formula": text,
-        "coefficients": mapping_of(_NUMBER),
-        "weight": _SHARE,
-        "objective": or_null(_NUMBER),
-        "tried": count(),
-        "reached": count(),
-        "at_bound": list_of(text),
-        "samples": matrix,
-    },
-    prior=one_of("none", "level"),
-    window=_SHARE,
-    covariance=or_null(square_of(_NUMBER)),
-)
-_STATUS = record(
-    {"success": truth, "converged": truth, "interior": truth, "identified": truth}
-    | {"reasons": list_of(text), "notes": list_of(text)}
-)
-_CALIBRATION = record(
-    {
-        "levels": list_of(_SHARE, least=2),
-        "quantiles": list_of(_NUMBER, least=2),
-        "noise": number(0),
-        "basis": one_of("held-out", "in-sample"),
-        "n_scores": count(),
-    },
-    factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(1e-3, 1e3)))),
-)
-_BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
-_COMPARED = record(
-    {"law": text, "k": count(1), "at_bound": text}
-    | dict.fromkeys(("aicc", "delta_aicc", "rms", "corner", "teacher_out"), or_null(_NUMBER))
-)
-_PROFILE = record({"low": or_null(_NUMBER), "high": or_null(_NUMBER), "level": _SHARE, "text": text})
-_FIT = record(
-    {
-        "schema_version": one_of(*READABLE),
-        "members": list_of(_MEMBER, least=1),
-        "objective": record(
-            {"kind": one_of("huber", "squared", "absolute"), "delta": number(0), "log": truth},
-        ),
-        "columns": mapping_of(text),
-        "teachers": mapping_of(mapping_of(_NUMBER)),
-        "ranges": mapping_of(list_of(_NUMBER, least=2, most=2)),
-        "n_runs": count(1),
-        "n_clusters": count(1),
-        "excluded": list_of(record({"row": scalar, "reason": text})),
-        "residuals": mapping_of(_NUMBER),
-        "status": _STATUS,
-        "calibration": _CALIBRATION,
-        "covariance": square_of(or_null(_NUMBER)),
-        "selection": list_of(_COMPARED),
-        "backtest": or_empty(_BACKTEST),
-        "condition": or_null(number(0)),
-        "profiles": mapping_of(_PROFILE),
-    },
-    digest=text,
-    texts=mapping_of(text),
-    made_of=record({"n_rows": count(), "where": or_null(text), "n_filtered": count()}),
-    suspects=list_of(record({"rows": list_of(scalar), "shift": _NUMBER, "text": text})),
-    without=mapping_of(_NUMBER),
-)
 
 
 def to_json(fit: Fit) -> str:
@@ -219,6 +129,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "excluded": [dict(row) for row in fit.excluded],
         "made_of": asdict(fit.made_of),
         "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
+        "scatter": None if fit.scatter is None else asdict(fit.scatter),
         "without": {name: _number(value) for name, value in fit.without.items()},
         "residuals": {row: _number(value) for row, value in fit.residuals.items()},
         "status": {
@@ -268,7 +179,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         Damage: a value that no fit has, or two that contradict each other.
         SpecError: a law or coefficient that does not exist.
     """
-    _FIT(content, "fit")
+    FIT(content, "fit")
     # A digit changed by hand or by a bad disk is a number like any other: only the digest can tell.
     if "digest" not in content and content["schema_version"] > 1:
         raise Damage("it has no digest")
@@ -311,6 +222,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         made_of=MadeOf(**content.get("made_of", {})),
         suspects=tuple(Suspect(tuple(s["rows"]), s["shift"], s["text"]) for s in content.get("suspects", ())),
         without=content.get("without", {}),
+        scatter=Scatter(**content["scatter"]) if content.get("scatter") else None,
     )
     _consistent(found, success=status["success"])
     return found

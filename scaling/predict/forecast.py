@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -86,6 +86,7 @@ def from_fit(
     delta_noise: float = 0.0,
     delta_coverage: float = 0.0,
     level: float = 0.9,
+    of: Literal["run", "mean"] = "run",
     force: bool = False,
     table: Path | None = None,
 ) -> Forecast:
@@ -99,6 +100,7 @@ def from_fit(
         delta_noise: Noise part of the text's divergence, nats/token.
         delta_coverage: Coverage part.
         level: Of the interval.
+        of: "run", the interval of one new run; "mean", that of the mean over many.
         force: Answer even more than ``MAX_REACH`` beyond the data.
         table: runs.parquet of the fit, where measured losses are looked up.
 
@@ -111,7 +113,7 @@ def from_fit(
         if not 0 <= value < math.inf:
             raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
     text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
-    prediction = fit.predict(n_params, n_tokens, level=level, **text)
+    prediction = fit.predict(n_params, n_tokens, level=level, of=of, **text)
     # An infinite N or D asks for a limit of the law, which is not a claim about a run.
     reach = max((f for f in prediction.reach.values() if math.isfinite(f)), default=1.0)
     reach = max(reach, _reach_of_text(fit, delta_noise=delta_noise, delta_coverage=delta_coverage))

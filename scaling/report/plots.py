@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from scaling.fit.describe import made_of
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.artist import Artist
@@ -57,6 +59,8 @@ def save_sweep_figure(
         # One legend for all panels: they show the same volumes.
         handles, labels = _unique_legend(panels[0])
         figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(teachers), len(labels)))
+        # A figure travels without its table, so it says which runs it is of.
+        figure.supxlabel(made_of(fit), fontsize=7, color="0.4")
         figure.savefig(path)
         plt.close(figure)
     return Path(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import engine_faults
 import full_disks
 import pytest
+import text_mutants
 import worker_pauses
 import worker_storm
 from summary import Summary, print_summary, read_summary
@@ -38,6 +39,11 @@ def test_a_full_or_read_only_disk_fails_no_run():
         _, violations, _ = full_disks.attack(4, seed=1)
     except full_disks.NoDisk as error:
         pytest.skip(str(error))
+    assert violations == 0
+
+
+def test_damaged_texts_tokenizers_and_tables_are_read_or_refused_by_name():
+    _, violations, _ = text_mutants.attack(150, seed=1)
     assert violations == 0
 
 

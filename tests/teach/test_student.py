@@ -43,7 +43,7 @@ def make_run(world, teacher=None, tokens=4000, **data):
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
-    """A results folder in which a net of each world has taught a student."""
+    """A results folder in which a student of each world has taught another."""
     store = RunStore(tmp_path_factory.mktemp("results")).prepare()
     students = {world: make_run(world, make_run(world, tokens=20_000)) for world in WORLDS}
     for student in students.values():
@@ -135,11 +135,11 @@ def test_without_its_weights_there_is_the_real_set_alone(taught):
     assert sets.entropy > 0
 
 
-def test_a_net_that_cannot_teach_is_refused_with_a_cure(tmp_path):
+def test_a_student_that_cannot_teach_is_refused_with_a_cure(tmp_path):
     store, spec = RunStore(tmp_path).prepare(), make_run("w0", make_run("w0"))
     with pytest.raises(DataError, match="not trained yet"):
         ensure_teacher_text(spec, store, n_tokens=10)
-    with pytest.raises(DataError, match="open it with"):
+    with pytest.raises(DataError, match="is opened with its weights"):
         open_generator(spec.data.source, spec.data.teacher)
     with pytest.raises(ValidationError, match="trained in another world than its students"):
         make_run("w1", make_run("w0"))

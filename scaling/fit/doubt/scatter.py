@@ -1,0 +1,73 @@
+"""Where the scatter of runs about a law comes from: their evaluation, their training, and what the law misses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+REPEATS_NEEDED = 3
+"""Degrees of freedom of repeated settings below which their scatter is a guess."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Standard deviations of log loss; total^2 = evaluation^2 + training^2 + misfit^2.
+
+    Attributes:
+        total: of one run about the law.
+        evaluation: of a loss that is measured on finite text; None where no standard error was measured.
+        training: from run to run of one setting (seeds, order of the text), evaluation taken off; None without repeats.
+        misfit: what is left: how far settings as a whole lie off the law; None without repeats.
+        n_repeats: degrees of freedom behind `training`.
+    """
+
+    total: float
+    evaluation: float | None = None
+    training: float | None = None
+    misfit: float | None = None
+    n_repeats: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"scatter of one run {self.total:.2%}"]
+        if self.evaluation is not None:
+            parts.append(f"of it evaluation {self.evaluation:.2%}")
+        if self.training is not None and self.misfit is not None:
+            parts.append(
+                f"training {self.training:.2%} ({self.n_repeats} repeats), misfit of the law {self.misfit:.2%}"
+            )
+        return ", ".join(parts)
+
+
+def scatter_parts(total: float, residual: Array, loss: Array, loss_se: Array | None, setting: Array) -> Scatter:
+    """Divide the scatter of runs about a law.
+
+    Args:
+        total: standard deviation of one run about the law, log loss.
+        residual: float64[n_runs], log(predicted/measured).
+        loss, loss_se: float64[n_runs], nats/token; None where no standard error was measured.
+        setting: int[n_runs]: runs with one number differ in their seed alone.
+
+    Returns:
+        Scatter. Variances of repeats are pooled over settings, weighted by degrees of freedom.
+    """
+    evaluation = None
+    if loss_se is not None and np.isfinite(loss_se).any():
+        measured = np.isfinite(loss_se)
+        evaluation = float(np.sqrt(np.mean((loss_se[measured] / loss[measured]) ** 2)))
+    counts = np.bincount(setting)
+    means = np.bincount(setting, residual) / np.maximum(counts, 1)
+    left = int(np.sum(np.maximum(counts - 1, 0)))
+    if left < REPEATS_NEEDED:
+        return Scatter(total, evaluation)
+    # Two runs of one setting lie off the law by the same: their difference is training and evaluation.
+    within = float(np.sum((residual - means[setting]) ** 2)) / left
+    training = math.sqrt(max(within - (evaluation or 0.0) ** 2, 0.0))
+    return Scatter(total, evaluation, training, math.sqrt(max(total**2 - within, 0.0)), left)
+
+
+def settings_of(*columns: Array) -> Array:
+    """A number for each distinct combination of columns: int[n_runs]."""
+    return np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].ravel()

@@ -1,0 +1,84 @@
+"""Scatter of runs divided into evaluation, training and misfit; forecasts of one run and of the mean of many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.errors import SpecError
+from scaling.fit.describe import summary
+from scaling.fit.doubt.scatter import scatter_parts, settings_of
+from scaling.fit.fitter import fit
+from scaling.fit.saved import load, save
+from scaling.laws.size_and_data import Chinchilla
+
+TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
+
+
+def sweep(seeds=4, training=0.004, evaluation=0.002, misfit=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 6)))
+    off = np.repeat(rng.normal(0, misfit, n.size), seeds)
+    n, d = np.repeat(n, seeds), np.repeat(d, seeds)
+    noise = off + rng.normal(0, training, n.size) + rng.normal(0, evaluation, n.size)
+    loss = TRUTH.loss(n=n, d=d) * np.exp(noise)
+    ids = [f"r{i}" for i in range(n.size)]
+    return pd.DataFrame({"run_id": ids, "n_params": n, "n_tokens": d, "loss": loss, "loss_se": evaluation * loss})
+
+
+def test_the_parts_of_a_simulated_scatter_are_found():
+    found = fit(sweep(misfit=0.006), law="chinchilla", bootstrap=0, objective="squared").scatter
+    assert found.evaluation == pytest.approx(0.002, rel=1e-6)
+    assert found.training == pytest.approx(0.004, rel=0.2)
+    assert found.misfit == pytest.approx(0.006, rel=0.35)
+    assert found.n_repeats == 108
+
+
+def test_parts_by_hand():
+    residual = np.array([0.01, 0.03, -0.02, 0.02])
+    found = scatter_parts(0.05, residual, np.ones(4), np.full(4, 0.01), np.array([0, 0, 1, 1]))
+    # Two settings of one degree of freedom each are too few; a third makes three.
+    assert found.training is None
+    residual, setting = np.append(residual, [0.0, 0.0]), np.array([0, 0, 1, 1, 2, 2])
+    found = scatter_parts(0.05, residual, np.ones(6), np.full(6, 0.01), setting)
+    within = (2 * 0.01**2 + 2 * 0.02**2) / 3
+    assert found.training == pytest.approx(np.sqrt(within - 0.01**2))
+    assert found.misfit == pytest.approx(np.sqrt(0.05**2 - within))
+
+
+def test_without_repeats_or_standard_errors_nothing_is_divided():
+    found = fit(sweep(seeds=1).drop(columns="loss_se"), law="chinchilla", bootstrap=0)
+    assert (found.scatter.evaluation, found.scatter.training, found.scatter.misfit) == (None, None, None)
+    assert found.scatter.total == pytest.approx(found.calibration.noise)
+
+
+def test_settings_are_told_apart_by_every_column():
+    assert settings_of(np.array([0, 0, 1]), np.array([5.0, 5.0, 5.0])).tolist() == [0, 0, 1]
+
+
+def test_a_fit_says_its_scatter_in_parts_also_after_it_was_saved(tmp_path):
+    found = fit(sweep(), law="chinchilla", bootstrap=0)
+    assert "of it evaluation 0.20%, training 0." in summary(found)
+    save(found, tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").scatter == found.scatter
+
+
+def test_the_mean_of_many_runs_is_known_better_than_one_run():
+    found = fit(sweep(), law="chinchilla", bootstrap=50)
+    one, mean = found.predict(1e9, 1e11), found.predict(1e9, 1e11, of="mean")
+    assert mean.value == one.value
+    factor = float(found.calibration.factor(np.array(1.0), np.array(1.0)))
+    assert one.scale**2 - mean.scale**2 == pytest.approx((found.calibration.noise * factor) ** 2)
+    assert mean.high - mean.low < 0.6 * (one.high - one.low)
+    with pytest.raises(SpecError, match="of 'run' or of 'mean'"):
+        found.predict(1e9, 1e11, of="median")
+
+
+def test_intervals_of_the_mean_cover_the_truth():
+    inside = []
+    for seed in range(12):
+        found = fit(sweep(seeds=1, seed=seed), law="chinchilla", bootstrap=0, starts=4)
+        mean = found.predict(3e8, 3e10, of="mean")
+        inside.append(mean.low < TRUTH.loss(n=3e8, d=3e10) < mean.high)
+    assert np.mean(inside) > 0.6
