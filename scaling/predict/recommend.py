@@ -275,6 +275,7 @@ def _of_first_layout(values: Mapping[str, Any]) -> dict[str, Any]:
     """A file of before 2026-11-26, which held the question's values beside the choice and did not name its fit."""
 
     def candidate(old: Mapping[str, Any]) -> dict[str, Any]:
+        # The reach of N and that of D were stored as one, the scale not at all.
         prediction = {name: old[name] for name in ("low", "high")} | {"value": old["loss"], "level": values["level"]}
         return {
             "run": old["run"],
