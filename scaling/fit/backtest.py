@@ -90,7 +90,9 @@ def backtest(
     if not result.status.converged:
         raise FitError(" ".join(result.status.reasons), fit=result)
     data = observe(held_out, columns=sizes, loss=loss, clusters=None)
-    known = {name: data.columns[name] for name in result.law.columns if name in data.columns and name not in ("n", "d")}
+    known: dict[str, Any] = {
+        name: data.columns[name] for name in result.law.columns if name in data.columns and name not in ("n", "d")
+    }
     if "teacher" in result.law.columns:
         known["teacher_code"] = _codes(data.teachers, data.teacher, result)
     forecast = result.predict(
