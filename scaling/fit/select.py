@@ -161,11 +161,6 @@ def _teacher_masks(data: Observations, form: ScalingLaw) -> list[Array]:
     ]
 
 
-def ties(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those within `TIE` of the lowest AICc."""
-    return [candidate for candidate in candidates if candidate.aicc - candidates[0].aicc < TIE]
-
-
 def choose(candidates: Sequence[Candidate]) -> Candidate:
     """Lowest AICc among forms whose coefficients are all inside their bounds; the lowest of all if none is."""
     interior = [candidate for candidate in candidates if not candidate.optimum.at_bound]

@@ -59,6 +59,7 @@ def show_forecast(forecast: Forecast) -> None:
     interval = ""
     if forecast.low is not None:
         interval = f"  [{forecast.low:.4f}, {forecast.high:.4f}] at {forecast.level:.0%}"
+    # What was measured comes first; the law is then no more than a comment on it.
     rows = {} if forecast.measured is None else {"measured": _measurement(forecast.measured)}
     rows |= {
         "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",

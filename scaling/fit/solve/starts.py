@@ -113,6 +113,6 @@ def non_negative(basis: Array, target: Array, signed: Array) -> Array:
             better = allowed & (drop > best_drop)
             rows = np.flatnonzero(better)
             best[rows] = 0.0
-            best[np.ix_(rows, active)] = candidate[rows]
+            best[np.ix_(rows, np.array(active))] = candidate[rows]
             best_drop[rows] = drop[rows]
     return best
