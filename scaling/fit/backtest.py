@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError
-from scaling.fit.fitter import fit, law_columns
+from scaling.fit.fitter import fit
+from scaling.fit.forms import law_columns
 from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK

@@ -19,7 +19,8 @@ import pandas as pd
 
 from scaling.errors import FitError
 from scaling.fit.doubt.bootstrap import bootstrap
-from scaling.fit.fitter import STACK_DELTA, STACKED_BASES, fit
+from scaling.fit.fitter import STACK_DELTA, fit
+from scaling.fit.forms import STACKED_BASES
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.fit.stack.solve import fit_versions, forecast_scores
@@ -121,8 +122,9 @@ def summarise(rows: list) -> None:
     print(f"worst against the better of Chinchilla and Skaling | {worst[0]}: {worst[2][0] / min(worst[2][1:3]):.2f} x")
     runs = sum(row[1] for row in rows)
     least = min((row for row in rows if row[1] >= 10), key=lambda row: row[3][0] / row[1])
-    print(f"inside nominal {LEVEL:.0%} | ours {sum(row[3][0] for row in rows) / runs:.1%}, naive "
-          f"{sum(row[3][1] for row in rows) / runs:.1%} of {runs}; ours least {least[3][0]}/{least[1]}, {least[0]}")  # fmt: skip
+    ours, usual = (sum(row[3][i] for row in rows) / runs for i in (0, 1))
+    print(f"inside nominal {LEVEL:.0%} of {runs} | ours {ours:.1%}, naive {usual:.1%}")
+    print(f"ours least, of splits with ten runs or more | {least[3][0]}/{least[1]}, {least[0]}")
     for label in dict.fromkeys(source(row[0]) for row in rows):
         own = [np.mean([row[5][i] for row in rows if source(row[0]) == label]) for i in (0, 1)]
         print(f"interval score, {label} | ours {own[0]:.3f}, naive bootstrap {own[1]:.3f}")
@@ -160,9 +162,10 @@ def bench_leave_one_source_out() -> None:
         held |= {name: e for name, e in errors[best].items() if source(name) == label}
         print(f"without {label} | priors {'+'.join(best[0])}, windows from {best[1]}, power {best[2]} are best")
     default = errors[("none", "level"), min(WINDOWS), SHARPNESS]
-    print(f"leave one source out, {len(errors)} settings | error {np.mean(list(held.values())):.3f} %; "
-          f"the default's {np.mean(list(default.values())):.3f} %; "
-          f"best of all, chosen with hindsight {min(np.mean(list(own.values())) for own in errors.values()):.3f} %")  # fmt: skip
+    chosen, own = (np.mean(list(each.values())) for each in (held, default))
+    hindsight = min(np.mean(list(each.values())) for each in errors.values())
+    print(f"leave one source out, {len(errors)} settings | error {chosen:.3f} %")
+    print(f"the default setting | error {own:.3f} %; best of all, chosen with hindsight, {hindsight:.3f} %")
 
 
 def main() -> None:
