@@ -1,4 +1,4 @@
-"""What a student gains from its teacher's law beside the tokens: python analysis/targets.py [RESULTS]
+"""What a student gains from its teacher's distribution beside the tokens: python analysis/targets.py [RESULTS]
 
 Loss on real text and on the teacher's, and the student's divergence from its teacher, averaged over seeds; ``se`` is
 the standard error of the loss over seeds.

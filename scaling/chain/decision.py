@@ -53,6 +53,7 @@ def fit_stage(
         raise RecordError(
             f"{workspace.folder}: no finished run to fit — train first: {workspace.command('scaling sweep')}"
         )
+    # What the command line says stands before what the file says.
     own = {name: value for name, value in (("law", law), ("held", held)) if value is not None}
     try:
         found = fit(table, **workspace.config.fit.arguments() | own)
@@ -105,6 +106,7 @@ def recommend_stage(
     from scaling.predict.question import Question
     from scaling.predict.recommend import recommend_of_sweep
 
+    # The runs in the table beside the fit are known by their own losses.
     found = recommend_of_sweep(
         question or Question.of(workspace.config),
         fit,

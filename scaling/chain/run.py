@@ -221,7 +221,7 @@ def _verdict(found: Verification) -> str:
 def _trained(outcome: SweepOutcome) -> str:
     total = sum(outcome.counts.values())
     if not outcome.trained:
-        return f"nothing to train, all {total} runs are there"
+        return f"nothing to train, {total} of {total} runs are there"
     parts = [f"trained {len(outcome.trained)} of {total} runs"]
     parts += [
         f"{outcome.counts[state]} {state}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.fits import Level, Map, Where, mapping_of
+from scaling.cli.fits import Level, Where, mapping_of
 from scaling.cli.options import Force, Json, count, emit
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Columns = Annotated[str, typer.Option("--map", metavar="x=COL,loss=COL", help="Columns; or step=, lr=, loss=, run=.")]
 At = Annotated[str | None, typer.Option("--at", metavar="X", help="Where to continue the curve to, as 2e9 or 300M.")]
 
 
@@ -24,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def curve(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help=".parquet or .csv, one row a measurement.")],
     at: At = None,
-    map_: Map = "",
+    map_: Columns = "",
     where: Where = None,
     form: Annotated[str, typer.Option("--form", help="auto, or one of last, m1, m2, m3, m4, bnsl1, bnsl2.")] = "auto",
     level: Level = 0.9,
@@ -42,7 +44,7 @@ def curve(
     mapping = mapping_of(map_)
     rows = select_rows(map_columns(load_runs(table), mapping), where)
     if "lr" in mapping or (at is None and "lr" in rows):
-        emit(_scheduled(rows), as_json=json_, show=_show_scheduled)
+        emit(_scheduled(rows, level), as_json=json_, show=_show_scheduled)
     else:
         found = _continued(rows, at, form=form, level=level, force=force)
         emit(found, as_json=json_, show=_show_continued)
@@ -74,19 +76,31 @@ def _show_continued(found: dict[str, Any]) -> None:
     print(found["curve"])
 
 
-def _scheduled(rows: pd.DataFrame) -> dict[str, Any]:
+def _scheduled(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     """Forecasts of trainings without losses from those with losses, as JSON values."""
-    from scaling.curves.schedules import fit_schedules, scheduled_runs
+    from scipy.stats import t as student
+
+    from scaling.curves.schedules import fit_schedules, held_out_error, scheduled_runs
 
     runs = scheduled_runs(rows)
-    law = fit_schedules([run for run in runs.values() if run.loss is not None])
-    last = {name: float(law.loss(run=run)[-1]) for name, run in runs.items() if run.loss is None}
-    return {"law": repr(law), "forecast": last}
+    known = [run for run in runs.values() if run.loss is not None]
+    law, error = fit_schedules(known), held_out_error(known)
+    # The doubt of a handful of forecasts of known trainings is itself in doubt: Student's t.
+    factor = None if error is None else math.exp(student.ppf((1 + level) / 2, len(known) - 1) * error)
+    forecast = {}
+    for name, planned in runs.items():
+        if planned.loss is None:
+            value = float(law.loss(run=planned)[-1])
+            ends = (value / factor, value * factor) if factor else (None, None)
+            forecast[name] = {"value": value, "low": ends[0], "high": ends[1]}
+    return {"law": repr(law), "level": level, "forecast": forecast}
 
 
 def _show_scheduled(found: dict[str, Any]) -> None:
     print(found["law"])
-    for name, loss in found["forecast"].items():
-        print(f"{name}: last loss {loss:.4f}")
+    for name, last in found["forecast"].items():
+        untold = "no interval: it needs three trainings with losses"
+        interval = f"{found['level']:.0%} [{last['low']:.4f}, {last['high']:.4f}]" if last["low"] else untold
+        print(f"{name}: last loss {last['value']:.4f}  {interval}")
     if not found["forecast"]:
         print("every training has its losses: add one without any (its steps and rates) to forecast it")

@@ -115,7 +115,8 @@ def predict(
     of_text = {"--teacher": teacher, "--delta-noise": delta_noise, "--delta-coverage": delta_coverage}
     if law is not None and fit_file is None:
         refuse_without_effect(
-            "--law, which describes real text and has no interval", of_text | {"--level": level, "--mean": mean or None}
+            "--law, which describes real text and has no interval",
+            of_text | {"--level": level, "--mean": mean or None, "--force": force or None},
         )
         found = forecast.from_preset(law, n, d)
     elif law is not None or fit_file is None:
@@ -153,6 +154,7 @@ def recommend(
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
     context: Annotated[int | None, typer.Option("--context", metavar="T", help="Tokens of the cache.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Of the exported file; by default gguf.")] = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
@@ -166,6 +168,7 @@ def recommend(
     from scaling.report.tables import show_recommendation
 
     workspace = Workspace.open(sweep or fit_file.parent / "sweep.yaml", results=results, overrides=overrides or ())
+    # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = Question.of(
         workspace.config,
         target_loss=target_loss,
@@ -175,6 +178,7 @@ def recommend(
         tokens=None if tokens is None else round(count(tokens, "tokens")),
         probability=probability,
         context=context,
+        format=format_,
     )
     found = recommend_stage(workspace, load(fit_file), question, fit_path=fit_file, force=force)
     emit(found, as_json=json_, show=show_recommendation)

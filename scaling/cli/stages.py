@@ -73,6 +73,7 @@ def sweep(
     from scaling.sweep.worker import WorkerOptions
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ()).prepare()
+    # Runs that are to be trained again are new for the plan that follows.
     if retry_failed:
         forget(workspace.store, [one.run_id for one in workspace.runs])
     if rerun:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
 from scaling.records import RESERVED_NAMES
@@ -117,6 +118,8 @@ class RecommendOptions(Spec):
     """Phone by its name in devices.toml, or FILE.toml:NAME of one's own."""
     speed: Annotated[float, Field(gt=0)] | None = None
     """Least tokens/s on that device."""
+    format: str | None = None
+    """Of the exported file; by default gguf."""
     teacher: dict[str, Any] | None = None
     """Which of the sweep's teachers the recommended student learns from, by any of its keys."""
     targets: dict[str, Any] | None = None
@@ -133,6 +136,13 @@ class RecommendOptions(Spec):
     """Of the forecast interval."""
     tries: Annotated[int, Field(ge=1)] = 3
     """Students that `scaling run` trains at most, each chosen after the one before missed the target."""
+
+    @field_validator("format")
+    @classmethod
+    def _can_be_written(cls, name: str | None) -> str | None:
+        if name is not None and name not in STORED_FORMATS:
+            raise ValueError(f"unknown export format {name!r}{did_you_mean(name, STORED_FORMATS)}")
+        return name
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> RecommendOptions:

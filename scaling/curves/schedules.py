@@ -66,6 +66,27 @@ def fit_schedules(runs: Sequence[ScheduledRun], *, starts: int = 12, delta: floa
     return law.with_values(_decode(law, best.x))
 
 
+def held_out_error(runs: Sequence[ScheduledRun], *, starts: int = 4, seed: int = 0) -> float | None:
+    """How far the last loss of a training is from its forecast by the others: rms of log loss.
+
+    Args:
+        runs: trainings with losses.
+        starts, seed: as for a fit.
+
+    Returns:
+        None with fewer than three trainings, or where the others never determine the law.
+    """
+    errors = []
+    for i, held_out in enumerate(runs if len(runs) >= 3 else ()):
+        try:
+            law = fit_schedules([run for j, run in enumerate(runs) if j != i], starts=starts, seed=seed)
+        except FitError:  # it was the only one whose rate changes: nothing can forecast it
+            continue
+        measured = np.asarray(held_out.loss, float)
+        errors.append(float(np.log(law.loss(run=held_out)[-1] / measured[-1])))
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else None
+
+
 def scheduled_runs(table: pd.DataFrame) -> dict[str, ScheduledRun]:
     """Trainings of a table, by name.
 

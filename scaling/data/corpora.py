@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from scaling.data.files import read_files, to_bytes
+from scaling.data.documents import read_files, to_bytes
 from scaling.data.prose import open_prose
 from scaling.errors import DataError
 from scaling.spec import TextSource

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling.data.corpora import Corpus, Split
-from scaling.data.files import to_bytes
+from scaling.data.documents import to_bytes
 
 BUCKET_BYTES = 1 << 25
 """Text that is held at once, about."""

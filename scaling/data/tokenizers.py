@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import NEVER_APPLIED_MERGE, TokenizerLayout
-from scaling.data.files import END_OF_DOCUMENT, to_bytes
+from scaling.data.documents import END_OF_DOCUMENT, to_bytes
 from scaling.errors import DataError, RecordError
 from scaling.files import read_json, write_json
 from scaling.spec import TokenizerSpec

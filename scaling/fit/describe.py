@@ -9,6 +9,7 @@ from typing import Any
 
 from scaling.fit.page import latex_row
 from scaling.fit.result import Fit
+from scaling.fit.stack.versions import EXPONENT, Version
 from scaling.laws.named import named_law
 from scaling.tables.finished import listed
 from scaling.tables.units import SIZE_COLUMNS
@@ -105,6 +106,30 @@ def _delta(fit: Fit) -> str:
 def _in_words(label: str) -> str:
     """A form as a person calls it, and by the name that `--law` takes."""
     return f"{named_law(label).heading} ({label})"
+
+
+def _average(fit: Fit) -> list[str]:
+    """Weight of each form, and, where forms were fitted in several versions, of each kind of version."""
+    forms = _shares([(_in_words(m.law.label), m.weight) for m in fit.members])
+    versions = [(_version(m.version), m.weight) for m in fit.members]
+    if len({version for version, _ in versions}) == 1:
+        return [f"  average of {forms}"]
+    return [
+        f"  average of {len(fit.members)} fits: {forms}",
+        f"  fitted {_shares(versions)}; the coefficients above are of the one with the most weight "
+        f"({_version(fit.leading.version)})",
+    ]
+
+
+def _version(version: Version) -> str:
+    runs = "to all runs" if version.window == 1 else f"to the best trained {version.window:.0%}"
+    return runs if version.prior == "none" else f"{runs} with exponents expected near {EXPONENT}"
+
+
+def _shares(weighted: list[tuple[str, float]]) -> str:
+    """Sum of the weights by name, largest first."""
+    total = {name: sum(weight for other, weight in weighted if other == name) for name, _ in weighted}
+    return "; ".join(f"{name} {weight:.2f}" for name, weight in sorted(total.items(), key=lambda item: -item[1]))
 
 
 def _tied(fit: Fit) -> list[str]:

@@ -126,5 +126,6 @@ def centre_and_scale(
     own = np.array([member.doubt(member.columns(at.columns)) for member in members])
     centre = weights @ logs
     variance = weights @ ((logs - centre) ** 2 + own**2) + (calibration.noise**2 if of == "run" else 0.0)
-    beyond = [at.reach(name, *ranges[name]) if name in at.columns and name in ranges else 1.0 for name in ("n", "d")]
-    return centre, np.sqrt(variance) * calibration.factor(*beyond)
+    here = np.ones_like(centre)
+    n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
+    return centre, np.sqrt(variance) * calibration.factor(n, d)

@@ -105,6 +105,7 @@ def compare(
     """
     fitted = []
     for form in forms:
+        # The scatter is estimated as well, and counts.
         k = len(form.coefficients) - len(held or {}) + 1
         if len(data) <= k + 1:
             continue
@@ -159,11 +160,6 @@ def _teacher_masks(data: Observations, form: ScalingLaw) -> list[Array]:
     return [
         data.teacher == code for code, name in enumerate(data.teachers) if name != REAL and np.any(data.teacher == code)
     ]
-
-
-def ties(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those within `TIE` of the lowest AICc."""
-    return [candidate for candidate in candidates if candidate.aicc - candidates[0].aicc < TIE]
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

@@ -151,6 +151,7 @@ def score(
     forecast = fit.predict(n, d, teacher=text, level=question.level)
     chance = fit.probability(question.target_loss, n, d, teacher=text)
     phone = None if question.device is None else device(question.device)
+    # The law is asked once for all; what was measured is looked up one by one.
     candidates = []
     for i, run in enumerate(runs):
         known = None if measured is None else measured[run]

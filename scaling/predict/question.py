@@ -129,6 +129,7 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "tokens_per_s": options.speed,
         "probability": options.probability,
         "context": options.context,
+        "format": options.format,
         "teacher": options.teacher,
         "targets": options.targets,
         "tokens": options.tokens,

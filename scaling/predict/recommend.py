@@ -238,10 +238,13 @@ def _infeasible(question: Question, floor: float | None, candidates: Sequence[Ca
     allowed = mebibytes(question.budget_bytes)
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"
-    best = min((c.expected.value for c in candidates if c.fits(question)), default=None)
+    nearest = min((c for c in candidates if c.fits(question)), key=lambda c: c.expected.value, default=None)
+    best = None if nearest is None else nearest.expected.value
     meeting = next((c for c in candidates if c.meets(question)), None)
     needed = None if meeting is None else meeting.footprint.total_bytes
-    said = "no candidate fits at all" if best is None else f"the best within it is forecast at {best:.4f}"
+    said = "no candidate fits at all"
+    if nearest is not None:
+        said = f"the best within it is {'forecast' if nearest.measured is None else 'measured'} at {best:.4f}"
     # From what can never be to what a larger budget would allow.
     known = (
         "the floor of this teacher's text is not identified"
@@ -275,6 +278,7 @@ def _of_first_layout(values: Mapping[str, Any]) -> dict[str, Any]:
     """A file of before 2026-11-26, which held the question's values beside the choice and did not name its fit."""
 
     def candidate(old: Mapping[str, Any]) -> dict[str, Any]:
+        # The reach of N and that of D were stored as one, the scale not at all.
         prediction = {name: old[name] for name in ("low", "high")} | {"value": old["loss"], "level": values["level"]}
         return {
             "run": old["run"],

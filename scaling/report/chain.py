@@ -27,6 +27,7 @@ def show_chain(result: ChainResult) -> None:
     """The law, the recommendation, forecast beside measured, and the time each stage took."""
     answer = result.answer
     print(summary(answer.fit))
+    # A world's entropy is exact: the fitted floor can be held against it.
     entropy = answer.record.outcome.entropy
     if entropy is not None and "E" in answer.fit.params:
         low, high = answer.fit.interval()["E"]

@@ -42,6 +42,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
             style="dim" if row["state"] == "done" else None,
         )
     show(table)
+    # Totals: what there is, what is left to pay, what may spoil the answer.
     counts = ", ".join(f"{count} {state}" for state, count in plan.counts().items() if count)
     print(f"\n{len(plan.runs)} runs of {len(plan.trunks)} trunks: {counts}")
     print("a trunk is one training, from which a run branches off and cools down at each number of tokens D")

@@ -59,6 +59,7 @@ def show_forecast(forecast: Forecast) -> None:
     interval = ""
     if forecast.low is not None:
         interval = f"  [{forecast.low:.4f}, {forecast.high:.4f}] at {forecast.level:.0%}"
+    # What was measured comes first; the law is then no more than a comment on it.
     rows = {} if forecast.measured is None else {"measured": _measurement(forecast.measured)}
     rows |= {
         "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",
@@ -68,6 +69,8 @@ def show_forecast(forecast: Forecast) -> None:
         "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
             f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
+            if math.isfinite(forecast.optimal_n_params)
+            else "not identified"
         ),
         "law": forecast.formula,
         "source": forecast.source,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from scaling.accounting import count_parameters
-from scaling.spec import RunSpec
+from scaling.spec import RunSpec, TextSource
 
 FEWEST_LEVELS = 3
 """Levels of N and of D without which an exponent cannot be told from a constant."""
@@ -78,7 +78,7 @@ def _repeats(specs: Sequence[RunSpec]) -> Iterator[str]:
     repeated = []
     for spec in specs:
         source = spec.data.source
-        if source.kind == "text" and spec.data.real_share:
+        if isinstance(source, TextSource) and spec.data.real_share:
             key = source.model_dump_json()
             sizes[key] = sizes.get(key) or _corpus_tokens(source)
             n_real = spec.n_tokens * spec.data.real_share

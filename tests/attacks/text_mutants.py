@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from summary import print_summary
 
-from scaling.data.files import read_files
+from scaling.data.documents import read_files
 from scaling.data.shards import Card, open_shards, write_card, write_shard
 from scaling.data.tokenizers import load_tokenizer, train_tokenizer
 from scaling.errors import ScalingError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaling.data.corpora import fingerprint, load_corpus
-from scaling.data.files import read_files, to_bytes
+from scaling.data.documents import read_files, to_bytes
 from scaling.data.sorting import in_hash_order
 from scaling.errors import DataError
 from scaling.spec import TextSource
@@ -134,8 +134,8 @@ def test_bytes_that_are_no_utf_8_are_kept_where_asked(tmp_path):
 def test_one_text_file_may_hold_many_documents(tmp_path, monkeypatch):
     (tmp_path / "x.txt").write_text("one\n<|endoftext|>\ntwo\n\nmore\n<|endoftext|>\nthree")
     assert list(read_files(str(tmp_path / "x.txt"))) == ["one", "two\n\nmore", "three"]
-    monkeypatch.setattr("scaling.data.files.READ_BYTES", 100)
-    monkeypatch.setattr("scaling.data.files.LARGEST_DOCUMENT", 1000)
+    monkeypatch.setattr("scaling.data.documents.READ_BYTES", 100)
+    monkeypatch.setattr("scaling.data.documents.LARGEST_DOCUMENT", 1000)
     lines = [f"line {i} of one long text\r\n" for i in range(300)]
     (tmp_path / "y.txt").write_bytes("".join(lines).encode())
     pieces = list(read_files(str(tmp_path / "y.txt")))

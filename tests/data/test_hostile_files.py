@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scaling.data.corpora import load_corpus
-from scaling.data.files import read_files
+from scaling.data.documents import read_files
 from scaling.data.shards import Card, locked, read_card, write_card, write_shard
 from scaling.data.tokenizers import Tokenizer, load_tokenizer
 from scaling.errors import DataError, MachineError, RecordError
@@ -91,7 +91,7 @@ def test_a_row_that_is_no_document_is_named_with_its_line(tmp_path, row):
 
 
 def test_a_row_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("scaling.data.files.LONGEST_ROW", 1000)
+    monkeypatch.setattr("scaling.data.documents.LONGEST_ROW", 1000)
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "' + b"x" * 10**6)
     with pytest.raises(DataError, match=r"a\.jsonl:1: longer than 1000 bytes"):
         list(read_files(str(tmp_path / "a.jsonl")))

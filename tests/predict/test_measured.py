@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scaling.errors import InfeasibleError
 from scaling.fit.saved import load
 from scaling.predict.forecast import from_fit
 from scaling.predict.measured import Measurements, measured_in_table, runs_of_fit, seed_scatter
@@ -50,6 +51,14 @@ def test_a_run_that_was_measured_to_meet_is_recommended_however_bad_its_forecast
     assert found.choice.expected.high == pytest.approx(1.7199 + 1.645 * 0.004, rel=1e-3)
     # What the law says is kept beside it: only that is a forecast.
     assert found.prediction.value > 1.72
+
+
+def test_an_infeasible_answer_says_whether_its_best_was_measured_or_forecast():
+    losses = {run(width): 1.75 for width in (32, 64, 96, 128, 160)}
+    with pytest.raises(InfeasibleError, match="the best within it is measured at 1.7500"):
+        recommended(losses, target_loss=1.74)
+    with pytest.raises(InfeasibleError, match="the best within it is forecast at 1.68"):
+        recommended({}, target_loss=1.6)
 
 
 def test_another_seed_is_judged_by_the_scatter_between_seeds():

@@ -113,13 +113,13 @@ def search(
     direct = len(first) // DIRECT_SHARE if np.isfinite(limit) else 0
     begin = np.concatenate([first, first[:direct]])
     threshold = np.repeat([np.inf, limit], [len(first), direct])
-    near = minimise(problem, begin, threshold=threshold, steps=APPROACH_STEPS, precision=APPROACH_PRECISION)
-    if not np.isfinite(near.value).any():
+    approached = minimise(problem, begin, threshold=threshold, steps=APPROACH_STEPS, precision=APPROACH_PRECISION)
+    if not np.isfinite(approached.value).any():
         raise FitError(
             f"no start of the law {problem.law.name!r} gives finite losses on these runs: check the "
             "units of its columns"
         )
-    places, owner = _distinct(np.where(np.isfinite(near.value)[:, None], near.u, begin))
+    places, owner = _distinct(np.where(np.isfinite(approached.value)[:, None], approached.u, begin))
     ended = minimise(problem, places)
 
     # A start has reached the optimum if either of its ways has.

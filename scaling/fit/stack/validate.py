@@ -79,7 +79,7 @@ def size_ordered_cuts(data: Observations, most: int) -> list[Cut]:
     return cuts
 
 
-def stack_weights(scores: Sequence[Score], count: int) -> Array:
+def stack_weights(scores: Sequence[Score], count: int, sharpness: float = SHARPNESS) -> Array:
     """Weights in proportion to 1/(mean squared forecast error)^4, every cut counting the same; equal without scores.
 
     Errors of one cut are taken relative to those of its median member, or the hardest cut would decide alone.
@@ -87,6 +87,7 @@ def stack_weights(scores: Sequence[Score], count: int) -> Array:
     Args:
         scores: of validation.
         count: of members.
+        sharpness: the power.
 
     Returns:
         float64[count], sum one.
@@ -98,7 +99,7 @@ def stack_weights(scores: Sequence[Score], count: int) -> Array:
         return np.full(count, 1 / count)
     squared = [np.mean(score.error**2, axis=1) for score in scores]
     relative = np.mean([each / max(np.median(each), 1e-300) for each in squared], axis=0)
-    weights = (max(relative.min(), 1e-12) / np.maximum(relative, 1e-12)) ** SHARPNESS
+    weights = (max(relative.min(), 1e-12) / np.maximum(relative, 1e-12)) ** sharpness
     return weights / weights.sum()
 
 
