@@ -274,13 +274,14 @@ def tokens_for(surface: Surface, loss: float, n_params: np.ndarray) -> np.ndarra
 
 
 def cheapest_training(surface: Surface, loss: float) -> tuple[float, float]:
-    """N and D that reach a loss with the least N·D (training FLOPs are about 6·N·D); inf, inf where none does."""
+    """N and D that reach a loss with the least N·D (training FLOPs are about 6·N·D); inf, inf where none does, or where
+    cost falls all the way to one parameter or one token, which is no answer of the law."""
     low, high = 0.0, 120.0
     for _ in range(4):
         log_n = np.linspace(low, high, 241)
         log_cost = log_n + np.log(tokens_for(surface, loss, np.exp(log_n)))
         best = int(np.argmin(log_cost))
-        if not math.isfinite(log_cost[best]):
+        if not math.isfinite(log_cost[best]) or log_n[best] <= 0 or log_cost[best] <= log_n[best]:
             return math.inf, math.inf
         step = (high - low) / 240
         low, high = max(low, log_n[best] - 2 * step), min(high, log_n[best] + 2 * step)

@@ -69,6 +69,8 @@ def show_forecast(forecast: Forecast) -> None:
         "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
             f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
+            if math.isfinite(forecast.optimal_n_params)
+            else "not identified"
         ),
         "law": forecast.formula,
         "source": forecast.source,

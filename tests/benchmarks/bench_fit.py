@@ -232,63 +232,6 @@ def bench_published(full: bool) -> None:
         say(f"3 ml-scalefit, {len(points)} points, {kind}", numbers, found)
 
 
-def splits() -> dict[str, tuple]:
-    """The nine hold-out splits: (table, loss column, training mask)."""
-    found = {}
-    table = chinchilla_table()
-    found["chinchilla C<1e21"] = (table, "loss", table.c < 1e21)
-    points = read_runs(DATA / "isoflops/runs.csv", map={"n": "params", "d": "tokens"})
-    points = points[~points.outlier]
-    for key, part in points.groupby([points.source, points.condition.fillna("")]):
-        found[f"isoflop {' '.join(key)}".strip()] = (part, "loss", part.budget < np.sort(part.budget.unique())[-2])
-    gadre = read_runs(DATA / "gadre/runs_losses.csv", map={"n": "N", "d": "D"})
-    for name, part in gadre.groupby("dataset"):
-        found[f"gadre {name}"] = (part, "loss_c4_val", part.n < 4.2e8)
-    blocks = {"n": "N", "d": "D_total_tokens", "loss": "val_loss"}
-    runs = read_runs(
-        DATA / "datablations/runs_parametric_fit_default.csv", map=blocks, where="U_unique_tokens >= 0.999 * d"
-    )
-    runs = runs[runs.note.isna()]
-    found["datablations N<2B"] = (runs, "loss", runs.n < 2e9)
-    return found
-
-
-def bench_hold_out(full: bool) -> None:
-    """Figure 4: error and coverage on larger runs."""
-    singles = ("tied", "chinchilla", "skaling")
-    errors, inside, shares = [], [], []
-    for name, (table, loss, small) in splits().items():
-        train, test = table[small], table[~small]
-        y = test[loss].to_numpy()
-        result = fit(train, n="n", d="d", loss=loss, clusters=None, bootstrap=250, strict=False)
-        forecast = result.predict(test.n.to_numpy(), test.d.to_numpy())
-        data = observe(train, columns=SIZES, loss=loss, clusters=None)
-        alone = []
-        for law in map(named_law, singles):
-            best = search(make_problem(law, data, Objective()))
-            alone.append(law.with_values(best.theta).loss(n=test.n.to_numpy(), d=test.d.to_numpy()))
-        every = [forecast.value, np.exp(np.mean(np.log(alone), axis=0)), *alone]
-        errors.append([100 * np.mean(np.abs(value / y - 1)) for value in every])
-        hits = (forecast.low <= y) & (y <= forecast.high)
-        inside += list(hits)
-        shares.append(hits.mean())
-        say(
-            f"4 {name}",
-            "error %: stack | mean | " + " | ".join(singles),
-            " | ".join(f"{e:.2f}" for e in errors[-1]) + f"; {hits.sum()} of {len(y)} inside",
-        )
-    say(
-        "4 mean of 9 splits",
-        "stack below every single form and their mean",
-        " | ".join(f"{e:.3f}" for e in np.mean(errors, axis=0)),
-    )
-    say(
-        "4 coverage of 90 % intervals",
-        "85-97 %",
-        f"{np.mean(inside):.1%} of {len(inside)} runs; {np.mean(shares):.1%} averaged over splits",
-    )
-
-
 def simulated(seed: int, sizes: int = 12, volumes: int = 5, run: float = 0.004, trunk: float = 0.003) -> Observations:
     """A sweep of a known law with noise shared by trunk."""
     rng = np.random.default_rng(seed)
@@ -374,7 +317,7 @@ def main() -> None:
     say("figure", "asked", "measured")
     needs = {
         bench_chinchilla: "chinchilla", bench_repetition: "datablations", bench_published: "gadre",
-        bench_hold_out: "isoflops", bench_pilot: "w0-pilot", bench_simulation: None, bench_frontier: None,
+        bench_pilot: "w0-pilot", bench_simulation: None, bench_frontier: None,
     }  # fmt: skip
     for part, folder in needs.items():
         if folder and not (DATA / folder).is_dir():

@@ -53,3 +53,9 @@ def test_published_laws_answer_the_hundred_million_question(name, expected):
 def test_impossible_sizes_are_refused(n, d):
     with pytest.raises(SpecError, match="allowed is a positive number or inf"):
         explain(surface, n, d, formula="", source="")
+
+
+@pytest.mark.parametrize("lost", ["A", "B"])
+def test_a_law_that_lost_a_term_has_no_cheapest_training(lost):
+    law = Chinchilla(**({"E": 1.7, "A": 400.0, "B": 1200.0, "alpha": 0.34, "beta": 0.36} | {lost: 1e-9}))
+    assert cheapest_training(lambda n, d: law.loss(n=n, d=d), 2.2) == (math.inf, math.inf)
