@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,9 @@ from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
-from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
-from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
-from scaling.fit.stack.versions import Version
+from scaling.fit.stack.assemble import Weighed, assemble
+from scaling.fit.stack.solve import fit_versions
+from scaling.fit.stack.validate import size_ordered_cuts
 from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
@@ -140,22 +140,14 @@ def fit_observations(
         for form in forms
     ]
 
-    # Members are the versions that are determined; their errors on the larger runs weigh and calibrate them.
-    inside = inner_members(np.concatenate([batch.on_bound for batch in batches]))
-    scores = [score.select(inside) for score in forecast_scores(batches, data, cuts)]
-    weights = stack_weights(scores, len(inside))
-    order = np.argsort(-weights, kind="stable")
-    kept = order[weights[order] >= DROPPED * weights.max()]
-    picked = [_fit_of(batches, inside[i]) for i in kept]
-    shares = weights[kept] / weights[kept].sum()
-
-    problem, optimum = picked[0].problem, picked[0].optimum
+    stacked = assemble(batches, data, cuts)
+    leading = stacked.members[0]
+    problem, optimum = leading.problem, leading.optimum
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
-    members = [_member(one, share) for one, share in zip(picked, shares, strict=True)]
+    members = [_member(one) for one in stacked.members]
     members[0] = replace(members[0], samples=samples)
     # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
     plain = next(batch for batch in batches if type(batch.problem.law) is type(problem.law))
-    noise = float(shares @ [one.noise for one in picked])
     odd = suspects(plain.problem, plain.whole, data)
     result = Fit(
         members=tuple(members),
@@ -173,14 +165,14 @@ def fit_observations(
         excluded=data.excluded,
         made_of=data.made_of,
         suspects=odd,
-        scatter=_scatter(noise, problem, optimum, data) if objective.log else None,
+        scatter=_scatter(stacked.noise, problem, optimum, data) if objective.log else None,
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
-        calibration=calibration(scores, noise, data.n_clusters - int(problem.free.sum())),
+        calibration=calibration(stacked.scores, stacked.noise, data.n_clusters - int(problem.free.sum())),
         covariance=_covariance(members[0]),
         selection=tuple(selection),
-        backtest=cross_checked(scores),
+        backtest=cross_checked(stacked.scores),
         condition=condition_number(problem, optimum),
         profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
@@ -189,33 +181,11 @@ def fit_observations(
     return result
 
 
-@dataclass(frozen=True)
-class _Picked:
-    """One member: its fit, and what its batch says of it."""
-
-    problem: Problem
-    optimum: Optimum
-    version: Version
-    covariance: Array
-    noise: float
-
-
-def _fit_of(batches: Sequence[Batch], index: int) -> _Picked:
-    """The member of that number, counted through all batches."""
-    for batch in batches:
-        if index < len(batch.versions):
-            problem, optimum = batch.fit_of(index)
-            spread, noise = batch.covariance[index, 0], float(batch.noise[index, 0])
-            return _Picked(problem, optimum, batch.versions[index], spread, noise)
-        index -= len(batch.versions)
-    raise IndexError(index)
-
-
-def _member(one: _Picked, weight: float) -> Member:
+def _member(one: Weighed) -> Member:
     optimum, form = one.optimum, one.problem.law
     return Member(
         law=type(form)(**form.structure()).with_values(optimum.theta),
-        weight=float(weight),
+        weight=one.weight,
         value=optimum.value,
         tried=optimum.tried,
         reached=optimum.reached,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
+from scaling.fit.evidence import DOUBT_MAX
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.prior import Prior
@@ -23,8 +24,6 @@ Array = np.ndarray
 BASINS, RANDOM_STARTS = 2, 3
 """Every version starts from the lowest minima of the plain fit, and from a few random places."""
 STEPS, PRECISION = 100, 1e-9
-DOUBT_MAX = 0.5
-"""A linear doubt of log loss beyond this has left the range in which it means anything."""
 WORTHLESS = 10.0
 """Log error of a forecast that is not a number."""
 

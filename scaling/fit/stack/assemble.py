@@ -1,0 +1,81 @@
+"""Members of a stack, weighed by their errors on runs that they had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.search import Optimum
+from scaling.fit.stack.solve import Batch, forecast_scores
+from scaling.fit.stack.validate import DROPPED, Cut, Score, inner_members, stack_weights
+from scaling.fit.stack.versions import Version
+from scaling.tables.observations import Observations
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """One form in one version.
+
+    Attributes:
+        problem, optimum: its fit.
+        version: how it was fitted.
+        weight: share in the average.
+        covariance: float64[k, k], search coordinates.
+        noise: scatter of one run about it, log loss.
+    """
+
+    problem: Problem
+    optimum: Optimum
+    version: Version
+    weight: float
+    covariance: Array
+    noise: float
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """The members that count, and what validation says of all.
+
+    Attributes:
+        members: the heaviest first.
+        scores: of every member inside its bounds, those included that hardly weigh.
+    """
+
+    members: tuple[Weighed, ...]
+    scores: tuple[Score, ...]
+
+    @property
+    def noise(self) -> float:
+        """Scatter of one run, log loss."""
+        return sum(one.weight * one.noise for one in self.members)
+
+
+def assemble(batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut]) -> Stacked:
+    """Members are the versions whose coefficients lie inside their bounds; their errors on larger runs weigh them.
+
+    Args:
+        batches: one a form.
+        data: the runs that they were fitted to.
+        cuts: of validation; without any, all members weigh the same.
+    """
+    inside = inner_members(np.concatenate([batch.on_bound for batch in batches]))
+    scores = tuple(score.select(inside) for score in forecast_scores(batches, data, cuts))
+    weights = stack_weights(scores, len(inside))
+    order = np.argsort(-weights, kind="stable")
+    kept = order[weights[order] >= DROPPED * weights.max()]
+    every = [(batch, index) for batch in batches for index in range(len(batch.versions))]
+    shares = (weights[kept] / weights[kept].sum()).tolist()
+    picked = [every[i] for i in inside[kept]]
+    members = [_weighed(batch, index, share) for (batch, index), share in zip(picked, shares, strict=True)]
+    return Stacked(tuple(members), scores)
+
+
+def _weighed(batch: Batch, index: int, weight: float) -> Weighed:
+    problem, optimum = batch.fit_of(index)
+    spread, noise = batch.covariance[index, 0], float(batch.noise[index, 0])
+    return Weighed(problem, optimum, batch.versions[index], weight, spread, noise)
