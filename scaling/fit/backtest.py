@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError
-from scaling.fit.fitter import fit, law_columns
+from scaling.fit.fitter import fit
+from scaling.fit.forms import law_columns
 from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
@@ -90,9 +91,8 @@ def backtest(
     if not result.status.converged:
         raise FitError(" ".join(result.status.reasons), fit=result)
     data = observe(held_out, columns=sizes, loss=loss, clusters=None)
-    known: dict[str, Any] = {
-        name: data.columns[name] for name in result.law.columns if name in data.columns and name not in ("n", "d")
-    }
+    further = [name for name in result.law.columns if name in data.columns and name not in ("n", "d")]
+    known: dict[str, Any] = {name: data.columns[name] for name in further}
     if "teacher" in result.law.columns:
         known["teacher_code"] = _codes(data.teachers, data.teacher, result)
     forecast = result.predict(

@@ -87,6 +87,7 @@ def design(
     data = observe(runs, columns=sizes, loss="_planned_loss", loss_se=None, clusters=clusters)
     problem = Problem(law, data.inputs(law.columns), data.loss, np.ones(len(data)), Objective("squared"))
     u = problem.encode(law.vector)
+    # Noise shared within a trunk adds a block to the covariance of its runs.
     jacobian = _log_slopes(problem, u)
     shared = (data.cluster[:, None] == data.cluster[None, :]) * trunk_noise**2
     information = jacobian.T @ np.linalg.solve(shared + noise**2 * np.eye(len(data)), jacobian)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import FitError, SpecError
-from scaling.fit import select
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
 from scaling.fit.doubt.calibrate import calibration, cross_checked
 from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.doubt.scatter import Scatter, scatter_parts, settings_of
 from scaling.fit.evidence import Member, Status
+from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
 from scaling.fit.identify import design_faults, fit_faults
 from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
@@ -24,11 +24,10 @@ from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack.solve import Batch, fit_versions, forecast_scores
 from scaling.fit.stack.validate import DROPPED, inner_members, size_ordered_cuts, stack_weights
-from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
+from scaling.fit.stack.versions import Version
 from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
-from scaling.laws.named import AUTO, STACK, named_law
-from scaling.laws.teacher import TeacherLaw
+from scaling.laws.named import STACK
 from scaling.tables.observations import TEXT_COLUMNS, Observations
 from scaling.tables.observe import observe
 from scaling.tables.units import size_column
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
-STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
 DELTA, STACK_DELTA = 1e-3, 0.01
 """Huber thresholds: of one law, as published, where it makes the fit nearly one of least absolute errors; and of the
 stack, for which a run is an outlier when it is off by more than a per cent."""
@@ -129,13 +127,13 @@ def fit_observations(
     strict: bool = True,
 ) -> Fit:
     """`fit`, from checked observations."""
-    forms, selection = _forms(data, law, held, seed)
-    _check_held(forms, held)
+    forms, selection = chosen_forms(data, law, held, seed)
+    check_held(forms, held)
 
     # Every form in every version, fitted to all runs and to the smaller runs of each cut.
     most = max(len(form.coefficients) for form in forms)
     cuts = size_ordered_cuts(data, most) if {"n", "d"} <= set(forms[0].columns) and objective.log else []
-    versions = _versions(forms, data, law)
+    versions = chosen_versions(forms, data, law)
     each = starts if len(forms) == 1 else max(1, starts // len(forms))
     batches = [
         fit_versions(form, data, objective, versions=versions, cuts=cuts, held=held, starts=each, seed=seed)
@@ -189,66 +187,6 @@ def fit_observations(
     if strict and not result.success:
         raise FitError(" ".join(result.status.reasons), fit=result)
     return result
-
-
-def law_columns(law: str | ScalingLaw, n: str, d: str, columns: Mapping[str, str] | None) -> dict[str, str]:
-    """Columns of the table by the law's names of them."""
-    sizes = {"n": n, "d": d}
-    if isinstance(law, ScalingLaw) or law not in (STACK, AUTO):
-        form = named_law(law) if isinstance(law, str) else law
-        sizes = {name: column for name, column in sizes.items() if name in form.columns}
-    return sizes | dict(columns or {})
-
-
-def _forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> tuple[list[ScalingLaw], list[dict]]:
-    """The laws to fit, and the comparison that led to them."""
-    if isinstance(law, ScalingLaw):
-        return [law], []
-    if law not in (STACK, AUTO):
-        return [_with_teachers(named_law(law), data)], []
-    if law == STACK and len(select.candidate_forms(data)) == 1:  # one kind of text: nothing to choose
-        return _bases(data), []
-    candidates = select.compare(data, select.candidate_forms(data), held=held, seed=seed)
-    rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
-    chosen = select.choose(candidates)
-    if law == AUTO:
-        picked = [chosen]
-    elif not isinstance(chosen.law, TeacherLaw):
-        return _bases(data), rows
-    else:
-        picked = [
-            c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)
-        ]
-    return [type(c.law)(**c.law.structure()) for c in picked], rows
-
-
-def _bases(data: Observations) -> list[ScalingLaw]:
-    """Base laws that the number of runs allows."""
-    laws = [named_law(base) for base in STACKED_BASES]
-    return [form for form in laws if len(data) > len(form.coefficients) + 1] or [named_law("tied")]
-
-
-def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
-    """A teacher form takes free divergences where the table does not know them."""
-    if form.name == "qm":
-        return named_law("qm", teachers=list(data.teachers))
-    if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
-    return form
-
-
-def _check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) -> None:
-    for name in held or {}:
-        if any(name not in form.names for form in forms):
-            names = sorted({name for form in forms for name in form.names})
-            raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")
-
-
-def _versions(forms: Sequence[ScalingLaw], data: Observations, law: str | ScalingLaw) -> tuple[Version, ...]:
-    """One law is fitted plainly; so are teacher forms, whose small worlds have exponents far from the prior's."""
-    if law != STACK or any(isinstance(form, TeacherLaw) for form in forms):
-        return (PLAIN,)
-    return distinct(ALL, data.loss, data.teacher, enough=max(len(form.coefficients) for form in forms) + 2)
 
 
 @dataclass(frozen=True)
@@ -341,6 +279,7 @@ def _teachers(data: Observations) -> dict[str, dict[str, float]]:
 
 
 def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None) -> Status:
+    # What the plan of runs cannot tell comes first: it explains what the fit itself shows.
     condition = condition_number(problem, optimum)
     design = design_faults(data, problem.law.columns, held or {})
     own = fit_faults(condition, optimum.at_bound, problem.law.names)

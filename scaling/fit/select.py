@@ -105,6 +105,7 @@ def compare(
     """
     fitted = []
     for form in forms:
+        # The scatter is estimated as well, and counts.
         k = len(form.coefficients) - len(held or {}) + 1
         if len(data) <= k + 1:
             continue

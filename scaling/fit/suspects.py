@@ -61,7 +61,7 @@ def suspects(problem: Problem, optimum: Optimum, data: Observations) -> tuple[Su
     if problem.objective.threshold > ROW_LEAST:
         problem = replace(problem, objective=Objective())
         held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
-        optimum = search(problem, count=4, near=optimum.theta, held=held)
+        optimum = search(problem, starts=optimum.theta[None], held=held)
     jacobian, root = weighted_jacobian(problem, optimum)
     fitted = problem.law.evaluate(optimum.theta, problem.x)
     shift = -problem.objective.residual(fitted, problem.loss)
@@ -79,7 +79,7 @@ def without(odd: Sequence[Suspect], problem: Problem, optimum: Optimum, data: Ob
     part = SimpleNamespace(**{name: values[keep] for name, values in vars(problem.x).items()})
     less = replace(problem, x=part, loss=problem.loss[keep], weights=problem.weights[keep])
     held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
-    again = search(less, count=4, near=optimum.theta, held=held)
+    again = search(less, starts=optimum.theta[None], held=held)
     return dict(zip(problem.law.names, again.theta.tolist(), strict=True))
 
 
@@ -179,24 +179,30 @@ def _one_shift(
 
 
 def _components(jacobian: Array, shift: Array, code: Array) -> tuple[float, float]:
-    """Standard deviations of the levels' effects and of the noise inside levels, by moments."""
+    """Standard deviations of the levels' effects and of the noise inside levels, by moments.
+
+    With M the membership of runs in levels and P the projection beside the law's coefficients, E[|M'P shift|^2] is
+    noise^2 tr(M'PM) + tau^2 |M'PM|^2. M'PM is a diagonal less a product of few columns, so no large matrix is built.
+    """
     from_zero = np.unique(code, return_inverse=True)[1]
-    member = np.eye(from_zero.max() + 1)[from_zero]
-    fixed = np.linalg.qr(jacobian)[0]
-    project = lambda values: values - fixed @ (fixed.T @ values)  # noqa: E731
-    levels, residual = project(member), project(shift)
-    basis, singular, _ = np.linalg.svd(levels, full_matrices=False)
-    basis = basis[:, singular > 1e-8 * singular[0]]
-    inside = residual - basis @ (basis.T @ residual)
-    left = len(shift) - jacobian.shape[1] - basis.shape[1]
+    counts = np.bincount(from_zero).astype(float)
+    # Inside levels: both sides less their level's mean.
+    own, target = (_demeaned(values, from_zero, np.ones(len(counts)), counts) for values in (jacobian, shift[:, None]))
+    fitted, _, rank, _ = np.linalg.lstsq(own, target, rcond=None)
+    left = len(shift) - len(counts) - int(rank)
     if left < 1:
         return 0.0, 0.0
-    noise = float(np.sum(inside**2)) / left
-    gram = levels.T @ levels
-    between = float(np.sum((levels.T @ residual) ** 2)) - noise * float(np.trace(gram))
-    seen = max(member.shape[1] - COEFFICIENTS_OF_AN_AXIS, 1)
+    noise = float(np.sum((target - own @ fitted) ** 2)) / left
+    # Between levels.
+    fixed = np.linalg.qr(jacobian)[0]
+    residual = shift - fixed @ (fixed.T @ shift)
+    share = np.stack([np.bincount(from_zero, column) for column in fixed.T], axis=1)
+    trace = counts.sum() - np.sum(share**2)
+    square = np.sum(counts**2) - 2 * np.sum(counts[:, None] * share**2) + np.sum((share.T @ share) ** 2)
+    between = float(np.sum(np.bincount(from_zero, residual) ** 2)) - noise * float(trace)
+    seen = max(len(counts) - COEFFICIENTS_OF_AN_AXIS, 1)
     prior = PRIOR_LEVELS * PRIOR_SCATTER**2
-    variance = (seen * max(between / float(np.sum(gram**2)), 0.0) + prior) / (seen + PRIOR_LEVELS)
+    variance = (seen * max(between / float(square), 0.0) + prior) / (seen + PRIOR_LEVELS)
     return float(np.sqrt(variance)), float(np.sqrt(noise))
 
 

@@ -10,7 +10,8 @@ from scaling.errors import FitError, RecordError
 from scaling.fit.allocation.approaches import Approach, by_law, difference, envelope, isoflop
 from scaling.fit.allocation.cost import SIX_ND, Cost
 from scaling.fit.allocation.optimal import Optimal, optimal
-from scaling.fit.fitter import fit, law_columns
+from scaling.fit.fitter import fit
+from scaling.fit.forms import law_columns
 from scaling.laws.law import ScalingLaw
 from scaling.tables.observations import REAL
 from scaling.tables.observe import observe

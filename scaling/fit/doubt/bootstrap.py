@@ -53,6 +53,7 @@ def bootstrap(
     start = np.repeat(optimum.u[None], count, axis=0)
     refit = partial(minimise, problem, start, steps=40, precision=REPLICATE_PRECISION)
     if how == "pairs":
+        # A replicate is the same fit with other weights: how often its trunk was drawn.
         drawn = _draw_trunks(problem, codes, count, rng)
         ended = refit(weights=drawn[:, codes] * problem.weights)
     else:

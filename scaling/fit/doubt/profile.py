@@ -65,6 +65,7 @@ def profile(
     """
     index = problem.law.names.index(name)
     centre = optimum.u[index]
+    # Points lie close together near the optimum and far apart at the ends, where only the trend matters.
     reach = 12.0 if problem.is_log[index] else 8 * max(abs(centre), 0.1)
     spacing = np.sinh(np.linspace(0, 6, points // 2 + 1)[1:]) / np.sinh(6) * reach
     grid = np.concatenate([centre - spacing[::-1], [centre], centre + spacing])

@@ -162,6 +162,7 @@ def minimise(
     weights = np.broadcast_to(problem.weights if weights is None else weights, (len(u), len(problem.loss)))
     target = problem.objective.measure(problem.loss if loss is None else loss)
     target = np.broadcast_to(target, (len(u), len(problem.loss)))
+    # NumPy leaves the interpreter free, so chunks run side by side.
     parts = [slice(i, i + rows) for i in range(0, len(u), rows)]
     runs = _Runs(target, weights, limit, problem.prior if prior is None else prior)
 
@@ -196,6 +197,7 @@ def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision:
         small = gain <= precision * np.abs(here.value) + 1e-300
         u = np.where(better[:, None], trial, u)
         here.put(better, there)
+        # Steps that fail are tried again more cautiously; those that succeed become bolder.
         damping = np.where(better, np.maximum(damping * 0.1, 1e-12), np.minimum(damping * 8, 1e12))
         done = small | (damping >= 1e12)
         final_u[rows], final_value[rows] = u, here.value

@@ -83,7 +83,6 @@ def search(
     seed: int = 0,
     held: Mapping[str, float] | None = None,
     starts: Array | None = None,
-    near: Array | None = None,
 ) -> Optimum:
     """Minimise from `count` random starts, first the smooth sum of squares, then the objective asked for.
 
@@ -93,7 +92,6 @@ def search(
         seed: of the draws.
         held: {coefficient: value} of the problem's held coefficients.
         starts: float64[n_starts, k], own starts in coefficients.
-        near: float64[k], one more start.
 
     Returns:
         Optimum.
@@ -104,7 +102,7 @@ def search(
     if starts is None:
         rng = np.random.default_rng(seed)
         starts = draw_starts(problem.law, problem.x, problem.loss, problem.weights, count, rng)
-    starts = np.array(starts, float) if near is None else np.vstack([starts, near])
+    starts = np.array(starts, float)
     for name, value in (held or {}).items():
         starts[:, problem.law.names.index(name)] = value
 

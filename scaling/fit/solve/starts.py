@@ -43,6 +43,7 @@ def draw_starts(
     if solvable or not {"n", "d"} <= set(law.columns):
         solved = solve_linear(law, drawn, x, loss, weights, count)
     else:
+        # A form that is not linear starts from the additive one that it resembles.
         powers = {name: drawn.get(name, np.full(count, 0.3)) for name in ("alpha", "beta")}
         solved = solve_linear(Chinchilla(), powers, SimpleNamespace(n=x.n, d=x.d), loss, weights, count)
     values = law.seed(drawn, solved)
@@ -101,6 +102,7 @@ def non_negative(basis: Array, target: Array, signed: Array) -> Array:
     best, best_drop = np.zeros((count, m)), np.zeros(count)
     always = np.flatnonzero(signed).tolist()
     sometimes = [i for i in range(m) if not signed[i]]
+    # With few coefficients every active set can be solved; the best with the right signs is the constrained optimum.
     for size in range(len(sometimes) + 1):
         for chosen in combinations(sometimes, size):
             active = [*always, *chosen]

@@ -44,6 +44,7 @@ def fit_best_value(x: Array, loss: Array) -> BestValue:
     u, y = np.log(np.asarray(x, float)), np.asarray(loss, float)
     if len(u) < 4 or len(np.unique(u)) < 3:
         raise FitError(f"an optimum needs four runs at three values or more, got {len(u)} at {len(np.unique(u))}")
+    # Centred, so that the three coefficients hardly correlate.
     middle = u.mean()
     design = np.vander(u - middle, 3)
     (k, slope, c), *_ = np.linalg.lstsq(design, y, rcond=None)

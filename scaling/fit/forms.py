@@ -1,0 +1,75 @@
+"""Which forms a table is fitted with, in which versions, and which columns they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scaling.errors import SpecError
+from scaling.fit import select
+from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
+from scaling.laws.law import ScalingLaw
+from scaling.laws.named import AUTO, STACK, named_law
+from scaling.laws.teacher import TeacherLaw
+from scaling.tables.observations import Observations
+
+STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
+
+
+def law_columns(law: str | ScalingLaw, n: str, d: str, columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Columns of the table by the law's names of them."""
+    sizes = {"n": n, "d": d}
+    if isinstance(law, ScalingLaw) or law not in (STACK, AUTO):
+        form = named_law(law) if isinstance(law, str) else law
+        sizes = {name: column for name, column in sizes.items() if name in form.columns}
+    return sizes | dict(columns or {})
+
+
+def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> tuple[list[ScalingLaw], list[dict]]:
+    """The laws to fit, and the comparison that led to them."""
+    if isinstance(law, ScalingLaw):
+        return [law], []
+    if law not in (STACK, AUTO):
+        return [_with_teachers(named_law(law), data)], []
+    if law == STACK and len(select.candidate_forms(data)) == 1:  # one kind of text: nothing to choose
+        return _bases(data), []
+    candidates = select.compare(data, select.candidate_forms(data), held=held, seed=seed)
+    rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
+    chosen = select.choose(candidates)
+    if law == AUTO:
+        picked = [chosen]
+    elif not isinstance(chosen.law, TeacherLaw):
+        return _bases(data), rows
+    else:
+        picked = [
+            c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)
+        ]
+    return [type(c.law)(**c.law.structure()) for c in picked], rows
+
+
+def _bases(data: Observations) -> list[ScalingLaw]:
+    """Base laws that the number of runs allows."""
+    laws = [named_law(base) for base in STACKED_BASES]
+    return [form for form in laws if len(data) > len(form.coefficients) + 1] or [named_law("tied")]
+
+
+def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
+    """A teacher form takes free divergences where the table does not know them."""
+    if form.name == "qm":
+        return named_law("qm", teachers=list(data.teachers))
+    if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
+        return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
+    return form
+
+
+def check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) -> None:
+    for name in held or {}:
+        if any(name not in form.names for form in forms):
+            names = sorted({name for form in forms for name in form.names})
+            raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")
+
+
+def chosen_versions(forms: Sequence[ScalingLaw], data: Observations, law: str | ScalingLaw) -> tuple[Version, ...]:
+    """One law is fitted plainly; so are teacher forms, whose small worlds have exponents far from the prior's."""
+    if law != STACK or any(isinstance(form, TeacherLaw) for form in forms):
+        return (PLAIN,)
+    return distinct(ALL, data.loss, data.teacher, enough=max(len(form.coefficients) for form in forms) + 2)
