@@ -62,6 +62,14 @@ def test_a_model_size_that_is_off_as_a_whole_is_named(level):
     assert not fitted(runs, where=f"n_params != {size!r}").suspects
 
 
+def test_two_sizes_that_are_off_are_both_named():
+    runs = sweep(sizes=12, noise=0.001)
+    bad = [float(size) for size in np.unique(runs.n_params)[[3, 8]]]
+    runs["loss"] *= np.where(runs.n_params == bad[0], 1.018, np.where(runs.n_params == bad[1], 0.985, 1.0))
+    named = [set(runs.n_params[list(suspect.rows)]) for suspect in fitted(runs).suspects]
+    assert sorted(named, key=min) == [{bad[0]}, {bad[1]}]
+
+
 def test_a_data_volume_that_is_off_as_a_whole_is_named():
     runs = sweep(sizes=6, volumes=8)
     volume = np.unique(runs.n_tokens)[4]
