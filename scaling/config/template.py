@@ -70,7 +70,7 @@ def write_template(path: str | Path) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(template(path.stem))
     except FileExistsError as error:
-        raise ConfigError([f"{path}:1:1: exists already — name another file, nothing was changed"]) from error
+        raise ConfigError([f"{path}: exists already — name another file, nothing was changed"]) from error
     return path
 
 
