@@ -193,9 +193,10 @@ def import_(
     json_: Json = False,
 ) -> None:
     """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""
+    from scaling.records import check_name
     from scaling.sweep.collect import import_runs
 
-    found = import_runs(table, results / name, map=mapping_of(map_), where=where)
+    found = import_runs(table, results / check_name(name), map=mapping_of(map_), where=where)
     written = {"runs": len(found), "folder": str(results / name)}
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 
