@@ -15,8 +15,8 @@ CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FL
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command()(frontier)
-    app.command()(compare)
+    for command in (frontier, compare):
+        app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
 
 
 def frontier(

@@ -123,6 +123,7 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
     _say_which(recommendation)
     outcome = train_stage(workspace, runs=[recommendation.run], jobs=1, watch=show_progress)
     emit(outcome, as_json=json_, show=show_sweep)
+    raise typer.Exit(outcome.exit_code)
 
 
 def compress(

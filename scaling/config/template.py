@@ -73,7 +73,7 @@ def write_template(path: str | Path) -> Path:
     content = template(check_name(path.stem)).encode()
     make_folder(path.parent)
     if not write_once(path, content):
-        raise ConfigError([f"{path}:1:1: exists already — name another file, nothing was changed"])
+        raise ConfigError([f"{path}: exists already — name another file, nothing was changed"])
     return path
 
 

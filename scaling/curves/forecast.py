@@ -178,10 +178,14 @@ class CurveFit:
         else:
             errors = f"{self.validation_error:.2%} off (the last value: {self.last_value_error:.2%})"
             lines.append(f"one octave on, judged on its own past: {errors}")
+        tested = any(part.skill is not None for part in self.parts)
+        lines.append("weight" + ("  error/last value's" if tested else "") + "  form")
         for part in self.parts:
-            memory = "" if math.isinf(part.candidate.memory) else f", memory {part.candidate.memory:g} octaves"
-            skill = "untested" if part.skill is None else f"skill {part.skill:.3f}"
-            lines.append(f"{part.weight:6.1%}  {skill:<12} {part.law!r}{memory}")
+            memory = part.candidate.memory
+            # An octave is a factor of two in x; the last value alone has no memory to speak of.
+            told = f", weights halved every {memory:g} octaves back" if 0 < memory < math.inf else ""
+            skill = ("" if part.skill is None else f"{part.skill:.3f}").rjust(20) if tested else ""
+            lines.append(f"{part.weight:6.1%}{skill}  {part.law!r}{told}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

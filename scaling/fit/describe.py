@@ -29,7 +29,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     if len(fit.members) > 1:
-        lines.append("  average of " + "; ".join(f"{_in_words(m.law.label)} {m.weight:.2f}" for m in fit.members))
+        lines += _average(fit)
     if len(tied := _tied(fit)) > 1:
         lines.append("  tied within 4 AICc: " + "; ".join(map(_in_words, tied)))
     lines.append(
@@ -127,9 +127,11 @@ def _version(version: Version) -> str:
 
 
 def _shares(weighted: list[tuple[str, float]]) -> str:
-    """Sum of the weights by name, largest first."""
+    """Sum of the weights by name, largest first, as far as two digits show it."""
     total = {name: sum(weight for other, weight in weighted if other == name) for name, _ in weighted}
-    return "; ".join(f"{name} {weight:.2f}" for name, weight in sorted(total.items(), key=lambda item: -item[1]))
+    return "; ".join(
+        f"{weight:.2f} {name}" for name, weight in sorted(total.items(), key=lambda item: -item[1]) if weight >= 0.005
+    )
 
 
 def _tied(fit: Fit) -> list[str]:

@@ -131,7 +131,7 @@ def from_fit(
         n_params,
         n_tokens,
         formula=repr(fit.law),
-        source=f"{fit.n_runs} runs of {fit.n_clusters} trunks, N counted as {fit.columns['n']}",
+        source=_source(fit),
         low=prediction.low,
         high=prediction.high,
         level=level,
@@ -140,6 +140,13 @@ def from_fit(
     )
     found = replace(found, measured=measured)
     return found if fit.success else _without_floor(found, fit)
+
+
+def _source(fit: Fit) -> str:
+    """The runs behind a fit; of an average, that its numbers are those of all its fits and the law that of one."""
+    runs = f"{fit.n_runs} runs of {fit.n_clusters} trunks, N counted as {fit.columns['n']}"
+    members = len(fit.members)
+    return f"{runs}; numbers of the average of {members} fits, law of the weightiest" if members > 1 else runs
 
 
 def _refuse_outside(fit: Fit, n_params: float, n_tokens: float, reach: float) -> None:

@@ -147,8 +147,8 @@ def _values(column: pd.Series, mask: Array) -> list[str]:
     return [f"row {row}: {value!r}" for row, value in column[mask].items()]
 
 
-def listed(items: Any, most: int = 8) -> str:
+def listed(items: Any, most: int = 8, between: str = ", ") -> str:
     """The first of them, and how many more there are."""
     words = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "…" for word in map(str, items)]
     more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+    return between.join(words[:most]) + more

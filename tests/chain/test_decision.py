@@ -6,13 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 
 from scaling.chain.decision import load_fit, load_recommendation, recommend_stage, trained
 from scaling.chain.workspace import Workspace
+from scaling.cli.stages import train
 from scaling.config.expand import Expansion
 from scaling.errors import RecordError
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord
+from scaling.sweep.run import SweepOutcome
 
 ROOT = Path(__file__).parents[2]
 FIRST_LAYOUT = ROOT / "tests" / "predict" / "first_layout"
@@ -71,6 +74,15 @@ def test_a_student_that_is_not_trained_yet_names_the_command_that_trains_it(work
     workspace.store.commit(RunRecord(spec=found.run, outcome=Outcome(status="diverged")))
     with pytest.raises(RecordError, match="diverged; lower its learning rate"):
         trained(workspace, found)
+
+
+def test_a_recommended_student_whose_training_fails_ends_the_command_with_1(workspace, monkeypatch):
+    recommend_stage(workspace, load_fit(workspace))
+    outcome = SweepOutcome(counts={"failed": 1}, trained=(), failures=(), blocked=(), exit_code=1, wall_s=1.0)
+    monkeypatch.setattr("scaling.chain.training.train_stage", lambda *_, **__: outcome)
+    with pytest.raises(typer.Exit) as end:
+        train(workspace.config.path, results=workspace.store.root)
+    assert end.value.exit_code == 1
 
 
 def test_without_a_fit_the_command_that_makes_one_is_told(workspace):

@@ -108,6 +108,12 @@ def test_a_mistake_ends_with_its_code_and_no_traceback(arguments, code, said, tm
     assert "Traceback" not in done.stderr
 
 
+def test_every_command_stands_in_the_panel_of_its_kind():
+    from scaling.cli import app
+
+    assert [command.callback.__name__ for command in app.registered_commands if not command.rich_help_panel] == []
+
+
 def test_options_of_an_executor_reach_its_batch_script(tmp_path):
     options = ["--executor-set", "nodes=2", "--executor-set", "gpus-per-task=1", "--executor-set", "exclusive"]
     done = scaling("sweep", QUICKSTART, "--executor", "print", *options, cwd=tmp_path)

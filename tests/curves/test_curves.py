@@ -130,7 +130,7 @@ def test_prediction_refuses_x_below_zero():
         fit_curve(X, X**-0.1, form="m1").predict([-1.0])
 
 
-def test_the_summary_prints_formula_weight_and_skill():
+def test_the_summary_prints_formula_weight_and_error_beside_the_last_value():
     text = repr(fit_curve(X, EXAMPLES["m2"].loss(x=X)))
-    for piece in ("/x^0.4", "skill", "last value"):
+    for piece in ("/x^0.4", "weight  error/last value's  form", "last value: L ="):
         assert piece in text

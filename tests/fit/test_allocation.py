@@ -175,7 +175,7 @@ def test_budgets_of_few_sizes_are_named_and_too_few_budgets_refused():
     few = (np.abs(np.log(6 * n * d / BUDGETS[0])) > 0.1) | (n < 0.5 * closed_form(BUDGETS[0]))
     assert "sizes, a parabola needs 4" in isoflop(n[few], d[few], loss[few]).left_out[0]
     n = np.geomspace(1e6, 1e9, 8)
-    with pytest.raises(FitError, match="found 0 optima and needs 3. Left out: C ="):
+    with pytest.raises(FitError, match=r"found 0 optima and needs 3\. Left out: (C = [^;]+(; )?){3} and 5 more$"):
         isoflop(n, np.full(8, 1e9), surface(n, np.full(8, 1e9)))
 
 

@@ -1,5 +1,7 @@
 """Stacks, calibration, backtests, designs, frontiers and profiles."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,14 @@ def test_a_stack_is_the_average_of_its_members_logarithms_by_weight(stacked):
     assert len(stacked.members) > 4
     logs = [member.weight * np.log(float(member.law.loss(n=1e9, d=1e11))) for member in stacked.members]
     assert stacked.predict(1e9, 1e11).value == pytest.approx(np.exp(sum(logs)))
+
+
+def test_the_report_tells_each_form_of_a_stack_once_with_its_whole_weight(stacked):
+    line = next(line for line in summary(stacked).splitlines() if "average of" in line)
+    told = re.findall(r"(\d\.\d\d) [^(]+\((\w+)\)", line)
+    assert len({name for _, name in told}) == len(told) < len(stacked.members)
+    for weight, name in told:
+        assert float(weight) == pytest.approx(sum(m.weight for m in stacked.members if m.law.label == name), abs=0.006)
 
 
 def test_intervals_are_learned_from_held_out_runs_where_there_are_enough(stacked):

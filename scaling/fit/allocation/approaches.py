@@ -20,6 +20,7 @@ from scaling.fit.allocation.optimal import optimal
 from scaling.fit.allocation.split import best_split
 from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
+from scaling.tables.finished import listed
 
 Array = np.ndarray
 OPTIMA_NEEDED = 3
@@ -269,5 +270,5 @@ def _enough(name: str, count: int, left_out: Sequence[str]) -> None:
     if count < OPTIMA_NEEDED:
         raise FitError(
             f"approach {name!r} found {count} optima and needs {OPTIMA_NEEDED}. Left out: "
-            + ("; ".join(left_out) or "no budget has enough sizes")
+            + (listed(left_out, most=3, between="; ") or "no budget has enough sizes")
         )
