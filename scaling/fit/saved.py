@@ -81,7 +81,10 @@ def load(path: str | Path) -> Fit:
         return _from_plain(content)
     except Exception as error:
         # The one boundary: whatever a foreign value makes the laws raise, the file is at fault.
-        raise RecordError(f"{path} is damaged ({_first_line(error)}): fit again from the runs table") from error
+        raise RecordError(
+            f"{path} is damaged, or needs a package that is not installed ({_first_line(error)}): fit again from the "
+            "runs table"
+        ) from error
 
 
 def _is_a_fit(path: Path) -> bool:

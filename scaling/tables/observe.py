@@ -112,7 +112,10 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
     import pandas as pd
 
     if column not in runs.columns and column.isidentifier():
-        raise RecordError(f"no column {column!r} for {role}: {missing_column(column, list(runs.columns))}")
+        raise RecordError(
+            f"no column {column!r} for {role}: {missing_column(column, list(runs.columns))} — say which one it is: "
+            f"--map {role}=COLUMN"
+        )
     values = pd.Series(evaluate(runs, column), index=runs.index)
     # Pandas reads a date, a list or true as a number where it can; only numbers, and text that says one, are meant.
     if values.dtype != float:
