@@ -74,11 +74,17 @@ def machine_error(error: BaseException) -> MachineError | None:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """Raise a :class:`MachineError` in place of an error that is the machine's fault."""
+def clear_errors(path: Path | None = None) -> Iterator[None]:
+    """Raise a :class:`MachineError` in place of an error that is the machine's fault.
+
+    Args:
+        path: What is written or read, for errors that do not say it, as that of a full disk.
+    """
     try:
         yield
     except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.filename is None and path is not None:
+            error.filename = str(path)
         found = machine_error(error)
         if found is None:
             raise
@@ -117,7 +123,7 @@ def write_folder(path: Path, fill: Callable[[Path], Any]) -> bool:
     Raises:
         MachineError: if this machine cannot.
     """
-    with clear_errors():
+    with clear_errors(path):
         _remove_leftovers(path)
         with _draft(path, tempfile.mkdtemp, 0o777) as draft:
             fill(draft)
@@ -130,7 +136,7 @@ def write_once(path: Path, content: bytes) -> bool:
     Raises:
         MachineError: if this machine cannot.
     """
-    with clear_errors(), _file_draft(path) as draft:
+    with clear_errors(path), _file_draft(path) as draft:
         draft.write_bytes(content)
         _flush(draft)
         try:
@@ -261,7 +267,10 @@ def to_json(content: Any) -> bytes:
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    with clear_errors(), _file_draft(path) as draft:
+    with clear_errors(path), _file_draft(path) as draft:
+        # Root may put a file in the place of /dev/null, for all programs of the machine.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise RecordError(f"{path}: is a device or a pipe, where a file should be; name another file")
         write(draft)
         _flush(draft)
         os.replace(draft, path)

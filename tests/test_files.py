@@ -155,3 +155,21 @@ def test_a_folder_is_not_written_over_another(tmp_path):
     assert not write_folder(tmp_path / "taken", lambda draft: (draft / "file").write_text("yours"))
     assert (tmp_path / "taken" / "file").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could replace a device")
+def test_no_file_takes_the_place_of_a_device(tmp_path):
+    device = tmp_path / "null"
+    os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with pytest.raises(RecordError, match="is a device or a pipe"):
+        write_bytes(device, b"x")
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [device]
+
+
+def test_a_full_disk_is_said_with_the_file_that_did_not_fit(tmp_path):
+    def full(_draft):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(MachineError, match=f"{tmp_path / 'big'}: No space left"):
+        write_file(tmp_path / "big", full)

@@ -64,7 +64,7 @@ def fit_stage(
         say(f"{error}\nforecasts hold inside these runs only; to go on:")
         for way in ways_on(workspace, found, table):
             say(f"  {way}")
-    save(found, workspace.fit_path)
+    save(found, workspace.fit_path, replace=True)
     return found
 
 

@@ -163,11 +163,18 @@ def recommend(
     """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
     from scaling.chain.decision import recommend_stage
     from scaling.chain.workspace import Workspace
+    from scaling.errors import SpecError
     from scaling.fit.saved import load
     from scaling.predict.question import Question
     from scaling.report.tables import show_recommendation
 
-    workspace = Workspace.open(sweep or fit_file.parent / "sweep.yaml", results=results, overrides=overrides or ())
+    fit, source = load(fit_file), sweep or fit_file.parent / "sweep.yaml"
+    if sweep is None and not source.exists():
+        raise SpecError(
+            f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
+            "name the sweep file that trains them"
+        )
+    workspace = Workspace.open(source, results=results, overrides=overrides or ())
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = Question.of(
         workspace.config,
@@ -180,7 +187,7 @@ def recommend(
         context=context,
         format=format_,
     )
-    found = recommend_stage(workspace, load(fit_file), question, fit_path=fit_file, force=force)
+    found = recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
     emit(found, as_json=json_, show=show_recommendation)
 
 
@@ -193,9 +200,10 @@ def import_(
     json_: Json = False,
 ) -> None:
     """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""
+    from scaling.records import check_name
     from scaling.sweep.collect import import_runs
 
-    found = import_runs(table, results / name, map=mapping_of(map_), where=where)
+    found = import_runs(table, results / check_name(name), map=mapping_of(map_), where=where)
     written = {"runs": len(found), "folder": str(results / name)}
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
 

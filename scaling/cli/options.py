@@ -26,8 +26,11 @@ def count(text: str, name: str) -> float:
     """``1e6``, ``10M``, ``inf`` as a positive number."""
     from scaling.config.numbers import resolve_scalar
 
-    value = math.inf if text.strip().lower() == "inf" else resolve_scalar(text.strip())
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    infinite = text.strip().lower() == "inf"
+    value = math.inf if infinite else resolve_scalar(text.strip())
+    # 1e400 is a slip of the pen, not the infinity that a float makes of it.
+    too_large = value == math.inf and not infinite
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0 or too_large:
         raise SpecError(f"--{name}: got {text!r}, allowed is a positive number — for example 1e6, 10M, 2.5B or inf")
     return float(value)
 

@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
 from scaling.config.numbers import Bytes
-from scaling.records import RESERVED_NAMES
+from scaling.errors import RecordError
+from scaling.records import check_name
 from scaling.registry import did_you_mean
 from scaling.spec import GGUF_BLOCK, Spec
 
@@ -79,7 +80,7 @@ class FitOptions(Spec):
     loss: Literal["loss", "loss_teacher", "bits_per_byte"] = "loss"
     """The column that stands for L."""
     where: str | None = None
-    """Which rows of the runs table are fitted, as a pandas query."""
+    """Which rows of the runs table are fitted, as ``n_params > 1e5 and teacher == 'real'``."""
     delta: Annotated[float, Field(gt=0)] | None = None
     """Where the Huber loss turns from square to linear."""
     held: dict[str, float] | None = None
@@ -89,6 +90,17 @@ class FitOptions(Spec):
     """Resamples of the trunks."""
     starts: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
+
+    @field_validator("where")
+    @classmethod
+    def _can_be_read(cls, where: str | None) -> str | None:
+        # The fit comes after hours of training; what is no expression is known before.
+        from scaling.tables.expression import readable
+
+        try:
+            return where if where is None else readable(where)
+        except RecordError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("law")
     @classmethod
@@ -200,12 +212,10 @@ class SweepConfig(Spec):
     @field_validator("name")
     @classmethod
     def _is_free(cls, name: str) -> str:
-        if name in RESERVED_NAMES:
-            taken = ", ".join(sorted(RESERVED_NAMES))
-            raise ValueError(
-                f"got {name!r}, which the results folder needs itself ({taken}) — name the sweep otherwise"
-            )
-        return name
+        try:
+            return check_name(name)
+        except RecordError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("lockstep")
     @classmethod

@@ -12,6 +12,8 @@ from pydantic.json_schema import models_json_schema
 from scaling.config.paths import run_paths
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
+from scaling.files import make_folder, write_once
+from scaling.records import check_name
 from scaling.spec import KindSpec, RunSpec, Source, Targets, Teacher
 
 TEMPLATE = """\
@@ -63,14 +65,15 @@ def write_template(path: str | Path) -> Path:
 
     Raises:
         ConfigError: if it does.
+        RecordError: if no sweep may have its name.
+        MachineError: if this machine cannot write it; nothing is there then.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(template(path.stem))
-    except FileExistsError as error:
-        raise ConfigError([f"{path}: exists already — name another file, nothing was changed"]) from error
+    # A name that no sweep may have is refused before a file with it is there.
+    content = template(check_name(path.stem)).encode()
+    make_folder(path.parent)
+    if not write_once(path, content):
+        raise ConfigError([f"{path}: exists already — name another file, nothing was changed"])
     return path
 
 

@@ -139,14 +139,16 @@ def _by_how_much(excess: float) -> str:
 
 
 def _loss(recommendation: Recommendation, loss: float | None) -> Check:
-    forecast = recommendation.prediction
+    forecast, measured = recommendation.prediction, recommendation.choice.measured
+    # Of a run that the fit was made of, the interval tests the fit and no forecast.
+    known = ", a run of the fit" if measured is not None and measured.own else ""
     return Check(
         name="loss of the student",
         kind="forecast",
         expected=f"{forecast.value:.4f} ({forecast.low:.4f} – {forecast.high:.4f})",
         measured="none" if loss is None else f"{loss:.4f}",
         passed=None if loss is None else forecast.low <= loss <= forecast.high,
-        note=f"{forecast.level:.0%} interval",
+        note=f"{forecast.level:.0%} interval{known}",
     )
 
 

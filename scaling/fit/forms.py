@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from scaling.errors import SpecError
@@ -66,6 +67,13 @@ def check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) ->
         if any(name not in form.names for form in forms):
             names = sorted({name for form in forms for name in form.names})
             raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")
+    # Beyond its bounds a coefficient would be clipped, and the fit say that it holds what nobody asked for.
+    for form in forms:
+        for one in form.coefficients:
+            value = (held or {}).get(one.name)
+            if value is not None and not (math.isfinite(value) and one.low <= value <= one.high):
+                allowed = f"a finite number from {one.low:g} to {one.high:g}"
+                raise SpecError(f"cannot hold {one.name} of {form.name!r} at {value:g}; allowed is {allowed}")
 
 
 def chosen_versions(forms: Sequence[ScalingLaw], data: Observations, law: str | ScalingLaw) -> tuple[Version, ...]:

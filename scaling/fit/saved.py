@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import RecordError, SpecError
-from scaling.files import write_bytes
+from scaling.files import make_folder, write_bytes
 from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.plain_schema import Damage
@@ -39,9 +39,23 @@ def fit_id_of(text: str) -> str:
     return hashlib.blake2b(text.strip().encode(), digest_size=5).hexdigest()
 
 
-def save(fit: Fit, path: str | Path) -> None:
-    """Write a fit, atomically."""
-    write_bytes(Path(path), (to_json(fit) + "\n").encode())
+def save(fit: Fit, path: str | Path, *, replace: bool = False) -> None:
+    """Write a fit, atomically; a fit that is there is replaced, and nothing else.
+
+    Args:
+        fit: What is written.
+        path: Where; folders above it are made.
+        replace: Whatever file is there is replaced, as a damaged fit in a folder of the program's own.
+
+    Raises:
+        RecordError: something is there that is not a fit, as the table that was fitted.
+        MachineError: if this machine cannot write it.
+    """
+    path = Path(path)
+    if not replace and path.is_file() and not _is_a_fit(path):
+        raise RecordError(f"{path}: is there and not a fit; nothing was changed — name another file, or move it away")
+    make_folder(path.parent)
+    write_bytes(path, (to_json(fit) + "\n").encode())
 
 
 def load(path: str | Path) -> Fit:
@@ -67,7 +81,17 @@ def load(path: str | Path) -> Fit:
         return _from_plain(content)
     except Exception as error:
         # The one boundary: whatever a foreign value makes the laws raise, the file is at fault.
-        raise RecordError(f"{path} is damaged ({_first_line(error)}): fit again from the runs table") from error
+        raise RecordError(
+            f"{path} is damaged, or needs a package that is not installed ({_first_line(error)}): fit again from the "
+            "runs table"
+        ) from error
+
+
+def _is_a_fit(path: Path) -> bool:
+    """Whether a file is a fit of any version, whole or not: it opens like one, or it is empty."""
+    with path.open("rb") as file:
+        opening = file.read(200)
+    return not opening.strip() or (b'"schema_version"' in opening and b'"members"' in opening)
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -55,6 +55,7 @@ class Forecast:
         formula: The law with its numbers.
         source: Where the law comes from.
         notes: What a reader should know, as that a constant is unverified.
+        text: What is read, in words, where the fit knows several texts; empty elsewhere.
         measured: What was measured of this very size, volume and text, which is then the answer; None without runs.
     """
 
@@ -74,6 +75,7 @@ class Forecast:
     formula: str
     source: str
     notes: tuple[str, ...] = ()
+    text: str = ""
     measured: Measured | None = None
 
 
@@ -138,7 +140,7 @@ def from_fit(
         reach=reach,
         notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
-    found = replace(found, measured=measured)
+    found = replace(found, measured=measured, text=_text_in_words(fit, **text))
     return found if fit.success else _without_floor(found, fit)
 
 
@@ -147,6 +149,15 @@ def _source(fit: Fit) -> str:
     runs = f"{fit.n_runs} runs of {fit.n_clusters} trunks, N counted as {fit.columns['n']}"
     members = len(fit.members)
     return f"{runs}; numbers of the average of {members} fits, law of the weightiest" if members > 1 else runs
+
+
+def _text_in_words(fit: Fit, *, teacher: str | None, delta_noise: float, delta_coverage: float) -> str:
+    """Whose text the forecast is of, where it could be another's."""
+    if teacher is not None:
+        return f"text of {fit.texts.get(teacher, teacher)}"
+    if delta_noise or delta_coverage:
+        return f"text with delta = {delta_coverage:g} (coverage) + {delta_noise:g} (noise)"
+    return "real text" if len(fit.teachers) > 1 else ""
 
 
 def _refuse_outside(fit: Fit, n_params: float, n_tokens: float, reach: float) -> None:

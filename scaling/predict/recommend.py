@@ -37,8 +37,8 @@ class Recommendation:
 
     Attributes:
         choice: The smallest candidate that meets the question.
-        binding: ``target`` if every smaller candidate misses the target, ``speed`` if one that meets it is too slow,
-            ``smallest`` if none smaller was offered.
+        binding: ``target`` if no smaller candidate meets the target that surely, ``speed`` if one that meets it is too
+            slow, ``smallest`` if none smaller was offered.
         runners_up: The next larger candidates that qualify as well.
         floor: Loss of an infinite student on infinite text of this teacher; None where the fit does not show it.
         question: What was asked.
@@ -244,7 +244,7 @@ def _infeasible(question: Question, floor: float | None, candidates: Sequence[Ca
     needed = None if meeting is None else meeting.footprint.total_bytes
     said = "no candidate fits at all"
     if nearest is not None:
-        said = f"the best within it is {'forecast' if nearest.measured is None else 'measured'} at {best:.4f}"
+        said = f"the best that fits is {'forecast' if nearest.measured is None else 'measured'} at {best:.4f}"
     # From what can never be to what a larger budget would allow.
     known = (
         "the floor of this teacher's text is not identified"

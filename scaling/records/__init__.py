@@ -19,16 +19,16 @@ A record is built in a folder of its own and published by one rename, which neve
 """
 
 from scaling.records.outcome import Outcome, RunRecord, Status
-from scaling.records.store import RESERVED_NAMES, ForeignRecord, RunStore
+from scaling.records.store import ForeignRecord, RunStore, check_name
 from scaling.records.table import load_runs, runs_table, write_parquet
 
 __all__ = [
-    "RESERVED_NAMES",
     "ForeignRecord",
     "Outcome",
     "RunRecord",
     "RunStore",
     "Status",
+    "check_name",
     "load_runs",
     "runs_table",
     "write_parquet",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -25,12 +27,30 @@ RESERVED_NAMES = frozenset(
 )
 """Names in a results folder that belong to the program; no sweep may be called so."""
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
 _DESCRIBED = ("config.json", "env.json", "result.json")
 """Files of a record that say what they are; of all others result.json keeps size and hash."""
 
 
 def _unclaimed() -> None:
     """The fence of a store that nobody else writes to."""
+
+
+def check_name(name: str) -> str:
+    """The name of a sweep's folder in a results folder, as it was given.
+
+    Raises:
+        RecordError: if it would lead elsewhere, or mix with what the program keeps there.
+    """
+    if not _NAME.fullmatch(name):
+        what = "letters, digits, and . _ - after the first, at most 100"
+        raise RecordError(f"the name of a sweep: got {name[:120]!r}, allowed are {what} — name it otherwise")
+    # Some file systems do not tell Runs from runs.
+    if name.lower() in {taken.lower() for taken in RESERVED_NAMES}:
+        taken = ", ".join(sorted(RESERVED_NAMES))
+        raise RecordError(f"got {name!r}, which the results folder needs itself ({taken}) — name the sweep otherwise")
+    return name
 
 
 class RunStore:
@@ -284,6 +304,9 @@ def _hash_of(path: str, _mtime_ns: int, _size: int) -> str:
 
 
 def _check_schema(root: Path) -> None:
+    with clear_errors():
+        if root.exists() and not root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
     marker = root / "schema.json"
     if marker.exists():
         content = read_json(marker)

@@ -83,7 +83,8 @@ def _show_state(state: SweepStatus) -> None:
     share = state.flops_done / state.flops_total if state.flops_total else 1.0
     settled = "done or given up" if state.counts["failed"] else "done"
     left = f", about {duration(state.remaining_s)} left" if state.remaining_s else ""
-    print(f"\n{counts}; {share:.0%} of the FLOPs {settled}, {state.tokens_per_s:,.0f} tokens/s{left}")
+    pace = f", {state.tokens_per_s:,.0f} tokens/s" if state.counts["running"] else ""
+    print(f"\n{counts}; {share:.0%} of the FLOPs {settled}{pace}{left}")
     for worker in state.workers:
         quiet = f", silent for {duration(worker.quiet_s)}" if worker.silent else ""
         print(f"  {worker.name}: trunk {worker.trunk_id}, step {worker.step}/{worker.steps}{quiet}")

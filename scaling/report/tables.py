@@ -80,7 +80,8 @@ def show_forecast(forecast: Forecast) -> None:
     for note in forecast.notes:
         rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
     what = "forecast" if forecast.measured is None else "measured, beside the forecast,"
-    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}, nats/token"
+    of_text = f" on {forecast.text}" if forecast.text else ""
+    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}{of_text}, nats/token"
     show(key_values(title, rows))
 
 
@@ -99,8 +100,9 @@ def show_recommendation(found: Recommendation) -> None:
         f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
     )
     print(
-        f"  asked for ≤ {found.question.target_loss:g} nats/token within {size(found.question.budget_bytes)}; "
-        f"the floor of this teacher's text is {'not identified' if found.floor is None else loss(found.floor)}"
+        f"  asked for ≤ {found.question.target_loss:g} nats/token with P ≥ {found.question.probability:g} within "
+        f"{size(found.question.budget_bytes)}; the floor of this teacher's text is "
+        f"{'not identified' if found.floor is None else loss(found.floor)}"
     )
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
@@ -114,7 +116,7 @@ def show_recommendation(found: Recommendation) -> None:
 
 
 _BINDING = {
-    "target": "every smaller candidate misses the target",
+    "target": "no smaller candidate meets the target that surely",
     "speed": "a smaller candidate meets the target, but is too slow",
     "smallest": "no smaller candidate was offered",
 }

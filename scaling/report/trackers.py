@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from scaling.errors import RecordError
-from scaling.files import read_json, write_json
+from scaling.files import make_folder, read_json, remove_folder, write_json
 from scaling.records import Outcome, RunRecord, RunStore, runs_table
 from scaling.sweep.collect import metrics_table
 
@@ -92,9 +92,14 @@ def replay(
     written = not _is_there(folder, content)
     if written:
         package = _load(form.package, kind) if form.package else None
-        folder.mkdir(parents=True, exist_ok=True)
-        form.write((_run(record, store) for record in records), folder.resolve(), name, package)
-        write_json(folder / MARKER, content)
+        make_folder(folder)
+        try:
+            form.write((_run(record, store) for record in records), folder.resolve(), name, package)
+            write_json(folder / MARKER, content)
+        except BaseException:
+            # The folder was empty; a part of a replay would be refused by the next one.
+            remove_folder(folder)
+            raise
     return Replay(kind=kind, folder=folder, n_runs=len(records), written=written, look=form.look.format(folder=folder))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import RecordError
+from scaling.files import make_folder
 from scaling.records import RunStore, write_parquet
 from scaling.tables.units import SIZE_COLUMNS
 
@@ -60,7 +61,7 @@ def import_runs(
     target = Path(folder) / "runs.parquet"
     if target.exists():
         raise RecordError(f"{target}: exists already, nothing was changed — choose another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     # Rows keep the number of their line, by which every later message names them.
     table = table.reset_index()
     write_parquet(target, table)

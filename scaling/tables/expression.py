@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ def evaluate(table: pd.DataFrame, expression: str) -> Array:
         return column_values(table[expression])
     reader = _Reader(table, expression)
     try:
-        value = reader.value(reader.tree)
+        value = reader.value(_syntax(expression))
     except RecordError:
         raise
     except Exception as error:
@@ -90,6 +90,16 @@ def evaluate(table: pd.DataFrame, expression: str) -> Array:
             f"cannot evaluate {_short(expression)} ({type(error).__name__}: {error}); allowed are {ALLOWED}"
         ) from error
     return np.broadcast_to(value, (len(table),)).copy()
+
+
+def readable(expression: str) -> str:
+    """The same expression, where it can be read; whether its columns exist, a table alone can say.
+
+    Raises:
+        RecordError: if it is no expression, or one longer or deeper than a person writes.
+    """
+    _syntax(expression)
+    return expression
 
 
 def missing_column(name: str, columns: list[str]) -> str:
@@ -110,8 +120,44 @@ def column_values(column: pd.Series) -> Array:
     values = column.astype(object).to_numpy(copy=True)
     values[column.isna().to_numpy()] = None
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values if value is not None):
-        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+        return np.array([_as_float(value, column) for value in values], np.float64)
     return values
+
+
+def _as_float(value: float | None, column: pd.Series) -> float:
+    try:
+        return np.nan if value is None else float(value)
+    except OverflowError as error:
+        raise RecordError(
+            f"column {column.name!r} holds {str(value)[:20]}…, which no float holds; leave such rows out of the table"
+        ) from error
+
+
+def _quoted(text: str) -> dict[str, str]:
+    """Stand-ins for the names in backticks, which are no Python names."""
+    return {f"_quoted_{i}_": name for i, name in enumerate(re.findall(r"`([^`]*)`", text))}
+
+
+def _syntax(text: str) -> ast.expr:
+    """The syntax of an expression, no longer and no deeper than allowed."""
+    if len(text) > LONGEST:
+        raise RecordError(f"{_short(text)} has {len(text)} characters; allowed are {LONGEST}: shorten it")
+    plain = text
+    for stand_in, name in _quoted(text).items():
+        plain = plain.replace(f"`{name}`", stand_in)
+    try:
+        tree = ast.parse(plain.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        reason = getattr(error, "msg", None) or str(error) or "nested too deep"
+        raise RecordError(
+            f"cannot read the expression {_short(text)}: {reason}; put column names with spaces in backticks"
+        ) from error
+    if (depth := _depth(tree)) > DEEPEST:
+        raise RecordError(
+            f"{_short(text)} is {depth} operations deep; allowed are {DEEPEST}: add columns of parts to the "
+            "table, or map them one after another"
+        )
+    return tree
 
 
 @dataclass(frozen=True)
@@ -122,31 +168,8 @@ class _Reader:
     text: str
 
     @property
-    def quoted(self) -> Mapping[str, str]:
-        """Stand-ins for the names in backticks, which are no Python names."""
-        return {f"_quoted_{i}_": name for i, name in enumerate(re.findall(r"`([^`]*)`", self.text))}
-
-    @property
-    def tree(self) -> ast.expr:
-        """The syntax of the expression, no longer and no deeper than allowed."""
-        if len(self.text) > LONGEST:
-            raise RecordError(f"{_short(self.text)} has {len(self.text)} characters; allowed are {LONGEST}: shorten it")
-        plain = self.text
-        for stand_in, name in self.quoted.items():
-            plain = plain.replace(f"`{name}`", stand_in)
-        try:
-            tree = ast.parse(plain.strip(), mode="eval").body
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            reason = getattr(error, "msg", None) or str(error) or "nested too deep"
-            raise RecordError(
-                f"cannot read the expression {_short(self.text)}: {reason}; put column names with spaces in backticks"
-            ) from error
-        if (depth := _depth(tree)) > DEEPEST:
-            raise RecordError(
-                f"{_short(self.text)} is {depth} operations deep; allowed are {DEEPEST}: add columns of parts to the "
-                "table, or map them one after another"
-            )
-        return tree
+    def quoted(self) -> dict[str, str]:
+        return _quoted(self.text)
 
     def value(self, node: ast.AST) -> Any:
         """Value of one node of the whitelisted syntax: float64, bool or text, an array or one value."""
@@ -156,6 +179,9 @@ class _Reader:
             case ast.Constant(value=int() | float() as number):
                 return self._finite(np.float64(number), node)
             case ast.Constant(value=str() as text):
+                # Backticks inside quotes are part of the text.
+                for stand_in, name in self.quoted.items():
+                    text = text.replace(stand_in, f"`{name}`")
                 return np.asarray(text, object)
             case ast.Name(id=name):
                 return self._column(self.quoted.get(name, name))

@@ -69,7 +69,7 @@ def _csv(path: Path) -> pd.DataFrame:
     content = path.read_bytes()
     _no_null(content)
     text = content.decode("utf-8-sig")
-    _commas(text)
+    _header(text)
     with warnings.catch_warnings():
         # Rows longer than the header are a warning to pandas; here they would shift columns unseen.
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -86,10 +86,14 @@ def _no_null(content: bytes) -> None:
         raise RecordError(f"line {line} holds a NUL byte — the file is damaged or not text (UTF-16?); save it as UTF-8")
 
 
-def _commas(text: str) -> None:
-    """Cells between other separators are one column whose name is the whole header."""
+def _header(text: str) -> None:
+    """Cells between other separators are one column whose name is the whole header; names must differ."""
     header = text.lstrip("\n").partition("\n")[0]
-    if len(next(csv.reader([header]), [])) > 1:
+    names = next(csv.reader([header]), [])
+    if len(names) > 1:
+        # Pandas would call the second one loss.1, and the first one would be taken.
+        if twice := sorted({name for name in names if name and names.count(name) > 1}):
+            raise RecordError(f"two columns have the name {twice[0]!r}; give each its own, or leave one out")
         return
     for mark, word in SEPARATORS.items():
         if mark in header:

@@ -30,6 +30,8 @@ EVENLY = 8
 """So many equally spaced volumes of one size, counted from the first step on, are a training log: plans of runs space
 their volumes by factors."""
 UNEVEN = 0.05
+LONGEST_WORD = 60
+"""Characters of a value in a message."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,6 @@ def _values(column: pd.Series, mask: Array) -> list[str]:
 
 def listed(items: Any, most: int = 8, between: str = ", ") -> str:
     """The first of them, and how many more there are."""
-    words = [str(item) for item in items]
+    words = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "…" for word in map(str, items)]
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return between.join(words[:most]) + more

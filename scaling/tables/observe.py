@@ -4,7 +4,9 @@ listed as excluded."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +97,8 @@ def _no_duplicates(runs: pd.DataFrame) -> None:
     """A run counted twice halves its own noise."""
     key = next((name for name in RUN_KEYS if name in runs.columns), None)
     keys = runs[key] if key else runs
-    again = keys.duplicated(keep=False).to_numpy()
+    # A list in a cell has no hash; its text has.
+    again = keys.map(_hashable).duplicated(keep=False).to_numpy()
     if again.any():
         what = f"the same {key}" if key else "identical values in every column"
         raise RecordError(
@@ -109,16 +112,31 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
     import pandas as pd
 
     if column not in runs.columns and column.isidentifier():
-        raise RecordError(f"no column {column!r} for {role}: {missing_column(column, list(runs.columns))}")
-    values = pd.Series(evaluate(runs, column), index=runs.index)
-    numeric = pd.to_numeric(values, errors="coerce")
-    text = (numeric.isna() & values.notna()).to_numpy()
-    if text.any() or values.dtype == bool:
         raise RecordError(
-            f"column {column!r} ({role}) has text where a number belongs: "
+            f"no column {column!r} for {role}: {missing_column(column, list(runs.columns))} — say which one it is: "
+            f"--map {role}=COLUMN"
+        )
+    values = pd.Series(evaluate(runs, column), index=runs.index)
+    # Pandas reads a date, a list or true as a number where it can; only numbers, and text that says one, are meant.
+    if values.dtype != float:
+        values = values.astype(object)
+    other = ~values.map(_may_be_number).astype(bool)
+    numeric = pd.to_numeric(values.where(~other), errors="coerce")
+    text = (numeric.isna() & values.notna()).to_numpy()
+    if text.any():
+        raise RecordError(
+            f"column {column!r} ({role}) has something else where a number belongs: "
             f"{listed(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
         )
     return numeric.to_numpy(float)
+
+
+def _may_be_number(value: Any) -> bool:
+    return isinstance(value, str | Real | Decimal | None) and not isinstance(value, bool | np.bool_)
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def _optional(runs: pd.DataFrame, column: str | None) -> Array | None:

@@ -95,6 +95,7 @@ def test_a_published_law_answers_in_json(law, loss, tmp_path):
         (("predict", "--law", "besiroglou", "--params", "1e6"), 2, "besiroglu"),
         (("predict", "--law", "hoffmann", "--params", "-5"), 2, "positive number"),
         (("predict", "--fit", "nowhere.json", "--params", "1e6"), 2, "nowhere.json"),
+        (("recommend", "--fit", "nowhere.json", "--target-loss", "2"), 2, "no fit at nowhere.json"),
         (("plan", "nowhere.yaml"), 2, "nowhere.yaml"),
         (("fit", "nowhere.csv"), 2, "nowhere.csv"),
         (("frobnicate",), 2, "frobnicate"),
@@ -139,7 +140,18 @@ def test_a_target_below_the_floor_exits_with_3_and_names_floor_and_best(fitted, 
     done = scaling("recommend", "--fit", str(fitted), "--target-loss", "1.2", *OF_REAL_TEXT, cwd=tmp_path)
     assert done.returncode == 3
     assert re.search(r"floor of this teacher's text is 1\.[34]\d+", done.stderr)
-    assert "the best within it is forecast at" in done.stderr
+    assert "the best that fits is forecast at" in done.stderr
+
+
+def test_a_fit_of_a_foreign_table_has_no_models_to_recommend(fitted, tmp_path):
+    done = scaling("recommend", "--fit", str(fitted), "--target-loss", "1.9", cwd=tmp_path)
+    assert (done.returncode, "has no sweep.yaml beside it" in done.stderr) == (2, True)
+
+
+def test_columns_under_other_names_are_asked_for(tmp_path):
+    (tmp_path / "runs.csv").write_text("params,tokens,val_loss\n1e6,1e7,3.1\n")
+    done = scaling("fit", "runs.csv", cwd=tmp_path)
+    assert (done.returncode, "did you mean 'params'? — say which one it is: --map n=COLUMN" in done.stderr) == (2, True)
 
 
 def test_a_forecast_far_beyond_the_data_needs_force(fitted, tmp_path):

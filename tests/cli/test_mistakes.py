@@ -82,6 +82,8 @@ def test_a_zero_is_a_number_and_a_number_has_its_bounds(arguments, said, tmp_pat
         ("recommend.teacher={kind: noise}", "matches 2 of the sweep's teachers"),
         ("recommend.confidence=0.9", "unknown key"),
         ("name=runs", "name the sweep otherwise"),
+        ("name=Runs", "name the sweep otherwise"),
+        ("fit.where='n_params >'", "fit.where: cannot read the expression 'n_params >'"),
     ],
 )
 def test_what_can_be_known_before_is_refused_by_the_plan(setting, said, tmp_path, monkeypatch):
@@ -97,3 +99,28 @@ def test_a_size_that_does_not_fit_this_machine_is_warned_of_before(tmp_path, mon
 @pytest.mark.parametrize("command", ["compress", "export", "verify"])
 def test_a_stage_without_the_one_before_names_the_command_to_run(command, tmp_path, monkeypatch):
     assert f"scaling fit {QUICKSTART}" in refused(tmp_path, monkeypatch, command, QUICKSTART)
+
+
+@pytest.mark.parametrize("name", ["runs", "Claims", "../elsewhere", "a/b", "", "schema.json"])
+def test_imported_runs_do_not_go_where_the_program_keeps_its_own(tmp_path, monkeypatch, name):
+    table = tmp_path / "table.csv"
+    table.write_text("n_params,n_tokens,loss\n1e6,1e8,3\n")
+    said = refused(tmp_path, monkeypatch, "import", str(table), name)
+    assert "name" in said
+    assert list(tmp_path.iterdir()) == [table]
+
+
+def test_a_fit_is_not_written_over_the_table_that_it_came_from(tmp_path, monkeypatch):
+    table = tmp_path / "table.csv"
+    rows = [(n, d, 1.7 + 400 / n**0.34 + 1500 / d**0.3) for n in (1e7, 4e7, 2e8, 1e9) for d in (1e9, 4e9, 2e10, 1e11)]
+    table.write_text("n_params,n_tokens,loss\n" + "".join(f"{n},{d},{loss}\n" for n, d, loss in rows))
+    before = table.read_bytes()
+    fit = ("fit", str(table), "--law", "chinchilla", "--out")
+    assert "is there and not a fit" in refused(tmp_path, monkeypatch, *fit, str(table))
+    assert table.read_bytes() == before
+    for _again in range(2):
+        assert CliRunner().invoke(app, [*fit, str(tmp_path / "new" / "fit.json")]).exit_code == 0
+
+
+def test_a_number_too_large_for_a_float_is_not_infinity(tmp_path, monkeypatch):
+    assert "got '1e400'" in refused(tmp_path, monkeypatch, "predict", "--law", "besiroglu", "--params", "1e400")

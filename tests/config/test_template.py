@@ -8,7 +8,7 @@ from scaling.config.expand import expand
 from scaling.config.load import load_sweep, read_header
 from scaling.config.paths import run_paths
 from scaling.config.template import json_schema, write_template
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, RecordError
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 
@@ -78,3 +78,10 @@ def test_the_schema_resolves_all_its_references_and_requires_nothing_inside_a_ru
     assert "required" not in schema["$defs"]["Run"]
     assert "required" not in schema["$defs"]["ModelSpec"]
     assert schema["required"] == ["name"]
+
+
+@pytest.mark.parametrize("name", ["runs", "Runs", "two words"])
+def test_no_sweep_is_begun_under_a_name_that_it_may_not_have(tmp_path, name):
+    with pytest.raises(RecordError, match="name"):
+        write_template(tmp_path / f"{name}.yaml")
+    assert not list(tmp_path.iterdir())

@@ -244,3 +244,19 @@ def test_two_sizes_and_two_volumes_leave_a_constant_between_the_terms_even_where
     found = fit(runs, law="chinchilla", held={"E": 1.4, "alpha": 0.3})
     assert found.params["A"] == pytest.approx(8, rel=0.1)
     assert found.params["beta"] == pytest.approx(0.4, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [-5.0, float("nan"), float("inf")])
+def test_a_coefficient_is_not_held_where_its_bounds_would_change_it(value):
+    with pytest.raises(SpecError, match="cannot hold E of 'chinchilla' at .*allowed is a finite number from 0"):
+        fit(grid(), law="chinchilla", held={"E": value})
+
+
+@pytest.mark.parametrize(
+    "losses", [[True] * 30, [[1.0]] * 30, [pd.Timestamp("2020")] * 30, ["x" * 10_000] * 30], ids=type
+)
+def test_what_is_no_number_is_no_loss_and_is_named_in_few_words(losses):
+    runs = grid().iloc[:30].reset_index(drop=True)
+    with pytest.raises(RecordError, match="something else where a number belongs: row 0") as refused:
+        fit(runs.assign(loss=pd.Series(losses)), law="chinchilla")
+    assert len(str(refused.value)) < 1000

@@ -55,9 +55,9 @@ def test_a_run_that_was_measured_to_meet_is_recommended_however_bad_its_forecast
 
 def test_an_infeasible_answer_says_whether_its_best_was_measured_or_forecast():
     losses = {run(width): 1.75 for width in (32, 64, 96, 128, 160)}
-    with pytest.raises(InfeasibleError, match="the best within it is measured at 1.7500"):
+    with pytest.raises(InfeasibleError, match="the best that fits is measured at 1.7500"):
         recommended(losses, target_loss=1.74)
-    with pytest.raises(InfeasibleError, match="the best within it is forecast at 1.68"):
+    with pytest.raises(InfeasibleError, match="the best that fits is forecast at 1.68"):
         recommended({}, target_loss=1.6)
 
 
@@ -111,6 +111,12 @@ def test_a_cell_of_the_table_answers_with_its_measurement(table):
     assert (found.measured.n_runs, found.measured.own) == (2, False)
     alone = measured_in_table(table, FIT, 402_048, 1e6, "noise 0.2")
     assert (alone.loss, alone.own, alone.se) == (1.69, True, 0.004)
+
+
+def test_a_forecast_says_whose_text_it_is_of():
+    assert from_fit(FIT, 3e5, 1e6).text == "real text"
+    assert from_fit(FIT, 3e5, 1e6, teacher="noise 0.2").text == "text of noise 0.2"
+    assert from_fit(FIT, 3e5, 1e6, delta_noise=0.1).text == "text with delta = 0 (coverage) + 0.1 (noise)"
 
 
 @pytest.mark.parametrize(

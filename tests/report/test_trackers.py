@@ -1,7 +1,9 @@
 """Runs handed to trackers: every number arrives, nothing is overwritten, nothing is sent."""
 
+import errno
 import io
 import json
+import os
 import socket
 import struct
 import sys
@@ -251,3 +253,15 @@ def test_mlflow_gets_every_point_and_hyper_parameter(store, out, no_network):
     history = client.get_metric_history(done.info.run_id, "train/loss")
     assert [(point.step, point.value) for point in history] == [(5, 3.5), (10, 2.25)]
     assert done.data.metrics["result/loss"] == 2.125
+
+
+def test_a_replay_that_a_full_disk_stopped_can_be_begun_again(store, out, monkeypatch):
+    def full(*_where, **_how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr("pandas.DataFrame.to_csv", full)
+        with pytest.raises(OSError, match="No space left"):
+            replay("csv", out, store=store)
+    assert not out.exists()
+    assert replay("csv", out, store=store).written

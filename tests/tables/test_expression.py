@@ -122,3 +122,14 @@ def test_any_expression_gives_values_or_a_record_error(tokens):
         return
     assert len(values) == len(RUNS)
     assert values.dtype in (np.dtype(float), np.dtype(bool), np.dtype(object))
+
+
+def test_backticks_inside_quotes_are_part_of_the_text():
+    table = pd.DataFrame({"name": ["a`n`b", "c"], "odd name": [1.0, 2.0]})
+    assert list(evaluate(table, "name == 'a`n`b'")) == [True, False]
+    assert list(evaluate(table, "name == 'a`n`b' and `odd name` < 2")) == [True, False]
+
+
+def test_an_integer_that_no_float_holds_is_refused_in_a_column_too():
+    with pytest.raises(RecordError, match="column 'n' holds 1000"):
+        evaluate(pd.DataFrame({"n": [1, 10**400]}, dtype=object), "n > 1")

@@ -76,3 +76,8 @@ def test_damaged_parquet_is_refused_or_read(tmp_path):
     assert refused > 30
     with pytest.raises(RecordError, match="runs.parquet: not a parquet table"):
         read_table(written(tmp_path, "garbage", "runs.parquet"))
+
+
+def test_two_columns_of_one_name_are_refused_since_the_second_would_go_unread(tmp_path):
+    with pytest.raises(RecordError, match="two columns have the name 'loss'"):
+        read_table(written(tmp_path, "n,loss,loss\n1,2,3\n"))
