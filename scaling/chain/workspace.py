@@ -47,9 +47,16 @@ class Workspace:
         results: str | os.PathLike[str] = "results",
         overrides: Sequence[str] = (),
     ) -> Workspace:
-        """Read a sweep file, or the one that an earlier stage left in a sweep's results folder."""
+        """Read a sweep file, or the one that an earlier stage left in a sweep's results folder.
+
+        Raises:
+            ConfigError: the file is absent, or says what no sweep can.
+            RecordError: its path or that of the results is not UTF-8, or the results are another version's.
+        """
         path = Path(file)
         path = path / RESOLVED if path.is_dir() else path
+        for one in (path, Path(results)):
+            _require_text(one)
         sweep = open_sweep(path, overrides)
         return cls(config=sweep.config, overrides=tuple(overrides), runs=sweep.runs, store=RunStore(results))
 
@@ -115,6 +122,21 @@ class Workspace:
         """Hold what the stages after training write; ``waits`` is called where another process has it."""
         with locked(self.folder / ".lock", waits=waits):
             yield
+
+
+def _require_text(path: Path) -> None:
+    """Libraries that keep students, and files that name others, know paths in UTF-8 alone.
+
+    Raises:
+        RecordError: the path holds other bytes, or this process was told that paths are no UTF-8.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise RecordError(
+            f"{str(path)!r}: its name is not UTF-8, or LC_ALL and PYTHONUTF8 say that names are not — nothing was "
+            "changed; rename it, or set LC_ALL=C.UTF-8"
+        ) from error
 
 
 def _name_in(path: Path) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -39,6 +40,10 @@ def _common(
 
 def main() -> None:
     """Entry point: a user's mistake prints one message and ends with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that does not know ≤, or a path that is no text, is no reason to lose an answer.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with interrupts_kept():
             app()

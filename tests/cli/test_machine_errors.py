@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from scaling.cli import main
-from scaling.errors import EXIT_PREEMPTED
+from scaling.errors import EXIT_PREEMPTED, EXIT_USAGE
 
 SWEEP = str(Path(__file__).resolve().parents[2] / "sweeps" / "quickstart.yaml")
 
@@ -42,3 +43,19 @@ def test_an_error_of_the_system_that_no_stage_expected_is_one_line(monkeypatch, 
     assert code == EXIT_PREEMPTED
     assert said.startswith(f"error: /results/fit.json: {os.strerror(number)} — ")
     assert "\n" not in said
+
+
+def test_a_path_that_is_not_utf8_is_refused_before_a_library_fails_on_it(monkeypatch, capsys, tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/results\xff")
+    code, said = run(monkeypatch, capsys, "sweep", SWEEP, "--results", folder)
+    assert code == EXIT_USAGE
+    assert "its name is not UTF-8" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_that_knows_few_letters_gets_the_answer_in_those():
+    command = [sys.executable, "-m", "scaling", "predict", "--law", "besiroglu", "--params", "1e6"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"\\u221e" in done.stdout
