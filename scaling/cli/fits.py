@@ -23,7 +23,9 @@ from scaling.cli.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Table = Annotated[Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, .parquet or .csv.")]
+Table = Annotated[
+    Path, typer.Argument(metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv.")
+]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
 Law = Annotated[str | None, typer.Option("--law", help="Law to fit; by default the stack of forms.")]
@@ -38,7 +40,9 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    table: Table,
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv.")
+    ],
     map_: Map = "",
     where: Where = None,
     law: Law = None,
