@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import inspect
 import math
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.errors import RecordError
+from scaling.errors import MachineError, RecordError
 from scaling.export.ledger import COLUMNS, LedgerRow, read_ledger, write_row
 
 TYPES = {name: str(LedgerRow.__annotations__[name]) for name in COLUMNS}
@@ -93,10 +94,10 @@ def test_a_write_that_fails_leaves_the_old_ledger_whole(tmp_path, monkeypatch):
     write_row(path, example(run_id="a"))
 
     def full_disk(source, target):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "replace", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(MachineError, match="no space left"):
         write_row(path, example(run_id="b"))
     monkeypatch.undo()
     assert [row["run_id"] for row in read_ledger(path)] == ["a"]
@@ -120,3 +121,12 @@ def test_every_column_is_described():
 def test_no_ledger_yet_says_what_writes_one(tmp_path):
     with pytest.raises(RecordError, match="no ledger yet"):
         read_ledger(tmp_path / "ledger.csv")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a,b\n\0,2\n", b'"' + b"x" * 200_000])
+def test_a_file_that_is_no_text_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "ledger.csv"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="nothing was changed"):
+        write_row(path, example())
+    assert path.read_bytes() == content
