@@ -12,7 +12,6 @@ import numpy as np
 from scaling.errors import SpecError
 from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
-from scaling.fit.page import coefficient_table
 from scaling.fit.prediction import Points, Prediction, Target, centre_and_scale, member_logs, points
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
@@ -176,6 +175,8 @@ class Fit:
         return self.predict(math.inf, math.inf, teacher=teacher, level=level, **columns)
 
     def _repr_html_(self) -> str:
+        from scaling.fit.page import coefficient_table
+
         return coefficient_table(repr(self.law), self.params, self.interval())
 
     def __repr__(self) -> str:

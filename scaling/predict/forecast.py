@@ -197,6 +197,8 @@ def _reach_of_text(fit: Fit, **divergences: float) -> float:
 
 def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:
     """The forecast without rows that lie off the law of the others, where it is another one."""
+    if not fit.without:
+        return []
     from scaling.fit.describe import forecast_without_suspects
 
     sentence = forecast_without_suspects(fit, n_params, n_tokens, **text)
