@@ -71,7 +71,9 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=1))
 
 
-def init(path: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="File to write; must not exist.")]) -> None:
+def init(
+    path: Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="File to write; must not exist.")],
+) -> None:
     """Write a first sweep, with comments."""
     from scaling.config.template import write_template
 
