@@ -83,7 +83,7 @@ def clear_errors(path: Path | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.filename is None and path is not None:
+        if isinstance(error, OSError) and error.errno and error.filename is None and path is not None:
             error.filename = str(path)
         found = machine_error(error)
         if found is None:

@@ -149,7 +149,7 @@ def trained(workspace: Workspace, recommendation: Recommendation) -> Recommendat
     """The recommendation, if its student is there.
 
     Raises:
-        RecordError: it is not trained yet, or its training ended without a student.
+        RecordError: it is not trained yet, its training ended without a student, or its files were damaged since.
     """
     run_id = recommendation.run.run_id
     if not workspace.store.has(run_id):
@@ -159,6 +159,9 @@ def trained(workspace: Workspace, recommendation: Recommendation) -> Recommendat
     status = workspace.store.load(run_id).outcome.status
     if status != "done":
         raise RecordError(f"the recommended student {run_id} {status}; lower its learning rate and recommend again")
+    # A weight that a bad disk changed is a number like any other: only the hash in the record can tell.
+    if damage := workspace.store.damage(run_id):
+        raise RecordError(f"the recommended student {run_id} is not as it was trained: {damage}")
     return recommendation
 
 

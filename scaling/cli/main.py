@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 
 import typer
@@ -53,8 +54,13 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept — repeat the command to go on", file=sys.stderr)
+        _say_how_to_go_on()
         sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into its exit code, and says nothing.
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+            _say_how_to_go_on()
+        raise
     except BrokenPipeError:
         # The reader of stdout went away (as `| head` does): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,3 +71,8 @@ def main() -> None:
         found = machine_error(error)
         print(f"error: {found or error}", file=sys.stderr)
         sys.exit(found.exit_code if found else EXIT_USAGE)
+
+
+def _say_how_to_go_on() -> None:
+    command = shlex.join(["scaling", *sys.argv[1:]])
+    print(f"interrupted; what was finished is kept — go on with: {command}", file=sys.stderr)

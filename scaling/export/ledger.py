@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
-from scaling.files import locked, write_bytes
+from scaling.files import clear_errors, locked, make_folder, write_bytes
 from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.recommend import Recommendation
 
@@ -218,7 +218,7 @@ def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
     path = Path(path)
     if tuple(row) != COLUMNS:
         raise RecordError(f"a ledger row needs the columns {', '.join(COLUMNS)} — got {', '.join(row)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     new = {name: _spell(value) for name, value in row.items()}
     # Two chains that end at once write one after the other.
     with locked(path.with_name(f".{path.name}.lock")):
@@ -247,16 +247,20 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 def _read_raw(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        header = tuple(reader.fieldnames or ())
-        if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
-            missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
-            raise RecordError(
-                f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
-                f"{', '.join(extra) or 'none'}; nothing was changed — move it away and a new one is begun"
-            )
-        rows = list(reader)
+    try:
+        with clear_errors(path), path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            header, rows = tuple(reader.fieldnames or ()), list(reader)
+    except (ValueError, csv.Error) as error:
+        raise RecordError(
+            f"{path}: not a ledger ({error}); nothing was changed — move it away and a new one is begun"
+        ) from error
+    if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
+        missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
+        raise RecordError(
+            f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
+            f"{', '.join(extra) or 'none'}; nothing was changed — move it away and a new one is begun"
+        )
     if any(None in row or None in row.values() for row in rows):
         raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
     return rows if header == COLUMNS else [_of_before(row) for row in rows]

@@ -5,14 +5,25 @@ One frozen object goes from the sweep file, the command line or Python to the an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Any
 
 from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import device
+
+
+def _is_number(value: object) -> bool:
+    """True is no number, though Python counts with it."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if _is_number(value) else repr(value)[:40]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +62,12 @@ class Question:
 
     def __post_init__(self) -> None:
         for name, value in (("probability", self.probability), ("level", self.level)):
-            if not 0 < value < 1:
-                raise SpecError(f"{name}: got {value:g}, allowed is a number between 0 and 1 — for example 0.9")
+            if not (_is_number(value) and 0 < value < 1):
+                raise SpecError(f"{name}: got {_said(value)}, allowed is a number between 0 and 1 — for example 0.9")
         for name in ("target_loss", "memory_bytes", "tokens_per_s", "context", "tokens"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise SpecError(f"{name}: got {value:g}, allowed is a positive number")
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+                raise SpecError(f"{name}: got {_said(value)}, allowed is a positive number")
         if self.memory_bytes is None and self.device is None:
             raise SpecError("a question needs memory_bytes or a device — got neither; name one, as 64 MiB or mid-8gb")
         if self.tokens_per_s is not None and self.device is None:

@@ -108,3 +108,15 @@ def test_a_sweep_is_expanded_once(tmp_path, monkeypatch):
     recommend_stage(workspace, load_fit(workspace))
     # The second expansion is that of the candidates, which are another sweep.
     assert calls == ["quickstart", "quickstart"]
+
+
+def test_a_student_whose_weights_were_changed_since_is_no_longer_the_one_recommended(workspace):
+    found = recommend_stage(workspace, load_fit(workspace))
+    draft = workspace.store.draft(found.run.run_id)
+    (draft / "student").mkdir()
+    (draft / "student" / "weights").write_bytes(b"weights")
+    workspace.store.commit(RunRecord(spec=found.run, outcome=Outcome(status="done", loss=1.7)), draft)
+    assert trained(workspace, found) == found
+    (workspace.store.student_dir(found.run.run_id) / "weights").write_bytes(b"weighty")
+    with pytest.raises(RecordError, match="not as it was trained: .*its content is not what its record says"):
+        trained(workspace, found)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scaling.cli import main
-from scaling.errors import EXIT_PREEMPTED, EXIT_USAGE
+from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_USAGE
 
 SWEEP = str(Path(__file__).resolve().parents[2] / "sweeps" / "quickstart.yaml")
 
@@ -59,3 +59,13 @@ def test_a_terminal_that_knows_few_letters_gets_the_answer_in_those():
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"\\u221e" in done.stdout
+
+
+def test_ctrl_c_ends_a_command_with_130_and_the_command_that_goes_on(monkeypatch, capsys):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scaling.chain.workspace.Workspace.open", interrupted)
+    code, said = run(monkeypatch, capsys, "plan", SWEEP, "--set", "name=a b")
+    assert code == EXIT_INTERRUPTED
+    assert said == f"interrupted; what was finished is kept — go on with: scaling plan {SWEEP} --set 'name=a b'"

@@ -121,3 +121,12 @@ def test_every_column_is_described():
 def test_no_ledger_yet_says_what_writes_one(tmp_path):
     with pytest.raises(RecordError, match="no ledger yet"):
         read_ledger(tmp_path / "ledger.csv")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a,b\n\0,2\n", b'"' + b"x" * 200_000])
+def test_a_file_that_is_no_text_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "ledger.csv"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="nothing was changed"):
+        write_row(path, example())
+    assert path.read_bytes() == content

@@ -148,3 +148,10 @@ def test_no_candidates_is_an_error_not_an_empty_answer():
 def test_a_fit_in_units_that_no_model_has_is_refused():
     with pytest.raises(SpecError, match="cannot be computed from a model"):
         size_of(GRID[0].model, "millions")
+
+
+@pytest.mark.parametrize("value", [True, "1.8", float("inf"), float("nan"), 0])
+@pytest.mark.parametrize("name", ["target_loss", "memory_bytes", "probability", "tokens"])
+def test_a_question_is_asked_in_numbers(name, value):
+    with pytest.raises(SpecError, match=f"{name}: got .*allowed is a"):
+        Question(**{"target_loss": 1.8, "memory_bytes": 1 << 26, name: value})
