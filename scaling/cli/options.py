@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,12 @@ Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Worker processes; 0 me
 Force = Annotated[bool, typer.Option("--force", help="Answer even far outside the data.")]
 
 RESULTS = Path("results")
+
+
+def workers(asked: int) -> int:
+    """Workers: as asked, or one a core that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return asked or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def count(text: str, name: str) -> float:
