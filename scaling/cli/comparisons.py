@@ -26,6 +26,7 @@ def frontier(
     where: Where = None,
     law: Law = None,
     cost: CostRule = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Whose text; by default real text.")] = None,
     level: Level = 0.9,
     json_: Json = False,
 ) -> None:
@@ -42,6 +43,7 @@ def frontier(
         law=law or "stack",
         where=where,
         cost=SIX_ND if cost is None else cost_of(cost),
+        teacher=teacher,
         level=level,
         **columns_of(mapping, runs),
     )

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def curve(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help=".parquet or .csv, one row a measurement.")],
+    table: Annotated[
+        Path, typer.Argument(readable=False, metavar="TABLE", help=".parquet or .csv, one row a measurement.")
+    ],
     at: At = None,
     map_: Columns = "",
     where: Where = None,

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Table = Annotated[
-    Path, typer.Argument(metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv.")
+    Path,
+    typer.Argument(readable=False, metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv."),
 ]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
@@ -41,7 +42,10 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv.")
+        Path,
+        typer.Argument(
+            readable=False, metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv."
+        ),
     ],
     map_: Map = "",
     where: Where = None,
@@ -49,7 +53,9 @@ def fit(
     held: Annotated[
         list[str] | None, typer.Option("--held", metavar="E=2.0", help="A coefficient that is known and not fitted.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FIT.json", help="Where to write the fit.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, metavar="FIT.json", help="Where to write the fit.")
+    ] = None,
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
@@ -100,7 +106,7 @@ def backtest(
 def predict(
     params: Annotated[str, typer.Option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")],
     tokens: Annotated[str, typer.Option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")] = "inf",
-    fit_file: Annotated[Path | None, typer.Option("--fit", metavar="FIT.json", help="A fit.")] = None,
+    fit_file: Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
     law: Annotated[str | None, typer.Option("--law", help="A published law, as hoffmann, besiroglu, kaplan.")] = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the fit.")] = None,
     delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
@@ -147,13 +153,14 @@ def predict(
 
 
 def recommend(
-    fit_file: Annotated[Path, typer.Option("--fit", metavar="FIT.json", help="A fit of a sweep.")],
+    fit_file: Annotated[Path, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit of a sweep.")],
     target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
     speed: Annotated[float | None, typer.Option("--speed", metavar="R", help="Least tokens/s on the device.")] = None,
     sweep: Annotated[
-        Path | None, typer.Option("--sweep", help="Sweep that the fit came from; by default the one beside it.")
+        Path | None,
+        typer.Option("--sweep", readable=False, help="Sweep that the fit came from; by default the one beside it."),
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
@@ -196,7 +203,7 @@ def recommend(
 
 
 def import_(
-    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Other people's runs.")],
+    table: Annotated[Path, typer.Argument(readable=False, metavar="FILE.csv", help="Other people's runs.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Folder under the results folder.")],
     map_: Annotated[str, typer.Option("--map", metavar="n_params=COL,n_tokens=COL,…", help="Columns.")] = "",
     where: Where = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, emit
+from scaling.cli.options import RESULTS, Jobs, Json, Overrides, Results, SweepFile, emit, workers
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     sweep_file: SweepFile,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Workers to estimate the time for.")] = 1,
+    jobs: Jobs = 0,
     results: Results = RESULTS,
     overrides: Overrides = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
@@ -32,7 +32,7 @@ def plan(
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
     found = plan_stage(workspace, calibrate=calibrate, design=design)
-    emit(found.to_json(), as_json=json_, show=lambda _: show_plan(found, jobs=jobs))
+    emit(found.to_json(), as_json=json_, show=lambda _: show_plan(found, jobs=workers(jobs)))
 
 
 def status(
@@ -71,7 +71,9 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=1))
 
 
-def init(path: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="File to write; must not exist.")]) -> None:
+def init(
+    path: Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="File to write; must not exist.")],
+) -> None:
     """Write a first sweep, with comments."""
     from scaling.config.template import write_template
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,13 +14,19 @@ import typer
 from scaling.errors import SpecError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Results = Annotated[Path, typer.Option("--results", help="Results folder.", show_default=True)]
+Results = Annotated[Path, typer.Option("--results", readable=False, help="Results folder.", show_default=True)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
-SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
+SweepFile = Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
 Force = Annotated[bool, typer.Option("--force", help="Answer even far outside the data.")]
 
 RESULTS = Path("results")
+
+
+def workers(asked: int) -> int:
+    """Workers: as asked, or one a core that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return asked or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def count(text: str, name: str) -> float:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Force, Jobs, Json, Overrides, Results, SweepFile, emit, key_values, say
+from scaling.cli.options import (
+    RESULTS,
+    Force,
+    Jobs,
+    Json,
+    Overrides,
+    Results,
+    SweepFile,
+    emit,
+    key_values,
+    say,
+    workers,
+)
 from scaling.errors import SpecError
 
 if TYPE_CHECKING:
@@ -45,7 +56,7 @@ def run(
     from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    found = run_chain(workspace, jobs=_jobs(jobs), watch=show_progress, say=say, force=force)
+    found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
     if not found.succeeded:
@@ -80,7 +91,7 @@ def sweep(
         forget(workspace.store, _runs_named(rerun, workspace), only_failed=False)
     outcome = train_stage(
         workspace,
-        jobs=_jobs(jobs),
+        jobs=workers(jobs),
         watch=show_progress,
         executor=executor,
         settings=key_values(executor_set or (), "executor-set"),
@@ -193,12 +204,6 @@ def _runs_named(run_ids: list[str], workspace: Workspace) -> list[str]:
             what = f"--rerun: {workspace.config.path} has no run {run_id!r}"
             raise SpecError(f"{what} — `scaling plan` lists its {len(known)} runs")
     return run_ids
-
-
-def _jobs(asked: int) -> int:
-    """Workers: as asked, or one a core that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return asked or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def _draw(workspace: Workspace, found: ChainResult) -> None:

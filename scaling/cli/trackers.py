@@ -10,8 +10,10 @@ import typer
 from scaling.cli.options import RESULTS, Json, Results, emit, say
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="csv, tensorboard, wandb (offline) or mlflow (SQLite).")]
-Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="SWEEP.yaml, a sweep's folder, or a results folder.")]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; absent or empty.")]
+Source = Annotated[
+    Path, typer.Argument(readable=False, metavar="SOURCE", help="SWEEP.yaml, a sweep's folder, or a results folder.")
+]
+Out = Annotated[Path, typer.Argument(readable=False, metavar="OUT", help="Folder to write; absent or empty.")]
 
 
 def register(app: typer.Typer) -> None:

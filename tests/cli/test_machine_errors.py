@@ -69,3 +69,20 @@ def test_ctrl_c_ends_a_command_with_130_and_the_command_that_goes_on(monkeypatch
     code, said = run(monkeypatch, capsys, "plan", SWEEP, "--set", "name=a b")
     assert code == EXIT_INTERRUPTED
     assert said == f"interrupted; what was finished is kept — go on with: scaling plan {SWEEP} --set 'name=a b'"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plan", "{}/one.yaml"), ("fit", "{}/one.csv"), ("status", SWEEP, "--results", "{}")]
+)
+def test_what_one_may_not_read_is_the_machines_fault_whatever_it_is(monkeypatch, capsys, tmp_path, arguments):
+    def denied(path, *_arguments, **_options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    for name in ("one.yaml", "one.csv", "schema.json"):
+        (tmp_path / name).write_text("{}")
+    own, access = os.access, lambda path, *mode, **how: False if str(tmp_path) in str(path) else own(path, *mode, **how)
+    monkeypatch.setattr(os, "access", access)
+    monkeypatch.setattr(Path, "open", denied)
+    code, said = run(monkeypatch, capsys, *(word.format(tmp_path) for word in arguments))
+    assert code == EXIT_PREEMPTED, said
+    assert "Permission denied — permission is denied; name another folder, or change its permissions" in said

@@ -208,7 +208,7 @@ def test_a_frontier_answers_what_it_can_and_says_what_it_cannot():
     found = frontier(pd.DataFrame({"n_params": n, "n_tokens": d, "loss": loss}), [1e20], law="chinchilla", bootstrap=50)
     assert [one.name for one in found.approaches] == ["law", "isoflop", "envelope"]
     assert found.optima[0].n == pytest.approx(closed_form(1e20), rel=0.1)
-    assert len(found.differences) == 2
+    assert (len(found.differences), found.text) == (2, "")
     scattered = sweep()
     scattered["n_tokens"] *= np.geomspace(1, 3, len(scattered))
     scattered["loss"] = surface(scattered.n_params, scattered.n_tokens)
@@ -225,6 +225,7 @@ def test_a_frontier_asks_the_runs_on_one_text_only():
     found = frontier(both, [1e20], law="q1", bootstrap=0, strict=False)
     iso = next(one for one in found.approaches if one.name == "isoflop")
     np.testing.assert_allclose(iso.n, isoflop(n, d, loss).n)
+    assert found.text == "real"
     with pytest.raises(RecordError, match="no run on the text 'gpt'"):
         frontier(both, [1e20], law="q1", bootstrap=0, strict=False, teacher="gpt")
 

@@ -94,3 +94,10 @@ def test_no_time_left_is_shown_before_there_is_a_pace():
     meter = FlopsMeter({"a": 100.0})
     meter.update(Event(kind="step", worker="w", trunk_id="a", step=1, steps=100))
     assert meter.remaining_s(5.0) is None
+
+
+def test_a_line_tells_the_training_loss_from_the_loss_of_a_run():
+    on_the_way = Event(kind="step", worker="w", trunk_id="a", loss=1.29)
+    assert "training loss 1.2900" in on_the_way.line()
+    ended = Event(kind="done", worker="w", trunk_id="a", run_id="r", loss=1.64)
+    assert ended.line() == "w a done run r loss 1.6400"

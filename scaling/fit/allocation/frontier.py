@@ -30,12 +30,14 @@ class Frontier:
         approaches: those that found enough optima.
         refused: a sentence for each budget or approach without an answer.
         differences: a sentence for each approach beside the law.
+        text: whose text was asked about, where the runs read several; empty elsewhere.
     """
 
     optima: tuple[Optimal, ...]
     approaches: tuple[Approach, ...]
     refused: tuple[str, ...]
     differences: tuple[str, ...]
+    text: str = ""
 
 
 def frontier(
@@ -77,6 +79,7 @@ def frontier(
     text = teacher or (REAL if REAL in data.teachers else data.teachers[0])
     if text not in data.teachers:
         raise RecordError(f"no run on the text {text!r}: the table has {', '.join(data.teachers)}")
+    several = len(data.teachers) > 1
     data = data.select(data.teacher == data.teachers.index(text))
     axes = (data.columns["n"], data.columns["d"], data.loss)
     plain = found.law if set(found.law.columns) == {"n", "d"} else None
@@ -106,6 +109,7 @@ def frontier(
         tuple(approaches),
         tuple(refused),
         tuple(difference(other, approaches[0], flops[0]) for other in others),
+        text=text if several else "",
     )
 
 
