@@ -75,6 +75,7 @@ def fit(
         found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
     else:
+        refuse_without_effect(f"a table ({table})", {"--results": None if results == RESULTS else results})
         mapping = mapping_of(map_)
         runs = runs_of(table, mapping)
         found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **columns_of(mapping, runs))

@@ -274,6 +274,8 @@ def _read_outcome(folder: Path, *, thorough: bool) -> Outcome:
         result = _RESULT.validate_json(json.dumps(renamed))
     except ValidationError as error:
         raise RecordError(_unreadable(path, error)) from error
+    if result.loss is not None and not result.loss > 0:
+        raise RecordError(f"{path}: damaged, loss: got {result.loss:g}, allowed is a number above 0; {_TRAIN_AGAIN}")
     for name in ("config.json", "env.json"):
         if thorough and not isinstance(read_json(folder / name), dict):
             raise RecordError(f"{folder / name}: damaged, not a JSON object; {_TRAIN_AGAIN}")

@@ -43,6 +43,7 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         (("sweep", QUICKSTART, "--executor", "inline", "--executor-set", "foo=1"), "has no options, got foo"),
         (("fit", QUICKSTART, "--where", "n > 1"), "--where: has no effect beside a sweep file"),
         (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
+        (("fit", "runs.csv", "--results", "elsewhere"), "--results: has no effect beside a table"),
         ((*RECOMMEND, "--speed", "5"), "a speed needs a device"),
     ],
 )
