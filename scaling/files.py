@@ -222,6 +222,7 @@ def locked(lock: Path, *, waits: Callable[[], Any] = lambda: None) -> Iterator[N
         raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
     try:
         try:
+            # Asked without waiting first, so that whoever has to wait can be told.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waits()

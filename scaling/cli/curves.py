@@ -45,6 +45,7 @@ def curve(
 
     mapping = mapping_of(map_)
     rows = select_rows(map_columns(load_runs(table), mapping), where)
+    # A learning rate by step asks for the law of schedules, anything else for one of the curve.
     if "lr" in mapping or (at is None and "lr" in rows):
         emit(_scheduled(rows, level), as_json=json_, show=_show_scheduled)
     else:

@@ -91,6 +91,7 @@ def backtest(
     if not result.status.converged:
         raise FitError(" ".join(result.status.reasons), fit=result)
     data = observe(held_out, columns=sizes, loss=loss, clusters=None)
+    # What the law reads besides sizes is known of held-out runs too, but a teacher only by its code in the fit.
     further = [name for name in result.law.columns if name in data.columns and name not in ("n", "d")]
     known: dict[str, Any] = {name: data.columns[name] for name in further}
     if "teacher" in result.law.columns:

@@ -132,6 +132,7 @@ def fit_bounded(
     if values.dtype != float:
         raise RecordError(f"the metric {metric!r} must be a number in every row")
     if trials is not None:
+        # All or none of the questions right is a share within half a question of the bound, not on it.
         half = (scale.high - scale.low) / (2 * trials)
         values = np.where(
             (values >= scale.low) & (values <= scale.high), values.clip(scale.low + half, scale.high - half), values

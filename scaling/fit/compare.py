@@ -107,6 +107,7 @@ def compare(
             raise RecordError(f"no column {column!r} to compare by: {missing_column(column, list(runs.columns))}")
     cells, unpaired = _cells(runs[finished(runs)[0]], arms, by, list(pair), loss)
     delta = (cells["b"] - cells["a"]).to_numpy(float)
+    # Cells of one training share its luck: the mean of each counts once.
     means = _cluster_means(delta, cells.reset_index(), clusters or (pair[0] if "trunk_id" in runs.columns else None))
     m = len(means)
     if m < CLUSTERS_NEEDED:

@@ -28,6 +28,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         doubt = f"  {level:.0%} [{low:.4g}, {high:.4g}]" if math.isfinite(low) else ""
         lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
+    # The coefficients above are of the leading law; what forecasts is the average.
     if len(fit.members) > 1:
         lines += _average(fit)
     if len(tied := _tied(fit)) > 1:

@@ -96,6 +96,7 @@ def fit(
         FitError: the runs do not determine the law; holds the Fit and says which runs to add.
         SpecError: unknown law, objective or held coefficient.
     """
+    # A stack judges by forecasts, and does better where fewer runs count as outliers.
     aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
     data = observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where)

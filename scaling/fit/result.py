@@ -154,6 +154,7 @@ class Fit:
         if of not in ("run", "mean"):
             raise SpecError(f"a forecast is of 'run' or of 'mean', got {of!r}")
         at = self.points(n, d, **columns)
+        # Quantiles are of log loss: an interval is a factor, and never reaches below zero.
         centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at, of)
         low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
         value, low, high = (at.shaped(np.exp(log)) for log in (centre, low, high))

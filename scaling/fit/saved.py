@@ -136,6 +136,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "prior": m.version.prior,
             "window": m.version.window,
             "covariance": None if m.covariance is None else _numbers(m.covariance),
+            # Seven digits are far below the doubt of a draw, and half of the file.
             "samples": [[float(f"{v:.7g}") for v in row] for row in m.samples.tolist()],
         }
         for m in fit.members

@@ -109,6 +109,7 @@ def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, lis
     keep, left_out = np.ones(len(runs), bool), []
     for name, rows in _trainings(runs, key, n):
         volumes = d[rows]
+        # One size at rising volumes under one name may be one training; without a name only even spacing gives it away.
         several = len(rows) > 1 and len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
         if not several or (key is None and not _evenly_spaced(volumes)):
             continue

@@ -95,6 +95,7 @@ def envelope(
     picked, empty = _lowest(flops, loss, bins)
     left_out = [f"C = {budget:.3g}: its best run is beaten by a cheaper one, or there is none" for budget in empty]
     _enough("envelope", len(picked), left_out)
+    # Whole trainings are drawn anew, because runs of one trunk rise and fall together.
     codes = np.unique(np.arange(len(n)) if cluster is None else cluster, return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     exponents = []
@@ -211,6 +212,7 @@ def by_law(
             left_out.append(f"C = {budget:.3g}: {error}")
     _enough("law", len(found), left_out)
     flops, sizes = np.array([one.flops for one in found]), np.array([one.n for one in found])
+    # The exponent drifts where the law is no pure power; the interval is told in the middle of the budgets.
     middle = found[len(found) // 2]
     return Approach(
         "law",
