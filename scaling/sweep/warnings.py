@@ -17,10 +17,19 @@ NARROWEST_RATIO = 1.5
 WARMUP_SHARE = 0.2
 """Of a run's tokens, at most for the warmup."""
 
+WIDEST_TRUNK = 4.0
+"""Span of tokens over which the branches of one training lose at most .4 % to their common rate (W0, width 128)."""
+
 
 def warnings_for(specs: Sequence[RunSpec]) -> list[str]:
     """One sentence for every concern, most fundamental first."""
-    checks: tuple[Callable[[Sequence[RunSpec]], Iterator[str]], ...] = (_levels, _confounded, _warmup, _repeats)
+    checks: tuple[Callable[[Sequence[RunSpec]], Iterator[str]], ...] = (
+        _levels,
+        _confounded,
+        _warmup,
+        _horizon,
+        _repeats,
+    )
     return [sentence for check in checks if specs for sentence in check(specs)]
 
 
@@ -69,6 +78,24 @@ def _warmup(specs: Sequence[RunSpec]) -> Iterator[str]:
         yield (
             f"warmup is longer than N or a fifth of D in {len(slow)} of {len(specs)} runs, whose losses then say more "
             f"of it than of size and data; lower optim.warmup_tokens to {int(min(longest.values())):,}"
+        )
+
+
+def _horizon(specs: Sequence[RunSpec]) -> Iterator[str]:
+    """Trainings whose branches lie so far apart that no learning rate suits both ends.
+
+    **Source:** the best rate falls about as D^−0.3: Delphi 2026 (openathena.ai), from a run that diverged at 30 × its
+    tuned volume; rates .3 to 5 · 1e-3 on W0 at 250k and 1M tokens.
+    """
+    volumes: dict[str, list[int]] = {}
+    for spec in specs:
+        volumes.setdefault(spec.trunk_id, []).append(spec.n_tokens)
+    widest = max(max(tokens) / min(tokens) for tokens in volumes.values())
+    if widest > 1.02 * WIDEST_TRUNK:  # volumes are rounded to whole steps
+        yield (
+            f"branches of one training span a factor of {widest:.3g} in tokens at one learning rate, and the best rate "
+            "falls about as D^-0.3: both ends lose to it, which a law takes for curvature in D; derive optim.lr from "
+            "tokens, which gives each volume a training of its own"
         )
 
 

@@ -119,6 +119,12 @@ def test_earlier_runs_set_the_pace_of_their_shape_and_scale_to_others(make_spec,
     assert pace.seconds(other, 1) == pytest.approx(0.1 * ratio)
 
 
+@pytest.mark.parametrize(("steps", "named"), [((10, 20, 40), False), ((10, 20, 80), True)])
+def test_volumes_too_far_apart_for_one_learning_rate_are_warned_of(make_spec, steps, named):
+    found = warnings_for([make_spec(w, 640 * s) for w in (32, 64, 96) for s in steps])
+    assert any("one learning rate" in sentence for sentence in found) == named
+
+
 def test_a_sound_design_draws_no_warning(make_spec):
     assert warnings_for([make_spec(w, 640 * s) for w in (32, 64, 96) for s in (10, 20, 40)]) == []
 
