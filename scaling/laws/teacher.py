@@ -229,9 +229,9 @@ class Mixture(TeacherLaw):
     inside it (`generator_delta_coverage` + `generator_delta_noise`), and delta of the mixed text itself
     (`delta_coverage` + `delta_noise`). A student that cannot yet tell who writes loses (1 - rho) delta_w, a plateau;
     once its rho D real tokens teach more than that, a second descent follows, to the floor delta that even a reader who
-    weighs both generators by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any
+    weighs both kinds by all it has read cannot pass. In documents of T tokens delta is at most ln(1/rho)/T, so any
     share of real text removes the floor where documents are long. rho = 1 is Q0; rho = 0, where both divergences are
-    one, is Q1. The harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Writers that are told apart by a source token
+    one, is Q1. The harmonic sum 1/(1/u + 1/v) is the smooth smaller one. Kinds that are told apart by a source token
     leave no plateau: their runs are not of this law.
 
     **Source:** the limits from Dohmatob et al. 2024, arXiv 2402.07043, theorem 3.2; the join between them, and the
