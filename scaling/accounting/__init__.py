@@ -1,6 +1,6 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, gguf_bytes, gguf_metadata
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, GGUF_STORAGE, gguf_bytes, gguf_metadata
 from scaling.accounting.model import (
     ParameterCount,
     Storage,
@@ -31,6 +31,7 @@ __all__ = [
     "EngineMemory",
     "GGUF_ARRAYS",
     "GGUF_NAME",
+    "GGUF_STORAGE",
     "NEVER_APPLIED_MERGE",
     "ParameterCount",
     "STORED_FORMATS",
