@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scaling.accounting.model import Storage, tensor_bytes, tensor_shapes
+from scaling.accounting.model import tensor_shapes
+from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.errors import SpecError
