@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from scaling.accounting.model import Storage, tensor_bytes, tensor_shapes
+from scaling.accounting.model import tensor_shapes
+from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec
 
-GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7}
+GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
 GGUF_NAME = 10 * "0"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scaling.accounting.model import Storage
+from scaling.accounting.storage import Storage
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.registry import Registry
 from scaling.spec import ModelSpec
