@@ -21,8 +21,10 @@ from itertools import pairwise
 import numpy as np
 
 from scaling.data.tasks.example import Example, Split
+from scaling.data.tasks.task import LANGUAGES, Language
 from scaling.errors import DataError
 from scaling.registry import did_you_mean
+from scaling.spec import PcfgSetSource
 
 Words = tuple[str, ...]
 
@@ -74,6 +76,14 @@ TEST_SHARE = 0.1
 """Of the questions of ``random`` that are asked."""
 
 
+@LANGUAGES.register("pcfg_set")
+def pcfg_set(source: PcfgSetSource) -> Language:
+    """PCFG SET, drawn and divided as the source says."""
+    # Two of the context's tokens mark the answer's beginning and its end.
+    drawn = examples(source.n_examples, seed=source.seed, letters=source.letters, max_words=source.context - 2)
+    return Language((*LETTERS[: source.letters], *FUNCTIONS, *TWINS, ","), split(source.split, drawn))
+
+
 def answer(question: Sequence[str]) -> Words:
     """What a question comes to.
 
@@ -104,6 +114,7 @@ def examples(n: int, *, seed: int = 0, letters: int = len(LETTERS), max_words: i
             f"words at least {2 * STRING_LETTERS[1] + 1}"
         )
     rng, found = np.random.default_rng(seed), dict[Words, Example]()
+    # Drawn one by one, so that more of them begin with the same ones.
     while len(found) < n:
         question = _draw_function(rng, LETTERS[:letters], max_words)
         if question is None or question in found:
@@ -272,8 +283,10 @@ def _overgeneralisation(drawn: tuple[Example, ...], rng: np.random.Generator, *,
     The exceptions of a pair are ``share`` of the uses of its rarer function, at least one; all other questions with
     the pair are left out. What a student answers to the test shows whether it follows the rule or its memory.
     """
+    # Who has which pairs, and how often each function is used: the exceptions are counted against the rarer one.
     has = [{pair for pair in pairwise(example.question) if pair in EXCEPTIONS} for example in drawn]
     uses = {name: sum(name in example.question for example in drawn) for name in FUNCTIONS}
+    # Only a question with one pair alone becomes an exception, so that every other pair stays untaught.
     chosen = []
     for pair in EXCEPTIONS:
         those = [i for i, pairs in enumerate(has) if pairs == {pair}]

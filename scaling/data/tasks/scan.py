@@ -21,9 +21,15 @@ from itertools import product
 import numpy as np
 
 from scaling.data.tasks.example import Example, Split
+from scaling.data.tasks.task import LANGUAGES, Language
 from scaling.errors import DataError
 from scaling.registry import did_you_mean
+from scaling.spec import ScanSource
 
+WORDS = (
+    *("walk", "look", "run", "jump", "turn", "left", "right", "opposite", "around", "twice", "thrice", "and", "after"),
+    *("I_WALK", "I_LOOK", "I_RUN", "I_JUMP", "I_TURN_LEFT", "I_TURN_RIGHT"),
+)
 PRIMITIVES = ("walk", "look", "run", "jump")
 DIRECTIONS = ("left", "right")
 MAX_TRAIN_ACTIONS = 22
@@ -32,6 +38,12 @@ REPEATED = {"jump": 1467, "turn left": 2189}
 """How often the bare command comes in training where all that is composed of it is held out: a tenth of the rest."""
 FILLERS = ("look", "walk", "run")
 """Primitives that ``filler_k`` shows with ``around right``: the first k."""
+
+
+@LANGUAGES.register("scan")
+def scan(source: ScanSource) -> Language:
+    """SCAN, divided as the source says."""
+    return Language(WORDS, split(source.split))
 
 
 @cache
