@@ -8,7 +8,7 @@ from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec
 
-GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7}
+GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
 GGUF_NAME = 10 * "0"

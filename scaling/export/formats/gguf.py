@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaling.accounting import TokenizerLayout
-from scaling.compress.int8 import QuantizedStudent
+from scaling.compress.student import QuantizedStudent
 from scaling.errors import ExportError
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
 from scaling.formats.gguf import read_gguf, write_gguf
