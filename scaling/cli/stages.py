@@ -139,11 +139,11 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
 
 def compress(
     sweep_file: SweepFile,
-    scheme: Annotated[str, typer.Option("--scheme", help="affine_channel or q8_0.")] = "affine_channel",
+    scheme: Annotated[str, typer.Option("--scheme", help="affine_channel, q8_0, q4_0, f16 or f32.")] = "affine_channel",
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
-    """Quantize the recommended student to int8, and measure what that costs."""
+    """Quantize the recommended student, and measure what that costs."""
     from scaling.chain.decision import load_recommendation, trained
     from scaling.chain.proof import compress_stage
     from scaling.chain.workspace import Workspace

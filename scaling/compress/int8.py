@@ -1,15 +1,17 @@
-"""int8 quantization of a trained student, in the two layouts that phone formats use.
+"""Quantization of a trained student, in the layouts that phone formats use.
 
-``affine_channel``: one scale and zero point for each output channel, ``w ≈ (q − z)·s``, the layout of integer kernels
-with zero points. ``q8_0``: symmetric blocks of 32 with an f16 scale, bit for bit what llama.cpp makes, so that the loss
-measured here is the loss of the exported file. Gains of norms stay float32: they are few, and multiply everything.
+``affine_channel``: int8 with one scale and zero point for each output channel, ``w ≈ (q − z)·s``, the layout of integer
+kernels with zero points. ``q8_0``, ``q4_0``: symmetric blocks of 32 with an f16 scale, bit for bit what llama.cpp
+makes, so that the loss measured here is the loss of the exported file. ``f16``, ``f32``: floats, to compare with.
+Gains of norms stay float32: they are few, and multiply everything.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -17,9 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.errors import ExportError
-from scaling.formats.quantized import QuantizedMatrix, check_finite, quantize_q8_0
+from scaling.formats.quantized import QuantizedMatrix, check_finite, quantize_blocks, quantize_q8_0
 
-Scheme = Literal["affine_channel", "q8_0"]
+Scheme = Literal["affine_channel", "q8_0", "q4_0", "f16", "f32"]
+
+Matrix = np.ndarray | QuantizedMatrix
 
 LEVELS = 255
 """Steps between the least and the greatest int8, −128 … 127."""
@@ -27,7 +31,7 @@ LEVELS = 255
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedStudent:
-    """A student whose matrices are int8.
+    """A student whose matrices are as a file stores them.
 
     Invariants:
         matrices holds every tensor of two axes, vectors every tensor of one, under their GGUF names
@@ -36,14 +40,14 @@ class QuantizedStudent:
 
     Attributes:
         scheme: Layout of the matrices.
-        matrices: int8 values with scales and, for ``affine_channel``, zero points.
+        matrices: Integers with scales and, for ``affine_channel``, zero points; or floats.
         vectors: float32 gains, unchanged.
         loss_before: Loss of the float student, nats/token; None until measured.
         loss_after: Loss of the dequantized student, nats/token; None until measured.
     """
 
     scheme: Scheme
-    matrices: dict[str, QuantizedMatrix]
+    matrices: dict[str, Matrix]
     vectors: dict[str, np.ndarray]
     loss_before: float | None = None
     loss_after: float | None = None
@@ -58,18 +62,21 @@ class QuantizedStudent:
                 raise ExportError(f"the student's loss is {loss}; the training diverged, export another run")
 
     @property
-    def tensors(self) -> dict[str, np.ndarray | QuantizedMatrix]:
+    def tensors(self) -> dict[str, Matrix]:
         """All tensors as stored, ready to be written."""
         return {**self.matrices, **self.vectors}
 
     @property
     def n_bytes(self) -> int:
         """Bytes of all tensors; equal to ``accounting.weights_bytes``."""
-        return sum(matrix.n_bytes for matrix in self.matrices.values()) + sum(v.nbytes for v in self.vectors.values())
+        return sum(t.n_bytes if isinstance(t, QuantizedMatrix) else t.nbytes for t in self.tensors.values())
 
     def dequantize(self) -> dict[str, np.ndarray]:
         """float32 tensors under their GGUF names, as a phone engine sees the weights."""
-        return {name: matrix.dequantize() for name, matrix in self.matrices.items()} | dict(self.vectors)
+        return {
+            name: t.dequantize() if isinstance(t, QuantizedMatrix) else t.astype(np.float32)
+            for name, t in self.tensors.items()
+        }
 
     def with_loss(self, before: float, after: float) -> QuantizedStudent:
         """The same student carrying what quantization cost, nats/token on one held-out set."""
@@ -85,11 +92,11 @@ def scheme_named(name: str) -> Scheme:
     for scheme in get_args(Scheme):
         if scheme == name:
             return scheme
-    raise ExportError(f"unknown int8 scheme {name!r} — allowed: {', '.join(get_args(Scheme))}")
+    raise ExportError(f"unknown scheme {name!r} — allowed: {', '.join(get_args(Scheme))}")
 
 
 def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> QuantizedStudent:
-    """Quantize all matrices of a student to int8.
+    """Quantize all matrices of a student.
 
     Args:
         tensors: float32 arrays under their GGUF names, matrices as [out, in].
@@ -98,9 +105,8 @@ def quantize(tensors: Mapping[str, np.ndarray], scheme: Scheme = "q8_0") -> Quan
     Raises:
         ExportError: for an unknown scheme, weights that are not finite, or rows that the scheme cannot cut.
     """
-    scheme_named(scheme)
+    one = _QUANTIZERS[scheme_named(scheme)]
     check_finite(tensors, what="the student")
-    one = quantize_affine if scheme == "affine_channel" else quantize_q8_0
     return QuantizedStudent(
         scheme=scheme,
         matrices={name: one(tensor) for name, tensor in tensors.items() if tensor.ndim == 2},
@@ -123,6 +129,18 @@ def quantize_affine(matrix: np.ndarray) -> QuantizedMatrix:
     return QuantizedMatrix(values=np.asarray(values), scales=np.asarray(scales), zero_points=np.asarray(zero_points))
 
 
+def to_f16(matrix: np.ndarray) -> np.ndarray:
+    """The nearest f16 numbers.
+
+    Raises:
+        ExportError: if a value is too large for one.
+    """
+    largest, most = float(np.abs(matrix).max(initial=0)), float(np.finfo(np.float16).max)
+    if largest > most:
+        raise ExportError(f"a weight of {largest:g} is too large for f16 (at most {most:g}); export as f32 or q8_0")
+    return matrix.astype(np.float16)
+
+
 @jax.jit
 def _affine_rows(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     low = jnp.minimum(w.min(axis=1, keepdims=True), 0)
@@ -132,3 +150,12 @@ def _affine_rows(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     zero = jnp.round(-128 - low / scale)
     q = jnp.clip(jnp.round(w / scale + zero), -128, 127)
     return q.astype(jnp.int8), scale, zero.astype(jnp.int8)
+
+
+_QUANTIZERS: dict[Scheme, Callable[[np.ndarray], Matrix]] = {
+    "affine_channel": quantize_affine,
+    "q8_0": quantize_q8_0,
+    "q4_0": partial(quantize_blocks, bits=4),
+    "f16": to_f16,
+    "f32": partial(np.asarray, dtype=np.float32),
+}

@@ -139,6 +139,8 @@ class RecommendOptions(Spec):
     """Largest footprint as int8 on the phone, in bytes; by default a tenth of the device's memory."""
     device: str | None = None
     """Phone by its name in devices.toml, or FILE.toml:NAME of one's own."""
+    app_share: Level | None = None
+    """Share of that phone's memory that the student may take; by default a tenth."""
     speed: Annotated[float, Field(gt=0)] | None = None
     """Least tokens/s on that device."""
     format: str | None = None
@@ -149,6 +151,8 @@ class RecommendOptions(Spec):
     """Which of that teacher's targets, by any of their keys, where the sweep has several."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
+    max_training_flops: Annotated[float, Field(gt=0)] | None = None
+    """Most FLOPs of the recommended training; a size that would need more reads fewer tokens."""
     probability: Level = 0.9
     """Smallest probability of meeting the target; at 0.5 the forecast itself meets it, which is a coin flip."""
     context: Annotated[int, Field(ge=1)] | None = None

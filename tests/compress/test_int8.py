@@ -94,7 +94,7 @@ def test_a_diverged_student_is_refused_by_name():
 
 
 def test_unknown_schemes_and_half_a_measurement_are_refused():
-    with pytest.raises(ExportError, match="unknown int8 scheme 'q4' — allowed: affine_channel, q8_0"):
+    with pytest.raises(ExportError, match="unknown scheme 'q4' — allowed: affine_channel, q8_0, q4_0, f16, f32"):
         quantize({}, "q4")
     with pytest.raises(ExportError, match="measure both on one set, or neither"):
         QuantizedStudent(scheme="q8_0", matrices={}, vectors={}, loss_before=1.0)
