@@ -139,7 +139,9 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
 
 def compress(
     sweep_file: SweepFile,
-    scheme: Annotated[str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel.")] = "q8_0",
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel, f16 or f32.")
+    ] = "q8_0",
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What a quantization scheme is: the integers of a matrix.
+"""What a quantization scheme is: how a matrix of floats becomes what a file stores.
 
 A scheme is one class in ``scaling/compress/schemes/``, or in another package under the entry point group
 ``scaling.schemes``. How many bytes its matrices take is known before there are any: ``storage`` names their layout in
@@ -17,6 +17,9 @@ from scaling.errors import ExportError
 from scaling.formats.quantized import QuantizedMatrix
 from scaling.registry import Registry
 
+Matrix = np.ndarray | QuantizedMatrix
+"""As a file stores it: floats, or integers with scales."""
+
 
 class Scheme(ABC):
     """One way to store a student's matrices in few bits.
@@ -30,8 +33,8 @@ class Scheme(ABC):
     storage: ClassVar[Storage]
 
     @abstractmethod
-    def quantize(self, matrix: np.ndarray) -> QuantizedMatrix:
-        """The integers of a finite float32[out, in].
+    def quantize(self, matrix: np.ndarray) -> Matrix:
+        """What is stored of a finite float32[out, in].
 
         Raises:
             ExportError: its rows cannot be cut, or a weight is too large for a scale.

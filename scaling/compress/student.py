@@ -1,5 +1,5 @@
-"""A trained student whose matrices are stored in few bits; gains of norms stay float32: they are few, and multiply
-everything."""
+"""A trained student as a file stores it: its matrices by a quantization scheme, its gains as float32, which are few and
+multiply everything."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaling.compress.scheme import SCHEMES
+from scaling.compress.scheme import SCHEMES, Matrix
 from scaling.errors import ExportError
 from scaling.formats.quantized import QuantizedMatrix, check_finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedStudent:
-    """A student whose matrices are integers.
+    """A student whose matrices are as a file stores them.
 
     Invariants:
         matrices holds every tensor of two axes, vectors every tensor of one, under their GGUF names
@@ -25,14 +25,14 @@ class QuantizedStudent:
 
     Attributes:
         scheme: Name of the layout of the matrices.
-        matrices: Integers with scales and, where the scheme has them, zero points.
+        matrices: Integers with scales and, where the scheme has them, zero points; or floats.
         vectors: float32 gains, unchanged.
         loss_before: Loss of the float student, nats/token; None until measured.
         loss_after: Loss of the dequantized student, nats/token; None until measured.
     """
 
     scheme: str
-    matrices: dict[str, QuantizedMatrix]
+    matrices: dict[str, Matrix]
     vectors: dict[str, np.ndarray]
     loss_before: float | None = None
     loss_after: float | None = None
@@ -47,18 +47,21 @@ class QuantizedStudent:
                 raise ExportError(f"the student's loss is {loss}; the training diverged, export another run")
 
     @property
-    def tensors(self) -> dict[str, np.ndarray | QuantizedMatrix]:
+    def tensors(self) -> dict[str, Matrix]:
         """All tensors as stored, ready to be written."""
         return {**self.matrices, **self.vectors}
 
     @property
     def n_bytes(self) -> int:
         """Bytes of all tensors; equal to ``accounting.weights_bytes``."""
-        return sum(matrix.n_bytes for matrix in self.matrices.values()) + sum(v.nbytes for v in self.vectors.values())
+        return sum(t.n_bytes if isinstance(t, QuantizedMatrix) else t.nbytes for t in self.tensors.values())
 
     def dequantize(self) -> dict[str, np.ndarray]:
         """float32 tensors under their GGUF names, as a phone engine sees the weights."""
-        return {name: matrix.dequantize() for name, matrix in self.matrices.items()} | dict(self.vectors)
+        return {
+            name: t.dequantize() if isinstance(t, QuantizedMatrix) else t.astype(np.float32)
+            for name, t in self.tensors.items()
+        }
 
     def with_loss(self, before: float, after: float) -> QuantizedStudent:
         """The same student carrying what quantization cost, nats/token on one held-out set."""

@@ -1,4 +1,4 @@
-"""What an export format is: a way to write an int8 student into one file, and to read it back.
+"""What an export format is: a way to write a quantized student into one file, and to read it back.
 
 A format is one class in ``scaling/export/formats/``, or in another package under the entry point group
 ``scaling.export_formats``. The bytes that its file takes are known before there is one, and stand under the same name
@@ -47,12 +47,14 @@ class ExportFormat(ABC):
         name: As in a sweep file, and in ``STORED_FORMATS``.
         suffix: Of its files.
         scheme: Quantization scheme of its matrices.
+        most_damage: nats/token that storing them so may cost; more is a fault, and not the price of the format.
         packages: That write it; their versions stand in the manifest.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
     scheme: ClassVar[str]
+    most_damage: ClassVar[float] = 0.005
     packages: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -61,7 +63,7 @@ class ExportFormat(ABC):
         return STORED_FORMATS[self.name]
 
     def bytes_of(self, model: ModelSpec, tokenizer: TokenizerLayout) -> int:
-        """Exact size of the file of an int8 student."""
+        """Exact size of the file of a student."""
         return self.stored.bytes_of(model, tokenizer, self.stored.storage)
 
     def objection(self, model: ModelSpec) -> str | None:
