@@ -14,9 +14,9 @@ from scaling.errors import SpecError
 from scaling.registry import did_you_mean
 from scaling.spec import GGUF_BLOCK
 
-Storage = Literal["F32", "F16", "Q8_0", "Q4_0", "affine_channel"]
-"""``Q8_0``, ``Q4_0``: 8 or 4 bits in blocks of 32 with one f16 scale each (GGUF). ``affine_channel``: int8 with one f32
-scale and one int8 zero point for each output channel."""
+Storage = Literal["F32", "F16", "Q8_0", "Q4_0", "symmetric_channel", "affine_channel"]
+"""``Q8_0``, ``Q4_0``: 8 or 4 bits in blocks of 32 with one f16 scale each (GGUF). ``symmetric_channel``: int8 with
+one f32 scale for each output channel; ``affine_channel``: and one int8 zero point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ LAYOUTS: dict[Storage, Layout] = {
     "F16": Layout(bits=16),
     "Q8_0": Layout(bits=8, block=GGUF_BLOCK, block_bytes=2),
     "Q4_0": Layout(bits=4, block=GGUF_BLOCK, block_bytes=2),
+    "symmetric_channel": Layout(bits=8, row_bytes=4),
     "affine_channel": Layout(bits=8, row_bytes=5),
 }
 
@@ -79,7 +80,8 @@ def storage_named(name: str) -> Storage:
 def tensor_bytes(shape: tuple[int, ...], storage: Storage) -> int:
     """Bytes of one tensor: a vector is always float32, a matrix [out, in] is stored as asked.
 
-    ``Q8_0``: ``out·in·34/32``. ``Q4_0``: ``out·in·18/32``. ``affine_channel``: ``out·in + 5·out``.
+    ``Q8_0``: ``out·in·34/32``. ``Q4_0``: ``out·in·18/32``. ``symmetric_channel``: ``out·in + 4·out``.
+    ``affine_channel``: ``out·in + 5·out``.
 
     Raises:
         SpecError: if rows cannot be cut into the blocks of the storage.

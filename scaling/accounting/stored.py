@@ -24,7 +24,7 @@ class StoredFormat:
 
     Attributes:
         name: Of the format, as in a sweep file.
-        storage: How it stores the matrices of an int8 student.
+        storage: How it stores matrices.
         engine: Name of the engine that is forecast to run it.
         bytes_of: Exact size of the file of a model, given what the file says of its tokens and how matrices are stored.
     """
