@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
-from scaling.config.numbers import Bytes
+from scaling.config.numbers import parse_bytes
 from scaling.errors import RecordError
 from scaling.records import check_name
 from scaling.registry import did_you_mean
@@ -20,6 +20,17 @@ SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Width = Annotated[int, Field(ge=GGUF_BLOCK, multiple_of=GGUF_BLOCK)]
 Axis = Annotated[list[Any], Field(min_length=1)]
+
+
+def _bytes(value: Any) -> Any:
+    size = parse_bytes(value)
+    if isinstance(size, str):
+        raise ValueError(f"got {value!r} — a size is needed, such as 512MiB or 1.5GB")
+    return size
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+"""A field that takes a number of bytes in human form."""
 
 
 class WidthPower(Spec):
