@@ -192,6 +192,7 @@ def recommend(
     from scaling.predict.question import Question, format_named
     from scaling.report.tables import show_recommendation
 
+    # Numbers as people write them; what is None is left to the sweep file.
     asked: dict[str, Any] = {
         "target_loss": target_loss,
         "memory_bytes": None if memory is None else byte_count(memory, "memory"),

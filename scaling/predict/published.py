@@ -59,6 +59,7 @@ def recommend_published(
         InfeasibleError: no shape meets the target within the memory.
     """
     fit = fit_of_preset(name)
+    # The cache is allocated for the context, and the training has one of the same length.
     asked = question if question.context is not None else question.but(context=CONTEXT)
     runs = [_run(model, asked) for model in standard_shapes(asked, vocab_size)]
     said = (

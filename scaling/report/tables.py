@@ -115,6 +115,7 @@ def show_recommendation(found: Recommendation) -> None:
     for candidate in found.runners_up:
         table.add_row("next", *_candidate(candidate), style="dim")
     show(table)
+    # What the choice costs, and why it is not smaller.
     print(f"  memory: {footprint_sum(found.choice)}")
     if found.choice.rounding:
         print(f"  of its loss {found.choice.rounding:.4f} is what rounding the weights adds")
