@@ -8,6 +8,7 @@ from typing import Literal
 from scaling.compress.degradation import Degradation
 from scaling.errors import EngineError
 from scaling.export.engine import EngineRun, FileRefusedError
+from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed
 
@@ -69,6 +70,7 @@ class Greedy:
 def compare(
     recommendation: Recommendation,
     *,
+    memory: Footprint,
     loss: float | None,
     read_back: Degradation,
     most_damage: float,
@@ -84,6 +86,7 @@ def compare(
 
     Args:
         recommendation: The forecast.
+        memory: Forecast bytes of this format in this engine.
         loss: Of the trained student, in the unit of the forecast.
         read_back: Float student against the file's weights.
         most_damage: nats/token that the file's format may cost.
@@ -98,7 +101,7 @@ def compare(
     checks = [
         _target(recommendation, loss),
         _loss(recommendation, loss),
-        _file(recommendation.footprint.weights_bytes, file_bytes),
+        _file(memory.weights_bytes, file_bytes),
         _read_back(read_back, most_damage),
     ]
     if engine_error is not None:
@@ -111,7 +114,7 @@ def compare(
         checks.append(_tokenizer(*texts_equal))
     if engine_cost is not None:
         checks.append(_engine_loss(engine_cost))
-    checks.append(_memory(recommendation.footprint.total_bytes, engine.peak_bytes))
+    checks.append(_memory(memory.total_bytes, engine.peak_bytes))
     checks.append(_speed(speed, engine))
     return tuple(checks)
 

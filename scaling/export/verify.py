@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from scaling.accounting import STORED_FORMATS, TokenizerLayout
 from scaling.compress.degradation import Degradation, degradation, paired
 from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
 from scaling.data.text import open_tokenizer
@@ -18,10 +19,11 @@ from scaling.export.checks import Check, Greedy, compare, meets_target
 from scaling.export.engine import Engine, EngineRun, engine_for
 from scaling.export.format import ReadBack
 from scaling.predict.devices import device
+from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
-from scaling.spec import TextSource
+from scaling.spec import Source, TextSource
 from scaling.stop import check_stop, interruptible
 from scaling.train.model import Student, from_tensors
 
@@ -37,6 +39,7 @@ class Verification:
     Attributes:
         outcome: Of the student's own training, float weights.
         read_back: Float student against the weights read back from the file, on the real held-out set.
+        memory: Forecast bytes of this format in this engine.
         file_bytes: Size of the file.
         engine: The engine's run; None if no engine is usable here.
         engine_error: Why not.
@@ -51,6 +54,7 @@ class Verification:
 
     outcome: Outcome
     read_back: Degradation
+    memory: Footprint
     file_bytes: int
     engine: EngineRun | None
     engine_error: str | None
@@ -99,8 +103,8 @@ def verify(
         ExportError: if the file cannot be read back, or holds weights that are not finite.
         RecordError: if its run is not in the store.
     """
-    run = bundle.manifest.run
-    outcome = store.load(run.run_id).outcome
+    record = store.load(bundle.manifest.run_id)
+    run, outcome = record.spec, record.outcome
     file = bundle.read()
     real = evaluation_sets(run, store).real
     check_stop()
@@ -113,15 +117,17 @@ def verify(
         engine = engine_for(bundle.manifest.format, engine_name)
         student = from_tensors(file.model, file.tensors)
         engine_run, greedy = _run_engine(engine, bundle, file, student, real, cache=cache)
-        texts_equal = _compare_tokenizer(engine, bundle, store, real)
+        texts_equal = _compare_tokenizer(engine, bundle, run.data.source, store, real)
         check_stop()
         engine_cost = _engine_cost(engine, bundle, file, student, real, engine_tokens)
     except EngineError as error:
         engine_error = error
     speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
     loss = getattr(outcome, loss_name)
+    memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
     checks = compare(
         recommendation,
+        memory=memory,
         loss=loss,
         read_back=read_back,
         most_damage=bundle.format.most_damage,
@@ -136,6 +142,7 @@ def verify(
     return Verification(
         outcome=outcome,
         read_back=read_back,
+        memory=memory,
         file_bytes=file.file_bytes,
         engine=engine_run,
         engine_error=None if engine_error is None else str(engine_error),
@@ -147,6 +154,17 @@ def verify(
         checks=checks,
         target_met=meets_target(recommendation, loss),
     )
+
+
+def _forecast_memory(
+    bundle: Bundle, recommendation: Recommendation, tokenizer: TokenizerLayout, engine_name: str | None
+) -> Footprint:
+    """What was forecast; of another format or engine than was asked for, what the same rule says of that."""
+    question, format = recommendation.question, bundle.manifest.format
+    if format == question.format and engine_name in (None, STORED_FORMATS[format].engine):
+        return recommendation.footprint
+    model = bundle.manifest.model
+    return footprint(model, context=question.context, tokenizer=tokenizer, format=format, engine=engine_name)
 
 
 def _run_engine(
@@ -176,9 +194,10 @@ def _compare_greedy(student: Student, prompt: list[int], written: tuple[int, ...
     )
 
 
-def _compare_tokenizer(engine: Engine, bundle: Bundle, store: RunStore, real: EvalSet) -> tuple[int, int] | None:
+def _compare_tokenizer(
+    engine: Engine, bundle: Bundle, source: Source, store: RunStore, real: EvalSet
+) -> tuple[int, int] | None:
     """Texts that the engine cuts as the student's tokenizer does, of all tried; None where there is no text."""
-    source = bundle.manifest.run.data.source
     if not isinstance(source, TextSource):
         return None
     tokenizer = open_tokenizer(source, store)

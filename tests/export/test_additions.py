@@ -35,8 +35,8 @@ class RowsFormat(ExportFormat):
     def objection(self, model):
         return None if model.n_layers < 3 else f"{model.n_layers} layers are more than 2"
 
-    def write(self, path: Path, student: QuantizedStudent, *, model, tokenizer, name) -> None:
-        self.model, self.tokenizer, self.run_id = model, tokenizer, name
+    def write(self, path: Path, student: QuantizedStudent, *, model, tokenizer, about) -> None:
+        self.model, self.tokenizer, self.run_id = model, tokenizer, about.run_id
         tensors = student.dequantize()
         path.write_bytes(b"".join(tensors[key].tobytes() for key in tensor_shapes(model)))
 
@@ -48,7 +48,7 @@ class RowsFormat(ExportFormat):
             model=self.model,
             tokenizer=self.tokenizer,
             tensors=tensors,
-            name=self.run_id,
+            run_id=self.run_id,
             file_bytes=path.stat().st_size,
         )
 
@@ -190,9 +190,7 @@ def test_unknown_names_are_refused_with_those_that_are_known(additions, run):
         EXPORT_FORMATS["gguff"]
     with pytest.raises(SpecError, match="unknown engine 'lama_cpp' — did you mean 'llama_cpp'"):
         footprint(run.model, engine="lama_cpp")
-    with pytest.raises(
-        EngineError, match="llama_cpp does not run files of format rows — gguf, .* only"
-    ):
+    with pytest.raises(EngineError, match="llama_cpp does not run files of format rows — gguf, .* only"):
         engine_for("rows", "llama_cpp")
 
 
