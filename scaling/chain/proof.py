@@ -75,6 +75,7 @@ def export_stage(
     from scaling.export.provenance import UNSAID
 
     asked = recommendation.question.format
+    # What was asked for has the plain name; another format lies beside it and moves nothing aside.
     name = "bundle" if format in (None, asked) else f"bundle-{format}"
     return export(
         workspace.store,

@@ -24,7 +24,7 @@ from scaling.compress.student import QuantizedStudent, quantize
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
 from scaling.export.card import CARD_FILE, card
-from scaling.export.checks import Check
+from scaling.export.findings import Check
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
 from scaling.export.manifest import FileFacts, Manifest, read_manifest, write_manifest
 from scaling.export.provenance import UNSAID, Provenance, about, provenance_of

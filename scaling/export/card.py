@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaling.export.checks import Check
+from scaling.export.findings import Check
 from scaling.export.manifest import Manifest
 from scaling.export.provenance import Provenance
 

@@ -77,6 +77,7 @@ def provenance_of(
         license: Of the student, an SPDX name.
     """
     run, outcome, data = record.spec, record.outcome, record.spec.data
+    # Labels and specifications may be paths of this machine: of each only the last part goes along.
     return Provenance(
         spec=_without_folders(run.model_dump(mode="json")),
         n_params=count_parameters(run.model).n_params,

@@ -67,6 +67,7 @@ RUN = EngineRun(
     mapped_bytes=0,
     threads=1,
     load_average=0.0,
+    cores=2,
 )
 
 
@@ -134,7 +135,7 @@ def test_a_format_and_an_engine_from_outside_go_from_export_to_the_ledger(
     assert checks["file size"].note == "exact"
     assert checks["engine's greedy text"].measured == "16 equal"
     assert checks["peak memory"].passed
-    assert abs(found.engine_cost.increase) < 1e-5
+    assert abs(found.in_engine.cost.increase) < 1e-5
     assert found.passed
     append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")

@@ -15,7 +15,7 @@ from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.student import quantize
 from scaling.errors import EngineError, ExportError
-from scaling.export import verify as verification
+from scaling.export import measure as measurement
 from scaling.export.bundle import export, load_tensors, open_bundle, write_bundle
 from scaling.export.checks import _engine_loss as engine_loss
 from scaling.export.engine import FileRefusedError
@@ -169,20 +169,20 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert found.read_back.before == pytest.approx(loss, abs=1e-9)
     assert found.read_back.after == pytest.approx(bundle.manifest.loss_after, abs=1e-9)
     assert found.file_bytes == recommended.choice.footprint.weights_bytes
-    assert found.greedy.n_tokens == 16
-    assert abs(found.engine_cost.increase) < 0.01
+    assert found.in_engine.greedy.n_tokens == 16
+    assert abs(found.in_engine.cost.increase) < 0.01
     append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")
     assert row["run_id"] == run.run_id
     assert row["loss_measured"] == loss
     assert row["loss_in_interval"] is True
-    assert row["peak_bytes_measured"] == found.engine.peak_bytes
+    assert row["peak_bytes_measured"] == found.in_engine.run.peak_bytes
     assert row["passed"] is True
 
 
 @pytest.mark.parametrize("miss", [-1.0, 1.0], ids=["below", "above"])
 def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, forecast, fit, monkeypatch, miss):
-    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    monkeypatch.setattr(measurement, "_run_engine", _no_engine)
     recommended = forecast(run, loss=store.load(run.run_id).outcome.loss + miss)
     found = verify(bundle, store, recommended)
     assert {check.name: check.passed for check in found.checks} == {
@@ -193,7 +193,7 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
         "engine": None,
     }
     assert found.passed
-    assert found.engine_error == "it crashed"
+    assert found.in_engine.error == "it crashed"
     assert ledger_row("tiny", fit, recommended, found).loss_in_interval is False
 
 
@@ -209,7 +209,7 @@ def test_an_engine_that_is_better_than_jax_breaks_its_promise_as_one_that_is_wor
 def test_the_target_is_the_first_check_and_a_column_of_the_ledger(
     store, run, bundle, forecast, fit, monkeypatch, tmp_path, above, met
 ):
-    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    monkeypatch.setattr(measurement, "_run_engine", _no_engine)
     loss = store.load(run.run_id).outcome.loss
     recommended = forecast(run, loss + above)
     found = verify(bundle, store, recommended)
@@ -226,7 +226,7 @@ def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, for
     def refuse(*args, **kwargs):
         raise FileRefusedError("llama.cpp could not run model.gguf")
 
-    monkeypatch.setattr(verification, "_run_engine", refuse)
+    monkeypatch.setattr(measurement, "_run_engine", refuse)
     found = verify(bundle, store, forecast(run, loss=4.0))
     assert [(check.measured, check.passed) for check in found.checks if check.name == "engine"] == [("refused", False)]
     assert not found.passed
@@ -239,7 +239,7 @@ def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bund
     EXPORT_FORMATS["gguf"].write(
         bundle.model_path, quantize(tensors), model=MODEL, tokenizer=symbol_layout(65), about=ABOUT
     )
-    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    monkeypatch.setattr(measurement, "_run_engine", _no_engine)
     found = verify(bundle, store, forecast(run, loss=4.0))
     assert found.read_back.increase > 0.1
     assert not found.passed

@@ -17,7 +17,7 @@ from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import ExportError
 from scaling.export.bundle import TOKENIZER_FILE, export
 from scaling.export.card import CARD_FILE
-from scaling.export.checks import Check
+from scaling.export.findings import Check
 from scaling.export.hostile import hostile_texts
 from scaling.export.manifest import MANIFEST_FILE
 from scaling.export.provenance import provenance_of
