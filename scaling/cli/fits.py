@@ -173,11 +173,10 @@ def recommend(
     json_: Json = False,
 ) -> None:
     """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
-    from scaling.chain.decision import recommend_stage
+    from scaling.chain.decision import ask, recommend_stage
     from scaling.chain.workspace import Workspace
     from scaling.errors import SpecError
     from scaling.fit.saved import load
-    from scaling.predict.question import Question
     from scaling.report.tables import show_recommendation
 
     fit, source = load(fit_file), sweep or fit_file.parent / "sweep.yaml"
@@ -188,8 +187,9 @@ def recommend(
         )
     workspace = Workspace.open(source, results=results, overrides=overrides or ())
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
-    question = Question.of(
-        workspace.config,
+    question = ask(
+        workspace,
+        fit,
         target_loss=target_loss,
         memory_bytes=None if memory is None else byte_count(memory, "memory"),
         device=device,
