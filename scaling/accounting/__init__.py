@@ -1,19 +1,18 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, gguf_bytes, gguf_metadata
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, GGUF_STORAGE, gguf_bytes, gguf_metadata
 from scaling.accounting.model import (
     ParameterCount,
-    Storage,
     count_parameters,
     decode_bytes,
     forward_flops,
     kv_cache_bytes,
-    tensor_bytes,
     tensor_shapes,
     training_flops,
     training_flops_6nd,
     weights_bytes,
 )
+from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage, storage_named, tensor_bytes
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
@@ -31,6 +30,9 @@ __all__ = [
     "EngineMemory",
     "GGUF_ARRAYS",
     "GGUF_NAME",
+    "GGUF_STORAGE",
+    "LAYOUTS",
+    "Layout",
     "NEVER_APPLIED_MERGE",
     "ParameterCount",
     "STORED_FORMATS",
@@ -38,6 +40,7 @@ __all__ = [
     "StoredFormat",
     "TokenizerLayout",
     "TrainingBytes",
+    "WEIGHT_FORMATS",
     "causal_blocks",
     "count_parameters",
     "decode_bytes",
@@ -45,6 +48,7 @@ __all__ = [
     "gguf_bytes",
     "gguf_metadata",
     "kv_cache_bytes",
+    "storage_named",
     "symbol_layout",
     "tensor_bytes",
     "tensor_shapes",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from scaling.accounting.model import Storage, tensor_bytes, tensor_shapes
+from scaling.accounting.model import tensor_shapes
+from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec
 
-GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q8_0": 7}
+GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
 GGUF_NAME = 10 * "0"
@@ -69,7 +70,11 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *
     )
 
 
-STORED_FORMATS.add("gguf", StoredFormat(name="gguf", storage="Q8_0", engine="llama_cpp", bytes_of=gguf_bytes))
+GGUF_STORAGE: dict[str, Storage] = {"gguf": "Q8_0", "gguf_q4_0": "Q4_0", "gguf_f16": "F16", "gguf_f32": "F32"}
+"""How the formats that are GGUF files store matrices."""
+
+for _name, _storage in GGUF_STORAGE.items():
+    STORED_FORMATS.add(_name, StoredFormat(name=_name, storage=_storage, engine="llama_cpp", bytes_of=gguf_bytes))
 
 
 def _scalar_bytes(value: str | int | float | bool) -> int:

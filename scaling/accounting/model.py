@@ -8,15 +8,9 @@ arXiv 2406.12907).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
-from typing import Literal
 
-from scaling.errors import SpecError
-from scaling.spec import GGUF_BLOCK, ModelSpec
-
-Storage = Literal["F32", "F16", "Q8_0", "affine_channel"]
-"""How a matrix is stored. ``Q8_0``: int8 in blocks of 32 with one f16 scale each (GGUF). ``affine_channel``: int8 with
-one f32 scale and one int8 zero point for each output channel. Gains of norms stay float32 in all of them."""
+from scaling.accounting.storage import Storage, tensor_bytes
+from scaling.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,29 +115,6 @@ def tensor_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
     for i in range(model.n_layers):
         shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in block.items()}
     return shapes
-
-
-def tensor_bytes(shape: tuple[int, ...], storage: Storage) -> int:
-    """Bytes of one tensor: a vector is always float32, a matrix [out, in] is stored as asked.
-
-    ``Q8_0``: ``out·in·34/32``. ``affine_channel``: ``out·in + 5·out``.
-
-    Raises:
-        SpecError: if rows cannot be cut into the blocks of the storage.
-    """
-    size = prod(shape)
-    if len(shape) < 2 or storage == "F32":
-        return 4 * size
-    if storage == "F16":
-        return 2 * size
-    if storage == "affine_channel":
-        return size + 5 * shape[0]
-    if shape[-1] % GGUF_BLOCK:
-        raise SpecError(
-            f"rows of {shape[-1]} values cannot be stored as {storage} — a multiple of {GGUF_BLOCK} is needed; "
-            "change the width or hidden size"
-        )
-    return size // GGUF_BLOCK * (GGUF_BLOCK + 2)
 
 
 def weights_bytes(model: ModelSpec, storage: Storage) -> int:

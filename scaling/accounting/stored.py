@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scaling.accounting.model import Storage
+from scaling.accounting.storage import Storage
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.registry import Registry
 from scaling.spec import ModelSpec
@@ -24,7 +24,7 @@ class StoredFormat:
 
     Attributes:
         name: Of the format, as in a sweep file.
-        storage: How it stores the matrices of an int8 student.
+        storage: How it stores matrices.
         engine: Name of the engine that is forecast to run it.
         bytes_of: Exact size of the file of a model, given what the file says of its tokens and how matrices are stored.
     """

@@ -1,0 +1,56 @@
+"""Bytes of stored matrices, against blocks counted one by one and the published sizes of a model."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaling.accounting import LAYOUTS, WEIGHT_FORMATS, storage_named, tensor_bytes, weights_bytes
+from scaling.errors import SpecError
+from scaling.spec import ModelSpec
+
+SMOLLM2 = ModelSpec(
+    vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536, context=2048
+)
+
+
+def counted(out: int, width: int, name: str) -> int:
+    """Rows one after another, block by block."""
+    total = 0
+    for _ in range(out):
+        if name == "int8":
+            total += width + 4 + 1
+        elif name in ("q8_0", "q4_0"):
+            total += sum(2 + (32 if name == "q8_0" else 16) for _ in range(0, width, 32))
+        else:
+            total += width * {"f32": 4, "f16": 2}[name]
+    return total
+
+
+@pytest.mark.parametrize("name", WEIGHT_FORMATS)
+@pytest.mark.parametrize("shape", [(1, 32), (7, 64), (65, 96)])
+def test_a_matrix_takes_what_its_rows_and_blocks_take(name, shape):
+    assert tensor_bytes(shape, storage_named(name)) == counted(*shape, name)
+
+
+@pytest.mark.parametrize("name", WEIGHT_FORMATS)
+def test_gains_of_norms_stay_float32(name):
+    assert tensor_bytes((64,), storage_named(name)) == 256
+
+
+@pytest.mark.parametrize(
+    ("name", "file_bytes"), [("f32", 539_844_864), ("f16", 270_885_120), ("q8_0", 144_810_240), ("q4_0", 77_570_304)]
+)
+def test_files_of_a_published_model_are_weights_and_one_and_the_same_vocabulary(name, file_bytes):
+    """Files written of SmolLM2-135M; beside the weights lie its 49,152 tokens and their merges."""
+    assert file_bytes - weights_bytes(SMOLLM2, storage_named(name)) == 1_784_832
+
+
+def test_bits_of_a_weight_hold_the_scale_of_its_block():
+    assert (LAYOUTS["Q8_0"].bits_per_weight, LAYOUTS["Q4_0"].bits_per_weight) == (8.5, 4.5)
+
+
+def test_rows_that_blocks_do_not_divide_and_formats_that_nobody_knows_are_refused():
+    with pytest.raises(SpecError, match="multiple of 32"):
+        tensor_bytes((4, 40), "Q4_0")
+    with pytest.raises(SpecError, match="unknown weight format 'q8' — did you mean 'q8_0'"):
+        storage_named("q8")
