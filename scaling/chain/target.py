@@ -65,6 +65,7 @@ def measured_target(workspace: Workspace, loss_name: str) -> Target:
     recommend = workspace.config.recommend
     if recommend is None or recommend.target is None:
         raise RecordError(f"{workspace.config.path}: has no relative target — ask for a number, as --target-loss 1.72")
+    # What ended well counts, though a seed may have diverged.
     runs, target = reference_runs(workspace, recommend.target), recommend.target
     outcomes = [record.outcome for record in workspace.store.records([run.run_id for run in runs])]
     losses = [loss for outcome in outcomes if outcome.status == "done" and (loss := getattr(outcome, loss_name))]
@@ -73,6 +74,7 @@ def measured_target(workspace: Workspace, loss_name: str) -> Target:
             f"recommend.target: none of the {len(runs)} students that it names has a loss — "
             f"train them: {workspace.command('scaling sweep')}"
         )
+    # The number alone would not tell a reader of the ledger where it came from.
     mean, first = geometric_mean(losses), runs[0]
     label = text_labels(run.data for run in workspace.runs)[first.data.text_id].teacher
     text = "real text" if label == "real" else f"text of {label}"
