@@ -8,6 +8,7 @@ from typing import Literal
 from scaling.compress.degradation import Degradation
 from scaling.errors import EngineError
 from scaling.export.engine import EngineRun, FileRefusedError
+from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed
 
@@ -80,6 +81,7 @@ def compare(
     engine_cost: Degradation | None,
     greedy: Greedy | None,
     texts_equal: tuple[int, int] | None,
+    memory: Footprint,
     speed: Speed,
 ) -> tuple[Check, ...]:
     """All comparisons of an exported student with what was forecast of it.
@@ -94,6 +96,7 @@ def compare(
         engine_cost: JAX against the engine on the file's weights, or None.
         greedy: The engine's text against JAX, or None.
         texts_equal: Texts that the engine cuts into the same tokens, and all tried; None where there is no text.
+        memory: Forecast of the memory on this machine.
         speed: Forecast of the decoding speed.
     """
     checks = [
@@ -112,7 +115,7 @@ def compare(
         checks.append(_tokenizer(*texts_equal))
     if engine_cost is not None:
         checks.append(_engine_loss(engine_cost))
-    checks.append(_memory(recommendation.footprint.total_bytes, engine.peak_bytes))
+    checks.append(_memory(memory.total_bytes, engine.peak_bytes))
     checks.append(_speed(speed, engine))
     return tuple(checks)
 

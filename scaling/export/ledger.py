@@ -64,7 +64,7 @@ class LedgerRow:
         engine_cost: By how much the engine's own loss exceeds JAX on the same weights, on a few hundred tokens.
         file_bytes_forecast: Size of the file.
         file_bytes_measured: The same, on disk.
-        peak_bytes_forecast: Memory while it runs, the app not included.
+        peak_bytes_forecast: Memory while it runs on the machine that verified, the app not included.
         peak_bytes_measured: The same in the engine, the interpreter not included.
         device: Device of the speed forecast.
         tokens_per_s_forecast: Rate of writing.
@@ -195,7 +195,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
         file_bytes_forecast=recommendation.footprint.weights_bytes,
         file_bytes_measured=verification.file_bytes,
-        peak_bytes_forecast=recommendation.footprint.total_bytes,
+        peak_bytes_forecast=verification.memory.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
         tokens_per_s_forecast=verification.speed.tokens_per_s,

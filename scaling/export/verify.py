@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from scaling.accounting import ENGINE_MEMORY, this_architecture
 from scaling.compress.degradation import Degradation, degradation, paired
 from scaling.data.evaluation import EvalBatch, EvalSet, evaluation_sets
 from scaling.data.text import open_tokenizer
@@ -18,6 +19,7 @@ from scaling.export.checks import Check, Greedy, compare, meets_target
 from scaling.export.engine import Engine, EngineRun, engine_for
 from scaling.export.format import ReadBack
 from scaling.predict.devices import device
+from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
@@ -43,6 +45,7 @@ class Verification:
         engine_cost: Read-back student in JAX against the engine itself, on a few hundred tokens.
         greedy: The engine's text against JAX.
         texts_equal: Held-out texts that the engine cuts into the same tokens, and all tried; None for a world.
+        memory: Forecast of the memory on this machine, whose processor need not be a phone's.
         speed: Forecast decoding speed.
         device: Device of that forecast.
         checks: All comparisons, that with the target first.
@@ -57,6 +60,7 @@ class Verification:
     engine_cost: Degradation | None
     greedy: Greedy | None
     texts_equal: tuple[int, int] | None
+    memory: Footprint
     speed: Speed
     device: str
     checks: tuple[Check, ...]
@@ -118,6 +122,7 @@ def verify(
         engine_cost = _engine_cost(engine, bundle, file, student, real, engine_tokens)
     except EngineError as error:
         engine_error = error
+    memory = _memory_here(recommendation.footprint, bundle)
     speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
     loss = getattr(outcome, loss_name)
     checks = compare(
@@ -130,6 +135,7 @@ def verify(
         engine_cost=engine_cost,
         greedy=greedy,
         texts_equal=texts_equal,
+        memory=memory,
         speed=speed,
     )
     return Verification(
@@ -141,10 +147,21 @@ def verify(
         engine_cost=engine_cost,
         greedy=greedy,
         texts_equal=texts_equal,
+        memory=memory,
         speed=speed,
         device=device_name,
         checks=checks,
         target_met=meets_target(recommendation, loss),
+    )
+
+
+def _memory_here(phone: Footprint, bundle: Bundle) -> Footprint:
+    """What was forecast for a phone, with what the engine copies on this machine's processor."""
+    stored = bundle.format.stored
+    engine = ENGINE_MEMORY[stored.engine]
+    return replace(
+        phone,
+        repacked_bytes=engine.repacked_bytes(bundle.manifest.run.model, stored.storage, this_architecture()),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
-from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS
+from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, Architecture
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import device
@@ -112,6 +112,11 @@ class Question:
         if self.memory_bytes is not None:
             return self.memory_bytes
         return device(str(self.device)).app_bytes
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the processor that the student is for: the device's, or a phone's where only memory was named."""
+        return PHONE if self.device is None else device(self.device).architecture
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

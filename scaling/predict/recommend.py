@@ -203,7 +203,9 @@ def recommend_of_sweep(
     context = question.context or template.model.context
 
     def measure(model: ModelSpec) -> Footprint:
-        return footprint(model, context=context, tokenizer=tokenizer, format=question.format)
+        return footprint(
+            model, context=context, tokenizer=tokenizer, format=question.format, architecture=question.architecture
+        )
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
@@ -220,7 +222,8 @@ def recommend_of_sweep(
 
 
 def _with_placeholders(question: Question) -> Measure:
-    return lambda model: footprint(model, context=question.context, format=question.format)
+    phone = question.architecture
+    return lambda model: footprint(model, context=question.context, format=question.format, architecture=phone)
 
 
 def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Question) -> Binding:
