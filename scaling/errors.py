@@ -82,8 +82,11 @@ class InfeasibleError(ScalingError):
 
     Attributes:
         best_loss: lowest forecast loss within the budget, nats/token (None if no model fits at all).
+        best_probability: of that configuration, P(loss <= target).
         needed_bytes: the memory that the target would need (None if no size reaches it).
+        needed_device: the smallest known phone that has so much for one app.
         floor: loss of an infinite student on infinite text of this teacher, nats/token.
+        teacher_loss: of the worst teacher whose text would let the best configuration meet the target.
     """
 
     exit_code = EXIT_NO_ANSWER
@@ -93,13 +96,19 @@ class InfeasibleError(ScalingError):
         message: str,
         *,
         best_loss: float | None = None,
+        best_probability: float | None = None,
         needed_bytes: int | None = None,
+        needed_device: str | None = None,
         floor: float | None = None,
+        teacher_loss: float | None = None,
     ):
         super().__init__(message)
         self.best_loss = best_loss
+        self.best_probability = best_probability
         self.needed_bytes = needed_bytes
+        self.needed_device = needed_device
         self.floor = floor
+        self.teacher_loss = teacher_loss
 
 
 class ExtrapolationError(ScalingError):

@@ -70,7 +70,11 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *
     )
 
 
-STORED_FORMATS.add("gguf", StoredFormat(name="gguf", storage="Q8_0", engine="llama_cpp", bytes_of=gguf_bytes))
+GGUF_STORAGE: dict[str, Storage] = {"gguf": "Q8_0", "gguf_q4_0": "Q4_0", "gguf_f16": "F16", "gguf_f32": "F32"}
+"""How the formats that are GGUF files store matrices."""
+
+for _name, _storage in GGUF_STORAGE.items():
+    STORED_FORMATS.add(_name, StoredFormat(name=_name, storage=_storage, engine="llama_cpp", bytes_of=gguf_bytes))
 
 
 def _scalar_bytes(value: str | int | float | bool) -> int:

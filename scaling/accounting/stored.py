@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from scaling.accounting.model import tensor_shapes
+from scaling.accounting.model import layer_shapes
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.registry import Registry
@@ -38,7 +38,7 @@ class StoredFormat:
 
     Attributes:
         name: Of the format, as in a sweep file.
-        storage: How it stores the matrices of an int8 student.
+        storage: How it stores matrices.
         engine: Name of the engine that is forecast to run it.
         bytes_of: Exact size of the file of a model, given what the file says of its tokens and how matrices are stored.
     """
@@ -112,9 +112,9 @@ class EngineMemory:
         rows = self.repacks.get(architecture, {}).get(storage)
         if rows is None:
             return 0
-        looked_up = set() if model.tied_embeddings else {"token_embd.weight"}
-        shapes = [shape for name, shape in tensor_shapes(model).items() if len(shape) == 2 and name not in looked_up]
-        return sum(tensor_bytes(shape, storage) for shape in shapes if shape[0] % rows == 0)
+        head = (model.vocab_size, model.width)
+        counted = [(head, 1), *((shape, model.n_layers) for shape in layer_shapes(model).values() if len(shape) == 2)]
+        return sum(times * tensor_bytes(shape, storage) for shape, times in counted if shape[0] % rows == 0)
 
 
 STORED_FORMATS: Registry[StoredFormat] = Registry(

@@ -139,21 +139,22 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
 
 def compress(
     sweep_file: SweepFile,
-    scheme: Annotated[str, typer.Option("--scheme", help="affine_channel or q8_0.")] = "affine_channel",
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel, f16 or f32.")
+    ] = "q8_0",
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
-    """Quantize the recommended student to int8, and measure what that costs."""
+    """Quantize the recommended student, and measure what that costs."""
     from scaling.chain.decision import load_recommendation, trained
     from scaling.chain.proof import compress_stage
     from scaling.chain.workspace import Workspace
-    from scaling.compress.int8 import scheme_named
     from scaling.report.chain import show_compressed
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     _say_which(recommendation)
-    found = compress_stage(workspace, recommendation.run, scheme=scheme_named(scheme))
+    found = compress_stage(workspace, recommendation.run, scheme=scheme)
     emit(found, as_json=json_, show=show_compressed)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import Any
 
 COUNT_SUFFIXES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 BYTE_SUFFIXES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -58,17 +56,6 @@ def tokens_per_param(value: Any) -> float | None:
     """20.0 for ``20x``, None for anything else."""
     match = _RATIO.match(value) if isinstance(value, str) else None
     return float(match[1]) if match else None
-
-
-def _bytes(value: Any) -> Any:
-    size = parse_bytes(value)
-    if isinstance(size, str):
-        raise ValueError(f"got {value!r} — a size is needed, such as 512MiB or 1.5GB")
-    return size
-
-
-Bytes = Annotated[int, BeforeValidator(_bytes)]
-"""A field that takes a number of bytes in human form."""
 
 
 def _scaled(digits: str, factor: int) -> float:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
-from scaling.config.numbers import Bytes
+from scaling.config.numbers import parse_bytes
 from scaling.errors import RecordError
 from scaling.records import check_name
 from scaling.registry import did_you_mean
@@ -20,6 +20,17 @@ SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Width = Annotated[int, Field(ge=GGUF_BLOCK, multiple_of=GGUF_BLOCK)]
 Axis = Annotated[list[Any], Field(min_length=1)]
+
+
+def _bytes(value: Any) -> Any:
+    size = parse_bytes(value)
+    if isinstance(size, str):
+        raise ValueError(f"got {value!r} — a size is needed, such as 512MiB or 1.5GB")
+    return size
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+"""A field that takes a number of bytes in human form."""
 
 
 class WidthPower(Spec):
@@ -128,6 +139,8 @@ class RecommendOptions(Spec):
     """Largest footprint as int8 on the phone, in bytes; by default a tenth of the device's memory."""
     device: str | None = None
     """Phone by its name in devices.toml, or FILE.toml:NAME of one's own."""
+    app_share: Level | None = None
+    """Share of that phone's memory that the student may take; by default a tenth."""
     speed: Annotated[float, Field(gt=0)] | None = None
     """Least tokens/s on that device."""
     format: str | None = None
@@ -138,6 +151,8 @@ class RecommendOptions(Spec):
     """Which of that teacher's targets, by any of their keys, where the sweep has several."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
+    max_training_flops: Annotated[float, Field(gt=0)] | None = None
+    """Most FLOPs of the recommended training; a size that would need more reads fewer tokens."""
     probability: Level = 0.9
     """Smallest probability of meeting the target; at 0.5 the forecast itself meets it, which is a coin flip."""
     context: Annotated[int, Field(ge=1)] | None = None

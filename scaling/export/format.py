@@ -1,4 +1,4 @@
-"""What an export format is: a way to write an int8 student into one file, and to read it back.
+"""What an export format is: a way to write a quantized student into one file, and to read it back.
 
 A format is one class in ``scaling/export/formats/``, or in another package under the entry point group
 ``scaling.export_formats``. The bytes that its file takes are known before there is one, and stand under the same name
@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from scaling.accounting import STORED_FORMATS, StoredFormat, TokenizerLayout
-from scaling.compress.int8 import QuantizedStudent, Scheme
+from scaling.compress.student import QuantizedStudent
 from scaling.errors import ExportError
 from scaling.registry import Registry
 from scaling.spec import ModelSpec
@@ -46,13 +46,15 @@ class ExportFormat(ABC):
     Attributes:
         name: As in a sweep file, and in ``STORED_FORMATS``.
         suffix: Of its files.
-        scheme: int8 layout that its matrices are stored in.
+        scheme: Quantization scheme of its matrices.
+        most_damage: nats/token that storing them so may cost; more is a fault, and not the price of the format.
         packages: That write it; their versions stand in the manifest.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
-    scheme: ClassVar[Scheme]
+    scheme: ClassVar[str]
+    most_damage: ClassVar[float] = 0.005
     packages: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -61,7 +63,7 @@ class ExportFormat(ABC):
         return STORED_FORMATS[self.name]
 
     def bytes_of(self, model: ModelSpec, tokenizer: TokenizerLayout) -> int:
-        """Exact size of the file of an int8 student."""
+        """Exact size of the file of a student."""
         return self.stored.bytes_of(model, tokenizer, self.stored.storage)
 
     def objection(self, model: ModelSpec) -> str | None:

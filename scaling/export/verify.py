@@ -129,6 +129,7 @@ def verify(
         recommendation,
         loss=loss,
         read_back=read_back,
+        most_damage=bundle.format.most_damage,
         file_bytes=file.file_bytes,
         engine=engine_run,
         engine_error=engine_error,

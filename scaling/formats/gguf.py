@@ -67,8 +67,8 @@ def write_gguf(
 
     Args:
         path: File to write; replaced if it exists.
-        tensors: Under their GGUF names: float32 or float16 arrays, or matrices in blocks of 32 (Q8_0). Vectors are
-            stored as float32.
+        tensors: Under their GGUF names: float32 or float16 arrays, or matrices in blocks of 32 (Q8_0 or Q4_0, by their
+            bits). Vectors are stored as float32.
         model: Sizes of the model.
         tokenizer: What the file says about its tokens.
         name: Stored as ``general.name``.
@@ -176,7 +176,7 @@ def _file_storage(tensors: Mapping[str, Tensor]) -> Storage:
     """What ``general.file_type`` says: the storage of the matrices."""
     table = tensors["token_embd.weight"]
     if isinstance(table, QuantizedMatrix):
-        return "Q8_0"
+        return _BLOCK_STORAGE[table.bits]
     return "F16" if table.dtype == np.float16 else "F32"
 
 
@@ -198,27 +198,45 @@ def _add_metadata(writer: Any, metadata: Mapping[str, str | int | float | bool],
         writer.add_array(key, values)
 
 
+_BLOCK_STORAGE: dict[int, Storage] = {8: "Q8_0", 4: "Q4_0"}
+"""Storage of matrices in blocks, by the bits of a value."""
+
+
 def _add_tensor(gguf: ModuleType, writer: Any, key: str, tensor: Tensor) -> None:
     if isinstance(tensor, QuantizedMatrix):
-        writer.add_tensor(key, _pack_q8_0(key, tensor), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        _check_blocks(key, tensor)
+        kind = gguf.GGMLQuantizationType[_BLOCK_STORAGE[tensor.bits]]
+        writer.add_tensor(key, _pack(tensor), raw_dtype=kind)
     elif tensor.ndim == 1 or tensor.dtype != np.float16:
         writer.add_tensor(key, np.ascontiguousarray(tensor, np.float32))
     else:
         writer.add_tensor(key, np.ascontiguousarray(tensor))
 
 
-def _pack_q8_0(key: str, matrix: QuantizedMatrix) -> np.ndarray:
-    """Bytes uint8[out, in/32·34]: for each block its f16 scale, then its 32 values."""
+def _check_blocks(key: str, matrix: QuantizedMatrix) -> None:
     out, width = matrix.shape
-    blocks = width // GGUF_BLOCK
-    if matrix.scales.shape != (out, blocks) or matrix.zero_points is not None:
+    is_blocks = matrix.scales.shape == (out, width // GGUF_BLOCK) and matrix.zero_points is None
+    if not is_blocks or matrix.bits not in _BLOCK_STORAGE:
+        zero_points = " and zero points" if matrix.zero_points is not None else ""
         raise ExportError(
-            f"{key}: GGUF stores int8 in symmetric blocks of {GGUF_BLOCK} — got {matrix.scales.shape[1]} scales a row "
-            f"of {width}{' and zero points' if matrix.zero_points is not None else ''}; quantize with scheme q8_0"
+            f"{key}: GGUF stores integers of 4 or 8 bits in symmetric blocks of {GGUF_BLOCK} — got "
+            f"{matrix.scales.shape[1]} scales a row of {width}{zero_points}, {matrix.bits} bits; "
+            "quantize with scheme q8_0 or q4_0"
         )
+
+
+def _pack(matrix: QuantizedMatrix) -> np.ndarray:
+    """Bytes uint8[out, n]: for each block its f16 scale, then its values; two of 4 bits share a byte, the first half of
+    a block in the low ones."""
+    out, blocks = matrix.scales.shape
     scales = matrix.scales.astype("<f2").reshape(out, blocks, 1).view(np.uint8)
-    values = matrix.values.reshape(out, blocks, GGUF_BLOCK).view(np.uint8)
-    return np.concatenate([scales, values], axis=2).reshape(out, -1)
+    values = matrix.values.reshape(out, blocks, GGUF_BLOCK)
+    if matrix.bits == 4:
+        levels = (values + 8).astype(np.uint8)
+        packed = levels[..., : GGUF_BLOCK // 2] | levels[..., GGUF_BLOCK // 2 :] << 4
+    else:
+        packed = values.view(np.uint8)
+    return np.concatenate([scales, packed], axis=2).reshape(out, -1)
 
 
 def _check_tensors(path: Path, model: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:

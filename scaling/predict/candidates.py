@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.accounting import count_parameters
+from scaling.accounting import count_parameters, training_flops
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.errors import SpecError
@@ -16,6 +17,7 @@ from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.measured import Measured, Measurements
+from scaling.predict.quantization import QUANTIZATION_COST
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
@@ -42,10 +44,11 @@ class Candidate:
         run: The configuration.
         n_params: N in the convention of the fit.
         prediction: What the law says: loss with its interval, and how far beyond the data it reaches.
-        probability: P(loss ≤ target), of what was measured where there is something.
+        probability: P(loss ≤ target) of the stored student, from what was measured where there is something.
         footprint: Bytes on the phone.
         speed: Rate of writing on the device that was asked about; None without one.
         measured: The losses that decide, where runs of this configuration were trained; None for a forecast.
+        rounding: Loss that its stored format adds, nats/token.
     """
 
     run: RunSpec
@@ -55,11 +58,14 @@ class Candidate:
     footprint: Footprint
     speed: Speed | None = None
     measured: Measured | None = None
+    rounding: float = 0.0
 
     @property
     def expected(self) -> Prediction:
-        """The loss that decides: what was measured, or else what the law says."""
-        return self.prediction if self.measured is None else self.measured.prediction(self.prediction.level)
+        """The loss that decides: what was measured, or else what the law says, and what the stored format adds."""
+        of_weights = self.prediction if self.measured is None else self.measured.prediction(self.prediction.level)
+        value, low, high = (end + self.rounding for end in (of_weights.value, of_weights.low, of_weights.high))
+        return replace(of_weights, value=value, low=low, high=high)
 
     @property
     def reach(self) -> float:
@@ -87,6 +93,7 @@ class Candidate:
             "footprint": vars(self.footprint),
             "speed": None if self.speed is None else vars(self.speed),
             "measured": None if self.measured is None else vars(self.measured),
+            "rounding": self.rounding,
         }
 
     @classmethod
@@ -101,6 +108,7 @@ class Candidate:
             footprint=Footprint(**values["footprint"]),
             speed=None if speed is None else Speed(**speed),
             measured=None if measured is None else Measured(**measured),
+            rounding=values.get("rounding", 0.0),
         )
 
 
@@ -148,9 +156,12 @@ def score(
     (text,) = texts
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
+    # What rounding adds is taken off the target: the law is of the weights as they were trained.
+    rounding = QUANTIZATION_COST[question.stored_as].nats
+    aim = max(question.target_loss - rounding, TINY_LOSS)
     forecast = fit.predict(n, d, teacher=text, level=question.level)
-    chance = fit.probability(question.target_loss, n, d, teacher=text)
-    phone = None if question.device is None else device(question.device)
+    chance = fit.probability(aim, n, d, teacher=text)
+    bytes_of, speed_of = cache(measure), _speeds(question)
     # The law is asked once for all; what was measured is looked up one by one.
     candidates = []
     for i, run in enumerate(runs):
@@ -160,13 +171,26 @@ def score(
                 run=run,
                 n_params=int(n[i]),
                 prediction=_one(forecast, i),
-                probability=float(chance[i]) if known is None else known.probability(question.target_loss),
-                footprint=measure(run.model),
-                speed=None if phone is None else decode_speed(run.model, phone),
+                probability=float(chance[i]) if known is None else known.probability(aim),
+                footprint=bytes_of(run.model),
+                speed=speed_of(run.model),
                 measured=known,
+                rounding=rounding,
             )
         )
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
+
+
+TINY_LOSS = 1e-9
+"""Stands for a target that the rounding alone exceeds: a loss is positive."""
+
+
+def _speeds(question: Question) -> Callable[[ModelSpec], Speed | None]:
+    """The speed of each model on the device that is asked about, worked out once."""
+    if question.device is None:
+        return lambda model: None
+    phone, storage = device(question.device), question.stored_as
+    return cache(lambda model: decode_speed(model, phone, storage=storage))
 
 
 def _one(many: Prediction, i: int) -> Prediction:
@@ -181,18 +205,41 @@ def _one(many: Prediction, i: int) -> Prediction:
     )
 
 
-def offered(config: SweepConfig, template: RunSpec, question: Question, measure: Measure) -> list[RunSpec]:
-    """The sweep's configuration at every width that is asked about, by default at every multiple of 32.
+def offered(config: SweepConfig, trained: Sequence[RunSpec], question: Question, measure: Measure) -> list[RunSpec]:
+    """The sweep's configurations at every width that is asked about, by default at every multiple of 32.
+
+    A law of N alone is blind to shape, so no shape is offered but those that the sweep trained: its depths, its ways
+    of sharing keys and values, its heads. Width is what N is made of, and goes as far as the memory.
 
     Args:
         config: The sweep; what it derives from the width is derived anew.
-        template: The run that all others take after.
-        question: Widths, memory and tokens.
+        trained: Its runs on the text that is asked about; candidates take after them.
+        question: Widths, memory, tokens and FLOPs.
         measure: Bytes of a model on the phone.
     """
-    tokens = template.tokens if question.tokens is None else question.tokens
-    widths = list(question.widths or _widths(template.model, measure, BEYOND_MEMORY * question.budget_bytes))
-    return family(config, template, widths=widths, tokens=tokens)
+    tokens = max(run.tokens for run in trained) if question.tokens is None else question.tokens
+    shapes = {shape_of(run.model): run for run in reversed(trained)}
+    runs = []
+    for template in shapes.values():
+        limit = BEYOND_MEMORY * question.budget_bytes
+        widths = list(question.widths or _widths(template.model, measure, limit))
+        runs += family(config, template, widths=widths, tokens=tokens)
+    if question.max_training_flops is None:
+        return runs
+    return [within_flops(run, question.max_training_flops) for run in runs]
+
+
+def shape_of(model: ModelSpec) -> tuple[int, int, int, bool]:
+    """All of a model's form but its width: layers, width of a head, queries that share a key, tied embeddings."""
+    return model.n_layers, model.head_width, model.n_heads // model.n_kv_heads, model.tied_embeddings
+
+
+def within_flops(run: RunSpec, flops: float) -> RunSpec:
+    """The run, on as many tokens as a budget of training FLOPs allows, at most its own."""
+    affordable = int(flops / training_flops(run.model, 1))
+    if affordable >= run.tokens:
+        return run
+    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(affordable, 1)})
 
 
 def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:
@@ -202,17 +249,21 @@ def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens:
     kept = {key: value for key, value in values["model"].items() if key not in ("width", *_FOLLOWS_WIDTH)}
     written = config.base.get("model", {})
     kept |= {key: written[key] for key in _FOLLOWS_WIDTH if isinstance(written, dict) and key in written}
+    models = [at_width(template.model, width, **kept) for width in widths]
     other = SweepConfig.model_validate(
         {
             "name": config.name,
-            "base": {**values, "model": kept, "tokens": tokens},
-            "grid": {"model.width": widths},
+            "base": {**values, "tokens": tokens},
+            "grid": {"model": [model.model_dump(mode="json") for model in models]},
             "derive": {path: rule.model_dump() for path, rule in config.derive.items() if path != "tokens"},
-            "set": {path: value for path, value in config.overrides.items() if path not in ("model.width", "tokens")},
+            "set": {path: value for path, value in config.overrides.items() if path not in _CHOSEN},
             "max_runs": len(widths),
         }
     )
     return expand(other)
+
+
+_CHOSEN = ("model", "model.width", "model.n_layers", "model.n_kv_heads", "model.head_width", "tokens")
 
 
 def _widths(model: ModelSpec, measure: Measure, limit: int) -> Iterator[int]:
@@ -225,6 +276,17 @@ def _widths(model: ModelSpec, measure: Measure, limit: int) -> Iterator[int]:
         width += GGUF_BLOCK
 
 
-def at_width(model: ModelSpec, width: int) -> ModelSpec:
-    """The same shape at another width; what follows from the width follows from the new one."""
-    return ModelSpec(**model.model_dump(exclude={"width", *_FOLLOWS_WIDTH}), width=width)
+def at_width(model: ModelSpec, width: int, **written: Any) -> ModelSpec:
+    """The same shape at another width; what follows from the width follows from the new one.
+
+    Args:
+        model: Of any width.
+        width: The other one.
+        **written: What a person fixed, whatever the width.
+    """
+    shared = model.n_heads // model.n_kv_heads
+    values = model.model_dump(exclude={"width", *_FOLLOWS_WIDTH}) | written | {"width": width}
+    if shared > 1 and "n_kv_heads" not in written:
+        heads = values.get("n_heads") or max(1, width // model.head_width)
+        values["n_kv_heads"] = next(k for k in range(max(1, heads // shared), 0, -1) if heads % k == 0)
+    return ModelSpec(**values)

@@ -161,6 +161,11 @@ class Device:
     speeds: tuple[EngineSpeed, ...]
 
     @property
+    def is_class(self) -> bool:
+        """True for a class of phones, of which no single one was measured."""
+        return self.architecture == PHONE and not any(speed.rates for speed in self.speeds)
+
+    @property
     def memory_bytes(self) -> int:
         """All of its memory."""
         return int(self.memory.value)

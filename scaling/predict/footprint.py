@@ -73,7 +73,7 @@ def footprint(
         context: T, tokens that the cache holds; by default the model's training context.
         tokenizer: Stored in the file; by default one-symbol placeholders without merges (a BPE vocabulary adds about
             36 bytes of file for each token and merge).
-        storage: How matrices are stored; by default the int8 of the format.
+        storage: How matrices are stored; by default as the format says.
         kv_value_bytes: 2 for an f16 cache, 34/32 for q8_0; by default what the engine takes.
         format: Name of the file's format.
         engine: Name of the engine that runs it; by default the one that the format is made for.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaling.errors import ExtrapolationError, SpecError
-from scaling.laws.inverse import where_it_falls_to
-from scaling.predict.measured import Measured, measured_in_table
+from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
-
-Surface = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Loss as a function of N and D, both float64[k]; infinite values give the limit."""
+    from scaling.predict.measured import Measured
 
 MAX_REACH = 10.0
 """A forecast more than this factor beyond the runs behind a fit is refused unless forced: a law seen over one
@@ -126,6 +122,8 @@ def from_fit(
             f"N = {n_params:.3g}, D = {n_tokens:.3g} on this text lies {reach:.3g}× beyond the runs behind this fit "
             f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
         )
+    from scaling.predict.measured import measured_in_table
+
     is_of_the_fit = table is not None and delta_noise == delta_coverage == 0
     measured = measured_in_table(table, fit, n_params, n_tokens, teacher) if table and is_of_the_fit else None
     found = explain(
@@ -287,27 +285,6 @@ def explain(
         source=source,
         notes=notes,
     )
-
-
-def tokens_for(surface: Surface, loss: float, n_params: np.ndarray) -> np.ndarray:
-    """D at which each size reaches a loss: float64[k]; inf where infinite data does not suffice."""
-    return where_it_falls_to(loss, lambda n_tokens: surface(n_params, n_tokens), n_params.shape)
-
-
-def cheapest_training(surface: Surface, loss: float) -> tuple[float, float]:
-    """N and D that reach a loss with the least N·D (training FLOPs are about 6·N·D); inf, inf where none does, or where
-    cost falls all the way to one parameter or one token, which is no answer of the law."""
-    low, high = 0.0, 120.0
-    for _ in range(4):
-        log_n = np.linspace(low, high, 241)
-        log_cost = log_n + np.log(tokens_for(surface, loss, np.exp(log_n)))
-        best = int(np.argmin(log_cost))
-        if not math.isfinite(log_cost[best]) or log_n[best] <= 0 or log_cost[best] <= log_n[best]:
-            return math.inf, math.inf
-        step = (high - low) / 240
-        low, high = max(low, log_n[best] - 2 * step), min(high, log_n[best] + 2 * step)
-    n = math.exp(log_n[best])
-    return n, math.exp(log_cost[best]) / n
 
 
 def _check_positive(n_params: float, n_tokens: float) -> None:

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
-from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, Architecture
+from scaling.accounting import DEFAULT_FORMAT, LAYOUTS, PHONE, STORED_FORMATS, Architecture, Storage
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
-from scaling.predict.devices import device
+from scaling.predict.devices import APP_SHARE, device
+from scaling.registry import did_you_mean
 
 
 def _is_number(value: object) -> bool:
@@ -36,13 +37,16 @@ class Question:
             take of ``device``.
         device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
             speed is asked for.
+        app_share: Share of that device's memory that the student may take, where ``memory_bytes`` is None.
         tokens_per_s: Least decoding speed, at the slow end of the device's figures; None for any.
         probability: Least acceptable P(loss ≤ target); at 0.5 the forecast itself meets it, which is a coin flip.
         context: Tokens that the key–value cache holds; None for the training context.
         format: Export format.
+        storage: How it stores matrices; None for the format's own int8.
         teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
         targets: Which of that teacher's targets, likewise.
         tokens: D of the recommended training; None for the largest of the sweep.
+        max_training_flops: Most FLOPs that the recommended training may take; a size that would need more reads less.
         widths: Widths to choose from; None for every multiple of 32 up to the memory.
         level: Level of the reported forecast interval.
     """
@@ -50,21 +54,28 @@ class Question:
     target_loss: float
     memory_bytes: int | None = None
     device: str | None = None
+    app_share: float = APP_SHARE
     tokens_per_s: float | None = None
     probability: float = 0.9
     context: int | None = None
     format: str = DEFAULT_FORMAT
+    storage: Storage | None = None
     teacher: Mapping[str, Any] | None = None
     targets: Mapping[str, Any] | None = None
     tokens: int | None = None
+    max_training_flops: float | None = None
     widths: tuple[int, ...] | None = None
     level: float = 0.9
 
     def __post_init__(self) -> None:
-        for name, value in (("probability", self.probability), ("level", self.level)):
+        for name, value in (
+            ("probability", self.probability),
+            ("level", self.level),
+            ("app_share", self.app_share),
+        ):
             if not (_is_number(value) and 0 < value < 1):
                 raise SpecError(f"{name}: got {_said(value)}, allowed is a number between 0 and 1 — for example 0.9")
-        for name in ("target_loss", "memory_bytes", "tokens_per_s", "context", "tokens"):
+        for name in ("target_loss", "memory_bytes", "tokens_per_s", "context", "tokens", "max_training_flops"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 < value < math.inf):
                 raise SpecError(f"{name}: got {_said(value)}, allowed is a positive number")
@@ -75,6 +86,8 @@ class Question:
         if self.device is not None:
             device(self.device)  # refuses a name that is not known
         STORED_FORMATS[self.format]  # likewise
+        if self.storage is not None and self.storage not in LAYOUTS:
+            raise SpecError(f"unknown storage {self.storage!r}{did_you_mean(self.storage, LAYOUTS)}")
 
     @classmethod
     def of(cls, config: SweepConfig, **asked: Any) -> Question:
@@ -111,7 +124,12 @@ class Question:
         """Largest footprint that is allowed."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        return device(str(self.device)).app_bytes
+        return int(self.app_share * device(str(self.device)).memory_bytes)
+
+    @property
+    def stored_as(self) -> Storage:
+        """How the matrices of the exported file are stored."""
+        return self.storage or STORED_FORMATS[self.format].storage
 
     @property
     def architecture(self) -> Architecture:
@@ -142,6 +160,7 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "target_loss": options.target_loss,
         "memory_bytes": options.memory,
         "device": options.device,
+        "app_share": options.app_share,
         "tokens_per_s": options.speed,
         "probability": options.probability,
         "context": options.context,
@@ -149,6 +168,7 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "teacher": options.teacher,
         "targets": options.targets,
         "tokens": options.tokens,
+        "max_training_flops": options.max_training_flops,
         "widths": None if options.widths is None else tuple(options.widths),
         "level": options.level,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,13 +12,16 @@ from pydantic import ValidationError
 
 from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
-from scaling.errors import ExtrapolationError, InfeasibleError, RecordError, SpecError
+from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.prediction import Prediction
 from scaling.fit.saved import fit_id_of, to_json
-from scaling.predict.candidates import Candidate, Measure, offered, score, text_name
+from scaling.predict.candidates import Candidate, Measure, offered, score, shape_of, text_name
+from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, trainer_of, training_cost
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.forecast import INSIDE, MAX_REACH
+from scaling.predict.front import FrontPoint, pareto_front
+from scaling.predict.infeasible import why_none
 from scaling.predict.measured import Measurements
 from scaling.predict.question import Question
 from scaling.records import RunStore
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
 
 Binding = Literal["target", "speed", "smallest"]
+"""Which constraint keeps the answer from being smaller; see `Recommendation.binding`."""
 
 RUNNERS_UP = 3
 
@@ -43,6 +48,9 @@ class Recommendation:
         floor: Loss of an infinite student on infinite text of this teacher; None where the fit does not show it.
         question: What was asked.
         fit_id: Hash of the fit that forecast it; None in files of before 2026-11-26, which do not name it.
+        cost: What its training takes; None in files of before.
+        front: The candidates that no other beats in bytes and in loss, smallest first.
+        shapes: Which shapes were offered, in words, and why no others.
     """
 
     choice: Candidate
@@ -51,6 +59,9 @@ class Recommendation:
     floor: float | None
     question: Question
     fit_id: str | None
+    cost: TrainingCost | None = None
+    front: tuple[FrontPoint, ...] = ()
+    shapes: str = ""
 
     @property
     def run(self) -> RunSpec:
@@ -81,6 +92,9 @@ class Recommendation:
             "binding": self.binding,
             "runners_up": [candidate.to_json() for candidate in self.runners_up],
             "floor": self.floor,
+            "cost": None if self.cost is None else vars(self.cost),
+            "front": [vars(point) for point in self.front],
+            "shapes": self.shapes,
         }
 
     @classmethod
@@ -101,6 +115,9 @@ class Recommendation:
                 floor=values["floor"],
                 question=Question.from_json(values["question"]),
                 fit_id=values["fit_id"],
+                cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
+                front=tuple(FrontPoint(**point) for point in values.get("front", ())),
+                shapes=values.get("shapes", ""),
             )
         except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
             said = str(error).splitlines()[0]
@@ -114,13 +131,16 @@ def recommend(
     *,
     measure: Measure | None = None,
     measured: Measurements | None = None,
+    trainer: Trainer = ONE_GPU,
+    shapes: str = "",
     fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
     """Choose the smallest configuration whose forecast meets a target within what the phone allows.
 
     minimise ``footprint(run)`` subject to ``P(loss(run) ≤ target) ≥ probability``, ``footprint(run) ≤ budget`` and,
-    where a speed is asked for, ``tokens/s ≥ speed``.
+    where a speed is asked for, ``tokens/s ≥ speed``. The loss is that of the stored student: of the law, or measured,
+    and what rounding the weights adds.
 
     Args:
         fit: Forecasts losses.
@@ -128,6 +148,8 @@ def recommend(
         question: What is asked.
         measure: Bytes of a model on the phone; by default with placeholders for a tokenizer.
         measured: Finished runs, whose own losses decide about their configurations.
+        trainer: The machine that the cost of training is told for.
+        shapes: Which shapes the configurations have, in words; kept with the answer.
         fit_id: Name of the fit; by default the hash of its JSON.
         force: Accept forecasts more than ``MAX_REACH`` beyond the data.
 
@@ -153,7 +175,7 @@ def recommend(
                 f"at most {trusted:.3g}× is trusted{'' if fit.success else ' while the floor is not identified'} — "
                 "train larger runs first, or repeat with --force"
             )
-        raise _infeasible(question, floor, candidates)
+        raise why_none(fit, text_name(fit, runs[0].data), question, floor, candidates)
     choice = within[0]
     return Recommendation(
         choice=choice,
@@ -162,6 +184,9 @@ def recommend(
         floor=floor,
         question=question,
         fit_id=fit_id or fit_id_of(to_json(fit)),
+        cost=training_cost(choice.run, trainer),
+        front=pareto_front(candidates),
+        shapes=shapes,
     )
 
 
@@ -198,32 +223,50 @@ def recommend_of_sweep(
         ExtrapolationError: only what lies too far beyond the data does.
     """
     text = recommended_text(config, runs, teacher=question.teacher, targets=question.targets)
-    template = next(run for run in runs if run.data.text_id == text.text_id)
-    tokenizer = tokenizer_layout(template.data, store)
-    context = question.context or template.model.context
+    trained = [run for run in runs if run.data.text_id == text.text_id]
+    tokenizer = tokenizer_layout(trained[0].data, store)
+    context = question.context or trained[0].model.context
 
     def measure(model: ModelSpec) -> Footprint:
         return footprint(
-            model, context=context, tokenizer=tokenizer, format=question.format, architecture=question.architecture
+            model,
+            context=context,
+            tokenizer=tokenizer,
+            storage=question.stored_as,
+            format=question.format,
+            architecture=question.architecture,
         )
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
-    candidates = offered(config, template, asked, measure)
+    known = tuple(known)
     return recommend(
         fit,
-        candidates,
+        offered(config, trained, asked, measure),
         asked,
         measure=measure,
         measured=Measurements.of(known, store, fit),
+        trainer=trainer_of(store.records(known)) or ONE_GPU,
+        shapes=_shapes_in_words(trained),
         fit_id=fit_id,
         force=force,
     )
 
 
+def _shapes_in_words(trained: Sequence[RunSpec]) -> str:
+    depths = sorted({shape_of(run.model)[0] for run in trained})
+    said = " or ".join(str(depth) for depth in depths)
+    return f"depths that the sweep trained ({said} layers): the law knows N alone, not shape"
+
+
 def _with_placeholders(question: Question) -> Measure:
-    phone = question.architecture
-    return lambda model: footprint(model, context=question.context, format=question.format, architecture=phone)
+    return partial(
+        footprint,
+        context=question.context,
+        storage=question.stored_as,
+        format=question.format,
+        architecture=question.architecture,
+    )
 
 
 def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Question) -> Binding:
@@ -232,49 +275,6 @@ def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Quest
     if not smaller:
         return "smallest"
     return "speed" if any(c.meets(question) and not c.fits(question) for c in smaller) else "target"
-
-
-def _infeasible(question: Question, floor: float | None, candidates: Sequence[Candidate]) -> InfeasibleError:
-    """Why there is no answer: the target lies below the floor, needs more than is allowed, or nothing offered meets
-    it."""
-    target, chance = f"{question.target_loss:g} nats/token", f"with probability {question.probability:g}"
-    allowed = mebibytes(question.budget_bytes)
-    if question.tokens_per_s is not None:
-        allowed += f" at {question.tokens_per_s:g} tokens/s"
-    nearest = min((c for c in candidates if c.fits(question)), key=lambda c: c.expected.value, default=None)
-    best = None if nearest is None else nearest.expected.value
-    meeting = next((c for c in candidates if c.meets(question)), None)
-    needed = None if meeting is None else meeting.footprint.total_bytes
-    said = "no candidate fits at all"
-    if nearest is not None:
-        said = f"the best that fits is {'forecast' if nearest.measured is None else 'measured'} at {best:.4f}"
-    # From what can never be to what a larger budget would allow.
-    known = (
-        "the floor of this teacher's text is not identified"
-        if floor is None
-        else (f"the floor of this teacher's text is {floor:.4f}")
-    )
-    if floor is not None and question.target_loss <= floor:
-        message = (
-            f"a loss of {target} is out of reach: {known}; within "
-            f"{allowed} {said} — ask for more than the floor, or use a better teacher"
-        )
-    elif meeting is not None and meeting.speed is not None and meeting.footprint.total_bytes <= question.budget_bytes:
-        message = (
-            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.run.model.width} would, at "
-            f"{meeting.speed.low:.3g} tokens/s or more on {question.device} — ask for less, or name a faster device"
-        )
-    elif needed is not None:
-        message = (
-            f"nothing within {allowed} meets {target} {chance}: {said}; "
-            f"the target would need {mebibytes(needed)} — raise the memory or the target"
-        )
-    else:
-        message = (
-            f"no candidate meets {target} {chance}: {said}, {known} — raise the target, or offer more tokens or larger "
-            "widths"
-        )
-    return InfeasibleError(message, best_loss=best, needed_bytes=needed, floor=floor)
 
 
 def _of_first_layout(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,8 +305,3 @@ def _of_first_layout(values: Mapping[str, Any]) -> dict[str, Any]:
         "runners_up": [candidate(old) for old in values["runners_up"]],
         "floor": values["floor"],
     }
-
-
-def mebibytes(count: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{count / 2**20:.3g} MiB"

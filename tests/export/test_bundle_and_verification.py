@@ -13,7 +13,7 @@ from flax import nnx
 
 from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
-from scaling.compress.int8 import quantize
+from scaling.compress.student import quantize
 from scaling.errors import EngineError, ExportError
 from scaling.export import verify as verification
 from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle
@@ -133,7 +133,7 @@ def test_a_file_of_another_model_is_not_measured(store, run, bundle, forecast):
 
 def test_affine_int8_is_not_written_as_something_else(store, run, tmp_path):
     student = quantize(load_tensors(store, run), "affine_channel")
-    with pytest.raises(ExportError, match="GGUF has no int8 with zero points"):
+    with pytest.raises(ExportError, match="gguf stores matrices as q8_0: the student is affine_channel"):
         write_bundle(tmp_path / "bundle", student, run, tokenizer=symbol_layout(65))
 
 

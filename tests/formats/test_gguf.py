@@ -22,7 +22,7 @@ from scaling.accounting import (
 )
 from scaling.errors import ExportError, SpecError
 from scaling.formats.gguf import read_gguf, write_gguf
-from scaling.formats.quantized import QuantizedMatrix, quantize_q8_0
+from scaling.formats.quantized import QuantizedMatrix, quantize_blocks, quantize_q8_0
 from scaling.spec import ModelSpec
 
 gguf = pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'scaling[export]'")
@@ -34,7 +34,12 @@ def random_tensors(model: ModelSpec, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def stored_as(tensors: dict[str, np.ndarray], storage: str) -> dict:
-    convert = {"F32": lambda t: t, "F16": lambda t: t.astype(np.float16), "Q8_0": quantize_q8_0}[storage]
+    convert = {
+        "F32": lambda t: t,
+        "F16": lambda t: t.astype(np.float16),
+        "Q8_0": quantize_q8_0,
+        "Q4_0": lambda t: quantize_blocks(t, 4),
+    }[storage]
     return {key: convert(tensor) if tensor.ndim == 2 else tensor for key, tensor in tensors.items()}
 
 
@@ -57,7 +62,7 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("storage", ["F32", "F16", "Q8_0"])
+@pytest.mark.parametrize("storage", ["F32", "F16", "Q8_0", "Q4_0"])
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.vocab_size}x{m.width}x{m.n_layers}")
 @pytest.mark.parametrize("layout", [symbol_layout, text_layout])
 @pytest.mark.parametrize("name", ["student", "süd-1"])
@@ -78,27 +83,29 @@ def test_a_float_file_gives_back_what_was_written(tmp_path, model):
     assert all(np.array_equal(back.tensors[key], tensors[key]) for key in tensors)
 
 
-def test_an_int8_file_gives_back_the_dequantized_values_and_keeps_norms_exact(tmp_path):
+@pytest.mark.parametrize("storage", ["Q8_0", "Q4_0"])
+def test_a_quantized_file_gives_back_the_dequantized_values_and_keeps_norms_exact(tmp_path, storage):
     model = MODELS[2]
     tensors = random_tensors(model)
-    stored = stored_as(tensors, "Q8_0")
+    stored = stored_as(tensors, storage)
     write_gguf(tmp_path / "m.gguf", stored, model=model, tokenizer=symbol_layout(257))
     back = read_gguf(tmp_path / "m.gguf")
     for key, tensor in tensors.items():
         expected = stored[key].dequantize() if tensor.ndim == 2 else tensor
         assert np.array_equal(back.tensors[key], expected), key
-    assert back.storage["token_embd.weight"] == "Q8_0"
+    assert back.storage["token_embd.weight"] == storage
     assert back.storage["blk.0.ffn_norm.weight"] == "F32"
 
 
-def test_the_int8_blocks_of_a_file_are_those_that_the_gguf_package_makes(tmp_path):
+@pytest.mark.parametrize("storage", ["Q8_0", "Q4_0"])
+def test_the_blocks_of_a_file_are_those_that_the_gguf_package_makes(tmp_path, storage):
     model = MODELS[0]
     tensors = random_tensors(model)
-    write_gguf(tmp_path / "m.gguf", stored_as(tensors, "Q8_0"), model=model, tokenizer=symbol_layout(65))
+    write_gguf(tmp_path / "m.gguf", stored_as(tensors, storage), model=model, tokenizer=symbol_layout(65))
     stored = {tensor.name: tensor.data for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
     for key, tensor in tensors.items():
         if tensor.ndim == 2:
-            assert np.array_equal(stored[key], gguf.quantize(tensor, gguf.GGMLQuantizationType.Q8_0)), key
+            assert np.array_equal(stored[key], gguf.quantize(tensor, gguf.GGMLQuantizationType[storage])), key
 
 
 def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from scaling.errors import SpecError
 from scaling.laws.size_and_data import Chinchilla
-from scaling.predict.forecast import cheapest_training, explain, from_preset, tokens_for
+from scaling.predict.forecast import explain, from_preset
+from scaling.predict.solve.inverse import cheapest_training, tokens_for
 
 BESIROGLU = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.accounting import TokenizerLayout
+from scaling.accounting import GGUF_STORAGE, TokenizerLayout
 from scaling.errors import EngineError
 from scaling.export.child import as_asked, run_child
 from scaling.export.engine import ENGINES, Engine, EngineRun
@@ -60,7 +60,7 @@ class LlamaCpp(Engine):
     """
 
     name = "llama_cpp"
-    formats = ("gguf",)
+    formats = tuple(GGUF_STORAGE)
 
     n_ubatch: int | None = None
     use_mmap: bool = True

@@ -1,0 +1,56 @@
+"""What can be had at all: the configurations that no other beats both in bytes and in loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scaling.predict.candidates import Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontPoint:
+    """One configuration of the front.
+
+    Attributes:
+        total_bytes: Footprint on the phone.
+        loss: That decides: measured, or else forecast; with what the stored format adds.
+        probability: P(loss ≤ target).
+        reach: Factor beyond the data behind the law.
+        width: M.
+        n_layers: L.
+        n_params: N in the convention of the fit.
+        n_tokens: D.
+    """
+
+    total_bytes: int
+    loss: float
+    probability: float
+    reach: float
+    width: int
+    n_layers: int
+    n_params: int
+    n_tokens: int
+
+
+def pareto_front(candidates: Sequence[Candidate]) -> tuple[FrontPoint, ...]:
+    """Those of which none is as small and as good or better, smallest first; of equals the first."""
+    best, front = float("inf"), []
+    for one in sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.expected.value, c.run.n_tokens)):
+        if one.expected.value < best:
+            best = one.expected.value
+            front.append(_point(one))
+    return tuple(front)
+
+
+def _point(one: Candidate) -> FrontPoint:
+    return FrontPoint(
+        total_bytes=one.footprint.total_bytes,
+        loss=one.expected.value,
+        probability=one.probability,
+        reach=one.reach,
+        width=one.run.model.width,
+        n_layers=one.run.model.n_layers,
+        n_params=one.n_params,
+        n_tokens=one.run.n_tokens,
+    )
