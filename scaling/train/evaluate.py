@@ -150,7 +150,7 @@ def measure(student: Student, held: HeldOut) -> Measured:
 
 
 def _answered(student: Student, like: list[Scored], ood: list[Scored]) -> dict[str, float]:
-    """What a task asks for beside the loss: right answers, to the kind of question learned from and the kind kept from it."""
+    """What a task asks for beside the loss: right answers, to the kind learned from and to the kind kept from it."""
     other = evaluate(student, ood)
     (right, right_se), (ood_right, ood_right_se) = (exact_match(student, part) for part in (like, ood))
     return {
