@@ -11,11 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
-<<<<<<< HEAD
-from scaling.accounting import DEFAULT_FORMAT, LAYOUTS, PHONE, STORED_FORMATS, Architecture, Storage
-=======
-from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS, WEIGHT_FORMATS, Storage
->>>>>>> main
+from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
