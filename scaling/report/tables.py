@@ -108,6 +108,8 @@ def show_recommendation(found: Recommendation) -> None:
         f"{size(question.budget_bytes)}; the floor of this teacher's text is "
         f"{'not identified' if found.floor is None else loss(found.floor)}"
     )
+    if found.question.target_basis:
+        print(f"  the target: {found.question.target_basis}")
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
         table.add_column(name, justify="left" if name in ("", "basis") else "right")
