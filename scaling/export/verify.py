@@ -122,9 +122,8 @@ def verify(
         engine_cost = _engine_cost(engine, bundle, file, student, real, engine_tokens)
     except EngineError as error:
         engine_error = error
-    memory = _memory_here(recommendation.footprint, bundle)
     speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
-    loss = getattr(outcome, loss_name)
+    loss, memory = getattr(outcome, loss_name), _memory_here(recommendation.footprint, bundle)
     checks = compare(
         recommendation,
         loss=loss,
