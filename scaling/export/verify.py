@@ -104,8 +104,7 @@ def verify(
         RecordError: if its run is not in the store.
     """
     run = bundle.manifest.run
-    outcome = store.load(run.run_id).outcome
-    file = bundle.read()
+    outcome, file = store.load(run.run_id).outcome, bundle.read()
     real = evaluation_sets(run, store).real
     check_stop()
     read_back = degradation(run.model, load_tensors(store, run), file.tensors, real)

@@ -85,6 +85,7 @@ def calibrate(
     """
     if not measured or not all(0 < one.tokens_per_s < math.inf for one in measured):
         raise SpecError(f"calibration needs measured tokens/s above 0 — got {[one.tokens_per_s for one in measured]}")
+    # What stalled says nothing of the device, and other numbers of threads are other devices.
     best = {one.model: max(other.tokens_per_s for other in measured if other.model == one.model) for one in measured}
     collapsed = tuple(one for one in measured if one.tokens_per_s < COLLAPSE * best[one.model])
     sound = [one for one in measured if one not in collapsed]

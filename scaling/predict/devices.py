@@ -310,6 +310,7 @@ def scaled_to(known: EngineSpeed, engine: str, unit: Unit, rates: Iterable[Publi
         rates: What was published; at least one.
     """
     rates = tuple(rates)
+    # One factor for all constants, then ranges that reach every published rate.
     slowness = [1 / one.tokens_per_s.value / known.seconds(one.n_layers, one.n_bytes).value for one in rates]
     factor = math.exp(sum(map(math.log, slowness)) / len(slowness))
     scaled = known.slower(factor)

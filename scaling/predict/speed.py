@@ -62,6 +62,7 @@ def decode_speed(
     Raises:
         SpecError: nothing is known of that engine there.
     """
+    # On average half of the cache is filled.
     count = decode_bytes(model, storage, position=model.context // 2 if position is None else position)
     seconds = device.speed(engine, unit).seconds(model.n_layers, count)
     return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low)
