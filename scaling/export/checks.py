@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from scaling.compress.degradation import Degradation
-<<<<<<< HEAD
-from scaling.errors import EngineError
-from scaling.export.engine import EngineRun, FileRefusedError
-=======
 from scaling.export.engine import EngineRun
 from scaling.export.findings import Check, Greedy, InEngine
->>>>>>> main
 from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed
@@ -39,17 +34,7 @@ def compare(
     read_back: Degradation,
     most_damage: float,
     file_bytes: int,
-<<<<<<< HEAD
-    engine: EngineRun | None,
-    engine_error: EngineError | None,
-    engine_cost: Degradation | None,
-    greedy: Greedy | None,
-    texts_equal: tuple[int, int] | None,
-    memory: Footprint,
-    speed: Speed,
-=======
     found: InEngine,
->>>>>>> main
 ) -> tuple[Check, ...]:
     """All comparisons of an exported student with what was forecast of it.
 
@@ -61,17 +46,7 @@ def compare(
         read_back: Float student against the file's weights.
         most_damage: nats/token that the file's format may cost.
         file_bytes: Size of the file.
-<<<<<<< HEAD
-        engine: The engine's run, or None.
-        engine_error: Why there is none, or why it stopped before all was measured.
-        engine_cost: JAX against the engine on the file's weights, or None.
-        greedy: The engine's text against JAX, or None.
-        texts_equal: Texts that the engine cuts into the same tokens, and all tried; None where there is no text.
-        memory: Forecast of the memory on this machine.
-        speed: Forecast of the decoding speed.
-=======
         found: What the engine did.
->>>>>>> main
     """
     checks = [
         _target(recommendation, loss),
@@ -84,15 +59,6 @@ def compare(
     # Without a run of the engine nothing below was measured; what it could not do stands in the check above.
     if found.run is None or found.greedy is None:
         return tuple(checks)
-<<<<<<< HEAD
-    checks.append(_greedy(greedy, ended=engine.ended))
-    if texts_equal is not None:
-        checks.append(_tokenizer(*texts_equal))
-    if engine_cost is not None:
-        checks.append(_engine_loss(engine_cost))
-    checks.append(_memory(memory.total_bytes, engine.peak_bytes))
-    checks.append(_speed(speed, engine))
-=======
     checks.append(_greedy(found.greedy, ended=found.run.ended))
     if found.texts_equal is not None:
         checks.append(_tokenizer(*found.texts_equal))
@@ -100,7 +66,6 @@ def compare(
         checks.append(_engine_loss(found.cost))
     checks.append(_memory(memory.total_bytes, found.run))
     checks.append(_speed(speed, found.run))
->>>>>>> main
     return tuple(checks)
 
 
