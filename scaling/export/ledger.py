@@ -45,6 +45,7 @@ class LedgerRow:
         n_tokens: D.
         reach: Factor by which N or D exceeds the data behind the fit.
         target_loss: What was asked.
+        target_basis: What that was derived from; empty for a number that was asked for.
         target_probability: How surely it was to be met.
         probability: P(loss ≤ target) of the forecast.
         target_met: True if measured is at most the target.
@@ -89,6 +90,7 @@ class LedgerRow:
     n_tokens: int
     reach: float
     target_loss: float
+    target_basis: str | None
     target_probability: float | None
     probability: float | None
     target_met: bool | None
@@ -124,7 +126,7 @@ class LedgerRow:
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id")
 
-LATER = ("target_probability", "probability", "target_met", "seen_before")
+LATER = ("target_basis", "target_probability", "probability", "target_met", "seen_before")
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
@@ -176,6 +178,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         n_tokens=run.n_tokens,
         reach=recommendation.choice.reach,
         target_loss=recommendation.question.target_loss,
+        target_basis=recommendation.question.target_basis,
         target_probability=recommendation.question.probability,
         probability=recommendation.probability,
         target_met=verification.target_met,
@@ -255,7 +258,7 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         raise RecordError(
             f"{path}: not a ledger ({error}); nothing was changed — move it away and a new one is begun"
         ) from error
-    if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
+    if header != tuple(name for name in COLUMNS if name not in LATER or name in header):
         missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
         raise RecordError(
             f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
@@ -267,9 +270,9 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
 
 
 def _of_before(row: dict[str, str]) -> dict[str, str]:
-    """A row without the columns of ``LATER``: whether the target was met follows from the others."""
+    """A row without some columns of ``LATER``: whether the target was met follows from the others."""
     met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
-    return {name: "" for name in COLUMNS} | row | {"target_met": met}
+    return {name: "" for name in COLUMNS} | {"target_met": met} | row
 
 
 def _to_csv(rows) -> bytes:
