@@ -51,6 +51,7 @@ def forward(
         x_BTM = tap(f"blk.{i}", x_BTM)
         into_BTM = _normed(x_BTM, block.attn_norm[...], model.norm_eps)
         said_BTX = _heads(block, student, tap(f"blk.{i}.attn_in", into_BTM), i, tap)
+        # A shortcut that is cut is one of the block, not of one branch: neither carries the input on.
         has_shortcut = i not in without_shortcut
         x_BTM = has_shortcut * x_BTM + said_BTX @ block.attn_output[...]
         into_BTM = tap(f"blk.{i}.ffn_in", _normed(x_BTM, block.ffn_norm[...], model.norm_eps))
