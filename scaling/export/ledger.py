@@ -65,7 +65,7 @@ class LedgerRow:
         engine_cost: By how much the engine's own loss exceeds JAX on the same weights, on a few hundred tokens.
         file_bytes_forecast: Size of the file.
         file_bytes_measured: The same, on disk.
-        peak_bytes_forecast: Memory while it runs, the app not included.
+        peak_bytes_forecast: Memory while it runs on the machine that verified, the app not included.
         peak_bytes_measured: The same in the engine, the interpreter not included.
         device: Device of the speed forecast.
         tokens_per_s_forecast: Rate of writing.
@@ -160,8 +160,8 @@ def append(
 
 def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verification: Verification) -> LedgerRow:
     """The row of a recommendation; see :class:`LedgerRow`."""
-    forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
-    counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
+    forecast, run, found = recommendation.prediction, recommendation.run, verification.in_engine
+    counts, cost, engine, greedy = count_parameters(run.model), verification.read_back, found.run, found.greedy
     # Compared is the loss that the fit forecasts, which need not be that on real text.
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
@@ -195,10 +195,10 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         loss_int8=cost.after,
         int8_cost=cost.increase,
         int8_cost_se=cost.increase_se,
-        engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
-        file_bytes_forecast=recommendation.footprint.weights_bytes,
+        engine_cost=None if found.cost is None else found.cost.increase,
+        file_bytes_forecast=verification.memory.weights_bytes,
         file_bytes_measured=verification.file_bytes,
-        peak_bytes_forecast=recommendation.footprint.total_bytes,
+        peak_bytes_forecast=verification.memory.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
         tokens_per_s_forecast=verification.speed.tokens_per_s,
@@ -207,7 +207,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         tokens_per_s_measured=None if engine is None else engine.tokens_per_s,
         greedy_tokens=None if greedy is None else greedy.n_tokens,
         greedy_equal=None if greedy is None else greedy.n_equal,
-        engine=engine.engine if engine else f"none: {(verification.engine_error or '').splitlines()[0]}",
+        engine=engine.engine if engine else f"none: {(found.error or 'not run').splitlines()[0]}",
         passed=verification.passed,
     )
 
