@@ -200,6 +200,7 @@ class Plan:
             "counts": self.counts(),
             "flops": self.flops,
             "seconds": self.seconds(),
+            # Before any run here the estimate is a range.
             "seconds_range": self.seconds_range(),
             "pace": asdict(self.pace) | {"basis": self.pace.basis},
             "kwh": self.kwh(),
