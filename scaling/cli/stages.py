@@ -65,6 +65,7 @@ def run(
     from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
+    # Without a budget every run of the sweep is trained.
     allowed = None if budget is None else count(budget, "budget")
     found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force, budget=allowed)
     _draw(workspace, found)
