@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from scaling.laws.batch import CriticalBatch
@@ -30,6 +31,7 @@ class Preset:
         verified: who has checked the numbers.
         counts: how the source counts N, and its corpus.
         note: what a user must know before trusting a number; empty if nothing.
+        ranges: least and most of "n" and "d" behind the numbers, where the source says so.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Preset:
     verified: Verified
     counts: str = ""
     note: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.verified == "unverified" and "not verified" not in self.note:
