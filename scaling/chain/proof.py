@@ -12,7 +12,6 @@ from scaling.stop import interruptible
 
 if TYPE_CHECKING:
     from scaling.compress.degradation import Degradation
-    from scaling.compress.int8 import Scheme
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
@@ -21,26 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Compressed:
-    """What int8 does to a student.
+    """What quantization does to a student.
 
     Attributes:
-        scheme: Layout.
+        scheme: Name of the quantization scheme.
         float_bytes: Of the tensors as float32.
-        int8_bytes: Of the tensors as int8 with scales.
+        n_bytes: Of the tensors as integers with scales.
         cost: Loss before and after on the real held-out set.
     """
 
     scheme: str
     float_bytes: int
-    int8_bytes: int
+    n_bytes: int
     cost: Degradation
 
 
 @interruptible()
-def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affine_channel") -> Compressed:
-    """Quantize a trained student and measure the cost; the export uses q8_0, which the engine reads."""
+def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: str = "q8_0") -> Compressed:
+    """Quantize a trained student and measure the cost."""
     from scaling.compress.degradation import degradation
-    from scaling.compress.int8 import quantize
+    from scaling.compress.student import quantize
     from scaling.data.evaluation import evaluation_sets
     from scaling.export.bundle import load_tensors
 
@@ -50,7 +49,7 @@ def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: Scheme = "affi
     return Compressed(
         scheme=scheme,
         float_bytes=sum(tensor.nbytes for tensor in tensors.values()),
-        int8_bytes=student.n_bytes,
+        n_bytes=student.n_bytes,
         cost=degradation(run.model, tensors, student.dequantize(), real),
     )
 

@@ -139,7 +139,9 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
 
 def compress(
     sweep_file: SweepFile,
-    scheme: Annotated[str, typer.Option("--scheme", help="affine_channel, q8_0, q4_0, f16 or f32.")] = "affine_channel",
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel, f16 or f32.")
+    ] = "q8_0",
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
@@ -147,13 +149,12 @@ def compress(
     from scaling.chain.decision import load_recommendation, trained
     from scaling.chain.proof import compress_stage
     from scaling.chain.workspace import Workspace
-    from scaling.compress.int8 import scheme_named
     from scaling.report.chain import show_compressed
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     _say_which(recommendation)
-    found = compress_stage(workspace, recommendation.run, scheme=scheme_named(scheme))
+    found = compress_stage(workspace, recommendation.run, scheme=scheme)
     emit(found, as_json=json_, show=show_compressed)
 
 

@@ -16,21 +16,22 @@ from scaling.data.mixing import MarkedSequences, MixedSequences
 from scaling.data.sequences import Sequences, TeacherSequences, TextSequences, WorldSequences
 from scaling.data.shards import open_shards
 from scaling.data.targets import ComputedTargets, SoftTargetReader, StoredTargets, with_records
+from scaling.data.tasks import TaskSequences, open_task
 from scaling.data.text import open_text, targets_dir, teacher_text_dir
 from scaling.data.worlds import MixtureGenerator, open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RunSpec, SoftTargets, TextSource, WorldSource
+from scaling.spec import RunSpec, SoftTargets, TaskSource, TextSource, WorldSource
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step trains on: predict ``targets`` from ``inputs``, at every position.
+    """What a step trains on: predict ``targets`` from ``inputs``.
 
     Attributes:
         inputs: int32[..., B, T], BOS and all tokens but the last.
-        targets: int32[..., B, T], or records with a field ``token`` beside the teacher's distribution
-            (``data/targets.py``).
+        targets: int32[..., B, T], −1 where nothing is predicted; or records with a field ``token`` beside the
+            teacher's distribution (``data/targets.py``).
     """
 
     inputs: np.ndarray
@@ -102,7 +103,7 @@ class Stream:
     def _targets(self, places: np.ndarray, own: np.ndarray) -> np.ndarray:
         """The rows of each step, which begin at ``places``, with what the teacher's distribution says of them."""
         if self.soft is None:
-            return own
+            return self.sequences.targets(own)
         steps = zip(places, own, strict=True)
         return np.stack([with_records(rows, self.soft.read(int(place), rows)) for place, rows in steps])
 
@@ -146,6 +147,8 @@ def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
         if data.source_token and isinstance(generator, MixtureGenerator):
             return MarkedSequences(generator, data.seed, data.source_token_id)
         return WorldSequences(generator, data.seed)
+    if isinstance(data.source, TaskSource):
+        return TaskSequences(open_task(data.source), data.seed)
     real = None
     if isinstance(data.source, TextSource) and data.real_share > 0:
         real = TextSequences(open_text(data.source, "train", store), context, data.seed)

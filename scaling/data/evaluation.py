@@ -19,13 +19,14 @@ from scaling.data.batches import check_fit, with_bos
 from scaling.data.counter import permute, random_at
 from scaling.data.sequences import TeacherSequences
 from scaling.data.shards import TokenShards, open_shards
+from scaling.data.tasks import open_task
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.generator import kl_divergence, split_divergence
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import DataSpec, MixtureTeacher, RealTeacher, RunSpec, TextSource, WorldSource
+from scaling.spec import DataSpec, MixtureTeacher, RealTeacher, RunSpec, TaskSource, TextSource, WorldSource
 
 NextTokenProbs = Callable[[np.ndarray], np.ndarray]
 """Distributions of the next token given sequences: int32[b, T] to float64[b, T, V]."""
@@ -60,7 +61,7 @@ class EvalSet:
     Attributes:
         sequences: int32[n_batches, b, T].
         bos: Token that every sequence is predicted from.
-        scored: bool[T], positions that count.
+        scored: bool[T], positions that count in every sequence, or bool[n_batches, b, T], those of each.
         p: Distribution of the next token given sequences, int32[b, T] to float64[b, T, V]; None for text.
         q: The teacher's, likewise.
     """
@@ -78,17 +79,18 @@ class EvalSet:
     @property
     def n_scored(self) -> int:
         """Tokens that count in the loss."""
-        return self.n_sequences * int(self.scored.sum())
+        return int(np.broadcast_to(self.scored, self.sequences.shape).sum())
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __iter__(self) -> Iterator[EvalBatch]:
-        for sequences in self.sequences:
+        scored = np.broadcast_to(self.scored, self.sequences.shape).astype(np.float32)
+        for sequences, weights in zip(self.sequences, scored, strict=True):
             yield EvalBatch(
                 inputs=with_bos(sequences, self.bos),
                 targets=sequences,
-                weights=np.broadcast_to(self.scored.astype(np.float32), sequences.shape),
+                weights=weights,
                 p=None if self.p is None else self.p(sequences).astype(np.float32),
                 q=None if self.q is None else self.q(sequences).astype(np.float32),
             )
@@ -109,6 +111,7 @@ class EvalSets:
         generator_delta_noise: ``delta_noise``, likewise.
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
+        ood: Questions of the kind that a task keeps from training; None without a task.
     """
 
     real: EvalSet
@@ -120,6 +123,7 @@ class EvalSets:
     generator_delta_noise: float | None = None
     teacher_loss: float | None = None
     bytes_per_token: float | None = None
+    ood: EvalSet | None = None
 
 
 def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenProbs | None = None) -> EvalSets:
@@ -137,11 +141,27 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
     source = spec.data.source
     if isinstance(source, TextSource):
         return _text_sets(spec, source, store)
+    if isinstance(source, TaskSource):
+        return _task_sets(spec, source)
     if not isinstance(source, WorldSource):
-        raise DataError(f"a source of kind {source.kind} is neither a world nor text; make its class one of them")
+        raise DataError(f"a source of kind {source.kind} is no world, no text and no task; make its class one of them")
     if spec.data.teacher.is_stored:
         return _student_teacher_sets(spec, source, store, teacher_probs)
     return _world_sets(spec, source)
+
+
+def _task_sets(spec: RunSpec, source: TaskSource) -> EvalSets:
+    """Questions of the kind learned from and of the kind kept from it: as many of each as an evaluation has tokens."""
+    check_fit(spec, context=source.sequence_tokens)
+    task = open_task(source)
+
+    def drawn(sequences: np.ndarray) -> EvalSet:
+        n_batches, b = _batch_shape(-(-spec.evaluation.tokens // source.sequence_tokens), len(sequences))
+        chosen = np.sort(permute(np.arange(n_batches * b), len(sequences), seed=spec.evaluation.seed))
+        own = sequences[chosen].reshape(n_batches, b, -1)
+        return EvalSet(own, task.bos, task.is_answer(own))
+
+    return EvalSets(real=drawn(task.asked), ood=drawn(task.test))
 
 
 def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:

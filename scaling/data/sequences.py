@@ -48,6 +48,10 @@ class Sequences(ABC):
         """What the first token of each is predicted from: int32[count]."""
         return np.full(count, self.bos, np.int32)
 
+    def targets(self, sequences: np.ndarray) -> np.ndarray:
+        """The tokens to be predicted, int32[..., T], −1 where none is; text is predicted everywhere."""
+        return sequences
+
     def n_unique(self, count: int) -> int:
         """Sequences among the first ``count`` that hold tokens not read before."""
         return count if self.n_distinct is None else min(count, self.n_distinct)

@@ -18,7 +18,7 @@ from pydantic import FiniteFloat, StringConstraints, TypeAdapter, ValidationErro
 
 from scaling.accounting import DEFAULT_FORMAT, TokenizerLayout, count_parameters
 from scaling.compress.degradation import degradation
-from scaling.compress.int8 import QuantizedStudent, quantize
+from scaling.compress.student import QuantizedStudent, quantize
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from scaling.accounting import STORED_FORMATS, StoredFormat, TokenizerLayout
-from scaling.compress.int8 import QuantizedStudent, Scheme
+from scaling.compress.student import QuantizedStudent
 from scaling.errors import ExportError
 from scaling.registry import Registry
 from scaling.spec import ModelSpec
@@ -46,14 +46,14 @@ class ExportFormat(ABC):
     Attributes:
         name: As in a sweep file, and in ``STORED_FORMATS``.
         suffix: Of its files.
-        scheme: Layout that its matrices are stored in.
+        scheme: Quantization scheme of its matrices.
         most_damage: nats/token that storing them so may cost; more is a fault, and not the price of the format.
         packages: That write it; their versions stand in the manifest.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
-    scheme: ClassVar[Scheme]
+    scheme: ClassVar[str]
     most_damage: ClassVar[float] = 0.005
     packages: ClassVar[tuple[str, ...]] = ()
 

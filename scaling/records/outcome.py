@@ -33,6 +33,12 @@ class Outcome:
         generator_delta_noise: ``delta_noise``, likewise.
         kl_student: KL(q‖f) of the student f from its teacher q.
         cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
+        exact_match: Share of a task's questions answered without an error, of the kind learned from.
+        exact_match_se: Its standard error.
+        ood_loss: Loss on answers to questions of the kind that a task keeps from training.
+        ood_loss_se: Its standard error.
+        ood_exact_match: Share of those answered without an error.
+        ood_exact_match_se: Its standard error.
         train_loss: Mean training loss of the last twentieth of the run.
         loss_spikes: Times that the training loss jumped out of its noise (scaling/train/health.py).
         noise_scale: Gradient noise scale of the later half of the run, tokens.
@@ -66,6 +72,12 @@ class Outcome:
     generator_delta_noise: float | None = None
     kl_student: float | None = None
     cross_term: float | None = None
+    exact_match: float | None = None
+    exact_match_se: float | None = None
+    ood_loss: float | None = None
+    ood_loss_se: float | None = None
+    ood_exact_match: float | None = None
+    ood_exact_match_se: float | None = None
     train_loss: float | None = None
     loss_spikes: int | None = None
     noise_scale: float | None = None

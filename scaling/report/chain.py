@@ -90,10 +90,10 @@ def show_bundle(bundle: Bundle) -> None:
 
 
 def show_compressed(found: Compressed) -> None:
-    """What int8 costs."""
+    """What quantization costs."""
     cost = found.cost
     print(
-        f"{found.scheme}: {size(found.float_bytes)} → {size(found.int8_bytes)}, loss {cost.before:.5f} → "
+        f"{found.scheme}: {size(found.float_bytes)} → {size(found.n_bytes)}, loss {cost.before:.5f} → "
         f"{cost.after:.5f} ({cost.increase:+.5f} ± {cost.increase_se:.5f} nats/token on {cost.n_sequences} sequences)"
     )
 

@@ -22,6 +22,7 @@ from scaling.spec.sources import (
     WorldSource,
 )
 from scaling.spec.targets import ExactTargets, SampledTargets, SoftTargets, Targets, TokenTargets, TopKTargets
+from scaling.spec.tasks import PcfgSetSource, ScanSource, TaskSource
 from scaling.spec.teachers import (
     CoverageTeacher,
     MixtureTeacher,
@@ -55,11 +56,13 @@ __all__ = [
     "NgramTeacher",
     "NoiseTeacher",
     "OptimSpec",
+    "PcfgSetSource",
     "PretrainedTeacher",
     "RealTeacher",
     "RunSpec",
     "SCHEMA_VERSION",
     "SampledTargets",
+    "ScanSource",
     "SequenceDistill",
     "ShiftTeacher",
     "SoftTargets",
@@ -68,6 +71,7 @@ __all__ = [
     "StaleTeacher",
     "StudentTeacher",
     "Targets",
+    "TaskSource",
     "Teacher",
     "TemperatureTeacher",
     "TextLabel",

@@ -69,11 +69,13 @@ class HeldOut:
         sets: Where it comes from, and what is known of it beforehand.
         real: The real set.
         teacher: The teacher's set; None where the student reads the real text.
+        ood: Questions of the kind that a task keeps from training; None without a task.
     """
 
     sets: EvalSets
     real: list[Scored]
     teacher: list[Scored] | None
+    ood: list[Scored] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,12 @@ class Measured:
     generator_delta_noise: float | None
     kl_student: float | None
     cross_term: float | None
+    exact_match: float | None = None
+    exact_match_se: float | None = None
+    ood_loss: float | None = None
+    ood_loss_se: float | None = None
+    ood_exact_match: float | None = None
+    ood_exact_match_se: float | None = None
 
 
 LOGITS_BYTES = 1 << 28
@@ -113,7 +121,8 @@ def held_out(spec: RunSpec, store: RunStore) -> HeldOut:
         probs = open_student(spec, store).next_token_probs if is_student else None
         sets = evaluation_sets(spec, store, teacher_probs=probs)
         teacher = None if sets.teacher is None else [_scored(batch) for batch in sets.teacher]
-        _HELD[key] = HeldOut(sets, [_scored(batch) for batch in sets.real], teacher)
+        ood = None if sets.ood is None else [_scored(batch) for batch in sets.ood]
+        _HELD[key] = HeldOut(sets, [_scored(batch) for batch in sets.real], teacher, ood)
     return _HELD[key]
 
 
@@ -136,7 +145,39 @@ def measure(student: Student, held: HeldOut) -> Measured:
         generator_delta_noise=sets.generator_delta_noise,
         kl_student=real.kl_student,
         cross_term=real.cross_term,
+        **({} if held.ood is None else _answered(student, held.real, held.ood)),
     )
+
+
+def _answered(student: Student, like: list[Scored], ood: list[Scored]) -> dict[str, float]:
+    """What a task asks for beside the loss: right answers, to the kind learned from and to the kind kept from it."""
+    other = evaluate(student, ood)
+    (right, right_se), (ood_right, ood_right_se) = (exact_match(student, part) for part in (like, ood))
+    return {
+        "exact_match": right,
+        "exact_match_se": right_se,
+        "ood_loss": other.loss,
+        "ood_loss_se": other.loss_se,
+        "ood_exact_match": ood_right,
+        "ood_exact_match_se": ood_right_se,
+    }
+
+
+def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, float]:
+    """Share of sequences whose scored tokens greedy decoding writes exactly, and its standard error.
+
+    Greedy decoding writes an answer if, and only if, each of its tokens is the likeliest one behind all before it: so
+    one reading of question and answer tells, and nothing has to be decoded. ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of
+    r right ones of n, which is not zero where all or none are right.
+    """
+    right = [
+        np.where(batch.at, best == _targets(batch), True).all(1)
+        for batch in batches
+        for best in [np.asarray(_likeliest(student.model)(params_of(student), batch.inputs))]
+    ]
+    answered = np.concatenate(right)
+    n, r = len(answered), int(answered.sum())
+    return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
 
 
 def evaluate(
@@ -189,10 +230,15 @@ def _scored(batch: EvalBatch) -> Scored:
 
 
 def _score_text(model: ModelSpec, params: Params, batch: Scored) -> _Sums:
+    log_f_BT = token_log_probs(model, params, batch.inputs, _targets(batch))
+    return _Sums(batch.at.sum(1), -np.where(batch.at, log_f_BT, 0.0).sum(1, dtype=np.float64))
+
+
+def _targets(batch: Scored) -> np.ndarray:
+    """int32[b, T], 0 where nothing is scored."""
     targets_BT = np.zeros(batch.inputs.shape, np.int32)
     targets_BT[batch.at] = batch.targets
-    log_f_BT = token_log_probs(model, params, batch.inputs, targets_BT)
-    return _Sums(batch.at.sum(1), -np.where(batch.at, log_f_BT, 0.0).sum(1, dtype=np.float64))
+    return targets_BT
 
 
 def token_log_probs(model: ModelSpec, params: Params, inputs_BT: np.ndarray, targets_BT: np.ndarray) -> np.ndarray:
@@ -236,3 +282,8 @@ def _token_scorer(model: ModelSpec):
         return jnp.take_along_axis(log_f_BTV, targets_BT[..., None], axis=-1)[..., 0]
 
     return jax.jit(log_probabilities)
+
+
+@lru_cache(maxsize=64)
+def _likeliest(model: ModelSpec):
+    return jax.jit(lambda params, inputs_BT: jnp.argmax(with_params(model, params)(inputs_BT), axis=-1))

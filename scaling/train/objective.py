@@ -7,11 +7,13 @@ import jax.numpy as jnp
 
 
 def token_loss(logits_BTV: jax.Array, tokens_BT: jax.Array) -> jax.Array:
-    """``−ln f(x)``, averaged over the positions: float32 scalar, nats/token."""
+    """``−ln f(x)``, averaged over the positions that have a token (−1 is none): float32 scalar, nats/token."""
     log_z_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
     # A comparison instead of a gather: its gradient is no scatter, which is slow on every device.
     is_target_BTV = jax.lax.broadcasted_iota(jnp.int32, logits_BTV.shape, 2) == tokens_BT[..., None]
-    return jnp.mean(log_z_BT - jnp.sum(jnp.where(is_target_BTV, logits_BTV, 0.0), axis=-1))
+    loss_BT = log_z_BT - jnp.sum(jnp.where(is_target_BTV, logits_BTV, 0.0), axis=-1)
+    counts_BT = tokens_BT >= 0
+    return jnp.sum(jnp.where(counts_BT, loss_BT, 0.0)) / jnp.maximum(jnp.sum(counts_BT), 1)
 
 
 def soft_loss(logits_BTV: jax.Array, weights_BTK: jax.Array, ids_BTK: jax.Array | None) -> jax.Array:

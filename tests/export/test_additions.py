@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scaling.accounting import ENGINE_MEMORY, STORED_FORMATS, EngineMemory, StoredFormat, tensor_shapes, weights_bytes
-from scaling.compress.int8 import QuantizedStudent
+from scaling.compress.student import QuantizedStudent
 from scaling.errors import EngineError, ExportError, SpecError
 from scaling.export.bundle import export, open_bundle
 from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for

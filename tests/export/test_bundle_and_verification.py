@@ -13,7 +13,7 @@ from flax import nnx
 
 from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
-from scaling.compress.int8 import quantize
+from scaling.compress.student import quantize
 from scaling.errors import EngineError, ExportError
 from scaling.export import verify as verification
 from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.accounting import TokenizerLayout, symbol_layout, tensor_shapes
-from scaling.compress.int8 import quantize
+from scaling.compress.student import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
 from scaling.export.engine import FileRefusedError

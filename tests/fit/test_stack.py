@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scaling.fit.doubt.bootstrap import bootstrap
-from scaling.fit.doubt.calibrate import calibration, cross_checked, honest, inflation, most_probable_factor
+from scaling.fit.doubt.calibrate import calibration, cross_checked, expected_factor, honest, inflation
 from scaling.fit.doubt.covariance import covariance
 from scaling.fit.evidence import Calibration, Member
 from scaling.fit.fitter import fit
@@ -149,9 +149,15 @@ def test_a_cross_check_calibrates_each_cut_on_the_others_alone():
 def test_errors_three_times_the_scale_widen_and_errors_a_tenth_of_it_narrow():
     rng = np.random.default_rng(0)
     wide = [3 * rng.standard_t(4, 200) for _ in range(30)]
-    assert most_probable_factor(wide) == pytest.approx(3, rel=0.15)
-    assert most_probable_factor([np.zeros(5)]) < 1 < most_probable_factor([np.full(5, 9.0)])
+    assert expected_factor(wide) == pytest.approx(3, rel=0.15)
+    assert expected_factor([np.zeros(5)] * 3) < 1 < expected_factor([np.full(5, 9.0)])
     assert inflation([], []) == {}
+
+
+def test_the_fewer_cuts_the_more_the_doubt_of_the_factor_widens():
+    few, many = ([np.random.default_rng(0).standard_t(4, 500)] * count for count in (2, 40))
+    assert 1.0 < expected_factor(many) < 1.07 < expected_factor(few) < math.exp(0.5**2)
+    assert expected_factor([]) == pytest.approx(math.exp(0.5**2), rel=0.01), "mean square of the log-normal prior"
 
 
 def test_every_way_of_going_beyond_the_runs_has_a_factor_of_its_own():

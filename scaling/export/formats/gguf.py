@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from scaling.accounting import TokenizerLayout
-from scaling.compress.int8 import QuantizedStudent, Scheme
+from scaling.compress.student import QuantizedStudent
 from scaling.errors import ExportError
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
 from scaling.formats.gguf import read_gguf, write_gguf
@@ -18,7 +17,7 @@ class Gguf(ExportFormat):
 
     name = "gguf"
     suffix = ".gguf"
-    scheme: ClassVar[Scheme] = "q8_0"
+    scheme = "q8_0"
     packages = ("gguf",)
 
     def write(

@@ -70,15 +70,17 @@ def inflation(errors: Sequence[Array], axes: Sequence[str]) -> dict[str, float]:
     """
     if not errors:
         return {}
-    together = most_probable_factor(errors)
+    together = expected_factor(errors)
     own = {axis: [e for e, other in zip(errors, axes, strict=True) if other == axis] for axis in ("n", "d", "c")}
-    return {axis: most_probable_factor(some) if some else together for axis, some in own.items()}
+    return {axis: expected_factor(some) if some else together for axis, some in own.items()}
 
 
-def most_probable_factor(errors: Sequence[Array]) -> float:
-    """Maximum of the t likelihood of standardised errors, with a log-normal prior around one.
+def expected_factor(errors: Sequence[Array]) -> float:
+    """Root mean square of the factor over its posterior: the t likelihood of standardised errors, and a log-normal
+    prior around one.
 
-    The errors of one validation fit share that fit's mistake: together they count as one.
+    A handful of cuts leaves the factor itself in doubt, and the variance of a forecast is the mean of the variances
+    that it may have. The errors of one validation fit share that fit's mistake: together they count as one.
     """
     factors = np.exp(np.linspace(-1.5, 2.5, 161))
     cost = np.log(factors) ** 2 / (2 * PRIOR_SPREAD**2)
@@ -86,7 +88,8 @@ def most_probable_factor(errors: Sequence[Array]) -> float:
         ratio = error[:, None] / factors
         density = (TAIL + 1) / 2 * np.log1p(ratio**2 / TAIL) + np.log(factors)
         cost = cost + density.mean(axis=0)
-    return float(factors[cost.argmin()])
+    chance = np.exp(cost.min() - cost)
+    return float(np.sqrt(np.average(factors**2, weights=chance)))
 
 
 def cross_checked(scores: Sequence[Score], level: float = 0.9) -> Mapping[str, float]:

@@ -1,0 +1,46 @@
+"""What a quantization scheme is: how a matrix of floats becomes what a file stores.
+
+A scheme is one class in ``scaling/compress/schemes/``, or in another package under the entry point group
+``scaling.schemes``. How many bytes its matrices take is known before there are any: ``storage`` names their layout in
+``scaling.accounting``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from scaling.accounting import Storage
+from scaling.errors import ExportError
+from scaling.formats.quantized import QuantizedMatrix
+from scaling.registry import Registry
+
+Matrix = np.ndarray | QuantizedMatrix
+"""As a file stores it: floats, or integers with scales."""
+
+
+class Scheme(ABC):
+    """One way to store a student's matrices in few bits.
+
+    Attributes:
+        name: As on the command line.
+        storage: Layout of the matrices, in the words of ``accounting``.
+    """
+
+    name: ClassVar[str]
+    storage: ClassVar[Storage]
+
+    @abstractmethod
+    def quantize(self, matrix: np.ndarray) -> Matrix:
+        """What is stored of a finite float32[out, in].
+
+        Raises:
+            ExportError: its rows cannot be cut, or a weight is too large for a scale.
+        """
+
+
+SCHEMES: Registry[Scheme] = Registry(
+    "quantization scheme", package="scaling.compress.schemes", group="scaling.schemes", error=ExportError
+)

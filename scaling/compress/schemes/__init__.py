@@ -1,0 +1,1 @@
+"""The quantization schemes, one file each."""
