@@ -16,6 +16,11 @@ KAPLAN = "Kaplan et al. 2020, arXiv 2001.08361"
 HOFFMANN = "Hoffmann et al. 2022, arXiv 2203.15556"
 SHEHPER = "shehper/scaling_laws 2024, a replication with models up to 6.3M parameters on OpenWebText"
 
+KAPLAN_RANGES = {"n": (768.0, 1.5e9), "d": (22e6, 23e9)}
+"""Kaplan et al. 2020, section 1.1: non-embedding parameters, and sizes of the data set."""
+HOFFMANN_RANGES = {"n": (70e6, 16e9), "d": (5e9, 500e9)}
+"""Hoffmann et al. 2022, abstract."""
+
 Verified = Literal["primary", "secondary", "reproduced", "unverified"]
 """Read in the authors' text or code; in a text that quotes them; recomputed from their data; from memory alone."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,13 +37,24 @@ class Asked:
         basis: The law.
         teacher: Whose text; None for real text.
         surface: Loss of the students of that text.
-        known: Whether the text is one of the fit's own.
+        columns: What the law is a function of beside N, D and the teacher.
+        own_text: Label or id of the text, where it is one of the fit's own; else empty.
     """
 
     basis: Basis
     teacher: Teacher | None
     surface: Surface
-    known: bool = False
+    columns: Mapping[str, float]
+    own_text: str = ""
+
+    @property
+    def text_columns(self) -> dict[str, Any]:
+        """The text in the words of `Fit.predict`."""
+        if self.own_text:
+            return {"teacher": self.own_text, **self.columns}
+        if self.teacher is None or self.basis.of_teacher is None:
+            return dict(self.columns)
+        return {"delta_noise": self.teacher.delta, **self.columns}
 
     @property
     def text(self) -> str:
@@ -66,20 +77,21 @@ def asked_of(
         SpecError: unknown law, teacher or column.
         ExtrapolationError: a teacher further beyond a fit's runs than it can say.
     """
-    basis = published(source, columns) if isinstance(source, str) else of_fit(source, columns)
+    given = dict(columns or {})
+    basis = published(source, given) if isinstance(source, str) else of_fit(source, given)
     fit = basis.fit
     if fit is not None and isinstance(teacher, str) and (teacher in fit.teachers or teacher in fit.texts):
-        return _of_own_text(basis, fit, teacher, columns or {})
+        return _of_own_text(basis, fit, teacher, given)
     if fit is not None and isinstance(teacher, str) and teacher not in models():
         known = (*fit.teachers, *models())
         raise SpecError(f"unknown teacher {teacher!r}{did_you_mean(teacher, known)}")
     who = TeacherAsked(name=teacher) if isinstance(teacher, str) else teacher
     if who is None:
-        return Asked(basis=basis, teacher=None, surface=basis.real)
+        return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
     found = who.on(basis)
     if fit is not None and found.n_params is not None and found.n_tokens is not None:
         _refuse_beyond(basis, found.n_params, found.n_tokens, f"the teacher ({found.label})")
-    return Asked(basis=basis, teacher=found, surface=own_surface(basis, found))
+    return Asked(basis=basis, teacher=found, surface=own_surface(basis, found), columns=given)
 
 
 def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float]) -> Asked:
@@ -90,7 +102,7 @@ def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float
 
     loss = at(surface, math.inf, math.inf)
     who = Teacher(label=fit.texts.get(label, label), loss=loss, delta=max(0.0, loss - basis.floor))
-    return Asked(basis=basis, teacher=who, surface=surface, known=True)
+    return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)
 
 
 def explain(
@@ -125,25 +137,42 @@ def explain(
         ExtrapolationError: too far beyond a fit's runs.
         FitError: the runs of a fit do not determine its floor, so that there are no terms.
     """
-    question = asked_of(source, teacher=teacher, columns=columns)
-    basis, who = question.basis, question.teacher
+    return explain_asked(
+        asked_of(source, teacher=teacher, columns=columns),
+        n,
+        d,
+        level=level,
+        batch=_batch_law(batch),
+        bytes_per_token=bytes_per_token,
+        force=force,
+    )
+
+
+def explain_asked(
+    question: Asked,
+    n: float,
+    d: float,
+    *,
+    level: float = 0.9,
+    batch: CriticalBatch | None = None,
+    bytes_per_token: float | None = None,
+    force: bool = False,
+) -> Explanation:
+    """`explain`, of a question whose law and text are found already."""
+    basis = question.basis
     fit = basis.fit
     if fit is not None and not force:
         if not fit.success:
-            raise FitError(f"the runs behind this fit do not determine its terms: {' '.join(fit.status.reasons)}", fit=fit)
+            reasons = " ".join(fit.status.reasons)
+            raise FitError(f"the runs behind this fit do not determine its terms: {reasons}", fit=fit)
         _refuse_beyond(basis, n, d, "this forecast")
+    taught = question.surface if question.own_text else None
     found = explain_basis(
-        basis,
-        n,
-        d,
-        teacher=who,
-        taught=question.surface if question.known else None,
-        batch=_batch_law(batch),
-        bytes_per_token=bytes_per_token,
+        basis, n, d, teacher=question.teacher, taught=taught, batch=batch, bytes_per_token=bytes_per_token
     )
     if fit is None:
         return found
-    doubt = fit.predict(n, d, level=level, **_text_of(question, teacher), **(columns or {}))
+    doubt = fit.predict(n, d, level=level, **question.text_columns)
     # A form without divergences adds the teacher's error to what it says of real text.
     added = found.loss - doubt.value if abs(found.loss - doubt.value) > 1e-9 else 0.0
     return replace(found, low=doubt.low + added, high=doubt.high + added, level=level, error=doubt.scale)
@@ -199,7 +228,7 @@ def solve(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
     if basis.fit is not None:
-        answers = tuple(_doubted(one, question, teacher, columns or {}, level=level, force=force) for one in answers)
+        answers = tuple(_doubted(one, question, level=level, force=force) for one in answers)
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
         law=basis.name,
@@ -214,32 +243,15 @@ def solve(
     )
 
 
-def _doubted(
-    one: Training,
-    question: Asked,
-    teacher: str | TeacherAsked | None,
-    columns: Mapping[str, float],
-    *,
-    level: float,
-    force: bool,
-) -> Training:
+def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Training:
     """The training with a fit's interval, if the fit may speak of it."""
     fit = question.basis.fit
     if fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
         return one
     if not force:
         _refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
-    doubt = fit.predict(one.n_params, one.n_tokens, level=level, **_text_of(question, teacher), **columns)
+    doubt = fit.predict(one.n_params, one.n_tokens, level=level, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
-
-
-def _text_of(question: Asked, teacher: str | TeacherAsked | None) -> dict[str, str | float]:
-    """The text, in the words of `Fit.predict`."""
-    if question.known and isinstance(teacher, str):
-        return {"teacher": teacher}
-    if question.teacher is None or question.basis.of_teacher is None:
-        return {}
-    return {"delta_noise": question.teacher.delta}
 
 
 def _refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
@@ -247,8 +259,8 @@ def _refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
     if reach > MOST_REACH:
         ranges = ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in basis.ranges.items())
         raise ExtrapolationError(
-            f"{what} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {MOST_REACH:g}× is trusted — "
-            "train nearer runs, or repeat with --force"
+            f"{what} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {MOST_REACH:g}× is "
+            "trusted — train nearer runs, or repeat with --force"
         )
 
 
@@ -257,5 +269,5 @@ def _batch_law(batch: str | CriticalBatch | None) -> CriticalBatch | None:
         return batch
     found = preset(batch).law
     if not isinstance(found, CriticalBatch):
-        raise SpecError(f"--batch-law {batch}: {found!r} is no law of the critical batch — name kaplan-batch, or shehper-batch")
+        raise SpecError(f"--batch-law {batch}: {found!r} is no critical batch — name kaplan-batch or shehper-batch")
     return found

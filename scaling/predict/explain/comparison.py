@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from scaling.errors import SpecError
+from scaling.laws.presets import preset
+from scaling.predict.explain.answer import Asked, asked_of, explain_asked
 from scaling.predict.explain.basis import UNIQUE, Basis
-from scaling.predict.explain.explanation import Binding, explain
+from scaling.predict.explain.explanation import Binding
 from scaling.predict.explain.teacher import TeacherAsked
-from scaling.predict.named.models import NamedModel
+from scaling.predict.named.models import NamedModel, named_model
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
 
 Answer = Literal["yes", "no", "open"]
-BasisFor = Callable[[Mapping[str, float]], Basis]
-"""A law, given what is known of a text beside N and D (as how much of it is unique)."""
+SURE = 0.9
+"""P from which a fit's verdict is "yes", and below whose complement it is "no"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +57,11 @@ class Subject:
             raise SpecError(f"{self.label}: what it read was not published — give --tokens D, or --tokens inf")
         return self.model.n_tokens
 
-    def text(self) -> dict[str, float]:
-        """What is known of its own text."""
+    def text(self, source: Fit | str) -> dict[str, float]:
+        """What is known of its own text, as far as a law reads it."""
         unique = None if self.model is None else self.model.n_unique_tokens
-        return {} if unique is None else {UNIQUE: unique}
+        columns = preset(source).law.columns if isinstance(source, str) else source.law.columns
+        return {UNIQUE: unique} if unique is not None and UNIQUE in columns else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,93 +140,99 @@ class Comparison:
 
 
 def compare_models(
-    bases: Sequence[BasisFor],
-    subjects: Sequence[Subject],
+    sources: Sequence[Fit | str],
+    subjects: Sequence[Subject | str],
     *,
     n_tokens: float | None = None,
-    teacher: TeacherAsked | None = None,
-    as_good_as: Subject | None = None,
+    teacher: str | TeacherAsked | None = None,
+    columns: Mapping[str, float] | None = None,
+    as_good_as: Subject | str | None = None,
     level: float = 0.9,
+    force: bool = False,
 ) -> Comparison:
     """Every model under every law.
 
     Args:
-        bases: The laws.
-        subjects: The models.
+        sources: Fits, or names of published laws.
+        subjects: The models, or their names.
         n_tokens: D of all; None for each named model's own, and no limit for a size alone.
         teacher: Whose text all of them read; None for real text.
+        columns: What the laws are a function of beside N, D and the teacher.
         as_good_as: The reference, of its own size, its own data and real text.
         level: Of the intervals of a fit.
+        force: Ask a fit even more than 10 × beyond its runs.
 
     Raises:
         SpecError: a size, a volume or a teacher that is not known.
+        ExtrapolationError: a model too far beyond a fit's runs.
     """
-    rows, losses = [], {}
-    label = ""
-    for basis_for in bases:
-        for subject in subjects:
-            basis = basis_for(subject.text() if n_tokens is None else {})
-            who = None if teacher is None else teacher.on(basis)
-            row = _row(basis, subject, subject.tokens(n_tokens), teacher, level)
-            if who is not None:
-                losses[basis.name], label = who.loss, who.label
-            if as_good_as is not None:
-                own = basis_for(as_good_as.text())
-                reference = own.loss(as_good_as.size(own), as_good_as.tokens(None))
-                row = _judged(row, basis, as_good_as.label, reference)
-            rows.append(row)
+    rows: list[Row] = []
+    losses, label = {}, ""
+    reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
+    for source in sources:
+        for one in subjects:
+            subject = named_subject(one) if isinstance(one, str) else one
+            known = subject.text(source) if n_tokens is None else {}
+            question = asked_of(source, teacher=teacher, columns=known | dict(columns or {}))
+            if question.teacher is not None:
+                losses[question.basis.name], label = question.teacher.loss, question.teacher.label
+            row = _row(question, subject, subject.tokens(n_tokens), level, force=force)
+            rows.append(row if reference is None else _judged(row, question, source, reference, columns or {}))
     return Comparison(
         rows=tuple(rows),
         teacher=label,
         tokens=n_tokens,
-        as_good_as="" if as_good_as is None else as_good_as.label,
+        as_good_as="" if reference is None else reference.label,
         teacher_losses=losses,
-        level=None if all(row.law != "fit" for row in rows) else level,
+        level=None if all(isinstance(source, str) for source in sources) else level,
     )
 
 
-def _row(basis: Basis, subject: Subject, d: float, asked: TeacherAsked | None, level: float) -> Row:
-    n = subject.size(basis)
-    teacher = None if asked is None else asked.on(basis)
-    found = explain(basis, n, d, teacher=teacher)
-    low, high = found.loss, found.loss
-    # A law that has a form of its own for teachers needs no bounds; a fit has an interval.
-    if basis.fit is not None:
-        delta = 0.0 if teacher is None else teacher.delta
-        doubt = basis.fit.predict(n, d, level=level, delta_noise=delta)
-        low, high = doubt.low, doubt.high
-    elif basis.of_teacher is None and found.bottleneck is not None and found.additive_bound is not None:
-        low, high = found.bottleneck, found.additive_bound
+def named_subject(name: str) -> Subject:
+    """A model of the literature, asked about."""
+    known = named_model(name)
+    return Subject(label=known.label, model=known)
+
+
+def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bool) -> Row:
+    basis, n = question.basis, subject.size(question.basis)
+    found = explain_asked(question, n, d, level=level, force=force)
     return Row(
         law=basis.name,
         label=subject.label,
         n_params=n,
         n_tokens=d,
         real=basis.loss(n, d),
-        low=low,
+        low=found.loss if found.low is None else found.low,
         loss=found.loss,
-        high=high,
+        high=found.loss if found.high is None else found.high,
         best_teacher_gives=found.best_teacher_gives,
         binds=found.binds,
         reach=max(found.reach.values(), default=1.0) if basis.ranges else None,
     )
 
 
-def _judged(row: Row, basis: Basis, label: str, reference: float) -> Row:
+def _judged(row: Row, question: Asked, source: Fit | str, by: Subject, columns: Mapping[str, float]) -> Row:
     """The row with its verdict."""
-    chance = None if basis.fit is None else float(basis.fit.probability(reference, row.n_params, row.n_tokens))
-    if chance is None:
-        answer: Answer = "yes" if row.high <= reference else "no" if row.low > reference else "open"
-    else:
-        answer = "yes" if chance >= 0.9 else "no" if chance <= 0.1 else "open"
-    return replace(
-        row,
-        verdict=Verdict(
-            reference=label,
-            loss=reference,
-            margin_low=row.low - reference,
-            margin_high=row.high - reference,
-            probability=chance,
-            answer=answer,
-        ),
+    basis = question.basis
+    own = asked_of(source, columns=by.text(source) | dict(columns)).basis
+    reference = own.loss(by.size(own), by.tokens(None))
+    chance = None
+    if basis.fit is not None:
+        chance = float(basis.fit.probability(reference, row.n_params, row.n_tokens, **question.text_columns))
+    verdict = Verdict(
+        reference=by.label,
+        loss=reference,
+        margin_low=row.low - reference,
+        margin_high=row.high - reference,
+        probability=chance,
+        answer=_answer(row.low - reference, row.high - reference, chance),
     )
+    return replace(row, verdict=verdict)
+
+
+def _answer(margin_low: float, margin_high: float, chance: float | None) -> Answer:
+    """By both margins, or by the chance where a fit gives one."""
+    if chance is None:
+        return "yes" if margin_high <= 0 else "no" if margin_low > 0 else "open"
+    return "yes" if chance >= SURE else "no" if chance <= 1 - SURE else "open"

@@ -184,7 +184,7 @@ def explain(
 
 
 def equal_training(basis: Basis, loss: float, batch: CriticalBatch | None = None) -> EqualTraining:
-    """The compute-optimal training on real text that reaches a loss, and its steps where the critical batch is known."""
+    """The compute-optimal training on real text that reaches a loss; its steps where the critical batch is known."""
     n, d = cheapest_training(basis.real, loss)
     critical = None if batch is None else float(batch.tokens(np.asarray(loss)))
     steps = None if critical is None else 2 * d / critical

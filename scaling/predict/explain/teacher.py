@@ -1,4 +1,4 @@
-"""The teacher whose text is read: how far its text misses real text, and what that costs a student at least and most."""
+"""The teacher whose text is read: how far its text misses real text, and what that costs a student."""
 
 from __future__ import annotations
 
@@ -72,20 +72,15 @@ class TeacherAsked:
                 "or busbridge, or `scaling trends` for where Kaplan's trends meet"
             )
         label, n, d = self._size(basis)
-        loss = basis.loss(n, d) if self.loss is None else self.loss
-        if not floor <= loss < math.inf:
+        if self.loss is None:
+            loss = basis.loss(n, d)
+            return Teacher(label=label, loss=loss, delta=loss - floor, n_params=n, n_tokens=d)
+        if not floor <= self.loss < math.inf:
             raise SpecError(
-                f"a teacher's loss of {loss:g} lies below the floor {floor:.4g} of {basis.name}, which nothing passes "
-                "— give its loss on real text in nats/token of that law"
+                f"a teacher's loss of {self.loss:g} lies below the floor {floor:.4g} of {basis.name}, which nothing "
+                "passes — give its loss on real text in nats/token of that law"
             )
-        sized = self.loss is None
-        return Teacher(
-            label=label,
-            loss=loss,
-            delta=loss - floor,
-            n_params=n if sized else None,
-            n_tokens=d if sized else None,
-        )
+        return Teacher(label=label, loss=self.loss, delta=self.loss - floor)
 
     def _size(self, basis: Basis) -> tuple[str, float, float]:
         """Label, N and D; infinite where a loss was given."""

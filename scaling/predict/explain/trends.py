@@ -166,6 +166,6 @@ def _answer(teacher_loss: float | None, entropy: float) -> str:
     if teacher_loss <= entropy:
         return f"a teacher at or below {entropy:.2f} nats/token leaves the point where real text has it"
     return (
-        "a better teacher moves the point to more compute where its error is a bottleneck or devalues its tokens, up to "
-        "that of real text; where its error only adds, the point stays and its loss falls"
+        "a better teacher moves the point to more compute, up to that of real text, where its error is a bottleneck or "
+        "devalues its tokens; where its error only adds, the point stays and its loss falls"
     )

@@ -35,7 +35,7 @@ def check_target(loss: float, floor: float, *, vocab_size: int | None = None, na
     if loss < floor:
         low, high = (loss * math.log(2) * length for length in BYTES_PER_TOKEN)
         raise SpecError(
-            f"{name}: {loss:g} nats/token is below {floor:.4g}, which nothing passes under this law — if it is bits/byte, "
-            f"ask for {low:.3g} to {high:.3g} (times ln 2 and {BYTES_PER_TOKEN[0]:g} to {BYTES_PER_TOKEN[1]:g} bytes a "
-            f"token); else for more than {floor:.4g}"
+            f"{name}: {loss:g} nats/token is below {floor:.4g}, which nothing passes under this law — if it is "
+            f"bits/byte, ask for {low:.3g} to {high:.3g} (times ln 2 and {BYTES_PER_TOKEN[0]:g} to "
+            f"{BYTES_PER_TOKEN[1]:g} bytes a token); else for more than {floor:.4g}"
         )
