@@ -1,6 +1,6 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, GGUF_STORAGE, gguf_bytes, gguf_metadata
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata
 from scaling.accounting.model import (
     ParameterCount,
     count_parameters,
@@ -29,7 +29,7 @@ __all__ = [
     "EnergySettings",
     "EngineMemory",
     "GGUF_ARRAYS",
-    "GGUF_NAME",
+    "GGUF_BLANK",
     "GGUF_STORAGE",
     "LAYOUTS",
     "Layout",

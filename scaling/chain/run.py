@@ -180,7 +180,7 @@ def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Wat
         said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
         record = workspace.store.load(recommendation.run.run_id)
     with clock.stage("export") as said:
-        bundle = export_stage(workspace, recommendation)
+        bundle = export_stage(workspace, recommendation, fit)
         said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
     with clock.stage("verify") as said:
         verification = verify_stage(workspace, fit, recommendation, bundle)

@@ -73,9 +73,13 @@ def schema() -> None:
 
 def init(
     path: Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="File to write; must not exist.")],
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="GLOB", help="Your own files, quoted: 'texts/*.txt', *.jsonl, *.parquet."),
+    ] = None,
 ) -> None:
     """Write a first sweep, with comments."""
     from scaling.config.template import write_template
 
-    write_template(path)
+    write_template(path, text=text)
     typer.echo(f"wrote {path} — look at it, then: scaling plan {path}", err=True)

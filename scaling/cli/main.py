@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from scaling.cli import comparisons, curves, fits, inspection, predictions, stages, trackers
+from scaling.cli import comparisons, curves, fits, inspection, predictions, registered, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
@@ -28,6 +28,7 @@ fits.register(app)
 predictions.register(app)
 comparisons.register(app)
 curves.register(app)
+registered.register(app)
 inspection.register(app)
 trackers.register(app)
 

@@ -253,7 +253,7 @@ def solve(
     from scaling.report.forecasts import show_solution
 
     found = solve_for(
-        law if fit_file is None else _Source.fit(fit_file),
+        _Source.fit(fit_file) if fit_file is not None else law or "",
         target_loss=target_loss,
         flops=budget,
         n=None if params is None else count(params, "params"),

@@ -34,6 +34,10 @@ ExecutorSettings = Annotated[
     typer.Option("--executor-set", metavar="KEY=VALUE", help="Option of the executor: nodes=2, time=4:00:00, …"),
 ]
 
+Format = Annotated[
+    str | None, typer.Option("--format", help="Export format instead of the one that was asked for, as gguf_q4_0.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -158,9 +162,15 @@ def compress(
     emit(found, as_json=json_, show=show_compressed)
 
 
-def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
-    """Write the recommended student as an int8 GGUF file with its manifest."""
-    from scaling.chain.decision import load_recommendation, trained
+def export(
+    sweep_file: SweepFile,
+    format: Format = None,
+    license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Of the student, as MIT.")] = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Write the recommended student as a bundle: file, tokenizer, manifest, model card."""
+    from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_bundle
@@ -168,11 +178,17 @@ def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     _say_which(recommendation)
-    found = export_stage(workspace, recommendation)
+    found = export_stage(workspace, recommendation, load_fit(workspace), format=format, license=license)
     emit(found, as_json=json_, show=show_bundle)
 
 
-def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
+def verify(
+    sweep_file: SweepFile,
+    format: Format = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="By default the one that the format is for.")] = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
     """Read the exported file back, run it in a phone engine, and write its ledger row."""
     from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage, ledger_stage, verify_stage
@@ -182,7 +198,8 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     workspace = Workspace.open(sweep_file, results=results)
     recommendation, fit = trained(workspace, load_recommendation(workspace)), load_fit(workspace)
     _say_which(recommendation)
-    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation))
+    bundle = export_stage(workspace, recommendation, fit, format=format)
+    found = verify_stage(workspace, fit, recommendation, bundle, engine=engine)
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.succeeded:

@@ -45,6 +45,7 @@ class LedgerRow:
         n_tokens: D.
         reach: Factor by which N or D exceeds the data behind the fit.
         target_loss: What was asked.
+        target_basis: What that was derived from; empty for a number that was asked for.
         target_probability: How surely it was to be met.
         probability: P(loss ≤ target) of the forecast.
         target_met: True if measured is at most the target.
@@ -89,6 +90,7 @@ class LedgerRow:
     n_tokens: int
     reach: float
     target_loss: float
+    target_basis: str | None
     target_probability: float | None
     probability: float | None
     target_met: bool | None
@@ -124,7 +126,7 @@ class LedgerRow:
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id")
 
-LATER = ("target_probability", "probability", "target_met", "seen_before")
+LATER = ("target_basis", "target_probability", "probability", "target_met", "seen_before")
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
@@ -158,8 +160,8 @@ def append(
 
 def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verification: Verification) -> LedgerRow:
     """The row of a recommendation; see :class:`LedgerRow`."""
-    forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
-    counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
+    forecast, run, found = recommendation.prediction, recommendation.run, verification.in_engine
+    counts, cost, engine, greedy = count_parameters(run.model), verification.read_back, found.run, found.greedy
     # Compared is the loss that the fit forecasts, which need not be that on real text.
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
@@ -176,6 +178,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         n_tokens=run.n_tokens,
         reach=recommendation.choice.reach,
         target_loss=recommendation.question.target_loss,
+        target_basis=recommendation.question.target_basis,
         target_probability=recommendation.question.probability,
         probability=recommendation.probability,
         target_met=verification.target_met,
@@ -192,10 +195,10 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         loss_int8=cost.after,
         int8_cost=cost.increase,
         int8_cost_se=cost.increase_se,
-        engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
-        file_bytes_forecast=recommendation.footprint.weights_bytes,
+        engine_cost=None if found.cost is None else found.cost.increase,
+        file_bytes_forecast=verification.memory.weights_bytes,
         file_bytes_measured=verification.file_bytes,
-        peak_bytes_forecast=recommendation.footprint.total_bytes,
+        peak_bytes_forecast=verification.memory.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
         tokens_per_s_forecast=verification.speed.tokens_per_s,
@@ -204,7 +207,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         tokens_per_s_measured=None if engine is None else engine.tokens_per_s,
         greedy_tokens=None if greedy is None else greedy.n_tokens,
         greedy_equal=None if greedy is None else greedy.n_equal,
-        engine=engine.engine if engine else f"none: {(verification.engine_error or '').splitlines()[0]}",
+        engine=engine.engine if engine else f"none: {(found.error or 'not run').splitlines()[0]}",
         passed=verification.passed,
     )
 
@@ -255,7 +258,7 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         raise RecordError(
             f"{path}: not a ledger ({error}); nothing was changed — move it away and a new one is begun"
         ) from error
-    if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
+    if header != tuple(name for name in COLUMNS if name not in LATER or name in header):
         missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
         raise RecordError(
             f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
@@ -267,9 +270,9 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
 
 
 def _of_before(row: dict[str, str]) -> dict[str, str]:
-    """A row without the columns of ``LATER``: whether the target was met follows from the others."""
+    """A row without some columns of ``LATER``: whether the target was met follows from the others."""
     met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
-    return {name: "" for name in COLUMNS} | row | {"target_met": met}
+    return {name: "" for name in COLUMNS} | {"target_met": met} | row
 
 
 def _to_csv(rows) -> bytes:

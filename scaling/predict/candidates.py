@@ -236,10 +236,10 @@ def shape_of(model: ModelSpec) -> tuple[int, int, int, bool]:
 
 def within_flops(run: RunSpec, flops: float) -> RunSpec:
     """The run, on as many tokens as a budget of training FLOPs allows, at most its own."""
-    affordable = int(flops / training_flops(run.model, 1))
-    if affordable >= run.tokens:
+    if training_flops(run.model, run.n_tokens) <= flops:
         return run
-    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(affordable, 1)})
+    steps = int(flops / training_flops(run.model, run.step_tokens))
+    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(steps, 1) * run.step_tokens})
 
 
 def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:

@@ -33,9 +33,8 @@ QUANTIZATION_COST: dict[Storage, QuantizationCost] = {
         high=0.0004,
         source="int8_cost of results/reference/ledger.csv; SmolLM2-135M, llama.cpp",
     ),
-    "affine_channel": QuantizationCost(
-        nats=0.001, low=0.0, high=0.005, source="an estimate; `scaling compress --scheme affine_channel` measures it"
-    ),
+    "symmetric_channel": QuantizationCost(nats=0.001, low=0.0, high=0.005, source="an estimate"),
+    "affine_channel": QuantizationCost(nats=0.001, low=0.0, high=0.005, source="an estimate"),
     "Q4_0": QuantizationCost(
         nats=0.0195,
         low=0.0195,

@@ -79,7 +79,7 @@ def show_bundle(bundle: Bundle) -> None:
     facts: dict[str, Any] = {
         "file": str(bundle.model_path),
         "bytes": f"{bundle.model_path.stat().st_size:,}",
-        "run": bundle.manifest.run.run_id,
+        "run": bundle.manifest.run_id,
         "parameters": number(bundle.manifest.n_params_total),
         "loss before": f"{bundle.manifest.loss_before:.5f}",
         "loss after": f"{bundle.manifest.loss_after:.5f}",

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from scaling.report.numbers import loss, number, size
+from scaling.report.numbers import loss, number, seconds, size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
+    from scaling.predict.front import FrontPoint
     from scaling.predict.recommend import Recommendation
 
 
@@ -54,17 +57,20 @@ def show_backtest(result: Any) -> None:
 
 
 def show_recommendation(found: Recommendation) -> None:
-    """The chosen configuration and its runners-up."""
-    model = found.run.model
+    """The chosen configuration, what it costs, its runners-up, and what else can be had."""
+    model, question = found.run.model, found.question
+    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
     print(
-        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads, trained on "
+        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}, trained on "
         f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
     )
     print(
-        f"  asked for ≤ {found.question.target_loss:g} nats/token with P ≥ {found.question.probability:g} within "
-        f"{size(found.question.budget_bytes)}; the floor of this teacher's text is "
+        f"  asked for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within "
+        f"{size(question.budget_bytes)}; the floor of this teacher's text is "
         f"{'not identified' if found.floor is None else loss(found.floor)}"
     )
+    if found.question.target_basis:
+        print(f"  the target: {found.question.target_basis}")
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
         table.add_column(name, justify="left" if name in ("", "basis") else "right")
@@ -72,8 +78,33 @@ def show_recommendation(found: Recommendation) -> None:
     for candidate in found.runners_up:
         table.add_row("next", *_candidate(candidate), style="dim")
     show(table)
+    # What the choice costs, and why it is not smaller.
     print(f"  memory: {footprint_sum(found.choice)}")
-    print(f"  {_BINDING[found.binding]}")
+    if found.choice.rounding:
+        print(f"  of its loss {found.choice.rounding:.4f} is what rounding the weights adds")
+    if found.choice.speed is not None:
+        speed = found.choice.speed
+        print(
+            f"  speed on {question.device}: {speed.tokens_per_s:,.3g} tokens/s ({speed.low:,.3g} – {speed.high:,.3g})"
+        )
+    if found.cost is not None:
+        cost = found.cost
+        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {cost.kwh:.2g} kWh ({cost.source})")
+    print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
+    if len(found.front) > 1:
+        print(f"  bytes against loss: {front_line(found.front)}")
+
+
+def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
+    """The front in one line: its ends and some points between, evenly."""
+    picked = sorted({round(i * (len(front) - 1) / (most - 1)) for i in range(most)}) if len(front) > most else None
+    points = front if picked is None else [front[i] for i in picked]
+    return ", ".join(f"{size(point.total_bytes)} {point.loss:.3f}" for point in points)
+
+
+def hours(value: float) -> str:
+    """A time of training as a person says it."""
+    return seconds(3600 * value) if value < 2 else f"{value:,.0f} h"
 
 
 _BINDING = {
@@ -88,11 +119,17 @@ def _candidate(candidate: Candidate) -> list[str]:
         str(candidate.run.model.width),
         number(candidate.n_params),
         f"{candidate.expected.value:.4f}",
-        f"{candidate.expected.low:.4f} – {candidate.expected.high:.4f}",
+        interval(candidate),
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
         "forecast" if candidate.measured is None else "measured",
     ]
+
+
+def interval(candidate: Candidate) -> str:
+    """Of the loss that decides; a law without runs has none."""
+    expected = candidate.expected
+    return "—" if expected.low == expected.high else f"{expected.low:.4f} – {expected.high:.4f}"
 
 
 def footprint_sum(candidate: Candidate) -> str:

@@ -113,7 +113,9 @@ def published(name: str, columns: Mapping[str, float] | None = None) -> Basis:
 
 def _surface(law: ScalingLaw, columns: Mapping[str, float]) -> Surface:
     def surface(n: Array, d: Array) -> Array:
-        values = columns | {name: value for name, value in (("n", n), ("d", d)) if name in law.columns}
+        values: dict[str, Any] = {**columns} | {
+            name: value for name, value in (("n", n), ("d", d)) if name in law.columns
+        }
         return np.broadcast_to(law.loss(**values), np.broadcast_shapes(np.shape(n), np.shape(d)))
 
     return surface

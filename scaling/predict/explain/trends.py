@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from scaling.errors import SpecError
 from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.presets import preset
@@ -75,7 +77,7 @@ class _Kaplan:
 
     def data_loss(self, flops: float, worth: float = 1.0) -> float:
         """L(D(C)), of tokens that are worth a part of themselves."""
-        return float(self.by_data.loss(d=worth * self.tokens.value(flops)))
+        return float(self.by_data.loss(d=worth * self.tokens.value(np.asarray(flops))))
 
     def compute_loss(self, flops: float) -> float:
         """L(C)."""
@@ -153,8 +155,8 @@ def _met(law: _Kaplan, effect: Effect, flops: float, real: float, loss: float) -
     return Meeting(
         effect=effect,
         flops=flops,
-        n_params=float(law.size.value(flops)),
-        n_tokens=float(law.tokens.value(flops)),
+        n_params=float(law.size.value(np.asarray(flops))),
+        n_tokens=float(law.tokens.value(np.asarray(flops))),
         loss=loss,
         moved=flops / real,
     )
