@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.explain.comparison import Subject
     from scaling.predict.explain.teacher import TeacherAsked
+    from scaling.predict.forecast import Forecast
 
 FitFile = Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")]
 Law = Annotated[str | None, typer.Option("--law", metavar="NAME", help="A published law, as hoffmann or besiroglu.")]
@@ -140,30 +141,32 @@ def _forecast(
     source: _Source, n: float, d: float, teacher: str | None, exact: dict[str, Any], *, as_json: bool
 ) -> None:
     """One forecast, from a fit or from a law."""
-    from scaling.predict import forecast
+    from scaling.predict.forecast import from_preset
     from scaling.report.forecasts import show_forecast
 
     source.refuse_doubt_of_a_law(exact)
     if source.fit_file is None:
-        found = forecast.from_preset(source.laws[0], n, d, columns=source.columns)
+        found = from_preset(source.laws[0], n, d, columns=source.columns)
     else:
-        refuse_without_effect("--fit without --explain", {"--at": source.columns or None})
-        if teacher is not None:
-            # A teacher of the fit has divergences of its own.
-            refuse_without_effect("--teacher", {name: exact[name] for name in ("--delta-noise", "--delta-coverage")})
-        found = forecast.from_fit(
-            source.fit(source.fit_file),
-            n,
-            d,
-            teacher=teacher,
-            delta_noise=exact["--delta-noise"] or 0.0,
-            delta_coverage=exact["--delta-coverage"] or 0.0,
-            level=0.9 if source.level is None else source.level,
-            of="mean" if exact["--mean"] else "run",
-            force=source.force,
-            table=source.fit_file.with_name("runs.parquet"),
-        )
+        found = _forecast_of_fit(source, source.fit_file, n, d, teacher, exact)
     emit(found, as_json=as_json, show=show_forecast)
+
+
+def _forecast_of_fit(
+    source: _Source, path: Path, n: float, d: float, teacher: str | None, exact: dict[str, Any]
+) -> Forecast:
+    """With its interval, and what was measured of this very size."""
+    from scaling.predict.forecast import from_fit
+
+    refuse_without_effect("--fit without --explain", {"--at": source.columns or None})
+    noise, coverage, mean = (exact[name] for name in ("--delta-noise", "--delta-coverage", "--mean"))
+    if teacher is not None:
+        # A teacher of the fit has divergences of its own.
+        refuse_without_effect("--teacher", {"--delta-noise": noise, "--delta-coverage": coverage})
+    text = {"teacher": teacher, "delta_noise": noise or 0.0, "delta_coverage": coverage or 0.0}
+    level, table = source.asked["level"], path.with_name("runs.parquet")
+    of = "mean" if mean else "run"
+    return from_fit(source.fit(path), n, d, **text, level=level, of=of, force=source.force, table=table)
 
 
 def _explained(
@@ -200,14 +203,8 @@ def _table(
     from scaling.report.forecasts import show_comparison
 
     source.refuse_doubt_of_a_law()
-    found = compare_models(
-        source.laws if source.fit_file is None else [source.fit(source.fit_file)],
-        subjects,
-        n_tokens=tokens,
-        teacher=teacher,
-        as_good_as=reference,
-        **source.asked,
-    )
+    sources = source.laws if source.fit_file is None else [source.fit(source.fit_file)]
+    found = compare_models(sources, subjects, n_tokens=tokens, teacher=teacher, as_good_as=reference, **source.asked)
     emit(found, as_json=as_json, show=show_comparison)
 
 
@@ -239,6 +236,7 @@ def solve(
         raise SpecError("solve needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     if sum(one is not None for one in (target_loss, flops, energy)) != 1:
         raise SpecError("solve answers for one of --target-loss, --flops and --energy — give exactly one")
+    # A law of steps is asked for steps, every other law for sizes and tokens.
     budget = _budget(flops, energy, flops_per_s, watts)
     if law is not None and _is_of_steps(law):
         from scaling.predict.solve.steps import optimal_steps

@@ -74,7 +74,6 @@ def show_explanation(found: Explanation) -> None:
     who = found.teacher
     bounds = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
     kind = " (bottleneck, additive bound)" if found.level is None else f" at {found.level:.0%}"
-    bytes_ = "" if found.bits_per_byte is None else f", {found.bits_per_byte:.4f} bits/byte"
     rows = {
         "loss": f"{loss(found.loss)}{bounds}{kind if bounds else ''}",
         "= floor E": loss(found.floor),
@@ -83,15 +82,7 @@ def show_explanation(found: Explanation) -> None:
     }
     if who is not None:
         rows |= _of_teacher(found)
-    rows |= {
-        "in bits": f"{found.bits_per_token:.4f} bits/token{bytes_}",
-        "binds": BINDS[found.binds],
-        "twice N": f"−{found.gain_of_n:.4f}",
-        "twice D": f"−{found.gain_of_d:.4f}",
-        "twice C": "D is unlimited" if found.gain_of_c is None else f"−{found.gain_of_c:.4f}, split best",
-        "within 0.05 of L(N, ∞)": f"{number(found.tokens_to_asymptote)} tokens",
-        "equal on real text": _equal(found.equal),
-    }
+    rows |= _gains(found)
     if found.equal_of_bottleneck is not None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
     rows |= _beyond(found)
@@ -100,6 +91,20 @@ def show_explanation(found: Explanation) -> None:
         rows["note"] = " ".join(found.notes)
     text = "real text" if who is None else f"text of {who.label}"
     print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {text}, nats/token", rows))
+
+
+def _gains(found: Explanation) -> dict[str, str]:
+    """What more would bring, and what would be as good."""
+    bytes_ = "" if found.bits_per_byte is None else f", {found.bits_per_byte:.4f} bits/byte"
+    return {
+        "in bits": f"{found.bits_per_token:.4f} bits/token{bytes_}",
+        "binds": BINDS[found.binds],
+        "twice N": f"−{found.gain_of_n:.4f}",
+        "twice D": f"−{found.gain_of_d:.4f}",
+        "twice C": "D is unlimited" if found.gain_of_c is None else f"−{found.gain_of_c:.4f}, split best",
+        "within 0.05 of L(N, ∞)": f"{number(found.tokens_to_asymptote)} tokens",
+        "equal on real text": _equal(found.equal),
+    }
 
 
 def _of_teacher(found: Explanation) -> dict[str, str]:

@@ -80,11 +80,12 @@ def asked_of(
     given = dict(columns or {})
     basis = published(source, given) if isinstance(source, str) else of_fit(source, given)
     fit = basis.fit
-    if fit is not None and isinstance(teacher, str) and (teacher in fit.teachers or teacher in fit.texts):
-        return _of_own_text(basis, fit, teacher, given)
-    if fit is not None and isinstance(teacher, str) and teacher not in models():
-        known = (*fit.teachers, *models())
-        raise SpecError(f"unknown teacher {teacher!r}{did_you_mean(teacher, known)}")
+    # A label of the fit comes before a name of the literature.
+    if fit is not None and isinstance(teacher, str):
+        if teacher in fit.teachers or teacher in fit.texts:
+            return _of_own_text(basis, fit, teacher, given)
+        if teacher not in models():
+            raise SpecError(f"unknown teacher {teacher!r}{did_you_mean(teacher, (*fit.teachers, *models()))}")
     who = TeacherAsked(name=teacher) if isinstance(teacher, str) else teacher
     if who is None:
         return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
@@ -137,6 +138,7 @@ def explain(
         ExtrapolationError: too far beyond a fit's runs.
         FitError: the runs of a fit do not determine its floor, so that there are no terms.
     """
+    # The law and the text first: what is wrong with either is said before anything is computed.
     return explain_asked(
         asked_of(source, teacher=teacher, columns=columns),
         n,
@@ -162,17 +164,18 @@ def explain_asked(
     basis = question.basis
     fit = basis.fit
     if fit is not None and not force:
-        if not fit.success:
-            reasons = " ".join(fit.status.reasons)
-            raise FitError(f"the runs behind this fit do not determine its terms: {reasons}", fit=fit)
+        _refuse_without_terms(fit)
         _refuse_beyond(basis, n, d, "this forecast")
     taught = question.surface if question.own_text else None
     found = explain_basis(
         basis, n, d, teacher=question.teacher, taught=taught, batch=batch, bytes_per_token=bytes_per_token
     )
-    if fit is None:
-        return found
-    doubt = fit.predict(n, d, level=level, **question.text_columns)
+    return found if fit is None else _with_interval(found, fit, question, level)
+
+
+def _with_interval(found: Explanation, fit: Fit, question: Asked, level: float) -> Explanation:
+    """The explanation with a fit's interval."""
+    doubt = fit.predict(found.n_params, found.n_tokens, level=level, **question.text_columns)
     # A form without divergences adds the teacher's error to what it says of real text.
     added = found.loss - doubt.value if abs(found.loss - doubt.value) > 1e-9 else 0.0
     return replace(found, low=doubt.low + added, high=doubt.high + added, level=level, error=doubt.scale)
@@ -227,6 +230,7 @@ def solve(
         answers = trainings_for_budget(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
+    # A fit has an interval, and does not answer far beyond its runs.
     if basis.fit is not None:
         answers = tuple(_doubted(one, question, level=level, force=force) for one in answers)
     return Solution(
@@ -252,6 +256,12 @@ def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Tr
         _refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
     doubt = fit.predict(one.n_params, one.n_tokens, level=level, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
+
+
+def _refuse_without_terms(fit: Fit) -> None:
+    if not fit.success:
+        reasons = " ".join(fit.status.reasons)
+        raise FitError(f"the runs behind this fit do not determine its terms: {reasons}", fit=fit)
 
 
 def _refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:

@@ -140,7 +140,6 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
     if not {"n", "d"} & set(fit.law.columns):
         raise SpecError(f"this fit is of {', '.join(fit.law.columns)}, and says nothing of size or data")
     extra = dict(columns or {})
-    divided = {"delta_noise", "delta_coverage"} & set(fit.law.columns)
 
     def taught(loss: float) -> Surface:
         # Every form counts noise in full, and coverage at most so: what is not known to be coverage is noise.
@@ -152,7 +151,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         formula=repr(fit.law),
         source=f"{fit.n_runs} runs of {fit.n_clusters} trunks",
         real=lambda n, d: fit.loss(n, d, **extra),
-        of_teacher=taught if divided else None,
+        of_teacher=taught if {"delta_noise", "delta_coverage"} & set(fit.law.columns) else None,
         embeddings=fit.columns["n"] == "n_params_total",
         ranges=fit.ranges,
         notes=fit.status.notes,

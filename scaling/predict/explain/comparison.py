@@ -169,6 +169,7 @@ def compare_models(
     rows: list[Row] = []
     losses, label = {}, ""
     reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
+    # A law may read more of a named model's text than its length, so each pair is a question of its own.
     for source in sources:
         for one in subjects:
             subject = named_subject(one) if isinstance(one, str) else one

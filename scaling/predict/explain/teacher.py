@@ -18,6 +18,12 @@ SHARPNESS = 5.0
 9 in this project's sweeps; the smaller, the more a teacher costs."""
 
 
+NO_FLOOR = (
+    "{} has no floor, so it cannot tell what a teacher's text misses — use hoffmann, besiroglu or busbridge, or "
+    "`scaling trends` for where Kaplan's trends meet"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
     """A teacher of text, in the units of one law.
@@ -67,10 +73,7 @@ class TeacherAsked:
         """
         floor = basis.floor
         if not floor > 0:
-            raise SpecError(
-                f"{basis.name} has no floor, so it cannot tell what a teacher's text misses — use hoffmann, besiroglu "
-                "or busbridge, or `scaling trends` for where Kaplan's trends meet"
-            )
+            raise SpecError(NO_FLOOR.format(basis.name))
         label, n, d = self._size(basis)
         if self.loss is None:
             loss = basis.loss(n, d)

@@ -100,6 +100,7 @@ def trainings_for_loss(
     """
     if n_params is not None and n_tokens is not None:
         raise SpecError("a target loss with both --params and --tokens leaves nothing open: leave one of them out")
+    # What is given decides what is open: D, N, or both.
     made = _maker(surface, inference_tokens)
     floor = _at(surface, math.inf, math.inf)
     if n_params is not None:
@@ -149,6 +150,7 @@ def trainings_for_budget(
         raise SpecError(f"a training budget is a finite number of FLOPs above zero — got {flops:g}")
     if n_params is not None and n_tokens is not None:
         raise SpecError("a budget with both --params and --tokens leaves nothing open: leave one of them out")
+    # What is given decides what is open: D, N, or the split between both.
     made = _maker(surface, inference_tokens)
     if n_params is not None:
         return (made("tokens that the budget buys this size", n_params, flops / (6 * n_params)),)

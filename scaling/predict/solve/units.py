@@ -28,14 +28,22 @@ def check_target(loss: float, floor: float, *, vocab_size: int | None = None, na
         raise SpecError(f"{name}: got {loss:g}, allowed is a positive number of nats/token — for example 2.5")
     guess = UNIFORM_GUESS if vocab_size is None else math.log(vocab_size)
     if loss > guess:
-        raise SpecError(
-            f"{name}: {loss:g} nats/token is worse than a blind guess among all tokens ({guess:.3g}) — if it is a "
-            f"perplexity, ask for its logarithm, {math.log(loss):.4g}; if bits/token, for {loss * math.log(2):.4g}"
-        )
+        raise SpecError(f"{name}: {_too_high(loss, guess)}")
     if loss < floor:
-        low, high = (loss * math.log(2) * length for length in BYTES_PER_TOKEN)
-        raise SpecError(
-            f"{name}: {loss:g} nats/token is below {floor:.4g}, which nothing passes under this law — if it is "
-            f"bits/byte, ask for {low:.3g} to {high:.3g} (times ln 2 and {BYTES_PER_TOKEN[0]:g} to "
-            f"{BYTES_PER_TOKEN[1]:g} bytes a token); else for more than {floor:.4g}"
-        )
+        raise SpecError(f"{name}: {_too_low(loss, floor)}")
+
+
+def _too_high(loss: float, guess: float) -> str:
+    return (
+        f"{loss:g} nats/token is worse than a blind guess among all tokens ({guess:.3g}) — if it is a perplexity, ask "
+        f"for its logarithm, {math.log(loss):.4g}; if bits/token, for {loss * math.log(2):.4g}"
+    )
+
+
+def _too_low(loss: float, floor: float) -> str:
+    short, long = BYTES_PER_TOKEN
+    low, high = (loss * math.log(2) * length for length in BYTES_PER_TOKEN)
+    return (
+        f"{loss:g} nats/token is below {floor:.4g}, which nothing passes under this law — if it is bits/byte, ask for "
+        f"{low:.3g} to {high:.3g} (times ln 2 and {short:g} to {long:g} bytes a token); else for more than {floor:.4g}"
+    )
