@@ -42,7 +42,7 @@ MEMORY_SHARE = 0.5
 
 def shape_of(spec: RunSpec) -> Program:
     """What trunks that can be trained together have in common: the same step."""
-    return program_of(spec)
+    return program_of(spec, cooldown=True)
 
 
 def cohort_size(spec: RunSpec) -> int:
@@ -50,14 +50,15 @@ def cohort_size(spec: RunSpec) -> int:
 
     One on a processor, where two to eight together were measured at 0.8 to 1.1 times the throughput of one after the
     other, and on several devices, which share a batch instead. On an accelerator as many as fill it, and fit half of
-    its memory: on one H100, 64 students of width 32 read 51 times the tokens of one after the other.
+    its memory: on one H100, 64 students of width 32 read 51 times the tokens of one after the other. One too where the
+    cooldown is trained for few bits: it then has another step than the trunk, and a cohort has one for all.
 
     Raises:
         TrainError: if ``SCALING_COHORT`` is not a number of trunks.
     """
     prepare_process()
     devices = jax.devices()
-    if len(devices) > 1:
+    if len(devices) > 1 or spec.optim.qat is not None:
         return 1
     if given := os.environ.get("SCALING_COHORT"):
         if not given.isdecimal() or int(given) < 1:
@@ -118,6 +119,8 @@ def train_cohort(
 def _check(trunks: Sequence[Sequence[RunSpec]]) -> None:
     if data_mesh().n_devices > 1:
         raise TrainError("a cohort is trained on one device; let one be seen, or train the trunks one after the other")
+    if any(spec.optim.qat is not None for specs in trunks for spec in specs):
+        raise TrainError("trunks with optim.qat were given as a cohort; train them one after the other")
     if len({id(shape_of(spec)) for specs in trunks for spec in specs}) > 1:
         raise TrainError("trunks of several shapes were given together; a cohort shares model, batch and optimizer")
     trunk_ids = [specs[0].trunk_id for specs in trunks]

@@ -144,11 +144,20 @@ def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     return record
 
 
+Forward = Callable[[Student, jax.Array], jax.Array]
+"""From a student and inputs int32[B, T] to its logits [B, T, V]."""
+
+
+def as_trained(student: Student, inputs_BT: jax.Array) -> jax.Array:
+    """The student's own forward pass."""
+    return student(inputs_BT)
+
+
 @lru_cache(maxsize=64)
-def log_probabilities(model: ModelSpec) -> Callable[..., jax.Array]:
+def log_probabilities(model: ModelSpec, forward: Forward = as_trained) -> Callable[..., jax.Array]:
     """The program that gives ``ln f`` at every position of inputs int32[B, T], given parameters: float32[B, T, V]."""
 
     def score(params, inputs_BT):
-        return jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
+        return jax.nn.log_softmax(forward(with_params(model, params), inputs_BT).astype(jnp.float32))
 
     return jax.jit(score)

@@ -20,6 +20,7 @@ from scaling.train.model import Student
 from scaling.train.noise import GradientNoise, probe_of
 from scaling.train.objective import z_loss
 from scaling.train.optimizer import make_optimizer
+from scaling.train.rounding import straight_through
 
 Params = dict[str, Any]
 """A student's parameters as nested dicts of arrays (nnx's pure dict)."""
@@ -75,9 +76,10 @@ def program(
     return _program(model, optim.model_copy(update=same_program), mesh, targets, recipe)
 
 
-def program_of(spec: RunSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
-    """The compiled step of a run."""
-    return program(spec.model, spec.optim, mesh, targets=spec.data.targets, recipe=spec.recipe)
+def program_of(spec: RunSpec, mesh: DataMesh = ONE_DEVICE, *, cooldown: bool = False) -> Program:
+    """The compiled step of a run's trunk, or of its cooldown, which alone is trained for few bits."""
+    optim = spec.optim if cooldown else spec.optim.model_copy(update={"qat": None})
+    return program(spec.model, optim, mesh, targets=spec.data.targets, recipe=spec.recipe)
 
 
 @lru_cache(maxsize=64)
@@ -89,7 +91,8 @@ def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Target
         return TrainState(params, transform.init(params))
 
     def loss_of(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
-        used = jax.tree.map(lambda param: param.astype(optim.precision), params)
+        stored = params if optim.qat is None else straight_through(params, optim.qat)
+        used = jax.tree.map(lambda param: param.astype(optim.precision), stored)
         found = losses_of(with_params(model, used), inputs_BT, targets_BT)
         return found.aim + optim.z_loss * z_loss(found.logits_BTV), found.loss
 
