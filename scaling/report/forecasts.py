@@ -86,9 +86,7 @@ def show_explanation(found: Explanation) -> None:
     if found.equal_of_bottleneck is not None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
     rows |= _beyond(found)
-    rows |= {"law": found.formula, "source": found.source}
-    if found.notes:
-        rows["note"] = " ".join(found.notes)
+    rows |= {"law": found.formula, "source": found.source} | _notes(found.notes)
     text = "real text" if who is None else f"text of {who.label}"
     print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {text}, nats/token", rows))
 

@@ -161,8 +161,7 @@ def explain_asked(
     force: bool = False,
 ) -> Explanation:
     """`explain`, of a question whose law and text are found already."""
-    basis = question.basis
-    fit = basis.fit
+    basis, fit = question.basis, question.basis.fit
     if fit is not None and not force:
         _refuse_without_terms(fit)
         _refuse_beyond(basis, n, d, "this forecast")

@@ -140,20 +140,26 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
     if not {"n", "d"} & set(fit.law.columns):
         raise SpecError(f"this fit is of {', '.join(fit.law.columns)}, and says nothing of size or data")
     extra = dict(columns or {})
-
-    def taught(loss: float) -> Surface:
-        # Every form counts noise in full, and coverage at most so: what is not known to be coverage is noise.
-        delta = loss - float(fit.loss(math.inf, math.inf, **extra))
-        return lambda n, d: fit.loss(n, d, delta_noise=delta, **extra)
-
+    knows_texts = {"delta_noise", "delta_coverage"} & set(fit.law.columns)
     return Basis(
         name="fit",
         formula=repr(fit.law),
         source=f"{fit.n_runs} runs of {fit.n_clusters} trunks",
         real=lambda n, d: fit.loss(n, d, **extra),
-        of_teacher=taught if {"delta_noise", "delta_coverage"} & set(fit.law.columns) else None,
+        of_teacher=_taught(fit, extra) if knows_texts else None,
         embeddings=fit.columns["n"] == "n_params_total",
         ranges=fit.ranges,
         notes=fit.status.notes,
         fit=fit,
     )
+
+
+def _taught(fit: Fit, columns: Mapping[str, Any]) -> Callable[[float], Surface]:
+    """Students of a teacher whose loss is known: every form counts noise in full and coverage at most so, hence what is
+    not known to be coverage is noise."""
+
+    def taught(loss: float) -> Surface:
+        delta = loss - float(fit.loss(math.inf, math.inf, **columns))
+        return lambda n, d: fit.loss(n, d, delta_noise=delta, **columns)
+
+    return taught
