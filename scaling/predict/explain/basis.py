@@ -139,8 +139,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
     """
     if not {"n", "d"} & set(fit.law.columns):
         raise SpecError(f"this fit is of {', '.join(fit.law.columns)}, and says nothing of size or data")
-    extra = dict(columns or {})
-    knows_texts = {"delta_noise", "delta_coverage"} & set(fit.law.columns)
+    extra, knows_texts = dict(columns or {}), {"delta_noise", "delta_coverage"} & set(fit.law.columns)
     return Basis(
         name="fit",
         formula=repr(fit.law),
