@@ -67,30 +67,44 @@ def program(
     *,
     targets: Targets = TOKENS,
     recipe: DistillSpec = SEQUENCE,
+    teacher: Student | None = None,
 ) -> Program:
-    """The compiled step of a model, optimizer and recipe on a mesh; runs that differ in rates alone share it."""
+    """The compiled step of a model, optimizer and recipe on a mesh; runs that differ in rates alone share it.
+
+    A teacher whose network the recipe looks into is part of the program, as its constants.
+    """
     same_program = {"warmup_tokens": 0, "cooldown": 0.5}
     if optim.weight_decay_timescale_tokens is None:  # else the decay, relative to the rate, depends on it
         same_program["lr"] = 1.0
-    return _program(model, optim.model_copy(update=same_program), mesh, targets, recipe)
+    return _program(model, optim.model_copy(update=same_program), mesh, targets, recipe, teacher)
 
 
-def program_of(spec: RunSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
+def program_of(spec: RunSpec, mesh: DataMesh = ONE_DEVICE, teacher: Student | None = None) -> Program:
     """The compiled step of a run."""
-    return program(spec.model, spec.optim, mesh, targets=spec.data.targets, recipe=spec.recipe)
+    return program(spec.model, spec.optim, mesh, targets=spec.data.targets, recipe=spec.recipe, teacher=teacher)
 
 
 @lru_cache(maxsize=64)
-def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Targets, recipe: DistillSpec) -> Program:
-    transform, losses_of = make_optimizer(optim, model), recipe_of(recipe, targets)
+def _program(
+    model: ModelSpec,
+    optim: OptimSpec,
+    mesh: DataMesh,
+    targets: Targets,
+    distill: DistillSpec,
+    teacher: Student | None,
+) -> Program:
+    transform, recipe = make_optimizer(optim, model), recipe_of(distill, targets, teacher)
 
     def init(seed: int) -> TrainState:
-        params = params_of(Student(model, seed))
+        student = recipe.start(Student(model, seed))
+        adapters = recipe.adapters(student, jax.random.fold_in(jax.random.key(seed), 1))
+        params = params_of(student) | ({ADAPTERS: adapters} if adapters else {})
         return TrainState(params, transform.init(params))
 
-    def loss_of(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
+    def loss_of(params: Params, inputs_BT, targets_BT, step) -> tuple[jax.Array, jax.Array]:
         used = jax.tree.map(lambda param: param.astype(optim.precision), params)
-        found = losses_of(with_params(model, used), inputs_BT, targets_BT)
+        moment = Moment(step, used.get(ADAPTERS, {}))
+        found = recipe.losses(with_params(model, used), inputs_BT, targets_BT, moment)
         return found.aim + optim.z_loss * z_loss(found.logits_BTV), found.loss
 
     def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
