@@ -16,14 +16,18 @@ from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage,
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
+    PHONE,
     STORED_FORMATS,
+    Architecture,
     EngineMemory,
     StoredFormat,
+    this_architecture,
 )
 from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, symbol_layout
 from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
 
 __all__ = [
+    "Architecture",
     "DEFAULT_FORMAT",
     "ENGINE_MEMORY",
     "EnergySettings",
@@ -34,6 +38,7 @@ __all__ = [
     "LAYOUTS",
     "Layout",
     "NEVER_APPLIED_MERGE",
+    "PHONE",
     "ParameterCount",
     "STORED_FORMATS",
     "Storage",
@@ -52,6 +57,7 @@ __all__ = [
     "symbol_layout",
     "tensor_bytes",
     "tensor_shapes",
+    "this_architecture",
     "training_bytes",
     "training_flops",
     "training_flops_6nd",

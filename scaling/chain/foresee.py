@@ -37,7 +37,9 @@ def check_question(workspace: Workspace) -> None:
     template = next(run for run in workspace.runs if run.data.text_id == text.text_id)
     # A file with a real tokenizer is larger still: what does not fit without one never does.
     model = at_width(template.model, min(question.widths or (GGUF_BLOCK,)))
-    needed = footprint(model, context=question.context, format=question.format).total_bytes
+    needed = footprint(
+        model, context=question.context, format=question.format, architecture=question.architecture
+    ).total_bytes
     if needed > question.budget_bytes:
         key = "memory" if question.memory_bytes is not None else "device"
         mark = workspace.config.document.mark(("recommend", key))

@@ -38,19 +38,22 @@ class Compressed:
 @interruptible()
 def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: str = "q8_0") -> Compressed:
     """Quantize a trained student and measure the cost."""
+    from scaling.compress.calibrate import calibrated
     from scaling.compress.degradation import degradation
+    from scaling.compress.scheme import SCHEMES
     from scaling.compress.student import quantize
     from scaling.data.evaluation import evaluation_sets
     from scaling.export.bundle import load_tensors
 
     tensors = load_tensors(workspace.store, run)
-    student = quantize(tensors, scheme)
+    student, made = quantize(tensors, scheme), SCHEMES[scheme]
     real = evaluation_sets(run, workspace.store).real
+    ranges = calibrated(run, workspace.store) if made.is_calibrated else None
     return Compressed(
         scheme=scheme,
         float_bytes=sum(tensor.nbytes for tensor in tensors.values()),
         n_bytes=student.n_bytes,
-        cost=degradation(run.model, tensors, student.dequantize(), real),
+        cost=degradation(run.model, tensors, student.dequantize(), real, forward=made.arithmetic(ranges)),
     )
 
 

@@ -65,7 +65,7 @@ class LedgerRow:
         engine_cost: By how much the engine's own loss exceeds JAX on the same weights, on a few hundred tokens.
         file_bytes_forecast: Size of the file.
         file_bytes_measured: The same, on disk.
-        peak_bytes_forecast: Memory while it runs, the app not included.
+        peak_bytes_forecast: Memory while it runs on the machine that verified, the app not included.
         peak_bytes_measured: The same in the engine, the interpreter not included.
         device: Device of the speed forecast.
         tokens_per_s_forecast: Rate of writing.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scaling.accounting import STORED_FORMATS, TokenizerLayout
+from scaling.accounting import STORED_FORMATS, TokenizerLayout, this_architecture
 from scaling.compress.degradation import Degradation, degradation
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import EngineError
@@ -130,9 +130,17 @@ def verify(
 def _forecast_memory(
     bundle: Bundle, recommendation: Recommendation, tokenizer: TokenizerLayout, engine_name: str | None
 ) -> Footprint:
-    """What was forecast; of another format or engine than was asked for, what the same rule says of that."""
+    """What was forecast for a phone, with what is copied on this machine's processor; of another format or engine than
+    was asked for, what the same rule says of that."""
     question, format = recommendation.question, bundle.manifest.format
+    here = footprint(
+        bundle.manifest.model,
+        context=question.context,
+        tokenizer=tokenizer,
+        format=format,
+        engine=engine_name,
+        architecture=this_architecture(),
+    )
     if format == question.format and engine_name in (None, STORED_FORMATS[format].engine):
-        return recommendation.footprint
-    model = bundle.manifest.model
-    return footprint(model, context=question.context, tokenizer=tokenizer, format=format, engine=engine_name)
+        return replace(recommendation.footprint, repacked_bytes=here.repacked_bytes)
+    return here

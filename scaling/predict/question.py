@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
-from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS, WEIGHT_FORMATS, Storage
+from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
@@ -129,6 +129,11 @@ class Question:
     def stored_as(self) -> Storage:
         """How the matrices of the exported file are stored."""
         return STORED_FORMATS[self.format].storage
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the processor that the student is for: the device's, or a phone's where only memory was named."""
+        return PHONE if self.device is None else device(self.device).architecture
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

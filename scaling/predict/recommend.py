@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -228,7 +229,13 @@ def recommend_of_sweep(
     context = question.context or trained[0].model.context
 
     def measure(model: ModelSpec) -> Footprint:
-        return footprint(model, context=context, tokenizer=tokenizer, format=question.format)
+        return footprint(
+            model,
+            context=context,
+            tokenizer=tokenizer,
+            format=question.format,
+            architecture=question.architecture,
+        )
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
@@ -253,7 +260,7 @@ def _shapes_in_words(trained: Sequence[RunSpec]) -> str:
 
 
 def _with_placeholders(question: Question) -> Measure:
-    return lambda model: footprint(model, context=question.context, format=question.format)
+    return partial(footprint, context=question.context, format=question.format, architecture=question.architecture)
 
 
 def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Question) -> Binding:

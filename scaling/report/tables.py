@@ -174,8 +174,9 @@ def interval(candidate: Candidate) -> str:
 def footprint_sum(candidate: Candidate) -> str:
     """The parts of a memory footprint."""
     parts = candidate.footprint
+    repacked = f" + repacked by the engine {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
     return (
-        f"weights {size(parts.weights_bytes)} + cache {size(parts.kv_cache_bytes)} + activations "
+        f"weights {size(parts.weights_bytes)}{repacked} + cache {size(parts.kv_cache_bytes)} + activations "
         f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"
     )
 

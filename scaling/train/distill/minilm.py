@@ -17,7 +17,10 @@ from scaling.train.objective import token_loss
 
 @RECIPES.register("minilm")
 class Minilm(NetworkRecipe):
-    """``τ²·CE(q_τ, f_τ) + w·(KL(A_T‖A_S) + KL(VR_T‖VR_S))``, A and VR of the last layers; source in ``MinilmDistill``."""
+    """``τ²·CE(q_τ, f_τ) + w·(KL(A_T‖A_S) + KL(VR_T‖VR_S))``, A and VR of the last layers.
+
+    Source in ``MinilmDistill``.
+    """
 
     def losses(self, student: Student, inputs_BT: jax.Array, targets_BT: Any, moment: Moment) -> Losses:
         own, taught = features(student, inputs_BT), jax.lax.stop_gradient(features(self.teacher, inputs_BT))

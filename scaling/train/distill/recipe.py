@@ -16,6 +16,9 @@ from scaling.train.model import Student
 Adapters = dict[str, Any]
 """What a recipe learns beside the student and throws away with the optimizer: arrays by name."""
 
+ADAPTERS = "adapters"
+"""Where they lie among a step's parameters."""
+
 
 class Losses(NamedTuple):
     """What a recipe computes of a batch.

@@ -43,7 +43,7 @@ class Tinybert(NetworkRecipe):
 
     @staticmethod
     def _below(own: Features, taught: Features, w: Adapters, every: int) -> jax.Array:
-        """The first stage: embeddings, states and scores, each of the student's layers against its own of the teacher."""
+        """The first stage: embeddings, then states and scores of each layer against those of its teacher's layer."""
         loss = relative_error(own.embedding_BTM @ w["embedding"], taught.embedding_BTM)
         for i, (hidden_BTM, scores_BHTS) in enumerate(zip(own.hidden_BTM, own.scores_BHTS, strict=True)):
             layer = (i + 1) * every - 1
