@@ -74,6 +74,7 @@ def damage_stage(
         watch(f"damage: run {run.run_id}, {done + 1} of at most {len(runs)}")
 
     table = damage_table(runs, store, bits=bits or BITS, progress=progress)
+    # One run, or 8 bits alone, have a table worth seeing and no law.
     try:
         fits = tuple(fit_damage(table))
     except FitError as error:
