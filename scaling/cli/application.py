@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from scaling.cli import comparisons, curves, fits, inspection, predictions, registered, stages, trackers
+from scaling.cli import comparisons, compression, curves, fits, inspection, predictions, registered, stages, trackers
 
 app = typer.Typer(
     name="scaling",
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stages.register(app)
+compression.register(app)
 fits.register(app)
 predictions.register(app)
 comparisons.register(app)
