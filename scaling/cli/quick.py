@@ -29,6 +29,7 @@ def read_plainly(command: Callable[..., None], words: Sequence[str]) -> dict[str
     """
     options = _options(command)
     values = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    # Word by word; the first that is not plain ends it.
     rest = list(words)
     while rest:
         word, equals, attached = rest.pop(0).partition("=")
