@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.errors import RecordError
+from scaling.errors import RecordError, SpecError
 from scaling.fit.backtest import backtest
 
 if TYPE_CHECKING:
@@ -102,11 +102,14 @@ def hindsight(
         **options: Of `scaling.fit.backtest.backtest`, as ``law``.
 
     Raises:
-        RecordError: fewer than three sizes, or fewer than two left-out runs of every text.
+        RecordError: fewer than three sizes.
+        SpecError: no probability.
         FitError: the smaller runs do not determine the law.
     """
     done = runs[runs["status"] == "done"] if "status" in runs else runs
     sizes = sorted(set(done[n]))
+    if not 0 < probability < 1:
+        raise SpecError(f"--decision: got {probability:g}, allowed is a probability between 0 and 1 — for example 0.9")
     if len(sizes) < 3:
         raise RecordError(f"a recommendation is checked on a size left out of three or more, got {len(sizes)} of {n}")
     held = done[done[n] == sizes[-1]]
