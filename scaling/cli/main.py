@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from scaling.cli import comparisons, curves, fits, inspection, registered, stages, trackers
+from scaling.cli import comparisons, curves, fits, inspection, phones, registered, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
@@ -27,6 +27,7 @@ stages.register(app)
 fits.register(app)
 comparisons.register(app)
 curves.register(app)
+phones.register(app)
 registered.register(app)
 inspection.register(app)
 trackers.register(app)

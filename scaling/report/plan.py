@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.formats.plain import to_json
-from scaling.report.tables import number, show, size
+from scaling.report.tables import energy, number, show, size
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan
@@ -49,8 +49,8 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
     if plan.pending:
         print(
             f"left: {plan.flops:.3g} FLOPs, about {duration(plan.seconds(jobs))} with {jobs} "
-            f"job{'s' * (jobs != 1)} (pace: {plan.pace.source}), {plan.kwh():.2g} kWh, "
-            f"{plan.co2e_kg():.2g} kg CO2e, {size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
+            f"job{'s' * (jobs != 1)} (pace: {plan.pace.source}), {energy(plan.kwh())}, "
+            f"{size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
         )
     if plan.forecast_error is not None:
         print(f"expected error of the forecast that this design supports: {plan.forecast_error:.2%}")

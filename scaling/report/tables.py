@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -128,7 +129,7 @@ def show_recommendation(found: Recommendation) -> None:
         )
     if found.cost is not None:
         cost = found.cost
-        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {cost.kwh:.2g} kWh ({cost.source})")
+        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})")
     print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
     if len(found.front) > 1:
         print(f"  bytes against loss: {front_line(found.front)}")
@@ -204,6 +205,18 @@ def size(n_bytes: float) -> str:
         if n_bytes >= factor:
             return f"{n_bytes / factor:.4g} {unit}"
     return f"{n_bytes:.0f} B"
+
+
+def energy(kwh: float) -> str:
+    """kWh and CO2 equivalents, in units that a person knows where they come to a twentieth of one."""
+    from scaling.accounting import EnergySettings, Familiar
+
+    co2e_kg = EnergySettings.from_environment(os.environ).co2e_kg(kwh)
+    known, said = Familiar.of(kwh, co2e_kg), f"{kwh:.3g} kWh, {co2e_kg:.3g} kg CO2e"
+    if known.household_days < 0.05:
+        return said
+    flights = f" or {known.flights:.2g} flights New York – San Francisco and back" if known.flights >= 0.05 else ""
+    return f"{said}: {known.household_days:.2g} days of a household's electricity{flights}"
 
 
 def seconds(value: float) -> str:
