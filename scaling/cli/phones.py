@@ -56,8 +56,8 @@ def footprint(
     found = on_phones(
         shape,
         tokenizer=tokenizer,
-        formats=_words(format_),
-        devices=[device_named(name) for name in _words(device)],
+        formats=_words(format_, "--format"),
+        devices=[device_named(name) for name in _words(device, "--device")],
         context=context,
         cache=cache,
         engine=engine,
@@ -105,12 +105,13 @@ def calibrate(
     from scaling.predict.devices import device as device_named
     from scaling.report.phones import show_calibration
 
-    like = device_named(device)
+    # What is typed wrongly is said before anything is read.
+    like, block, where = device_named(device), _device_name(name), _unit(unit)
     rates, taken = _measured(table, results, layers or ())
-    found = fit_device(like, rates, engine=engine, unit=_unit(unit))
+    found = fit_device(like, rates, engine=engine, unit=where)
     for model in taken:
         say(f"{model}: {taken[model]} layers — name them with --layers '{model}=L' where that is wrong")
-    write_bytes(out, device_toml(found.device, _device_name(name)).encode())
+    write_bytes(out, device_toml(found.device, block).encode())
     say(f"wrote {out} — ask for it as --device {out}:{name}")
     emit(found, as_json=json_, show=show_calibration)
 
@@ -147,7 +148,7 @@ def _asked(
     n_tokens = VOCABULARY if vocab is None else round(count(vocab, "vocab"))
     length = {} if context is None else {"context": context}
     if params is not None:
-        model = shape_of_size(count(params, "params"), vocab_size=n_tokens, **length)
+        model = shape_of_size(_finite(params), vocab_size=n_tokens, **length)
         return Shape(model=model, name=params, origin="a llama of that size, width 128 a layer"), None
     if like is not None:
         return shape_like(named_model(like), **length), None
@@ -157,6 +158,15 @@ def _asked(
         return Shape(model=spec.model, name=run, origin=f"the run {run}"), tokenizer_layout(spec.data, store)
     model = _of_shape(width, written, vocab_size=n_tokens, **length)
     return Shape(model=model, name=f"width {width}", origin="the shape that was given"), None
+
+
+def _finite(params: str) -> float:
+    from scaling.errors import SpecError
+
+    n_params = count(params, "params")
+    if n_params == float("inf"):
+        raise SpecError(f"--params: got {params!r}, which no phone holds — give a finite size, as 1B")
+    return n_params
 
 
 def _of_shape(width: int | None, written: dict[str, int | None], *, vocab_size: int, context: int = 2048) -> Any:
@@ -191,15 +201,15 @@ def _measured(
     table: Path, results: Path, layers: list[str] | tuple[str, ...]
 ) -> tuple[list[MeasuredRate], dict[str, int]]:
     """Rates of a table of llama-bench, with the layers that were taken for granted; or those of our own ledger."""
+    known = _layers(layers)
     from scaling.export.rates import ledger_rates
     from scaling.predict.bench import measured_rates, read_bench
 
     if _is_ledger(table):
         refuse_without_effect("a ledger, whose runs are known", {"--layers": list(layers) or None})
         return ledger_rates(table, results), {}
-    known = _layers(layers)
     rates, taken = measured_rates(read_bench(table), known)
-    return rates, {model: count for model, count in taken.items() if model not in known}
+    return rates, {model: taken[model] for model in taken if model not in known}
 
 
 def _is_ledger(table: Path) -> bool:
@@ -241,6 +251,11 @@ def _device_name(name: str) -> str:
     return name
 
 
-def _words(text: str) -> list[str]:
-    """``a,b`` as a list without what is empty."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _words(text: str, option: str) -> list[str]:
+    """``a,b`` as a list, each once."""
+    from scaling.errors import SpecError
+
+    found = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not found:
+        raise SpecError(f"{option}: names nothing — leave it out, or name one or several with commas between them")
+    return found

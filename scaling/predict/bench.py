@@ -50,6 +50,8 @@ def read_bench(path: Path) -> list[BenchRow]:
     Raises:
         RecordError: the file cannot be read, or is no such table.
     """
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file — name a table that llama-bench printed or wrote")
     try:
         with clear_errors(path):
             text = path.read_text("utf-8")

@@ -108,5 +108,5 @@ def test_what_is_no_table_of_llama_bench_says_so(tmp_path, text, said):
     (tmp_path / "bench.txt").write_text(text)
     with pytest.raises(RecordError, match=said):
         read_bench(tmp_path / "bench.txt")
-    with pytest.raises(RecordError, match="not a table|cannot|no such"):
+    with pytest.raises(RecordError, match="no such file"):
         read_bench(tmp_path / "nowhere.md")
