@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from scaling.cli import comparisons, curves, fits, inspection, phones, registered, stages, trackers
+from scaling.cli import comparisons, curves, fits, inspection, phones, predictions, registered, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 stages.register(app)
 fits.register(app)
+predictions.register(app)
 comparisons.register(app)
 curves.register(app)
 phones.register(app)

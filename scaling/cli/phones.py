@@ -51,6 +51,7 @@ def footprint(
 
     if not energy:
         refuse_without_effect("a footprint without --energy", {"--tokens": tokens})
+    # A shape is named in one of four ways; a run brings its own tokenizer.
     written = {"layers": layers, "heads": heads, "kv_heads": kv_heads, "hidden": hidden}
     shape, tokenizer = _asked(params, like, run, width, written, vocab=vocab, context=context, results=results)
     found = on_phones(
@@ -134,6 +135,7 @@ def _asked(
     from scaling.predict.shapes import VOCABULARY, Shape, shape_like, shape_of_size
     from scaling.records import RunStore
 
+    # One way of naming it, and nothing that would have no effect beside it.
     asked = {"--params": params, "--like": like, "--run": run, "--width": width}
     given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:

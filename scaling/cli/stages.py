@@ -15,6 +15,7 @@ from scaling.cli.options import (
     Overrides,
     Results,
     SweepFile,
+    count,
     emit,
     key_values,
     say,
@@ -51,6 +52,10 @@ def run(
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="C", help="FLOPs, spent in rounds on the runs that say most; not all runs."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """The whole chain: train, fit, recommend, train the recommended student, export, verify."""
@@ -60,7 +65,9 @@ def run(
     from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force)
+    # Without a budget every run of the sweep is trained.
+    allowed = None if budget is None else count(budget, "budget")
+    found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force, budget=allowed)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
     if not found.succeeded:

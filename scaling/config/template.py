@@ -135,7 +135,7 @@ def text_template(name: str, pattern: str) -> str:
             f"{pattern}: holds about {n_tokens:,} tokens to learn from — a sweep needs {FEWEST_TEXT_TOKENS:,} "
             f"({FEWEST_TEXT_TOKENS * BYTES_PER_TOKEN / 1e6:.2g} MB of text) at least; add files"
         )
-    longest = min(n_tokens, MOST_TEXT_TOKENS)
+    longest = _round_down(min(n_tokens, MOST_TEXT_TOKENS))
     volumes = ", ".join(_thousands(share * longest) for share in TEXT_VOLUMES)
     return TEXT_TEMPLATE.format(
         name=name,
@@ -144,14 +144,19 @@ def text_template(name: str, pattern: str) -> str:
         reference=TEXT_REFERENCE,
         tokens=f"[{volumes}]",
         teacher_tokens=_thousands(2 * longest),
-        held_out=_thousands(min(MOST_HELD_OUT_TOKENS, n_held_out / 2)),
+        held_out=_thousands(min(MOST_HELD_OUT_TOKENS, _round_down(n_held_out / 2))),
     )
 
 
+def _round_down(tokens: float) -> int:
+    """Two digits of a number."""
+    digits = 10 ** max(0, len(str(int(tokens))) - 2)
+    return int(tokens // digits * digits)
+
+
 def _thousands(tokens: float) -> str:
-    """Two digits of a number of tokens, as people write them."""
-    digits = 10 ** (max(len(str(int(tokens))), 5) - 2)
-    return f"{int(tokens // digits * digits) // 1000}k"
+    """As people write it."""
+    return f"{tokens / 1e6:g}M" if tokens % 1e5 == 0 and tokens >= 1e6 else f"{tokens / 1000:.0f}k"
 
 
 def write_template(path: str | Path, *, text: str | None = None) -> Path:

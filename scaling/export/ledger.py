@@ -1,7 +1,7 @@
-"""The ledger: one row a recommendation, what was forecast beside what was measured. It is how the project is judged.
+"""The ledger: one row a verification, what was forecast beside what was measured. It is how the project is judged.
 
-A row is found again by its run and its fit: verifying twice replaces it, another fit of the same run is another row.
-Rows are never reordered or deleted, and the file is replaced as a whole, so a reader never sees half of one.
+Rows are appended, and never rewritten, reordered or deleted. A student that is verified again gets another row; who
+counts takes the last of each key (`latest`). The file is replaced as a whole, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +76,13 @@ class LedgerRow:
         greedy_equal: Leading ones that JAX writes as well.
         engine: Name and version, or why there is none.
         passed: True if no promise is broken.
+        format: Name of the export format.
+        tokens_per_s_best: Fastest of the repeats.
+        load_average: Of the machine, before the engine was timed.
+        allocated_bytes: Part of the peak that the engine allocated, which a phone cannot take back.
+        mapped_bytes: Part of it that is the mapped file, which a phone may take back.
+        texts_tried: Texts that the engine's tokenizer was given; empty for a world.
+        texts_equal: Those of them that it cut as the student's.
     """
 
     recorded_at: str
@@ -121,12 +128,23 @@ class LedgerRow:
     greedy_equal: int | None
     engine: str
     passed: bool
+    format: str | None
+    tokens_per_s_best: float | None
+    load_average: float | None
+    allocated_bytes: int | None
+    mapped_bytes: int | None
+    texts_tried: int | None
+    texts_equal: int | None
 
 
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
-KEY = ("run_id", "fit_id")
+KEY = ("run_id", "fit_id", "format", "engine")
+"""What makes two rows measurements of one thing."""
 
-LATER = ("target_basis", "target_probability", "probability", "target_met", "seen_before")
+LATER = (
+    "target_basis", "target_probability", "probability", "target_met", "seen_before", "format", "tokens_per_s_best",
+    "load_average", "allocated_bytes", "mapped_bytes", "texts_tried", "texts_equal",
+)  # fmt: skip
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
@@ -137,7 +155,7 @@ def append(
     recommendation: Recommendation,
     verification: Verification,
 ) -> dict[str, Value]:
-    """Write the row of a recommendation, replacing that of the same run and fit.
+    """Write the row of a verification, behind all others.
 
     Args:
         path: The ledger; created if it does not exist.
@@ -209,11 +227,18 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         greedy_equal=None if greedy is None else greedy.n_equal,
         engine=engine.engine if engine else f"none: {(found.error or 'not run').splitlines()[0]}",
         passed=verification.passed,
+        format=verification.format,
+        tokens_per_s_best=None if engine is None or engine.tokens_per_s_range is None else engine.tokens_per_s_range[1],
+        load_average=None if engine is None else engine.load_average,
+        allocated_bytes=None if engine is None else engine.allocated_bytes,
+        mapped_bytes=None if engine is None else engine.mapped_bytes,
+        texts_tried=None if found.texts_equal is None else found.texts_equal[1],
+        texts_equal=None if found.texts_equal is None else found.texts_equal[0],
     )
 
 
 def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
-    """Put one row into a ledger, in the place of an older one with its key or at the end.
+    """Put one row at the end of a ledger.
 
     Raises:
         RecordError: if the file, or the row, has other columns.
@@ -225,9 +250,7 @@ def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
     new = {name: _spell(value) for name, value in row.items()}
     # Two chains that end at once write one after the other.
     with locked(path.with_name(f".{path.name}.lock")):
-        rows = {_key(old): old for old in _read_raw(path)}
-        rows[_key(new)] = new
-        write_bytes(path, _to_csv(rows.values()))
+        write_bytes(path, _to_csv([*_read_raw(path), new]))
 
 
 def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
@@ -243,8 +266,9 @@ def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
     return [{name: _parse(text, types[name]) for name, text in row.items()} for row in _read_raw(path)]
 
 
-def _key(row: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(row[name] for name in KEY)
+def latest(rows: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:
+    """Of rows with one key the last, in the order in which the keys came first."""
+    return list({tuple(row[name] for name in KEY): row for row in rows}.values())
 
 
 def _read_raw(path: Path) -> list[dict[str, str]]:
@@ -258,21 +282,21 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         raise RecordError(
             f"{path}: not a ledger ({error}); nothing was changed — move it away and a new one is begun"
         ) from error
-    if header != tuple(name for name in COLUMNS if name not in LATER or name in header):
-        missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
+    missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
+    if extra or not set(missing) <= set(LATER):
         raise RecordError(
             f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
             f"{', '.join(extra) or 'none'}; nothing was changed — move it away and a new one is begun"
         )
     if any(None in row or None in row.values() for row in rows):
         raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
-    return rows if header == COLUMNS else [_of_before(row) for row in rows]
+    return [_of_before(row) for row in rows] if missing else rows
 
 
 def _of_before(row: dict[str, str]) -> dict[str, str]:
-    """A row without some columns of ``LATER``: whether the target was met follows from the others."""
+    """A row without some of ``LATER``: whether the target was met follows from the others, and all were GGUF."""
     met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
-    return {name: "" for name in COLUMNS} | {"target_met": met} | row
+    return {name: "" for name in COLUMNS} | {"target_met": met, "format": "gguf"} | row
 
 
 def _to_csv(rows) -> bytes:

@@ -79,22 +79,19 @@ def measured_rates(rows: Iterable[BenchRow], layers: Mapping[str, int]) -> tuple
     rows = list(rows)
     taken = {row.model: layers.get(row.model) or _usual_layers(row.n_params) for row in rows}
     prompts = {(row.model, row.threads): row for row in rows if row.reads}
-    rates = []
-    for row in rows:
-        if row.reads:
-            continue
-        prompt = prompts.get((row.model, row.threads))
-        rates.append(
-            MeasuredRate(
-                model=row.model,
-                n_layers=taken[row.model],
-                n_bytes=row.n_bytes,
-                tokens_per_s=row.tokens_per_s,
-                threads=row.threads,
-                prompt_flops_per_s=None if prompt is None else 2 * prompt.n_params * prompt.tokens_per_s,
-            )
-        )
-    return rates, taken
+    writes = [row for row in rows if not row.reads]
+    return [_rate(row, taken[row.model], prompts.get((row.model, row.threads))) for row in writes], taken
+
+
+def _rate(row: BenchRow, n_layers: int, prompt: BenchRow | None) -> MeasuredRate:
+    return MeasuredRate(
+        model=row.model,
+        n_layers=n_layers,
+        n_bytes=row.n_bytes,
+        tokens_per_s=row.tokens_per_s,
+        threads=row.threads,
+        prompt_flops_per_s=None if prompt is None else 2 * prompt.n_params * prompt.tokens_per_s,
+    )
 
 
 def _usual_layers(n_params: float) -> int:

@@ -90,6 +90,7 @@ def breakdown(
     """
     if cache is not None and cache not in CACHE_TYPES:
         raise SpecError(f"unknown type of cache {cache!r}{did_you_mean(cache, CACHE_TYPES)}")
+    # A format that nothing exports yet is counted all the same.
     stored = stored_as(storage_named(format))
     found = footprint(
         model,

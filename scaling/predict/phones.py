@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from scaling.accounting import (
     PHONE,
@@ -142,20 +143,17 @@ def on_phones(
     Raises:
         SpecError: for a format, engine or type of cache that nobody knows.
     """
-    counts, tokens = count_parameters(shape.model), tokenizer or usual_layout(shape.model.vocab_size)
-
-    def parts(format: str, device: Device | None) -> Breakdown:
-        return breakdown(
-            shape.model,
-            format=format,
-            tokenizer=tokens,
-            context=context,
-            cache=cache,
-            engine=engine,
-            architecture=PHONE if device is None else device.architecture,
-        )
-
-    length = context or shape.model.context
+    counts, length = count_parameters(shape.model), context or shape.model.context
+    parts = partial(
+        breakdown,
+        shape.model,
+        tokenizer=tokenizer or usual_layout(shape.model.vocab_size),
+        context=context,
+        cache=cache,
+        engine=engine,
+    )
+    # Bytes depend on the processor, so each device has its own.
+    shown = devices[0].architecture if devices else PHONE
     return OnPhones(
         name=shape.name,
         origin=shape.origin,
@@ -163,8 +161,12 @@ def on_phones(
         n_params=counts.n_params,
         n_params_total=counts.n_params_total,
         context=length,
-        formats=tuple(parts(one, devices[0] if devices else None) for one in formats),
-        devices=tuple(_on(device, parts(one, device), shape.model, length) for device in devices for one in formats),
+        formats=tuple(parts(format=one, architecture=shown) for one in formats),
+        devices=tuple(
+            _on(device, parts(format=one, architecture=device.architecture), shape.model, length)
+            for device in devices
+            for one in formats
+        ),
         energy=energy,
     )
 
@@ -177,17 +179,11 @@ def usual_layout(vocab_size: int) -> TokenizerLayout:
 def energy_of(
     model: ModelSpec, settings: EnergySettings, *, tokens: float | None = None, trainer: Trainer = ONE_GPU
 ) -> Energy:
-    """Energy of a written token, and of a training on ``tokens``, by default 20 for each parameter.
-
-    Args:
-        model: The model.
-        settings: PUE and carbon intensity.
-        tokens: D.
-        trainer: Rate and power of the machine that trains.
-    """
+    """Energy of a written token, and of a training on ``tokens``, by default 20 for each parameter."""
     joules = joules_per_token(model)
     d = tokens or TOKENS_PER_PARAMETER * count_parameters(model).n_params_total
     flops = float(training_flops(model, 1)) * d
+    # Power that the user names goes before that of the usual machine.
     watts = trainer.watts if settings.watts is None else settings.watts
     kwh = training_kwh(flops, flops_per_s=trainer.flops_per_s, watts=watts, pue=settings.pue)
     co2e_kg = settings.co2e_kg(kwh)

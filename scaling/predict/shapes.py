@@ -83,6 +83,13 @@ def filled(model: ModelSpec, n_params: float) -> ModelSpec:
     return model.model_copy(update={"hidden": GGUF_BLOCK * max(1, round(rest / step))})
 
 
+def _heads(n_heads: int, head_width: int, width: int) -> tuple[int, int]:
+    """Heads and their width; where rows of them cannot be cut into blocks of 32, as many as have that width."""
+    if head_width % 2 or n_heads * head_width % GGUF_BLOCK:
+        return width // GGUF_BLOCK, GGUF_BLOCK
+    return n_heads, head_width
+
+
 def shape_like(named: NamedModel, *, context: int = 2048) -> Shape:
     """A llama of the width, depth and vocabulary of a model that is known by name, and of its parameters.
 
@@ -95,11 +102,7 @@ def shape_like(named: NamedModel, *, context: int = 2048) -> Shape:
     if not known:
         raise SpecError(f"--like {named.name}: its shape is not known — give its size, as --params {named.n_params:g}")
     width = -(-known["width"] // GGUF_BLOCK) * GGUF_BLOCK
-    head_width = known.get("head_width", width // known["n_heads"])
-    heads = known["n_heads"]
-    # Heads that no row of 32 holds are those of another shape: narrower ones then.
-    if head_width % 2 or heads * head_width % GGUF_BLOCK:
-        head_width, heads = GGUF_BLOCK, width // GGUF_BLOCK
+    heads, head_width = _heads(known["n_heads"], known.get("head_width", width // known["n_heads"]), width)
     model = ModelSpec(
         vocab_size=known["vocab_size"],
         width=width,

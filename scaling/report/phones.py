@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report.tables import energy, number, show, size
+from scaling.report.numbers import energy, number, size
+from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.predict.calibrate import Calibrated
