@@ -1,4 +1,4 @@
-"""The application: what is common to all commands."""
+"""The entry point: a user's mistake ends in one message and its exit code."""
 
 from __future__ import annotations
 
@@ -7,20 +7,7 @@ import os
 import shlex
 import sys
 
-import typer
-
-from scaling.cli import (
-    comparisons,
-    compression,
-    curves,
-    fits,
-    inspection,
-    phones,
-    predictions,
-    registered,
-    stages,
-    trackers,
-)
+from scaling.cli import cli, from, read_plainly, scaling, typer
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
@@ -52,6 +39,8 @@ def _common(
 ) -> None:
     if debug:
         os.environ["SCALING_DEBUG"] = "1"
+QUICK = ("predict", "solve", "trends", "vocabulary")
+"""Commands that answer at once: they do without the other commands and their library, half of a cold start."""
 
 
 def main() -> None:
@@ -62,7 +51,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with interrupts_kept():
-            app()
+            _run(sys.argv[1:])
     except ScalingError as error:
         if os.environ.get("SCALING_DEBUG"):
             raise
@@ -86,6 +75,21 @@ def main() -> None:
         found = machine_error(error)
         print(f"error: {found or error}", file=sys.stderr)
         sys.exit(found.exit_code if found else EXIT_USAGE)
+
+
+def _run(words: list[str]) -> None:
+    """Run a command: one that only predicts without the rest of the application, if it is written plainly."""
+    if words and words[0] in QUICK:
+        from scaling.cli import predictions
+
+        command = getattr(predictions, words[0])
+        values = read_plainly(command, words[1:])
+        if values is not None:
+            command(**values)
+            return
+    from scaling.cli.application import app
+
+    app()
 
 
 def _say_how_to_go_on() -> None:
