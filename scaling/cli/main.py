@@ -7,38 +7,11 @@ import os
 import shlex
 import sys
 
-from scaling.cli import cli, from, read_plainly, scaling, typer
+from scaling.cli.quick import read_plainly
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
 
-app = typer.Typer(
-    name="scaling",
-    help="Which is the smallest language model, trained on text that a larger one generates, that reaches a target "
-    "loss and fits a phone as int8? `scaling run SWEEP.yaml` answers; each stage is a command of its own.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-stages.register(app)
-compression.register(app)
-fits.register(app)
-predictions.register(app)
-comparisons.register(app)
-curves.register(app)
-phones.register(app)
-registered.register(app)
-inspection.register(app)
-trackers.register(app)
-
-
-@app.callback()
-def _common(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-) -> None:
-    if debug:
-        os.environ["SCALING_DEBUG"] = "1"
 QUICK = ("predict", "solve", "trends", "vocabulary")
 """Commands that answer at once: they do without the other commands and their library, half of a cold start."""
 
