@@ -1,4 +1,4 @@
-"""Commands of the paper half: fit, backtest, predict, recommend. None of them loads jax."""
+"""Commands of the paper half: fit, backtest, recommend, import. None of them loads jax."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (fit, backtest, predict, recommend):
+    for command in (fit, backtest, recommend):
         app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
     app.command("import", rich_help_panel="Fit, forecast, recommend (no jax)")(import_)
 
@@ -104,55 +104,6 @@ def backtest(
     runs = runs_of(table, mapping)
     found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
-
-
-def predict(
-    params: Annotated[str, typer.Option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")],
-    tokens: Annotated[str, typer.Option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")] = "inf",
-    fit_file: Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
-    law: Annotated[str | None, typer.Option("--law", help="A published law, as hoffmann, besiroglu, kaplan.")] = None,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the fit.")] = None,
-    delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
-    delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
-    level: Annotated[float | None, typer.Option("--level", help="Level of the interval; by default 0.9.")] = None,
-    mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
-    force: Force = False,
-    json_: Json = False,
-) -> None:
-    """Forecast the loss of one size, from a fit or from a published law."""
-    from scaling.errors import SpecError
-    from scaling.predict import forecast
-    from scaling.report.tables import show_forecast
-
-    n, d = count(params, "params"), count(tokens, "tokens")
-    of_text = {"--teacher": teacher, "--delta-noise": delta_noise, "--delta-coverage": delta_coverage}
-    if law is not None and fit_file is None:
-        refuse_without_effect(
-            "--law, which describes real text and has no interval",
-            of_text | {"--level": level, "--mean": mean or None, "--force": force or None},
-        )
-        found = forecast.from_preset(law, n, d)
-    elif law is not None or fit_file is None:
-        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    else:
-        if teacher is not None:
-            # A teacher of the fit has divergences of its own.
-            refuse_without_effect("--teacher", {name: value for name, value in of_text.items() if name != "--teacher"})
-        from scaling.fit.saved import load
-
-        found = forecast.from_fit(
-            load(fit_file),
-            n,
-            d,
-            teacher=teacher,
-            delta_noise=0.0 if delta_noise is None else delta_noise,
-            delta_coverage=0.0 if delta_coverage is None else delta_coverage,
-            level=0.9 if level is None else level,
-            of="mean" if mean else "run",
-            force=force,
-            table=fit_file.with_name("runs.parquet"),
-        )
-    emit(found, as_json=json_, show=show_forecast)
 
 
 def recommend(

@@ -17,7 +17,7 @@ from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.measured import Measured, Measurements
-from scaling.predict.quantization import QUANTIZATION_COST
+from scaling.predict.quantization import rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
@@ -157,8 +157,8 @@ def score(
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
-    rounding = QUANTIZATION_COST[question.stored_as].nats
-    aim = max(question.target_loss - rounding, TINY_LOSS)
+    rounding = rounding_cost(question.stored_as, np.array([size_of(run.model, "n_params") for run in runs], float), d)
+    aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
     forecast = fit.predict(n, d, teacher=text, level=question.level)
     chance = fit.probability(aim, n, d, teacher=text)
     bytes_of, speed_of = cache(measure), _speeds(question)
@@ -171,11 +171,11 @@ def score(
                 run=run,
                 n_params=int(n[i]),
                 prediction=_one(forecast, i),
-                probability=float(chance[i]) if known is None else known.probability(aim),
+                probability=float(chance[i]) if known is None else known.probability(float(aim[i])),
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
                 measured=known,
-                rounding=rounding,
+                rounding=float(rounding[i]),
             )
         )
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from scaling.fit.describe import summary
-from scaling.report.tables import number, seconds, show, show_recommendation, size
+from scaling.report.numbers import number, seconds, size
+from scaling.report.tables import show, show_recommendation
 
 if TYPE_CHECKING:
     from scaling.chain.proof import Compressed

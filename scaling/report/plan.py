@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.formats.plain import to_json
-from scaling.report.tables import number, show, size
+from scaling.report.numbers import number, size
+from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+from scaling.report.numbers import loss, number, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
-    from scaling.predict.forecast import Forecast
     from scaling.predict.front import FrontPoint
-    from scaling.predict.measured import Measured
     from scaling.predict.recommend import Recommendation
 
 
@@ -55,44 +54,6 @@ def show_backtest(result: Any) -> None:
             },
         )
     )
-
-
-def show_forecast(forecast: Forecast) -> None:
-    """A loss, and where it comes from."""
-    interval = ""
-    if forecast.low is not None:
-        interval = f"  [{forecast.low:.4f}, {forecast.high:.4f}] at {forecast.level:.0%}"
-    # What was measured comes first; the law is then no more than a comment on it.
-    rows = {} if forecast.measured is None else {"measured": _measurement(forecast.measured)}
-    rows |= {
-        "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",
-        "= floor": loss(forecast.floor),
-        "+ size term": loss(forecast.size_term),
-        "+ data term": loss(forecast.data_term),
-        "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
-        "cheapest training to this loss": (
-            f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
-            if math.isfinite(forecast.optimal_n_params)
-            else "not identified"
-        ),
-        "law": forecast.formula,
-        "source": forecast.source,
-    }
-    if forecast.reach is not None and forecast.reach > 1:
-        rows["beyond the data"] = f"{forecast.reach:.3g}×"
-    for note in forecast.notes:
-        rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
-    what = "forecast" if forecast.measured is None else "measured, beside the forecast,"
-    of_text = f" on {forecast.text}" if forecast.text else ""
-    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}{of_text}, nats/token"
-    show(key_values(title, rows))
-
-
-def _measurement(found: Measured) -> str:
-    """What was measured, and how sure it is."""
-    if found.own:
-        return f"{loss(found.loss)} ± {loss(found.se)} (one run; ± is the standard error of its held-out estimate)"
-    return f"{loss(found.loss)} (mean of {found.n_runs} runs, which scatter by {found.scatter:.2%})"
 
 
 def show_recommendation(found: Recommendation) -> None:
@@ -179,33 +140,3 @@ def footprint_sum(candidate: Candidate) -> str:
         f"weights {size(parts.weights_bytes)}{repacked} + cache {size(parts.kv_cache_bytes)} + activations "
         f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"
     )
-
-
-def loss(value: float) -> str:
-    """Nats/token to four digits; two would hide an int8 difference, six would claim what no run can resolve."""
-    return "not identified" if math.isnan(value) else f"{value:.4f}"
-
-
-def number(value: float) -> str:
-    """12300000 as 12.3M."""
-    if math.isnan(value):
-        return "not identified"
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "-∞"
-    for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor and abs(value) < factor * 1000:
-            return f"{value / factor:.4g}{suffix}"
-    return f"{value:.4g}"
-
-
-def size(n_bytes: float) -> str:
-    """Bytes in binary units."""
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:.4g} {unit}"
-    return f"{n_bytes:.0f} B"
-
-
-def seconds(value: float) -> str:
-    """Seconds as a person reads them."""
-    return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from scaling.predict.candidates import shape_of, size_of, within_flops
 from scaling.predict.devices import devices
 from scaling.predict.footprint import footprint
 from scaling.predict.published import fit_of_preset, recommend_published, standard_shapes
-from scaling.predict.quantization import QUANTIZATION_COST
+from scaling.predict.quantization import QUANTIZATION_COST, rounding_cost
 from scaling.predict.question import Question, format_named
 from scaling.predict.recommend import Recommendation, recommend
 from scaling.spec import ModelSpec, RunSpec
@@ -118,8 +119,18 @@ def test_four_bits_cost_loss_and_save_bytes():
     assert whole is not None
     assert rounded is not None
     assert rounded.footprint.total_bytes < whole.footprint.total_bytes
-    assert rounded.choice.expected.value == pytest.approx(rounded.prediction.value + QUANTIZATION_COST["Q4_0"].nats)
+    assert rounded.choice.expected.value == pytest.approx(rounded.prediction.value + rounded.choice.rounding)
+    assert 0 == whole.choice.rounding < rounded.choice.rounding
     assert rounded.choice.expected.value <= 2.8
+
+
+def test_four_bits_cost_a_larger_model_less_and_eight_cost_nothing():
+    sizes, tokens = np.array([26_784.0, 402_048.0]), np.array([1e6, 1e6])
+    small, large = rounding_cost("Q4_0", sizes, tokens)
+    # As measured at the ends of results/reference/damage.csv: .0133 and .0035.
+    assert small == pytest.approx(0.0133, rel=0.5)
+    assert large == pytest.approx(0.0035, rel=0.5)
+    assert np.all(rounding_cost("Q8_0", sizes, tokens) == 0)
 
 
 def test_every_way_of_storing_weights_has_a_cost_in_loss():
