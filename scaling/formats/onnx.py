@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from scaling.accounting import ONNX_ABOUT_BYTES, TokenizerLayout, tensor_shapes
 from scaling.errors import ExportError, SpecError
@@ -35,6 +35,8 @@ INT8_ACTIVATIONS = 4
 """``accuracy_level`` of MatMulNBits: activations are rounded to int8 in blocks, as llama.cpp does it."""
 
 Tensor = np.ndarray | QuantizedMatrix
+
+_TOKENIZER = TypeAdapter(TokenizerLayout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ def write_onnx(
         ir_version=8,
         producer_name="scaling",
     )
+    # An engine needs neither; whoever reads the file back has no other source for them.
     facts = {"model": model.model_dump_json(), "tokenizer": json.dumps(asdict(tokenizer))}
     onnx.helper.set_model_props(made, facts | _filled(about or {}))
     path = Path(path)
@@ -102,12 +105,12 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
     onnx, path = _import_onnx(), Path(path)
     if not path.is_file():
         raise ExportError(f"{path}: no such file — expected an ONNX file; was it exported?")
+    # Whatever is in the file, and whatever the library says of it, is one sentence.
     try:
         made = onnx.load_model_from_string(path.read_bytes())
         props = {prop.key: prop.value for prop in made.metadata_props}
         model = ModelSpec.model_validate_json(props.pop("model"))
-        tokens = json.loads(props.pop("tokenizer"))
-        tokenizer = TokenizerLayout(**{k: tuple(v) if isinstance(v, list) else v for k, v in tokens.items()})
+        tokenizer = _TOKENIZER.validate_json(props.pop("tokenizer"))
         props.pop("blank")
         stored = {one.name: onnx.numpy_helper.to_array(one) for one in made.graph.initializer}
         tensors = {name: _floats(stored, name, shape) for name, shape in tensor_shapes(model).items()}
@@ -146,9 +149,13 @@ class _Graph:
         x = self._norm(x, "output_norm.weight")
         head = table if model.tied_embeddings else self._table("output.weight")
         logits = self._product(x, "token_embd.weight" if model.tied_embeddings else "output.weight", head, "logits")
-        cache = ["batch", model.n_kv_heads, "past", model.head_width]
-        inputs = [("input_ids", kinds.INT64, ["batch", "time"]), ("attention_mask", kinds.INT64, ["batch", "total"])]
-        outputs = [(logits, kinds.FLOAT, ["batch", "time", model.vocab_size])]
+        # A step takes the keys and values of what was read, and gives them back with those of its tokens.
+        cache: list[Any] = ["batch", model.n_kv_heads, "past", model.head_width]
+        inputs: list[tuple[str, int, list[Any]]] = [
+            ("input_ids", kinds.INT64, ["batch", "time"]),
+            ("attention_mask", kinds.INT64, ["batch", "total"]),
+        ]
+        outputs: list[tuple[str, int, list[Any]]] = [(logits, kinds.FLOAT, ["batch", "time", model.vocab_size])]
         for i in range(model.n_layers):
             for part in ("key", "value"):
                 inputs.append((f"past_key_values.{i}.{part}", kinds.FLOAT, cache))

@@ -44,6 +44,7 @@ def serve(libraries, load) -> None:
     libraries()
     import numpy as np
 
+    # What the libraries took until here is theirs; from here on it is the model's.
     give_back_free_pages()
     before = memory(job["path"])
     started = time.perf_counter()
