@@ -35,7 +35,6 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
     [
         ((*PUBLISHED, "--delta-noise", "5"), "--delta-noise: has no effect beside --law"),
         ((*PUBLISHED, "--delta-noise", "0"), "--delta-noise: has no effect beside --law"),
-        ((*PUBLISHED, "--teacher", "palm"), "--teacher: has no effect beside --law"),
         ((*PUBLISHED, "--level", "0.5"), "--level: has no effect beside --law"),
         ((*PUBLISHED, "--force"), "--force: has no effect beside --law"),
         ((*PREDICT, "--teacher", "noise 0.2", "--delta-noise", "0.1"), "--delta-noise: has no effect beside --teacher"),
