@@ -21,7 +21,7 @@ from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, RunSpec, WorldSource, teacher_run
+from scaling.spec import ModelSpec, NetworkDistill, RunSpec, WorldSource, teacher_run
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
 from scaling.train.model import Student, to_tensors
@@ -122,6 +122,24 @@ def load_teacher(run: RunSpec, store: RunStore) -> Student:
             "trained again, or give it a lower optim.lr"
         )
     return student
+
+
+@lru_cache(maxsize=4)
+def _network(run_id: str, root: str) -> Student:
+    """One object a teacher, so that all its students share one program."""
+    store = RunStore(root)
+    return load_teacher(store.load(run_id).spec, store)
+
+
+def teacher_network(spec: RunSpec, store: RunStore) -> Student | None:
+    """The network that a run's recipe looks into; None where it needs none.
+
+    Raises:
+        DataError: if it is not there, or did not train to its end.
+    """
+    if not isinstance(spec.recipe, NetworkDistill):
+        return None
+    return _network(finished_teacher(spec, store).spec.run_id, str(store.root))
 
 
 def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:

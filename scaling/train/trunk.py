@@ -25,6 +25,7 @@ from scaling.spec import RunSpec, trunk_steps
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
 from scaling.train.evaluate import held_out, measure
+from scaling.train.generator import teacher_network
 from scaling.train.health import Diverged, count_spikes
 from scaling.train.line import LOGS, Line, metrics
 from scaling.train.mesh import DataMesh
@@ -118,7 +119,10 @@ class TrunkTraining:
             mesh.check_batch(spec.optim.batch_size)
             own = mesh.own_devices
             self.stream: Stream = open_stream(spec, store).shard(own.start, mesh.n_devices, parts=len(own))
-            self.program, self.cooldown = (program_of(spec, mesh, cooldown=last) for last in (False, True))
+            teacher = teacher_network(spec, store)
+            self.program, self.cooldown = (
+                program_of(spec, mesh, cooldown=last, teacher=teacher) for last in (False, True)
+            )
             self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
             if mesh.leads:
                 self._restore()
