@@ -115,25 +115,47 @@ def hindsight(
     held = done[done[n] == sizes[-1]]
     found = backtest(done, test=f"{n} >= {sizes[-1]!r}", n=n, d=d, **options)
     losses = {row["row"]: row["measured"] for row in found.rows}
+    # Every text is asked about by itself, for its runs alone compare.
     choices: list[Choice] = []
     for text, rows in held.groupby("text_id" if "text_id" in held else np.zeros(len(held))):
         cheapest = rows.sort_values(d)
-        measured = np.array([losses[label] for label in cheapest.index])
         label = str(cheapest["teacher"].iloc[0]) if "teacher" in cheapest else "real"
         known = {"teacher": text} if text in found.fit.texts else ({"teacher": label} if found.fit.teachers else {})
-        flops = 6.0 * cheapest[n].to_numpy(float) * cheapest[d].to_numpy(float)
-        # Between neighbouring losses and a little beyond both ends: every target that the runs tell apart.
-        ordered = np.sort(measured)
-        for target in (ordered[0] * 0.995, *(ordered[1:] + ordered[:-1]) / 2, ordered[-1] * 1.005):
-            chance = found.fit.probability(target, cheapest[n].to_numpy(float), cheapest[d].to_numpy(float), **known)
-            sure, meets = np.flatnonzero(chance >= probability), np.flatnonzero(measured <= target)
-            choices.append(
-                Choice(
-                    text=label,
-                    target=float(target),
-                    chosen_flops=float(flops[sure[0]]) if len(sure) else None,
-                    best_flops=float(flops[meets[0]]) if len(meets) else None,
-                    met=bool(measured[sure[0]] <= target) if len(sure) else None,
-                )
-            )
+        at = _Offered(
+            text=label,
+            n=cheapest[n].to_numpy(float),
+            d=cheapest[d].to_numpy(float),
+            measured=np.array([losses[row] for row in cheapest.index]),
+        )
+        choices += [
+            at.choice(target, found.fit.probability(target, at.n, at.d, **known), probability)
+            for target in at.targets()
+        ]
     return Hindsight(left_out=float(sizes[-1]), probability=probability, choices=tuple(choices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Offered:
+    """Left-out runs of one text, fewest tokens first: float64[n_runs] each."""
+
+    text: str
+    n: np.ndarray
+    d: np.ndarray
+    measured: np.ndarray
+
+    def targets(self) -> tuple[float, ...]:
+        """Between neighbouring losses and a little beyond both ends: every target that the runs tell apart."""
+        ordered = np.sort(self.measured)
+        return (float(ordered[0] * 0.995), *map(float, (ordered[1:] + ordered[:-1]) / 2), float(ordered[-1] * 1.005))
+
+    def choice(self, target: float, chance: np.ndarray, probability: float) -> Choice:
+        """What is recommended by its chances, beside what would have done."""
+        flops = 6.0 * self.n * self.d
+        sure, meets = np.flatnonzero(chance >= probability), np.flatnonzero(self.measured <= target)
+        return Choice(
+            text=self.text,
+            target=target,
+            chosen_flops=float(flops[sure[0]]) if len(sure) else None,
+            best_flops=float(flops[meets[0]]) if len(meets) else None,
+            met=bool(self.measured[sure[0]] <= target) if len(sure) else None,
+        )

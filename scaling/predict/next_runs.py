@@ -184,11 +184,10 @@ def next_runs(
     best = max(best, float(np.std(foresight.wanted)) * NORMAL_ERROR / math.log(2))
     taken: list[int] = []
     while most_trunks is None or len({offered[i].trunk for i in taken}) < most_trunks:
-        spent, choices = cost([offered[i] for i in taken]), []
-        for option in _options(offered, taken):
-            price = cost([offered[i] for i in (*taken, *option)]) - spent
-            if spent + price <= flops:
-                choices.append((best - foresight.error([*taken, *option]), price, option))
+        choices = [
+            (best - foresight.error([*taken, *option]), price, option)
+            for price, option in _affordable(offered, taken, flops)
+        ]
         # What takes nothing away is not worth anything; what takes little away will have to be followed by more.
         most = max((gain for gain, _, _ in choices), default=0.0)
         if most <= 0:
@@ -209,6 +208,13 @@ def cost(sites: Sequence[Site]) -> float:
         members = sorted((site for site in sites if site.trunk == trunk), key=lambda site: site.flops)
         total += members[-1].flops + sum(site.cooldown * site.flops for site in members[:-1])
     return total
+
+
+def _affordable(offered: Sequence[Site], taken: Sequence[int], flops: float) -> list[tuple[float, list[int]]]:
+    """What each option adds to the cost of what is taken, of those that the budget still allows."""
+    spent = cost([offered[i] for i in taken])
+    priced = [(cost([offered[i] for i in (*taken, *option)]) - spent, option) for option in _options(offered, taken)]
+    return [(price, option) for price, option in priced if spent + price <= flops]
 
 
 def _options(offered: Sequence[Site], taken: Sequence[int]) -> list[list[int]]:
