@@ -81,10 +81,8 @@ def show_explanation(found: Explanation) -> None:
         "+ size term": loss(found.size_term),
         "+ data term": loss(found.data_term),
     }
-    if found.precision_term:
-        rows["+ precision term"] = loss(found.precision_term)
-    if who is not None:
-        rows |= _of_teacher(found)
+    rows |= {"+ precision term": loss(found.precision_term)} if found.precision_term else {}
+    rows |= _of_teacher(found)
     rows |= _gains(found)
     if found.equal_of_bottleneck is not None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
