@@ -66,6 +66,7 @@ def show_forecast(forecast: Forecast) -> None:
         "= floor": loss(forecast.floor),
         "+ size term": loss(forecast.size_term),
         "+ data term": loss(forecast.data_term),
+        **({"+ runs nearby": loss(forecast.runs_term)} if forecast.runs_term else {}),
         "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
             f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
@@ -74,6 +75,7 @@ def show_forecast(forecast: Forecast) -> None:
         ),
         "law": forecast.formula,
         "source": forecast.source,
+        "basis": forecast.basis,
     }
     if forecast.reach is not None and forecast.reach > 1:
         rows["beyond the data"] = f"{forecast.reach:.3g}×"
@@ -130,7 +132,7 @@ def _candidate(candidate: Candidate) -> list[str]:
         f"{candidate.expected.low:.4f} – {candidate.expected.high:.4f}",
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
-        "forecast" if candidate.measured is None else "measured",
+        "measured" if candidate.measured is not None else candidate.prediction.basis,
     ]
 
 

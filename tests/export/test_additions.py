@@ -190,9 +190,7 @@ def test_unknown_names_are_refused_with_those_that_are_known(additions, run):
         EXPORT_FORMATS["gguff"]
     with pytest.raises(SpecError, match="unknown engine 'lama_cpp' — did you mean 'llama_cpp'"):
         footprint(run.model, engine="lama_cpp")
-    with pytest.raises(
-        EngineError, match="llama_cpp does not run files of format rows — gguf, .* only"
-    ):
+    with pytest.raises(EngineError, match="llama_cpp does not run files of format rows — gguf, .* only"):
         engine_for("rows", "llama_cpp")
 
 
