@@ -1,6 +1,6 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, GGUF_STORAGE, gguf_bytes, gguf_metadata
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata
 from scaling.accounting.model import (
     ParameterCount,
     count_parameters,
@@ -16,24 +16,29 @@ from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage,
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
+    PHONE,
     STORED_FORMATS,
+    Architecture,
     EngineMemory,
     StoredFormat,
+    this_architecture,
 )
 from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, symbol_layout
 from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
 
 __all__ = [
+    "Architecture",
     "DEFAULT_FORMAT",
     "ENGINE_MEMORY",
     "EnergySettings",
     "EngineMemory",
     "GGUF_ARRAYS",
-    "GGUF_NAME",
+    "GGUF_BLANK",
     "GGUF_STORAGE",
     "LAYOUTS",
     "Layout",
     "NEVER_APPLIED_MERGE",
+    "PHONE",
     "ParameterCount",
     "STORED_FORMATS",
     "Storage",
@@ -52,6 +57,7 @@ __all__ = [
     "symbol_layout",
     "tensor_bytes",
     "tensor_shapes",
+    "this_architecture",
     "training_bytes",
     "training_flops",
     "training_flops_6nd",

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: plan, status, doctor, schema; and init, which writes a first sweep."""
+"""Commands that look and change nothing: plan, status, ledger, doctor, schema; and init, which writes a first sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaling.cli.options import RESULTS, Jobs, Json, Overrides, Results, SweepFi
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (plan, status, doctor, schema, init):
+    for command in (plan, status, ledger, doctor, schema, init):
         app.command(rich_help_panel="Look, prepare, hand on")(command)
 
 
@@ -52,6 +52,23 @@ def status(
     show_status(lambda: look(group(workspace.runs), workspace.store), watch=watch, as_json=json_)
 
 
+def ledger(
+    results: Results = RESULTS,
+    file: Annotated[
+        Path | None, typer.Option("--file", readable=False, metavar="CSV", help="A ledger instead of the results'.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Every forecast beside its measurement, with hit rates and mean errors."""
+    from scaling.export.ledger import read_ledger
+    from scaling.export.score import score
+    from scaling.report.ledger import show_ledger
+
+    rows = read_ledger(file or results / "ledger.csv")
+    found = score(rows)
+    emit({"rows": rows, "score": found}, as_json=json_, show=lambda _: show_ledger(rows, found))
+
+
 def doctor(results: Results = RESULTS, json_: Json = False) -> None:
     """What this machine has: versions, devices, extras, free memory and disk."""
     from scaling.report.doctor import examine, show_health
@@ -73,9 +90,13 @@ def schema() -> None:
 
 def init(
     path: Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="File to write; must not exist.")],
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="GLOB", help="Your own files, quoted: 'texts/*.txt', *.jsonl, *.parquet."),
+    ] = None,
 ) -> None:
     """Write a first sweep, with comments."""
     from scaling.config.template import write_template
 
-    write_template(path)
+    write_template(path, text=text)
     typer.echo(f"wrote {path} — look at it, then: scaling plan {path}", err=True)

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from scaling.cli import comparisons, curves, fits, inspection, stages, trackers
+from scaling.cli import comparisons, compression, curves, fits, inspection, predictions, registered, stages, trackers
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
@@ -24,9 +24,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stages.register(app)
+compression.register(app)
 fits.register(app)
+predictions.register(app)
 comparisons.register(app)
 curves.register(app)
+registered.register(app)
 inspection.register(app)
 trackers.register(app)
 

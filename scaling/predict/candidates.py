@@ -17,7 +17,7 @@ from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.measured import Measured, Measurements
-from scaling.predict.quantization import QUANTIZATION_COST
+from scaling.predict.quantization import rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
@@ -158,8 +158,8 @@ def score(
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
-    rounding = QUANTIZATION_COST[question.stored_as].nats
-    aim = max(question.target_loss - rounding, TINY_LOSS)
+    rounding = rounding_cost(question.stored_as, np.array([size_of(run.model, "n_params") for run in runs], float), d)
+    aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
     # However far they reach: who chooses among them refuses what lies too far.
     forecast = fit.predict(n, d, teacher=text, level=question.level, force=True)
     alone = fit.predict(n, d, teacher=text, level=question.level, given="law", force=True)
@@ -174,11 +174,11 @@ def score(
                 run=run,
                 n_params=int(n[i]),
                 prediction=_one(forecast if known is None else alone, i),
-                probability=float(chance[i]) if known is None else known.probability(aim),
+                probability=float(chance[i]) if known is None else known.probability(float(aim[i])),
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
                 measured=known,
-                rounding=rounding,
+                rounding=float(rounding[i]),
             )
         )
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
@@ -241,10 +241,10 @@ def shape_of(model: ModelSpec) -> tuple[int, int, int, bool]:
 
 def within_flops(run: RunSpec, flops: float) -> RunSpec:
     """The run, on as many tokens as a budget of training FLOPs allows, at most its own."""
-    affordable = int(flops / training_flops(run.model, 1))
-    if affordable >= run.tokens:
+    if training_flops(run.model, run.n_tokens) <= flops:
         return run
-    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(affordable, 1)})
+    steps = int(flops / training_flops(run.model, run.step_tokens))
+    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(steps, 1) * run.step_tokens})
 
 
 def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:

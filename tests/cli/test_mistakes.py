@@ -44,7 +44,7 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         (("fit", QUICKSTART, "--where", "n > 1"), "--where: has no effect beside a sweep file"),
         (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
         (("fit", "runs.csv", "--results", "elsewhere"), "--results: has no effect beside a table"),
-        ((*RECOMMEND, "--speed", "5"), "a speed needs a device"),
+        ((*RECOMMEND, "--min-tokens-per-second", "5"), "a speed needs a device"),
     ],
 )
 def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypatch):

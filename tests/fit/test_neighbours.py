@@ -73,9 +73,9 @@ def test_runs_that_scatter_each_for_itself_leave_forecasts_to_the_law():
 
 
 def test_noise_that_a_trunk_shares_is_not_taken_for_what_neighbours_share():
-    runs = fitted(sweep(bent=0.0)).runs
+    n, d = (grid.ravel() for grid in np.meshgrid(4.0 ** np.arange(10, 17), 1.3 ** np.arange(70, 77), indexing="ij"))
     trunk = np.repeat(np.arange(7), 7)
-    residual = 0.01 * (-1.0) ** trunk
+    runs, residual = Runs(known(n, d), np.ones(49), np.zeros(49, bool)), 0.01 * (-1.0) ** trunk
     assert shared_scatter(runs, residual, np.arange(49)) > 0
     assert shared_scatter(runs, residual, trunk) == 0
 

@@ -187,6 +187,7 @@ def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, cod
         mapped_bytes=mapped,
         threads=job["threads"],
         load_average=answer["load_average"],
+        cores=os.cpu_count() or 1,
     )
 
 
