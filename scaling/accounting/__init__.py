@@ -12,6 +12,7 @@ from scaling.accounting.model import (
     training_flops_6nd,
     weights_bytes,
 )
+from scaling.accounting.onnx import ONNX_ABOUT_BYTES, ONNX_STORAGE, onnx_bytes
 from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage, storage_named, tensor_bytes
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
@@ -39,6 +40,8 @@ __all__ = [
     "Layout",
     "NEVER_APPLIED_MERGE",
     "PHONE",
+    "ONNX_ABOUT_BYTES",
+    "ONNX_STORAGE",
     "ParameterCount",
     "STORED_FORMATS",
     "Storage",
@@ -53,6 +56,7 @@ __all__ = [
     "gguf_bytes",
     "gguf_metadata",
     "kv_cache_bytes",
+    "onnx_bytes",
     "storage_named",
     "symbol_layout",
     "tensor_bytes",

@@ -51,15 +51,31 @@ def check_question(workspace: Workspace) -> None:
         )
 
 
-def memory_warning(plan: Plan) -> str | None:
-    """A sentence where a step of the largest training needs more memory than this machine has."""
+def check_memory(workspace: Workspace, plan: Plan) -> None:
+    """Refuse a training of which one step needs more memory than this machine has.
+
+    Raises:
+        ConfigError: it does; with what would fit.
+    """
+    from scaling.sweep.plan import step_bytes
+
+    here = _memory_bytes()
+    if here is None or plan.step_bytes <= here:
+        return
+    largest = max((trunk.specs[0] for trunk in plan.pending), key=step_bytes)
+    raise ConfigError(
+        [
+            f"{workspace.config.path or 'sweep'}:1:1: model.width: a step at width {largest.model.width}, batch "
+            f"{largest.optim.batch_size}, needs {plan.step_bytes / 2**30:,.1f} GiB, this machine has "
+            f"{here / 2**30:,.1f} GiB — lower model.width or optim.batch_size; a sweep that another machine trains "
+            "is planned with --elsewhere"
+        ]
+    )
+
+
+def _memory_bytes() -> int | None:
+    """Memory of this machine; None where the system does not say."""
     try:
-        here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
-    if plan.step_bytes <= here:
-        return None
-    return (
-        f"a step of the largest training needs {plan.step_bytes / 2**30:,.1f} GiB, this machine has "
-        f"{here / 2**30:,.1f} GiB; lower model.width or optim.batch_size, or train it on another machine"
-    )

@@ -23,6 +23,7 @@ def plan(
     overrides: Overrides = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
     design: Annotated[bool, typer.Option("--design", help="Expected error of the forecast, before training.")] = False,
+    elsewhere: Annotated[bool, typer.Option("--elsewhere", help="A machine with more memory trains it.")] = False,
     json_: Json = False,
 ) -> None:
     """What a sweep would train, what that costs, and what is there already."""
@@ -31,7 +32,7 @@ def plan(
     from scaling.report.plan import show_plan
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    found = plan_stage(workspace, calibrate=calibrate, design=design)
+    found = plan_stage(workspace, calibrate=calibrate, design=design, elsewhere=elsewhere)
     emit(found.to_json(), as_json=json_, show=lambda _: show_plan(found, jobs=workers(jobs)))
 
 

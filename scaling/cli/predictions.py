@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -163,9 +163,9 @@ def _forecast_of_fit(
     if teacher is not None:
         # A teacher of the fit has divergences of its own.
         refuse_without_effect("--teacher", {"--delta-noise": noise, "--delta-coverage": coverage})
-    text = {"teacher": teacher, "delta_noise": noise or 0.0, "delta_coverage": coverage or 0.0}
+    text: dict[str, Any] = {"teacher": teacher, "delta_noise": noise or 0.0, "delta_coverage": coverage or 0.0}
     level, table = source.asked["level"], path.with_name("runs.parquet")
-    of = "mean" if mean else "run"
+    of: Literal["run", "mean"] = "mean" if mean else "run"
     return from_fit(source.fit(path), n, d, **text, level=level, of=of, force=source.force, table=table)
 
 
@@ -184,7 +184,7 @@ def _explained(
     from scaling.report.forecasts import show_explanation
 
     source.refuse_doubt_of_a_law()
-    parts = {"batch": batch_law, "bytes_per_token": bytes_per_token}
+    parts: dict[str, Any] = {"batch": batch_law, "bytes_per_token": bytes_per_token}
     found = explain(source.only(), n, d, teacher=teacher, **parts, **source.asked)
     emit(found, as_json=as_json, show=show_explanation)
 

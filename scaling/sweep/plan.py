@@ -174,7 +174,7 @@ class Plan:
     @property
     def step_bytes(self) -> int:
         """Forecast of the memory that a step of the largest pending trunk takes."""
-        return max((_step_bytes(trunk) for trunk in self.pending), default=0)
+        return max((step_bytes(trunk.specs[0]) for trunk in self.pending), default=0)
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -192,7 +192,7 @@ class Plan:
                     "trunk_id": trunk.trunk_id,
                     "steps": trunk.steps,
                     "flops": trunk.flops,
-                    "step_bytes": _step_bytes(trunk),
+                    "step_bytes": step_bytes(trunk.specs[0]),
                     "role": trunk.role,
                 }
                 for trunk in self.trunks
@@ -234,9 +234,9 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None,
     )
 
 
-def _step_bytes(trunk: Trunk) -> int:
-    first = trunk.specs[0]
-    return training_bytes(first.model, first.optim.batch_size).total
+def step_bytes(spec: RunSpec) -> int:
+    """Forecast of the memory that a training step of a run takes."""
+    return training_bytes(spec.model, spec.optim.batch_size).total
 
 
 def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:

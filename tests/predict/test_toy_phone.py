@@ -17,7 +17,7 @@ from scaling.predict.speed import decode_speed
 from scaling.records import RunStore
 
 HERE = Path(__file__).parent
-QUICKSTART = HERE.parents[1] / "sweeps" / "quickstart.yaml"
+QUICKSTART = HERE / "first_layout" / "quickstart.yaml"
 
 BLOCK = """
 [pocket]

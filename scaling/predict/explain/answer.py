@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_REACH = 10.0
 """A fit is not asked further beyond its runs than this factor, unless forced."""
+ROUNDING = 1e-9
+"""nats/token; two ways to the same loss differ by less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,24 +163,40 @@ def explain_asked(
     force: bool = False,
 ) -> Explanation:
     """`explain`, of a question whose law and text are found already."""
-    basis, fit = question.basis, question.basis.fit
-    if fit is not None and not force:
-        _refuse_without_terms(fit)
-        _refuse_beyond(basis, n, d, "this forecast")
-    taught = question.surface if question.own_text else None
+    low, high, error = interval_of(question, n, d, level=level, force=force)
     found = explain_basis(
-        basis, n, d, teacher=question.teacher, taught=taught, batch=batch, bytes_per_token=bytes_per_token
+        question.basis,
+        n,
+        d,
+        teacher=question.teacher,
+        taught=question.surface if question.own_text else None,
+        batch=batch,
+        bytes_per_token=bytes_per_token,
     )
-    return found if fit is None else _with_interval(found, fit, question, level)
+    return found if error is None else replace(found, low=low, high=high, level=level, error=error)
 
 
-def _with_interval(found: Explanation, fit: Fit, question: Asked, level: float) -> Explanation:
-    """The explanation with a fit's interval."""
+def interval_of(
+    question: Asked, n: float, d: float, *, level: float, force: bool = False
+) -> tuple[float | None, float | None, float | None]:
+    """Ends of a fit's interval, and the standard deviation of log loss behind it; None each for a published law.
+
+    Raises:
+        ExtrapolationError: too far beyond the fit's runs, unless forced.
+        FitError: the runs do not determine the floor, unless forced.
+    """
+    fit = question.basis.fit
+    if fit is None:
+        return None, None, None
+    if not force:
+        _refuse_without_terms(fit)
+        _refuse_beyond(question.basis, n, d, "this forecast")
     # The terms are those of the law, whatever was measured nearby.
-    doubt = fit.predict(found.n_params, found.n_tokens, level=level, given="law", force=True, **question.text_columns)
+    doubt = fit.predict(n, d, level=level, given="law", force=True, **question.text_columns)
     # A form without divergences adds the teacher's error to what it says of real text.
-    added = found.loss - doubt.value if abs(found.loss - doubt.value) > 1e-9 else 0.0
-    return replace(found, low=doubt.low + added, high=doubt.high + added, level=level, error=doubt.scale)
+    added = at(question.surface, n, d) - doubt.value
+    added = added if abs(added) > ROUNDING else 0.0
+    return doubt.low + added, doubt.high + added, doubt.scale
 
 
 def solve(

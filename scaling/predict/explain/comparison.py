@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
-from scaling.predict.explain.answer import Asked, asked_of, explain_asked
+from scaling.predict.explain.answer import Asked, asked_of, interval_of
 from scaling.predict.explain.basis import UNIQUE, Basis
-from scaling.predict.explain.explanation import Binding
-from scaling.predict.explain.teacher import TeacherAsked
+from scaling.predict.explain.explanation import Binding, bounds, terms_of
+from scaling.predict.explain.teacher import TeacherAsked, best_teacher
 from scaling.predict.named.models import NamedModel, named_model
 
 if TYPE_CHECKING:
@@ -197,19 +197,23 @@ def named_subject(name: str) -> Subject:
 
 def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bool) -> Row:
     basis, n = question.basis, subject.size(question.basis)
-    found = explain_asked(question, n, d, level=level, force=force)
+    terms = terms_of(basis, question.surface, n, d)
+    low, high, _ = interval_of(question, n, d, level=level, force=force)
+    if basis.fit is None:
+        low, high = bounds(basis, question.teacher, n, d)
+    best = None if question.teacher is None else best_teacher(basis, n, d)
     return Row(
         law=basis.name,
         label=subject.label,
         n_params=n,
         n_tokens=d,
         real=basis.loss(n, d),
-        low=found.loss if found.low is None else found.low,
-        loss=found.loss,
-        high=found.loss if found.high is None else found.high,
-        best_teacher_gives=found.best_teacher_gives,
-        binds=found.binds,
-        reach=max(found.reach.values(), default=1.0) if basis.ranges else None,
+        low=terms.loss if low is None else low,
+        loss=terms.loss,
+        high=terms.loss if high is None else high,
+        best_teacher_gives=None if best is None else best[1],
+        binds=terms.binds,
+        reach=max(basis.reach(n, d).values(), default=1.0) if basis.ranges else None,
     )
 
 

@@ -23,6 +23,38 @@ SPLITS = np.linspace(0.0, 1.0, 101)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Terms:
+    """A loss in parts: ``loss = floor + size + data + teacher``.
+
+    Attributes:
+        loss: nats/token.
+        floor: E, loss of an infinite model on infinite real text.
+        size: ``L(N, ∞) − E`` on real text: what this size costs.
+        data: ``L(N, D) − L(N, ∞)`` on real text: what finite data costs.
+        teacher: What the teacher's text adds at this N and D; 0 for real text.
+    """
+
+    loss: float
+    floor: float
+    size: float
+    data: float
+    teacher: float
+
+    @property
+    def binds(self) -> Binding:
+        """The largest of the three."""
+        parts: dict[Binding, float] = {"capacity": self.size, "data": self.data, "teacher": self.teacher}
+        return max(parts, key=lambda name: parts[name])
+
+
+def terms_of(basis: Basis, surface: Surface, n_params: float, n_tokens: float) -> Terms:
+    """The parts of one loss of a surface."""
+    loss, real = at(surface, n_params, n_tokens), basis.loss(n_params, n_tokens)
+    unlimited, floor = basis.loss(n_params, math.inf), basis.floor
+    return Terms(loss=loss, floor=floor, size=unlimited - floor, data=real - unlimited, teacher=loss - real)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EqualTraining:
     """The compute-optimal training on real text that reaches a loss; inf where none does.
 
@@ -139,13 +171,12 @@ def explain(
         if not value > 0:
             raise SpecError(f"{name}: got {value:g}, allowed is a positive number — for example 1e6, 10M, inf")
     surface = taught or own_surface(basis, teacher)
-    loss, real = at(surface, n_params, n_tokens), basis.loss(n_params, n_tokens)
-    unlimited, floor = basis.loss(n_params, math.inf), basis.floor
-    terms: dict[Binding, float] = {"capacity": unlimited - floor, "data": real - unlimited, "teacher": loss - real}
+    terms = terms_of(basis, surface, n_params, n_tokens)
+    loss = terms.loss
     best = None if teacher is None else best_teacher(basis, n_params, n_tokens)
     least = None if teacher is None else at(bottleneck(basis, teacher), n_params, n_tokens)
     # A published law without a form of its own for teachers gives bounds instead of a value.
-    bounded = teacher is not None and taught is None and basis.of_teacher is None
+    low, high = (None, None) if taught is not None else bounds(basis, teacher, n_params, n_tokens)
     return Explanation(
         law=basis.name,
         formula=basis.formula,
@@ -153,16 +184,16 @@ def explain(
         n_params=n_params,
         n_tokens=n_tokens,
         loss=loss,
-        low=least if bounded else None,
-        high=loss if bounded else None,
+        low=low,
+        high=high,
         level=None,
         error=None,
         bits_per_token=loss / math.log(2),
         bits_per_byte=None if bytes_per_token is None else loss / math.log(2) / bytes_per_token,
-        floor=floor,
-        size_term=terms["capacity"],
-        data_term=terms["data"],
-        teacher_term=terms["teacher"],
+        floor=terms.floor,
+        size_term=terms.size,
+        data_term=terms.data,
+        teacher_term=terms.teacher,
         teacher=teacher,
         additive_bound=None if teacher is None else at(additive_bound(basis, teacher), n_params, n_tokens),
         bottleneck=least,
@@ -177,10 +208,20 @@ def explain(
         # The same loss may be had on real text with another share of size and data.
         equal=equal_training(basis, loss, batch),
         equal_of_bottleneck=None if least is None else equal_training(basis, least, batch),
-        binds=max(terms, key=lambda name: terms[name]),
+        binds=terms.binds,
         reach=basis.reach(n_params, n_tokens),
         notes=basis.notes,
     )
+
+
+def bounds(
+    basis: Basis, teacher: Teacher | None, n_params: float, n_tokens: float
+) -> tuple[float, float] | tuple[None, None]:
+    """Bottleneck and additive bound of a teacher, where the law has no form of its own for it."""
+    if teacher is None or basis.of_teacher is not None:
+        return None, None
+    one, other = bottleneck(basis, teacher), additive_bound(basis, teacher)
+    return at(one, n_params, n_tokens), at(other, n_params, n_tokens)
 
 
 def equal_training(basis: Basis, loss: float, batch: CriticalBatch | None = None) -> EqualTraining:
