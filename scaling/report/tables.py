@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from scaling.report.numbers import loss, number, seconds, size
+from scaling.report.numbers import energy, loss, number, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def show_recommendation(found: Recommendation) -> None:
         )
     if found.cost is not None:
         cost = found.cost
-        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {cost.kwh:.2g} kWh ({cost.source})")
+        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})")
     print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
     if len(found.front) > 1:
         print(f"  bytes against loss: {front_line(found.front)}")
