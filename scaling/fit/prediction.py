@@ -195,23 +195,31 @@ def _of_laws(
     """Of log loss: average of the members; their scatter, their own doubt and the noise of a run in quadrature, times
     the factor that validation found for going this way beyond the runs."""
     weights = np.array([member.weight for member in members])
-    logs, left = member_logs(members, at), 1.0
+    logs, own = _each_law(members, at, given)
+    centre = weights @ logs
+    variance = weights @ ((logs - centre) ** 2 + own**2) + calibration.noise**2 * _left(of, given)
+    here = np.ones_like(centre)
+    n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
+    return centre, np.sqrt(variance) * calibration.factor(n, d)
+
+
+def _each_law(members: Sequence[Member], at: Points, given: tuple[Runs, Influence] | None) -> tuple[Array, Array]:
+    """Log loss of every member and its doubt, given the runs: float64[n_members, n_points] each."""
+    logs = member_logs(members, at)
     slopes = [member.slope(member.columns(at.columns)) for member in members]
     if given is not None and given[0].share > 0:
         runs, near = given
         at_runs = Points(runs.columns, (len(runs.loss),))
         # Each law is held against the runs by itself: where they are near, laws that disagree are moved together.
         logs = logs + (np.log(runs.loss) - member_logs(members, at_runs)) @ near.weights.T
-        slopes = [
-            slope - near.weights @ member.slope(member.columns(runs.columns))
-            for slope, member in zip(slopes, members, strict=True)
-        ]
-        left = near.left if of == "run" else np.maximum(near.left - (1 - runs.share), 0.0)
-    elif of == "mean":
-        left = 0.0
-    own = np.array([member.doubt(slope) for member, slope in zip(members, slopes, strict=True)])
-    centre = weights @ logs
-    variance = weights @ ((logs - centre) ** 2 + own**2) + calibration.noise**2 * left
-    here = np.ones_like(centre)
-    n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
-    return centre, np.sqrt(variance) * calibration.factor(n, d)
+        known = [member.slope(member.columns(runs.columns)) for member in members]
+        slopes = [slope - near.weights @ own for slope, own in zip(slopes, known, strict=True)]
+    return logs, np.array([member.doubt(slope) for member, slope in zip(members, slopes, strict=True)])
+
+
+def _left(of: Target, given: tuple[Runs, Influence] | None) -> Array | float:
+    """Share of the variance of one run about the law that stays: all of it, for the mean over many none of its own."""
+    if given is None or given[0].share == 0:
+        return 1.0 if of == "run" else 0.0
+    runs, near = given
+    return near.left if of == "run" else np.maximum(near.left - (1 - runs.share), 0.0)

@@ -19,9 +19,10 @@ INSIDE = 1.001
 """Reach of what is inside the data, but for the rounding of what a person types."""
 
 Ranges = Mapping[str, tuple[float, float]]
+Texts = Mapping[str, Mapping[str, float]]
 
 
-def farthest(at: Points, ranges: Ranges, teachers: Mapping[str, Mapping[str, float]]) -> float:
+def farthest(at: Points, ranges: Ranges, teachers: Texts) -> float:
     """Largest factor by which a point exceeds the runs in a finite size or volume, or the divergence of their texts.
 
     An infinite N or D asks for a limit of the law, which is not a claim about a run.
@@ -31,7 +32,7 @@ def farthest(at: Points, ranges: Ranges, teachers: Mapping[str, Mapping[str, flo
     return max([1.0, *factors, *(_beyond_texts(at, name, teachers) for name in DELTAS)])
 
 
-def _beyond_texts(at: Points, name: str, teachers: Mapping[str, Mapping[str, float]]) -> float:
+def _beyond_texts(at: Points, name: str, teachers: Texts) -> float:
     """Factor by which a divergence exceeds the largest one of the fit's texts; infinite where none has any."""
     asked = float(np.max(at.columns[name], initial=0.0)) if name in at.columns else 0.0
     largest = max((known.get(name, 0.0) for known in teachers.values()), default=0.0)
@@ -40,9 +41,7 @@ def _beyond_texts(at: Points, name: str, teachers: Mapping[str, Mapping[str, flo
     return asked / largest if largest > 0 else math.inf
 
 
-def refuse_far(
-    at: Points, ranges: Ranges, teachers: Mapping[str, Mapping[str, float]], *, identified: bool = True
-) -> None:
+def refuse_far(at: Points, ranges: Ranges, teachers: Texts, *, identified: bool = True) -> None:
     """Refuse what the runs cannot say.
 
     Args:
@@ -55,20 +54,26 @@ def refuse_far(
         ExtrapolationError: a point is more than `MAX_REACH` beyond the runs; or beyond them at all, unidentified.
     """
     reach = farthest(at, ranges, teachers)
-    # A limit says nothing of a run, but it is the floor that it asks for.
-    limits = any(np.isinf(at.columns[axis]).any() for axis in ("n", "d") if axis in at.columns)
-    if not identified and (reach > INSIDE or limits):
-        raise ExtrapolationError(
-            f"the runs behind this fit do not determine its floor, so it forecasts inside them only "
-            f"({in_words(ranges)}) — add runs, hold the floor (scaling fit … --held E=…), or repeat with --force "
-            "(in Python force=True)"
-        )
+    # A limit is no claim about a run, but it is the floor that it asks for.
+    if not identified and (reach > INSIDE or any(np.isinf(values).any() for values in _sizes(at).values())):
+        raise ExtrapolationError(_UNIDENTIFIED.format(ranges=in_words(ranges)))
     if reach > MAX_REACH:
-        asked = ", ".join(f"{axis.upper()} = {_span(at.columns[axis])}" for axis in ("n", "d") if axis in at.columns)
-        raise ExtrapolationError(
-            f"{asked} on this text lies {reach:.3g}× beyond the runs behind this fit ({in_words(ranges)}); at most "
-            f"{MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force (in Python force=True)"
-        )
+        asked = ", ".join(f"{axis.upper()} = {_span(values)}" for axis, values in _sizes(at).items())
+        raise ExtrapolationError(_FAR.format(asked=asked, reach=reach, ranges=in_words(ranges), most=MAX_REACH))
+
+
+_UNIDENTIFIED = (
+    "the runs behind this fit do not determine its floor, so it forecasts inside them only ({ranges}) — add runs, hold "
+    "the floor (scaling fit … --held E=…), or repeat with --force (in Python force=True)"
+)
+_FAR = (
+    "{asked} on this text lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {most:g}× is trusted — "
+    "train nearer runs, or repeat with --force (in Python force=True)"
+)
+
+
+def _sizes(at: Points) -> Mapping[str, np.ndarray]:
+    return {axis: at.columns[axis] for axis in ("n", "d") if axis in at.columns}
 
 
 def in_words(ranges: Ranges) -> str:
