@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
-    "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))),
+    "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 6))),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
