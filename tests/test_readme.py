@@ -159,3 +159,6 @@ def test_every_room_is_on_the_map():
 def test_every_sweep_opens_with_question_command_cost_and_expectation(path):
     header = read_header(path)
     assert f"sweeps/{path.name}" in header.command
+    # From an idle server core with AVX-512 to one without it.
+    low, high = map(int, re.search(r"(\d+) to (\d+) minutes", header.cost).groups())
+    assert low < high
