@@ -1,6 +1,6 @@
 """What leaving parts of a student out costs, beside one born at that size: python analysis/pruning.py [RESULTS]
 
-Prunes and heals the students that `scaling sweep sweeps/damage.yaml` and `scaling sweep sweeps/pruning.yaml` left
+Prunes and heals the students that `scaling sweep sweeps/grid.yaml` and `scaling sweep sweeps/pruning.yaml` left
 under RESULTS, writes the table and prints it; where they are not there, prints the published table.
 """
 
@@ -140,7 +140,7 @@ def prune(results: str) -> pd.DataFrame:
     """All rows."""
     store = RunStore(results)
     law = born()
-    wide = Pruning("128 x 2", _largest(SWEEPS / "damage.yaml"), store, law)
+    wide = Pruning("128 x 2", _largest(SWEEPS / "grid.yaml"), store, law)
     deep = Pruning("64 x 4", _largest(SWEEPS / "pruning.yaml"), store, law)
     wide.note("nothing", wide.student)
     heads = head_importance(wide.student, wide.inputs, wide.targets)

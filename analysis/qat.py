@@ -1,6 +1,6 @@
 """What a cooldown that is trained for 4 bits brings back: python analysis/qat.py [RESULTS]
 
-Pairs the runs of `sweeps/qat.yaml` with those of `sweeps/damage.yaml` of the same width and text, and their damage.
+Pairs the runs of `sweeps/qat.yaml` with those of `sweeps/grid.yaml` of the same width and text, and their damage.
 """
 
 from __future__ import annotations
