@@ -6,7 +6,18 @@ import os
 
 import typer
 
-from scaling.cli import comparisons, compression, curves, fits, inspection, predictions, registered, stages, trackers
+from scaling.cli import (
+    comparisons,
+    compression,
+    curves,
+    fits,
+    inspection,
+    pages,
+    predictions,
+    registered,
+    stages,
+    trackers,
+)
 
 app = typer.Typer(
     name="scaling",
@@ -25,6 +36,7 @@ comparisons.register(app)
 curves.register(app)
 registered.register(app)
 inspection.register(app)
+pages.register(app)
 trackers.register(app)
 
 
