@@ -33,7 +33,7 @@ def spread(found, n, d) -> tuple[float, float]:
 def test_one_run_is_enough_to_believe_something_and_leaves_it_wide():
     found = believe(observed(SIZES[:1], VOLUMES[:1]), named_law("chinchilla"))
     assert spread(found, 2e4, 1e5)[1] < 0.02
-    assert spread(found, 6e5, 3e6)[1] > 0.03
+    assert spread(found, 6e5, 3e6)[1] > 0.05
 
 
 @pytest.mark.parametrize("seed", range(4))
