@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.doubt.scatter import SizeTrend
 from scaling.fit.stack.versions import PLAIN, Version
 from scaling.laws.law import ScalingLaw
 
@@ -118,6 +119,7 @@ class Calibration:
         basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs
             for that, assumed t.
         n_scores: held-out forecasts behind it.
+        trend: how the noise changes with model size; None where it does not, or nobody knows.
     """
 
     levels: tuple[float, ...]
@@ -126,6 +128,11 @@ class Calibration:
     factors: Mapping[str, float] = field(default_factory=dict)
     basis: str = "in-sample"
     n_scores: int = 0
+    trend: SizeTrend | None = None
+
+    def noise_at(self, n: Array | float | None) -> Array | float:
+        """Standard deviation of one run of n parameters."""
+        return self.noise if self.trend is None or n is None else self.noise * self.trend.relative(n)
 
     def factor(self, n: Array, d: Array) -> Array:
         """Of points that lie beyond the runs by these factors: the axes' own, in proportion to how far (in logarithm)

@@ -11,6 +11,7 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
+from scaling.fit.doubt.by_size import size_trend
 from scaling.fit.doubt.calibrate import calibration, cross_checked
 from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
@@ -130,6 +131,9 @@ def fit_observations(
     """`fit`, from checked observations."""
     forms, selection = chosen_forms(data, law, held, seed)
     check_held(forms, held)
+    trend = size_trend(data, forms[0], objective)
+    if trend is not None:
+        data = replace(data, relative_noise=trend.relative(data.columns["n"]))
 
     # Every form in every version, fitted to all runs and to the smaller runs of each cut.
     most = max(len(form.coefficients) for form in forms)
@@ -170,7 +174,9 @@ def fit_observations(
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
-        calibration=calibration(stacked.scores, stacked.noise, data.n_clusters - int(problem.free.sum())),
+        calibration=replace(
+            calibration(stacked.scores, stacked.noise, data.n_clusters - int(problem.free.sum())), trend=trend
+        ),
         covariance=_covariance(members[0]),
         selection=tuple(selection),
         backtest=cross_checked(stacked.scores),

@@ -125,7 +125,9 @@ def centre_and_scale(
     logs = member_logs(members, at)
     own = np.array([member.doubt(member.columns(at.columns)) for member in members])
     centre = weights @ logs
-    variance = weights @ ((logs - centre) ** 2 + own**2) + (calibration.noise**2 if of == "run" else 0.0)
+    variance = weights @ ((logs - centre) ** 2 + own**2) + (
+        np.square(calibration.noise_at(at.columns.get("n"))) if of == "run" else 0.0
+    )
     here = np.ones_like(centre)
     n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
     return centre, np.sqrt(variance) * calibration.factor(n, d)
