@@ -15,8 +15,9 @@ _PUBLIC = {
     "RunSpec": "scaling.spec",
     "backtest": "scaling.fit.backtest",
     "compare": "scaling.fit.compare",
+    "compare_models": "scaling.predict.explain.comparison",
     "design": "scaling.fit.design",
-    "explain": "scaling.predict.forecast",
+    "explain": "scaling.predict.explain.answer",
     "fit_bounded": "scaling.fit.bounded",
     "fit_curve": "scaling.curves.fitter",
     "fit_law": "scaling.fit.fitter",
@@ -25,13 +26,17 @@ _PUBLIC = {
     "load_fit": "scaling.fit.saved",
     "load_runs": "scaling.records",
     "load_sweep": "scaling.config.load",
+    "named_model": "scaling.predict.named.models",
     "optimal": "scaling.fit.allocation.optimal",
+    "optimal_vocabulary": "scaling.predict.solve.vocabulary",
     "preset": "scaling.laws.presets",
     "read_runs": "scaling.tables.read",
     "recommend": "scaling.predict.recommend",
     "save_fit": "scaling.fit.saved",
+    "solve": "scaling.predict.explain.answer",
     "summary": "scaling.fit.describe",
     "to_latex": "scaling.fit.describe",
+    "trends": "scaling.predict.explain.trends",
 }
 
 # `scaling.fit` is the room itself, so its main verbs have longer names here.

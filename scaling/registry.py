@@ -10,7 +10,6 @@ import difflib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from scaling.errors import ScalingError, SpecError
@@ -85,6 +84,9 @@ class Registry(Mapping[str, T]):
             for module in pkgutil.iter_modules(package.__path__):
                 import_module(f"{self.package}.{module.name}")
         if self.group:
+            # A tenth of a cold forecast, which knows its law already.
+            from importlib.metadata import entry_points
+
             for entry in entry_points(group=self.group):
                 self.add(entry.name, entry.load())
 

@@ -71,3 +71,16 @@ def test_better_teachers_make_better_students_until_size_and_data_bind(printed, 
     assert loss[1] > loss[2] + 1 > loss[3] + 1
     assert loss[3:6].max() - loss[3:6].min() < loss[2] - loss[3]
     assert (most["over_real"] >= 0).all()
+
+
+def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tmp_path):
+    damage = importlib.import_module("damage")
+    monkeypatch.setattr(damage, "FIGURE", tmp_path / "damage.png")
+    text = printed("damage")
+    assert damage.FIGURE.stat().st_size > 10_000
+    ahead = [float(one) for one in re.findall(r"from the smaller ones, by e\^±([\d.]+)", text)]
+    assert len(ahead) == 6
+    assert ahead[2] == min(ahead[:3])  # of real text, that which rounding noise has
+    table = pd.read_csv(damage.TABLE)
+    four = table[(table["teacher"] == "real") & (table["bits"] == 4)].groupby("n_params")["damage"].mean()
+    assert four.is_monotonic_decreasing

@@ -1,39 +1,51 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_NAME, GGUF_STORAGE, gguf_bytes, gguf_metadata
+from scaling.accounting.energy import JOULES_PER_KWH, EnergySettings, Familiar, training_kwh
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata, model_file_bytes
 from scaling.accounting.model import (
     ParameterCount,
     count_parameters,
     decode_bytes,
     forward_flops,
     kv_cache_bytes,
+    layer_shapes,
     tensor_shapes,
     training_flops,
     training_flops_6nd,
     weights_bytes,
 )
+from scaling.accounting.onnx import ONNX_ABOUT_BYTES, ONNX_STORAGE, onnx_bytes
 from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage, storage_named, tensor_bytes
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
+    PHONE,
     STORED_FORMATS,
+    Architecture,
     EngineMemory,
     StoredFormat,
+    this_architecture,
 )
-from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, symbol_layout
-from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
+from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, bpe_layout, symbol_layout
+from scaling.accounting.training import TrainingBytes, causal_blocks, training_bytes
 
 __all__ = [
+    "Architecture",
     "DEFAULT_FORMAT",
     "ENGINE_MEMORY",
     "EnergySettings",
     "EngineMemory",
+    "Familiar",
     "GGUF_ARRAYS",
-    "GGUF_NAME",
+    "GGUF_BLANK",
     "GGUF_STORAGE",
+    "JOULES_PER_KWH",
     "LAYOUTS",
     "Layout",
     "NEVER_APPLIED_MERGE",
+    "PHONE",
+    "ONNX_ABOUT_BYTES",
+    "ONNX_STORAGE",
     "ParameterCount",
     "STORED_FORMATS",
     "Storage",
@@ -41,6 +53,7 @@ __all__ = [
     "TokenizerLayout",
     "TrainingBytes",
     "WEIGHT_FORMATS",
+    "bpe_layout",
     "causal_blocks",
     "count_parameters",
     "decode_bytes",
@@ -48,10 +61,14 @@ __all__ = [
     "gguf_bytes",
     "gguf_metadata",
     "kv_cache_bytes",
+    "layer_shapes",
+    "model_file_bytes",
+    "onnx_bytes",
     "storage_named",
     "symbol_layout",
     "tensor_bytes",
     "tensor_shapes",
+    "this_architecture",
     "training_bytes",
     "training_flops",
     "training_flops_6nd",

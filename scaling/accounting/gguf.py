@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scaling.accounting.model import tensor_shapes
+from collections.abc import Mapping
+
+from scaling.accounting.model import tensor_shapes, weights_bytes
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
@@ -12,19 +14,40 @@ from scaling.spec import ModelSpec
 GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
-GGUF_NAME = 10 * "0"
-"""Stands for a run_id, which names an exported student and is as long: a file's bytes are known before its run is."""
+GGUF_ABOUT_BYTES = 1024
+"""What a file says of itself for people takes so many bytes, filled with blanks: a file's size is known before there is
+anything to be said of its student."""
+
+GGUF_BLANK = "scaling.blank"
+
+
+def gguf_about(about: Mapping[str, str]) -> dict[str, str]:
+    """Keys for people, and one of blanks that makes all of them ``GGUF_ABOUT_BYTES`` long.
+
+    Raises:
+        SpecError: they are longer than that.
+    """
+    left = GGUF_ABOUT_BYTES - _keys_bytes(about) - _keys_bytes({GGUF_BLANK: ""})
+    if left < 0:
+        raise SpecError(f"what a GGUF file says of itself takes {-left} bytes more than {GGUF_ABOUT_BYTES}; shorten it")
+    return {**about, GGUF_BLANK: left * " "}
 
 
 def gguf_metadata(
-    model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, name: str
+    model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, about: Mapping[str, str] | None = None
 ) -> dict[str, str | int | float | bool]:
     """Scalar keys of a GGUF file, in file order; the arrays of the tokenizer follow them.
 
     ``attention.key_length`` is always written: llama.cpp would otherwise assume ``width / n_heads``.
 
+    Args:
+        model: The model.
+        tokenizer: What the file says about its tokens.
+        storage: How its matrices are stored.
+        about: Keys for people, as ``general.name`` and ``general.license``.
+
     Raises:
-        SpecError: if the storage does not exist in GGUF.
+        SpecError: if the storage does not exist in GGUF, or too much is said for people.
     """
     if storage not in GGUF_FILE_TYPE:
         raise SpecError(f"a GGUF file cannot hold {storage} — allowed: {', '.join(GGUF_FILE_TYPE)}")
@@ -37,7 +60,7 @@ def gguf_metadata(
     }  # fmt: skip
     return {
         "general.architecture": "llama",
-        "general.name": name,
+        **gguf_about(about or {}),
         "general.file_type": GGUF_FILE_TYPE[storage],
         "general.quantization_version": 2,
         **{f"llama.{key}": value for key, value in sizes.items()},
@@ -50,17 +73,15 @@ def gguf_metadata(
     }
 
 
-def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, name: str = GGUF_NAME) -> int:
+def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Exact size of the GGUF file of a model: header, metadata, tensor index, and tensors padded to 32 bytes.
 
     Args:
         model: The model.
         tokenizer: What the file says about its tokens.
         storage: How its matrices are stored.
-        name: Stored as ``general.name``; its length counts.
     """
-    metadata = gguf_metadata(model, tokenizer, storage, name=name)
-    scalars = sum(_text_bytes(key) + 4 + _scalar_bytes(value) for key, value in metadata.items())
+    scalars = _keys_bytes(gguf_metadata(model, tokenizer, storage))
     arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + _tokenizer_bytes(tokenizer)
     shapes = tensor_shapes(model)
     index = sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
@@ -70,11 +91,27 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *
     )
 
 
+def model_file_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+    """Size of the file of a model however its matrices are stored: exact where GGUF can hold them.
+
+    Elsewhere: what the weights take, and tokens and index as GGUF would write them.
+    """
+    if storage in GGUF_FILE_TYPE:
+        return gguf_bytes(model, tokenizer, storage)
+    beside = gguf_bytes(model, tokenizer, "F32") - weights_bytes(model, "F32")
+    return weights_bytes(model, storage) + beside
+
+
 GGUF_STORAGE: dict[str, Storage] = {"gguf": "Q8_0", "gguf_q4_0": "Q4_0", "gguf_f16": "F16", "gguf_f32": "F32"}
 """How the formats that are GGUF files store matrices."""
 
 for _name, _storage in GGUF_STORAGE.items():
     STORED_FORMATS.add(_name, StoredFormat(name=_name, storage=_storage, engine="llama_cpp", bytes_of=gguf_bytes))
+
+
+def _keys_bytes(keys: Mapping[str, str | int | float | bool]) -> int:
+    """Of keys with their types and values."""
+    return sum(_text_bytes(key) + 4 + _scalar_bytes(value) for key, value in keys.items())
 
 
 def _scalar_bytes(value: str | int | float | bool) -> int:

@@ -102,19 +102,24 @@ def tensor_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
 
     ``output.weight`` is absent where the head is tied, which is how GGUF says it.
     """
-    m, f = model.width, model.hidden
-    q, kv = model.n_heads * model.head_width, model.n_kv_heads * model.head_width
-    table = (model.vocab_size, m)
-    block = {
-        "attn_norm": (m,), "attn_q": (q, m), "attn_k": (kv, m), "attn_v": (kv, m), "attn_output": (m, q),
-        "ffn_norm": (m,), "ffn_gate": (f, m), "ffn_up": (f, m), "ffn_down": (m, f),
-    }  # fmt: skip
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": table, "output_norm.weight": (m,)}
+    table = (model.vocab_size, model.width)
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": table, "output_norm.weight": (model.width,)}
     if not model.tied_embeddings:
         shapes["output.weight"] = table
+    block = layer_shapes(model)
     for i in range(model.n_layers):
         shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in block.items()}
     return shapes
+
+
+def layer_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of one layer, matrices as [out, in]."""
+    m, f = model.width, model.hidden
+    q, kv = model.n_heads * model.head_width, model.n_kv_heads * model.head_width
+    return {
+        "attn_norm": (m,), "attn_q": (q, m), "attn_k": (kv, m), "attn_v": (kv, m), "attn_output": (m, q),
+        "ffn_norm": (m,), "ffn_gate": (f, m), "ffn_up": (f, m), "ffn_down": (m, f),
+    }  # fmt: skip
 
 
 def weights_bytes(model: ModelSpec, storage: Storage) -> int:

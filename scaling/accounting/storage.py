@@ -7,6 +7,7 @@ here. Gains of norms are vectors and stay float32 in all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Literal
 
@@ -77,6 +78,7 @@ def storage_named(name: str) -> Storage:
     return found
 
 
+@lru_cache(maxsize=4096)
 def tensor_bytes(shape: tuple[int, ...], storage: Storage) -> int:
     """Bytes of one tensor: a vector is always float32, a matrix [out, in] is stored as asked.
 

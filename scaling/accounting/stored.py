@@ -7,15 +7,29 @@ format and the runner of an engine are found under the same names in ``scaling.e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from scaling.accounting.storage import Storage
+from scaling.accounting.model import layer_shapes
+from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.registry import Registry
 from scaling.spec import ModelSpec
 
 DEFAULT_FORMAT = "gguf"
+
+Architecture = Literal["arm64", "x86_64"]
+"""Of a processor: engines lay weights out anew as its instructions want them."""
+
+PHONE: Architecture = "arm64"
+
+
+def this_architecture() -> Architecture:
+    """Of this machine; of one that no engine was measured on, the one that repacks less."""
+    found = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+    return next((name for name in get_args(Architecture) if name == found), "x86_64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +66,9 @@ class EngineMemory:
         width_floats: The same in rows of M floats.
         n_ubatch: Tokens of a prompt read at once.
         cache_step: The length of the key–value cache is rounded up to a multiple of this.
+        cache_value_bytes: Of one key or value where nothing else is asked for.
+        repacks: By architecture, storages whose matrices are copied into another layout when a file is loaded, each
+            with the number that must divide a matrix's rows. The pages of the file stay mapped beside the copy.
     """
 
     code: int
@@ -64,6 +81,8 @@ class EngineMemory:
     width_floats: float
     n_ubatch: int
     cache_step: int
+    cache_value_bytes: float = 2.0
+    repacks: Mapping[Architecture, Mapping[Storage, int]] = field(default_factory=dict)
 
     def cache_length(self, context: int) -> int:
         """Positions of the cache that is allocated for a context."""
@@ -84,6 +103,18 @@ class EngineMemory:
             + self.per_layer * model.n_layers
             + self.per_position * context
         )
+
+    def repacked_bytes(self, model: ModelSpec, storage: Storage, architecture: Architecture) -> int:
+        """Copies of matrices in the layout of the processor: of every matrix that a token is multiplied with.
+
+        A tied table is the output head as well, of which a copy is made; of a separate one rows are only looked up.
+        """
+        rows = self.repacks.get(architecture, {}).get(storage)
+        if rows is None:
+            return 0
+        head = (model.vocab_size, model.width)
+        counted = [(head, 1), *((shape, model.n_layers) for shape in layer_shapes(model).values() if len(shape) == 2)]
+        return sum(times * tensor_bytes(shape, storage) for shape, times in counted if shape[0] % rows == 0)
 
 
 STORED_FORMATS: Registry[StoredFormat] = Registry(

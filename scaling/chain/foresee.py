@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from scaling.chain.target import reference_runs
 from scaling.chain.workspace import Workspace
 from scaling.errors import ConfigError
 from scaling.spec import GGUF_BLOCK
@@ -17,21 +18,28 @@ def check_question(workspace: Workspace) -> None:
     """Refuse a question whose budget is smaller than the smallest student that could be offered.
 
     Raises:
-        ConfigError: the memory is too small, the device unknown, or the teacher not one of the sweep's.
+        ConfigError: the memory is too small, the device unknown, the teacher not one of the sweep's, or a relative
+            target names students that it does not train.
     """
     from scaling.config.expand import recommended_text
     from scaling.predict.candidates import at_width
     from scaling.predict.footprint import footprint
     from scaling.predict.question import Question
 
-    if workspace.config.recommend is None:
+    asked = workspace.config.recommend
+    if asked is None:
         return
-    question = Question.of(workspace.config)
+    if asked.target is not None:
+        reference_runs(workspace, asked.target)
+    # A relative target is not known yet. Only bytes are looked at here, for which any loss will do.
+    question = Question.of(workspace.config, target_loss=asked.target_loss or 1.0)
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     template = next(run for run in workspace.runs if run.data.text_id == text.text_id)
     # A file with a real tokenizer is larger still: what does not fit without one never does.
     model = at_width(template.model, min(question.widths or (GGUF_BLOCK,)))
-    needed = footprint(model, context=question.context, format=question.format).total_bytes
+    needed = footprint(
+        model, context=question.context, format=question.format, architecture=question.architecture
+    ).total_bytes
     if needed > question.budget_bytes:
         key = "memory" if question.memory_bytes is not None else "device"
         mark = workspace.config.document.mark(("recommend", key))
@@ -43,15 +51,31 @@ def check_question(workspace: Workspace) -> None:
         )
 
 
-def memory_warning(plan: Plan) -> str | None:
-    """A sentence where a step of the largest training needs more memory than this machine has."""
+def check_memory(workspace: Workspace, plan: Plan) -> None:
+    """Refuse a training of which one step needs more memory than this machine has.
+
+    Raises:
+        ConfigError: it does; with what would fit.
+    """
+    from scaling.sweep.plan import step_bytes
+
+    here = _memory_bytes()
+    if here is None or plan.step_bytes <= here:
+        return
+    largest = max((trunk.specs[0] for trunk in plan.pending), key=step_bytes)
+    raise ConfigError(
+        [
+            f"{workspace.config.path or 'sweep'}:1:1: model.width: a step at width {largest.model.width}, batch "
+            f"{largest.optim.batch_size}, needs {plan.step_bytes / 2**30:,.1f} GiB, this machine has "
+            f"{here / 2**30:,.1f} GiB — lower model.width or optim.batch_size; a sweep that another machine trains "
+            "is planned with --elsewhere"
+        ]
+    )
+
+
+def _memory_bytes() -> int | None:
+    """Memory of this machine; None where the system does not say."""
     try:
-        here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
-    if plan.step_bytes <= here:
-        return None
-    return (
-        f"a step of the largest training needs {plan.step_bytes / 2**30:,.1f} GiB, this machine has "
-        f"{here / 2**30:,.1f} GiB; lower model.width or optim.batch_size, or train it on another machine"
-    )

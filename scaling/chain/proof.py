@@ -38,35 +38,68 @@ class Compressed:
 @interruptible()
 def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: str = "q8_0") -> Compressed:
     """Quantize a trained student and measure the cost."""
+    from scaling.compress.calibrate import calibrated
     from scaling.compress.degradation import degradation
+    from scaling.compress.scheme import SCHEMES
     from scaling.compress.student import quantize
     from scaling.data.evaluation import evaluation_sets
     from scaling.export.bundle import load_tensors
 
     tensors = load_tensors(workspace.store, run)
-    student = quantize(tensors, scheme)
+    student, made = quantize(tensors, scheme), SCHEMES[scheme]
     real = evaluation_sets(run, workspace.store).real
+    ranges = calibrated(run, workspace.store) if made.is_calibrated else None
     return Compressed(
         scheme=scheme,
         float_bytes=sum(tensor.nbytes for tensor in tensors.values()),
         n_bytes=student.n_bytes,
-        cost=degradation(run.model, tensors, student.dequantize(), real),
+        cost=degradation(run.model, tensors, student.dequantize(), real, forward=made.arithmetic(ranges)),
     )
 
 
-def export_stage(workspace: Workspace, recommendation: Recommendation) -> Bundle:
-    """The recommended student as an int8 file of the format that was asked for, with its manifest, in bundle/."""
+def export_stage(
+    workspace: Workspace,
+    recommendation: Recommendation,
+    fit: Fit | None = None,
+    *,
+    format: str | None = None,
+    license: str | None = None,
+) -> Bundle:
+    """The recommended student in the format that was asked for, with its manifest and card, in bundle/.
+
+    Args:
+        workspace: The sweep.
+        recommendation: What to export.
+        fit: What it was forecast from, for its provenance.
+        format: Instead of the one that was asked for; its bundle lies in bundle-FORMAT/.
+        license: Of the student.
+    """
     from scaling.export.bundle import export
+    from scaling.export.provenance import UNSAID
 
-    folder, question = workspace.folder / "bundle", recommendation.question
-    return export(workspace.store, recommendation.run, folder, format=question.format)
+    asked = recommendation.question.format
+    # What was asked for has the plain name; another format lies beside it and moves nothing aside.
+    name = "bundle" if format in (None, asked) else f"bundle-{format}"
+    return export(
+        workspace.store,
+        recommendation.run,
+        workspace.folder / name,
+        format=format or asked,
+        recommendation=recommendation,
+        fit=fit,
+        license=license or UNSAID,
+    )
 
 
-def verify_stage(workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle) -> Verification:
-    """The exported file, read back and run by an engine, beside its forecast."""
+def verify_stage(
+    workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle, *, engine: str | None = None
+) -> Verification:
+    """The exported file, read back and run by an engine, beside its forecast; its card says what was measured."""
     from scaling.export.verify import verify
 
-    return verify(bundle, workspace.store, recommendation, loss_name=fit.columns["loss"])
+    found = verify(bundle, workspace.store, recommendation, loss_name=fit.columns["loss"], engine_name=engine)
+    bundle.describe(found.checks)
+    return found
 
 
 def ledger_stage(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.chain.decision import fit_stage, recommend_stage
 from scaling.chain.foresee import check_question
 from scaling.chain.proof import export_stage, ledger_stage, verify_stage
+from scaling.chain.rounds import Rounds, train_in_rounds
 from scaling.chain.training import Watch, collect_stage, train_stage
 from scaling.chain.workspace import Workspace
 from scaling.errors import ExtrapolationError, InfeasibleError
@@ -120,6 +121,7 @@ def run_chain(
     watch: Watch | None = None,
     say: Callable[[str], None] = lambda line: None,
     force: bool = False,
+    budget: float | None = None,
 ) -> ChainResult:
     """All stages of a sweep; whatever exists already is not made again.
 
@@ -129,6 +131,7 @@ def run_chain(
         watch: Shows the events of trainings.
         say: Called with one line a stage.
         force: Accept a recommendation far beyond the data.
+        budget: FLOPs to spend in rounds on the runs that say most, in place of all runs.
 
     Raises:
         ScalingError: of the stage that could not do its work.
@@ -138,7 +141,11 @@ def run_chain(
     workspace.prepare()
     clock = _Clock(say)
     with clock.stage("train") as said:
-        outcome = train_stage(workspace, jobs=jobs, watch=watch)
+        if budget is None:
+            outcome: SweepOutcome | Rounds = train_stage(workspace, jobs=jobs, watch=watch)
+        else:
+            outcome = train_in_rounds(workspace, budget, jobs=jobs, watch=watch, say=say)
+            said.append(f"{outcome.ended} after {len(outcome.outcomes)} rounds, {outcome.flops:.3g} FLOPs")
         said.append(_trained(outcome))
         table = collect_stage(workspace)
     tries: list[Try] = []
@@ -180,7 +187,7 @@ def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Wat
         said.append(_trained(train_stage(workspace, runs=[recommendation.run], jobs=1, watch=watch)))
         record = workspace.store.load(recommendation.run.run_id)
     with clock.stage("export") as said:
-        bundle = export_stage(workspace, recommendation)
+        bundle = export_stage(workspace, recommendation, fit)
         said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
     with clock.stage("verify") as said:
         verification = verify_stage(workspace, fit, recommendation, bundle)
@@ -218,7 +225,7 @@ def _verdict(found: Verification) -> str:
     return f"{target}, {'all promises hold' if found.passed else 'A PROMISE IS BROKEN, see the table'}"
 
 
-def _trained(outcome: SweepOutcome) -> str:
+def _trained(outcome: SweepOutcome | Rounds) -> str:
     total = sum(outcome.counts.values())
     if not outcome.trained:
         return f"nothing to train, {total} of {total} runs are there"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scaling.chain.foresee import check_question, memory_warning
+from scaling.chain.foresee import check_memory, check_question
 from scaling.chain.ways_on import grid_warning
 from scaling.chain.workspace import Workspace
 from scaling.errors import RecordError
@@ -24,30 +24,38 @@ if TYPE_CHECKING:
 Watch = Callable[["Plan"], AbstractContextManager["Listener"]]
 """Opens something that shows the events of a plan's training; `scaling.sweep.display.show_progress` is one."""
 
+LOCAL = (None, "local")
+"""Executors whose workers are processes of this machine; what runs inline may be one rank of many."""
 
-def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = False) -> Plan:
+
+def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = False, elsewhere: bool = False) -> Plan:
     """What there is to train, and what it costs.
 
     Args:
         workspace: The sweep.
         calibrate: Time three steps of each shape first.
         design: Work out the forecast error that this design supports, which loads pandas.
+        elsewhere: Another machine trains it, so that this one's memory is no bound.
 
     Raises:
-        ConfigError: nothing that the sweep could train can answer its question.
+        ConfigError: nothing that the sweep could train can answer its question, or this machine cannot train it.
     """
     from scaling.sweep.plan import plan
 
     check_question(workspace)
-    pace = None
+    made, pace = plan(workspace.runs, workspace.store), None
+    # Before a step of it is timed here.
+    if not elsewhere:
+        check_memory(workspace, made)
     if calibrate:
         from scaling.sweep import pace as paces
         from scaling.train.step import time_steps
 
         pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
-    made = plan(workspace.runs, workspace.store, pace=pace, expectation=design)
-    warnings = [warning for warning in (memory_warning(made), grid_warning(workspace)) if warning]
-    return replace(made, warnings=(*made.warnings, *warnings))
+    if calibrate or design:
+        made = plan(workspace.runs, workspace.store, pace=pace, expectation=design)
+    warning = grid_warning(workspace)
+    return replace(made, warnings=(*made.warnings, warning)) if warning else made
 
 
 def train_stage(
@@ -61,14 +69,17 @@ def train_stage(
     """Train what is missing of the sweep, or of the runs named.
 
     Raises:
+        ConfigError: a training does not fit the memory of this machine, on which it would run.
         Preempted: if a stop was asked for.
         RecordError: if a run that later stages need failed.
     """
     from scaling.sweep.plan import plan
     from scaling.sweep.run import run
 
-    # What is there already is not trained, and does not open a display.
     planned = plan(workspace.runs if runs is None else runs, workspace.store)
+    if options.get("executor") in LOCAL:
+        check_memory(workspace, planned)
+    # What is there already is not trained, and does not open a display.
     with watch(planned) if watch and planned.pending else nullcontext() as progress:
         outcome = run(
             planned,

@@ -6,6 +6,17 @@ stdout carries data, stderr progress and errors. Each command imports its stage 
 cannot do, resumable · 130 interrupted.
 """
 
-from scaling.cli.main import app, main
+from typing import Any
+
+from scaling.cli.main import main
 
 __all__ = ["app", "main"]
+
+
+def __getattr__(name: str) -> Any:
+    # All commands are loaded when the application is asked for, not with the entry point.
+    if name == "app":
+        from scaling.cli.application import app
+
+        return app
+    raise AttributeError(f"module 'scaling.cli' has no attribute {name!r}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import Json, count, emit
+from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, count, emit, say
 
 Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Training budgets, as 1e20,1e21.")]
 CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FLOPs of n and d, instead of 6*n*d.")]
@@ -15,7 +17,7 @@ CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FL
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (frontier, compare):
+    for command in (frontier, compare, next_runs):
         app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
 
 
@@ -86,3 +88,34 @@ def compare(
         level=level,
     )
     emit(found, as_json=json_, show=print)
+
+
+def next_runs(
+    sweep_file: SweepFile,
+    flops: Annotated[str, typer.Option("--flops", metavar="C", help="Budget of training FLOPs, as 2e12.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, metavar="NEXT.yaml", help="Where to write the sweep file.")
+    ] = None,
+    target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
+    results: Results = RESULTS,
+    overrides: Overrides = None,
+    json_: Json = False,
+) -> None:
+    """Which runs of a sweep to train next: those that make its recommendation most certain for their FLOPs."""
+    from scaling.chain.rounds import next_runs_stage, said, sweep_values
+    from scaling.chain.workspace import Workspace
+    from scaling.files import write_bytes
+    from scaling.predict.question import Question
+    from scaling.report.chain import show_advice
+
+    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
+    question = Question.of(workspace.config, target_loss=target_loss)
+    found = next_runs_stage(workspace, count(flops, "flops"), question)
+    # A sweep file of no run would train nothing: there is none to write.
+    if out is not None and found.runs:
+        import yaml
+
+        text = yaml.safe_dump(sweep_values(workspace, found), sort_keys=False, allow_unicode=True)
+        write_bytes(out, f"# {said(found)}\n{text}".encode())
+        say(f"wrote {out}; train it: scaling sweep {shlex.quote(str(out))}")
+    emit(found, as_json=json_, show=show_advice)

@@ -1,4 +1,4 @@
-"""Commands of the paper half: fit, backtest, predict, recommend. None of them loads jax."""
+"""Commands of the paper half: fit, backtest, recommend, import. None of them loads jax."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from scaling.cli.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scaling.predict.recommend import Recommendation
+
 Table = Annotated[
     Path,
     typer.Argument(readable=False, metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv."),
@@ -35,7 +37,7 @@ Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (fit, backtest, predict, recommend):
+    for command in (fit, backtest, recommend):
         app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
     app.command("import", rich_help_panel="Fit, forecast, recommend (no jax)")(import_)
 
@@ -92,93 +94,116 @@ def backtest(
     map_: Map = "",
     law: Law = None,
     level: Level = 0.9,
+    decision: Annotated[
+        float | None,
+        typer.Option(
+            "--decision", metavar="P", help="Recommend among runs of the largest size instead, and score that."
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Fit some rows of a table, forecast others, and score the forecast."""
     from scaling.fit.backtest import backtest as run_backtest
-    from scaling.report.tables import show_backtest
+    from scaling.report.tables import show_backtest, show_hindsight
 
     mapping = mapping_of(map_)
     runs = runs_of(table, mapping)
+    if decision is not None:
+        from scaling.predict.hindsight import hindsight
+
+        # Which rows are left out follows from the question: all runs of the largest size.
+        refuse_without_effect("--decision", {"--train": train, "--test": test})
+        scored = hindsight(runs, probability=decision, law=law or "stack", **columns_of(mapping, runs))
+        emit(scored, as_json=json_, show=show_hindsight)
+        return
     found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
-def predict(
-    params: Annotated[str, typer.Option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")],
-    tokens: Annotated[str, typer.Option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")] = "inf",
-    fit_file: Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
-    law: Annotated[str | None, typer.Option("--law", help="A published law, as hoffmann, besiroglu, kaplan.")] = None,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the fit.")] = None,
-    delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
-    delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
-    level: Annotated[float | None, typer.Option("--level", help="Level of the interval; by default 0.9.")] = None,
-    mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
-    force: Force = False,
-    json_: Json = False,
-) -> None:
-    """Forecast the loss of one size, from a fit or from a published law."""
-    from scaling.errors import SpecError
-    from scaling.predict import forecast
-    from scaling.report.tables import show_forecast
-
-    n, d = count(params, "params"), count(tokens, "tokens")
-    of_text = {"--teacher": teacher, "--delta-noise": delta_noise, "--delta-coverage": delta_coverage}
-    if law is not None and fit_file is None:
-        refuse_without_effect(
-            "--law, which describes real text and has no interval",
-            of_text | {"--level": level, "--mean": mean or None, "--force": force or None},
-        )
-        found = forecast.from_preset(law, n, d)
-    elif law is not None or fit_file is None:
-        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    else:
-        if teacher is not None:
-            # A teacher of the fit has divergences of its own.
-            refuse_without_effect("--teacher", {name: value for name, value in of_text.items() if name != "--teacher"})
-        from scaling.fit.saved import load
-
-        found = forecast.from_fit(
-            load(fit_file),
-            n,
-            d,
-            teacher=teacher,
-            delta_noise=0.0 if delta_noise is None else delta_noise,
-            delta_coverage=0.0 if delta_coverage is None else delta_coverage,
-            level=0.9 if level is None else level,
-            of="mean" if mean else "run",
-            force=force,
-            table=fit_file.with_name("runs.parquet"),
-        )
-    emit(found, as_json=json_, show=show_forecast)
-
-
 def recommend(
-    fit_file: Annotated[Path, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit of a sweep.")],
     target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
+    fit_file: Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
+    law: Annotated[str | None, typer.Option("--law", help="A published law, in place of a fit.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
-    speed: Annotated[float | None, typer.Option("--speed", metavar="R", help="Least tokens/s on the device.")] = None,
+    app_share: Annotated[
+        float | None, typer.Option("--app-share", help="Of the phone's memory; by default .1.")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option("--min-tokens-per-second", metavar="R", help="Least tokens/s on the device.")
+    ] = None,
     sweep: Annotated[
         Path | None,
         typer.Option("--sweep", readable=False, help="Sweep that the fit came from; by default the one beside it."),
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
+    max_flops: Annotated[
+        str | None, typer.Option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
+    ] = None,
     probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
     context: Annotated[int | None, typer.Option("--context", metavar="T", help="Tokens of the cache.")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="Of the exported file; by default gguf.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the sweep.")] = None,
+    vocab: Annotated[str | None, typer.Option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """The smallest int8 model that meets a target loss on a phone; export and verify read the answer."""
-    from scaling.chain.decision import recommend_stage
+    """The smallest student that meets a target loss on a phone; export and verify read the answer."""
+    from scaling.errors import SpecError
+    from scaling.predict.question import Question, format_named
+    from scaling.report.tables import show_recommendation
+
+    # Numbers as people write them; what is None is left to the sweep file.
+    asked: dict[str, Any] = {
+        "target_loss": target_loss,
+        "memory_bytes": None if memory is None else byte_count(memory, "memory"),
+        "device": device,
+        "app_share": app_share,
+        "tokens_per_s": speed,
+        "tokens": None if tokens is None else _whole_count(tokens, "tokens"),
+        "max_training_flops": None if max_flops is None else count(max_flops, "max-training-flops"),
+        "probability": probability,
+        "context": context,
+        "format": None if format_ is None else format_named(format_),
+    }
+    if fit_file is None and law is not None:
+        from scaling.predict.published import VOCABULARY, recommend_published
+
+        of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
+        refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
+        if target_loss is None:
+            raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
+        question = Question(**{name: value for name, value in asked.items() if value is not None})
+        size = VOCABULARY if vocab is None else _whole_count(vocab, "vocab")
+        found = recommend_published(question, law, vocab_size=size, force=force)
+    elif fit_file is not None and law is None:
+        refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
+        found = _of_fit(fit_file, sweep, asked, teacher, results=results, overrides=overrides, force=force)
+    else:
+        raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
+    emit(found, as_json=json_, show=show_recommendation)
+
+
+def _of_fit(
+    fit_file: Path,
+    sweep: Path | None,
+    asked: dict[str, Any],
+    teacher: str | None,
+    *,
+    results: Path,
+    overrides: list[str] | None,
+    force: bool,
+) -> Recommendation:
+    """The recommendation from a fit and the sweep beside it, which says what it leaves open."""
+    from scaling.chain.decision import ask, recommend_stage
     from scaling.chain.workspace import Workspace
     from scaling.errors import SpecError
     from scaling.fit.saved import load
-    from scaling.predict.question import Question
-    from scaling.report.tables import show_recommendation
+    from scaling.predict.question import teacher_named
 
     fit, source = load(fit_file), sweep or fit_file.parent / "sweep.yaml"
     if sweep is None and not source.exists():
@@ -187,20 +212,22 @@ def recommend(
             "name the sweep file that trains them"
         )
     workspace = Workspace.open(source, results=results, overrides=overrides or ())
+    named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
-    question = Question.of(
-        workspace.config,
-        target_loss=target_loss,
-        memory_bytes=None if memory is None else byte_count(memory, "memory"),
-        device=device,
-        tokens_per_s=speed,
-        tokens=None if tokens is None else round(count(tokens, "tokens")),
-        probability=probability,
-        context=context,
-        format=format_,
-    )
-    found = recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
-    emit(found, as_json=json_, show=show_recommendation)
+    question = ask(workspace, fit, teacher=named, **asked)
+    return recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
+
+
+def _whole_count(text: str, name: str) -> int:
+    """``2M`` as a whole number: what cannot be infinite."""
+    import math
+
+    from scaling.errors import SpecError
+
+    value = count(text, name)
+    if math.isinf(value):
+        raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
+    return round(value)
 
 
 def import_(

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: plan, status, doctor, schema; and init, which writes a first sweep."""
+"""Commands that look and change nothing: plan, status, ledger, doctor, schema; and init, which writes a first sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaling.cli.options import RESULTS, Jobs, Json, Overrides, Results, SweepFi
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (plan, status, doctor, schema, init):
+    for command in (plan, status, ledger, doctor, schema, init):
         app.command(rich_help_panel="Look, prepare, hand on")(command)
 
 
@@ -23,6 +23,7 @@ def plan(
     overrides: Overrides = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
     design: Annotated[bool, typer.Option("--design", help="Expected error of the forecast, before training.")] = False,
+    elsewhere: Annotated[bool, typer.Option("--elsewhere", help="A machine with more memory trains it.")] = False,
     json_: Json = False,
 ) -> None:
     """What a sweep would train, what that costs, and what is there already."""
@@ -31,7 +32,7 @@ def plan(
     from scaling.report.plan import show_plan
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    found = plan_stage(workspace, calibrate=calibrate, design=design)
+    found = plan_stage(workspace, calibrate=calibrate, design=design, elsewhere=elsewhere)
     emit(found.to_json(), as_json=json_, show=lambda _: show_plan(found, jobs=workers(jobs)))
 
 
@@ -50,6 +51,23 @@ def status(
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
     show_status(lambda: look(group(workspace.runs), workspace.store), watch=watch, as_json=json_)
+
+
+def ledger(
+    results: Results = RESULTS,
+    file: Annotated[
+        Path | None, typer.Option("--file", readable=False, metavar="CSV", help="A ledger instead of the results'.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Every forecast beside its measurement, with hit rates and mean errors."""
+    from scaling.export.ledger import read_ledger
+    from scaling.export.score import score
+    from scaling.report.ledger import show_ledger
+
+    rows = read_ledger(file or results / "ledger.csv")
+    found = score(rows)
+    emit({"rows": rows, "score": found}, as_json=json_, show=lambda _: show_ledger(rows, found))
 
 
 def doctor(results: Results = RESULTS, json_: Json = False) -> None:
@@ -73,9 +91,13 @@ def schema() -> None:
 
 def init(
     path: Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="File to write; must not exist.")],
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="GLOB", help="Your own files, quoted: 'texts/*.txt', *.jsonl, *.parquet."),
+    ] = None,
 ) -> None:
     """Write a first sweep, with comments."""
     from scaling.config.template import write_template
 
-    write_template(path)
+    write_template(path, text=text)
     typer.echo(f"wrote {path} — look at it, then: scaling plan {path}", err=True)

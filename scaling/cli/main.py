@@ -1,4 +1,4 @@
-"""The application: what is common to all commands."""
+"""The entry point: a user's mistake ends in one message and its exit code."""
 
 from __future__ import annotations
 
@@ -7,36 +7,13 @@ import os
 import shlex
 import sys
 
-import typer
-
-from scaling.cli import comparisons, curves, fits, inspection, stages, trackers
+from scaling.cli.quick import read_plainly
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
 
-app = typer.Typer(
-    name="scaling",
-    help="Which is the smallest language model, trained on text that a larger one generates, that reaches a target "
-    "loss and fits a phone as int8? `scaling run SWEEP.yaml` answers; each stage is a command of its own.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-stages.register(app)
-fits.register(app)
-comparisons.register(app)
-curves.register(app)
-inspection.register(app)
-trackers.register(app)
-
-
-@app.callback()
-def _common(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-) -> None:
-    if debug:
-        os.environ["SCALING_DEBUG"] = "1"
+QUICK = ("predict", "solve", "trends", "vocabulary")
+"""Commands that answer at once: they do without the other commands and their library, half of a cold start."""
 
 
 def main() -> None:
@@ -47,7 +24,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with interrupts_kept():
-            app()
+            _run(sys.argv[1:])
     except ScalingError as error:
         if os.environ.get("SCALING_DEBUG"):
             raise
@@ -71,6 +48,21 @@ def main() -> None:
         found = machine_error(error)
         print(f"error: {found or error}", file=sys.stderr)
         sys.exit(found.exit_code if found else EXIT_USAGE)
+
+
+def _run(words: list[str]) -> None:
+    """Run a command: one that only predicts without the rest of the application, if it is written plainly."""
+    if words and words[0] in QUICK:
+        from scaling.cli import predictions
+
+        command = getattr(predictions, words[0])
+        values = read_plainly(command, words[1:])
+        if values is not None:
+            command(**values)
+            return
+    from scaling.cli.application import app
+
+    app()
 
 
 def _say_how_to_go_on() -> None:

@@ -15,6 +15,7 @@ from scaling.cli.options import (
     Overrides,
     Results,
     SweepFile,
+    count,
     emit,
     key_values,
     say,
@@ -34,6 +35,10 @@ ExecutorSettings = Annotated[
     typer.Option("--executor-set", metavar="KEY=VALUE", help="Option of the executor: nodes=2, time=4:00:00, …"),
 ]
 
+Format = Annotated[
+    str | None, typer.Option("--format", help="Export format instead of the one that was asked for, as gguf_q4_0.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -47,6 +52,10 @@ def run(
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="C", help="FLOPs, spent in rounds on the runs that say most; not all runs."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """The whole chain: train, fit, recommend, train the recommended student, export, verify."""
@@ -56,7 +65,9 @@ def run(
     from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force)
+    # Without a budget every run of the sweep is trained.
+    allowed = None if budget is None else count(budget, "budget")
+    found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force, budget=allowed)
     _draw(workspace, found)
     emit(found, as_json=json_, show=show_chain)
     if not found.succeeded:
@@ -158,9 +169,15 @@ def compress(
     emit(found, as_json=json_, show=show_compressed)
 
 
-def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
-    """Write the recommended student as an int8 GGUF file with its manifest."""
-    from scaling.chain.decision import load_recommendation, trained
+def export(
+    sweep_file: SweepFile,
+    format: Format = None,
+    license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Of the student, as MIT.")] = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Write the recommended student as a bundle: file, tokenizer, manifest, model card."""
+    from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_bundle
@@ -168,11 +185,17 @@ def export(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     _say_which(recommendation)
-    found = export_stage(workspace, recommendation)
+    found = export_stage(workspace, recommendation, load_fit(workspace), format=format, license=license)
     emit(found, as_json=json_, show=show_bundle)
 
 
-def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
+def verify(
+    sweep_file: SweepFile,
+    format: Format = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="By default the one that the format is for.")] = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
     """Read the exported file back, run it in a phone engine, and write its ledger row."""
     from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage, ledger_stage, verify_stage
@@ -182,7 +205,8 @@ def verify(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = Fals
     workspace = Workspace.open(sweep_file, results=results)
     recommendation, fit = trained(workspace, load_recommendation(workspace)), load_fit(workspace)
     _say_which(recommendation)
-    found = verify_stage(workspace, fit, recommendation, export_stage(workspace, recommendation))
+    bundle = export_stage(workspace, recommendation, fit, format=format)
+    found = verify_stage(workspace, fit, recommendation, bundle, engine=engine)
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.succeeded:
@@ -208,12 +232,16 @@ def _runs_named(run_ids: list[str], workspace: Workspace) -> list[str]:
 
 
 def _draw(workspace: Workspace, found: ChainResult) -> None:
-    """The figure of the sweep, beside its fit."""
+    """The figure of the sweep, and the page that answers for other sizes, beside its fit."""
+    from scaling.files import write_bytes
     from scaling.records import load_runs
+    from scaling.report.page import page_of_sweep
     from scaling.report.plots import save_sweep_figure
 
     path: Path = workspace.folder / "fit.png"
     answer = found.answer
     choice, measured = answer.recommendation.choice, answer.record.outcome.loss
     save_sweep_figure(path, answer.fit, load_runs(workspace.folder), choice=choice, measured=measured)
-    say(f"figure: {path}")
+    page = workspace.folder / "report.html"
+    write_bytes(page, page_of_sweep(workspace).encode())
+    say(f"figure: {path}; page: {page}")

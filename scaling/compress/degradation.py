@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.data.evaluation import EvalSet
+from scaling.data.evaluation import EvalBatch, EvalSet
 from scaling.spec import ModelSpec
 from scaling.stop import stoppable
-from scaling.train.evaluate import evaluate
+from scaling.train.evaluate import Scored, evaluate
+from scaling.train.generator import Forward, as_trained
 from scaling.train.model import from_tensors
+
+LEVEL = 0.9
+"""Of the interval."""
+
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,8 @@ class Degradation:
         increase: ``after − before``, the mean of the differences of each sequence.
         increase_se: Standard error of ``increase``. The differences are paired: what both find hard cancels, which is
             why a thousandth of a nat can be told although the loss itself is known to a hundredth.
+        low: Lower end of the 90 % interval of ``increase``, from sequences drawn anew.
+        high: Its upper end.
         n_sequences: Sequences compared.
     """
 
@@ -32,11 +40,18 @@ class Degradation:
     after: float
     increase: float
     increase_se: float
+    low: float
+    high: float
     n_sequences: int
 
 
 def degradation(
-    model: ModelSpec, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], eval_set: EvalSet
+    model: ModelSpec,
+    before: Mapping[str, np.ndarray],
+    after: Mapping[str, np.ndarray],
+    eval_set: EvalSet | Iterable[EvalBatch | Scored],
+    *,
+    forward: Forward = as_trained,
 ) -> Degradation:
     """Measure two sets of weights of one model on the same sequences.
 
@@ -45,21 +60,33 @@ def degradation(
         before: float32 tensors under their GGUF names.
         after: The same after quantization and dequantization, or as read back from a file.
         eval_set: Held-out sequences.
+        forward: What computes with ``after``; by default float arithmetic, as with ``before``.
     """
     batches = list(stoppable(eval_set))  # a world computes its laws anew each time it is read
-    losses = [evaluate(from_tensors(model, tensors), stoppable(batches)).per_sequence for tensors in (before, after)]
+    passes = ((before, as_trained), (after, forward))
+    losses = [
+        evaluate(from_tensors(model, tensors), stoppable(batches), forward=one).per_sequence for tensors, one in passes
+    ]
     return paired(*losses)
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> Degradation:
-    """The cost between two losses of the same sequences, float64[n_sequences] each, nats/token."""
+    """The cost between two losses of the same sequences, float64[n_sequences] each, nats/token.
+
+    The differences of a sequence's tokens depend on each other, so a sequence is drawn as a whole.
+    """
     n = len(before)
     with np.errstate(invalid="ignore"):  # a loss that is not finite stays one, and keeps no promise
         difference = after - before
+        # How often each sequence is drawn, which needs less memory than which ones are.
+        drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+        low, high = np.quantile(drawn @ difference / n, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Degradation(
             before=float(before.mean()),
             after=float(after.mean()),
             increase=float(difference.mean()),
             increase_se=float(difference.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
+            low=float(low),
+            high=float(high),
             n_sequences=n,
         )

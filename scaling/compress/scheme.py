@@ -13,9 +13,11 @@ from typing import ClassVar
 import numpy as np
 
 from scaling.accounting import Storage
+from scaling.compress.activations import Ranges
 from scaling.errors import ExportError
 from scaling.formats.quantized import QuantizedMatrix
 from scaling.registry import Registry
+from scaling.train.generator import Forward, as_trained
 
 Matrix = np.ndarray | QuantizedMatrix
 """As a file stores it: floats, or integers with scales."""
@@ -27,10 +29,12 @@ class Scheme(ABC):
     Attributes:
         name: As on the command line.
         storage: Layout of the matrices, in the words of ``accounting``.
+        is_calibrated: Whether its arithmetic needs ranges of activations.
     """
 
     name: ClassVar[str]
     storage: ClassVar[Storage]
+    is_calibrated: ClassVar[bool] = False
 
     @abstractmethod
     def quantize(self, matrix: np.ndarray) -> Matrix:
@@ -39,6 +43,17 @@ class Scheme(ABC):
         Raises:
             ExportError: its rows cannot be cut, or a weight is too large for a scale.
         """
+
+    def arithmetic(self, ranges: Ranges | None) -> Forward:
+        """The forward pass of an engine of this scheme; with float activations unless a scheme says otherwise.
+
+        Args:
+            ranges: Of activations, where the scheme is calibrated.
+
+        Raises:
+            ExportError: they are needed and not given.
+        """
+        return as_trained
 
 
 SCHEMES: Registry[Scheme] = Registry(

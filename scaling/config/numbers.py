@@ -29,10 +29,8 @@ def resolve_scalar(text: str) -> Any:
     YAML 1.2: ``1e-3`` and ``3e8`` are numbers, ``on`` and ``yes`` are text. Beyond it: ``10M`` and ``1_000`` are
     numbers too. A number without a fractional part is an int however it is written, so ``1e5`` may stand for a count.
     """
-    if text in _WORDS:
-        return _WORDS[text]
-    if len(text) > _LONGEST_NUMBER:
-        return text
+    if text in _WORDS or len(text) > _LONGEST_NUMBER:
+        return _WORDS.get(text, text)
     if _INTEGER.match(text):
         return int(text)
     if _BASED.match(text):

@@ -130,11 +130,31 @@ class FitOptions(Spec):
         return self.model_dump(exclude_none=True)
 
 
+class Reference(Spec):
+    """Students that a sweep trains, which others are compared with."""
+
+    width: Width
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """D; by default the largest of the sweep."""
+    teacher: dict[str, Any] = {"kind": "real"}
+    """Whose text they read, by any of the teacher's keys."""
+
+
+class RelativeTarget(Spec):
+    """As good as students that the sweep trains: ``(1 + within)`` times their loss, the mean over seeds."""
+
+    like: Reference
+    within: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of that loss that may be lost beside it, as 0.02."""
+
+
 class RecommendOptions(Spec):
     """What is asked of the fit."""
 
-    target_loss: Annotated[float, Field(gt=0)]
+    target_loss: Annotated[float, Field(gt=0)] | None = None
     """nats/token on real held-out text."""
+    target: RelativeTarget | None = None
+    """In its place, where no loss is known beforehand, as of a text of one's own."""
     memory: Annotated[Bytes, Field(ge=1)] | None = None
     """Largest footprint as int8 on the phone, in bytes; by default a tenth of the device's memory."""
     device: str | None = None
@@ -170,6 +190,16 @@ class RecommendOptions(Spec):
         if name is not None and name not in STORED_FORMATS:
             raise ValueError(f"unknown export format {name!r}{did_you_mean(name, STORED_FORMATS)}")
         return name
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> RecommendOptions:
+        if (self.target_loss is None) == (self.target is None):
+            got = "neither" if self.target is None else "both"
+            raise ValueError(
+                f"target_loss or target: needed is one, got {got} — say target_loss: 1.72, or target: "
+                "{like: {width: 64}} for what students of width 64 reach on real text"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> RecommendOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from pydantic.json_schema import models_json_schema
 
 from scaling.config.paths import run_paths
 from scaling.config.sweep import SweepConfig
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, DataError
 from scaling.files import make_folder, write_once
 from scaling.records import check_name
-from scaling.spec import KindSpec, RunSpec, Source, Targets, Teacher
+from scaling.spec import KindSpec, RunSpec, Source, Targets, Teacher, TextSource
 
 TEMPLATE = """\
 # QUESTION: What is to be learned from this sweep?
@@ -55,23 +56,126 @@ recommend:                  # the smallest model that does this
   teacher: {{kind: noise, rate: 0.2}}
 """
 
+TEXT_TEMPLATE = """\
+# QUESTION: Which is the smallest student of a teacher of these texts that is as good as one of width {reference} that
+#           read the texts themselves?
+# COMMAND:  scaling run {name}.yaml
+# COST:     ask `scaling plan {name}.yaml` and write it here
+# EXPECT:   What would be surprising? Write it down before it runs.
+name: {name}                # folder of the results; no part of any run's identity
+
+base:                       # what all runs share; unset values have the defaults that `scaling schema` lists
+  model: {{n_layers: 2, head_width: 32, context: 128}}
+  data:                     # a tenth of the documents is held out, and what they share with the rest left out
+    source: {{kind: text, corpus: {pattern}, tokenizer: {{kind: bpe, vocab_size: 1024}}}}
+  optim: {{batch_size: 4, warmup_tokens: 20k, cooldown: 0.2, beta2_half_life_tokens: 70k}}
+  evaluation: {{tokens: {held_out}}}
+
+grid:                       # axes: every combination is a run; runs that differ in tokens alone share one training
+  model.width: [32, 64, 128]
+  data.teacher:
+    - {{kind: real}}          # the texts themselves, for comparison
+    - kind: trained         # a larger model that reads the texts twice, and writes what its students read
+      run:
+        model: {{width: 160, n_layers: 2, head_width: 32, context: 128}}
+        optim: {{lr: 1.6e-3, batch_size: 4, warmup_tokens: 50k, cooldown: 0.2, beta2_half_life_tokens: 70k}}
+        evaluation: {{tokens: {held_out}}}
+        tokens: {teacher_tokens}
+  tokens: {tokens}   # the largest is what the texts hold, read once
+
+derive:
+  optim.lr: {{rule: width_power, base: 8e-3, base_width: 32, power: 1.0}}
+
+recommend:                  # the smallest student of the teacher that does this
+  teacher: {{kind: trained}}
+  target: {{like: {{width: {reference}, teacher: {{kind: real}}}}, within: 0.02}}   # or target_loss: 3.5, nats/token
+  memory: 64MiB             # as int8 on the phone, with key-value cache and engine
+"""
+
+TEXT_REFERENCE = 64
+"""Width whose loss on real text is the target of a sweep of own texts: the one in the middle of its grid."""
+
+BYTES_PER_TOKEN = 3.0
+"""Of English cut into 1,024 entries: measured 2.9."""
+
+FEWEST_TEXT_TOKENS = 60_000
+"""Below, the shortest run of a sweep of own texts would be over within a hundred steps."""
+
+MOST_HELD_OUT_TOKENS = 60_000
+"""For evaluation; half of what is held out where that is less, as a tokenizer may cut longer pieces."""
+
+MOST_TEXT_TOKENS = 1_000_000
+"""Of the longest run in a sweep of own texts: what two cores train within a quarter of an hour."""
+
+TEXT_VOLUMES = (0.25, 0.4, 0.63, 1.0)
+"""Of the longest run's tokens."""
+
 
 def template(name: str = "my-sweep") -> str:
     """The text of a commented sweep that is valid as it stands."""
     return TEMPLATE.format(name=name)
 
 
-def write_template(path: str | Path) -> Path:
+def text_template(name: str, pattern: str) -> str:
+    """The text of a commented sweep over a person's own files, as long as they allow.
+
+    Args:
+        name: Of the sweep.
+        pattern: Glob of the files.
+
+    Raises:
+        DataError: no file matches, one cannot be read, or they hold too little text.
+    """
+    from scaling.data.corpora import load_corpus
+
+    corpus = load_corpus(TextSource(kind="text", corpus=pattern))
+    n_tokens, n_held_out = (int(corpus.n_bytes(split) / BYTES_PER_TOKEN) for split in ("train", "held_out"))
+    if n_tokens < FEWEST_TEXT_TOKENS:
+        raise DataError(
+            f"{pattern}: holds about {n_tokens:,} tokens to learn from — a sweep needs {FEWEST_TEXT_TOKENS:,} "
+            f"({FEWEST_TEXT_TOKENS * BYTES_PER_TOKEN / 1e6:.2g} MB of text) at least; add files"
+        )
+    longest = _round_down(min(n_tokens, MOST_TEXT_TOKENS))
+    volumes = ", ".join(_thousands(share * longest) for share in TEXT_VOLUMES)
+    return TEXT_TEMPLATE.format(
+        name=name,
+        # JSON's strings are YAML's, whatever the pattern holds.
+        pattern=json.dumps(pattern, ensure_ascii=False),
+        reference=TEXT_REFERENCE,
+        tokens=f"[{volumes}]",
+        teacher_tokens=_thousands(2 * longest),
+        held_out=_thousands(min(MOST_HELD_OUT_TOKENS, _round_down(n_held_out / 2))),
+    )
+
+
+def _round_down(tokens: float) -> int:
+    """Two digits of a number."""
+    digits = 10 ** max(0, len(str(int(tokens))) - 2)
+    return int(tokens // digits * digits)
+
+
+def _thousands(tokens: float) -> str:
+    """As people write it."""
+    return f"{tokens / 1e6:g}M" if tokens % 1e5 == 0 and tokens >= 1e6 else f"{tokens / 1000:.0f}k"
+
+
+def write_template(path: str | Path, *, text: str | None = None) -> Path:
     """Write a commented sweep to a file that does not exist.
+
+    Args:
+        path: The file.
+        text: Glob of a person's own files that the sweep is about; by default a world.
 
     Raises:
         ConfigError: if it does.
+        DataError: the files are not there, or hold too little.
         RecordError: if no sweep may have its name.
         MachineError: if this machine cannot write it; nothing is there then.
     """
     path = Path(path)
     # A name that no sweep may have is refused before a file with it is there.
-    content = template(check_name(path.stem)).encode()
+    name = check_name(path.stem)
+    content = (template(name) if text is None else text_template(name, text)).encode()
     make_folder(path.parent)
     if not write_once(path, content):
         raise ConfigError([f"{path}: exists already — name another file, nothing was changed"])

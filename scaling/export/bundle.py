@@ -1,90 +1,52 @@
-"""A bundle: the exported file of one student, and a manifest that says what it is and where it comes from.
+"""A bundle: everything that a phone needs to run one student, and what it is and where it comes from.
 
-A bundle appears completely or not at all. What was in its place before is moved aside, never deleted.
+``model.*`` is the exported file, ``tokenizer.json`` for programs that cut text themselves, ``manifest.json`` says
+sizes, hashes and provenance, ``README.md`` is the model card. A bundle appears completely or not at all; what was in
+its place before is moved aside, never deleted.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import FiniteFloat, StringConstraints, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from scaling.accounting import DEFAULT_FORMAT, TokenizerLayout, count_parameters
 from scaling.compress.degradation import degradation
 from scaling.compress.student import QuantizedStudent, quantize
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
+from scaling.export.card import CARD_FILE, card
+from scaling.export.findings import Check
 from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
-from scaling.files import file_hash, make_folder, read_json, write_folder, write_json
+from scaling.export.manifest import FileFacts, Manifest, read_manifest, write_manifest
+from scaling.export.provenance import UNSAID, Provenance, about, provenance_of
+from scaling.export.tokenizer_json import tokenizer_json
+from scaling.files import make_folder, write_bytes, write_folder, write_json
 from scaling.formats.quantized import check_finite
 from scaling.predict.footprint import tokenizer_layout
+from scaling.predict.recommend import Recommendation
 from scaling.records import RunStore
-from scaling.spec import SCHEMA_VERSION, RunSpec
+from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
 
 MODEL = "model"
 """Name of the exported file; its suffix is that of its format."""
 
-MANIFEST_FILE = "manifest.json"
+TOKENIZER_FILE = "tokenizer.json"
 PACKAGES = ("scaling", "jax", "numpy")
 
 Conflict = Literal["move", "refuse"]
-
-FileName = Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*$")]
-"""Of a file inside a bundle: a manifest names nothing outside of its folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileFacts:
-    """Size and content of one file of a bundle."""
-
-    n_bytes: int
-    blake2b: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a bundle says about itself.
-
-    Attributes:
-        run: The training that made the student.
-        format: Name of the export format.
-        scheme: int8 layout.
-        loss_before: Loss of the float student, nats/token.
-        loss_after: Loss of the int8 student on the same set.
-        n_params_total: Stored parameters.
-        tokenizer: Number of tokens, bos_id, eos_id and pre-tokenizer.
-        files: Size and hash of every other file, by name.
-        versions: Packages that wrote it.
-    """
-
-    run: RunSpec
-    format: str
-    scheme: str
-    loss_before: FiniteFloat | None
-    loss_after: FiniteFloat | None
-    n_params_total: int
-    tokenizer: Mapping[str, str | int]
-    files: Mapping[FileName, FileFacts]
-    versions: Mapping[str, str]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON values."""
-        fields = {name: value for name, value in vars(self).items() if name not in ("run", "files")}
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "run_id": self.run.run_id,
-            "run": self.run.model_dump(mode="json"),
-            "files": {name: asdict(facts) for name, facts in self.files.items()},
-            **fields,
-        }
 
 
 @dataclass(frozen=True)
@@ -118,12 +80,18 @@ class Bundle:
             ExportError: if the file cannot be read, is of another model, or holds weights that are not finite.
         """
         found = self.format.read(self.model_path)
-        if found.model != self.manifest.run.model:
+        if found.model != self.manifest.model:
             raise ExportError(
                 f"{self.model_path}: is of another model than its manifest says; export the student again"
             )
         check_finite(found.tensors, what=str(self.model_path))
         return found
+
+    def describe(self, checks: Sequence[Check]) -> None:
+        """Write the model card anew, with what was measured in an engine."""
+        tokenizer = self.format.read(self.model_path).tokenizer
+        text = card(self.manifest, _command(self.format, self.manifest, tokenizer), checks)
+        write_bytes(self.path / CARD_FILE, text.encode())
 
 
 @interruptible()
@@ -134,8 +102,11 @@ def export(
     *,
     format: str = DEFAULT_FORMAT,
     on_conflict: Conflict = "move",
+    recommendation: Recommendation | None = None,
+    fit: Fit | None = None,
+    license: str = UNSAID,
 ) -> Bundle:
-    """Quantize a trained student to int8, measure what that costs, and write its bundle.
+    """Quantize a trained student, measure what that costs, and write its bundle.
 
     A bundle of the same run and format that is complete is opened, not made again.
 
@@ -145,6 +116,9 @@ def export(
         folder: The bundle's folder; its parent must exist or is created.
         format: Name of the export format.
         on_conflict: If the folder holds something else: ``move`` it beside, under its own run_id, or ``refuse``.
+        recommendation: What asked for the student, for its provenance.
+        fit: What that forecast from.
+        license: Of the student, an SPDX name.
 
     Raises:
         ExportError: if the student holds weights that are not finite or cannot be exported, or something else is in the
@@ -153,7 +127,7 @@ def export(
     """
     writer = EXPORT_FORMATS[format]
     found = _existing(Path(folder))
-    if found is not None and (found.manifest.run.run_id, found.manifest.format) == (run.run_id, format):
+    if found is not None and (found.manifest.run_id, found.manifest.format) == (run.run_id, format):
         return found
     if objection := writer.objection(run.model):
         raise ExportError(f"{format} cannot hold this model: {objection}; export it in another format")
@@ -161,14 +135,17 @@ def export(
     check_finite(tensors, what=f"the student of run {run.run_id}")
     check_stop()
     student = quantize(tensors, writer.scheme)
-    # What int8 costs is measured before anything is written, so that no file exists without it.
+    # What storing it so costs is measured before anything is written, so that no file exists without it.
     cost = degradation(run.model, tensors, student.dequantize(), evaluation_sets(run, store).real)
+    record = store.load(run.run_id)
     return write_bundle(
         folder,
         student.with_loss(cost.before, cost.after),
-        run,
+        run.model,
+        run_id=run.run_id,
         format=format,
         tokenizer=tokenizer_layout(run.data, store),
+        provenance=provenance_of(record, store, recommendation=recommendation, fit=fit, license=license),
         on_conflict=on_conflict,
     )
 
@@ -176,19 +153,23 @@ def export(
 def write_bundle(
     folder: str | os.PathLike[str],
     student: QuantizedStudent,
-    run: RunSpec,
+    model: ModelSpec,
     *,
+    run_id: str,
     tokenizer: TokenizerLayout,
+    provenance: Provenance,
     format: str = DEFAULT_FORMAT,
     on_conflict: Conflict = "move",
 ) -> Bundle:
-    """Write the file and the manifest of an int8 student, in a folder that appears at once.
+    """Write the files of a quantized student, in a folder that appears at once.
 
     Args:
         folder: The bundle's folder.
         student: Quantized with the scheme of the format.
-        run: What it was trained as; its run_id becomes the student's name.
+        model: Its sizes.
+        run_id: The training that made it.
         tokenizer: What the file says about its tokens.
+        provenance: Where it comes from.
         format: Name of the export format.
         on_conflict: If the folder holds something else: ``move`` it beside, or ``refuse``.
 
@@ -204,8 +185,23 @@ def write_bundle(
     def fill(scratch: Path) -> None:
         nonlocal displaced
         path = scratch / _model_file(writer)
-        writer.write(path, student, model=run.model, tokenizer=tokenizer, name=run.run_id)
-        write_json(scratch / MANIFEST_FILE, _manifest(path, student, run, tokenizer, writer).plain())
+        writer.write(path, student, model=model, tokenizer=tokenizer, about=about(run_id, provenance))
+        write_json(scratch / TOKENIZER_FILE, tokenizer_json(tokenizer))
+        manifest = Manifest(
+            run_id=run_id,
+            model=model,
+            format=writer.name,
+            scheme=student.scheme,
+            loss_before=student.loss_before,
+            loss_after=student.loss_after,
+            n_params_total=count_parameters(model).n_params_total,
+            tokenizer=_token_facts(tokenizer),
+            files={one.name: FileFacts.of(one) for one in (path, scratch / TOKENIZER_FILE)},
+            versions=_versions(writer),
+            provenance=provenance,
+        )
+        write_manifest(scratch, manifest)
+        write_bytes(scratch / CARD_FILE, card(manifest, _command(writer, manifest, tokenizer)).encode())
         check_stop()
         # The last step: until the new bundle is whole, the old one stays where it is.
         displaced = _move_aside(folder) if folder.exists() else None
@@ -223,11 +219,11 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """
     folder = Path(folder)
     try:
-        manifest = _from_plain(read_json(folder / MANIFEST_FILE))
+        manifest = read_manifest(folder)
     except (RecordError, ValidationError, TypeError) as error:
         raise ExportError(f"{folder}: not a bundle ({str(error).splitlines()[0]}); export the student again") from error
     for name, facts in manifest.files.items():
-        if not (folder / name).is_file() or _facts(folder / name) != facts:
+        if not (folder / name).is_file() or FileFacts.of(folder / name) != facts:
             raise ExportError(f"{folder / name}: is not the file that the manifest describes; export the student again")
     return Bundle(folder, manifest)
 
@@ -247,7 +243,7 @@ def _existing(folder: Path) -> Bundle | None:
 def _move_aside(folder: Path) -> Path:
     """Rename a folder to its name with the run_id of its bundle, or ``damaged``, and a number if that is taken."""
     found = _existing(folder)
-    label = "damaged" if found is None else found.manifest.run.run_id
+    label = "damaged" if found is None else found.manifest.run_id
     names = (folder.with_name(f"{folder.name}-{label}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
     target = next(name for name in names if not name.exists())
     os.rename(folder, target)
@@ -262,38 +258,21 @@ def load_tensors(store: RunStore, run: RunSpec) -> dict[str, np.ndarray]:
     return to_tensors(load_student(store.student_dir(run.run_id), run.model))
 
 
-def _manifest(
-    path: Path, student: QuantizedStudent, run: RunSpec, tokenizer: TokenizerLayout, writer: ExportFormat
-) -> Manifest:
-    return Manifest(
-        run=run,
-        format=writer.name,
-        scheme=student.scheme,
-        loss_before=student.loss_before,
-        loss_after=student.loss_after,
-        n_params_total=count_parameters(run.model).n_params_total,
-        tokenizer={
-            "n_tokens": len(tokenizer.tokens),
-            "bos_id": tokenizer.bos_id,
-            "eos_id": tokenizer.eos_id,
-            "pre": tokenizer.pre,
-        },
-        files={path.name: _facts(path)},
-        versions={"python": platform.python_version()}
-        | {name: metadata.version(name) for name in (*PACKAGES, *writer.packages)},
-    )
+def _command(writer: ExportFormat, manifest: Manifest, tokenizer: TokenizerLayout) -> str:
+    """One line that runs the bundle, from a beginning that its tokens can spell."""
+    prompt = "The " if "Ġ" in tokenizer.tokens or len(tokenizer.tokens) > 256 else "!A"
+    return writer.command.format(file=_model_file(writer), context=manifest.model.context, prompt=prompt)
 
 
-_READER = TypeAdapter(Manifest)
+def _token_facts(tokenizer: TokenizerLayout) -> dict[str, str | int]:
+    return {
+        "n_tokens": len(tokenizer.tokens),
+        "bos_id": tokenizer.bos_id,
+        "eos_id": tokenizer.eos_id,
+        "pre": tokenizer.pre,
+    }
 
 
-def _from_plain(plain: Any) -> Manifest:
-    """A manifest from its JSON values, every one of them checked."""
-    if not isinstance(plain, dict) or plain.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(f"its manifest is not of schema version {SCHEMA_VERSION}, which this program reads")
-    fields = {name: value for name, value in plain.items() if name not in ("schema_version", "run_id")}
-    return _READER.validate_python({"format": "gguf"} | fields)  # there was one format before manifests named it
-
-
-def _facts(path: Path) -> FileFacts:
-    return FileFacts(n_bytes=path.stat().st_size, blake2b=file_hash(path))
+def _versions(writer: ExportFormat) -> dict[str, str]:
+    packages = {name: metadata.version(name) for name in (*PACKAGES, *writer.packages)}
+    return {"python": platform.python_version()} | packages

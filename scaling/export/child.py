@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -18,15 +19,24 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import EngineError
-from scaling.export.engine import FileRefusedError
+from scaling.export.engine import EngineRun, FileRefusedError
 from scaling.stop import check_stop
+
+WORKERS = Path(__file__).with_name("workers")
+"""Where the scripts lie that run in a child."""
 
 POLL_S = 0.2
 """How often a process that waits for an engine looks whether it was asked to stop."""
 
 
 def run_child(
-    script: Path, job: Mapping[str, Any], *, engine: str, timeout_s: float, env: Mapping[str, str] | None = None
+    script: Path,
+    job: Mapping[str, Any],
+    *,
+    engine: str,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> dict[str, Any]:
     """Run one job in a fresh process and return its answer.
 
@@ -37,13 +47,14 @@ def run_child(
         engine: Name of the engine in messages.
         timeout_s: Longest wait.
         env: Environment variables beside those of this process.
+        python: The interpreter; another one where an engine cannot be installed beside this project.
 
     Raises:
         FileRefusedError: the script ended with an error: the engine works, but not with this file.
         EngineError: it crashed, took too long, or answered something that is no answer.
     """
     with subprocess.Popen(
-        [sys.executable, "-P", str(script)],
+        [python, "-P", str(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -68,6 +79,31 @@ def run_child(
         raise FileRefusedError(f"{engine} could not run {job['path']}\n{_tail(said)}")
     with as_asked(engine):
         return dict(json.loads(answer))
+
+
+def engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code_bytes: int) -> EngineRun:
+    """What a worker answered, as a run."""
+    decode = [pass_["decode"] for pass_ in answer["speed"]]
+    prompt = [pass_["prompt"] for pass_ in answer["speed"]]
+    before = answer["before"]["allocated"]
+    most = max(answer["held"], key=lambda held: held["allocated"] + held["mapped"])
+    allocated, mapped = most["allocated"] - before, most["mapped"]
+    return EngineRun(
+        engine=engine,
+        token_ids=tuple(answer["token_ids"]),
+        text=answer["text"],
+        ended=answer["ended"],
+        prompt_tokens_per_s=statistics.median(prompt) if prompt else None,
+        tokens_per_s=statistics.median(decode) if decode else None,
+        tokens_per_s_range=(min(decode), max(decode)) if decode else None,
+        load_s=answer["load_s"],
+        peak_bytes=allocated + mapped + code_bytes,
+        allocated_bytes=allocated,
+        mapped_bytes=mapped,
+        threads=job["threads"],
+        load_average=answer["load_average"],
+        cores=os.cpu_count() or 1,
+    )
 
 
 @contextmanager

@@ -42,7 +42,8 @@ class EngineRun:
         allocated_bytes: Part of it that the system cannot take back (caches, buffers, vocabulary).
         mapped_bytes: Part of it that is the mapped file, which a phone may evict.
         threads: Threads used.
-        load_average: The machine's load over the last minute; above the idle threads, rates are too low.
+        load_average: The machine's load over the last minute.
+        cores: That the machine has.
     """
 
     engine: str
@@ -58,6 +59,12 @@ class EngineRun:
     mapped_bytes: int
     threads: int
     load_average: float
+    cores: int
+
+    @property
+    def machine_busy(self) -> bool:
+        """True if others wanted the cores that the engine ran on: its rates are then too low."""
+        return self.load_average + self.threads > self.cores + 0.5
 
 
 class Engine(ABC):

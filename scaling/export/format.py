@@ -22,6 +22,25 @@ from scaling.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
+class About:
+    """What a file says of its student for people, whatever its format.
+
+    Attributes:
+        run_id: The training that made it.
+        name: A few words.
+        description: A sentence or two.
+        license: An SPDX name.
+        text: What it was trained on.
+    """
+
+    run_id: str
+    name: str
+    description: str
+    license: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadBack:
     """What an exported file says.
 
@@ -29,14 +48,14 @@ class ReadBack:
         model: Sizes of the model.
         tokenizer: Its tokens.
         tensors: float32 weights by tensor name, dequantized, as an engine sees them.
-        name: Of the student; its run_id.
+        run_id: Of the student.
         file_bytes: Size on disk.
     """
 
     model: ModelSpec
     tokenizer: TokenizerLayout
     tensors: dict[str, np.ndarray]
-    name: str
+    run_id: str
     file_bytes: int
 
 
@@ -49,6 +68,7 @@ class ExportFormat(ABC):
         scheme: Quantization scheme of its matrices.
         most_damage: nats/token that storing them so may cost; more is a fault, and not the price of the format.
         packages: That write it; their versions stand in the manifest.
+        command: One line that runs a bundle, typed in its folder; ``{file}`` is its file, ``{prompt}`` a beginning.
     """
 
     name: ClassVar[str]
@@ -56,6 +76,7 @@ class ExportFormat(ABC):
     scheme: ClassVar[str]
     most_damage: ClassVar[float] = 0.005
     packages: ClassVar[tuple[str, ...]] = ()
+    command: ClassVar[str] = ""
 
     @property
     def stored(self) -> StoredFormat:
@@ -72,7 +93,7 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def write(
-        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, name: str
+        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
     ) -> None:
         """Write a student quantized with ``scheme``, completely or not at all.
 
@@ -81,7 +102,7 @@ class ExportFormat(ABC):
             student: The weights.
             model: Sizes of the model.
             tokenizer: What the file says about its tokens.
-            name: Of the student, stored in the file.
+            about: What the file says of it for people.
 
         Raises:
             ExportError: if the weights or the tokenizer do not fit the model or the format.

@@ -1,7 +1,7 @@
-"""The ledger: one row a recommendation, what was forecast beside what was measured. It is how the project is judged.
+"""The ledger: one row a verification, what was forecast beside what was measured. It is how the project is judged.
 
-A row is found again by its run and its fit: verifying twice replaces it, another fit of the same run is another row.
-Rows are never reordered or deleted, and the file is replaced as a whole, so a reader never sees half of one.
+Rows are appended, and never rewritten, reordered or deleted. A student that is verified again gets another row; who
+counts takes the last of each key (`latest`). The file is replaced as a whole, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ class LedgerRow:
         n_tokens: D.
         reach: Factor by which N or D exceeds the data behind the fit.
         target_loss: What was asked.
+        target_basis: What that was derived from; empty for a number that was asked for.
         target_probability: How surely it was to be met.
         probability: P(loss ≤ target) of the forecast.
         target_met: True if measured is at most the target.
@@ -64,7 +65,7 @@ class LedgerRow:
         engine_cost: By how much the engine's own loss exceeds JAX on the same weights, on a few hundred tokens.
         file_bytes_forecast: Size of the file.
         file_bytes_measured: The same, on disk.
-        peak_bytes_forecast: Memory while it runs, the app not included.
+        peak_bytes_forecast: Memory while it runs on the machine that verified, the app not included.
         peak_bytes_measured: The same in the engine, the interpreter not included.
         device: Device of the speed forecast.
         tokens_per_s_forecast: Rate of writing.
@@ -75,6 +76,13 @@ class LedgerRow:
         greedy_equal: Leading ones that JAX writes as well.
         engine: Name and version, or why there is none.
         passed: True if no promise is broken.
+        format: Name of the export format.
+        tokens_per_s_best: Fastest of the repeats.
+        load_average: Of the machine, before the engine was timed.
+        allocated_bytes: Part of the peak that the engine allocated, which a phone cannot take back.
+        mapped_bytes: Part of it that is the mapped file, which a phone may take back.
+        texts_tried: Texts that the engine's tokenizer was given; empty for a world.
+        texts_equal: Those of them that it cut as the student's.
     """
 
     recorded_at: str
@@ -89,6 +97,7 @@ class LedgerRow:
     n_tokens: int
     reach: float
     target_loss: float
+    target_basis: str | None
     target_probability: float | None
     probability: float | None
     target_met: bool | None
@@ -119,12 +128,23 @@ class LedgerRow:
     greedy_equal: int | None
     engine: str
     passed: bool
+    format: str | None
+    tokens_per_s_best: float | None
+    load_average: float | None
+    allocated_bytes: int | None
+    mapped_bytes: int | None
+    texts_tried: int | None
+    texts_equal: int | None
 
 
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
-KEY = ("run_id", "fit_id")
+KEY = ("run_id", "fit_id", "format", "engine")
+"""What makes two rows measurements of one thing."""
 
-LATER = ("target_probability", "probability", "target_met", "seen_before")
+LATER = (
+    "target_basis", "target_probability", "probability", "target_met", "seen_before", "format", "tokens_per_s_best",
+    "load_average", "allocated_bytes", "mapped_bytes", "texts_tried", "texts_equal",
+)  # fmt: skip
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
 
@@ -135,7 +155,7 @@ def append(
     recommendation: Recommendation,
     verification: Verification,
 ) -> dict[str, Value]:
-    """Write the row of a recommendation, replacing that of the same run and fit.
+    """Write the row of a verification, behind all others.
 
     Args:
         path: The ledger; created if it does not exist.
@@ -158,8 +178,8 @@ def append(
 
 def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verification: Verification) -> LedgerRow:
     """The row of a recommendation; see :class:`LedgerRow`."""
-    forecast, run, engine = recommendation.prediction, recommendation.run, verification.engine
-    counts, cost, greedy = count_parameters(run.model), verification.read_back, verification.greedy
+    forecast, run, found = recommendation.prediction, recommendation.run, verification.in_engine
+    counts, cost, engine, greedy = count_parameters(run.model), verification.read_back, found.run, found.greedy
     # Compared is the loss that the fit forecasts, which need not be that on real text.
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
@@ -176,6 +196,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         n_tokens=run.n_tokens,
         reach=recommendation.choice.reach,
         target_loss=recommendation.question.target_loss,
+        target_basis=recommendation.question.target_basis,
         target_probability=recommendation.question.probability,
         probability=recommendation.probability,
         target_met=verification.target_met,
@@ -192,10 +213,10 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         loss_int8=cost.after,
         int8_cost=cost.increase,
         int8_cost_se=cost.increase_se,
-        engine_cost=None if verification.engine_cost is None else verification.engine_cost.increase,
-        file_bytes_forecast=recommendation.footprint.weights_bytes,
+        engine_cost=None if found.cost is None else found.cost.increase,
+        file_bytes_forecast=verification.memory.weights_bytes,
         file_bytes_measured=verification.file_bytes,
-        peak_bytes_forecast=recommendation.footprint.total_bytes,
+        peak_bytes_forecast=verification.memory.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
         tokens_per_s_forecast=verification.speed.tokens_per_s,
@@ -204,13 +225,20 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         tokens_per_s_measured=None if engine is None else engine.tokens_per_s,
         greedy_tokens=None if greedy is None else greedy.n_tokens,
         greedy_equal=None if greedy is None else greedy.n_equal,
-        engine=engine.engine if engine else f"none: {(verification.engine_error or '').splitlines()[0]}",
+        engine=engine.engine if engine else f"none: {(found.error or 'not run').splitlines()[0]}",
         passed=verification.passed,
+        format=verification.format,
+        tokens_per_s_best=None if engine is None or engine.tokens_per_s_range is None else engine.tokens_per_s_range[1],
+        load_average=None if engine is None else engine.load_average,
+        allocated_bytes=None if engine is None else engine.allocated_bytes,
+        mapped_bytes=None if engine is None else engine.mapped_bytes,
+        texts_tried=None if found.texts_equal is None else found.texts_equal[1],
+        texts_equal=None if found.texts_equal is None else found.texts_equal[0],
     )
 
 
 def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
-    """Put one row into a ledger, in the place of an older one with its key or at the end.
+    """Put one row at the end of a ledger.
 
     Raises:
         RecordError: if the file, or the row, has other columns.
@@ -222,9 +250,7 @@ def write_row(path: str | os.PathLike[str], row: Mapping[str, Value]) -> None:
     new = {name: _spell(value) for name, value in row.items()}
     # Two chains that end at once write one after the other.
     with locked(path.with_name(f".{path.name}.lock")):
-        rows = {_key(old): old for old in _read_raw(path)}
-        rows[_key(new)] = new
-        write_bytes(path, _to_csv(rows.values()))
+        write_bytes(path, _to_csv([*_read_raw(path), new]))
 
 
 def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
@@ -240,8 +266,9 @@ def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
     return [{name: _parse(text, types[name]) for name, text in row.items()} for row in _read_raw(path)]
 
 
-def _key(row: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(row[name] for name in KEY)
+def latest(rows: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:
+    """Of rows with one key the last, in the order in which the keys came first."""
+    return list({tuple(row[name] for name in KEY): row for row in rows}.values())
 
 
 def _read_raw(path: Path) -> list[dict[str, str]]:
@@ -255,21 +282,21 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         raise RecordError(
             f"{path}: not a ledger ({error}); nothing was changed — move it away and a new one is begun"
         ) from error
-    if header not in (COLUMNS, tuple(name for name in COLUMNS if name not in LATER)):
-        missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
+    missing, extra = [c for c in COLUMNS if c not in header], [c for c in header if c not in COLUMNS]
+    if extra or not set(missing) <= set(LATER):
         raise RecordError(
             f"{path}: not this version's ledger — missing columns: {', '.join(missing) or 'none'}; unknown: "
             f"{', '.join(extra) or 'none'}; nothing was changed — move it away and a new one is begun"
         )
     if any(None in row or None in row.values() for row in rows):
         raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
-    return rows if header == COLUMNS else [_of_before(row) for row in rows]
+    return [_of_before(row) for row in rows] if missing else rows
 
 
 def _of_before(row: dict[str, str]) -> dict[str, str]:
-    """A row without the columns of ``LATER``: whether the target was met follows from the others."""
+    """A row without some of ``LATER``: whether the target was met follows from the others, and all were GGUF."""
     met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
-    return {name: "" for name in COLUMNS} | row | {"target_met": met}
+    return {name: "" for name in COLUMNS} | {"target_met": met, "format": "gguf"} | row
 
 
 def _to_csv(rows) -> bytes:

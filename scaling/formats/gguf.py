@@ -18,7 +18,7 @@ import numpy as np
 
 from scaling.accounting import (
     GGUF_ARRAYS,
-    GGUF_NAME,
+    GGUF_BLANK,
     Storage,
     TokenizerLayout,
     gguf_metadata,
@@ -43,7 +43,7 @@ class GgufFile:
         tokenizer: Its tokens.
         tensors: float32 arrays under their GGUF names, dequantized.
         storage: Type of each tensor as stored, e.g. ``Q8_0``.
-        name: ``general.name``.
+        about: Its texts for people and programs, by key: ``general.name``, ``general.license``, …
         file_bytes: Size on disk.
     """
 
@@ -51,7 +51,7 @@ class GgufFile:
     tokenizer: TokenizerLayout
     tensors: dict[str, np.ndarray]
     storage: dict[str, str]
-    name: str
+    about: dict[str, str]
     file_bytes: int
 
 
@@ -61,7 +61,7 @@ def write_gguf(
     *,
     model: ModelSpec,
     tokenizer: TokenizerLayout,
-    name: str = GGUF_NAME,
+    about: Mapping[str, str] | None = None,
 ) -> int:
     """Write a student as a GGUF file, completely or not at all.
 
@@ -71,13 +71,14 @@ def write_gguf(
             bits). Vectors are stored as float32.
         model: Sizes of the model.
         tokenizer: What the file says about its tokens.
-        name: Stored as ``general.name``.
+        about: What it says for people, by key, as ``general.name``.
 
     Returns:
         Size of the file in bytes; equal to ``accounting.gguf_bytes``.
 
     Raises:
         ExportError: if the tensors or the tokenizer do not fit the model, or the ``gguf`` package is missing.
+        SpecError: if ``about`` is longer than a file has room for.
     """
     gguf = _import_gguf()
     path = Path(path)
@@ -88,10 +89,12 @@ def write_gguf(
             "use the tokenizer that the model was trained with"
         )
 
+    metadata = gguf_metadata(model, tokenizer, _file_storage(tensors), about=about)
+
     # The order of metadata and tensors is accounting's, which knows the size of the file before there is one.
     def write(temporary: Path) -> None:
         with closing(gguf.GGUFWriter(temporary, "llama")) as writer:
-            _add_metadata(writer, gguf_metadata(model, tokenizer, _file_storage(tensors), name=name), tokenizer)
+            _add_metadata(writer, metadata, tokenizer)
             for key in tensor_shapes(model):
                 _add_tensor(gguf, writer, key, tensors[key])
             writer.write_header_to_file()
@@ -109,14 +112,22 @@ class GgufHeader:
     Attributes:
         model: Sizes of the model.
         tokenizer: Its tokens.
-        name: ``general.name``.
-        license: ``general.license``; empty where it says none.
+        about: Its texts for people and programs, by key.
     """
 
     model: ModelSpec
     tokenizer: TokenizerLayout
-    name: str
-    license: str
+    about: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """``general.name``."""
+        return self.about.get("general.name", "")
+
+    @property
+    def license(self) -> str:
+        """``general.license``; empty where it says none."""
+        return self.about.get("general.license", "")
 
 
 def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
@@ -144,7 +155,7 @@ def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
         tokenizer=header.tokenizer,
         tensors=tensors,
         storage={key: gguf.GGMLQuantizationType(tensor.kind).name for key, tensor in stored.items()},
-        name=header.name,
+        about=header.about,
         file_bytes=path.stat().st_size,
     )
 
@@ -158,8 +169,7 @@ def _open(gguf: ModuleType, path: Path) -> tuple[GgufHeader, dict[str, StoredTen
     header = GgufHeader(
         model=model,
         tokenizer=read_tokenizer(path, keys),
-        name=str(keys.get("general.name", "")),
-        license=str(keys.get("general.license", "")),
+        about={key: value for key, value in keys.items() if isinstance(value, str) and key != GGUF_BLANK},
     )
     return header, stored
 

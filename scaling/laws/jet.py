@@ -72,9 +72,8 @@ class Jet(NDArrayOperatorsMixin):
             float64[..., k, k].
         """
         total = np.zeros((*weights.shape[:-1], count, count))
-        nodes = _operands_last(self)
         passed: dict[int, Array] = {id(self): weights}
-        for node in nodes:
+        for node in _operands_last(self):
             own = passed.pop(id(node))
             for left, right, curve in node.bends or ():
                 _add_bends(total, own if curve is None else own * curve, left, right)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.laws.law import Coefficient, ScalingLaw, exponent
+from scaling.laws.law import EXPONENT_MAX, Coefficient, ScalingLaw, exponent
 from scaling.laws.on_base import OnBase
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.text import let
@@ -85,6 +85,33 @@ class OuyangDamage(ScalingLaw):
     def formula(self, p, x):
         """A product of powers."""
         return p.k * x.d**p.b * x.n**-p.a * x.bits**-p.g
+
+
+class RoundingNoise(ScalingLaw):
+    """Loss added by rounding to P bits: L = k D^b/(N^a (2^P - 1)^2).
+
+    Rounding adds noise of variance s^2/12 to a weight, with steps s of 1/(2^P - 1) of the range of a block; near a
+    minimum the loss grows with that variance. What N and D leave to be measured is how sharp the minimum is. Unlike
+    in the published forms b may be negative.
+
+    **Source:** this project, analysis/LOG.md of 2026-11-26; the variance: Bennett 1948, Bell System Technical Journal
+    27, 446.
+    """
+
+    name = "damage-noise"
+    title = "loss added by rounding, as noise"
+    columns = ("n", "d", "bits")
+    source = "this project, results/reference/damage.csv"
+    is_linear = False
+    coefficients = (
+        Coefficient("k", log=True, start=(1.0, 1e5)),
+        Coefficient("b", low=-EXPONENT_MAX, high=EXPONENT_MAX, start=(-0.5, 0.5)),
+        exponent("a"),
+    )
+
+    def formula(self, p, x):
+        """Variance of the rounding, times how sharply the loss curves."""
+        return p.k * x.d**p.b * x.n**-p.a * (2.0**x.bits - 1) ** -2
 
 
 class LowPrecision(ScalingLaw):

@@ -17,7 +17,7 @@ from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.measured import Measured, Measurements
-from scaling.predict.quantization import QUANTIZATION_COST
+from scaling.predict.quantization import rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
@@ -43,7 +43,8 @@ class Candidate:
     Attributes:
         run: The configuration.
         n_params: N in the convention of the fit.
-        prediction: What the law says: loss with its interval, and how far beyond the data it reaches.
+        prediction: Forecast of the loss, given the runs nearby, with its interval and how far beyond the data it
+            reaches; for what was measured, what the law says alone.
         probability: P(loss ≤ target) of the stored student, from what was measured where there is something.
         footprint: Bytes on the phone.
         speed: Rate of writing on the device that was asked about; None without one.
@@ -157,10 +158,12 @@ def score(
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
-    rounding = QUANTIZATION_COST[question.stored_as].nats
-    aim = max(question.target_loss - rounding, TINY_LOSS)
-    forecast = fit.predict(n, d, teacher=text, level=question.level)
-    chance = fit.probability(aim, n, d, teacher=text)
+    rounding = rounding_cost(question.stored_as, np.array([size_of(run.model, "n_params") for run in runs], float), d)
+    aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
+    # However far they reach: who chooses among them refuses what lies too far.
+    forecast = fit.predict(n, d, teacher=text, level=question.level, force=True)
+    alone = fit.predict(n, d, teacher=text, level=question.level, given="law", force=True)
+    chance = fit.probability(aim, n, d, teacher=text, force=True)
     bytes_of, speed_of = cache(measure), _speeds(question)
     # The law is asked once for all; what was measured is looked up one by one.
     candidates = []
@@ -170,12 +173,12 @@ def score(
             Candidate(
                 run=run,
                 n_params=int(n[i]),
-                prediction=_one(forecast, i),
-                probability=float(chance[i]) if known is None else known.probability(aim),
+                prediction=_one(forecast if known is None else alone, i),
+                probability=float(chance[i]) if known is None else known.probability(float(aim[i])),
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
                 measured=known,
-                rounding=rounding,
+                rounding=float(rounding[i]),
             )
         )
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
@@ -202,6 +205,8 @@ def _one(many: Prediction, i: int) -> Prediction:
         level=many.level,
         scale=float(many.scale[i]),
         reach={name: float(factor[i]) for name, factor in many.reach.items()},
+        near=int(many.near[i]),
+        measured=int(many.measured[i]),
     )
 
 
@@ -217,16 +222,14 @@ def offered(config: SweepConfig, trained: Sequence[RunSpec], question: Question,
         question: Widths, memory, tokens and FLOPs.
         measure: Bytes of a model on the phone.
     """
-    tokens = max(run.tokens for run in trained) if question.tokens is None else question.tokens
-    shapes = {shape_of(run.model): run for run in reversed(trained)}
+    tokens = question.tokens or max(run.tokens for run in trained)
+    limit = BEYOND_MEMORY * question.budget_bytes
     runs = []
-    for template in shapes.values():
-        limit = BEYOND_MEMORY * question.budget_bytes
+    for template in {shape_of(run.model): run for run in reversed(trained)}.values():
         widths = list(question.widths or _widths(template.model, measure, limit))
         runs += family(config, template, widths=widths, tokens=tokens)
-    if question.max_training_flops is None:
-        return runs
-    return [within_flops(run, question.max_training_flops) for run in runs]
+    flops = question.max_training_flops
+    return runs if flops is None else [within_flops(run, flops) for run in runs]
 
 
 def shape_of(model: ModelSpec) -> tuple[int, int, int, bool]:
@@ -236,10 +239,10 @@ def shape_of(model: ModelSpec) -> tuple[int, int, int, bool]:
 
 def within_flops(run: RunSpec, flops: float) -> RunSpec:
     """The run, on as many tokens as a budget of training FLOPs allows, at most its own."""
-    affordable = int(flops / training_flops(run.model, 1))
-    if affordable >= run.tokens:
+    if training_flops(run.model, run.n_tokens) <= flops:
         return run
-    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(affordable, 1)})
+    steps = int(flops / training_flops(run.model, run.step_tokens))
+    return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(steps, 1) * run.step_tokens})
 
 
 def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens: int) -> list[RunSpec]:

@@ -1,8 +1,8 @@
 """Memory of an exported student in a phone engine, predicted from its sizes.
 
-``total = file + key–value cache + compute buffers + engine``: the file is mapped and read whole, the cache is
-allocated at full length, of the compute buffers only the part that is written becomes resident. What an engine needs
-was measured, and is looked up by its name.
+``total = file + repacked + key–value cache + compute buffers + engine``: the file is mapped and read whole, matrices
+that the processor wants in another layout are copied, the cache is allocated at full length, of the compute buffers
+only the part that is written becomes resident. What an engine needs was measured, and is looked up by its name.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from functools import lru_cache
 from scaling.accounting import (
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
+    PHONE,
     STORED_FORMATS,
+    Architecture,
     Storage,
+    StoredFormat,
     TokenizerLayout,
     kv_cache_bytes,
     symbol_layout,
@@ -31,6 +34,7 @@ class Footprint:
     Attributes:
         weights_bytes: The file: int8 matrices with their scales, norms, tokenizer and index. Mapped, so a phone may
             evict it.
+        repacked_bytes: Matrices that the engine copies into the layout of the processor when it loads the file.
         kv_cache_bytes: Keys and values of the whole context.
         compute_bytes: Activations while a prompt is read.
         engine_bytes: Code, vocabulary and bookkeeping of the engine.
@@ -40,10 +44,16 @@ class Footprint:
     kv_cache_bytes: int
     compute_bytes: int
     engine_bytes: int
+    repacked_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.engine_bytes
+        return self.weights_bytes + self.anonymous_bytes
+
+    @property
+    def anonymous_bytes(self) -> int:
+        """All but the mapped file: what a phone cannot take back while the app lives."""
+        return self.repacked_bytes + self.kv_cache_bytes + self.compute_bytes + self.engine_bytes
 
 
 def footprint(
@@ -52,9 +62,10 @@ def footprint(
     context: int | None = None,
     tokenizer: TokenizerLayout | None = None,
     storage: Storage | None = None,
-    kv_value_bytes: float = 2.0,
-    format: str = DEFAULT_FORMAT,
+    kv_value_bytes: float | None = None,
+    format: str | StoredFormat = DEFAULT_FORMAT,
     engine: str | None = None,
+    architecture: Architecture = PHONE,
 ) -> Footprint:
     """Predict the memory of a model in a phone engine.
 
@@ -64,21 +75,24 @@ def footprint(
         tokenizer: Stored in the file; by default one-symbol placeholders without merges (a BPE vocabulary adds about
             36 bytes of file for each token and merge).
         storage: How matrices are stored; by default as the format says.
-        kv_value_bytes: 2 for an f16 cache, 34/32 for q8_0.
-        format: Name of the file's format.
+        kv_value_bytes: 2 for an f16 cache, 34/32 for q8_0; by default what the engine takes.
+        format: The file's format, or its name.
         engine: Name of the engine that runs it; by default the one that the format is made for.
+        architecture: Of the processor: on ARM more is copied into another layout than elsewhere.
 
     Raises:
         SpecError: for a format or an engine of which nothing is known.
     """
     # How the file is laid out, and what the engine takes beside it, are looked up by name.
-    stored = STORED_FORMATS[format]
+    stored = STORED_FORMATS[format] if isinstance(format, str) else format
     memory = ENGINE_MEMORY[engine or stored.engine]
     length = model.context if context is None else context
-    tokens = tokenizer or _placeholders(model.vocab_size)
+    tokens, kept = tokenizer or _placeholders(model.vocab_size), storage or stored.storage
+    value_bytes = memory.cache_value_bytes if kv_value_bytes is None else kv_value_bytes
     return Footprint(
-        weights_bytes=stored.bytes_of(model, tokens, storage or stored.storage),
-        kv_cache_bytes=kv_cache_bytes(model, memory.cache_length(length), value_bytes=kv_value_bytes),
+        weights_bytes=stored.bytes_of(model, tokens, kept),
+        repacked_bytes=memory.repacked_bytes(model, kept, architecture),
+        kv_cache_bytes=kv_cache_bytes(model, memory.cache_length(length), value_bytes=value_bytes),
         compute_bytes=memory.compute_bytes(model, length),
         engine_bytes=memory.engine_bytes(model, tokens, length),
     )

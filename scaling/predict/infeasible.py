@@ -78,8 +78,9 @@ def why_none(
 
 
 def phone_for(needed_bytes: int, question: Question) -> str | None:
-    """The known device of least memory whose share for one app holds so many bytes; None where none does."""
-    enough = [one for one in devices().values() if question.app_share * one.memory_bytes >= needed_bytes]
+    """The class of phones of least memory whose share for one app holds so many bytes; None where none does."""
+    classes = [one for one in devices().values() if one.is_class]
+    enough = [one for one in classes if question.app_share * one.memory_bytes >= needed_bytes]
     return min(enough, key=lambda one: one.memory_bytes).name if enough else None
 
 
@@ -101,7 +102,8 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
 
     def suffices(share: float) -> bool:
         better = {name: share * value for name, value in deltas.items()}
-        return fit.probability(aim, nearest.n_params, nearest.run.n_tokens, **better) >= question.probability
+        chance = fit.probability(aim, nearest.n_params, nearest.run.n_tokens, force=True, **better)
+        return chance >= question.probability
 
     if not suffices(0.0):
         return None

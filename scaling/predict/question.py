@@ -6,16 +6,17 @@ One frozen object goes from the sweep file, the command line or Python to the an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
-from scaling.accounting import DEFAULT_FORMAT, LAYOUTS, STORED_FORMATS, Storage
+from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
 from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
 from scaling.registry import did_you_mean
+from scaling.spec import RunSpec, text_labels
 
 
 def _is_number(value: object) -> bool:
@@ -33,6 +34,7 @@ class Question:
 
     Attributes:
         target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
+        target_basis: What the target was derived from, in words; None for a number that was asked for.
         memory_bytes: Budget for weights, cache, activations and engine; None for what one app may
             take of ``device``.
         device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
@@ -42,7 +44,6 @@ class Question:
         probability: Least acceptable P(loss ≤ target); at 0.5 the forecast itself meets it, which is a coin flip.
         context: Tokens that the key–value cache holds; None for the training context.
         format: Export format.
-        storage: How it stores matrices; None for the format's own int8.
         teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
         targets: Which of that teacher's targets, likewise.
         tokens: D of the recommended training; None for the largest of the sweep.
@@ -52,6 +53,7 @@ class Question:
     """
 
     target_loss: float
+    target_basis: str | None = None
     memory_bytes: int | None = None
     device: str | None = None
     app_share: float = APP_SHARE
@@ -59,7 +61,6 @@ class Question:
     probability: float = 0.9
     context: int | None = None
     format: str = DEFAULT_FORMAT
-    storage: Storage | None = None
     teacher: Mapping[str, Any] | None = None
     targets: Mapping[str, Any] | None = None
     tokens: int | None = None
@@ -86,8 +87,6 @@ class Question:
         if self.device is not None:
             device(self.device)  # refuses a name that is not known
         STORED_FORMATS[self.format]  # likewise
-        if self.storage is not None and self.storage not in LAYOUTS:
-            raise SpecError(f"unknown storage {self.storage!r}{did_you_mean(self.storage, LAYOUTS)}")
 
     @classmethod
     def of(cls, config: SweepConfig, **asked: Any) -> Question:
@@ -129,7 +128,12 @@ class Question:
     @property
     def stored_as(self) -> Storage:
         """How the matrices of the exported file are stored."""
-        return self.storage or STORED_FORMATS[self.format].storage
+        return STORED_FORMATS[self.format].storage
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the processor that the student is for: the device's, or a phone's where only memory was named."""
+        return PHONE if self.device is None else device(self.device).architecture
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -168,3 +172,57 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "level": options.level,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def check_unit(target_loss: float, vocab_size: int, column: str) -> None:
+    """Refuse a target that guessing meets: it is a perplexity, or in bits.
+
+    Args:
+        target_loss: Asked for.
+        vocab_size: V; who guesses has a loss of ln V.
+        column: What the fit forecasts; only nats/token are judged.
+
+    Raises:
+        SpecError: the target lies above ln V.
+    """
+    guessing = math.log(vocab_size)
+    if column not in ("loss", "loss_teacher") or target_loss <= guessing:
+        return
+    in_bits = math.log(2) * target_loss
+    likely = f"{in_bits:.4g} if {target_loss:g} is in bits/token, " if in_bits <= guessing else ""
+    raise SpecError(
+        f"target_loss: got {target_loss:g}, but guessing among {vocab_size:,} tokens has {guessing:.3g} nats/token — "
+        f"ask in nats/token: {likely}{math.log(target_loss):.4g} if it is a perplexity"
+    )
+
+
+def teacher_named(label: str, runs: Sequence[RunSpec]) -> dict[str, Any]:
+    """The teacher of a sweep that people call by a label, as a question names it.
+
+    Raises:
+        SpecError: no run of the sweep reads text of that teacher.
+    """
+    labels = text_labels(run.data for run in runs)
+    known = {labels[run.data.text_id].teacher: run.data.teacher for run in runs}
+    if label not in known:
+        raise SpecError(f"--teacher: the sweep has no teacher {label!r}{did_you_mean(label, known)}")
+    return known[label].model_dump(mode="json")
+
+
+def format_named(name: str) -> str:
+    """An export format, by its own name or by how it stores weights: ``q4_0`` is the first format that does so.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if name in STORED_FORMATS:
+        return name
+    kept = WEIGHT_FORMATS.get(name.lower())
+    # int8 is any of the layouts with a scale for each channel.
+    wanted = {kept} | ({"symmetric_channel"} if kept == "affine_channel" else set())
+    for one in STORED_FORMATS:
+        if STORED_FORMATS[one].storage in wanted:
+            return one
+    known = [*STORED_FORMATS, *WEIGHT_FORMATS]
+    said = "no export format stores it so" if kept else f"unknown{did_you_mean(name, known)}"
+    raise SpecError(f"--format {name}: {said} — allowed are {', '.join(STORED_FORMATS)}, or q8_0, q4_0, f16")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,15 +15,15 @@ from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.prediction import Prediction
+from scaling.fit.reach import INSIDE, MAX_REACH
 from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.candidates import Candidate, Measure, offered, score, shape_of, text_name
 from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, trainer_of, training_cost
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
-from scaling.predict.forecast import INSIDE, MAX_REACH
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.measured import Measurements
-from scaling.predict.question import Question
+from scaling.predict.question import Question, check_unit
 from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec
 
@@ -155,10 +156,11 @@ def recommend(
     Raises:
         InfeasibleError: the target lies below the teacher's floor, or nothing within the budget meets it.
         ExtrapolationError: only configurations too far beyond the data meet it.
-        SpecError: no configuration is given, or they read different texts.
+        SpecError: no configuration is given, they read different texts, or the target is in another unit.
     """
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
+    check_unit(question.target_loss, max(run.model.vocab_size for run in runs), fit.columns["loss"])
     # Smallest first: the first that qualifies is the answer.
     candidates = score(fit, runs, question, measure or _with_placeholders(question), measured)
     # A law that does not show its floor is trusted inside its runs alone.
@@ -228,7 +230,11 @@ def recommend_of_sweep(
 
     def measure(model: ModelSpec) -> Footprint:
         return footprint(
-            model, context=context, tokenizer=tokenizer, storage=question.stored_as, format=question.format
+            model,
+            context=context,
+            tokenizer=tokenizer,
+            format=question.format,
+            architecture=question.architecture,
         )
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
@@ -254,7 +260,7 @@ def _shapes_in_words(trained: Sequence[RunSpec]) -> str:
 
 
 def _with_placeholders(question: Question) -> Measure:
-    return lambda model: footprint(model, context=question.context, storage=question.stored_as, format=question.format)
+    return partial(footprint, context=question.context, format=question.format, architecture=question.architecture)
 
 
 def _binding(choice: Candidate, candidates: Sequence[Candidate], question: Question) -> Binding:

@@ -1,20 +1,28 @@
-"""How fast a student writes on a device: a fixed cost for each token and layer, and the bytes that must be read.
+"""How fast a student writes and reads on a device, and what energy that takes.
 
-Bytes over bandwidth alone over-predicts small models by a factor of several: below about 0.6 B parameters the overhead
-of each layer is as long as reading it.
+Writing is bound by a fixed cost for each token and layer and by the bytes that must be read: bytes over bandwidth alone
+over-predicts small models by a factor of several, because below about 0.6 B parameters the overhead of each layer is as
+long as reading it. Reading a prompt is bound by arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from scaling.accounting import Storage, decode_bytes
-from scaling.errors import SpecError
+from scaling.accounting import Storage, count_parameters, decode_bytes, forward_flops
 from scaling.predict.devices import Device, Range
 from scaling.spec import ModelSpec
+
+JOULES_PER_PARAMETER = Range(
+    1e-10,
+    6.4e-11,
+    1e-10,
+    "published",
+    "0.1 J a token for each 10⁹ parameters: Liu et al. 2024 (MobileLLM), arXiv 2402.14905, section 1; least: "
+    "Gemma-4-E2B (2.3 · 10⁹ parameters at work) at 0.147 J on iPhone 17 Pro, LiteRT-LM, of the whole phone with its "
+    "screen on (john-rocky/edge-llm-bench, methodology/energy-ios.md)",
+)
+"""Energy of one written token for each weight that it is multiplied with, joules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +40,15 @@ class Speed:
     high: float
 
 
-def decode_speed(model: ModelSpec, device: Device, *, storage: Storage = "Q8_0", position: int | None = None) -> Speed:
+def decode_speed(
+    model: ModelSpec,
+    device: Device,
+    *,
+    storage: Storage = "Q8_0",
+    position: int | None = None,
+    engine: str | None = None,
+    unit: str | None = None,
+) -> Speed:
     """Forecast decoding speed: ``1 / (token_s + layer_s·L + bytes / bandwidth)``.
 
     Args:
@@ -40,65 +56,39 @@ def decode_speed(model: ModelSpec, device: Device, *, storage: Storage = "Q8_0",
         device: Where it runs.
         storage: How its matrices are stored.
         position: Tokens in the cache, which are read as well; by default half of the model's context.
-    """
-    count = decode_bytes(model, storage, position=model.context // 2 if position is None else position)
-
-    def rate(token_s: float, layer_s: float, bandwidth: float) -> float:
-        return 1 / (token_s + layer_s * model.n_layers + count / bandwidth)
-
-    token, layer, band = device.token_s, device.layer_s, device.bandwidth
-    return Speed(
-        tokens_per_s=rate(token.value, layer.value, band.value),
-        low=rate(token.high, layer.high, band.low),
-        high=rate(token.low, layer.low, band.high),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpeedMeasurement:
-    """One measured rate of a model, e.g. ``EngineRun.tokens_per_s``."""
-
-    model: ModelSpec
-    tokens_per_s: float
-    storage: Storage = "Q8_0"
-
-
-def calibrate(device: Device, measured: Sequence[SpeedMeasurement]) -> Device:
-    """A device whose constants are those of its user's own measurements.
-
-    Three or more models of different depth and size give all three constants (least squares of relative time errors,
-    none negative). Fewer scale the device's own constants by their common factor. Ranges become the spread of the
-    measurements around the result.
+        engine: Which engine writes; by default the first that the device knows.
+        unit: ``cpu``, ``gpu`` or ``npu``; likewise.
 
     Raises:
-        SpecError: if nothing was measured, or a rate is not positive.
+        SpecError: nothing is known of that engine there.
     """
-    if not measured or any(point.tokens_per_s <= 0 for point in measured):
-        raise SpecError(f"calibration needs measured tokens/s above 0 — got {[p.tokens_per_s for p in measured]}")
-    seconds = np.array([1 / point.tokens_per_s for point in measured])
-    terms = np.array([_terms(point) for point in measured])
-    known = np.array([device.token_s.value, device.layer_s.value, 1 / device.bandwidth.value])
-    # With fewer independent models than constants only their common scale can be told.
-    if np.linalg.matrix_rank(terms) == terms.shape[1]:
-        from scipy.optimize import nnls
-
-        constants, _ = nnls(terms / seconds[:, None] * known, np.ones(len(seconds)))
-        constants = np.maximum(constants, 1e-6) * known
-    else:
-        constants = known * np.exp(np.mean(np.log(seconds / (terms @ known))))
-    ratio = seconds / (terms @ constants)
-    fast, slow = min(1.0, float(ratio.min())), max(1.0, float(ratio.max()))
-    token, layer, per_byte = (float(value) for value in constants)
-    return replace(
-        device,
-        token_s=Range(token, token * fast, token * slow),
-        layer_s=Range(layer, layer * fast, layer * slow),
-        bandwidth=Range(1 / per_byte, 1 / (per_byte * slow), 1 / (per_byte * fast)),
-        sources=(f"calibrated on {len(measured)} measured models",),
-    )
+    # On average half of the cache is filled.
+    count = decode_bytes(model, storage, position=model.context // 2 if position is None else position)
+    seconds = device.speed(engine, unit).seconds(model.n_layers, count)
+    return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low)
 
 
-def _terms(point: SpeedMeasurement) -> tuple[float, float, float]:
-    """What token_s, layer_s and 1/bandwidth are multiplied with."""
-    count = decode_bytes(point.model, point.storage, position=point.model.context // 2)
-    return 1.0, float(point.model.n_layers), float(count)
+def prompt_seconds(
+    model: ModelSpec, device: Device, n_tokens: int, *, engine: str | None = None, unit: str | None = None
+) -> Range | None:
+    """Forecast time to read a prompt: ``n_tokens · forward_flops(model, n_tokens) / flops_per_s``.
+
+    Returns:
+        Seconds; None where nobody published how fast this engine reads there.
+
+    Raises:
+        SpecError: nothing is known of that engine there.
+    """
+    speed = device.speed(engine, unit)
+    if speed.flops_per_s is None:
+        return None
+    flops, rate = n_tokens * forward_flops(model, n_tokens), speed.flops_per_s
+    return Range(flops / rate.value, flops / rate.high, flops / rate.low, rate.basis, rate.source)
+
+
+def joules_per_token(model: ModelSpec) -> Range:
+    """Energy of one written token on a phone: ``JOULES_PER_PARAMETER · n_params_linear``.
+
+    The type of quantization hardly changes it (arXiv 2603.26603, on Galaxy S25 Ultra), so it is no argument.
+    """
+    return JOULES_PER_PARAMETER.times(count_parameters(model).n_params_linear)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from scaling.accounting import count_parameters, training_flops, training_flops_6nd
-from scaling.spec import RunSpec, TextLabel, text_labels
+from scaling.accounting import count_parameters, forward_flops, training_flops, training_flops_6nd
+from scaling.spec import NetworkDistill, RunSpec, TextLabel, teacher_run, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -134,6 +134,7 @@ class RunRecord:
             "tokens_per_param": spec.n_tokens / counts.n_params,
             "flops": float(training_flops(model, spec.n_tokens)),
             "flops_6nd": float(training_flops_6nd(model, spec.n_tokens)),
+            "teacher_flops": _teacher_flops(spec),
             "width": model.width,
             "n_layers": model.n_layers,
             "vocab_size": model.vocab_size,
@@ -143,3 +144,12 @@ class RunRecord:
             **outcome,
             **{key: self.outcome.env.get(key) for key in ("device", "jax_version", "git_commit")},
         }
+
+
+def _teacher_flops(spec: RunSpec) -> float | None:
+    """What the teacher computed for a run: a pass a token to write it, and one more where the recipe looks into it."""
+    teacher = teacher_run(spec.data)
+    if teacher is None:
+        return None
+    passes = (1 - spec.data.real_share) + isinstance(spec.recipe, NetworkDistill)
+    return float(passes * forward_flops(teacher.model) * spec.n_tokens)

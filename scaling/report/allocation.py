@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report.tables import number, show
+from scaling.report.numbers import number
+from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.fit.allocation.frontier import Frontier

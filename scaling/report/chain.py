@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from scaling.fit.describe import summary
-from scaling.report.tables import number, seconds, show, show_recommendation, size
+from scaling.report.numbers import number, seconds, size
+from scaling.report.tables import show, show_recommendation
 
 if TYPE_CHECKING:
     from scaling.chain.proof import Compressed
     from scaling.chain.run import ChainResult, Try
     from scaling.export.bundle import Bundle
     from scaling.export.verify import Verification
+    from scaling.predict.next_of_sweep import Advice
     from scaling.sweep.run import SweepOutcome
 
 _MARKS = {
@@ -78,7 +80,7 @@ def show_bundle(bundle: Bundle) -> None:
     facts: dict[str, Any] = {
         "file": str(bundle.model_path),
         "bytes": f"{bundle.model_path.stat().st_size:,}",
-        "run": bundle.manifest.run.run_id,
+        "run": bundle.manifest.run_id,
         "parameters": number(bundle.manifest.n_params_total),
         "loss before": f"{bundle.manifest.loss_before:.5f}",
         "loss after": f"{bundle.manifest.loss_after:.5f}",
@@ -106,3 +108,23 @@ def show_sweep(outcome: SweepOutcome) -> None:
         print(f"failed {failure.run_id}: {failure.error}\n  log: {failure.log_path}")
         for line in failure.log_tail:
             print(f"  | {line}")
+
+
+def show_advice(advice: Advice) -> None:
+    """What is known of a decision, and the runs that are worth training next."""
+    from scaling.chain.rounds import said
+
+    print(said(advice))
+    if advice.law:
+        print(f"  believed: {advice.law}")
+    if not advice.runs:
+        print("  the decision is settled" if advice.settled else "  no run within the budget says more")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "trunk", "text", "width", "layers", "D"):
+        table.add_column(name)
+    for run in advice.runs:
+        model = run.model
+        row = (run.run_id, run.trunk_id, run.data.label, str(model.width), str(model.n_layers), number(run.n_tokens))
+        table.add_row(*row)
+    show(table)

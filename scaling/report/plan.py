@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.formats.plain import to_json
-from scaling.report.tables import number, show, size
+from scaling.report.numbers import energy, number, size
+from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan
@@ -47,11 +48,13 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
     print(f"\n{len(plan.runs)} runs of {len(plan.trunks)} trunks: {counts}")
     print("a trunk is one training, from which a run branches off and cools down at each number of tokens D")
     if plan.pending:
+        low, high = plan.seconds_range(jobs)
+        about = duration(low) if low == high else f"{duration(low)} to {duration(high)}"
         print(
-            f"left: {plan.flops:.3g} FLOPs, about {duration(plan.seconds(jobs))} with {jobs} "
-            f"job{'s' * (jobs != 1)} (pace: {plan.pace.source}), {plan.kwh():.2g} kWh, "
-            f"{plan.co2e_kg():.2g} kg CO2e, {size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
+            f"left: {plan.flops:.3g} FLOPs, about {about} with {jobs} job{'s' * (jobs != 1)}, {energy(plan.kwh())}, "
+            f"{size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
         )
+        print(f"({plan.pace.basis}; compiling, evaluation and teachers' text are counted)")
     if plan.forecast_error is not None:
         print(f"expected error of the forecast that this design supports: {plan.forecast_error:.2%}")
     for warning in plan.warnings:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from scaling.report.numbers import energy, loss, number, seconds, size
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
-    from scaling.predict.forecast import Forecast
-    from scaling.predict.measured import Measured
+    from scaling.predict.front import FrontPoint
+    from scaling.predict.hindsight import Hindsight
     from scaling.predict.recommend import Recommendation
 
 
@@ -54,56 +57,36 @@ def show_backtest(result: Any) -> None:
     )
 
 
-def show_forecast(forecast: Forecast) -> None:
-    """A loss, and where it comes from."""
-    interval = ""
-    if forecast.low is not None:
-        interval = f"  [{forecast.low:.4f}, {forecast.high:.4f}] at {forecast.level:.0%}"
-    # What was measured comes first; the law is then no more than a comment on it.
-    rows = {} if forecast.measured is None else {"measured": _measurement(forecast.measured)}
-    rows |= {
-        "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",
-        "= floor": loss(forecast.floor),
-        "+ size term": loss(forecast.size_term),
-        "+ data term": loss(forecast.data_term),
-        "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
-        "cheapest training to this loss": (
-            f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
-            if math.isfinite(forecast.optimal_n_params)
-            else "not identified"
-        ),
-        "law": forecast.formula,
-        "source": forecast.source,
-    }
-    if forecast.reach is not None and forecast.reach > 1:
-        rows["beyond the data"] = f"{forecast.reach:.3g}×"
-    for note in forecast.notes:
-        rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
-    what = "forecast" if forecast.measured is None else "measured, beside the forecast,"
-    of_text = f" on {forecast.text}" if forecast.text else ""
-    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}{of_text}, nats/token"
-    show(key_values(title, rows))
-
-
-def _measurement(found: Measured) -> str:
-    """What was measured, and how sure it is."""
-    if found.own:
-        return f"{loss(found.loss)} ± {loss(found.se)} (one run; ± is the standard error of its held-out estimate)"
-    return f"{loss(found.loss)} (mean of {found.n_runs} runs, which scatter by {found.scatter:.2%})"
+def show_hindsight(found: Hindsight) -> None:
+    """How good recommendations among left-out runs would have been."""
+    show(
+        key_values(
+            f"recommendations among the runs of N = {number(found.left_out)}, which were left out of the fit",
+            {
+                "targets asked for": str(len(found.choices)),
+                "recommended runs that meet theirs": f"{found.met:.0%} (asked for: {found.probability:.0%})",
+                "recommended as measured": f"{found.right:.0%}",
+                "regret": f"{found.regret:.0%} of the FLOPs of the best choice, where the target is met",
+            },
+        )
+    )
 
 
 def show_recommendation(found: Recommendation) -> None:
-    """The chosen configuration and its runners-up."""
-    model = found.run.model
+    """The chosen configuration, what it costs, its runners-up, and what else can be had."""
+    model, question = found.run.model, found.question
+    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
     print(
-        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads, trained on "
+        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}, trained on "
         f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
     )
     print(
-        f"  asked for ≤ {found.question.target_loss:g} nats/token with P ≥ {found.question.probability:g} within "
-        f"{size(found.question.budget_bytes)}; the floor of this teacher's text is "
+        f"  asked for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within "
+        f"{size(question.budget_bytes)}; the floor of this teacher's text is "
         f"{'not identified' if found.floor is None else loss(found.floor)}"
     )
+    if found.question.target_basis:
+        print(f"  the target: {found.question.target_basis}")
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
         table.add_column(name, justify="left" if name in ("", "basis") else "right")
@@ -111,8 +94,33 @@ def show_recommendation(found: Recommendation) -> None:
     for candidate in found.runners_up:
         table.add_row("next", *_candidate(candidate), style="dim")
     show(table)
+    # What the choice costs, and why it is not smaller.
     print(f"  memory: {footprint_sum(found.choice)}")
-    print(f"  {_BINDING[found.binding]}")
+    if found.choice.rounding:
+        print(f"  of its loss {found.choice.rounding:.4f} is what rounding the weights adds")
+    if found.choice.speed is not None:
+        speed = found.choice.speed
+        print(
+            f"  speed on {question.device}: {speed.tokens_per_s:,.3g} tokens/s ({speed.low:,.3g} – {speed.high:,.3g})"
+        )
+    if found.cost is not None:
+        cost = found.cost
+        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})")
+    print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
+    if len(found.front) > 1:
+        print(f"  bytes against loss: {front_line(found.front)}")
+
+
+def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
+    """The front in one line: its ends and some points between, evenly."""
+    picked = sorted({round(i * (len(front) - 1) / (most - 1)) for i in range(most)}) if len(front) > most else None
+    points = front if picked is None else [front[i] for i in picked]
+    return ", ".join(f"{size(point.total_bytes)} {point.loss:.3f}" for point in points)
+
+
+def hours(value: float) -> str:
+    """A time of training as a person says it."""
+    return seconds(3600 * value) if value < 2 else f"{value:,.0f} h"
 
 
 _BINDING = {
@@ -127,47 +135,24 @@ def _candidate(candidate: Candidate) -> list[str]:
         str(candidate.run.model.width),
         number(candidate.n_params),
         f"{candidate.expected.value:.4f}",
-        f"{candidate.expected.low:.4f} – {candidate.expected.high:.4f}",
+        interval(candidate),
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
-        "forecast" if candidate.measured is None else "measured",
+        "measured" if candidate.measured is not None else candidate.prediction.basis,
     ]
+
+
+def interval(candidate: Candidate) -> str:
+    """Of the loss that decides; a law without runs has none."""
+    expected = candidate.expected
+    return "—" if expected.low == expected.high else f"{expected.low:.4f} – {expected.high:.4f}"
 
 
 def footprint_sum(candidate: Candidate) -> str:
     """The parts of a memory footprint."""
     parts = candidate.footprint
+    repacked = f" + repacked by the engine {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
     return (
-        f"weights {size(parts.weights_bytes)} + cache {size(parts.kv_cache_bytes)} + activations "
+        f"weights {size(parts.weights_bytes)}{repacked} + cache {size(parts.kv_cache_bytes)} + activations "
         f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"
     )
-
-
-def loss(value: float) -> str:
-    """Nats/token to four digits; two would hide an int8 difference, six would claim what no run can resolve."""
-    return "not identified" if math.isnan(value) else f"{value:.4f}"
-
-
-def number(value: float) -> str:
-    """12300000 as 12.3M."""
-    if math.isnan(value):
-        return "not identified"
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "-∞"
-    for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor and abs(value) < factor * 1000:
-            return f"{value / factor:.4g}{suffix}"
-    return f"{value:.4g}"
-
-
-def size(n_bytes: float) -> str:
-    """Bytes in binary units."""
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:.4g} {unit}"
-    return f"{n_bytes:.0f} B"
-
-
-def seconds(value: float) -> str:
-    """Seconds as a person reads them."""
-    return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"

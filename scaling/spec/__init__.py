@@ -10,6 +10,14 @@ from scaling.spec.distill import DistillSpec, LogitDistill, SequenceDistill
 from scaling.spec.labels import TextLabel, text_labels
 from scaling.spec.learned import StudentTeacher, TrainedTeacher, teacher_run
 from scaling.spec.model import ModelSpec
+from scaling.spec.network_distill import (
+    DistilbertDistill,
+    MinilmDistill,
+    NetworkDistill,
+    SoftDistill,
+    TinybertDistill,
+    layer_step,
+)
 from scaling.spec.run import RunSpec, trunk_steps
 from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, KindSpec, Spec
 from scaling.spec.sources import (
@@ -41,6 +49,7 @@ from scaling.spec.training import EvalSpec, OptimSpec
 __all__ = [
     "CoverageTeacher",
     "DataSpec",
+    "DistilbertDistill",
     "DistillSpec",
     "EvalSpec",
     "ExactTargets",
@@ -50,9 +59,11 @@ __all__ = [
     "KindSpec",
     "LogitDistill",
     "MarkovSource",
+    "MinilmDistill",
     "MixtureTeacher",
     "ModelSpec",
     "ModelTeacher",
+    "NetworkDistill",
     "NgramTeacher",
     "NoiseTeacher",
     "OptimSpec",
@@ -65,6 +76,7 @@ __all__ = [
     "ScanSource",
     "SequenceDistill",
     "ShiftTeacher",
+    "SoftDistill",
     "SoftTargets",
     "Source",
     "Spec",
@@ -76,11 +88,13 @@ __all__ = [
     "TemperatureTeacher",
     "TextLabel",
     "TextSource",
+    "TinybertDistill",
     "TokenTargets",
     "TokenizerSpec",
     "TopKTargets",
     "TrainedTeacher",
     "WorldSource",
+    "layer_step",
     "teacher_run",
     "text_labels",
     "trunk_steps",

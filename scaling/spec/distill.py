@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from scaling.registry import Registry
+from scaling.spec.data import DataSpec
+from scaling.spec.model import ModelSpec
 from scaling.spec.schema import KindSpec
 from scaling.spec.targets import SoftTargets, Targets, TokenTargets
 
@@ -18,8 +20,9 @@ class DistillSpec(KindSpec):
     learns_from: ClassVar[type[Targets]] = Targets
     """Targets that the recipe can use."""
 
-    def check(self, targets: Targets) -> None:
-        """Raise ValueError where the recipe cannot use the targets."""
+    def check(self, data: DataSpec, model: ModelSpec) -> None:
+        """Raise ValueError, with what to change, where a student of this shape cannot learn so from this data."""
+        targets = data.targets
         if not isinstance(targets, self.learns_from):
             usable = [kind for kind, one in Targets.kinds.items() if issubclass(one, self.learns_from)]
             raise ValueError(

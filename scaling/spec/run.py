@@ -49,7 +49,7 @@ class RunSpec(GrownSpec):
 
     @model_validator(mode="after")
     def _recipe_can_use_its_targets(self) -> RunSpec:
-        self.recipe.check(self.data.targets)
+        self.recipe.check(self.data, self.model)
         return self
 
     @property

@@ -16,7 +16,7 @@ class OptimSpec(GrownSpec):
     `analysis/optimizer.py` finds no better ones than.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"precision"})
+    later: ClassVar[frozenset[str]] = frozenset({"precision", "qat"})
 
     lr: Annotated[float, Field(gt=0)] = 6e-3
     """Peak learning rate of the hidden matrices at this width (any width rule is resolved before)."""
@@ -36,6 +36,9 @@ class OptimSpec(GrownSpec):
     z_loss: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward and backward pass; weights, moments, norms' means and the loss are float32 in both."""
+    qat: Literal["q4_0"] | None = None
+    """Format that the weights are trained for: rounded to it in the forward pass of the cooldown, and at its end.
+    None: trained as float."""
 
     def beta2(self, step_tokens: int) -> float:
         """Decay of the second moment a step: ``2^(−step_tokens/beta2_half_life_tokens)``.

@@ -1,23 +1,38 @@
-"""How long a training takes: from a calibration, from earlier runs, or from a careful guess."""
+"""How long a training takes: from a calibration, from any run that this machine has finished, or from a guess."""
 
 from __future__ import annotations
 
+import math
+import platform
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from scaling.accounting import forward_flops
+from scaling.errors import RecordError
 from scaling.files import read_json, write_json
-from scaling.records import RunStore
-from scaling.spec import RunSpec
-from scaling.sweep.outcomes import look
+from scaling.records import RunRecord, RunStore
+from scaling.spec import RunSpec, teacher_run
 
 GUESSED_FLOPS_PER_S = 4e10
 """One core on models this small: measured 3.5–5.8·10¹⁰ for widths 32–128 (exact FLOPs, batch 16 × 40 tokens)."""
 
 GUESSED_STEP_S = 0.7e-3
 """What a step costs however small it is: dispatch, input, bookkeeping."""
+
+GUESSED_COMPILE_S = 8.0
+"""Compiling the programs of one shape in one worker; 1 s where the machine compiled that shape before."""
+
+START_S = 4.0
+"""Loading jax."""
+
+SLOWER, FASTER = 3.0, 0.7
+"""Factors of a guess: a core without AVX-512, or shared with others, took 2.6 times the time; an idle one .7."""
+
+NEWEST = 300
+"""Finished runs that are looked at, at most: enough to know every shape in use, and read in a tenth of a second."""
 
 PaceSource = Literal["calibrated", "earlier runs", "guess"]
 
@@ -31,44 +46,96 @@ def shape_of(spec: RunSpec) -> str:
     )
 
 
+def step_flops(spec: RunSpec) -> float:
+    """FLOPs of one optimizer step."""
+    return 3.0 * forward_flops(spec.model) * spec.step_tokens
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Seconds of a step by shape; other shapes are scaled by their FLOPs.
+    """Seconds of a step by shape; another shape takes its FLOPs at the rate of the nearest one.
 
     Attributes:
         step_s: Seconds of one step of each shape that is known.
-        flops_per_s: Median rate over the known shapes; None where nothing is known.
+        flops: FLOPs of that step, of those shapes whose model is known.
+        compile_s: Seconds that a worker compiles for each shape.
+        start_s: Until a worker has loaded what trains.
         source: Where it comes from.
+        n_runs: Finished runs that were looked at.
     """
 
     step_s: dict[str, float]
-    flops_per_s: float | None
+    flops: dict[str, float] = field(default_factory=dict)
+    compile_s: float = GUESSED_COMPILE_S
+    start_s: float = START_S
     source: PaceSource
+    n_runs: int = 0
 
     def seconds(self, spec: RunSpec, steps: int) -> float:
         """Estimated seconds of some steps of a run."""
         known = self.step_s.get(shape_of(spec))
         if known is not None:
             return known * steps
-        flops = 3.0 * forward_flops(spec.model) * spec.step_tokens
-        if self.flops_per_s is not None:
-            return steps * flops / self.flops_per_s
+        flops = step_flops(spec)
+        rates = [(abs(math.log(self.flops[s] / flops)), self.flops[s] / self.step_s[s]) for s in self.flops]
+        if rates:
+            return steps * flops / min(rates)[1]
         return steps * (GUESSED_STEP_S + flops / GUESSED_FLOPS_PER_S)
+
+    def evaluation_s(self, spec: RunSpec) -> float:
+        """Estimated seconds of measuring one run: on real text, and on its teacher's where it has one."""
+        sets = 1 if spec.data.real_share == 1 else 2
+        # Without gradients a token costs a third of what it costs in training.
+        return sets * self.seconds(spec, 1) / 3 * spec.evaluation.tokens / spec.step_tokens
+
+    def generation_s(self, spec: RunSpec, n_tokens: int) -> float:
+        """Estimated seconds in which the teacher of a run, itself a trained run, generates so many tokens; else 0."""
+        teacher = teacher_run(spec.data)
+        return GENERATION * self.seconds(teacher, 1) / 3 * n_tokens / teacher.step_tokens if teacher else 0.0
+
+    @property
+    def basis(self) -> str:
+        """Where it comes from, in words."""
+        if self.source == "calibrated":
+            return "pace: three steps of each shape were timed here"
+        if self.source == "earlier runs":
+            return f"pace: of {self.n_runs} runs that this machine has finished"
+        return (
+            f"a guess before any run here: {GUESSED_FLOPS_PER_S / 1e9:g} GFLOP/s a core, as on a server with AVX-512; "
+            "--calibrate times this machine"
+        )
+
+
+GENERATION = 4.0
+"""Of the cost of a token in a forward pass: what generating one costs more, token after token."""
 
 
 def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:
-    """The best pace that the results folder knows: its calibration, else finished runs of the sweep."""
+    """The best pace that the results folder knows: its calibration, else all runs that this machine has finished."""
     file = store.root / "calibration.json"
-    calibrated = read_json(file)["step_s"] if file.exists() else {}
-    if calibrated:
-        return _pace(calibrated, specs, "calibrated")
-    measured: dict[str, list[float]] = {}
-    for spec in specs:
-        outcome = look(store, spec.run_id).outcome
-        if outcome and outcome.tokens_per_s:
-            measured.setdefault(shape_of(spec), []).append(spec.step_tokens / outcome.tokens_per_s)
-    # The fastest run of a shape says what its steps cost; slower ones compiled, or shared the machine.
-    return _pace({shape: min(seconds) for shape, seconds in measured.items()}, specs, "earlier runs")
+    calibrated: dict[str, float] = read_json(file)["step_s"] if file.exists() else {}
+    flops = {shape_of(spec): step_flops(spec) for spec in specs}
+    seen: dict[str, list[float]] = defaultdict(list)
+    compiled: list[float] = []
+    n_runs = 0
+    for record in _finished_here(store):
+        spec, outcome = record.spec, record.outcome
+        if outcome.tokens_per_s:
+            n_runs += 1
+            seen[shape_of(spec)].append(spec.step_tokens / outcome.tokens_per_s)
+            flops[shape_of(spec)] = step_flops(spec)
+            compiled.append(outcome.compile_s or 0.0)
+    # The median run was as disturbed as the next one will be.
+    learned = {shape: statistics.median(seconds) for shape, seconds in seen.items()}
+    source: PaceSource = "calibrated" if calibrated else "earlier runs" if learned else "guess"
+    # The first branch that a worker trains of a shape compiles; the others find it compiled.
+    slow = [seconds for seconds in compiled if seconds > COMPILES_S]
+    compile_s = statistics.median(slow) if slow else GUESSED_COMPILE_S
+    return _pace(learned | calibrated, flops, source, compile_s=compile_s, n_runs=n_runs)
+
+
+COMPILES_S = 0.3
+"""A branch that spent more than this on compiling was the first of its shape in its worker."""
 
 
 def calibrate(specs: Sequence[RunSpec], store: RunStore, time_steps: Callable[[RunSpec, int], float]) -> Pace:
@@ -84,12 +151,23 @@ def calibrate(specs: Sequence[RunSpec], store: RunStore, time_steps: Callable[[R
     shapes = {shape_of(spec): spec for spec in specs}
     step_s |= {shape: time_steps(spec, 3) / 3 for shape, spec in shapes.items()}
     write_json(file, {"step_s": step_s})
-    return _pace(step_s, specs, "calibrated")
+    return known_pace(specs, store)
 
 
-def _pace(step_s: dict[str, float], specs: Iterable[RunSpec], source: PaceSource) -> Pace:
-    flops = {shape_of(spec): 3.0 * forward_flops(spec.model) * spec.step_tokens for spec in specs}
-    rates = [flops[shape] / seconds for shape, seconds in step_s.items() if shape in flops and seconds > 0]
-    return Pace(
-        step_s=step_s, flops_per_s=statistics.median(rates) if rates else None, source=source if rates else "guess"
-    )
+def _finished_here(store: RunStore) -> Iterator[RunRecord]:
+    """The newest finished runs of this machine; those that cannot be read are the plan's to show."""
+    written = sorted((store.root / "runs").glob("*/result.json"), key=lambda path: -path.stat().st_mtime)
+    for path in written[:NEWEST]:
+        try:
+            record = store.load(path.parent.name)
+        except RecordError:
+            continue
+        if record.outcome.env.get("host", platform.platform()) == platform.platform():
+            yield record
+
+
+def _pace(
+    step_s: dict[str, float], flops: dict[str, float], source: PaceSource, *, compile_s: float, n_runs: int
+) -> Pace:
+    known = {shape: flops[shape] for shape, seconds in step_s.items() if shape in flops and seconds > 0}
+    return Pace(step_s=step_s, flops=known, source=source, compile_s=compile_s, n_runs=n_runs)

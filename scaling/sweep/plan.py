@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_flops, training_kwh
+from scaling.data.mixing import generated_tokens
 from scaling.records import RunStore
 from scaling.spec import RunSpec, TextLabel, text_labels
 from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import DUE, RUN_STATES, RunState, state_of
-from scaling.sweep.pace import Pace, known_pace
+from scaling.sweep.pace import FASTER, SLOWER, Pace, known_pace, shape_of
 from scaling.sweep.trunks import Trunk, group
 from scaling.sweep.warnings import warnings_for
 
@@ -111,9 +113,51 @@ class Plan:
         return {state: states.count(state) for state in RUN_STATES}
 
     def seconds(self, jobs: int = 1) -> float:
-        """Estimated wall time on ``jobs`` equal workers, the longest trunk being a lower bound."""
-        each = [self.pace.seconds(trunk.specs[0], trunk.steps) for trunk in self.pending]
-        return max(sum(each) / max(1, jobs), max(each, default=0.0))
+        """Estimated wall time on ``jobs`` equal workers: training, evaluation, compiling, and what teachers generate.
+
+        The longest chain of a teacher, its text and a student of it is a lower bound.
+        """
+        if not self.pending:
+            return 0.0
+        jobs = max(1, jobs)
+        trunks = {trunk.trunk_id: self._trunk_s(trunk) for trunk in self.pending}
+        texts = self._text_s()
+        # Every worker that meets a shape compiles it.
+        shapes = Counter(shape_of(trunk.specs[0]) for trunk in self.pending)
+        compiling = self.pace.compile_s * sum(min(jobs, n_trunks) for n_trunks in shapes.values())
+        shared = (sum(trunks.values()) + sum(texts.values()) + compiling) / jobs
+        return self.pace.start_s + max(shared, self._longest_chain_s(trunks, texts) + self.pace.compile_s)
+
+    def seconds_range(self, jobs: int = 1) -> tuple[float, float]:
+        """From an idle machine to a slower or busy one: as wide as the pace is uncertain."""
+        seconds = self.seconds(jobs)
+        return (FASTER * seconds, SLOWER * seconds) if self.pace.source == "guess" else (seconds, seconds)
+
+    def _trunk_s(self, trunk: Trunk) -> float:
+        first = trunk.specs[0]
+        return self.pace.seconds(first, trunk.steps) + len(trunk.specs) * self.pace.evaluation_s(first)
+
+    def _text_s(self) -> dict[str, float]:
+        """Seconds of generating each text that students wait for, once for all who read it."""
+        longest: dict[str, RunSpec] = {}
+        for trunk in self.pending:
+            last, key = trunk.specs[-1], f"{trunk.specs[-1].data.text_id} {trunk.specs[-1].data.seed}"
+            if key not in longest or last.n_tokens > longest[key].n_tokens:
+                longest[key] = last
+        return {
+            key: self.pace.generation_s(spec, generated_tokens(spec) + spec.evaluation.tokens)
+            for key, spec in longest.items()
+        }
+
+    def _longest_chain_s(self, trunks: Mapping[str, float], texts: Mapping[str, float]) -> float:
+        ended: dict[str, float] = {}
+        # Teachers come before their students.
+        for trunk in self.pending:
+            data = trunk.specs[0].data
+            began = max((ended.get(run_id, 0.0) for run_id in trunk.needs), default=0.0)
+            finish = began + texts[f"{data.text_id} {data.seed}"] + trunks[trunk.trunk_id]
+            ended |= dict.fromkeys(trunk.run_ids, finish)
+        return max(ended.values(), default=0.0)
 
     def kwh(self, *, watts: float | None = None) -> float:
         """Energy of the training that is left, at the power that a worker draws: by default that of one core here."""
@@ -130,7 +174,7 @@ class Plan:
     @property
     def step_bytes(self) -> int:
         """Forecast of the memory that a step of the largest pending trunk takes."""
-        return max((_step_bytes(trunk) for trunk in self.pending), default=0)
+        return max((step_bytes(trunk.specs[0]) for trunk in self.pending), default=0)
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -148,7 +192,7 @@ class Plan:
                     "trunk_id": trunk.trunk_id,
                     "steps": trunk.steps,
                     "flops": trunk.flops,
-                    "step_bytes": _step_bytes(trunk),
+                    "step_bytes": step_bytes(trunk.specs[0]),
                     "role": trunk.role,
                 }
                 for trunk in self.trunks
@@ -156,7 +200,9 @@ class Plan:
             "counts": self.counts(),
             "flops": self.flops,
             "seconds": self.seconds(),
-            "pace": asdict(self.pace),
+            # Before any run here the estimate is a range.
+            "seconds_range": self.seconds_range(),
+            "pace": asdict(self.pace) | {"basis": self.pace.basis},
             "kwh": self.kwh(),
             "co2e_kg": self.co2e_kg(),
             "checkpoint_bytes": self.checkpoint_bytes,
@@ -188,9 +234,9 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None,
     )
 
 
-def _step_bytes(trunk: Trunk) -> int:
-    first = trunk.specs[0]
-    return training_bytes(first.model, first.optim.batch_size).total
+def step_bytes(spec: RunSpec) -> int:
+    """Forecast of the memory that a training step of a run takes."""
+    return training_bytes(spec.model, spec.optim.batch_size).total
 
 
 def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:

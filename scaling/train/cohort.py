@@ -21,7 +21,7 @@ import numpy as np
 from scaling.accounting import training_bytes, training_flops
 from scaling.errors import Preempted, TrainError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import RunSpec
+from scaling.spec import NetworkDistill, RunSpec
 from scaling.train.clock import Meter
 from scaling.train.loop import BlockPace, train_trunk
 from scaling.train.mesh import ONE_DEVICE, data_mesh
@@ -40,9 +40,9 @@ MEMORY_SHARE = 0.5
 """Of the device's memory that a cohort's step may fill, by the forecast of :func:`training_bytes`."""
 
 
-def shape_of(spec: RunSpec) -> Program:
-    """What trunks that can be trained together have in common: the same step."""
-    return program_of(spec)
+def shape_of(spec: RunSpec) -> object:
+    """What trunks that can be trained together have in common: the same step; a network to look into is one's own."""
+    return object() if isinstance(spec.recipe, NetworkDistill) else program_of(spec, cooldown=True)
 
 
 def cohort_size(spec: RunSpec) -> int:
@@ -50,14 +50,16 @@ def cohort_size(spec: RunSpec) -> int:
 
     One on a processor, where two to eight together were measured at 0.8 to 1.1 times the throughput of one after the
     other, and on several devices, which share a batch instead. On an accelerator as many as fill it, and fit half of
-    its memory: on one H100, 64 students of width 32 read 51 times the tokens of one after the other.
+    its memory: on one H100, 64 students of width 32 read 51 times the tokens of one after the other. One too where the
+    cooldown is trained for few bits: it then has another step than the trunk, and a cohort has one for all. And one
+    where the recipe looks into a teacher's network, whose pass in every step fills the device by itself.
 
     Raises:
         TrainError: if ``SCALING_COHORT`` is not a number of trunks.
     """
     prepare_process()
     devices = jax.devices()
-    if len(devices) > 1:
+    if len(devices) > 1 or spec.optim.qat is not None or isinstance(spec.recipe, NetworkDistill):
         return 1
     if given := os.environ.get("SCALING_COHORT"):
         if not given.isdecimal() or int(given) < 1:
@@ -118,6 +120,8 @@ def train_cohort(
 def _check(trunks: Sequence[Sequence[RunSpec]]) -> None:
     if data_mesh().n_devices > 1:
         raise TrainError("a cohort is trained on one device; let one be seen, or train the trunks one after the other")
+    if any(spec.optim.qat is not None for specs in trunks for spec in specs):
+        raise TrainError("trunks with optim.qat were given as a cohort; train them one after the other")
     if len({id(shape_of(spec)) for specs in trunks for spec in specs}) > 1:
         raise TrainError("trunks of several shapes were given together; a cohort shares model, batch and optimizer")
     trunk_ids = [specs[0].trunk_id for specs in trunks]

@@ -18,7 +18,7 @@ import numpy as np
 from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets
 from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec, StudentTeacher
-from scaling.train.generator import log_probabilities, open_student
+from scaling.train.generator import Forward, as_trained, log_probabilities, open_student
 from scaling.train.model import Student
 from scaling.train.step import Params, params_of, with_params
 
@@ -150,7 +150,7 @@ def measure(student: Student, held: HeldOut) -> Measured:
 
 
 def _answered(student: Student, like: list[Scored], ood: list[Scored]) -> dict[str, float]:
-    """What a task asks for beside the loss: right answers, to the kind of question learned from and the kind kept from it."""
+    """What a task asks for beside the loss: right answers, to the kind learned from and to the kind kept from it."""
     other = evaluate(student, ood)
     (right, right_se), (ood_right, ood_right_se) = (exact_match(student, part) for part in (like, ood))
     return {
@@ -181,7 +181,11 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
 
 
 def evaluate(
-    student: Student, batches: EvalSet | Iterable[EvalBatch | Scored], *, under: Literal["real", "teacher"] = "real"
+    student: Student,
+    batches: EvalSet | Iterable[EvalBatch | Scored],
+    *,
+    under: Literal["real", "teacher"] = "real",
+    forward: Forward = as_trained,
 ) -> Evaluation:
     """Measure a student on a held-out set.
 
@@ -192,11 +196,14 @@ def evaluate(
         student: Any student, also one with dequantized weights.
         batches: An EvalSet, or its batches.
         under: Whose distribution of the next token scores a world's positions.
+        forward: What computes the logits; by default the student as it was trained.
     """
     model, params = student.model, params_of(student)
     ready = (batch if isinstance(batch, Scored) else _scored(batch) for batch in batches)
     parts = [
-        _score_text(model, params, batch) if batch.p is None else _score_world(model, params, batch, batch.p, under)
+        _score_text(model, params, batch, forward)
+        if batch.p is None
+        else _score_world(model, params, batch, batch.p, under, forward)
         for batch in ready
     ]
     scored = np.concatenate([part.scored for part in parts])
@@ -229,8 +236,8 @@ def _scored(batch: EvalBatch) -> Scored:
     return Scored(batch.inputs, at, batch.targets[at], p, q)
 
 
-def _score_text(model: ModelSpec, params: Params, batch: Scored) -> _Sums:
-    log_f_BT = token_log_probs(model, params, batch.inputs, _targets(batch))
+def _score_text(model: ModelSpec, params: Params, batch: Scored, forward: Forward) -> _Sums:
+    log_f_BT = token_log_probs(model, params, batch.inputs, _targets(batch), forward)
     return _Sums(batch.at.sum(1), -np.where(batch.at, log_f_BT, 0.0).sum(1, dtype=np.float64))
 
 
@@ -241,24 +248,26 @@ def _targets(batch: Scored) -> np.ndarray:
     return targets_BT
 
 
-def token_log_probs(model: ModelSpec, params: Params, inputs_BT: np.ndarray, targets_BT: np.ndarray) -> np.ndarray:
+def token_log_probs(
+    model: ModelSpec, params: Params, inputs_BT: np.ndarray, targets_BT: np.ndarray, forward: Forward = as_trained
+) -> np.ndarray:
     """``ln f`` of every target, float32[B, T], in as few calls as ``LOGITS_BYTES`` allow."""
     n_sequences, time = inputs_BT.shape
     most = max(1, LOGITS_BYTES // (4 * time * model.vocab_size))
     rows = next(n for n in range(min(most, n_sequences), 0, -1) if n_sequences % n == 0)
     parts = [slice(start, start + rows) for start in range(0, n_sequences, rows)]
-    score = _token_scorer(model)
+    score = _token_scorer(model, forward)
     return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
 
 
-def _score_world(model: ModelSpec, params: Params, batch: Scored, p: np.ndarray, under: str) -> _Sums:
+def _score_world(model: ModelSpec, params: Params, batch: Scored, p: np.ndarray, under: str, forward: Forward) -> _Sums:
     scored = batch.at.sum(1)
     rows = np.repeat(np.arange(len(scored)), scored)
 
     def by_sequence(values: np.ndarray) -> np.ndarray:
         return np.bincount(rows, weights=values, minlength=len(scored))
 
-    log_f = np.asarray(log_probabilities(model)(params, batch.inputs))[batch.at].astype(np.float64)
+    log_f = np.asarray(log_probabilities(model, forward)(params, batch.inputs))[batch.at].astype(np.float64)
     p = p.astype(np.float64)
     q = p if batch.q is None else batch.q.astype(np.float64)
     log_q_f = np.log(np.where(q > 0, q, 1.0)) - np.where(q > 0, log_f, 0.0)
@@ -276,9 +285,9 @@ def _mean(parts: list[np.ndarray | None], scored: np.ndarray) -> float | None:
 
 
 @lru_cache(maxsize=64)
-def _token_scorer(model: ModelSpec):
+def _token_scorer(model: ModelSpec, forward: Forward):
     def log_probabilities(params, inputs_BT, targets_BT):
-        log_f_BTV = jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
+        log_f_BTV = jax.nn.log_softmax(forward(with_params(model, params), inputs_BT).astype(jnp.float32))
         return jnp.take_along_axis(log_f_BTV, targets_BT[..., None], axis=-1)[..., 0]
 
     return jax.jit(log_probabilities)

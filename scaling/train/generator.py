@@ -21,7 +21,7 @@ from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
-from scaling.spec import ModelSpec, RunSpec, WorldSource, teacher_run
+from scaling.spec import ModelSpec, NetworkDistill, RunSpec, WorldSource, teacher_run
 from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
 from scaling.train.model import Student, to_tensors
@@ -124,6 +124,24 @@ def load_teacher(run: RunSpec, store: RunStore) -> Student:
     return student
 
 
+@lru_cache(maxsize=4)
+def _network(run_id: str, root: str) -> Student:
+    """One object a teacher, so that all its students share one program."""
+    store = RunStore(root)
+    return load_teacher(store.load(run_id).spec, store)
+
+
+def teacher_network(spec: RunSpec, store: RunStore) -> Student | None:
+    """The network that a run's recipe looks into; None where it needs none.
+
+    Raises:
+        DataError: if it is not there, or did not train to its end.
+    """
+    if not isinstance(spec.recipe, NetworkDistill):
+        return None
+    return _network(finished_teacher(spec, store).spec.run_id, str(store.root))
+
+
 def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     """The record of the run that trained a run's teacher.
 
@@ -144,11 +162,20 @@ def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     return record
 
 
+Forward = Callable[[Student, jax.Array], jax.Array]
+"""From a student and inputs int32[B, T] to its logits [B, T, V]."""
+
+
+def as_trained(student: Student, inputs_BT: jax.Array) -> jax.Array:
+    """The student's own forward pass."""
+    return student(inputs_BT)
+
+
 @lru_cache(maxsize=64)
-def log_probabilities(model: ModelSpec) -> Callable[..., jax.Array]:
+def log_probabilities(model: ModelSpec, forward: Forward = as_trained) -> Callable[..., jax.Array]:
     """The program that gives ``ln f`` at every position of inputs int32[B, T], given parameters: float32[B, T, V]."""
 
     def score(params, inputs_BT):
-        return jax.nn.log_softmax(with_params(model, params)(inputs_BT).astype(jnp.float32))
+        return jax.nn.log_softmax(forward(with_params(model, params), inputs_BT).astype(jnp.float32))
 
     return jax.jit(score)

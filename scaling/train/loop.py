@@ -92,7 +92,7 @@ def _train_alone(training: TrunkTraining, should_stop: Callable[[], bool], check
 
 
 def _train_block(training: TrunkTraining, stretch: Stretch, count: int) -> None:
-    line, mesh, made = stretch.line, training.mesh, training.program
+    line, mesh, made = stretch.line, training.mesh, stretch.program
     batches = training.stream.batches(line.step, count)
     rates = stretch.rates(stretch.spec, line.step, line.step + count)
     looked_at = probed(line.step, line.step + count) if stretch.spec.optim.batch_size > 1 else ()

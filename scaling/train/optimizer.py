@@ -64,6 +64,8 @@ def rate_factors(model: ModelSpec) -> dict[str, float]:
         "ffn_norm": wide,
         "ffn_gate_up": 1.0,
         "ffn_down": branch,
+        # What a recipe learns beside the student maps its width to that of another model, as a hidden matrix does.
+        "adapters": 1.0,
     }
 
 

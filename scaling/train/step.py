@@ -14,18 +14,22 @@ import optax
 from flax import nnx
 
 from scaling.spec import DistillSpec, ModelSpec, OptimSpec, RunSpec, SequenceDistill, Targets, TokenTargets
-from scaling.train.distill.recipe import recipe_of
+from scaling.train.distill.recipe import ADAPTERS, Moment, recipe_of
 from scaling.train.mesh import ONE_DEVICE, DataMesh
 from scaling.train.model import Student
 from scaling.train.noise import GradientNoise, probe_of
 from scaling.train.objective import z_loss
 from scaling.train.optimizer import make_optimizer
+from scaling.train.rounding import straight_through
 
 Params = dict[str, Any]
 """A student's parameters as nested dicts of arrays (nnx's pure dict)."""
 
 
 TOKENS, SEQUENCE = TokenTargets(), SequenceDistill()
+
+LATE = 2**30
+"""A step that lies behind all stages of a recipe: where the gradient's noise is probed."""
 
 
 class TrainState(NamedTuple):
@@ -67,34 +71,54 @@ def program(
     *,
     targets: Targets = TOKENS,
     recipe: DistillSpec = SEQUENCE,
+    teacher: Student | None = None,
 ) -> Program:
-    """The compiled step of a model, optimizer and recipe on a mesh; runs that differ in rates alone share it."""
+    """The compiled step of a model, optimizer and recipe on a mesh; runs that differ in rates alone share it.
+
+    A teacher whose network the recipe looks into is part of the program, as its constants.
+    """
     same_program = {"warmup_tokens": 0, "cooldown": 0.5}
     if optim.weight_decay_timescale_tokens is None:  # else the decay, relative to the rate, depends on it
         same_program["lr"] = 1.0
-    return _program(model, optim.model_copy(update=same_program), mesh, targets, recipe)
+    return _program(model, optim.model_copy(update=same_program), mesh, targets, recipe, teacher)
 
 
-def program_of(spec: RunSpec, mesh: DataMesh = ONE_DEVICE) -> Program:
-    """The compiled step of a run."""
-    return program(spec.model, spec.optim, mesh, targets=spec.data.targets, recipe=spec.recipe)
+def program_of(
+    spec: RunSpec, mesh: DataMesh = ONE_DEVICE, *, cooldown: bool = False, teacher: Student | None = None
+) -> Program:
+    """The compiled step of a run's trunk, or of its cooldown, which alone is trained for few bits."""
+    optim = spec.optim if cooldown else spec.optim.model_copy(update={"qat": None})
+    return program(spec.model, optim, mesh, targets=spec.data.targets, recipe=spec.recipe, teacher=teacher)
 
 
 @lru_cache(maxsize=64)
-def _program(model: ModelSpec, optim: OptimSpec, mesh: DataMesh, targets: Targets, recipe: DistillSpec) -> Program:
-    transform, losses_of = make_optimizer(optim, model), recipe_of(recipe, targets)
+def _program(
+    model: ModelSpec,
+    optim: OptimSpec,
+    mesh: DataMesh,
+    targets: Targets,
+    distill: DistillSpec,
+    teacher: Student | None,
+) -> Program:
+    transform, recipe = make_optimizer(optim, model), recipe_of(distill, targets, teacher)
 
     def init(seed: int) -> TrainState:
-        params = params_of(Student(model, seed))
+        student = recipe.start(Student(model, seed))
+        adapters = recipe.adapters(student, jax.random.fold_in(jax.random.key(seed), 1))
+        params = params_of(student) | ({ADAPTERS: adapters} if adapters else {})
         return TrainState(params, transform.init(params))
 
-    def loss_of(params: Params, inputs_BT, targets_BT) -> tuple[jax.Array, jax.Array]:
-        used = jax.tree.map(lambda param: param.astype(optim.precision), params)
-        found = losses_of(with_params(model, used), inputs_BT, targets_BT)
+    def loss_of(params: Params, inputs_BT, targets_BT, step=LATE) -> tuple[jax.Array, jax.Array]:
+        # What a recipe learns beside the student is stored in no file, and so is not rounded.
+        stored = params if optim.qat is None else {**params, **straight_through(_own(params), optim.qat)}
+        used = jax.tree.map(lambda param: param.astype(optim.precision), stored)
+        moment = Moment(step, used.get(ADAPTERS, {}))
+        found = recipe.losses(with_params(model, used), inputs_BT, targets_BT, moment)
         return found.aim + optim.z_loss * z_loss(found.logits_BTV), found.loss
 
     def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
-        (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, inputs_BT, targets_BT)
+        taken = optax.tree.get(state.opt_state, "count")
+        (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, inputs_BT, targets_BT, taken)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
         return TrainState(params, opt_state), StepLog(loss, optax.tree.norm(grads))
@@ -108,10 +132,14 @@ def params_of(student: Student) -> Params:
 
 
 def with_params(model: ModelSpec, params: Params) -> Student:
-    """The student that has these parameters."""
+    """The student that has these parameters; what a recipe learns beside it is left out."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Student(model)))
-    nnx.replace_by_pure_dict(state, params)
+    nnx.replace_by_pure_dict(state, _own(params))
     return nnx.merge(graph, state)
+
+
+def _own(params: Params) -> Params:
+    return {name: value for name, value in params.items() if name != ADAPTERS}
 
 
 def time_steps(spec: RunSpec, count: int) -> float:

@@ -25,14 +25,16 @@ from scaling.spec import RunSpec, trunk_steps
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
 from scaling.train.evaluate import held_out, measure
+from scaling.train.generator import teacher_network
 from scaling.train.health import Diverged, count_spikes
 from scaling.train.line import LOGS, Line, metrics
 from scaling.train.mesh import DataMesh
 from scaling.train.model import Student
 from scaling.train.noise import noise_scale
 from scaling.train.optimizer import branch_rates, trunk_rates
+from scaling.train.rounding import stored_as
 from scaling.train.runtime import environment
-from scaling.train.step import TrainState, program_of, with_params
+from scaling.train.step import Program, TrainState, program_of, with_params
 
 log = logging.getLogger("scaling")
 
@@ -69,12 +71,14 @@ class Stretch:
         spec: The run that needs it next.
         stop: Step to stop at.
         rates: Rates float32 of steps ``start`` to ``stop`` of a run.
+        program: The step.
     """
 
     line: Line
     spec: RunSpec
     stop: int
     rates: Callable[[RunSpec, int, int], np.ndarray]
+    program: Program
 
     @property
     def left(self) -> int:
@@ -115,7 +119,10 @@ class TrunkTraining:
             mesh.check_batch(spec.optim.batch_size)
             own = mesh.own_devices
             self.stream: Stream = open_stream(spec, store).shard(own.start, mesh.n_devices, parts=len(own))
-            self.program = program_of(spec, mesh)
+            teacher = teacher_network(spec, store)
+            self.program, self.cooldown = (
+                program_of(spec, mesh, cooldown=last, teacher=teacher) for last in (False, True)
+            )
             self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
             if mesh.leads:
                 self._restore()
@@ -126,13 +133,13 @@ class TrunkTraining:
         """What is to be trained, in order; each is trained to its end before the next is asked for."""
         for spec in self.specs:
             if self.branch is None or self.branch_id != spec.run_id:
-                yield Stretch(self.trunk, spec, spec.branch_step, trunk_rates)
+                yield Stretch(self.trunk, spec, spec.branch_step, trunk_rates, self.program)
                 if (found := self.trunk.diverged) is not None:
                     self._commit_diverged(spec, self.trunk, found)
                     continue
                 self.branch, self.branch_id = self.trunk.copy(), spec.run_id
             branch = self.branch
-            yield Stretch(branch, spec, spec.steps, branch_rates)
+            yield Stretch(branch, spec, spec.steps, branch_rates, self.cooldown)
             if (found := branch.diverged) is None:
                 self._commit_done(spec, branch)
             else:
@@ -182,6 +189,8 @@ class TrunkTraining:
         if not self.mesh.leads:
             return
         student = with_params(spec.model, self.mesh.local(line.state.params))
+        if spec.optim.qat is not None:
+            student = stored_as(student, spec.optim.qat)
         measured = measure(student, held_out(spec, self.store))
         if not math.isfinite(measured.loss):
             self._commit(spec, line, status="diverged", error="the loss on held-out data is not finite")

@@ -23,8 +23,8 @@ FIRST_LAYOUT = ROOT / "tests" / "predict" / "first_layout"
 
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
-    """The quickstart with a fit of its runs, without the runs."""
-    opened = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=tmp_path / "my results").prepare()
+    """The quickstart of before with a fit of its runs, without the runs."""
+    opened = Workspace.open(FIRST_LAYOUT / "quickstart.yaml", results=tmp_path / "my results").prepare()
     shutil.copy(FIRST_LAYOUT / "fit.json", opened.fit_path)
     return opened
 
@@ -103,7 +103,7 @@ def test_the_answer_is_that_of_the_first_layout(workspace):
 def test_a_sweep_is_expanded_once(tmp_path, monkeypatch):
     calls, expand = [], Expansion.runs
     monkeypatch.setattr(Expansion, "runs", lambda self: calls.append(self.config.name) or expand(self))
-    workspace = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=tmp_path).prepare()
+    workspace = Workspace.open(FIRST_LAYOUT / "quickstart.yaml", results=tmp_path).prepare()
     shutil.copy(FIRST_LAYOUT / "fit.json", workspace.fit_path)
     recommend_stage(workspace, load_fit(workspace))
     # The second expansion is that of the candidates, which are another sweep.

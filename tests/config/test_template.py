@@ -8,7 +8,7 @@ from scaling.config.expand import expand
 from scaling.config.load import load_sweep, read_header
 from scaling.config.paths import run_paths
 from scaling.config.template import json_schema, write_template
-from scaling.errors import ConfigError, RecordError
+from scaling.errors import ConfigError, DataError, RecordError
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 
@@ -85,3 +85,33 @@ def test_no_sweep_is_begun_under_a_name_that_it_may_not_have(tmp_path, name):
     with pytest.raises(RecordError, match="name"):
         write_template(tmp_path / f"{name}.yaml")
     assert not list(tmp_path.iterdir())
+
+
+def texts(folder: Path, n_bytes: int) -> str:
+    """Twenty files of words; the glob that names them."""
+    folder.mkdir()
+    for number in range(20):
+        words = " ".join(f"w{number * k % 997}" for k in range(n_bytes))
+        (folder / f"{number}.txt").write_text(words[: n_bytes // 20])
+    return str(folder / "*.txt")
+
+
+@pytest.mark.parametrize(("n_bytes", "longest"), [(3_600_000, 1_000_000), (400_000, 120_000)])
+def test_a_sweep_of_own_files_reads_them_once_and_asks_for_what_real_text_reaches(tmp_path, n_bytes, longest):
+    pattern = texts(tmp_path / 'my "texts"', n_bytes)
+    path = write_template(tmp_path / "own.yaml", text=pattern)
+    config = load_sweep(path)
+    runs = expand(config)
+    assert {run.data.source.corpus for run in runs} == {pattern}
+    assert max(run.tokens for run in runs) == pytest.approx(longest, rel=0.1)
+    assert len(runs) == 24
+    assert config.recommend.target.like.width == 64
+    assert read_header(path).command == "scaling run own.yaml"
+
+
+def test_a_sweep_of_files_that_are_not_there_or_hold_too_little_is_refused_and_nothing_written(tmp_path):
+    with pytest.raises(DataError, match="no file matches"):
+        write_template(tmp_path / "own.yaml", text=str(tmp_path / "*.txt"))
+    with pytest.raises(DataError, match="a sweep needs 60,000"):
+        write_template(tmp_path / "own.yaml", text=texts(tmp_path / "few", 40_000))
+    assert not (tmp_path / "own.yaml").exists()

@@ -35,8 +35,8 @@ class RowsFormat(ExportFormat):
     def objection(self, model):
         return None if model.n_layers < 3 else f"{model.n_layers} layers are more than 2"
 
-    def write(self, path: Path, student: QuantizedStudent, *, model, tokenizer, name) -> None:
-        self.model, self.tokenizer, self.run_id = model, tokenizer, name
+    def write(self, path: Path, student: QuantizedStudent, *, model, tokenizer, about) -> None:
+        self.model, self.tokenizer, self.run_id = model, tokenizer, about.run_id
         tensors = student.dequantize()
         path.write_bytes(b"".join(tensors[key].tobytes() for key in tensor_shapes(model)))
 
@@ -48,7 +48,7 @@ class RowsFormat(ExportFormat):
             model=self.model,
             tokenizer=self.tokenizer,
             tensors=tensors,
-            name=self.run_id,
+            run_id=self.run_id,
             file_bytes=path.stat().st_size,
         )
 
@@ -67,6 +67,7 @@ RUN = EngineRun(
     mapped_bytes=0,
     threads=1,
     load_average=0.0,
+    cores=2,
 )
 
 
@@ -134,7 +135,7 @@ def test_a_format_and_an_engine_from_outside_go_from_export_to_the_ledger(
     assert checks["file size"].note == "exact"
     assert checks["engine's greedy text"].measured == "16 equal"
     assert checks["peak memory"].passed
-    assert abs(found.engine_cost.increase) < 1e-5
+    assert abs(found.in_engine.cost.increase) < 1e-5
     assert found.passed
     append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")
@@ -190,9 +191,7 @@ def test_unknown_names_are_refused_with_those_that_are_known(additions, run):
         EXPORT_FORMATS["gguff"]
     with pytest.raises(SpecError, match="unknown engine 'lama_cpp' — did you mean 'llama_cpp'"):
         footprint(run.model, engine="lama_cpp")
-    with pytest.raises(
-        EngineError, match="llama_cpp does not run files of format rows — gguf, .* only"
-    ):
+    with pytest.raises(EngineError, match="llama_cpp does not run files of format rows — gguf, .* only"):
         engine_for("rows", "llama_cpp")
 
 

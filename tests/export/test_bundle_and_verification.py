@@ -15,12 +15,14 @@ from scaling.accounting import gguf_bytes, symbol_layout
 from scaling.compress.degradation import paired
 from scaling.compress.student import quantize
 from scaling.errors import EngineError, ExportError
-from scaling.export import verify as verification
-from scaling.export.bundle import MANIFEST_FILE, export, load_tensors, open_bundle, write_bundle
+from scaling.export import measure as measurement
+from scaling.export.bundle import export, load_tensors, open_bundle, write_bundle
 from scaling.export.checks import _engine_loss as engine_loss
 from scaling.export.engine import FileRefusedError
-from scaling.export.format import EXPORT_FORMATS
+from scaling.export.format import EXPORT_FORMATS, About
 from scaling.export.ledger import append, ledger_row, read_ledger
+from scaling.export.manifest import MANIFEST_FILE
+from scaling.export.provenance import provenance_of
 from scaling.export.verify import verify
 from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec
@@ -29,6 +31,7 @@ from scaling.train.checkpoint import load_student, save_student
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
 
 MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40)
+ABOUT = About(run_id="0123456789", name="", description="", license="", text="")
 
 
 @pytest.fixture
@@ -36,13 +39,20 @@ def bundle(store, run, tmp_path):
     return export(store, run, tmp_path / "bundle")
 
 
+@pytest.fixture
+def facts(store, run):
+    """What a bundle says beside its weights."""
+    provenance = provenance_of(store.load(run.run_id), store)
+    return {"run_id": run.run_id, "tokenizer": symbol_layout(65), "provenance": provenance}
+
+
 def test_a_bundle_says_what_it_is_and_its_file_is_what_it_says(bundle, run):
     manifest = open_bundle(bundle.path).manifest
     assert manifest == bundle.manifest
-    assert manifest.run == run
+    assert (manifest.run_id, manifest.model) == (run.run_id, run.model)
     assert manifest.files["model.gguf"].n_bytes == gguf_bytes(MODEL, symbol_layout(65), "Q8_0")
     assert 0 < abs(manifest.loss_after - manifest.loss_before) < 0.005
-    assert read_gguf(bundle.model_path).name == run.run_id
+    assert read_gguf(bundle.model_path).about["scaling.run_id"] == run.run_id
     assert sorted(path.name for path in bundle.path.parent.iterdir()) == ["bundle"]
 
 
@@ -56,11 +66,11 @@ def test_another_bundle_in_the_way_is_moved_aside_or_refused_but_never_lost(stor
     other = committed(store, 1)
     with pytest.raises(ExportError, match="which is not overwritten"):
         export(store, other, bundle.path, on_conflict="refuse")
-    assert open_bundle(bundle.path).manifest.run == run
+    assert open_bundle(bundle.path).manifest.run_id == run.run_id
     newer = export(store, other, bundle.path)
-    assert newer.manifest.run == other
+    assert newer.manifest.run_id == other.run_id
     assert newer.displaced == bundle.path.with_name(f"bundle-{run.run_id}")
-    assert open_bundle(newer.displaced).manifest.run == run
+    assert open_bundle(newer.displaced).manifest.run_id == run.run_id
 
 
 def test_a_changed_file_is_noticed_and_exported_anew(store, run, bundle):
@@ -88,7 +98,8 @@ def test_a_folder_without_a_readable_manifest_is_no_bundle(bundle, damage):
         ("loss_before", "low"),
         ("files", {"../model.gguf": {}}),
         ("format", 1),
-        ("run", {}),
+        ("model", {}),
+        ("provenance", {}),
     ],
 )
 def test_a_manifest_with_an_impossible_value_is_no_bundle(bundle, key, value):
@@ -98,18 +109,21 @@ def test_a_manifest_with_an_impossible_value_is_no_bundle(bundle, key, value):
         open_bundle(bundle.path)
 
 
-def test_a_bundle_of_before_formats_were_named_is_read_as_gguf(bundle):
+def test_a_bundle_of_before_is_read(bundle, run):
+    """Its manifest names no format, and holds the whole specification of the run."""
     plain = json.loads((bundle.path / MANIFEST_FILE).read_text())
-    del plain["format"]
-    (bundle.path / MANIFEST_FILE).write_text(json.dumps(plain))
-    assert open_bundle(bundle.path) == bundle
+    for later in ("format", "model", "provenance"):
+        del plain[later]
+    (bundle.path / MANIFEST_FILE).write_text(json.dumps(plain | {"run": run.model_dump(mode="json")}))
+    manifest = open_bundle(bundle.path).manifest
+    assert manifest == dataclasses.replace(bundle.manifest, provenance=None)
 
 
-def test_a_failed_export_leaves_nothing_behind(store, run, tmp_path):
+def test_a_failed_export_leaves_nothing_behind(store, run, facts, tmp_path):
     student = quantize(load_tensors(store, run))
     wrong = dataclasses.replace(student, matrices={})
     with pytest.raises(ExportError, match="tensors do not fit the model"):
-        write_bundle(tmp_path / "bundle", wrong, run, tokenizer=symbol_layout(65))
+        write_bundle(tmp_path / "bundle", wrong, MODEL, **facts)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,10 +145,10 @@ def test_a_file_of_another_model_is_not_measured(store, run, bundle, forecast):
         verify(bundle, store, forecast(run, loss=4.0))
 
 
-def test_affine_int8_is_not_written_as_something_else(store, run, tmp_path):
+def test_affine_int8_is_not_written_as_something_else(store, run, facts, tmp_path):
     student = quantize(load_tensors(store, run), "affine_channel")
     with pytest.raises(ExportError, match="gguf stores matrices as q8_0: the student is affine_channel"):
-        write_bundle(tmp_path / "bundle", student, run, tokenizer=symbol_layout(65))
+        write_bundle(tmp_path / "bundle", student, MODEL, **facts)
 
 
 def test_paired_differences_tell_a_cost_that_the_losses_alone_cannot():
@@ -155,20 +169,20 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert found.read_back.before == pytest.approx(loss, abs=1e-9)
     assert found.read_back.after == pytest.approx(bundle.manifest.loss_after, abs=1e-9)
     assert found.file_bytes == recommended.choice.footprint.weights_bytes
-    assert found.greedy.n_tokens == 16
-    assert abs(found.engine_cost.increase) < 0.01
+    assert found.in_engine.greedy.n_tokens == 16
+    assert abs(found.in_engine.cost.increase) < 0.01
     append(tmp_path / "ledger.csv", "tiny", fit, recommended, found)
     (row,) = read_ledger(tmp_path / "ledger.csv")
     assert row["run_id"] == run.run_id
     assert row["loss_measured"] == loss
     assert row["loss_in_interval"] is True
-    assert row["peak_bytes_measured"] == found.engine.peak_bytes
+    assert row["peak_bytes_measured"] == found.in_engine.run.peak_bytes
     assert row["passed"] is True
 
 
 @pytest.mark.parametrize("miss", [-1.0, 1.0], ids=["below", "above"])
 def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bundle, forecast, fit, monkeypatch, miss):
-    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    monkeypatch.setattr(measurement, "_run_engine", _no_engine)
     recommended = forecast(run, loss=store.load(run.run_id).outcome.loss + miss)
     found = verify(bundle, store, recommended)
     assert {check.name: check.passed for check in found.checks} == {
@@ -179,7 +193,7 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
         "engine": None,
     }
     assert found.passed
-    assert found.engine_error == "it crashed"
+    assert found.in_engine.error == "it crashed"
     assert ledger_row("tiny", fit, recommended, found).loss_in_interval is False
 
 
@@ -195,7 +209,7 @@ def test_an_engine_that_is_better_than_jax_breaks_its_promise_as_one_that_is_wor
 def test_the_target_is_the_first_check_and_a_column_of_the_ledger(
     store, run, bundle, forecast, fit, monkeypatch, tmp_path, above, met
 ):
-    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    monkeypatch.setattr(measurement, "_run_engine", _no_engine)
     loss = store.load(run.run_id).outcome.loss
     recommended = forecast(run, loss + above)
     found = verify(bundle, store, recommended)
@@ -212,7 +226,7 @@ def test_a_file_that_the_engine_refuses_breaks_a_promise(store, run, bundle, for
     def refuse(*args, **kwargs):
         raise FileRefusedError("llama.cpp could not run model.gguf")
 
-    monkeypatch.setattr(verification, "_run_engine", refuse)
+    monkeypatch.setattr(measurement, "_run_engine", refuse)
     found = verify(bundle, store, forecast(run, loss=4.0))
     assert [(check.measured, check.passed) for check in found.checks if check.name == "engine"] == [("refused", False)]
     assert not found.passed
@@ -223,9 +237,9 @@ def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bund
     # A confident student that is wrong: its loss is far above that of one that knows nothing.
     tensors["output_norm.weight"] = 20 * tensors["output_norm.weight"]
     EXPORT_FORMATS["gguf"].write(
-        bundle.model_path, quantize(tensors), model=MODEL, tokenizer=symbol_layout(65), name=run.run_id
+        bundle.model_path, quantize(tensors), model=MODEL, tokenizer=symbol_layout(65), about=ABOUT
     )
-    monkeypatch.setattr(verification, "_run_engine", _no_engine)
+    monkeypatch.setattr(measurement, "_run_engine", _no_engine)
     found = verify(bundle, store, forecast(run, loss=4.0))
     assert found.read_back.increase > 0.1
     assert not found.passed
@@ -233,9 +247,3 @@ def test_a_file_of_other_weights_breaks_the_promise_of_its_loss(store, run, bund
 
 def _no_engine(*args, **kwargs):
     raise EngineError("it crashed")
-
-
-def test_a_manifest_is_plain_json_without_paths(bundle, tmp_path):
-    text = (bundle.path / MANIFEST_FILE).read_text()
-    assert json.loads(text)["run_id"] == bundle.manifest.run.run_id
-    assert str(tmp_path) not in text

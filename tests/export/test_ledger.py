@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import MachineError, RecordError
-from scaling.export.ledger import COLUMNS, LedgerRow, read_ledger, write_row
+from scaling.export.ledger import COLUMNS, LedgerRow, latest, read_ledger, write_row
 
 TYPES = {name: str(LedgerRow.__annotations__[name]) for name in COLUMNS}
 
@@ -49,12 +49,15 @@ def test_a_link_in_the_place_of_the_lock_is_refused_and_its_target_left_alone(tm
     assert victim.read_text() == "precious"
 
 
-def test_rows_are_added_at_the_end_and_a_repeated_one_is_replaced_where_it_stands(tmp_path):
+def test_rows_are_appended_and_none_is_rewritten(tmp_path):
     path = tmp_path / "ledger.csv"
     for run, fit, loss in [("a", "1", 0.1), ("b", "1", 0.2), ("a", "2", 0.3), ("a", "1", 0.4)]:
+        before = path.read_text() if path.exists() else ""
         write_row(path, example(run_id=run, fit_id=fit, loss_forecast=loss))
-    rows = [(row["run_id"], row["fit_id"], row["loss_forecast"]) for row in read_ledger(path)]
-    assert rows == [("a", "1", 0.4), ("b", "1", 0.2), ("a", "2", 0.3)]
+        assert path.read_text().startswith(before)
+    rows = read_ledger(path)
+    assert [row["loss_forecast"] for row in rows] == [0.1, 0.2, 0.3, 0.4]
+    assert [row["loss_forecast"] for row in latest(rows)] == [0.4, 0.2, 0.3]
 
 
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
@@ -71,6 +74,7 @@ def test_a_ledger_of_before_tells_whether_its_targets_were_met(tmp_path):
     (row,) = read_ledger(path)
     assert (row["run_id"], row["target_loss"], row["target_met"]) == ("a9bf8e96d2", 1.72, True)
     assert row["target_probability"] is None
+    assert row["format"] == "gguf"
     write_row(path, example())
     assert [one["run_id"] for one in read_ledger(path)] == ["a9bf8e96d2", "0123456789"]
 

@@ -65,20 +65,21 @@ MODELS = [
 @pytest.mark.parametrize("storage", ["F32", "F16", "Q8_0", "Q4_0"])
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.vocab_size}x{m.width}x{m.n_layers}")
 @pytest.mark.parametrize("layout", [symbol_layout, text_layout])
-@pytest.mark.parametrize("name", ["student", "süd-1"])
-def test_a_file_has_exactly_the_bytes_that_were_forecast(tmp_path, model, storage, layout, name):
+@pytest.mark.parametrize("about", [{}, {"general.name": "süd-1", "general.license": "MIT"}], ids=["silent", "named"])
+def test_a_file_has_exactly_the_bytes_that_were_forecast(tmp_path, model, storage, layout, about):
     tokenizer = layout(model.vocab_size)
     path = tmp_path / "model.gguf"
-    written = write_gguf(path, stored_as(random_tensors(model), storage), model=model, tokenizer=tokenizer, name=name)
-    assert path.stat().st_size == written == gguf_bytes(model, tokenizer, storage, name=name)
+    written = write_gguf(path, stored_as(random_tensors(model), storage), model=model, tokenizer=tokenizer, about=about)
+    assert path.stat().st_size == written == gguf_bytes(model, tokenizer, storage)
+    assert read_gguf(path).about.items() >= about.items()
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.vocab_size}x{m.width}x{m.n_layers}")
 def test_a_float_file_gives_back_what_was_written(tmp_path, model):
     tensors, tokenizer = random_tensors(model), text_layout(model.vocab_size)
-    write_gguf(tmp_path / "m.gguf", tensors, model=model, tokenizer=tokenizer, name="a student")
+    write_gguf(tmp_path / "m.gguf", tensors, model=model, tokenizer=tokenizer, about={"general.name": "a student"})
     back = read_gguf(tmp_path / "m.gguf")
-    assert (back.model, back.tokenizer, back.name) == (model, tokenizer, "a student")
+    assert (back.model, back.tokenizer, back.about["general.name"]) == (model, tokenizer, "a student")
     assert back.tensors.keys() == tensors.keys()
     assert all(np.array_equal(back.tensors[key], tensors[key]) for key in tensors)
 
@@ -240,6 +241,15 @@ def test_wrong_tensors_are_named_and_nothing_is_written(tmp_path):
         write_gguf(tmp_path / "m.gguf", tensors, model=model, tokenizer=symbol_layout(65))
     with pytest.raises(ExportError, match="257 tokens, the model a vocabulary of 65"):
         write_gguf(tmp_path / "m.gguf", random_tensors(model), model=model, tokenizer=symbol_layout(257))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_into_the_room_for_people_is_refused(tmp_path):
+    about = {"general.description": 1024 * "x"}
+    with pytest.raises(SpecError, match="takes 72 bytes more than 1024; shorten it"):
+        write_gguf(
+            tmp_path / "m.gguf", random_tensors(MODELS[0]), model=MODELS[0], tokenizer=symbol_layout(65), about=about
+        )
     assert list(tmp_path.iterdir()) == []
 
 

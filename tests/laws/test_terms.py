@@ -13,7 +13,7 @@ from scaling.fit.solve.search import search
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.named import named_law
 from scaling.laws.over_training import OverTrained
-from scaling.laws.precision import KumarDamage, LowPrecision, Quantized
+from scaling.laws.precision import KumarDamage, LowPrecision, Quantized, RoundingNoise
 from scaling.laws.published.rules import Rule
 from scaling.laws.repetition import Repeated
 from scaling.laws.schedule import MultiPower, ScheduledRun
@@ -73,6 +73,14 @@ def test_damage_grows_with_tokens_per_parameter_and_falls_with_bits():
     assert law.loss(n=1e8, d=1e11, bits=3) > law.loss(n=1e8, d=1e10, bits=3) > law.loss(n=1e9, d=1e10, bits=3)
     bits = law.inverse("bits", 0.01, n=1e8, d=1e10)
     assert law.loss(n=1e8, d=1e10, bits=bits) == pytest.approx(0.01, rel=1e-9)
+
+
+def test_rounding_noise_falls_by_the_square_of_the_steps_and_may_fall_with_tokens():
+    law = RoundingNoise(k=7350.0, b=-0.1, a=0.6)
+    four, eight = law.loss(n=1e5, d=1e6, bits=4), law.loss(n=1e5, d=1e6, bits=8)
+    assert four / eight == pytest.approx((255 / 15) ** 2)
+    assert law.loss(n=1e5, d=1e7, bits=4) < four
+    assert law.inverse("bits", four, n=1e5, d=1e6) == pytest.approx(4)
 
 
 def test_the_over_trained_form_is_the_tied_law_in_other_coordinates():

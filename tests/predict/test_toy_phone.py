@@ -17,16 +17,19 @@ from scaling.predict.speed import decode_speed
 from scaling.records import RunStore
 
 HERE = Path(__file__).parent
-QUICKSTART = HERE.parents[1] / "sweeps" / "quickstart.yaml"
+QUICKSTART = HERE / "first_layout" / "quickstart.yaml"
 
 BLOCK = """
 [pocket]
 label = "a pocket calculator"
-memory_bytes = 111_000_000
-bandwidth = [1e8, 5e7, 2e8]
-layer_s = [2e-4, 1e-4, 4e-4]
-token_s = [1e-4, 5e-5, 2e-4]
-sources = ["all: invented"]
+year = 1986
+memory = { value = 111e6, basis = "unverified", source = "invented" }
+[[pocket.speed]]
+engine = "llama_cpp"
+unit = "cpu"
+bandwidth = { value = 1e8, low = 5e7, high = 2e8, basis = "unverified", source = "invented" }
+layer_s = { value = 2e-4, low = 1e-4, high = 4e-4, basis = "unverified", source = "invented" }
+token_s = { value = 1e-4, low = 5e-5, high = 2e-4, basis = "unverified", source = "invented" }
 """
 
 
@@ -68,7 +71,7 @@ def test_its_answer_names_it_and_can_be_read_back(pocket, tmp_path):
     assert Recommendation.from_json(tmp_path / "recommendation.json").question.device == pocket
 
 
-@pytest.mark.parametrize("line", BLOCK.strip().splitlines()[1:])
+@pytest.mark.parametrize("line", [one for one in BLOCK.strip().splitlines() if "=" in one])
 def test_a_block_that_lacks_a_figure_says_which(tmp_path, line):
     (tmp_path / "toys.toml").write_text(BLOCK.replace(line, ""))
     with pytest.raises(ConfigError, match=line.split()[0]):

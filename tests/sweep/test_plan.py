@@ -9,7 +9,7 @@ from quick_trainer import QuickTrainer
 from scaling.accounting import count_parameters, forward_flops, training_bytes
 from scaling.records import Outcome, RunRecord
 from scaling.spec import RunSpec
-from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of
+from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of, step_flops
 from scaling.sweep.plan import plan
 from scaling.sweep.run import longest_first, run
 from scaling.sweep.trunks import group
@@ -71,17 +71,64 @@ def test_the_plan_of_a_results_folder_that_does_not_exist_makes_none(grid, store
     assert not store.root.exists()
 
 
+def steady(specs, step_s: float, **others) -> Pace:
+    """A pace at which every step takes as long; by default nothing else takes time."""
+    costs = {"compile_s": 0.0, "start_s": 0.0} | others
+    return Pace(step_s={shape_of(spec): step_s for spec in specs}, source="calibrated", **costs)
+
+
+def evaluations_s(specs, step_s: float = 1.0) -> float:
+    """A token that is measured on costs a third of one that is learned from."""
+    return sum(step_s / 3 * spec.evaluation.tokens / spec.step_tokens for spec in specs)
+
+
 def test_wall_time_is_bounded_by_the_longest_trunk(grid, store):
-    made = plan(grid, store, pace=Pace(step_s={shape_of(s): 1.0 for s in grid}, flops_per_s=None, source="calibrated"))
-    assert made.seconds(1) == 92
-    assert made.seconds(2) == 46
-    assert made.seconds(100) == 46
+    made, measuring = plan(grid, store, pace=steady(grid, 1.0)), evaluations_s(grid)
+    assert made.seconds(1) == pytest.approx(92 + measuring)
+    assert made.seconds(2) == pytest.approx(46 + measuring / 2)
+    assert made.seconds(100) == pytest.approx(46 + measuring / 2)
+
+
+def test_every_worker_starts_and_compiles_each_shape_that_it_meets(grid, store):
+    trained = plan(grid, store, pace=steady(grid, 1.0)).seconds(2)
+    made = plan(grid, store, pace=steady(grid, 1.0, compile_s=10.0, start_s=3.0))
+    # Two shapes of one trunk each: two workers compile one each.
+    assert made.seconds(1) == pytest.approx(2 * trained + 2 * 10 + 3)
+    assert made.seconds(2) == pytest.approx(trained + 10 + 3)
+
+
+def test_students_wait_for_their_teacher_and_its_text(make_spec, store):
+    source = {"kind": "text", "corpus": "none", "tokenizer": {"kind": "bytes"}}
+    teacher = {"model": {"vocab_size": 257, "width": 64, "context": 40}, "data": {"source": source}, "tokens": 6400}
+    student = RunSpec.model_validate(
+        {
+            "model": {"vocab_size": 257, "width": 32, "context": 40},
+            "data": {"source": source, "teacher": {"kind": "trained", "run": teacher}},
+            "tokens": 6400,
+        }
+    )
+    teacher = RunSpec.model_validate(teacher)
+    pace = steady([student, teacher], 1.0)
+    made, text = plan([student], store, pace=pace), pace.generation_s(student, 6400 + student.evaluation.tokens)
+    assert text > 10
+    chain = teacher.steps + student.steps + evaluations_s([teacher]) + 2 * evaluations_s([student]) + text
+    assert made.seconds(1) == made.seconds(8) == pytest.approx(chain)
+
+
+def test_a_world_s_teachers_write_at_no_cost(make_spec):
+    assert steady([make_spec()], 1.0).generation_s(make_spec(), 10**6) == 0
+
+
+def test_a_first_estimate_names_its_basis_and_is_a_range(grid, store):
+    made = plan(grid, store)
+    low, high = made.seconds_range(2)
+    assert low < made.seconds(2) < high
+    assert "a guess before any run here" in made.to_json()["pace"]["basis"]
+    assert "--calibrate" in made.pace.basis
 
 
 def test_energy_is_power_times_time(grid, store):
-    made = plan(
-        grid, store, pace=Pace(step_s={shape_of(s): 3600 / 92 for s in grid}, flops_per_s=None, source="calibrated")
-    )
+    made = plan(grid, store, pace=steady(grid, 3600 / (92 + evaluations_s(grid))))
     assert made.kwh(watts=50) == pytest.approx(0.05)
 
 
@@ -101,10 +148,12 @@ def test_a_calibration_is_kept_and_wins_over_earlier_runs(grid, store):
         timed.append(spec.model.width)
         return 0.3 * steps
 
-    pace = calibrate(grid, store.prepare(), time_steps)
+    store.prepare().commit(RunRecord(spec=grid[0], outcome=Outcome(status="done", loss=1.0, tokens_per_s=640.0)))
+    pace = calibrate(grid, store, time_steps)
     assert sorted(timed) == [32, 64]
     assert pace.seconds(grid[0], 10) == pytest.approx(3)
     assert known_pace(grid, store) == pace
+    assert pace.source == "calibrated"
 
 
 def test_earlier_runs_set_the_pace_of_their_shape_and_scale_to_others(make_spec, store):
@@ -114,9 +163,35 @@ def test_earlier_runs_set_the_pace_of_their_shape_and_scale_to_others(make_spec,
     store.commit(RunRecord(spec=seen, outcome=outcome))
     pace = known_pace([seen, other], store)
     assert pace.source == "earlier runs"
+    assert known_pace([other], store).n_runs == 1
     assert pace.seconds(seen, 1) == pytest.approx(0.1)
     ratio = forward_flops(other.model) / forward_flops(seen.model)
     assert pace.seconds(other, 1) == pytest.approx(0.1 * ratio)
+    assert known_pace([other], store).seconds(other, 1) == pytest.approx(0.1 * ratio)
+
+
+def test_a_shape_that_is_not_known_takes_its_flops_at_the_rate_of_the_nearest_one(make_spec):
+    small, large, asked = make_spec(32), make_spec(256), make_spec(192)
+    flops = {shape_of(spec): step_flops(spec) for spec in (small, large)}
+    pace = Pace(step_s={shape_of(small): 1.0, shape_of(large): 2.0}, flops=flops, source="earlier runs")
+    assert pace.seconds(asked, 1) == pytest.approx(2.0 * step_flops(asked) / step_flops(large))
+
+
+def test_the_median_run_of_a_shape_sets_its_pace_and_first_branches_tell_what_compiling_takes(make_spec, store):
+    store.prepare()
+    for tokens, step_s, compile_s in ((6400, 0.1, 9.0), (7040, 0.4, 0.01), (7680, 0.2, 5.0)):
+        outcome = Outcome(status="done", loss=1.0, tokens_per_s=640 / step_s, compile_s=compile_s)
+        store.commit(RunRecord(spec=make_spec(32, tokens), outcome=outcome))
+    pace = known_pace([], store)
+    assert pace.seconds(make_spec(32), 1) == pytest.approx(0.2)
+    assert pace.compile_s == 7.0
+    assert "3 runs" in pace.basis
+
+
+def test_runs_of_another_machine_say_nothing_of_this_one(make_spec, store):
+    outcome = Outcome(status="done", loss=1.0, tokens_per_s=1.0, env={"host": "another"})
+    store.prepare().commit(RunRecord(spec=make_spec(32), outcome=outcome))
+    assert known_pace([make_spec(32)], store).source == "guess"
 
 
 @pytest.mark.parametrize(("steps", "named"), [((10, 20, 40), False), ((10, 20, 80), True)])

@@ -10,7 +10,7 @@ from scaling.errors import Preempted
 from scaling.records import RunStore
 from scaling.spec import DataSpec, ExactTargets, SampledTargets, TokenTargets, TopKTargets
 from scaling.spec.distill import usual_recipe
-from scaling.train.distill.recipe import recipe_of
+from scaling.train.distill.recipe import Moment, recipe_of
 from scaling.train.loop import train_trunk
 from scaling.train.objective import soft_loss, z_loss
 
@@ -32,7 +32,9 @@ def gradient(weights, ids):
 
 def losses(batch, targets):
     """What the targets' usual recipe makes of a student whose logits are LOGITS."""
-    found = recipe_of(usual_recipe(targets), targets)(lambda inputs: jnp.asarray(LOGITS), None, batch)
+    found = recipe_of(usual_recipe(targets), targets).losses(
+        lambda inputs: jnp.asarray(LOGITS), None, batch, Moment(0, {})
+    )
     return found.aim, found.loss
 
 

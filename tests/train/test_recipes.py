@@ -1,4 +1,4 @@
-"""Distillation recipes: found by their kind, added from outside by one class and one function, in a run's id."""
+"""Distillation recipes: found by their kind, added from outside by two classes, in a run's id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from scaling.errors import TrainError
 from scaling.spec import DistillSpec, LogitDistill, RunSpec, SequenceDistill, Targets, TokenTargets
-from scaling.train.distill.recipe import RECIPES, Losses, recipe_of
+from scaling.train.distill.recipe import RECIPES, Losses, Recipe, recipe_of
 from scaling.train.loop import train_trunk
 from scaling.train.objective import token_loss
 
@@ -25,22 +25,20 @@ class SmoothedDistill(DistillSpec):
     share: float = 0.5
 
 
-def smoothed(spec, _targets):
-    def losses(student, inputs_BT, tokens_BT):
+class Smoothed(Recipe):
+    def losses(self, student, inputs_BT, tokens_BT, moment):
         logits_BTV = student(inputs_BT)
         loss = token_loss(logits_BTV, tokens_BT)
         uniform = -jnp.mean(jax.nn.log_softmax(logits_BTV))
-        return Losses((1 - spec.share) * loss + spec.share * uniform, loss, logits_BTV)
-
-    return losses
+        return Losses((1 - self.spec.share) * loss + self.spec.share * uniform, loss, logits_BTV)
 
 
 @pytest.fixture
 def toy_recipe(monkeypatch):
-    """What another package adds by two entry points."""
+    """What another package adds by two entry points: two classes."""
     # Whatever discovery finds must be there before the copies that are put back.
     list(DistillSpec.kinds), list(RECIPES)
-    for registry, entry in ((DistillSpec.kinds, SmoothedDistill), (RECIPES, smoothed)):
+    for registry, entry in ((DistillSpec.kinds, SmoothedDistill), (RECIPES, Smoothed)):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
         registry.add("toy_smoothed", entry)
 

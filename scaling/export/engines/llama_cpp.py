@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ import numpy as np
 
 from scaling.accounting import GGUF_STORAGE, TokenizerLayout
 from scaling.errors import EngineError
-from scaling.export.child import as_asked, run_child
+from scaling.export.child import WORKERS, as_asked, engine_run, run_child
 from scaling.export.engine import ENGINES, Engine, EngineRun
 
 NAME = "llama.cpp"
 PACKAGE = "xllamacpp"
-WORKER = Path(__file__).with_name("llama_cpp_worker.py")
+WORKER = WORKERS / "llama_cpp_worker.py"
 
 MAX_THREADS = 4
 """More threads than a phone has fast cores make decoding slower."""
@@ -101,7 +100,7 @@ class LlamaCpp(Engine):
         }
         answer = self._answer(job, RUN_S)
         with as_asked(NAME):
-            return _engine_run(answer, job, engine=self.probe(), code_bytes=self.memory.code)
+            return engine_run(answer, job, engine=self.probe(), code_bytes=self.memory.code)
 
     def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
         """As :meth:`Engine.log_probs`, activations in int8 included.
@@ -165,29 +164,6 @@ class LlamaCpp(Engine):
     def _answer(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self.probe()
         return run_child(WORKER, job, engine=NAME, timeout_s=self.timeout_s or timeout_s, env=ENVIRONMENT)
-
-
-def _engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code_bytes: int) -> EngineRun:
-    decode = [pass_["decode"] for pass_ in answer["speed"]]
-    prompt = [pass_["prompt"] for pass_ in answer["speed"]]
-    before = answer["before"]["allocated"]
-    most = max(answer["held"], key=lambda held: held["allocated"] + held["mapped"])
-    allocated, mapped = most["allocated"] - before, most["mapped"]
-    return EngineRun(
-        engine=engine,
-        token_ids=tuple(answer["token_ids"]),
-        text=answer["text"],
-        ended=answer["ended"],
-        prompt_tokens_per_s=statistics.median(prompt) if prompt else None,
-        tokens_per_s=statistics.median(decode) if decode else None,
-        tokens_per_s_range=(min(decode), max(decode)) if decode else None,
-        load_s=answer["load_s"],
-        peak_bytes=allocated + mapped + code_bytes,
-        allocated_bytes=allocated,
-        mapped_bytes=mapped,
-        threads=job["threads"],
-        load_average=answer["load_average"],
-    )
 
 
 ENGINES.add("llama_cpp", LlamaCpp())

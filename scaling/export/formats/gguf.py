@@ -7,9 +7,20 @@ from pathlib import Path
 from scaling.accounting import TokenizerLayout
 from scaling.compress.student import QuantizedStudent
 from scaling.errors import ExportError
-from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
+from scaling.export.format import EXPORT_FORMATS, About, ExportFormat, ReadBack
 from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec
+
+RUN_ID = "scaling.run_id"
+
+ABOUT_KEYS = {
+    "general.name": "name",
+    "general.description": "description",
+    "general.license": "license",
+    "general.dataset.0.name": "text",
+    RUN_ID: "run_id",
+}
+"""Keys for people, by what they say. Source: the GGUF specification, general metadata."""
 
 
 class Gguf(ExportFormat):
@@ -19,16 +30,22 @@ class Gguf(ExportFormat):
     suffix = ".gguf"
     scheme = "q8_0"
     packages = ("gguf",)
+    command = (
+        "python -c \"import xllamacpp as x; p = x.CommonParams(); p.model.path = '{file}'; p.n_ctx = {context}; "
+        "p.no_extra_bufts = True; p.verbosity = 0; print(x.Server(p).handle_completions(dict(prompt='{prompt}', "
+        "n_predict=16, temperature=0))['choices'][0]['text'])\""
+    )
 
     def write(
-        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, name: str
+        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
     ) -> None:
         if student.scheme != self.scheme:
             raise ExportError(
                 f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
                 f"scheme {self.scheme}"
             )
-        write_gguf(path, student.tensors, model=model, tokenizer=tokenizer, name=name)
+        keys = {key: getattr(about, name) for key, name in ABOUT_KEYS.items()}
+        write_gguf(path, student.tensors, model=model, tokenizer=tokenizer, about=keys)
 
     def read(self, path: Path) -> ReadBack:
         file = read_gguf(path)
@@ -36,7 +53,7 @@ class Gguf(ExportFormat):
             model=file.model,
             tokenizer=file.tokenizer,
             tensors=file.tensors,
-            name=file.name,
+            run_id=file.about.get(RUN_ID, ""),
             file_bytes=file.file_bytes,
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from scaling.laws.batch import CriticalBatch
@@ -14,6 +15,11 @@ PF_DAY = 8.64e19
 KAPLAN = "Kaplan et al. 2020, arXiv 2001.08361"
 HOFFMANN = "Hoffmann et al. 2022, arXiv 2203.15556"
 SHEHPER = "shehper/scaling_laws 2024, a replication with models up to 6.3M parameters on OpenWebText"
+
+KAPLAN_RANGES = {"n": (768.0, 1.5e9), "d": (22e6, 23e9)}
+"""Kaplan et al. 2020, section 1.1: non-embedding parameters, and sizes of the data set."""
+HOFFMANN_RANGES = {"n": (70e6, 16e9), "d": (5e9, 500e9)}
+"""Hoffmann et al. 2022, abstract."""
 
 Verified = Literal["primary", "secondary", "reproduced", "unverified"]
 """Read in the authors' text or code; in a text that quotes them; recomputed from their data; from memory alone."""
@@ -30,6 +36,7 @@ class Preset:
         verified: who has checked the numbers.
         counts: how the source counts N, and its corpus.
         note: what a user must know before trusting a number; empty if nothing.
+        ranges: least and most of "n" and "d" behind the numbers, where the source says so.
     """
 
     name: str
@@ -38,6 +45,7 @@ class Preset:
     verified: Verified
     counts: str = ""
     note: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.verified == "unverified" and "not verified" not in self.note:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 
 from scaling.laws.kaplan import KaplanC, KaplanD, KaplanN, KaplanND, KaplanNS
-from scaling.laws.published.preset import HOFFMANN, KAPLAN, PF_DAY, SHEHPER, Preset
+from scaling.laws.published.preset import (
+    HOFFMANN,
+    HOFFMANN_RANGES,
+    KAPLAN,
+    KAPLAN_RANGES,
+    PF_DAY,
+    SHEHPER,
+    Preset,
+)
 from scaling.laws.size_and_data import Chinchilla, Tied
 
 BESIROGLU = "Besiroglu et al. 2024, arXiv 2404.10102"
@@ -43,7 +51,15 @@ def _kaplan() -> list[Preset]:
             n,
             "C at a fixed batch of half a million tokens",
         ),
-        Preset("kaplan", KaplanND(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103), KAPLAN, "secondary", n, joint),
+        Preset(
+            "kaplan",
+            KaplanND(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103),
+            KAPLAN,
+            "secondary",
+            n,
+            joint,
+            KAPLAN_RANGES,
+        ),
         Preset(
             "kaplan-ns",
             KaplanNS(N_c=6.5e13, S_c=2.1e3, alpha_N=0.077, alpha_S=0.76),
@@ -79,6 +95,7 @@ def _hoffmann() -> list[Preset]:
             "primary",
             TOTAL,
             narrow,
+            HOFFMANN_RANGES,
         ),
         Preset(
             "hoffmann-tex",
@@ -93,6 +110,7 @@ def _hoffmann() -> list[Preset]:
             "primary",
             TOTAL,
             narrow,
+            HOFFMANN_RANGES,
         ),
         Preset(
             "hoffmann-rounded",
@@ -101,6 +119,7 @@ def _hoffmann() -> list[Preset]:
             "primary",
             TOTAL,
             "rounding beta from .2849 to .28 raises the data term by 13 % at 1e11 tokens: use 'hoffmann'",
+            HOFFMANN_RANGES,
         ),
     ]
 
@@ -115,6 +134,7 @@ def _refits() -> list[Preset]:
             "primary",
             TOTAL,
             "refit of 240 points digitised from figure 4 of Hoffmann et al.",
+            HOFFMANN_RANGES,
         ),
         Preset(
             "besiroglu-exact",
@@ -123,6 +143,7 @@ def _refits() -> list[Preset]:
             "reproduced",
             TOTAL,
             "the same points; sum of Huber 1.018274e-3, against 1.0228e-3 for the published numbers",
+            HOFFMANN_RANGES,
         ),
         Preset(
             "ml-scalefit",

@@ -79,10 +79,11 @@ def _teachers() -> list[Preset]:
         **{"A2": 2243.0, "B2": 24181.0, "alpha2": 0.321, "beta2": 0.637, "gamma2": 0.764},
         **{"c0": 2.549, "c1": 522.6, "f1": 0.090, "d1": 1.315},
     )
+    ranges = {"n": (143e6, 12.6e9)}
     soft = "soft targets of the teacher on real text; not for students of sampled text"
     return [
-        Preset("busbridge-supervised", supervised, BUSBRIDGE, "primary", counts),
-        Preset("busbridge", distilled, BUSBRIDGE, "primary", counts, soft),
+        Preset("busbridge-supervised", supervised, BUSBRIDGE, "primary", counts, ranges=ranges),
+        Preset("busbridge", distilled, BUSBRIDGE, "primary", counts, soft, ranges),
     ]
 
 

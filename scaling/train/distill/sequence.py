@@ -7,19 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scaling.spec import SequenceDistill, TokenTargets
-from scaling.train.distill.recipe import RECIPES, Losses, Recipe
+from scaling.train.distill.recipe import RECIPES, Losses, Moment, Recipe
 from scaling.train.model import Student
 from scaling.train.objective import token_loss
 
 
 @RECIPES.register("sequence")
-def sequence(_spec: SequenceDistill, _targets: TokenTargets) -> Recipe:
+class Sequence(Recipe):
     """``CE(x, f)``: the student f predicts the next token x of what the teacher wrote."""
 
-    def losses(student: Student, inputs_BT: jax.Array, targets_BT: Any) -> Losses:
+    def losses(self, student: Student, inputs_BT: jax.Array, targets_BT: Any, moment: Moment) -> Losses:
         logits_BTV = student(inputs_BT).astype(jnp.float32)
         loss = token_loss(logits_BTV, targets_BT)
         return Losses(loss, loss, logits_BTV)
-
-    return losses

@@ -1,27 +1,23 @@
 """Child process that runs one GGUF file in llama.cpp (package xllamacpp): a job as JSON on stdin, the answer on stdout.
 
-It is started by path and imports nothing of this project, so that a crash of the engine ends this process and no other.
+The ids of all tokens, and probabilities of tokens, are told by the engine's own server alone, so that is what is asked.
 """
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import json
 import os
-import resource
-import signal
 import sys
 import time
 
-PR_SET_PDEATHSIG = 1
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from process import begin, give_back_free_pages, memory, said
 
 
 def main() -> None:
-    job = json.load(sys.stdin)
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever the engine prints must not end up in the answer
-    die_with_parent()
+    job, answer = begin()
     import xllamacpp
 
     give_back_free_pages()
@@ -136,44 +132,5 @@ def post(client, path, request) -> dict:
     return reply
 
 
-def die_with_parent() -> None:
-    """End when the process that asked ends, however it does; Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def give_back_free_pages() -> None:
-    """Let the system take what the interpreter has freed; else the engine would use it, and seem to need less."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def memory(path) -> dict:
-    """Bytes that this process allocated, and resident bytes of its mapping of a file; from the system's page tables.
-
-    Resident code is not looked at: how much of a library is there is decided by the page cache (16 to 512 pages come
-    with each that is used), not by the engine. Without such tables all of the process counts as allocated.
-    """
-    found, is_file = {"allocated": 0, "mapped": 0}, False
-    try:
-        with open("/proc/self/smaps") as maps:
-            for line in maps:  # none is kept: they would be taken for the engine's
-                head, *rest = line.split()
-                if not head.endswith(":"):
-                    is_file = rest[-1] == path
-                elif head == "Anonymous:":
-                    found["allocated"] += int(rest[0]) * 1024
-                elif head == "Rss:" and is_file:
-                    found["mapped"] += int(rest[0]) * 1024
-    except FileNotFoundError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        found["allocated"] = peak
-    return found
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except (RuntimeError, ValueError, MemoryError, OSError) as failure:
-        sys.exit(str(failure))
+    said(main)

@@ -1,0 +1,88 @@
+"""The stage that measures what few bits cost, on every finished run of a sweep."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling.errors import FitError
+from scaling.files import write_bytes
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+from scaling.stop import interruptible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fit.damage import DamageFit
+
+DAMAGE = "damage.csv"
+"""Beside a sweep's runs table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamageFound:
+    """What rounding costs, run by run, and as a law.
+
+    Attributes:
+        table: Rows of :func:`~scaling.compress.damage.damage_table`.
+        fits: The forms of damage fitted to it; empty where too little of it is clearly above zero.
+        path: Where the table was written; None where it was not.
+    """
+
+    table: pd.DataFrame
+    fits: tuple[DamageFit, ...]
+    path: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "rows": self.table.to_dict("records"),
+            "laws": [
+                {"law": one.law, "coefficients": one.fit.params, "error": one.error, "ahead": one.ahead}
+                for one in self.fits
+            ],
+            "path": self.path,
+        }
+
+
+@interruptible()
+def damage_stage(
+    store: RunStore,
+    runs: Sequence[RunSpec],
+    *,
+    bits: Sequence[int] | None = None,
+    folder: Path | None = None,
+    watch: Callable[[str], None] = lambda line: None,
+) -> DamageFound:
+    """Round the weights of every finished run to several numbers of bits, and fit what that costs.
+
+    Args:
+        store: Where the runs lie.
+        runs: Which; those that are not finished are passed over.
+        bits: Of a weight, by default 2, 3, 4, 5, 6 and 8.
+        folder: Where the table is written, as damage.csv.
+        watch: Called with a line before each run.
+    """
+    from scaling.compress.damage import BITS, damage_table
+    from scaling.fit.damage import fit_damage
+
+    def progress(done: int, run: RunSpec) -> None:
+        watch(f"damage: run {run.run_id}, {done + 1} of at most {len(runs)}")
+
+    table = damage_table(runs, store, bits=bits or BITS, progress=progress)
+    # One run, or 8 bits alone, have a table worth seeing and no law.
+    try:
+        fits = tuple(fit_damage(table))
+    except FitError as error:
+        watch(f"no law of damage: {error}")
+        fits = ()
+    path = None
+    if folder is not None:
+        path, text = folder / DAMAGE, io.StringIO()
+        table.to_csv(text, index=False)
+        write_bytes(path, text.getvalue().encode())
+    return DamageFound(table=table, fits=fits, path=path)

@@ -1,0 +1,84 @@
+"""A target that is relative to students of the sweep itself: which they are, and the number that they give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import geometric_mean
+
+from scaling.chain.workspace import Workspace
+from scaling.config.expand import matches
+from scaling.config.sweep import RelativeTarget
+from scaling.errors import ConfigError, RecordError
+from scaling.spec import RunSpec, text_labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A loss to reach.
+
+    Attributes:
+        loss: In the unit of the fit.
+        basis: What it was derived from, in words.
+    """
+
+    loss: float
+    basis: str
+
+
+def reference_runs(workspace: Workspace, target: RelativeTarget) -> tuple[RunSpec, ...]:
+    """The runs of the sweep that a target is relative to: one size, volume and text, with all its seeds.
+
+    Raises:
+        ConfigError: the sweep trains no such students, or several kinds of them.
+    """
+    like, runs = target.like, workspace.runs
+    of_text = [run for run in runs if matches(run.data.teacher.model_dump(mode="json"), like.teacher)]
+    of_width = [run for run in of_text if run.model.width == like.width]
+    tokens = like.tokens or max((run.tokens for run in of_width), default=0)
+    found = tuple(run for run in of_width if run.tokens == tokens)
+    # Seeds of one configuration are one cell; everything else that differs makes them several.
+    if len({(run.data.text_id, run.model, run.optim) for run in found}) == 1:
+        return found
+    if not of_text:
+        key, got = "teacher", f"matches none of {', '.join(sorted({run.data.label for run in runs}))}"
+    elif not of_width:
+        key, got = "width", f"got {like.width}, on that text are {sorted({run.model.width for run in of_text})}"
+    elif not found:
+        key, got = "tokens", f"got {tokens:,}, at that width are {sorted({run.tokens for run in of_width})}"
+    else:
+        key, got = "teacher", f"matches several kinds of students, of {sorted({run.data.label for run in found})}"
+    mark = workspace.config.document.mark(("recommend", "target", "like"))
+    raise ConfigError([f"{mark}: recommend.target.like.{key}: {got} — name students that this sweep trains"])
+
+
+def measured_target(workspace: Workspace, loss_name: str) -> Target:
+    """The number that a relative target is, of the runs that are finished.
+
+    Args:
+        workspace: A sweep whose file has a relative target.
+        loss_name: Which of a run's losses counts.
+
+    Raises:
+        ConfigError: the sweep trains no such students.
+        RecordError: they are not trained, or none of them ended well.
+    """
+    recommend = workspace.config.recommend
+    if recommend is None or recommend.target is None:
+        raise RecordError(f"{workspace.config.path}: has no relative target — ask for a number, as --target-loss 1.72")
+    # What ended well counts, though a seed may have diverged.
+    runs, target = reference_runs(workspace, recommend.target), recommend.target
+    outcomes = [record.outcome for record in workspace.store.records([run.run_id for run in runs])]
+    losses = [loss for outcome in outcomes if outcome.status == "done" and (loss := getattr(outcome, loss_name))]
+    if not losses:
+        raise RecordError(
+            f"recommend.target: none of the {len(runs)} students that it names has a loss — "
+            f"train them: {workspace.command('scaling sweep')}"
+        )
+    # The number alone would not tell a reader of the ledger where it came from.
+    mean, first = geometric_mean(losses), runs[0]
+    label = text_labels(run.data for run in workspace.runs)[first.data.text_id].teacher
+    text = "real text" if label == "real" else f"text of {label}"
+    basis = f"width {first.model.width} on {first.n_tokens:,} tokens of {text}: {mean:.4f}"
+    basis += f", mean of {len(losses)} seeds" if len(losses) > 1 else ""
+    basis += f"; {target.within:.3g} of it may be lost" if target.within else ""
+    return Target(loss=(1 + target.within) * mean, basis=basis)

@@ -1,0 +1,96 @@
+"""What of a student matters least: heads by the gradient of their gates, neurons by what they write, layers by how far
+they turn the residual stream.
+
+All are averages over tokens of the training stream. Shape suffixes as in ``train/model.py``.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.compress.forward import Tap, forward, unchanged
+from scaling.train.model import Student
+from scaling.train.objective import token_loss
+from scaling.train.step import params_of, with_params
+
+
+def head_importance(student: Student, inputs_BT: np.ndarray, targets_BT: np.ndarray) -> np.ndarray:
+    """``I_h = E_x |∂L/∂ξ_h|`` of a gate ξ_h = 1 on each head's output, of length 1 in each layer: float64[L, H].
+
+    Args:
+        student: As trained.
+        inputs_BT: int32[B, T]; the expectation is over sequences.
+        targets_BT: int32[B, T].
+
+    **Source:** Michel et al. 2019, arXiv 1905.10650, equation 2.
+    """
+    model = student.model
+
+    @jax.jit
+    def importance(params, inputs_BT, targets_BT):
+        def loss(gates_LH, inputs_T, targets_T):
+            logits = forward(with_params(model, params), inputs_T[None], _gated(gates_LH, model.head_width))
+            return token_loss(logits, targets_T[None])
+
+        ones_LH = jnp.ones((model.n_layers, model.n_heads))
+        by_sequence = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(ones_LH, inputs_BT, targets_BT)
+        return jnp.abs(by_sequence).mean(axis=0)
+
+    found = np.asarray(importance(params_of(student), inputs_BT, targets_BT), np.float64)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def _gated(gates_LH: jax.Array, head_width: int) -> Tap:
+    def tap(place: str, value: jax.Array) -> jax.Array:
+        if not place.endswith(".heads"):
+            return value
+        layer = int(place.split(".")[1])
+        return value * jnp.repeat(gates_LH[layer], head_width)[None, None]
+
+    return tap
+
+
+def neuron_importance(student: Student, inputs_BT: np.ndarray) -> np.ndarray:
+    """Root mean square of what each SwiGLU neuron adds to the residual stream, ``√(E h²)·‖w_down‖``: float64[L, F].
+
+    **Source:** Muralidharan et al. 2024, arXiv 2407.14679, section 2.2 (importance by activations).
+    """
+    model = student.model
+    hidden = [f"blk.{i}.hidden" for i in range(model.n_layers)]
+    seen = _seen(student, inputs_BT, tuple(hidden))
+    written = [np.linalg.norm(np.asarray(block.ffn_down[...], np.float64), axis=1) for block in student.blocks]
+    active = [np.sqrt(np.mean(np.square(seen[place], dtype=np.float64), axis=(0, 1))) for place in hidden]
+    return np.stack([one * norm for one, norm in zip(active, written, strict=True)])
+
+
+def block_influence(student: Student, inputs_BT: np.ndarray) -> np.ndarray:
+    """``1 − E cos(X_i, X_{i+1})`` of the residual stream before and after each block: float64[L].
+
+    **Source:** Men et al. 2024, arXiv 2403.03853, equation 1.
+    """
+    places = (*(f"blk.{i}" for i in range(student.model.n_layers)), "stream")
+    seen = _seen(student, inputs_BT, places)
+    streams = [np.asarray(seen[place], np.float64) for place in places]
+    units = [stream / np.linalg.norm(stream, axis=-1, keepdims=True) for stream in streams]
+    return np.array([1 - np.mean((a * b).sum(-1)) for a, b in zip(units, units[1:], strict=False)])
+
+
+def _seen(student: Student, inputs_BT: np.ndarray, places: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The values at some places while tokens are read."""
+    model = student.model
+
+    @jax.jit
+    def read(params, inputs_BT):
+        found = {}
+
+        def note(place: str, value: jax.Array) -> jax.Array:
+            if place in places:
+                found[place] = value
+            return unchanged(place, value)
+
+        forward(with_params(model, params), inputs_BT, note)
+        return found
+
+    return jax.device_get(read(params_of(student), inputs_BT))

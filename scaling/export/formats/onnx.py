@@ -1,0 +1,69 @@
+"""ONNX, the file of ONNX Runtime, as two export formats: int8, and float32 to compare with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from scaling.accounting import TokenizerLayout
+from scaling.compress.student import QuantizedStudent
+from scaling.errors import ExportError
+from scaling.export.format import EXPORT_FORMATS, About, ExportFormat, ReadBack
+from scaling.formats.onnx import read_onnx, write_onnx
+from scaling.spec import ModelSpec
+
+HEAD_STEP = 16
+"""Heads that ONNX Runtime's attention rotates are multiples of this wide."""
+
+
+class Onnx(ExportFormat):
+    """int8 in symmetric blocks of 32, the integers of Q8_0, run by ONNX Runtime."""
+
+    name = "onnx"
+    suffix = ".onnx"
+    scheme: ClassVar[str] = "q8_0"
+    packages = ("onnx",)
+    command = (
+        'python -c "import numpy as n, onnxruntime as o; from tokenizers import Tokenizer as T; '
+        "k = T.from_file('tokenizer.json'); s = o.InferenceSession('{file}'); i = k.encode('{prompt}').ids; "
+        "e = {{x.name: n.zeros((1, x.shape[1], 0, x.shape[3]), 'f') for x in s.get_inputs()[2:]}}; "
+        "[i.append(int(s.run(['logits'], {{'input_ids': n.array([i]), 'attention_mask': n.ones((1, len(i)), 'q'), "
+        '**e}})[0][0, -1].argmax())) for _ in range(16)]; print(k.decode(i))"'
+    )
+
+    def objection(self, model: ModelSpec) -> str | None:
+        if model.head_width % HEAD_STEP:
+            return f"heads of {model.head_width} values are no multiple of {HEAD_STEP}"
+        return None
+
+    def write(
+        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
+    ) -> None:
+        if student.scheme != self.scheme:
+            raise ExportError(
+                f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
+                f"scheme {self.scheme}"
+            )
+        write_onnx(path, student.tensors, model=model, tokenizer=tokenizer, about=vars(about))
+
+    def read(self, path: Path) -> ReadBack:
+        file = read_onnx(path)
+        return ReadBack(
+            model=file.model,
+            tokenizer=file.tokenizer,
+            tensors=file.tensors,
+            run_id=file.about.get("run_id", ""),
+            file_bytes=file.file_bytes,
+        )
+
+
+class OnnxF32(Onnx):
+    """The weights as they were trained; the engine then computes what JAX does."""
+
+    name = "onnx_f32"
+    scheme = "f32"
+    most_damage = 1e-6
+
+
+for _format in (Onnx(), OnnxF32()):
+    EXPORT_FORMATS.add(_format.name, _format)

@@ -1,0 +1,125 @@
+"""An engine that knows tokens alone: it reads ids and gives logits; text is cut by the bundle's ``tokenizer.json``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from scaling.accounting import TokenizerLayout
+from scaling.data.tokenizers import import_tokenizers
+from scaling.errors import DataError, EngineError
+from scaling.export.child import WORKERS, as_asked, engine_run, run_child
+from scaling.export.engine import Engine, EngineRun
+
+TOKENIZER_FILE = "tokenizer.json"
+"""In the folder of the exported file."""
+
+RUN_S = 600.0
+"""Longest wait, s."""
+
+
+class TokenEngine(Engine):
+    """One engine of this kind; its worker is one class that reads tokens.
+
+    Attributes:
+        title: What people call it.
+        package: That it is installed as.
+        extra: Of this project, which brings that package.
+        worker: Script in ``workers/``.
+    """
+
+    title: ClassVar[str]
+    package: ClassVar[str]
+    extra: ClassVar[str]
+    worker: ClassVar[str]
+
+    @property
+    def python(self) -> str:
+        """The interpreter that has the package."""
+        return sys.executable
+
+    def version(self) -> str:
+        """Of the package.
+
+        Raises:
+            EngineError: if it is not installed.
+        """
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise EngineError(
+                f"{self.title} is not installed here — pip install 'scaling[{self.extra}]' brings it"
+            ) from error
+
+    def probe(self) -> str:
+        return f"{self.title} {self.version()}"
+
+    def run(
+        self,
+        path: Path,
+        prompt_ids: Sequence[int],
+        *,
+        n_tokens: int,
+        context: int,
+        cache: int | None = None,
+        repeats: int = 5,
+        threads: int | None = None,
+    ) -> EngineRun:
+        if not 0 < len(prompt_ids) <= context - n_tokens:
+            raise EngineError(
+                f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
+                "give at least one token, or ask for fewer"
+            )
+        job = self._job(path, prompt_ids, threads=threads) | {
+            "n_tokens": n_tokens,
+            "repeats": repeats,
+            # Repeated, the prompt is as long as the typical one; what it says is no matter to the time it takes.
+            "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
+            "speed_tokens": max(1, min(64, context // 2 - 1)),
+        }
+        answer = self._answer(job)
+        with as_asked(self.title):
+            return engine_run(answer, job, engine=self.probe(), code_bytes=self.memory.code)
+
+    def log_probs(self, path: Path, sequences: np.ndarray, *, tokenizer: TokenizerLayout, context: int) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: str(Path(folder) / f"{name}.npy") for name in ("scored", "scores")}
+            np.save(files["scored"], np.asarray(sequences, np.int32))
+            self._answer(self._job(path, [int(sequences[0, 0])]) | files)
+            with as_asked(self.title):
+                return np.load(files["scores"])
+
+    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids by the ``tokenizer.json`` beside the file; the spelling of a control token is plain text."""
+        beside = Path(path).with_name(TOKENIZER_FILE)
+        try:
+            cut = import_tokenizers().Tokenizer.from_str(beside.read_text("utf-8"))
+        except (DataError, OSError) as error:
+            raise EngineError(f"{beside}: no text can be cut ({error})") from error
+        with as_asked(self.title):
+            cut.encode_special_tokens = True
+            return [one.ids for one in cut.encode_batch(list(texts), add_special_tokens=False)]
+
+    def _job(self, path: Path, prompt: Sequence[int], *, threads: int | None = None) -> dict[str, Any]:
+        path = Path(path).resolve()
+        if not path.is_file():
+            raise EngineError(f"{path}: no such file; export the student first")
+        return {
+            "path": str(path),
+            "prompt": [int(token) for token in prompt],
+            "threads": threads or 1,
+            "n_tokens": 1,
+            "repeats": 0,
+            "scored": None,
+            "scores": None,
+        }
+
+    def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
+        self.version()
+        return run_child(WORKERS / self.worker, job, engine=self.title, timeout_s=RUN_S, python=self.python)

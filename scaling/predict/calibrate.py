@@ -1,0 +1,192 @@
+"""A device whose constants are those of its user's own measurements."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from scaling.errors import SpecError
+from scaling.predict.devices import Device, EngineSpeed, Range, Unit
+
+COLLAPSE = 0.5
+"""A rate below this share of the best of its model is no speed but a stall: threads beyond the fast cores wait for the
+slow ones (llama.cpp#21763: 23.9 tokens/s with 4 threads, 0.26 with more)."""
+
+LEAST = 1e-6
+"""A constant is never fitted below this share of the one known before, so that no time is zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRate:
+    """One measured rate of a model.
+
+    Attributes:
+        model: Its name, by which rates of one model are told from those of another.
+        n_layers: L.
+        n_bytes: Weights and cache read for each token.
+        tokens_per_s: While writing.
+        threads: With how many; None where that is not known.
+        prompt_flops_per_s: While reading a prompt; None where that was not measured.
+    """
+
+    model: str
+    n_layers: int
+    n_bytes: float
+    tokens_per_s: float
+    threads: int | None = None
+    prompt_flops_per_s: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return 1 / self.tokens_per_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """A device with its user's constants, and what was left out.
+
+    Attributes:
+        device: The device; its calibrated engine comes first.
+        threads: The number that was fastest; None where none was named.
+        used: Rates that the constants were fitted to.
+        slower: Rates at other numbers of threads.
+        collapsed: Rates that stalled.
+        errors: Relative error of each used rate's time, as fitted.
+    """
+
+    device: Device
+    threads: int | None
+    used: tuple[MeasuredRate, ...]
+    slower: tuple[MeasuredRate, ...]
+    collapsed: tuple[MeasuredRate, ...]
+    errors: tuple[float, ...]
+
+
+def calibrate(
+    device: Device, measured: Sequence[MeasuredRate], *, engine: str | None = None, unit: Unit | None = None
+) -> Calibrated:
+    """Refit a device's constants to measured rates.
+
+    Of the numbers of threads the fastest is taken. Three or more models of different depth and size give all three
+    constants (least squares of relative time errors, none negative). Fewer scale the device's own constants by their
+    common factor. Ranges become the spread of the measurements around the result.
+
+    Args:
+        device: Whose constants are the start.
+        measured: Rates of one engine on this device.
+        engine: Name of the engine; by default the device's first.
+        unit: Where it ran; likewise.
+
+    Raises:
+        SpecError: if nothing was measured, or a rate is not positive.
+    """
+    if not measured or not all(0 < one.tokens_per_s < math.inf for one in measured):
+        raise SpecError(f"calibration needs measured tokens/s above 0 — got {[one.tokens_per_s for one in measured]}")
+    # What stalled says nothing of the device, and other numbers of threads are other devices.
+    best = {one.model: max(other.tokens_per_s for other in measured if other.model == one.model) for one in measured}
+    collapsed = tuple(one for one in measured if one.tokens_per_s < COLLAPSE * best[one.model])
+    sound = [one for one in measured if one not in collapsed]
+    threads = fastest_threads(sound)
+    used = tuple(one for one in sound if one.threads == threads)
+    known = _known(device, engine, unit)
+    speed = replace(_fitted(known, used), threads=threads)
+    errors = tuple(speed.seconds(one.n_layers, one.n_bytes).value / one.seconds - 1 for one in used)
+    others = tuple(one for one in device.speeds if (one.engine, one.unit) != (speed.engine, speed.unit))
+    return Calibrated(
+        device=replace(device, speeds=(speed, *others)),
+        threads=threads,
+        used=used,
+        slower=tuple(one for one in sound if one.threads != threads),
+        collapsed=collapsed,
+        errors=errors,
+    )
+
+
+def fastest_threads(rates: Sequence[MeasuredRate]) -> int | None:
+    """The number of threads at which models write fastest: by the geometric mean of each model's rate over its best.
+
+    A number at which few of the models were measured counts its models alone; of equals the smallest is taken, which
+    leaves cores for the app.
+    """
+    best = {one.model: max(other.tokens_per_s for other in rates if other.model == one.model) for one in rates}
+
+    def score(threads: int | None) -> float:
+        return fmean(math.log(one.tokens_per_s / best[one.model]) for one in rates if one.threads == threads)
+
+    return max(sorted({one.threads for one in rates}, key=lambda count: count or 0), key=score)
+
+
+def _known(device: Device, engine: str | None, unit: Unit | None) -> EngineSpeed:
+    """Where the fit starts: what is known of this engine there, or of any other."""
+    first = device.speeds[0]
+    engine, unit = engine or first.engine, unit or first.unit
+    for one in device.speeds:
+        if (one.engine, one.unit) == (engine, unit):
+            return one
+    return replace(first, engine=engine, unit=unit, flops_per_s=None)
+
+
+def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
+    """Constants with the least relative errors of time, and the spread of the measurements around them."""
+    import numpy as np
+
+    seconds = np.array([one.seconds for one in used])
+    terms = np.array([(1.0, one.n_layers, one.n_bytes) for one in used])
+    start = np.array([known.token_s.value, known.layer_s.value, 1 / known.bandwidth.value])
+    # With fewer independent models than constants only their common scale can be told.
+    if np.linalg.matrix_rank(terms * start) == terms.shape[1]:
+        from scipy.optimize import nnls
+
+        shares, _ = nnls(terms / seconds[:, None] * start, np.ones(len(seconds)))
+        constants = np.maximum(shares, LEAST) * start
+    else:
+        constants = start * np.exp(np.mean(np.log(seconds / (terms @ start))))
+    ratio = seconds / (terms @ constants)
+    fast, slow = min(1.0, float(ratio.min())), max(1.0, float(ratio.max()))
+    token, layer, per_byte = (float(value) for value in constants)
+    source = f"calibrated on {len(used)} measured rates"
+
+    def spread(value: float) -> Range:
+        return Range(value, value * fast, value * slow, "measured", source)
+
+    flops = [one.prompt_flops_per_s for one in used if one.prompt_flops_per_s]
+    middle = sorted(flops)[len(flops) // 2] if flops else None
+    return replace(
+        known,
+        token_s=spread(token),
+        layer_s=spread(layer),
+        bandwidth=Range(1 / per_byte, 1 / (per_byte * slow), 1 / (per_byte * fast), "measured", source),
+        flops_per_s=Range(middle, min(flops), max(flops), "measured", source) if middle else known.flops_per_s,
+        rates=(),
+    )
+
+
+def device_toml(device: Device, name: str) -> str:
+    """A device as one block of a file that is asked for as ``FILE.toml:NAME``, with its engine's constants."""
+    lines = [
+        f"[{name}]",
+        f"label = {json.dumps(device.label, ensure_ascii=False)}",
+        f"year = {device.year}",
+        f'architecture = "{device.architecture}"',
+        f"memory = {_written(device.memory)}",
+    ]
+    for speed in device.speeds:
+        lines += ["", f"[[{name}.speed]]", f'engine = "{speed.engine}"', f'unit = "{speed.unit}"']
+        for field in ("bandwidth", "layer_s", "token_s", "flops_per_s"):
+            figure = getattr(speed, field)
+            if figure is not None:
+                lines.append(f"{field} = {_written(figure)}")
+        if speed.threads is not None:
+            lines.append(f"threads = {speed.threads}")
+    return "\n".join(lines) + "\n"
+
+
+def _written(figure: Range) -> str:
+    source = json.dumps(figure.source, ensure_ascii=False)
+    return (
+        f"{{ value = {figure.value!r}, low = {figure.low!r}, high = {figure.high!r}, "
+        f'basis = "{figure.basis}", source = {source} }}'
+    )

@@ -1,0 +1,143 @@
+"""The teacher whose text is read: how far its text misses real text, and what that costs a student."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.errors import SpecError
+from scaling.predict.explain.basis import Basis, at
+from scaling.predict.named.models import named_model
+from scaling.predict.solve.inverse import Surface
+
+Array = np.ndarray
+SHARPNESS = 5.0
+"""nu of the bottleneck where nothing was fitted: languages of known entropy, whose teachers lack the rare, gave 5 to
+9 in this project's sweeps; the smaller, the more a teacher costs."""
+
+
+NO_FLOOR = (
+    "{} has no floor, so it cannot tell what a teacher's text misses — use hoffmann, besiroglu or busbridge, or "
+    "`scaling trends` for where Kaplan's trends meet"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A teacher of text, in the units of one law.
+
+    Attributes:
+        label: For people.
+        loss: Its loss on real text, L_T, nats/token: no student of unlimited text of it does better on real text.
+        delta: L_T − E: what its text misses, nats/token.
+        n_params: Its size, where the loss was computed from it.
+        n_tokens: The real text that it read.
+    """
+
+    label: str
+    loss: float
+    delta: float
+    n_params: float | None = None
+    n_tokens: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherAsked:
+    """Who is meant: a name, a size and a volume, or a loss.
+
+    Raises:
+        SpecError: nothing is said, or two things at once.
+    """
+
+    name: str | None = None
+    n_params: float | None = None
+    n_tokens: float | None = None
+    loss: float | None = None
+
+    def __post_init__(self) -> None:
+        sized = self.n_params is not None or self.n_tokens is not None
+        said = [self.name is not None, sized, self.loss is not None]
+        if sum(said) != 1 or (sized and None in (self.n_params, self.n_tokens)):
+            raise SpecError(
+                "a teacher is told by --teacher NAME, by --teacher-params N with --teacher-tokens D, or by "
+                "--teacher-loss L: give one of the three"
+            )
+
+    def on(self, basis: Basis) -> Teacher:
+        """The teacher in the units of a law.
+
+        Raises:
+            SpecError: the law has no floor to tell a divergence from, or the loss lies below it.
+        """
+        floor = basis.floor
+        if not floor > 0:
+            raise SpecError(NO_FLOOR.format(basis.name))
+        label, n, d = self._size(basis)
+        if self.loss is None:
+            loss = basis.loss(n, d)
+            return Teacher(label=label, loss=loss, delta=loss - floor, n_params=n, n_tokens=d)
+        if not floor <= self.loss < math.inf:
+            raise SpecError(
+                f"a teacher's loss of {self.loss:g} lies below the floor {floor:.4g} of {basis.name}, which nothing "
+                "passes — give its loss on real text in nats/token of that law"
+            )
+        return Teacher(label=label, loss=self.loss, delta=self.loss - floor)
+
+    def _size(self, basis: Basis) -> tuple[str, float, float]:
+        """Label, N and D; infinite where a loss was given."""
+        if self.name is not None:
+            known = named_model(self.name)
+            if known.n_tokens is None:
+                raise SpecError(f"--teacher {self.name}: {known.label}'s data was not published — give --teacher-loss")
+            return known.label, known.size(embeddings=basis.embeddings), known.n_tokens
+        if self.loss is not None:
+            return f"a teacher of loss {self.loss:g}", math.inf, math.inf
+        if self.n_params is None or self.n_tokens is None:
+            raise SpecError("a teacher's size needs its tokens too: give --teacher-params and --teacher-tokens")
+        return f"a teacher of N = {self.n_params:.3g}, D = {self.n_tokens:.3g}", self.n_params, self.n_tokens
+
+
+def additive_bound(basis: Basis, teacher: Teacher) -> Surface:
+    """L(N, D) + delta: the teacher is wrong everywhere, and every error is learned; no student does worse for it in
+    the limit of much text."""
+    return lambda n, d: basis.real(n, d) + teacher.delta
+
+
+def bottleneck(basis: Basis, teacher: Teacher, sharpness: float = SHARPNESS) -> Surface:
+    """E + (x^nu + delta^nu)^(1/nu), x = L(N, D) − E: what the teacher lacks costs nothing until the student gets there.
+
+    **Source:** the form Q5 of `scaling.laws.teacher`.
+    """
+    floor = basis.floor
+
+    def surface(n: Array, d: Array) -> Array:
+        excess = np.maximum(basis.real(n, d) - floor, 0.0)
+        return floor + (excess**sharpness + teacher.delta**sharpness) ** (1 / sharpness)
+
+    return surface
+
+
+def own_surface(basis: Basis, teacher: Teacher | None) -> Surface:
+    """Loss of the students: as the law has it, else by the additive bound, the cautious side."""
+    if teacher is None:
+        return basis.real
+    return additive_bound(basis, teacher) if basis.of_teacher is None else basis.of_teacher(teacher.loss)
+
+
+def best_teacher(basis: Basis, n_params: float, n_tokens: float) -> tuple[float, float] | None:
+    """Teacher's loss at which this student ends lowest, and its loss there; None for a law without such an optimum.
+
+    A law with a capacity gap has one: beyond it, a better teacher makes a worse student.
+    """
+    if basis.of_teacher is None or basis.fit is not None:
+        return None
+    low, high = math.log(basis.floor), math.log(4 * basis.floor)
+    # Each grid looks closer about the best point of the one before.
+    for _ in range(4):
+        grid = np.linspace(low, high, 81)
+        losses = [at(basis.of_teacher(math.exp(point)), n_params, n_tokens) for point in grid]
+        best = int(np.argmin(losses))
+        low, high = grid[max(best - 2, 0)], grid[min(best + 2, len(grid) - 1)]
+    return math.exp(grid[best]), losses[best]

@@ -1,0 +1,29 @@
+"""What fewer bits cost, as a table and as a figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from scaling.report.tables import show
+
+if TYPE_CHECKING:
+    from scaling.chain.damage import DamageFound
+
+
+def show_damage(found: DamageFound) -> None:
+    """Damage by text, size and tokens, one column for each number of bits, and the laws of it."""
+    rows = found.table.set_index(["teacher", "n_params", "n_tokens", "loss", "run_id"])
+    table = Table(title="loss added by rounding to so many bits, nats/token (± s.e.)", title_justify="left", box=None)
+    bits = sorted(rows["bits"].unique())
+    for name in ("text", "N", "D", "loss", *(str(one) for one in bits)):
+        table.add_column(name, justify="left" if name == "text" else "right")
+    for (teacher, n, d, loss, _), own in rows.groupby(level=list(range(5)), sort=False):
+        cost = own.set_index("bits")
+        cells = [f"{cost.damage[one]:+.5f} ±{cost.damage_se[one]:.5f}" for one in bits]
+        table.add_row(str(teacher), f"{n:,}", f"{d:,}", f"{loss:.4f}", *cells)
+    show(table)
+    for one in found.fits:
+        print(f"{one.fit.law!r}")
+        print(f"  off by e^±{one.error:.2f} on {one.n_rows} rows, by e^±{one.ahead:.2f} at the largest size unseen")

@@ -1,0 +1,48 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+import math
+import os
+
+
+def loss(value: float) -> str:
+    """Nats/token to four digits; two would hide an int8 difference, six would claim what no run can resolve."""
+    return "not identified" if math.isnan(value) else f"{value:.4f}"
+
+
+def number(value: float) -> str:
+    """12300000 as 12.3M."""
+    if math.isnan(value):
+        return "not identified"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "-∞"
+    for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor and abs(value) < factor * 1000:
+            return f"{value / factor:.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in binary units."""
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.4g} {unit}"
+    return f"{n_bytes:.0f} B"
+
+
+def seconds(value: float) -> str:
+    """Seconds as a person reads them."""
+    return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
+
+
+def energy(kwh: float) -> str:
+    """kWh and CO2 equivalents, in units that a person knows where they come to a twentieth of one."""
+    from scaling.accounting import EnergySettings, Familiar
+
+    co2e_kg = EnergySettings.from_environment(os.environ).co2e_kg(kwh)
+    known, said = Familiar.of(kwh, co2e_kg), f"{kwh:.3g} kWh, {co2e_kg:.3g} kg CO2e"
+    if known.household_days < 0.05:
+        return said
+    flights = f" or {known.flights:.2g} flights New York – San Francisco and back" if known.flights >= 0.05 else ""
+    return f"{said}: {known.household_days:.2g} days of a household's electricity{flights}"

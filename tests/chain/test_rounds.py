@@ -1,0 +1,136 @@
+"""A budget is spent in rounds on the runs that decide; what the grid recommends is found for a part of its FLOPs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from scaling.accounting import count_parameters
+from scaling.chain.rounds import next_runs_stage, train_in_rounds
+from scaling.chain.workspace import Workspace
+from scaling.cli import app
+from scaling.errors import ConfigError, SpecError
+from scaling.laws.named import named_law
+from scaling.predict.next_of_sweep import advise
+from scaling.predict.question import Question
+from scaling.records import Outcome, RunRecord, runs_table
+from scaling.sweep.trunks import group
+
+LAW = named_law("q1q2").with_values(
+    {"E": 1.417, "A": 3.523, "B": 744.8, "alpha": 0.3165, "beta": 0.6502, "kappa": 1.0, "c": 1.48}
+)
+TEXT = """\
+name: ladder
+base:
+  model: {n_layers: 2, context: 40}
+  data: {source: {kind: w0}}
+  optim: {batch_size: 8, warmup_tokens: 20k, cooldown: 0.2}
+grid:
+  model.width: [32, 64, 96, 128, 192, 256]
+  data.teacher: [{kind: real}, {kind: noise, rate: 0.2}, {kind: noise, rate: 0.4}]
+  tokens: [250k, 500k, 1M]
+derive:
+  optim.lr: {rule: width_power, base: 5e-3, base_width: 32, power: 1.0}
+recommend: {teacher: {kind: noise, rate: 0.2}, target_loss: 1.73, memory: 64MiB, probability: 0.5}
+"""
+
+
+@dataclass(frozen=True)
+class LawTrainer:
+    """Trains by the law of the quickstart, with the scatter of its runs."""
+
+    def prepare(self, specs, store, *, progress, should_stop) -> None:
+        pass
+
+    def train(self, specs, store, *, progress, should_stop) -> list[RunRecord]:
+        return [self._record(spec, store) for spec in specs]
+
+    def _record(self, spec, store) -> RunRecord:
+        rate = getattr(spec.data.teacher, "rate", 0.0)
+        delta = {0.0: 0.0, 0.2: 0.1143, 0.4: 0.3164}[rate]
+        rng = np.random.default_rng(int(spec.run_id, 16))
+        n = count_parameters(spec.model).n_params
+        loss = float(LAW.loss(n=n, d=spec.n_tokens, delta_coverage=0.0, delta_noise=delta))
+        outcome = Outcome(
+            status="done",
+            loss=loss * float(np.exp(0.004 * rng.standard_normal())),
+            delta_coverage=0.0,
+            delta_noise=delta,
+            n_unique_tokens=spec.n_tokens,
+        )
+        record = RunRecord(spec=spec, outcome=outcome)
+        store.commit(record)
+        return record
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    path = tmp_path / "ladder.yaml"
+    path.write_text(TEXT)
+    return Workspace.open(path, results=tmp_path / "results").prepare()
+
+
+def test_a_quarter_of_the_grid_decides_as_the_grid_does(workspace):
+    whole = sum(trunk.flops for trunk in group(workspace.runs))
+    lines: list[str] = []
+    found = train_in_rounds(workspace, whole, say=lines.append, trainer=LawTrainer())
+    assert found.ended == "the decision is settled"
+    assert found.flops < 0.25 * whole
+    assert len(lines) == len(found.outcomes) + 1
+    # All runs decide the same.
+    left = [run for run in workspace.runs if not workspace.store.has(run.run_id)]
+    LawTrainer().train(left, workspace.store, progress=None, should_stop=None)
+    assert next_runs_stage(workspace, 1e12).choice == found.last.choice
+
+
+def test_a_budget_is_never_overspent_and_what_is_there_is_not_bought_again(workspace):
+    first = train_in_rounds(workspace, 5e11, trainer=LawTrainer())
+    assert first.flops <= 5e11
+    assert len(first.trained) == len(set(first.trained)) > 0
+    again = train_in_rounds(workspace, 1e11, trainer=LawTrainer())
+    assert not set(again.trained) & set(first.trained)
+
+
+def test_the_cheapest_trunk_of_the_text_comes_first_with_its_early_branches(workspace):
+    advice = next_runs_stage(workspace, 1e13)
+    assert {run.model.width for run in advice.runs} == {32}
+    assert {run.tokens for run in advice.runs} == {250_000, 500_000, 1_000_000}
+    assert {run.data.label for run in advice.runs} == {"noise 0.2"}
+    with pytest.raises(SpecError, match="the cheapest trunk takes"):
+        next_runs_stage(workspace, 1e9)
+
+
+def test_a_target_far_from_every_size_is_settled_soon(workspace):
+    trainer = LawTrainer()
+    smallest = [run for run in workspace.runs if run.model.width == 32 and run.data.label == "noise 0.2"]
+    trainer.train(smallest, workspace.store, progress=None, should_stop=None)
+    table = runs_table(workspace.store.records(run.run_id for run in workspace.runs))
+    easy = Question.of(workspace.config, target_loss=1.95)
+    found = advise(easy, workspace.config, workspace.runs, table, flops=1e13)
+    assert (found.settled, found.choice, found.runs) == (True, 32, ())
+
+
+def test_the_sweep_file_of_next_runs_trains_exactly_these(workspace, tmp_path):
+    out = tmp_path / "next.yaml"
+    arguments = ["next-runs", str(workspace.config.path), "--flops", "1e12", "--results", str(workspace.store.root)]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout[done.stdout.index("{") :])
+    written = Workspace.open(out, results=workspace.store.root)
+    assert [run.run_id for run in written.runs] == said["runs"]
+    assert written.config.recommend == workspace.config.recommend
+    assert yaml.safe_load(out.read_text())["name"] == "ladder-next"
+
+
+def test_next_runs_need_a_question(tmp_path):
+    path = Path(tmp_path / "plain.yaml")
+    path.write_text(TEXT[: TEXT.index("recommend")])
+    done = CliRunner().invoke(app, ["next-runs", str(path), "--flops", "1e12", "--results", str(tmp_path / "results")])
+    assert isinstance(done.exception, ConfigError)
+    assert "recommend: missing" in str(done.exception)

@@ -1,0 +1,97 @@
+"""A relative target: students of the sweep itself say what it is, and the question keeps the number with its basis."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from scaling.chain.decision import ask
+from scaling.chain.target import measured_target, reference_runs
+from scaling.chain.training import plan_stage
+from scaling.chain.workspace import Workspace
+from scaling.config.load import load_sweep
+from scaling.errors import ConfigError, RecordError
+from scaling.predict.question import Question
+from scaling.records import Outcome, RunRecord
+
+TEXT = """\
+name: own
+base: {{model: {{context: 40}}, data: {{source: {{kind: w0}}}}, optim: {{batch_size: 8}}}}
+grid:
+  model.width: [32, 64]
+  data.teacher: [{{kind: real}}, {{kind: noise, rate: 0.2}}]
+  tokens: [10k, 20k]
+seeds: 2
+recommend: {{{recommend}, memory: 64MiB}}
+"""
+RELATIVE = "target: {like: {width: 64}, within: 0.02}"
+FIT = SimpleNamespace(columns={"loss": "loss"})
+
+
+def opened(tmp_path, recommend: str = RELATIVE) -> Workspace:
+    (tmp_path / "own.yaml").write_text(TEXT.format(recommend=recommend))
+    return Workspace.open(tmp_path / "own.yaml", results=tmp_path / "results")
+
+
+def train(workspace: Workspace, losses: list[float]) -> None:
+    """Commit records of the students that the target is relative to."""
+    target = workspace.config.recommend.target
+    store = workspace.store.prepare()
+    for run, loss in zip(reference_runs(workspace, target), losses, strict=False):
+        store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=loss)))
+
+
+def test_the_students_are_one_size_at_the_largest_volume_of_real_text_in_all_seeds(tmp_path):
+    workspace = opened(tmp_path)
+    found = reference_runs(workspace, workspace.config.recommend.target)
+    assert {(run.model.width, run.tokens, run.data.label) for run in found} == {(64, 20_000, "real")}
+    assert {run.seed for run in found} == {0, 1}
+
+
+def test_the_number_is_the_mean_over_seeds_and_what_may_be_lost_beside_it(tmp_path):
+    workspace = opened(tmp_path)
+    train(workspace, [2.0, 2.42])
+    question = ask(workspace, FIT)
+    assert question.target_loss == pytest.approx(1.02 * 2.2)
+    assert (
+        question.target_basis
+        == "width 64 on 19,840 tokens of real text: 2.2000, mean of 2 seeds; 0.02 of it may be lost"
+    )
+    assert Question.from_json(question.to_json()) == question
+
+
+def test_a_number_that_is_asked_for_stands_before_the_relative_target_of_the_file(tmp_path):
+    question = ask(opened(tmp_path), FIT, target_loss=1.8)
+    assert (question.target_loss, question.target_basis) == (1.8, None)
+
+
+def test_without_its_students_the_target_is_not_known_and_the_command_that_trains_them_is_printed(tmp_path):
+    with pytest.raises(RecordError, match="scaling sweep .*own.yaml"):
+        ask(opened(tmp_path), FIT)
+
+
+def test_a_file_with_a_number_has_no_relative_target(tmp_path):
+    with pytest.raises(RecordError, match="no relative target"):
+        measured_target(opened(tmp_path, "target_loss: 2"), "loss")
+
+
+@pytest.mark.parametrize(
+    ("like", "said"),
+    [
+        ("{width: 96}", r"like\.width: got 96, on that text are \[32, 64\]"),
+        ("{width: 64, tokens: 30k}", r"like\.tokens: got 30,000, at that width are \[10000, 20000\]"),
+        ("{width: 64, teacher: {kind: ngram}}", r"like\.teacher: matches none of noise 0\.2, real"),
+        ("{width: 64, teacher: {}}", r"like\.teacher: matches several kinds of students"),
+    ],
+)
+def test_students_that_the_sweep_does_not_train_are_refused_by_the_plan(tmp_path, like, said):
+    with pytest.raises(ConfigError, match=rf"own\.yaml:8:.*{said}"):
+        plan_stage(opened(tmp_path, f"target: {{like: {like}}}"))
+
+
+@pytest.mark.parametrize("recommend", ["probability: 0.9", f"target_loss: 2, {RELATIVE}"])
+def test_a_question_has_one_target(tmp_path, recommend):
+    (tmp_path / "own.yaml").write_text(TEXT.format(recommend=recommend))
+    with pytest.raises(ConfigError, match="target_loss or target: needed is one, got (neither|both)"):
+        load_sweep(tmp_path / "own.yaml")

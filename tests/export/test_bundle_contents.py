@@ -1,0 +1,124 @@
+"""What goes with a student to another machine: its tokenizer, origin and card, and a command that needs no network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scaling.accounting import TokenizerLayout, symbol_layout
+from scaling.data.tokenizers import Tokenizer, train_tokenizer
+from scaling.errors import ExportError
+from scaling.export.bundle import TOKENIZER_FILE, export
+from scaling.export.card import CARD_FILE
+from scaling.export.findings import Check
+from scaling.export.hostile import hostile_texts
+from scaling.export.manifest import MANIFEST_FILE
+from scaling.export.provenance import provenance_of
+from scaling.export.tokenizer_json import tokenizer_json
+from scaling.formats.gguf import read_gguf
+from scaling.spec import TokenizerSpec
+
+pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
+
+
+@pytest.fixture
+def bundle(store, run, forecast, tmp_path):
+    return export(store, run, tmp_path / "bundle", recommendation=forecast(run, loss=4.2), license="MIT")
+
+
+def test_a_manifest_says_where_a_student_comes_from(bundle, run, store):
+    found = json.loads((bundle.path / MANIFEST_FILE).read_text())["provenance"]
+    assert found["asked"]["target_loss"] == found["forecast"]["loss"] == 4.2
+    assert found["fit"] == {"fit_id": "0123456789"}
+    assert found["loss"] == store.load(run.run_id).outcome.loss
+    assert (found["text"], found["teacher"], found["license"]) == ("w0", "real", "MIT")
+
+
+def test_no_folder_of_this_machine_goes_with_a_student(store, run, tmp_path):
+    """A corpus and a teacher's file are often given by their path here."""
+    record = store.load(run.run_id)
+    data = {
+        "source": {
+            "kind": "text", "corpus": f"{tmp_path}/texts/*.txt", "fingerprint": "00",
+            "tokenizer": {"kind": "gguf", "file": f"{tmp_path}/big.gguf", "vocab_size": 300},
+        },
+        "teacher": {"kind": "pretrained", "file": f"{tmp_path}/big.gguf"},
+    }  # fmt: skip
+    from dataclasses import replace
+    from unittest.mock import patch
+
+    from scaling.spec import DataSpec
+
+    spec = run.model_copy(update={"data": DataSpec.model_validate(data)})
+    with patch("scaling.export.provenance._terms", lambda *_: ""):
+        found = provenance_of(replace(record, spec=spec), store)
+    assert str(tmp_path) not in repr(found)
+    assert found.text == "*.txt"
+    assert found.spec["data"]["teacher"]["file"] == "big.gguf"
+
+
+def test_a_file_says_for_people_what_it_is(bundle, run):
+    about = read_gguf(bundle.model_path).about
+    assert about["general.name"] == "student 13.4k of w0, real"
+    said = about["general.description"]
+    assert said.startswith("13.4k parameters without embeddings, trained on 10.2k tokens of w0 (real). It measured ")
+    assert about["general.license"] == "MIT"
+    assert about["scaling.run_id"] == run.run_id
+
+
+def test_a_card_holds_asked_beside_forecast_beside_measured(bundle):
+    before = (bundle.path / CARD_FILE).read_text()
+    assert "| loss, nats/token | ≤ 4.2 | 4.2000 (4.1000 – 4.3000, 90%) |" in before
+    assert before.startswith("---\nlicense: MIT\n")
+    assert "Verified" not in before
+    bundle.describe([Check(name="peak|memory", kind="forecast", expected="1", measured="2", passed=False)])
+    after = (bundle.path / CARD_FILE).read_text()
+    assert "| peak∣memory | 1 | 2 | **no** |  |" in after
+    assert after.replace(after[after.index("## Verified") : after.index("## Run it")], "") == before
+
+
+def test_the_command_of_a_card_runs_the_student_where_no_network_is(bundle):
+    """In a network namespace of its own there is no other machine, and not even a loopback."""
+    pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
+    unshare = shutil.which("unshare")
+    alone = [unshare or "unshare", "--map-root-user", "--net"]
+    if unshare is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody leave the network (unshare --net)")
+    card = (bundle.path / CARD_FILE).read_text()
+    command = re.search(r"```\n(python .*)\n```", card).group(1)
+    words = [sys.executable if word == "python" else word for word in shlex.split(command)]
+    # The engine listens on the loopback, which every namespace has and begins without.
+    up = "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH', b'lo', 0x49))"
+    script = f"{shlex.join([sys.executable, '-c', up])} && exec {shlex.join(words)}"
+    done = subprocess.run([*alone, "sh", "-c", script], cwd=bundle.path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[!-~]+|", done.stdout.strip("\n"))
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpe"])
+def test_the_tokenizers_library_cuts_text_as_the_student_was_trained(kind, tmp_path):
+    library = pytest.importorskip("tokenizers", reason="learns a BPE: pip install 'scaling[text]'")
+    corpus = ["the cat sat on the mat, and the hat; don't they'll naïve café 1234"] * 20
+    tokenizer = Tokenizer() if kind == "bytes" else train_tokenizer(TokenizerSpec(kind="bpe", vocab_size=290), corpus)
+    (tmp_path / TOKENIZER_FILE).write_text(json.dumps(tokenizer_json(tokenizer.to_gguf())))
+    read = library.Tokenizer.from_file(str(tmp_path / TOKENIZER_FILE))
+    read.encode_special_tokens = True  # what a text spells is text
+    for text in hostile_texts():
+        assert read.encode(text).ids == tokenizer.encode(text).tolist(), repr(text)
+    assert read.token_to_id("<|endoftext|>") == tokenizer.eos_id
+    ids = np.arange(tokenizer.vocab_size - 1)[65:91]
+    assert read.decode(ids.tolist()) == tokenizer.decode(ids)
+
+
+def test_a_cut_without_a_name_is_refused():
+    layout = symbol_layout(65)
+    other = TokenizerLayout(**{**vars(layout), "pre": "llama-bpe"})
+    with pytest.raises(ExportError, match="cannot cut text by 'llama-bpe' — known: gpt-2, smollm"):
+        tokenizer_json(other)

@@ -1,0 +1,56 @@
+"""The score of a ledger, against counts made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scaling.export.ledger import read_ledger
+from scaling.export.score import score
+
+KEYS = {"fit_id": "f", "format": "gguf", "engine": "e"}
+
+
+def row(run_id: str, **changes) -> dict:
+    values = {
+        "run_id": run_id, "seen_before": False, "loss_measured": 2.0, "loss_forecast": 1.6, "loss_in_interval": True,
+        "level": 0.9, "probability": 0.9, "target_met": True, "int8_cost": 0.001, "file_bytes_forecast": 100,
+        "file_bytes_measured": 100, "peak_bytes_forecast": 200, "peak_bytes_measured": 190,
+        "tokens_per_s_forecast": 10.0, "tokens_per_s_low": 8.0, "tokens_per_s_high": 12.0,
+        "tokens_per_s_measured": 11.0, "passed": True,
+    }  # fmt: skip
+    return KEYS | values | changes
+
+
+def test_hit_rates_and_errors_are_those_of_the_last_row_of_each_student():
+    rows = [
+        row("a", loss_in_interval=False, tokens_per_s_measured=1.0),
+        row("b", loss_measured=1.5, probability=1.0, int8_cost=0.003, passed=False, tokens_per_s_measured=13.0),
+        row("c", probability=0.3, target_met=False, loss_in_interval=False, peak_bytes_measured=None),
+        row("a"),
+    ]
+    found = score(rows)
+    assert (found.n_rows, found.n_students, found.n_losses) == (4, 3, 3)
+    assert found.losses_inside == pytest.approx(2 / 3)
+    assert found.loss.mean_error == pytest.approx((0.25 + 0.0625 + 0.25) / 3)
+    assert found.loss.bias == pytest.approx((0.25 - 0.0625 + 0.25) / 3)
+    assert [(one.n, one.promised, one.met) for one in found.targets] == [(1, 0.3, 0.0), (1, 0.9, 1.0), (1, 1.0, 1.0)]
+    assert (found.damage, found.worst_damage) == (pytest.approx(0.005 / 3), 0.003)
+    assert (found.file.worst, found.peak.n, found.peak.bias) == (0.0, 2, pytest.approx(-0.05))
+    assert found.speeds_inside == pytest.approx(2 / 3)
+    assert found.promises_kept == pytest.approx(2 / 3)
+
+
+def test_what_the_fit_had_seen_is_no_forecast():
+    found = score([row("a", seen_before=True)])
+    assert (found.n_losses, found.losses_inside, found.loss) == (0, None, None)
+    assert found.file.n == 1
+
+
+def test_an_empty_ledger_and_one_of_before_can_be_scored():
+    assert score([]).n_rows == 0
+    published = Path(__file__).parents[2] / "results" / "reference" / "ledger.csv"
+    found = score(read_ledger(published))
+    assert found.n_students >= 2
+    assert found.file.worst == 0

@@ -1,0 +1,95 @@
+"""A user's own measurements become a device: constants recovered, threads chosen, stalls left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaling.errors import SpecError
+from scaling.predict.calibrate import MeasuredRate, calibrate, device_toml
+from scaling.predict.devices import EngineSpeed, Range, device
+
+SIZES = [(2, 3e5), (16, 1e6), (4, 5e7), (30, 1.4e8), (8, 1.2e8)]
+
+
+def truth() -> EngineSpeed:
+    exact = {"token_s": 1e-4, "layer_s": 3e-5, "bandwidth": 7e9}
+    return replace(device("x86-core").speeds[0], **{name: Range(one, one, one) for name, one in exact.items()})
+
+
+def rates(scale=lambda model: 1.0, threads: int | None = 1) -> list[MeasuredRate]:
+    return [
+        MeasuredRate(
+            model=f"m{i}",
+            n_layers=layers,
+            n_bytes=size,
+            tokens_per_s=scale(i) / truth().seconds(layers, size).value,
+            threads=threads,
+        )
+        for i, (layers, size) in enumerate(SIZES)
+    ]
+
+
+def test_it_recovers_the_constants_of_a_device_from_any_start():
+    for start in ("budget-4gb", "flagship-12gb", "iphone-17-pro"):
+        found = calibrate(device(start), rates(), engine="llama_cpp", unit="cpu").device.speeds[0]
+        for name in ("token_s", "layer_s", "bandwidth"):
+            assert getattr(found, name).value == pytest.approx(getattr(truth(), name).value, rel=1e-6)
+
+
+def test_noise_of_a_tenth_moves_the_bandwidth_by_no_more_and_stands_in_the_range():
+    noise = np.random.default_rng(0).uniform(0.9, 1.1, len(SIZES))
+    found = calibrate(device("budget-4gb"), rates(lambda i: noise[i]))
+    speed = found.device.speeds[0]
+    assert speed.bandwidth.value == pytest.approx(7e9, rel=0.1)
+    for one in found.used:
+        expected = speed.seconds(one.n_layers, one.n_bytes)
+        assert expected.low * (1 - 1e-9) <= one.seconds <= expected.high * (1 + 1e-9)
+    assert max(map(abs, found.errors)) < 0.15
+
+
+def test_one_rate_scales_a_device_and_is_met_exactly():
+    one = MeasuredRate(model="SmolLM2", n_layers=30, n_bytes=1.45e8, tokens_per_s=50.0)
+    found, before = calibrate(device("mid-8gb"), [one]).device.speeds[0], device("mid-8gb").speeds[0]
+    assert 1 / found.seconds(30, 1.45e8).value == pytest.approx(50.0)
+    assert found.layer_s.value / found.token_s.value == pytest.approx(before.layer_s.value / before.token_s.value)
+
+
+def test_the_fastest_number_of_threads_is_taken_and_a_stall_beyond_the_fast_cores_is_left_out():
+    """llama.cpp#21763: 23.9 tokens/s with 4 threads, 0.26 with more."""
+    four = rates(threads=4)
+    two, six = rates(lambda _: 0.6, threads=2), rates(lambda _: 0.26 / 23.9, threads=6)
+    found = calibrate(device("mid-8gb"), [*two, *six, *four])
+    assert (found.threads, found.device.speeds[0].threads) == (4, 4)
+    assert (set(found.slower), set(found.collapsed)) == (set(two), set(six))
+    assert found.device.speeds[0].bandwidth.value == pytest.approx(7e9, rel=1e-6)
+
+
+def test_of_equally_fast_numbers_of_threads_the_smaller_leaves_cores_for_the_app():
+    assert calibrate(device("mid-8gb"), [*rates(threads=8), *rates(threads=4)]).threads == 4
+
+
+def test_other_engines_of_a_phone_stay_as_they_were():
+    phone = device("pixel-8a")
+    found = calibrate(phone, rates(), engine="litert_lm", unit="cpu").device
+    assert [(one.engine, one.unit) for one in found.speeds][0] == ("litert_lm", "cpu")
+    assert found.speed("llama_cpp") == phone.speed("llama_cpp")
+    assert calibrate(phone, rates(), engine="onnxruntime").device.speeds[0].engine == "onnxruntime"
+
+
+def test_a_calibrated_device_is_read_back_from_its_file(tmp_path):
+    found = calibrate(device("pixel-8a"), rates()).device
+    (tmp_path / "mine.toml").write_text(device_toml(found, "my-phone"))
+    read = device(f"{tmp_path / 'mine.toml'}:my-phone")
+    kept = tuple(replace(one, rates=()) for one in found.speeds)
+    assert read == replace(found, name="my-phone", speeds=kept)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_rates_are_refused(rate):
+    with pytest.raises(SpecError, match="tokens/s above 0"):
+        calibrate(device("mid-8gb"), [MeasuredRate(model="m", n_layers=2, n_bytes=1e6, tokens_per_s=rate)])
+    with pytest.raises(SpecError, match="tokens/s above 0"):
+        calibrate(device("mid-8gb"), [])

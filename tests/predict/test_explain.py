@@ -1,0 +1,206 @@
+"""A forecast taken apart: terms add up, gains are differences, bounds hold, and a fit answers within what it knows."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling.errors import ExtrapolationError, SpecError
+from scaling.fit.fitter import fit
+from scaling.laws.batch import CriticalBatch
+from scaling.laws.presets import preset
+from scaling.predict.explain.answer import asked_of, explain
+from scaling.predict.explain.basis import published
+from scaling.predict.explain.explanation import gain_of_compute
+from scaling.predict.explain.teacher import TeacherAsked, best_teacher
+
+
+@pytest.fixture(scope="module")
+def of_teachers():
+    """A fit of floor and effective data, kappa = c = 1, with real text and two teachers of noise."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"n_params": n, "n_tokens": d, "teacher": label, "delta_noise": noise, "delta_coverage": 0.0, "status": "done"}
+        for n in (1e5, 2e5, 4e5, 8e5)
+        for d in (1e6, 2e6, 4e6, 8e6)
+        for label, noise in (("real", 0.0), ("noise 0.1", 0.1), ("noise 0.3", 0.3))
+    ]
+    runs = pd.DataFrame(rows)
+    fewer = runs.n_tokens * np.exp(-runs.delta_noise)
+    law = 1.4 + runs.delta_noise + 9 * runs.n_params**-0.35 + 300 * fewer**-0.5
+    runs["loss"] = law * np.exp(0.001 * rng.standard_normal(len(runs)))
+    return fit(runs, law="q1q2")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.floats(1e7, 1e12),
+    d=st.one_of(st.floats(1e8, 1e14), st.just(math.inf)),
+    law=st.sampled_from(["hoffmann", "besiroglu"]),
+    teacher=st.sampled_from([None, "palm", "gpt-3"]),
+)
+def test_the_terms_add_up_to_the_loss(n, d, law, teacher):
+    found = explain(law, n, d, teacher=teacher)
+    of_student = found.floor + found.size_term + found.data_term
+    assert of_student + found.precision_term + found.teacher_term == pytest.approx(found.loss, rel=1e-12)
+    assert found.precision_term == 0
+    terms = {"capacity": found.size_term, "data": found.data_term, "teacher": found.teacher_term}
+    assert terms[found.binds] == max(terms.values())
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.floats(1e6, 1e13), d=st.floats(1e8, 1e14), delta=st.floats(0.01, 1.0))
+def test_the_bottleneck_lies_between_the_larger_term_and_the_additive_bound(n, d, delta):
+    floor = published("hoffmann").floor
+    found = explain("hoffmann", n, d, teacher=TeacherAsked(loss=floor + delta))
+    excess = found.size_term + found.data_term
+    assert max(excess, delta) - 1e-12 <= found.bottleneck - floor <= excess + delta + 1e-12
+    assert found.additive_bound - floor == pytest.approx(excess + delta)
+    assert (found.low, found.high) == (found.bottleneck, found.additive_bound)
+
+
+def test_gains_are_what_doubling_takes_off():
+    law, found = preset("besiroglu").law, explain("besiroglu", 1e9, 2e10)
+    here = law.loss(n=1e9, d=2e10)
+    assert found.gain_of_n == pytest.approx(here - law.loss(n=2e9, d=2e10))
+    assert found.gain_of_d == pytest.approx(here - law.loss(n=1e9, d=4e10))
+    assert max(found.gain_of_n, found.gain_of_d) <= found.gain_of_c < found.gain_of_n + found.gain_of_d
+
+
+def test_twice_the_compute_is_split_as_the_closed_form_says():
+    law = preset("besiroglu").law
+    split = np.linspace(0, 1, 100_001)
+    best = law.loss(n=3e9 * 2**split, d=1e10 * 2 ** (1 - split)).min()
+    found = gain_of_compute(lambda n, d: law.loss(n=n, d=d), 3e9, 1e10)
+    assert found == pytest.approx(float(law.loss(n=3e9, d=1e10) - best), rel=1e-3)
+
+
+def test_unlimited_data_has_no_gain_of_data_and_none_of_compute():
+    found = explain("hoffmann", 1e8, math.inf)
+    assert (found.gain_of_d, found.gain_of_c, found.data_term) == (0.0, None, 0.0)
+
+
+def test_the_tokens_to_the_asymptote_are_those_of_the_seed_question():
+    assert explain("besiroglu", 110e6).tokens_to_asymptote == pytest.approx(4.3e12, rel=0.02)
+    assert explain("hoffmann", 110e6).tokens_to_asymptote == pytest.approx(5.5e13, rel=0.02)
+
+
+def test_steps_are_those_of_the_critical_batch():
+    batch = CriticalBatch(B_star=2e8, alpha_B=0.21)
+    found = explain("hoffmann", 1e9, 2e10, batch="kaplan-batch")
+    critical = float(batch.tokens(found.loss))
+    assert found.equal.critical_batch_tokens == pytest.approx(critical)
+    assert found.equal.steps * critical == pytest.approx(2 * found.equal.n_tokens)
+    assert explain("hoffmann", 1e9, 2e10).equal.steps is None
+
+
+def test_bits_are_nats_by_the_logarithm_of_two_and_the_bytes_of_a_token():
+    found = explain("hoffmann", 1e9, 2e10, bytes_per_token=4.0)
+    assert found.bits_per_token == pytest.approx(found.loss / math.log(2))
+    assert found.bits_per_byte == pytest.approx(found.bits_per_token / 4)
+
+
+def test_a_better_teacher_can_be_a_worse_one_under_a_law_with_a_capacity_gap():
+    basis = published("busbridge")
+    loss, gives = best_teacher(basis, 110e6, math.inf)
+    assert loss == pytest.approx(2.31, abs=0.01)
+    for other in (0.9 * loss, 1.1 * loss):
+        assert explain("busbridge", 110e6, teacher=TeacherAsked(loss=other)).loss > gives
+    assert best_teacher(published("hoffmann"), 110e6, math.inf) is None
+
+
+def test_a_law_of_more_columns_is_asked_with_them():
+    exact = explain("muennighoff", 8.67e9, 178e9, columns={"n_unique_tokens": 25e9})
+    assert exact.loss == pytest.approx(2.2269634075087867)
+    with pytest.raises(SpecError, match="--at bits_weights="):
+        explain("kumar", 1e8, 1e9)
+    with pytest.raises(SpecError, match="not of bits"):
+        explain("hoffmann", 1e8, 1e9, columns={"bits": 4.0})
+
+
+def test_few_bits_are_a_term_of_their_own():
+    bits = {"bits_weights": math.inf, "bits_activations": math.inf, "bits_cache": math.inf}
+    found = explain("kumar", 1e8, 2e9, columns=bits | {"bits": 4.0})
+    damage = preset("kumar-damage").law.loss(n=1e8, d=2e9, bits=4.0)
+    assert found.precision_term == pytest.approx(float(damage))
+    assert found.floor == pytest.approx(2.7648)
+    assert found.floor + found.size_term + found.data_term + found.precision_term == pytest.approx(found.loss)
+    assert explain("kumar", 1e8, 2e9, columns=bits | {"bits": 1.0}).binds == "precision"
+
+
+def test_a_law_of_size_alone_has_no_training_that_equals_another():
+    found = explain("kaplan-n", 1e9)
+    assert found.loss == pytest.approx(8.8e4**0.076)
+    assert math.isnan(found.equal.n_params)
+    assert math.isnan(found.tokens_to_asymptote)
+
+
+def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
+    found = explain(of_teachers, 4e5, 4e6, teacher="noise 0.3")
+    assert found.loss == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
+    assert found.low < found.loss < found.high
+    assert found.teacher.delta == pytest.approx(0.3, abs=0.03)
+    assert found.teacher_term > found.teacher.delta  # it costs data as well
+    assert 0 < found.error < 0.05
+
+
+def test_a_teacher_by_its_loss_is_the_fits_teacher_of_that_loss(of_teachers):
+    floor = explain(of_teachers, 4e5, 4e6).floor
+    by_loss = explain(of_teachers, 4e5, 4e6, teacher=TeacherAsked(loss=floor + 0.3))
+    assert by_loss.loss == pytest.approx(of_teachers.loss(4e5, 4e6, delta_noise=0.3))
+
+
+def test_a_fit_refuses_what_its_runs_cannot_say(of_teachers):
+    with pytest.raises(ExtrapolationError, match="beyond the runs"):
+        explain(of_teachers, 1e8, 4e6)
+    assert explain(of_teachers, 1e8, 4e6, force=True).reach["n"] == pytest.approx(125)
+    with pytest.raises(ExtrapolationError, match="the teacher"):
+        asked_of(of_teachers, teacher="palm")
+
+
+def test_an_unknown_teacher_is_refused_with_the_nearest_name(of_teachers):
+    with pytest.raises(SpecError, match="did you mean 'noise 0.1'"):
+        asked_of(of_teachers, teacher="noise 0.11")
+    with pytest.raises(SpecError, match="did you mean 'palm'"):
+        asked_of("hoffmann", teacher="plam")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"name": "palm", "loss": 2.0},
+        {"n_params": 1e9},
+        {"n_tokens": 1e9},
+        {"n_params": 1e9, "n_tokens": 1e9, "loss": 2.0},
+    ],
+)
+def test_a_teacher_is_told_in_one_way(said):
+    with pytest.raises(SpecError, match="give one of the three"):
+        TeacherAsked(**said)
+
+
+def test_a_teacher_below_the_floor_or_of_a_law_without_one_is_refused():
+    with pytest.raises(SpecError, match="below the floor"):
+        explain("hoffmann", 1e9, teacher=TeacherAsked(loss=1.5))
+    with pytest.raises(SpecError, match="scaling trends"):
+        explain("kaplan", 1e9, teacher="palm")
+
+
+def test_a_rule_for_a_setting_is_no_law_of_loss():
+    with pytest.raises(SpecError, match="gives no loss"):
+        published("deepseek-lr")
+
+
+def test_a_fit_of_compute_alone_says_nothing_of_size():
+    only_compute = SimpleNamespace(law=SimpleNamespace(columns=("c",)))
+    from scaling.predict.explain.basis import of_fit
+
+    with pytest.raises(SpecError, match="nothing of size or data"):
+        of_fit(only_compute)

@@ -1,0 +1,219 @@
+"""Recipes that look into the teacher: formulas against a second implementation, and runs that are trained by them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from scaling.errors import TrainError
+from scaling.records import RunStore
+from scaling.spec import ModelSpec, RunSpec, SoftDistill, TinybertDistill, TokenTargets
+from scaling.train.checkpoint import load_student
+from scaling.train.distill.distilbert import cosine
+from scaling.train.distill.features import causal_mean, features, relation_loss, relative_error
+from scaling.train.distill.minilm import value_relations
+from scaling.train.distill.recipe import Moment, recipe_of
+from scaling.train.distill.soft import distribution_loss
+from scaling.train.loop import train_trunk
+from scaling.train.model import Student, to_tensors
+
+RNG = np.random.default_rng(7)
+TEACHER = ModelSpec(vocab_size=65, width=64, n_layers=4, context=40, n_heads=2)
+STUDENT = ModelSpec(vocab_size=65, width=32, n_layers=2, context=40, n_heads=2)
+
+
+# A second implementation: plain loops or sums over float64, which a complex step differentiates exactly.
+
+
+def softmax(x):
+    e = np.exp(x)
+    return e / e.sum(-1, keepdims=True)
+
+
+def plain_distribution(taught, own, temperature):
+    q, f = softmax(taught / temperature), softmax(own / temperature)
+    return temperature**2 * -(q * np.log(f)).sum(-1).mean()
+
+
+def plain_relation(taught, own):
+    total = 0.0
+    for p_row, q_row in zip(taught.reshape(-1, *taught.shape[-2:]), own.reshape(-1, *own.shape[-2:]), strict=True):
+        for t in range(p_row.shape[0]):
+            p, q = softmax(p_row[t, : t + 1]), softmax(q_row[t, : t + 1])
+            total = total + (p * np.log(p / q)).sum()
+    return total / np.prod(taught.shape[:-1])
+
+
+def plain_scores(taught, own):
+    t, s = np.tril_indices(own.shape[-1])
+    return ((own - taught)[..., t, s] ** 2).mean()
+
+
+def plain_error(taught, own):
+    return ((own - taught) ** 2).sum() / (taught**2).sum()
+
+
+def plain_cosine(taught, own):
+    norms = np.sqrt((own**2).sum(-1)) * np.sqrt((taught**2).sum(-1))
+    return ((own * taught).sum(-1) / norms).mean()
+
+
+def plain_values(taught, own):
+    k = own.shape[-1]
+    relations = [(x @ np.swapaxes(x, -1, -2)) / np.sqrt(k) for x in (taught, own)]
+    return plain_relation(*relations)
+
+
+LOSSES = {
+    "distribution": (
+        (2, 3, 5),
+        lambda t, s: plain_distribution(t, s, 2.0),
+        lambda t, s: distribution_loss(t, s, 2.0),
+    ),
+    "attention": ((1, 2, 4, 4), plain_relation, relation_loss),
+    "scores": ((1, 2, 4, 4), plain_scores, lambda t, s: causal_mean((s - t) ** 2)),
+    "states": ((2, 3, 4), plain_error, lambda t, s: relative_error(s, t)),
+    "direction": ((2, 3, 4), plain_cosine, lambda t, s: jnp.mean(cosine(s, t))),
+    "values": ((1, 2, 4, 3), plain_values, lambda t, s: relation_loss(value_relations(t), value_relations(s))),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_gradient_are_those_of_a_second_implementation(name):
+    shape, plain, ours = LOSSES[name]
+    taught, own = RNG.normal(size=(2, *shape))
+    with jax.enable_x64(True):
+        value, gradient = jax.value_and_grad(ours, argnums=1)(jnp.asarray(taught), jnp.asarray(own))
+        value, gradient = float(value), np.asarray(gradient)
+    assert value == pytest.approx(float(plain(taught, own)), rel=1e-6)
+    by_step = np.zeros(shape)
+    for i in np.ndindex(shape):
+        moved = own.astype(complex)
+        moved[i] += 1e-30j
+        by_step[i] = np.imag(plain(taught, moved)) / 1e-30
+    np.testing.assert_allclose(gradient, by_step, rtol=1e-6, atol=1e-12)
+
+
+def test_a_relation_to_itself_costs_nothing_and_what_is_not_seen_does_not_count():
+    scores = RNG.normal(size=(1, 2, 4, 4))
+    hidden = scores + 100 * np.triu(np.ones((4, 4)), 1)
+    assert float(relation_loss(scores, hidden)) == pytest.approx(0, abs=1e-6)
+    assert float(causal_mean((scores - hidden) ** 2)) == pytest.approx(0, abs=1e-6)
+
+
+def test_features_are_read_on_the_way_to_the_same_logits():
+    student, tokens = Student(TEACHER, seed=3), RNG.integers(65, size=(2, 40)).astype(np.int32)
+    found = features(student, tokens)
+    np.testing.assert_allclose(found.logits_BTV, student(tokens), atol=1e-5)
+    assert [len(part) for part in (found.hidden_BTM, found.scores_BHTS, found.values_BJTK)] == [4, 4, 4]
+    # From scores and values follows what attention mixes, and from that the next state of the stream.
+    seen = np.tril(np.ones((40, 40), bool))
+    weights = softmax(np.where(seen, np.asarray(found.scores_BHTS[0], np.float64), -1e30))
+    groups = TEACHER.n_heads // TEACHER.n_kv_heads
+    mixed = weights @ np.repeat(np.asarray(found.values_BJTK[0]), groups, axis=1)
+    added = mixed.swapaxes(1, 2).reshape(2, 40, -1) @ np.asarray(student.blocks[0].attn_output[...])
+    x = np.asarray(found.embedding_BTM) + added
+    normed = x / np.sqrt((x**2).mean(-1, keepdims=True) + TEACHER.norm_eps)
+    gate, up = np.split(normed @ np.asarray(student.blocks[0].ffn_gate_up[...]), 2, axis=-1)
+    x = x + (gate / (1 + np.exp(-gate)) * up) @ np.asarray(student.blocks[0].ffn_down[...])
+    np.testing.assert_allclose(found.hidden_BTM[0], x, atol=1e-4)
+
+
+def test_distilbert_starts_from_every_second_layer_of_its_teacher():
+    teacher, shallow = Student(TEACHER, seed=1), TEACHER.model_copy(update={"n_layers": 2})
+    spec = run_of({"kind": "distilbert"}, model=shallow).recipe
+    started = to_tensors(recipe_of(spec, TokenTargets(), teacher).start(Student(shallow, seed=2)))
+    theirs = to_tensors(teacher)
+    for name, tensor in started.items():
+        own = name.replace("blk.1.", "blk.2.")
+        np.testing.assert_array_equal(tensor, theirs[own])
+
+
+def test_tinybert_learns_below_the_logits_first_and_the_distribution_then():
+    teacher, student = Student(TEACHER, seed=1), Student(STUDENT, seed=2)
+    tokens = RNG.integers(65, size=(2, 40)).astype(np.int32)
+    recipe = recipe_of(TinybertDistill(kind="tinybert", first_stage_tokens=800), TokenTargets(), teacher)
+    adapters = recipe.adapters(student, jax.random.key(0))
+    own, taught = features(student, tokens), features(teacher, tokens)
+    below = plain_error(np.asarray(taught.embedding_BTM), np.asarray(own.embedding_BTM @ adapters["embedding"]))
+    # The student's layers 0 and 1 stand for the teacher's 0 – 1 and 2 – 3, and end where those end.
+    for layer, stands_for in ((0, 1), (1, 3)):
+        state = np.asarray(own.hidden_BTM[layer] @ adapters[f"hidden_{layer}"])
+        below += plain_error(np.asarray(taught.hidden_BTM[stands_for]), state)
+        below += plain_scores(np.asarray(taught.scores_BHTS[stands_for]), np.asarray(own.scores_BHTS[layer]))
+    above = plain_distribution(np.asarray(taught.logits_BTV, float), np.asarray(own.logits_BTV, float), 1.0)
+    aims = [float(recipe.losses(student, tokens, tokens, Moment(step, adapters)).aim) for step in (0, 9, 10)]
+    assert aims == pytest.approx([below, below, above], rel=1e-5)
+
+
+def test_a_recipe_without_a_network_is_refused():
+    with pytest.raises(TrainError, match="soft needs its teacher's network"):
+        recipe_of(SoftDistill(kind="soft"), TokenTargets())
+
+
+def teacher_run_of(model: ModelSpec) -> dict:
+    return {
+        "model": model.model_dump(),
+        "data": {"source": {"kind": "w0"}},
+        "optim": {"batch_size": 8, "warmup_tokens": 640},
+        "evaluation": {"tokens": 2000},
+        "tokens": 6_400,
+    }
+
+
+def run_of(recipe: dict | None, *, model: ModelSpec = STUDENT, teacher: ModelSpec = TEACHER, **changed) -> RunSpec:
+    run = teacher_run_of(teacher)
+    own = run | {"model": model.model_dump(), "tokens": 12_800} | changed
+    own["data"] = {"source": {"kind": "w0"}, "teacher": {"kind": "net", "run": run}}
+    return RunSpec.model_validate(own if recipe is None else own | {"distill": recipe})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "said"),
+    [
+        ({"kind": "tinybert", "first_stage_tokens": 1}, {"n_layers": 3}, "3 do not divide the teacher's 4; .* 1, 2, 4"),
+        ({"kind": "tinybert", "first_stage_tokens": 1}, {"n_heads": 4}, "set model.n_heads to 2"),
+        ({"kind": "distilbert"}, {}, "set model.width to 64"),
+        ({"kind": "minilm"}, {"n_heads": 4, "n_kv_heads": 4}, "set model.n_heads to 2"),
+        ({"kind": "soft", "weight": 2}, {}, "less than or equal to 1"),
+    ],
+)
+def test_a_student_that_cannot_learn_so_is_refused_with_what_would_work(recipe, model, said):
+    with pytest.raises(ValidationError, match=said):
+        run_of(recipe, model=ModelSpec.model_validate(STUDENT.model_dump(exclude_defaults=True) | model))
+
+
+def test_a_teacher_that_has_no_network_is_refused():
+    run = teacher_run_of(STUDENT) | {"distill": {"kind": "soft"}}
+    with pytest.raises(ValidationError, match="a real teacher has none that was trained here"):
+        RunSpec.model_validate(run)
+
+
+@pytest.mark.slow
+def test_every_recipe_trains_a_student_that_is_kept_without_what_it_learned_beside(tmp_path):
+    from scaling.teach.teachers import prepare
+
+    store = RunStore(tmp_path)
+    shallow = TEACHER.model_copy(update={"n_layers": 2})
+    runs = {
+        "sequence": run_of(None),
+        "soft": run_of({"kind": "soft"}),
+        "tinybert": run_of({"kind": "tinybert", "first_stage_tokens": 6_400}),
+        "minilm": run_of({"kind": "minilm"}),
+        "distilbert": run_of({"kind": "distilbert"}, model=shallow),
+    }
+    prepare(list(runs.values()), store)
+    losses = {}
+    for name, run in runs.items():
+        (record,) = train_trunk([run], store)
+        assert record.outcome.status == "done", record.outcome.error
+        assert load_student(store.student_dir(run.run_id), run.model).model == run.model
+        losses[name] = record.outcome.loss
+        assert record.row()["teacher_flops"] > 0
+    # Whoever starts from the teacher's own layers is ahead of all who start from nothing.
+    assert losses["distilbert"] == min(losses.values())
+    # Tokens alone, or all of the distribution: the same is learned, by less noisy steps.
+    assert losses["soft"] < losses["sequence"]
