@@ -175,7 +175,7 @@ class _Reader:
         """Value of one node of the whitelisted syntax: float64, text or Truth, of every row or one for all."""
         match node:
             case ast.Constant(value=bool() as truth):
-                return Truth.of(np.bool_(truth))
+                return Truth.of(np.array(truth))
             case ast.Constant(value=int() | float() as number):
                 return self._finite(np.float64(number), node)
             case ast.Constant(value=str() as text):
@@ -201,7 +201,7 @@ class _Reader:
                 return self._compute(_FUNCTIONS[name], node, argument)
         raise RecordError(f"the expression {_short(self.text)} contains {_source(node)}: allowed are {ALLOWED}")
 
-    def _column(self, name: str) -> Array:
+    def _column(self, name: str) -> Array | Truth:
         if name not in self.table.columns:
             raise RecordError(f"{_short(self.text)} names {name!r}: {missing_column(name, list(self.table.columns))}")
         values = column_values(self.table[name])
