@@ -84,3 +84,12 @@ def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tm
     table = pd.read_csv(damage.TABLE)
     four = table[(table["teacher"] == "real") & (table["bits"] == 4)].groupby("n_params")["damage"].mean()
     assert four.is_monotonic_decreasing
+
+
+def test_students_chosen_surely_meet_their_target_whatever_the_seeds(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    importlib.import_module("repetitions").main()
+    text = capsys.readouterr().out
+    for met, sure in re.findall(r"chosen at P >= .9 and met: (\d+) of (\d+)", text):
+        assert int(met) >= 0.9 * int(sure) > 0
+    assert "quickstart: " in text
