@@ -4,13 +4,14 @@ The decision is the smallest width that meets a target on the largest volume of 
 trunk after another, starting from the smallest of that text, and is asked after each; the error is the distance, in
 doublings of N, from what all runs of the table decide. Designs: ``decision`` (scaling.predict.next_runs, which stops
 when settled), ``grid`` (the smallest trunks first, all texts), ``random``, ``d-optimal`` (most information about all
-coefficients for its FLOPs). Tables: the published runs of the quickstart and of its seeds, replayed as if they were
-trained now; and ladders simulated from the quickstart's law and scatter, whose true law is known.
+coefficients for its FLOPs). Tables: the published runs of sweeps/grid.yaml and of seeds.yaml, replayed as if they were
+trained now; and ladders simulated from the grid's law and scatter, whose true law is known.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ MOST = 0.5
 TRUTH = named_law("q1q2").with_values(
     {"E": 1.417, "A": 3.523, "B": 744.8, "alpha": 0.3165, "beta": 0.6502, "kappa": 1.002, "c": 1.483}
 )
-"""README's law of the quickstart."""
+"""The law of the grid (analysis/LOG.md, 2026-11-26)."""
 
 Trunks = list[list[Site]]
 Design = Callable[[Belief, Decision, Trunks, float], list[Site]]
@@ -148,10 +149,10 @@ def spend(runs: pd.DataFrame, text: str, largest: pd.DataFrame, target: float, d
 
 
 def simulated(seed: int) -> pd.DataFrame:
-    """A ladder of eight widths, five volumes and three texts, with the scatter of real runs."""
+    """A ladder of six widths, five volumes and three texts, with the scatter of real runs."""
     rng, rows = np.random.default_rng(seed), []
     for text, delta in (("real", 0.0), ("noise 0.2", 0.1143), ("noise 0.4", 0.3164)):
-        for width in range(32, 257, 32):
+        for width in (32, 64, 96, 128, 192, 256):
             model = ModelSpec(vocab_size=65, width=width, context=40)
             n, shared = count_parameters(model).n_params, TRUNK_NOISE * rng.standard_normal()
             for tokens in (125_000, 250_000, 500_000, 1_000_000, 2_000_000):
@@ -191,7 +192,7 @@ def errors(table: str, runs: pd.DataFrame, text: str, largest: pd.DataFrame, tar
     steps = np.append(np.log2(decision.sizes), np.log2(decision.sizes[-1]) + 1)
     seed = zlib.crc32(f"{table} {text} {target}".encode())
     designs: dict[str, Design] = {"decision": by_decision, "grid": by_size, "d-optimal": by_information}
-    for i in range(3):
+    for i in range(2):
         designs[f"random {i}"] = by_chance(np.random.default_rng((seed, i)))
     for name, design in designs.items():
         for share, found in spend(runs, text, largest, target, design, stops=name == "decision"):
@@ -223,6 +224,7 @@ def at_shares(curves: pd.DataFrame) -> pd.DataFrame:
                     "flops_allowed": share,
                     "flops_spent": found["share"].mean(),
                     "error_doublings": found["off_full"].mean(),
+                    "from_truth": found["off_truth"].mean(),
                     "same_decision": (found["off_full"] < 1e-6).mean(),
                     "right_decision": (found["off_truth"] < 1e-6).mean(),
                     "n": len(found),
@@ -237,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help=f"write {WRITTEN.name}")
     asked_for = parser.parse_args(argv)
     curves = []
-    for name in ("quickstart", "seeds"):
+    for name in ("grid", "seeds"):
         runs = replayed(name)
         for text, largest, target in decisions(runs):
             curves += errors(name, runs, text, largest, target)
@@ -245,8 +247,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for seed in range(asked_for.ladders):
         runs = simulated(seed)
         largest = runs[(runs["teacher"] == "noise 0.2") & (runs["n_tokens"] == runs["n_tokens"].max())]
-        low, high = largest["true_loss"].min(), largest["true_loss"].max()
-        curves += errors(f"simulated {seed}", runs, "noise 0.2", largest, float(rng.uniform(low, high)))
+        # The wanted size lies anywhere between the smallest and twice the largest, evenly in its logarithm.
+        wanted = math.exp(rng.uniform(*np.log([runs["n_params"].min(), 2 * runs["n_params"].max()])))
+        target = TRUTH.loss(n=wanted, d=2_000_000, delta_coverage=0.0, delta_noise=0.1143)
+        curves += errors(f"simulated {seed}", runs, "noise 0.2", largest, float(target))
     table = at_shares(pd.DataFrame(curves))
     print(table.round(3).to_string(index=False))
     if asked_for.write:

@@ -186,15 +186,14 @@ def energy_of(
     # Power that the user names goes before that of the usual machine.
     watts = trainer.watts if settings.watts is None else settings.watts
     kwh = training_kwh(flops, flops_per_s=trainer.flops_per_s, watts=watts, pue=settings.pue)
-    co2e_kg = settings.co2e_kg(kwh)
     return Energy(
         token_joules=joules,
         tokens_per_charge=BATTERY_JOULES / joules.value,
         training_tokens=d,
         training_flops=flops,
         training_kwh=kwh,
-        co2e_kg=co2e_kg,
-        familiar=Familiar.of(kwh, co2e_kg),
+        co2e_kg=settings.co2e_kg(kwh),
+        familiar=Familiar.of(kwh, settings.co2e_kg(kwh)),
         source=trainer.source,
     )
 

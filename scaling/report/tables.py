@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
     from scaling.predict.front import FrontPoint
+    from scaling.predict.hindsight import Hindsight
     from scaling.predict.recommend import Recommendation
 
 
@@ -51,6 +52,21 @@ def show_backtest(result: Any) -> None:
                 "mean absolute relative error": f"{result.mare:.2%}",
                 "runs inside their interval": f"{result.coverage:.0%}",
                 "runs forecast": str(result.n_test),
+            },
+        )
+    )
+
+
+def show_hindsight(found: Hindsight) -> None:
+    """How good recommendations among left-out runs would have been."""
+    show(
+        key_values(
+            f"recommendations among the runs of N = {number(found.left_out)}, which were left out of the fit",
+            {
+                "targets asked for": str(len(found.choices)),
+                "recommended runs that meet theirs": f"{found.met:.0%} (asked for: {found.probability:.0%})",
+                "recommended as measured": f"{found.right:.0%}",
+                "regret": f"{found.regret:.0%} of the FLOPs of the best choice, where the target is met",
             },
         )
     )
@@ -122,7 +138,7 @@ def _candidate(candidate: Candidate) -> list[str]:
         interval(candidate),
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
-        "forecast" if candidate.measured is None else "measured",
+        "measured" if candidate.measured is not None else candidate.prediction.basis,
     ]
 
 

@@ -47,7 +47,9 @@ def of_teachers():
 )
 def test_the_terms_add_up_to_the_loss(n, d, law, teacher):
     found = explain(law, n, d, teacher=teacher)
-    assert found.floor + found.size_term + found.data_term + found.teacher_term == pytest.approx(found.loss, rel=1e-12)
+    of_student = found.floor + found.size_term + found.data_term
+    assert of_student + found.precision_term + found.teacher_term == pytest.approx(found.loss, rel=1e-12)
+    assert found.precision_term == 0
     terms = {"capacity": found.size_term, "data": found.data_term, "teacher": found.teacher_term}
     assert terms[found.binds] == max(terms.values())
 
@@ -122,9 +124,26 @@ def test_a_law_of_more_columns_is_asked_with_them():
         explain("hoffmann", 1e8, 1e9, columns={"bits": 4.0})
 
 
+def test_few_bits_are_a_term_of_their_own():
+    bits = {"bits_weights": math.inf, "bits_activations": math.inf, "bits_cache": math.inf}
+    found = explain("kumar", 1e8, 2e9, columns=bits | {"bits": 4.0})
+    damage = preset("kumar-damage").law.loss(n=1e8, d=2e9, bits=4.0)
+    assert found.precision_term == pytest.approx(float(damage))
+    assert found.floor == pytest.approx(2.7648)
+    assert found.floor + found.size_term + found.data_term + found.precision_term == pytest.approx(found.loss)
+    assert explain("kumar", 1e8, 2e9, columns=bits | {"bits": 1.0}).binds == "precision"
+
+
+def test_a_law_of_size_alone_has_no_training_that_equals_another():
+    found = explain("kaplan-n", 1e9)
+    assert found.loss == pytest.approx(8.8e4**0.076)
+    assert math.isnan(found.equal.n_params)
+    assert math.isnan(found.tokens_to_asymptote)
+
+
 def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
     found = explain(of_teachers, 4e5, 4e6, teacher="noise 0.3")
-    assert found.loss == pytest.approx(of_teachers.predict(4e5, 4e6, teacher="noise 0.3").value)
+    assert found.loss == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
     assert found.low < found.loss < found.high
     assert found.teacher.delta == pytest.approx(0.3, abs=0.03)
     assert found.teacher_term > found.teacher.delta  # it costs data as well
@@ -134,7 +153,7 @@ def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
 def test_a_teacher_by_its_loss_is_the_fits_teacher_of_that_loss(of_teachers):
     floor = explain(of_teachers, 4e5, 4e6).floor
     by_loss = explain(of_teachers, 4e5, 4e6, teacher=TeacherAsked(loss=floor + 0.3))
-    assert by_loss.loss == pytest.approx(of_teachers.predict(4e5, 4e6, delta_noise=0.3).value)
+    assert by_loss.loss == pytest.approx(of_teachers.loss(4e5, 4e6, delta_noise=0.3))
 
 
 def test_a_fit_refuses_what_its_runs_cannot_say(of_teachers):

@@ -164,14 +164,9 @@ def explain_asked(
 ) -> Explanation:
     """`explain`, of a question whose law and text are found already."""
     low, high, error = interval_of(question, n, d, level=level, force=force)
+    taught = question.surface if question.own_text else None
     found = explain_basis(
-        question.basis,
-        n,
-        d,
-        teacher=question.teacher,
-        taught=question.surface if question.own_text else None,
-        batch=batch,
-        bytes_per_token=bytes_per_token,
+        question.basis, n, d, teacher=question.teacher, taught=taught, batch=batch, bytes_per_token=bytes_per_token
     )
     return found if error is None else replace(found, low=low, high=high, level=level, error=error)
 
@@ -191,7 +186,8 @@ def interval_of(
     if not force:
         _refuse_without_terms(fit)
         _refuse_beyond(question.basis, n, d, "this forecast")
-    doubt = fit.predict(n, d, level=level, **question.text_columns)
+    # The terms are those of the law, whatever was measured nearby.
+    doubt = fit.predict(n, d, level=level, given="law", force=True, **question.text_columns)
     # A form without divergences adds the teacher's error to what it says of real text.
     added = at(question.surface, n, d) - doubt.value
     added = added if abs(added) > ROUNDING else 0.0
@@ -271,7 +267,7 @@ def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Tr
         return one
     if not force:
         _refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
-    doubt = fit.predict(one.n_params, one.n_tokens, level=level, **question.text_columns)
+    doubt = fit.predict(one.n_params, one.n_tokens, level=level, given="law", force=True, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
 
 
