@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scaling.accounting import (
+    EnergySettings,
+    Familiar,
     causal_blocks,
     count_parameters,
     forward_flops,
@@ -61,6 +63,19 @@ def test_cache_of_a_published_model_at_context_1024_is_the_engines_own_figure():
 
 def test_energy_is_power_times_time():
     assert training_kwh(1e15, flops_per_s=1e12, watts=360, pue=1.5) == pytest.approx(1000 * 360 * 1.5 / 3.6e6)
+
+
+def test_energy_of_a_published_training_is_what_its_paper_says():
+    """BERT base: 12,041.51 W for 79 hours at PUE 1.58 and 0.954 lb/kWh are 1,507 kWh and 1,438 lb (Strubell et al.
+    2019, arXiv 1906.02243, table 3); a passenger's flight New York – San Francisco and back is 1,984 lb (table 1)."""
+    pound = 0.45359237
+    settings = EnergySettings(pue=1.58, kg_per_kwh=0.954 * pound)
+    kwh = settings.kwh(12_041.51 * 79 * 3600)
+    assert kwh == pytest.approx(1507, rel=0.005)
+    assert settings.co2e_kg(kwh) == pytest.approx(1438 * pound, rel=0.005)
+    known = Familiar.of(kwh, settings.co2e_kg(kwh))
+    assert known.flights == pytest.approx(1438 / 1984, rel=0.005)
+    assert known.household_days == pytest.approx(1507 / (10_715 / 365), rel=0.005)
 
 
 @pytest.mark.parametrize("time", [1, 63, 64, 65, 130, 256, 300, 1025])

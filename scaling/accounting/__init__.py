@@ -1,12 +1,14 @@
 """Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
-from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata
+from scaling.accounting.energy import JOULES_PER_KWH, EnergySettings, Familiar, training_kwh
+from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata, model_file_bytes
 from scaling.accounting.model import (
     ParameterCount,
     count_parameters,
     decode_bytes,
     forward_flops,
     kv_cache_bytes,
+    layer_shapes,
     tensor_shapes,
     training_flops,
     training_flops_6nd,
@@ -24,8 +26,8 @@ from scaling.accounting.stored import (
     StoredFormat,
     this_architecture,
 )
-from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, symbol_layout
-from scaling.accounting.training import EnergySettings, TrainingBytes, causal_blocks, training_bytes, training_kwh
+from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, bpe_layout, symbol_layout
+from scaling.accounting.training import TrainingBytes, causal_blocks, training_bytes
 
 __all__ = [
     "Architecture",
@@ -33,9 +35,11 @@ __all__ = [
     "ENGINE_MEMORY",
     "EnergySettings",
     "EngineMemory",
+    "Familiar",
     "GGUF_ARRAYS",
     "GGUF_BLANK",
     "GGUF_STORAGE",
+    "JOULES_PER_KWH",
     "LAYOUTS",
     "Layout",
     "NEVER_APPLIED_MERGE",
@@ -49,6 +53,7 @@ __all__ = [
     "TokenizerLayout",
     "TrainingBytes",
     "WEIGHT_FORMATS",
+    "bpe_layout",
     "causal_blocks",
     "count_parameters",
     "decode_bytes",
@@ -56,6 +61,8 @@ __all__ = [
     "gguf_bytes",
     "gguf_metadata",
     "kv_cache_bytes",
+    "layer_shapes",
+    "model_file_bytes",
     "onnx_bytes",
     "storage_named",
     "symbol_layout",

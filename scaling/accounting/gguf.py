@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scaling.accounting.model import tensor_shapes
+from scaling.accounting.model import tensor_shapes, weights_bytes
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
@@ -89,6 +89,17 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -
     return _padded(header + scalars + arrays + index) + sum(
         _padded(tensor_bytes(shape, storage)) for shape in shapes.values()
     )
+
+
+def model_file_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+    """Size of the file of a model however its matrices are stored: exact where GGUF can hold them.
+
+    Elsewhere: what the weights take, and tokens and index as GGUF would write them.
+    """
+    if storage in GGUF_FILE_TYPE:
+        return gguf_bytes(model, tokenizer, storage)
+    beside = gguf_bytes(model, tokenizer, "F32") - weights_bytes(model, "F32")
+    return weights_bytes(model, storage) + beside
 
 
 GGUF_STORAGE: dict[str, Storage] = {"gguf": "Q8_0", "gguf_q4_0": "Q4_0", "gguf_f16": "F16", "gguf_f32": "F32"}

@@ -6,7 +6,18 @@ import os
 
 import typer
 
-from scaling.cli import comparisons, compression, curves, fits, inspection, predictions, registered, stages, trackers
+from scaling.cli import (
+    comparisons,
+    compression,
+    curves,
+    fits,
+    inspection,
+    phones,
+    predictions,
+    registered,
+    stages,
+    trackers,
+)
 
 app = typer.Typer(
     name="scaling",
@@ -23,6 +34,7 @@ fits.register(app)
 predictions.register(app)
 comparisons.register(app)
 curves.register(app)
+phones.register(app)
 registered.register(app)
 inspection.register(app)
 trackers.register(app)

@@ -94,14 +94,28 @@ def backtest(
     map_: Map = "",
     law: Law = None,
     level: Level = 0.9,
+    decision: Annotated[
+        float | None,
+        typer.Option(
+            "--decision", metavar="P", help="Recommend among runs of the largest size instead, and score that."
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Fit some rows of a table, forecast others, and score the forecast."""
     from scaling.fit.backtest import backtest as run_backtest
-    from scaling.report.tables import show_backtest
+    from scaling.report.tables import show_backtest, show_hindsight
 
     mapping = mapping_of(map_)
     runs = runs_of(table, mapping)
+    if decision is not None:
+        from scaling.predict.hindsight import hindsight
+
+        # Which rows are left out follows from the question: all runs of the largest size.
+        refuse_without_effect("--decision", {"--train": train, "--test": test})
+        scored = hindsight(runs, probability=decision, law=law or "stack", **columns_of(mapping, runs))
+        emit(scored, as_json=json_, show=show_hindsight)
+        return
     found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 

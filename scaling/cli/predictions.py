@@ -79,7 +79,7 @@ def predict(
     params: Params = None,
     like: Annotated[
         str | None,
-        typer.Option("--like", metavar="A,B,…", help="A table of models, as bert-base,1B,gpt-3."),
+        typer.Option("--like", metavar="A,B,…", help="A table of models, as bert-base,1B,7B:2T."),
     ] = None,
     tokens: Tokens = None,
     fit_file: FitFile = None,
@@ -94,7 +94,7 @@ def predict(
     delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
     columns: Columns = None,
     as_good_as: Annotated[
-        str | None, typer.Option("--as-good-as", metavar="NAME", help="Reference of the table's verdict, as gpt-3.")
+        str | None, typer.Option("--as-good-as", metavar="NAME", help="Reference of the verdict, as gpt-3 or 7B:2T.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Take the forecast apart.")] = False,
     bytes_per_token: Annotated[float | None, typer.Option("--bytes-per-token", help="For bits/byte.")] = None,
@@ -310,12 +310,13 @@ def _names(text: str, option: str) -> list[str]:
 
 
 def _subject(text: str) -> Subject:
-    """``bert-base`` or ``1B``: what begins with a digit, or is inf, is a size."""
+    """``bert-base``, ``1B`` or ``1B:20B``: what begins with a digit, or is inf, is a size, and tokens after a colon."""
     from scaling.predict.explain.comparison import Subject
     from scaling.predict.named.models import named_model
 
     if text[:1] in "0123456789.+-" or text.lower() == "inf":
-        return Subject(label=text, n_params=count(text, "like"))
+        size, colon, tokens = text.partition(":")
+        return Subject(label=text, n_params=count(size, "like"), n_tokens=count(tokens, "like") if colon else None)
     known = named_model(text)
     return Subject(label=known.label, model=known)
 

@@ -47,7 +47,7 @@ def _gated(gates_LH: jax.Array, head_width: int) -> Tap:
         if not place.endswith(".heads"):
             return value
         layer = int(place.split(".")[1])
-        return value * jnp.repeat(gates_LH[layer], head_width)
+        return value * jnp.repeat(gates_LH[layer], head_width)[None, None]
 
     return tap
 

@@ -104,8 +104,7 @@ def read_header(path: str | Path) -> Header:
     Raises:
         ConfigError: if one of QUESTION, COMMAND, COST, EXPECT is missing from the comment that opens the file.
     """
-    said: dict[str, str] = {}
-    last = None
+    said, last = dict[str, str](), None
     for line in Path(path).read_text("utf-8").splitlines():
         if not line.startswith("#"):
             break

@@ -7,7 +7,7 @@ e for either term) and centred on published exponents, and where runs are many i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -113,17 +113,24 @@ def believe(
 
     found = least_squares(residuals, coordinates.centre, x_scale=coordinates.spread)
     root = np.linalg.cholesky(np.linalg.inv(found.jac.T @ found.jac))
-    # Heavier tails than the posterior's, so that no part of it is missed.
-    rng = np.random.default_rng(seed)
-    steps = rng.standard_normal((PROPOSALS, len(found.x)))
-    far = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, PROPOSALS))[:, None]
-    proposed = found.x + (steps * far) @ root.T
-    log_weight = -0.5 * np.sum(residuals(proposed) ** 2, axis=1)
-    log_weight += 0.5 * (FREEDOM + len(found.x)) * np.log1p(np.sum((steps * far) ** 2, axis=1) / FREEDOM)
-    weight = np.exp(log_weight - log_weight.max())
-    chosen = rng.choice(PROPOSALS, size=count, p=weight / weight.sum())
+    chosen = _resampled(residuals, found.x, root, count, seed)
     best = type(form)(**form.structure()).with_values(coordinates.theta(found.x))
-    return Belief(best, coordinates.theta(proposed[chosen]), volume)
+    return Belief(best, coordinates.theta(chosen), volume)
+
+
+def _resampled(residuals: Callable[[Array], Array], centre: Array, root: Array, count: int, seed: int) -> Array:
+    """Draws of the posterior exp(-residuals^2/2) from proposals around its centre: float64[count, k].
+
+    Their tails are heavier than the posterior's, so that no part of it is missed.
+    """
+    rng = np.random.default_rng(seed)
+    far = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, PROPOSALS))[:, None]
+    steps = far * rng.standard_normal((PROPOSALS, len(centre)))
+    proposed = centre + steps @ root.T
+    log_weight = -0.5 * np.sum(residuals(proposed) ** 2, axis=1)
+    log_weight += 0.5 * (FREEDOM + len(centre)) * np.log1p(np.sum(steps**2, axis=1) / FREEDOM)
+    weight = np.exp(log_weight - log_weight.max())
+    return proposed[rng.choice(PROPOSALS, size=count, p=weight / weight.sum())]
 
 
 @dataclass(frozen=True)

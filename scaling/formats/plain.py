@@ -30,6 +30,11 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
+    return _one(value)
+
+
+def _one(value: Any) -> Any:
+    """A single value."""
     if isinstance(value, float):
         return _finite(value)
     return str(value) if isinstance(value, Path) else value

@@ -217,16 +217,14 @@ def offered(config: SweepConfig, trained: Sequence[RunSpec], question: Question,
         question: Widths, memory, tokens and FLOPs.
         measure: Bytes of a model on the phone.
     """
-    tokens = max(run.tokens for run in trained) if question.tokens is None else question.tokens
-    shapes = {shape_of(run.model): run for run in reversed(trained)}
+    tokens = question.tokens or max(run.tokens for run in trained)
+    limit = BEYOND_MEMORY * question.budget_bytes
     runs = []
-    for template in shapes.values():
-        limit = BEYOND_MEMORY * question.budget_bytes
+    for template in {shape_of(run.model): run for run in reversed(trained)}.values():
         widths = list(question.widths or _widths(template.model, measure, limit))
         runs += family(config, template, widths=widths, tokens=tokens)
-    if question.max_training_flops is None:
-        return runs
-    return [within_flops(run, question.max_training_flops) for run in runs]
+    flops = question.max_training_flops
+    return runs if flops is None else [within_flops(run, flops) for run in runs]
 
 
 def shape_of(model: ModelSpec) -> tuple[int, int, int, bool]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from scaling.accounting import training_flops, training_kwh
-from scaling.accounting.training import JOULES_PER_KWH
+from scaling.accounting import JOULES_PER_KWH, training_flops, training_kwh
 
 if TYPE_CHECKING:
     from scaling.records import RunRecord

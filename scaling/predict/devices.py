@@ -314,11 +314,7 @@ def scaled_to(known: EngineSpeed, engine: str, unit: Unit, rates: Iterable[Publi
     slowness = [1 / one.tokens_per_s.value / known.seconds(one.n_layers, one.n_bytes).value for one in rates]
     factor = math.exp(sum(map(math.log, slowness)) / len(slowness))
     scaled = known.slower(factor)
-    spread = [
-        1 / rate / scaled.seconds(one.n_layers, one.n_bytes).value
-        for one in rates
-        for rate in (one.tokens_per_s.low, one.tokens_per_s.high)
-    ]
+    wide = scaled.reaching(*_spread(scaled, rates))
     basis: Basis = "unverified" if all(one.basis == "unverified" for one in rates) else "derived"
     source = "; ".join(dict.fromkeys(one.source for one in rates))
 
@@ -326,7 +322,6 @@ def scaled_to(known: EngineSpeed, engine: str, unit: Unit, rates: Iterable[Publi
         return replace(figure, basis=basis, source=source)
 
     flops = [2 * one.n_params * one.prompt_per_s for one in rates if one.n_params and one.prompt_per_s]
-    wide = scaled.reaching(min(spread), max(spread))
     return replace(
         wide,
         engine=engine,
@@ -338,6 +333,16 @@ def scaled_to(known: EngineSpeed, engine: str, unit: Unit, rates: Iterable[Publi
         threads=None,
         rates=rates,
     )
+
+
+def _spread(speed: EngineSpeed, rates: Iterable[PublishedRate]) -> tuple[float, float]:
+    """The shortest and the longest published time, of the central one."""
+    times = [
+        1 / rate / speed.seconds(one.n_layers, one.n_bytes).value
+        for one in rates
+        for rate in (one.tokens_per_s.low, one.tokens_per_s.high)
+    ]
+    return min(times), max(times)
 
 
 def _one_of(allowed: tuple[Any, ...], word: Any) -> Any:

@@ -17,6 +17,7 @@ from scaling.accounting import (
     STORED_FORMATS,
     Architecture,
     Storage,
+    StoredFormat,
     TokenizerLayout,
     kv_cache_bytes,
     symbol_layout,
@@ -62,7 +63,7 @@ def footprint(
     tokenizer: TokenizerLayout | None = None,
     storage: Storage | None = None,
     kv_value_bytes: float | None = None,
-    format: str = DEFAULT_FORMAT,
+    format: str | StoredFormat = DEFAULT_FORMAT,
     engine: str | None = None,
     architecture: Architecture = PHONE,
 ) -> Footprint:
@@ -75,7 +76,7 @@ def footprint(
             36 bytes of file for each token and merge).
         storage: How matrices are stored; by default as the format says.
         kv_value_bytes: 2 for an f16 cache, 34/32 for q8_0; by default what the engine takes.
-        format: Name of the file's format.
+        format: The file's format, or its name.
         engine: Name of the engine that runs it; by default the one that the format is made for.
         architecture: Of the processor: on ARM more is copied into another layout than elsewhere.
 
@@ -83,7 +84,7 @@ def footprint(
         SpecError: for a format or an engine of which nothing is known.
     """
     # How the file is laid out, and what the engine takes beside it, are looked up by name.
-    stored = STORED_FORMATS[format]
+    stored = STORED_FORMATS[format] if isinstance(format, str) else format
     memory = ENGINE_MEMORY[engine or stored.engine]
     length = model.context if context is None else context
     tokens, kept = tokenizer or _placeholders(model.vocab_size), storage or stored.storage

@@ -20,8 +20,14 @@ Array = np.ndarray
 SETTLED = 0.05
 """Expected error of the recommended size at which a decision counts as settled, in doublings of N: 7 %."""
 
-SURE = 0.9
+SURE = 0.95
 """Or the share of draws that agree on the candidate."""
+
+DECISIVE = 1 / 3
+"""Least share of the largest reduction within the budget that a training must bring to be chosen for its low cost."""
+
+NORMAL_ERROR = math.sqrt(2 / math.pi)
+"""Mean absolute error of a normal estimate, in its standard deviations."""
 
 STEPS = 129
 """Sizes at which the law is read, between the smallest candidate and the largest."""
@@ -174,21 +180,20 @@ def next_runs(
     """
     foresight = _Foresight.of(belief, decision, offered, seed)
     before = best = foresight.error([])
+    # Without a normal's shape the first step would seem to gain or lose what only the yardstick changed.
+    best = max(best, float(np.std(foresight.wanted)) * NORMAL_ERROR / math.log(2))
     taken: list[int] = []
     while most_trunks is None or len({offered[i].trunk for i in taken}) < most_trunks:
-        found, spent = None, cost([offered[i] for i in taken])
-        for option in _options(offered, taken):
-            price = cost([offered[i] for i in (*taken, *option)]) - spent
-            if spent + price > flops:
-                continue
-            error = foresight.error([*taken, *option])
-            rate = (best - error) / price
-            if found is None or rate > found[0]:
-                found = rate, option, error
-        # What takes nothing away is not worth anything.
-        if found is None or found[0] <= 0:
+        choices = [
+            (best - foresight.error([*taken, *option]), price, option)
+            for price, option in _affordable(offered, taken, flops)
+        ]
+        # What takes nothing away is not worth anything; what takes little away will have to be followed by more.
+        most = max((gain for gain, _, _ in choices), default=0.0)
+        if most <= 0:
             break
-        taken, best = [*taken, *found[1]], found[2]
+        gain, _, option = max((one for one in choices if one[0] >= DECISIVE * most), key=lambda one: one[0] / one[1])
+        taken, best = [*taken, *option], best - gain
         if best <= SETTLED / 10:
             break
     return NextRuns(
@@ -203,6 +208,13 @@ def cost(sites: Sequence[Site]) -> float:
         members = sorted((site for site in sites if site.trunk == trunk), key=lambda site: site.flops)
         total += members[-1].flops + sum(site.cooldown * site.flops for site in members[:-1])
     return total
+
+
+def _affordable(offered: Sequence[Site], taken: Sequence[int], flops: float) -> list[tuple[float, list[int]]]:
+    """What each option adds to the cost of what is taken, of those that the budget still allows."""
+    spent = cost([offered[i] for i in taken])
+    priced = [(cost([offered[i] for i in (*taken, *option)]) - spent, option) for option in _options(offered, taken)]
+    return [(price, option) for price, option in priced if spent + price <= flops]
 
 
 def _options(offered: Sequence[Site], taken: Sequence[int]) -> list[list[int]]:
@@ -250,17 +262,24 @@ class _Foresight:
         return cls(decision.wanted(belief), shown, shown + noise, covariance, decides, decision)
 
     def error(self, taken: Sequence[int]) -> float:
-        """Expected error of the recommended size after some sites were measured, in doublings."""
-        centre = float(np.median(self.wanted))
+        """Expected error of the recommended size after some sites were measured, in doublings.
+
+        That of the best linear estimate of the decision is known from covariances; what candidates among the sites rule
+        out beyond it is counted over the draws.
+        """
         if not taken:
-            return _doublings(self.wanted - centre)
-        at = list(taken)
-        # The best linear estimate of the decision from what the sites show.
+            return _doublings(self.wanted - np.median(self.wanted))
+        at, centred = list(taken), self.wanted - self.wanted.mean()
         off = self.shown[:, at] - self.shown[:, at].mean(0)
-        spread = off.T @ off / len(off) + self.covariance[np.ix_(at, at)]
-        gain = np.linalg.solve(spread, off.T @ (self.wanted - self.wanted.mean()) / len(off))
+        shared = off.T @ centred / len(off)
+        gain = np.linalg.solve(off.T @ off / len(off) + self.covariance[np.ix_(at, at)], shared)
+        left = math.sqrt(max(float(centred @ centred / len(off) - gain @ shared), 0.0))
+        if (self.decides[at] < 0).all():
+            return left * NORMAL_ERROR / math.log(2)
         estimate = self.wanted.mean() + (self.noisy[:, at] - self.shown[:, at].mean(0)) @ gain
-        return _doublings(self._within(at, self.wanted) - self._within(at, estimate))
+        alone = _doublings(self.wanted - estimate)
+        ruled = _doublings(self._within(at, self.wanted) - self._within(at, estimate))
+        return left * NORMAL_ERROR / math.log(2) * min(1.0, ruled / max(alone, 1e-12))
 
     def _within(self, at: Sequence[int], values: Array) -> Array:
         """Values kept between candidates that the sites would show to miss and to meet the target."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -106,26 +107,21 @@ def size_convention(counts: str) -> str:
 
 def standard_shapes(question: Question, vocab_size: int) -> Iterator[ModelSpec]:
     """Llama shapes with tied embeddings, as far as a few times the memory: widths in steps of 64, heads of 64."""
-    bits = LAYOUTS[question.stored_as].bits
-    most = BEYOND_MEMORY * question.budget_bytes * 8 / bits
-    for width in range(64, _WIDEST + 1, 64):
-        for depth in _DEPTHS:
-            if not LEAST_ASPECT <= width / depth <= MOST_ASPECT:
-                continue
-            for shared in _QUERIES_PER_KEY:
-                heads = width // 64
-                if heads % shared:
-                    continue
-                model = ModelSpec(
-                    vocab_size=vocab_size,
-                    width=width,
-                    n_layers=depth,
-                    head_width=64,
-                    n_kv_heads=heads // shared,
-                    context=question.context or CONTEXT,
-                )
-                if count_parameters(model).n_params_total <= most:
-                    yield model
+    most = BEYOND_MEMORY * question.budget_bytes * 8 / LAYOUTS[question.stored_as].bits
+    for width, depth, shared in product(range(64, _WIDEST + 1, 64), _DEPTHS, _QUERIES_PER_KEY):
+        heads = width // 64
+        if not LEAST_ASPECT <= width / depth <= MOST_ASPECT or heads % shared:
+            continue
+        model = ModelSpec(
+            vocab_size=vocab_size,
+            width=width,
+            n_layers=depth,
+            head_width=64,
+            n_kv_heads=heads // shared,
+            context=question.context or CONTEXT,
+        )
+        if count_parameters(model).n_params_total <= most:
+            yield model
 
 
 def _run(model: ModelSpec, question: Question) -> RunSpec:

@@ -22,6 +22,7 @@ PF_DAY = 8.64e19
 BINDS = {
     "capacity": "capacity: a larger model helps most",
     "data": "data: more tokens help most",
+    "precision": "precision: more bits help most",
     "teacher": "the teacher: better text helps most",
 }
 
@@ -80,8 +81,8 @@ def show_explanation(found: Explanation) -> None:
         "+ size term": loss(found.size_term),
         "+ data term": loss(found.data_term),
     }
-    if who is not None:
-        rows |= _of_teacher(found)
+    rows |= {"+ precision term": loss(found.precision_term)} if found.precision_term else {}
+    rows |= _of_teacher(found)
     rows |= _gains(found)
     if found.equal_of_bottleneck is not None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
@@ -100,7 +101,11 @@ def _gains(found: Explanation) -> dict[str, str]:
         "twice N": f"−{found.gain_of_n:.4f}",
         "twice D": f"−{found.gain_of_d:.4f}",
         "twice C": "D is unlimited" if found.gain_of_c is None else f"−{found.gain_of_c:.4f}, split best",
-        "within 0.05 of L(N, ∞)": f"{number(found.tokens_to_asymptote)} tokens",
+        "within 0.05 of L(N, ∞)": (
+            "not a limit of this law"
+            if math.isnan(found.tokens_to_asymptote)
+            else f"{number(found.tokens_to_asymptote)} tokens"
+        ),
         "equal on real text": _equal(found.equal),
     }
 
@@ -124,6 +129,8 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
 
 def _equal(found: EqualTraining) -> str:
     """A compute-optimal training, with steps where they are known."""
+    if math.isnan(found.n_params):
+        return "this law knows one of size and data alone"
     if not math.isfinite(found.n_params):
         return "no training reaches it"
     text = f"N = {number(found.n_params)}, D = {number(found.n_tokens)}, {found.flops:.3g} FLOPs, compute-optimal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 
 def loss(value: float) -> str:
@@ -33,3 +34,15 @@ def size(n_bytes: float) -> str:
 def seconds(value: float) -> str:
     """Seconds as a person reads them."""
     return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
+
+
+def energy(kwh: float) -> str:
+    """kWh and CO2 equivalents, in units that a person knows where they come to a twentieth of one."""
+    from scaling.accounting import EnergySettings, Familiar
+
+    co2e_kg = EnergySettings.from_environment(os.environ).co2e_kg(kwh)
+    known, said = Familiar.of(kwh, co2e_kg), f"{kwh:.3g} kWh, {co2e_kg:.3g} kg CO2e"
+    if known.household_days < 0.05:
+        return said
+    flights = f" or {known.flights:.2g} flights New York – San Francisco and back" if known.flights >= 0.05 else ""
+    return f"{said}: {known.household_days:.2g} days of a household's electricity{flights}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.formats.plain import to_json
-from scaling.report.numbers import number, size
+from scaling.report.numbers import energy, number, size
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
         low, high = plan.seconds_range(jobs)
         about = duration(low) if low == high else f"{duration(low)} to {duration(high)}"
         print(
-            f"left: {plan.flops:.3g} FLOPs, about {about} with {jobs} job{'s' * (jobs != 1)}, {plan.kwh():.2g} kWh, "
-            f"{plan.co2e_kg():.2g} kg CO2e, {size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
+            f"left: {plan.flops:.3g} FLOPs, about {about} with {jobs} job{'s' * (jobs != 1)}, {energy(plan.kwh())}, "
+            f"{size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
         )
         print(f"({plan.pace.basis}; compiling, evaluation and teachers' text are counted)")
     if plan.forecast_error is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from scaling.report.numbers import loss, number, seconds, size
+from scaling.report.numbers import energy, loss, number, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
     from scaling.predict.front import FrontPoint
+    from scaling.predict.hindsight import Hindsight
     from scaling.predict.recommend import Recommendation
 
 
@@ -56,6 +57,21 @@ def show_backtest(result: Any) -> None:
     )
 
 
+def show_hindsight(found: Hindsight) -> None:
+    """How good recommendations among left-out runs would have been."""
+    show(
+        key_values(
+            f"recommendations among the runs of N = {number(found.left_out)}, which were left out of the fit",
+            {
+                "targets asked for": str(len(found.choices)),
+                "recommended runs that meet theirs": f"{found.met:.0%} (asked for: {found.probability:.0%})",
+                "recommended as measured": f"{found.right:.0%}",
+                "regret": f"{found.regret:.0%} of the FLOPs of the best choice, where the target is met",
+            },
+        )
+    )
+
+
 def show_recommendation(found: Recommendation) -> None:
     """The chosen configuration, what it costs, its runners-up, and what else can be had."""
     model, question = found.run.model, found.question
@@ -89,7 +105,7 @@ def show_recommendation(found: Recommendation) -> None:
         )
     if found.cost is not None:
         cost = found.cost
-        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {cost.kwh:.2g} kWh ({cost.source})")
+        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})")
     print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
     if len(found.front) > 1:
         print(f"  bytes against loss: {front_line(found.front)}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from scaling.errors import SpecError
+from scaling.errors import ExtrapolationError, SpecError
+from scaling.fit.saved import load
 from scaling.predict.explain.answer import asked_of
 from scaling.predict.explain.comparison import Subject, compare_models, named_subject
 from scaling.predict.explain.explanation import equal_training
 from scaling.predict.explain.teacher import TeacherAsked
 
+FIT = Path(__file__).parent / "first_layout" / "fit.json"
 SIZES = {"66M": 66e6, "100M": 100e6, "110M": 110e6, "340M": 340e6, "1B": 1e9, "10B": 10e9}
 LAWS = ("hoffmann", "hoffmann-rounded", "besiroglu", "busbridge")
 # L(N, inf) of Hoffmann et al. unrounded and as printed, and of Besiroglu et al.; for text of PaLM the bottleneck and
@@ -127,3 +130,14 @@ def test_data_that_nobody_published_must_be_given():
 
 def test_a_name_becomes_a_subject_with_its_label():
     assert named_subject("palm").label == "PaLM"
+
+
+def test_a_fit_gives_the_chance_to_be_as_good_as_a_reference_within_its_runs():
+    fit = load(FIT)
+    better, same, worse = (Subject(label="", n_params=n, n_tokens=1e6) for n in (2e5, 1e5, 5e4))
+    found = compare_models([fit], [better, same, worse], as_good_as=same)
+    chances = [row.verdict.probability for row in found.rows]
+    assert chances[0] > 0.5 > chances[2]
+    assert chances[1] == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(ExtrapolationError, match="beyond the runs"):
+        compare_models([fit], [same], as_good_as="gpt-3")

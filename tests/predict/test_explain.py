@@ -47,7 +47,9 @@ def of_teachers():
 )
 def test_the_terms_add_up_to_the_loss(n, d, law, teacher):
     found = explain(law, n, d, teacher=teacher)
-    assert found.floor + found.size_term + found.data_term + found.teacher_term == pytest.approx(found.loss, rel=1e-12)
+    of_student = found.floor + found.size_term + found.data_term
+    assert of_student + found.precision_term + found.teacher_term == pytest.approx(found.loss, rel=1e-12)
+    assert found.precision_term == 0
     terms = {"capacity": found.size_term, "data": found.data_term, "teacher": found.teacher_term}
     assert terms[found.binds] == max(terms.values())
 
@@ -120,6 +122,23 @@ def test_a_law_of_more_columns_is_asked_with_them():
         explain("kumar", 1e8, 1e9)
     with pytest.raises(SpecError, match="not of bits"):
         explain("hoffmann", 1e8, 1e9, columns={"bits": 4.0})
+
+
+def test_few_bits_are_a_term_of_their_own():
+    bits = {"bits_weights": math.inf, "bits_activations": math.inf, "bits_cache": math.inf}
+    found = explain("kumar", 1e8, 2e9, columns=bits | {"bits": 4.0})
+    damage = preset("kumar-damage").law.loss(n=1e8, d=2e9, bits=4.0)
+    assert found.precision_term == pytest.approx(float(damage))
+    assert found.floor == pytest.approx(2.7648)
+    assert found.floor + found.size_term + found.data_term + found.precision_term == pytest.approx(found.loss)
+    assert explain("kumar", 1e8, 2e9, columns=bits | {"bits": 1.0}).binds == "precision"
+
+
+def test_a_law_of_size_alone_has_no_training_that_equals_another():
+    found = explain("kaplan-n", 1e9)
+    assert found.loss == pytest.approx(8.8e4**0.076)
+    assert math.isnan(found.equal.n_params)
+    assert math.isnan(found.tokens_to_asymptote)
 
 
 def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):

@@ -164,14 +164,9 @@ def explain_asked(
 ) -> Explanation:
     """`explain`, of a question whose law and text are found already."""
     low, high, error = interval_of(question, n, d, level=level, force=force)
+    taught = question.surface if question.own_text else None
     found = explain_basis(
-        question.basis,
-        n,
-        d,
-        teacher=question.teacher,
-        taught=question.surface if question.own_text else None,
-        batch=batch,
-        bytes_per_token=bytes_per_token,
+        question.basis, n, d, teacher=question.teacher, taught=taught, batch=batch, bytes_per_token=bytes_per_token
     )
     return found if error is None else replace(found, low=low, high=high, level=level, error=error)
 

@@ -12,6 +12,7 @@ import numpy as np
 from scaling.errors import SpecError
 from scaling.laws.law import ScalingLaw
 from scaling.laws.presets import preset
+from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.solve.inverse import Surface
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Basis:
         source: Where it comes from.
         real: Loss of students of real text, nats/token.
         of_teacher: Loss of students of a teacher whose loss on real text is given; None where the law does not say.
+        exact: Loss at exact arithmetic, of a law of low precision; None for every other law.
+        of_both: Whether the loss depends on size and on data.
         embeddings: Whether N counts embeddings.
         ranges: Least and most of N and D behind it, where known.
         notes: What a reader should know.
@@ -47,6 +50,8 @@ class Basis:
     source: str
     real: Surface
     of_teacher: Callable[[float], Surface] | None = None
+    exact: Surface | None = None
+    of_both: bool = True
     embeddings: bool = True
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -54,12 +59,16 @@ class Basis:
 
     @property
     def floor(self) -> float:
-        """E: loss of an infinite model on infinite real text; 0 for a law without one."""
-        return self.loss(math.inf, math.inf)
+        """E: loss of an infinite model on infinite real text, at exact arithmetic; 0 for a law without one."""
+        return self.exact_loss(math.inf, math.inf)
 
     def loss(self, n_params: float, n_tokens: float) -> float:
         """Loss of one student of real text."""
         return at(self.real, n_params, n_tokens)
+
+    def exact_loss(self, n_params: float, n_tokens: float) -> float:
+        """Loss of one student of real text at exact arithmetic."""
+        return at(self.exact or self.real, n_params, n_tokens)
 
     def reach(self, n_params: float, n_tokens: float) -> dict[str, float]:
         """Factor by which a finite N or D lies outside the runs behind the law; 1 inside, empty where unknown."""
@@ -104,6 +113,8 @@ def published(name: str, columns: Mapping[str, float] | None = None) -> Basis:
         formula=repr(law),
         source=found.source,
         real=_surface(law, known),
+        exact=_exact(law),
+        of_both={"n", "d"} <= set(law.columns),
         of_teacher=(lambda loss: _surface(law, known | {TEACHER_LOSS: loss})) if TEACHER_LOSS in law.columns else None,
         embeddings="without" not in found.counts.split(",")[0],
         ranges=found.ranges,
@@ -119,6 +130,15 @@ def _surface(law: ScalingLaw, columns: Mapping[str, float]) -> Surface:
         return np.broadcast_to(law.loss(**values), np.broadcast_shapes(np.shape(n), np.shape(d)))
 
     return surface
+
+
+def _exact(law: ScalingLaw) -> Surface | None:
+    """A law of low precision without its terms of precision: what is left of it is Chinchilla's."""
+    if law.values is None or not any(column.startswith("bits") for column in law.columns):
+        return None
+    if not set(Chinchilla().names) <= set(law.names):
+        return None
+    return _surface(Chinchilla(**{name: law.values[name] for name in Chinchilla().names}), {})
 
 
 def _columns_wanted(found: Preset, law: ScalingLaw, missing: list[str], unknown: list[str]) -> str:

@@ -30,11 +30,13 @@ class Subject:
     Attributes:
         label: For people.
         n_params: N where it was given as a number; None for a named model, whose count depends on the law.
+        n_tokens: D where it was given beside N.
         model: The named model.
     """
 
     label: str
     n_params: float | None = None
+    n_tokens: float | None = None
     model: NamedModel | None = None
 
     def size(self, basis: Basis) -> float:
@@ -46,11 +48,13 @@ class Subject:
         return self.n_params
 
     def tokens(self, asked: float | None) -> float:
-        """D: as asked for all, or what the named model read, or without limit for a size alone.
+        """D: of its own, or as asked for all, or what the named model read, or without limit for a size alone.
 
         Raises:
             SpecError: nobody published what the named model read.
         """
+        if self.n_tokens is not None:
+            return self.n_tokens
         if asked is not None or self.model is None:
             return math.inf if asked is None else asked
         if self.model.n_tokens is None:
@@ -178,7 +182,10 @@ def compare_models(
             if question.teacher is not None:
                 losses[question.basis.name], label = question.teacher.loss, question.teacher.label
             row = _row(question, subject, subject.tokens(n_tokens), level, force=force)
-            rows.append(row if reference is None else _judged(row, question, source, reference, columns or {}))
+            if reference is not None:
+                own = asked_of(source, columns=reference.text(source) | dict(columns or {}))
+                row = replace(row, verdict=_verdict(row, question, own, reference, level, force=force))
+            rows.append(row)
     return Comparison(
         rows=tuple(rows),
         teacher=label,
@@ -217,15 +224,15 @@ def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bo
     )
 
 
-def _judged(row: Row, question: Asked, source: Fit | str, by: Subject, columns: Mapping[str, float]) -> Row:
-    """The row with its verdict."""
-    basis = question.basis
-    own = asked_of(source, columns=by.text(source) | dict(columns)).basis
-    reference = own.loss(by.size(own), by.tokens(None))
+def _verdict(row: Row, question: Asked, own: Asked, by: Subject, level: float, *, force: bool) -> Verdict:
+    """The row beside the reference, which read its own text."""
+    n, d = by.size(own.basis), by.tokens(None)
+    interval_of(own, n, d, level=level, force=force)  # refuses a reference that the fit cannot speak of
+    reference, fit = own.basis.loss(n, d), question.basis.fit
     chance = None
-    if basis.fit is not None:
-        chance = float(basis.fit.probability(reference, row.n_params, row.n_tokens, **question.text_columns))
-    verdict = Verdict(
+    if fit is not None:
+        chance = float(fit.probability(reference, row.n_params, row.n_tokens, **question.text_columns))
+    return Verdict(
         reference=by.label,
         loss=reference,
         margin_low=row.low - reference,
@@ -233,7 +240,6 @@ def _judged(row: Row, question: Asked, source: Fit | str, by: Subject, columns: 
         probability=chance,
         answer=_answer(row.low - reference, row.high - reference, chance),
     )
-    return replace(row, verdict=verdict)
 
 
 def _answer(margin_low: float, margin_high: float, chance: float | None) -> Answer:

@@ -15,7 +15,7 @@ from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.teacher import Teacher, additive_bound, best_teacher, bottleneck, own_surface
 from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
 
-Binding = Literal["capacity", "data", "teacher"]
+Binding = Literal["capacity", "data", "precision", "teacher"]
 MARGIN = 0.05
 """nats/token; how near "near the asymptote" is."""
 SPLITS = np.linspace(0.0, 1.0, 101)
@@ -24,13 +24,14 @@ SPLITS = np.linspace(0.0, 1.0, 101)
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """A loss in parts: ``loss = floor + size + data + teacher``.
+    """A loss in parts: ``loss = floor + size + data + precision + teacher``.
 
     Attributes:
         loss: nats/token.
         floor: E, loss of an infinite model on infinite real text.
         size: ``L(N, ∞) − E`` on real text: what this size costs.
         data: ``L(N, D) − L(N, ∞)`` on real text: what finite data costs.
+        precision: What few bits add; 0 for a law of exact arithmetic.
         teacher: What the teacher's text adds at this N and D; 0 for real text.
     """
 
@@ -38,20 +39,29 @@ class Terms:
     floor: float
     size: float
     data: float
+    precision: float
     teacher: float
 
     @property
     def binds(self) -> Binding:
-        """The largest of the three."""
-        parts: dict[Binding, float] = {"capacity": self.size, "data": self.data, "teacher": self.teacher}
+        """The largest of the four."""
+        parts: dict[Binding, float] = {"capacity": self.size, "data": self.data}
+        parts |= {"precision": self.precision, "teacher": self.teacher}
         return max(parts, key=lambda name: parts[name])
 
 
 def terms_of(basis: Basis, surface: Surface, n_params: float, n_tokens: float) -> Terms:
     """The parts of one loss of a surface."""
     loss, real = at(surface, n_params, n_tokens), basis.loss(n_params, n_tokens)
-    unlimited, floor = basis.loss(n_params, math.inf), basis.floor
-    return Terms(loss=loss, floor=floor, size=unlimited - floor, data=real - unlimited, teacher=loss - real)
+    exact, unlimited, floor = basis.exact_loss(n_params, n_tokens), basis.exact_loss(n_params, math.inf), basis.floor
+    return Terms(
+        loss=loss,
+        floor=floor,
+        size=unlimited - floor,
+        data=exact - unlimited,
+        precision=real - exact,
+        teacher=loss - real,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +85,9 @@ class EqualTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The loss of one student and where it comes from: ``loss = floor + size_term + data_term + teacher_term``.
+    """The loss of one student and where it comes from.
+
+    ``loss = floor + size_term + data_term + precision_term + teacher_term``.
 
     Attributes:
         law: Name of the published law, or "fit".
@@ -93,6 +105,7 @@ class Explanation:
         floor: E, loss of an infinite model on infinite real text.
         size_term: ``L(N, ∞) − E`` on real text: what this size costs.
         data_term: ``L(N, D) − L(N, ∞)`` on real text: what finite data costs.
+        precision_term: What few bits add, for a law of them; else 0.
         teacher_term: What the teacher's text adds at this N and D; 0 for real text.
         teacher: Whose text; None for real text.
         additive_bound: L(N, D) + delta; None for real text.
@@ -125,6 +138,7 @@ class Explanation:
     floor: float
     size_term: float
     data_term: float
+    precision_term: float
     teacher_term: float
     teacher: Teacher | None
     additive_bound: float | None
@@ -193,6 +207,7 @@ def explain(
         floor=terms.floor,
         size_term=terms.size,
         data_term=terms.data,
+        precision_term=terms.precision,
         teacher_term=terms.teacher,
         teacher=teacher,
         additive_bound=None if teacher is None else at(additive_bound(basis, teacher), n_params, n_tokens),
@@ -202,9 +217,7 @@ def explain(
         gain_of_n=loss - at(surface, 2 * n_params, n_tokens),
         gain_of_d=loss - at(surface, n_params, 2 * n_tokens),
         gain_of_c=gain_of_compute(surface, n_params, n_tokens),
-        tokens_to_asymptote=float(
-            tokens_for(surface, at(surface, n_params, math.inf) + MARGIN, np.array([n_params], float))[0]
-        ),
+        tokens_to_asymptote=tokens_to_asymptote(basis, surface, n_params),
         # The same loss may be had on real text with another share of size and data.
         equal=equal_training(basis, loss, batch),
         equal_of_bottleneck=None if least is None else equal_training(basis, least, batch),
@@ -224,9 +237,17 @@ def bounds(
     return at(one, n_params, n_tokens), at(other, n_params, n_tokens)
 
 
+def tokens_to_asymptote(basis: Basis, surface: Surface, n_params: float) -> float:
+    """D at which a size comes within 0.05 nats/token of unlimited text; NaN where that has no limit."""
+    limit = at(surface, n_params, math.inf)
+    if not (basis.of_both and math.isfinite(limit)):
+        return math.nan
+    return float(tokens_for(surface, limit + MARGIN, np.array([n_params], float))[0])
+
+
 def equal_training(basis: Basis, loss: float, batch: CriticalBatch | None = None) -> EqualTraining:
     """The compute-optimal training on real text that reaches a loss; its steps where the critical batch is known."""
-    n, d = cheapest_training(basis.real, loss)
+    n, d = cheapest_training(basis.exact or basis.real, loss) if basis.of_both else (math.nan, math.nan)
     critical = None if batch is None else float(batch.tokens(np.asarray(loss)))
     steps = None if critical is None else 2 * d / critical
     return EqualTraining(n_params=n, n_tokens=d, flops=6 * n * d, critical_batch_tokens=critical, steps=steps)

@@ -1,0 +1,161 @@
+"""Phones, and what a model takes and does on them, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from scaling.report.numbers import energy, number, size
+from scaling.report.tables import show
+
+if TYPE_CHECKING:
+    from scaling.predict.calibrate import Calibrated
+    from scaling.predict.devices import Device, EngineSpeed, Range
+    from scaling.predict.phones import Energy, OnPhones
+
+UNVERIFIED = "?"
+"""Behind a figure that nobody vouches for."""
+
+
+def show_footprint(found: OnPhones) -> None:
+    """Bytes line by line, tokens a second on each phone, energy where it was asked for."""
+    model = found.model
+    print(
+        f"{found.name}: {number(found.n_params_total)} parameters, {number(found.n_params)} without embeddings — "
+        f"{found.origin}"
+    )
+    print(
+        f"  width {model.width}, {model.n_layers} layers, {model.n_heads} heads of {model.head_width}, "
+        f"{model.n_kv_heads} of keys and values, hidden {model.hidden}, vocabulary {model.vocab_size:,}"
+    )
+    if found.formats:
+        show(_bytes_table(found))
+    if found.devices:
+        show(_speed_table(found))
+        print(f"? unverified; tokens/s with half of {found.context:,} tokens read; ranges: `scaling devices --sources`")
+    if found.energy is not None:
+        _show_energy(found.energy)
+
+
+def _bytes_table(found: OnPhones) -> Table:
+    """One line a part, one column a format; engines differ in what they call their parts."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"bytes, {found.formats[0].architecture}, {found.context:,} tokens")
+    for one in found.formats:
+        table.add_column(one.format, justify="right")
+    names = list(dict.fromkeys(line.name for one in found.formats for line in one.lines))
+    for name in names:
+        sizes = [sum(line.n_bytes for line in one.lines if line.name == name) for one in found.formats]
+        if any(sizes):
+            table.add_row(name, *(size(count) if count else "" for count in sizes))
+    sums = [one.footprint for one in found.formats]
+    table.add_row("in all", *(size(one.total_bytes) for one in sums), style="bold")
+    table.add_row("  of it the mapped file", *(size(one.weights_bytes) for one in sums))
+    table.add_row("  of it cannot be evicted", *(size(one.anonymous_bytes) for one in sums))
+    return table
+
+
+def _speed_table(found: OnPhones) -> Table:
+    """One row for each phone and engine, one column a format."""
+    formats = [one.format for one in found.formats]
+    table = Table(box=None, pad_edge=False)
+    for name in ("tokens/s", "year", "engine"):
+        table.add_column(name, no_wrap=True)
+    for name in (*formats, "least – most", "of its memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for device, engine, unit in dict.fromkeys((one.device, one.engine, one.unit) for one in found.devices):
+        rows = [one for one in found.devices if (one.device, one.engine, one.unit) == (device, engine, unit)]
+        rates = {one.format: _rate(one.speed.tokens_per_s) for one in rows}
+        speed, shares = rows[0].speed, [one.memory_share for one in rows]
+        spread = f"× {speed.low / speed.tokens_per_s:.2g} – {speed.high / speed.tokens_per_s:.2g}"
+        mark = f" {UNVERIFIED}" if rows[0].basis == "unverified" else ""
+        share = f"{min(shares):.0%} – {max(shares):.0%}" if len(rows) > 1 else f"{shares[0]:.0%}"
+        cells = [rates.get(name, "") for name in formats]
+        table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, share)
+    return table
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
+
+
+def _show_energy(found: Energy) -> None:
+    joules = found.token_joules
+    print(
+        f"energy of a written token: {joules.value:.2g} J ({joules.low:.2g} – {joules.high:.2g}); "
+        f"{number(found.tokens_per_charge)} tokens empty a battery of 50 kJ"
+    )
+    print(
+        f"training on {number(found.training_tokens)} tokens: {found.training_flops:.3g} FLOPs, "
+        f"{energy(found.training_kwh)}"
+    )
+    print(f"  on {found.source}; SCALING_WATTS, SCALING_PUE and SCALING_KG_PER_KWH change it")
+
+
+def show_devices(devices: Sequence[Device], *, sources: bool) -> None:
+    """One row for each engine of a device."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("year", "device", "memory", "one app", "engine", "GB/s", "ms/layer", "prompt GFLOP/s", "basis"):
+        table.add_column(name, justify="right" if name in ("memory", "one app", "GB/s") else "left", no_wrap=True)
+    for one in devices:
+        for i, speed in enumerate(one.speeds):
+            head = [str(one.year), one.name, f"{one.memory_bytes / 1e9:g} GB", f"{one.app_bytes / 1e6:,.0f} MB"]
+            table.add_row(*(head if i == 0 else 4 * [""]), *_speed_cells(speed))
+    show(table)
+    print("a token takes token_s + layer_s · layers + bytes / bandwidth; one app: a tenth of the memory")
+    if sources:
+        _show_sources(devices)
+
+
+def _speed_cells(speed: EngineSpeed) -> list[str]:
+    flops = speed.flops_per_s
+    return [
+        f"{speed.engine}, {speed.unit}",
+        _scaled(speed.bandwidth, 1e-9),
+        f"{speed.layer_s.value * 1e3:.2g}",
+        "" if flops is None else _scaled(flops, 1e-9),
+        speed.bandwidth.basis,
+    ]
+
+
+def _scaled(figure: Range, factor: float) -> str:
+    value, low, high = (f"{factor * one:.2g}" if factor * one < 99.5 else f"{factor * one:.0f}" for one in (
+        figure.value, figure.low, figure.high
+    ))  # fmt: skip
+    return f"{value} ({low}–{high})"
+
+
+def _show_sources(devices: Sequence[Device]) -> None:
+    for one in devices:
+        print(f"\n{one.name}: {one.label}\n  memory ({one.memory.basis}): {one.memory.source}")
+        for speed in one.speeds:
+            print(f"  {speed.engine} on {speed.unit}")
+            for rate in speed.rates:
+                low, high = rate.tokens_per_s.low, rate.tokens_per_s.high
+                told = f"{low:g}" if low == high else f"{low:g} – {high:g}"
+                print(f"    {rate.model}: {told} tokens/s ({rate.basis}) — {rate.source}")
+            if not speed.rates:
+                for name in ("bandwidth", "layer_s", "token_s", "flops_per_s"):
+                    figure = getattr(speed, name)
+                    if figure is not None:
+                        print(f"    {name} ({figure.basis}): {figure.source}")
+
+
+def show_calibration(found: Calibrated) -> None:
+    """The constants, how well they fit, and what was left out."""
+    speed = found.device.speeds[0]
+    print(
+        f"{found.device.label}: {speed.engine} on {speed.unit}"
+        f"{'' if found.threads is None else f', {found.threads} threads'}"
+    )
+    print(
+        f"  {speed.bandwidth.value / 1e9:.3g} GB/s, {speed.layer_s.value * 1e3:.3g} ms a layer, "
+        f"{speed.token_s.value * 1e3:.3g} ms a token"
+    )
+    for one, error in zip(found.used, found.errors, strict=True):
+        print(f"  {one.model}: {one.tokens_per_s:.4g} tokens/s measured, time fitted to {error:+.1%}")
+    for what, rates in (("slower with", found.slower), ("stalled with", found.collapsed)):
+        for one in rates:
+            print(f"  {one.model}: {what} {one.threads} threads, {one.tokens_per_s:.4g} tokens/s; left out")

@@ -1,0 +1,158 @@
+"""The commands about phones, as a person types them: no jax, JSON beside the table, mistakes with their remedy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from scaling.accounting import decode_bytes
+from scaling.cli import app
+from scaling.errors import ScalingError
+from scaling.predict.devices import device
+from scaling.records import Outcome, RunRecord, RunStore
+from scaling.spec import RunSpec
+
+LEDGER = Path(__file__).resolve().parents[2] / "results" / "reference" / "ledger.csv"
+
+BENCH = """
+| model         |     size | params | backend | threads |  test |   t/s |
+| ------------- | -------: | -----: | ------- | ------: | ----: | ----: |
+| llama 1B Q8_0 | 1.22 GiB | 1.24 B | CPU     |       4 | pp512 | 80.00 |
+| llama 1B Q8_0 | 1.22 GiB | 1.24 B | CPU     |       4 | tg128 | 20.00 |
+| llama 1B Q8_0 | 1.22 GiB | 1.24 B | CPU     |       8 | tg128 |  0.26 |
+"""
+
+
+def said(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def answer(*arguments: str):
+    return json.loads(said(*arguments, "--json"))
+
+
+def refusal(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code != 0, done.output
+    return str(done.exception) if isinstance(done.exception, ScalingError) else done.output
+
+
+def test_a_size_has_its_bytes_line_by_line_and_a_speed_on_every_phone():
+    told = said("footprint", "--params", "1B", "--device", "pixel-8a,galaxy-s26", "--format", "f32,q8_0")
+    for line in ("token table", "matrices repacked at load", "key–value cache", "in all", "pixel-8a", "galaxy-s26"):
+        assert line in told
+    found = answer("footprint", "--params", "1B", "--device", "pixel-8a,galaxy-s26", "--format", "f32,q8_0")
+    assert [one["format"] for one in found["formats"]] == ["f32", "q8_0"]
+    assert found["formats"][0]["footprint"]["weights_bytes"] == pytest.approx(4e9, rel=0.01)
+    assert [(one["device"], one["format"]) for one in found["devices"]] == [
+        ("pixel-8a", "f32"), ("pixel-8a", "q8_0"), ("galaxy-s26", "f32"), ("galaxy-s26", "q8_0"),
+    ]  # fmt: skip
+    assert found["energy"] is None
+
+
+def test_models_by_name_by_shape_and_by_run_are_the_same_question(tmp_path):
+    assert answer("footprint", "--like", "bert-base")["n_params_total"] == pytest.approx(110e6, rel=0.01)
+    shape = answer("footprint", "--width", "576", "--layers", "30", "--heads", "9", "--kv-heads", "3",
+                   "--hidden", "1536", "--vocab", "49152")  # fmt: skip
+    assert (shape["n_params_total"], shape["model"]["head_width"]) == (134_515_008, 64)
+    run = RunSpec(model={"vocab_size": 65, "width": 64, "context": 40}, data={"source": {"kind": "w0"}}, tokens=1000)
+    store = RunStore(tmp_path).prepare()
+    store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=2.0)))
+    found = answer("footprint", "--run", run.run_id, "--results", str(tmp_path))
+    assert (found["model"]["width"], found["context"]) == (64, 40)
+
+
+def test_energy_is_told_where_it_is_asked_for_and_follows_the_settings(monkeypatch):
+    monkeypatch.setenv("SCALING_KG_PER_KWH", "1")
+    found = answer("footprint", "--params", "100M", "--energy", "--tokens", "1B")["energy"]
+    assert found["co2e_kg"] == pytest.approx(found["training_kwh"])
+    told = said("footprint", "--params", "1B", "--energy")
+    assert "energy of a written token: 0.1 J" in told
+    assert "days of a household's electricity" in told
+
+
+def test_phones_are_listed_by_year_with_what_one_app_may_take():
+    listed = answer("devices")
+    assert [one["year"] for one in listed] == sorted(one["year"] for one in listed)
+    assert "galaxy-s26" in said("devices")
+    assert "ChatterUI#127" in said("devices", "--sources")
+
+
+def test_ones_own_phone_is_calibrated_listed_and_asked_about(tmp_path):
+    (tmp_path / "bench.md").write_text(BENCH)
+    mine = tmp_path / "mine.toml"
+    found = answer("calibrate", str(tmp_path / "bench.md"), "--out", str(mine), "--layers", "llama 1B Q8_0=16")
+    assert (found["threads"], found["used"][0]["tokens_per_s"]) == (4, 20.0)
+    assert [one["tokens_per_s"] for one in found["collapsed"]] == [0.26]
+    assert 1 / device(f"{mine}:mine").speeds[0].seconds(16, 1.22 * 2**30).value == pytest.approx(20)
+    assert [one["name"] for one in answer("devices", str(mine))] == ["mine"]
+    asked = answer("footprint", "--params", "1B", "--device", f"{mine}:mine", "--format", "q8_0")
+    assert asked["devices"][0]["prompt_s"]["basis"] == "measured"
+
+
+def test_our_own_ledger_calibrates_as_well(tmp_path):
+    row = dict(zip(*(line.split(",") for line in LEDGER.read_text("utf-8").splitlines()[:2]), strict=False))
+    run = RunSpec(model={"vocab_size": 65, "width": 64, "context": 40}, data={"source": {"kind": "w0"}}, tokens=1000)
+    store = RunStore(tmp_path).prepare()
+    store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=2.0)))
+    text = LEDGER.read_text("utf-8").splitlines()
+    (tmp_path / "ledger.csv").write_text("\n".join([text[0], text[1].replace(row["run_id"], run.run_id)]) + "\n")
+    out = tmp_path / "mine.toml"
+    found = answer("calibrate", str(tmp_path / "ledger.csv"), "--out", str(out), "--device", "x86-core",
+                   "--results", str(tmp_path))  # fmt: skip
+    (used,) = found["used"]
+    assert used["n_bytes"] == decode_bytes(run.model, "Q8_0", position=20)
+    assert "none of its runs was timed" in refusal(
+        "calibrate", str(LEDGER), "--out", str(out), "--results", str(tmp_path)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("footprint",), "needs one of --params, --like, --run, --width — got none of them"),
+        (("footprint", "--params", "1B", "--like", "gpt-2"), "got --params and --like"),
+        (("footprint", "--params", "-1"), "--params: got '-1'"),
+        (("footprint", "--params", "inf"), "--params: got 'inf'"),
+        (("footprint", "--params", "1M"), "give a smaller vocabulary with --vocab"),
+        (("footprint", "--like", "bert-bas"), "did you mean 'bert-base'"),
+        (("footprint", "--like", "bert-base", "--layers", "3"), "--layers: has no effect beside --like"),
+        (("footprint", "--width", "65"), "--width 65: not a model"),
+        (("footprint", "--run", "0000000000"), "0000000000"),
+        (("footprint", "--params", "1B", "--format", "q8"), "did you mean 'q8_0'"),
+        (("footprint", "--params", "1B", "--cache", "f8"), "unknown type of cache"),
+        (("footprint", "--params", "1B", "--engine", "lama_cpp"), "did you mean 'llama_cpp'"),
+        (("footprint", "--params", "1B", "--device", "pixel8a"), "did you mean 'pixel-8a'"),
+        (("footprint", "--params", "1B", "--tokens", "1B"), "--tokens: has no effect beside a footprint without"),
+        (("footprint", "--params", "1B", "--format", ","), "--format: names nothing"),
+        (("devices", "nowhere.toml"), "cannot be read as a list of devices"),
+        (("calibrate", "nowhere.md", "--out", "x.toml"), "nowhere.md: no such file"),
+        (("calibrate", "nowhere.md", "--out", "x.toml", "--name", "a b"), "--name: got 'a b'"),
+        (("calibrate", "nowhere.md", "--out", "x.toml", "--unit", "tpu"), "--unit: got 'tpu'"),
+        (("calibrate", "nowhere.md", "--out", "x.toml", "--layers", "16"), "--layers: got '16'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_mistake_is_named_with_its_remedy(tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    assert told in refusal(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_none_of_them_loads_anything_heavy(tmp_path):
+    probe = (
+        "import sys; from scaling.cli import app\n"
+        "for words in (['footprint', '--params', '1B', '--energy'], ['devices']):\n"
+        "    app(words, standalone_mode=False)\n"
+        "heavy = {'jax', 'flax', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)\n"
+        "print(*sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
