@@ -3,8 +3,8 @@
     python analysis/export_parity.py results/quickstart/bundle     # the student of a bundle, on held-out sequences
     python analysis/export_parity.py smollm2                       # SmolLM2-135M, on a speech; minutes
 
-Float files are held against JAX, Q8_0 and Q4_0 against JAX with activations rounded as llama.cpp rounds them, and against
-JAX with float activations beside it.
+Float files are held against JAX, Q8_0 and Q4_0 against JAX with activations rounded as llama.cpp rounds them, and
+against JAX with float activations beside it.
 """
 
 from __future__ import annotations
