@@ -1,6 +1,6 @@
 """What rounding the weights costs, by bits, size and tokens: python analysis/damage.py [RESULTS]
 
-Takes the table that `scaling damage sweeps/quickstart.yaml` wrote under RESULTS, publishes it, prints it, compares the
+Takes the table that `scaling damage sweeps/grid.yaml` wrote under RESULTS, publishes it, prints it, compares the
 laws of it, and draws damage.png.
 """
 
@@ -21,7 +21,7 @@ MEASURED = ("loss", "damage", "damage_se", "damage_low", "damage_high")
 
 
 def main(results: str = "results") -> None:
-    written = Path(results) / "quickstart/damage.csv"
+    written = Path(results) / "grid/damage.csv"
     if written.exists():
         table = pd.read_csv(written)
         table[list(MEASURED)] = table[list(MEASURED)].round(7)

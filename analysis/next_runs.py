@@ -4,8 +4,8 @@ The decision is the smallest width that meets a target on the largest volume of 
 trunk after another, starting from the smallest of that text, and is asked after each; the error is the distance, in
 doublings of N, from what all runs of the table decide. Designs: ``decision`` (scaling.predict.next_runs, which stops
 when settled), ``grid`` (the smallest trunks first, all texts), ``random``, ``d-optimal`` (most information about all
-coefficients for its FLOPs). Tables: the published runs of the quickstart and of its seeds, replayed as if they were
-trained now; and ladders simulated from the quickstart's law and scatter, whose true law is known.
+coefficients for its FLOPs). Tables: the published runs of sweeps/grid.yaml and of seeds.yaml, replayed as if they were
+trained now; and ladders simulated from the grid's law and scatter, whose true law is known.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST = 0.5
 TRUTH = named_law("q1q2").with_values(
     {"E": 1.417, "A": 3.523, "B": 744.8, "alpha": 0.3165, "beta": 0.6502, "kappa": 1.002, "c": 1.483}
 )
-"""README's law of the quickstart."""
+"""The law of the grid (analysis/LOG.md, 2026-11-26)."""
 
 Trunks = list[list[Site]]
 Design = Callable[[Belief, Decision, Trunks, float], list[Site]]
@@ -239,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help=f"write {WRITTEN.name}")
     asked_for = parser.parse_args(argv)
     curves = []
-    for name in ("quickstart", "seeds"):
+    for name in ("grid", "seeds"):
         runs = replayed(name)
         for text, largest, target in decisions(runs):
             curves += errors(name, runs, text, largest, target)

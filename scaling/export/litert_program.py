@@ -70,6 +70,7 @@ def _step(model: ModelSpec, tensors: Mapping[str, Matrix]):
         x_M = _row(table, floats["token_embd.weight"], token[0])
         angles = [jax.lax.dynamic_slice_in_dim(part, at, 1) for part in (cos_SK, sin_SK)]
         kept: list[jax.Array] = []
+        # Layer by layer as the student computes it, with matrices as [out, in], as the converter wants them.
         for i in range(model.n_layers):
             part = {name.split(".")[2]: w for name, w in floats.items() if name.startswith(f"blk.{i}.")}
             said_M, cache = _attend(

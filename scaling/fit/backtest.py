@@ -96,9 +96,13 @@ def backtest(
     known: dict[str, Any] = {name: data.columns[name] for name in further}
     if "teacher" in result.law.columns:
         known["teacher_code"] = _codes(data.teachers, data.teacher, result)
-    forecast = result.predict(
-        data.columns.get("n", np.ones(len(data))), data.columns.get("d", np.ones(len(data))), level=level, **known
-    )
+    elif len(result.teachers) > 1:
+        # Told by its divergences; the code says whether runs of the fit read the same text.
+        codes = {label: code for code, label in enumerate(result.teachers)}
+        known["teacher_code"] = np.array([codes.get(data.teachers[code], -1) for code in data.teacher], float)
+    n_asked, d_asked = (data.columns.get(axis, np.ones(len(data))) for axis in ("n", "d"))
+    # Whoever holds runs back asks how far the law carries: as far as they lie.
+    forecast = result.predict(n_asked, d_asked, level=level, force=True, **known)
     inside = (data.loss >= forecast.low) & (data.loss <= forecast.high)
     error = np.abs(forecast.value - data.loss) / np.abs(data.loss)
     return Backtest(

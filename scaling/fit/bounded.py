@@ -8,7 +8,7 @@ and what is forecast comes back inside the bounds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class BoundedFit:
         found = self.fit.predict(n, d, level=level, of=of, **columns)
         ends = (self.scale.metric(found.low), self.scale.metric(found.high))
         low, high = ends[::-1] if self.scale.rises else ends
-        return Prediction(self.scale.metric(found.value), low, high, level, found.scale, found.reach)
+        return replace(found, value=self.scale.metric(found.value), low=low, high=high)
 
     def probability(self, target: float, n: Any = None, d: Any = None, **columns: Any) -> Any:
         """P(the metric of a new run is at least as good as the target)."""

@@ -66,7 +66,10 @@ def forecast_without_suspects(fit: Fit, n: float, d: float, *, level: float = 0.
     elsewhere."""
     if not fit.without:
         return ""
-    whole, less = fit.predict(n, d, level=level, **columns), fit.loss_without_suspects(n, d, **columns)
+    whole, less = (
+        fit.predict(n, d, level=level, given="law", force=True, **columns),
+        fit.loss_without_suspects(n, d, **columns),
+    )
     if abs(less - whole.value) <= (whole.high - whole.low) / 2:
         return ""
     rows = listed(dict.fromkeys(row for suspect in fit.suspects for row in suspect.rows))

@@ -72,15 +72,15 @@ class Member:
         """The columns that this law reads."""
         return self.law.prepare({name: given[name] for name in self.law.columns})
 
-    def doubt(self, x: Any) -> Array:
-        """Standard error of log loss, to first order: float64[n_points]."""
-        if self.covariance is None:
-            return np.zeros(np.shape(getattr(x, self.law.columns[0])))
+    def slope(self, x: Any) -> Array:
+        """d log loss / d search coordinate: float64[n_points, k]."""
         theta = self.law.vector
         with np.errstate(all="ignore"):
-            slope = self.law.gradient(theta, x) * self.coordinates / self.law.evaluate(theta, x)[:, None]
-            variance = np.sum((slope @ self.covariance) * slope, axis=-1)
-        return np.sqrt(np.clip(np.nan_to_num(variance, nan=np.inf), 0.0, DOUBT_MAX**2))
+            return self.law.gradient(theta, x) * self.coordinates / self.law.evaluate(theta, x)[:, None]
+
+    def doubt(self, slope: Array) -> Array:
+        """Standard error of log loss, to first order, of a forecast with this slope: float64[n_points]."""
+        return np.zeros(len(slope)) if self.covariance is None else linear_doubt(slope, self.covariance)
 
     def draws(self, count: int, seed: int = 0) -> Array:
         """Coefficients as they might have come out: the bootstrap where there is one, else from the covariance.
@@ -105,6 +105,13 @@ class Member:
         return np.where([c.log for c in self.law.coefficients], self.law.vector, 1.0)
 
 
+def linear_doubt(slope: Array, covariance: Array) -> Array:
+    """Root of slope covariance slope', at most `DOUBT_MAX`: float64[..., n_points]."""
+    with np.errstate(all="ignore"):
+        variance = np.sum((slope @ covariance) * slope, axis=-1)
+    return np.sqrt(np.clip(np.nan_to_num(variance, nan=np.inf), 0.0, DOUBT_MAX**2))
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How forecast errors are distributed, in units of the predictive scale.
@@ -115,6 +122,8 @@ class Calibration:
         noise: standard deviation of log loss of one run about the law.
         factors: {"n": f, "d": f, "c": f}: by how much the scale of a forecast is multiplied that goes beyond the runs
             in n, in d, or in both; empty without validation.
+        inside: the factor of a forecast between the runs, learned from cells left out; None where forecasts are the
+            law's alone, which takes that of going beyond in both.
         basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs
             for that, assumed t.
         n_scores: held-out forecasts behind it.
@@ -126,10 +135,15 @@ class Calibration:
     factors: Mapping[str, float] = field(default_factory=dict)
     basis: str = "in-sample"
     n_scores: int = 0
+    inside: float | None = None
 
     def factor(self, n: Array, d: Array) -> Array:
         """Of points that lie beyond the runs by these factors: the axes' own, in proportion to how far (in logarithm)
-        a point goes along one of them alone; the common one for the rest."""
+        a point goes along one of them alone; the common one for the rest. Between the runs, the one learned there."""
+        beyond = self._beyond(n, d)
+        return beyond if self.inside is None else np.where((n <= 1) & (d <= 1), self.inside, beyond)
+
+    def _beyond(self, n: Array, d: Array) -> Array:
         if not self.factors:
             return np.ones(np.broadcast_shapes(np.shape(n), np.shape(d)))
         far_n, far_d = np.minimum(np.log(n), FARTHEST), np.minimum(np.log(d), FARTHEST)

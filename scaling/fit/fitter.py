@@ -11,20 +11,22 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
-from scaling.fit.doubt.calibrate import calibration, cross_checked
+from scaling.fit.doubt.calibrate import calibration, cross_checked, factor_inside
 from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.doubt.scatter import Scatter, scatter_parts, settings_of
-from scaling.fit.evidence import Member, Status
+from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
 from scaling.fit.identify import design_faults, fit_faults
+from scaling.fit.neighbours import Runs, elsewhere, kept_runs, shared_scatter
+from scaling.fit.prediction import left_out
 from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
-from scaling.fit.stack.assemble import Weighed, assemble
-from scaling.fit.stack.solve import fit_versions
-from scaling.fit.stack.validate import size_ordered_cuts
+from scaling.fit.stack.assemble import Stacked, Weighed, assemble
+from scaling.fit.stack.solve import Batch, fit_versions
+from scaling.fit.stack.validate import Cut, size_ordered_cuts
 from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
@@ -141,15 +143,12 @@ def fit_observations(
         for form in forms
     ]
 
-    stacked = assemble(batches, data, cuts)
+    stacked, runs, odd = _given_runs(batches, data, cuts)
     leading = stacked.members[0]
     problem, optimum = leading.problem, leading.optimum
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
     members = [_member(one) for one in stacked.members]
     members[0] = replace(members[0], samples=samples)
-    # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
-    plain = next(batch for batch in batches if type(batch.problem.law) is type(problem.law))
-    odd = suspects(plain.problem, plain.whole, data)
     result = Fit(
         members=tuple(members),
         objective=objective,
@@ -170,7 +169,8 @@ def fit_observations(
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
-        calibration=calibration(stacked.scores, stacked.noise, data.n_clusters - int(problem.free.sum())),
+        calibration=_calibrated(stacked, members, runs, data),
+        runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
         backtest=cross_checked(stacked.scores),
@@ -180,6 +180,41 @@ def fit_observations(
     if strict and not result.success:
         raise FitError(" ".join(result.status.reasons), fit=result)
     return result
+
+
+def _given_runs(
+    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut]
+) -> tuple[Stacked, Runs | None, tuple[Suspect, ...]]:
+    """The members that count, the runs that their forecasts are given, and the runs that are off the law."""
+    stacked = assemble(batches, data, cuts)
+    # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
+    form = type(stacked.members[0].problem.law)
+    plain = next(batch for batch in batches if type(batch.problem.law) is form)
+    odd = suspects(plain.problem, plain.whole, data)
+    single = {suspect.rows[0] for suspect in odd if len(suspect.rows) == 1}
+    off = [i for i, row in enumerate(data.rows) if row in single]
+    runs = kept_runs(data, {name for batch in batches for name in batch.problem.law.columns}, off)
+    if runs is None or not plain.problem.objective.log:
+        return stacked, None, odd
+    runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), data.cluster))
+    # Where neighbours have something in common, laws are weighed and widened by what they say given the runs.
+    return (assemble(batches, data, cuts, runs) if runs.share > 0 else stacked), runs, odd
+
+
+def _calibrated(stacked: Stacked, members: Sequence[Member], runs: Runs | None, data: Observations) -> Calibration:
+    """The width of intervals beyond the runs, and between them."""
+    free = int(stacked.members[0].problem.free.sum())
+    found = calibration(stacked.scores, stacked.noise, data.n_clusters - free)
+    if runs is None or runs.share == 0:
+        return found
+    missed = left_out(members, found, runs, elsewhere(runs.columns, data.cluster))
+    return replace(found, inside=factor_inside(missed[~runs.off]))
+
+
+def _of_average(stacked: Stacked) -> Array:
+    """log(measured/predicted) of the average of all members: float64[n_runs]."""
+    each = [one.weight * residuals(one.problem, one.optimum.u) for one in stacked.members]
+    return -np.sum(each, axis=0)
 
 
 def _member(one: Weighed) -> Member:

@@ -11,6 +11,7 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member
+from scaling.fit.neighbours import Influence, Runs
 from scaling.tables.observations import DELTAS, REAL
 
 Array = np.ndarray
@@ -29,6 +30,8 @@ class Prediction:
         scale: standard deviation of log loss behind it.
         reach: {"n": factor, "d": factor}: how far beyond the data (1 inside, 2 means twice the largest or half the
             smallest).
+        near: runs nearby that the law was held against; 0 for what the law says alone.
+        measured: runs of this very size, volume and text, whose mean is then the answer.
     """
 
     value: Any
@@ -37,6 +40,19 @@ class Prediction:
     level: float
     scale: Any
     reach: Mapping[str, Any]
+    near: Any = 0
+    measured: Any = 0
+
+    @property
+    def basis(self) -> Any:
+        """What it rests on, in words: "measured", "law given 6 runs nearby" or "law alone"."""
+        return np.vectorize(_basis, otypes=[object])(self.near, self.measured)[()]
+
+
+def _basis(near: int, measured: int) -> str:
+    if measured:
+        return "measured"
+    return f"law given {near} run{'s' if near > 1 else ''} nearby" if near else "law alone"
 
 
 @dataclass(frozen=True)
@@ -52,9 +68,9 @@ class Points:
     shape: tuple[int, ...]
 
     def shaped(self, values: Array) -> Any:
-        """float64[n_points] in the shape of the question; a float for a single point."""
+        """float64[n_points] or int[n_points] in the shape of the question; a number for a single point."""
         values = np.broadcast_to(values, (math.prod(self.shape),)).reshape(self.shape)
-        return float(values) if self.shape == () else values.copy()
+        return values.item() if self.shape == () else values.copy()
 
     def reach(self, name: str, low: float, high: float) -> Array:
         """Factor by which each point lies outside [low, high]; one inside."""
@@ -112,20 +128,98 @@ def member_logs(members: Sequence[Member], at: Points) -> Array:
     return np.log(np.maximum(values, 1e-300))
 
 
-def centre_and_scale(
+@dataclass(frozen=True)
+class Expected:
+    """What is expected at each point, of log loss.
+
+    Attributes:
+        centre: float64[n_points].
+        scale: its standard deviation, float64[n_points].
+        near: runs nearby that the laws were held against, int[n_points].
+        measured: runs of this very size, volume and text, which are then the answer, int[n_points].
+    """
+
+    centre: Array
+    scale: Array
+    near: Array
+    measured: Array
+
+
+def expected(
     members: Sequence[Member],
     calibration: Calibration,
     ranges: Mapping[str, tuple[float, float]],
     at: Points,
     of: Target = "run",
+    runs: Runs | None = None,
+) -> Expected:
+    """What the laws say given the runs: a cell that was measured answers for itself, and neighbours move the laws.
+
+    Args:
+        members: the laws.
+        calibration: of forecasts.
+        ranges: of the runs.
+        at: where it is asked.
+        of: "run", one new run; "mean", the mean over many, which has no noise.
+        runs: that are known; None for what the laws say alone.
+    """
+    if runs is None:
+        nobody = np.zeros(len(next(iter(at.columns.values()))), int)
+        return Expected(*_of_laws(members, calibration, ranges, at, of), nobody, nobody)
+    near = runs.influence(at.columns)
+    centre, scale = _of_laws(members, calibration, ranges, at, of, (runs, near))
+    # Of a cell that was measured the law is not asked: another run of it differs by the scatter between its seeds.
+    cell = runs.at(at.columns)
+    count = cell.sum(axis=1)
+    mean = (cell @ np.log(runs.loss)) / np.maximum(count, 1)
+    spread = runs.seed_scatter(calibration.noise) * np.sqrt((1.0 if of == "run" else 0.0) + 1 / np.maximum(count, 1))
+    known = count > 0
+    return Expected(np.where(known, mean, centre), np.where(known, spread, scale), near.near, count)
+
+
+def left_out(members: Sequence[Member], calibration: Calibration, runs: Runs, among: Array) -> Array:
+    """Error of what is said of each run from those in `among` alone, in units of its scale: float64[n_runs]."""
+    at = Points(runs.columns, (len(runs.loss),))
+    centre, scale = _of_laws(members, calibration, {}, at, "run", (runs, runs.influence(at.columns, among)))
+    return (np.log(runs.loss) - centre) / scale
+
+
+def _of_laws(
+    members: Sequence[Member],
+    calibration: Calibration,
+    ranges: Mapping[str, tuple[float, float]],
+    at: Points,
+    of: Target,
+    given: tuple[Runs, Influence] | None = None,
 ) -> tuple[Array, Array]:
     """Of log loss: average of the members; their scatter, their own doubt and the noise of a run in quadrature, times
-    the factor that validation found for going this way beyond the runs. The mean over many runs has no noise."""
+    the factor that validation found for going this way beyond the runs."""
     weights = np.array([member.weight for member in members])
-    logs = member_logs(members, at)
-    own = np.array([member.doubt(member.columns(at.columns)) for member in members])
+    logs, own = _each_law(members, at, given)
     centre = weights @ logs
-    variance = weights @ ((logs - centre) ** 2 + own**2) + (calibration.noise**2 if of == "run" else 0.0)
+    variance = weights @ ((logs - centre) ** 2 + own**2) + calibration.noise**2 * _left(of, given)
     here = np.ones_like(centre)
     n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
     return centre, np.sqrt(variance) * calibration.factor(n, d)
+
+
+def _each_law(members: Sequence[Member], at: Points, given: tuple[Runs, Influence] | None) -> tuple[Array, Array]:
+    """Log loss of every member and its doubt, given the runs: float64[n_members, n_points] each."""
+    logs = member_logs(members, at)
+    slopes = [member.slope(member.columns(at.columns)) for member in members]
+    if given is not None and given[0].share > 0:
+        runs, near = given
+        at_runs = Points(runs.columns, (len(runs.loss),))
+        # Each law is held against the runs by itself: where they are near, laws that disagree are moved together.
+        logs = logs + (np.log(runs.loss) - member_logs(members, at_runs)) @ near.weights.T
+        known = [member.slope(member.columns(runs.columns)) for member in members]
+        slopes = [slope - near.weights @ own for slope, own in zip(slopes, known, strict=True)]
+    return logs, np.array([member.doubt(slope) for member, slope in zip(members, slopes, strict=True)])
+
+
+def _left(of: Target, given: tuple[Runs, Influence] | None) -> Array | float:
+    """Share of the variance of one run about the law that stays: all of it, for the mean over many none of its own."""
+    if given is None or given[0].share == 0:
+        return 1.0 if of == "run" else 0.0
+    runs, near = given
+    return near.left if of == "run" else np.maximum(near.left - (1 - runs.share), 0.0)

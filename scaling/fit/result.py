@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
-from scaling.fit.prediction import Points, Prediction, Target, centre_and_scale, member_logs, points
+from scaling.fit.neighbours import Runs
+from scaling.fit.prediction import Expected, Points, Prediction, Target, expected, member_logs, points
+from scaling.fit.reach import refuse_far
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
 from scaling.tables.observations import MadeOf
 
 Array = np.ndarray
+Given = Literal["runs", "law"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Fit:
         backtest: forecasts of the largest runs from the smaller ones: {"mare", "coverage", "n_test"}; empty if there
             were too few runs.
         condition: condition number of the leading law's scaled Jacobian.
+        runs: that it was made of, which forecasts are given; None in a fit of before, and where neighbours are unknown.
         profiles: {coefficient: {"low", "high", "level", "text"}} where asked for; an end is None where the runs set
             none.
     """
@@ -71,6 +75,7 @@ class Fit:
     suspects: tuple[Suspect, ...] = ()
     without: Mapping[str, float] = field(default_factory=dict)
     scatter: Scatter | None = None
+    runs: Runs | None = None
 
     @property
     def leading(self) -> Member:
@@ -113,7 +118,7 @@ class Fit:
         return points(self.teachers, n, d, **columns)
 
     def loss(self, n: Any = None, d: Any = None, **columns: Any) -> Any:
-        """The value of `predict` alone, without its interval and at a small part of its cost."""
+        """What the law says alone, whatever was measured nearby, without interval and at a small part of the cost."""
         at = self.points(n, d, **columns)
         weights = np.array([member.weight for member in self.members])
         return at.shaped(np.exp(weights @ member_logs(self.members, at)))
@@ -130,15 +135,28 @@ class Fit:
         )
 
     def predict(
-        self, n: Any = None, d: Any = None, *, level: float = 0.9, of: Target = "run", **columns: Any
+        self,
+        n: Any = None,
+        d: Any = None,
+        *,
+        level: float = 0.9,
+        of: Target = "run",
+        given: Given = "runs",
+        force: bool = False,
+        **columns: Any,
     ) -> Prediction:
         """Loss of a new run, with an interval for that run or for the mean of many.
+
+        A size, volume and text that was measured answers with its measurement; elsewhere the law is held against the
+        runs nearby, which far from all of them leave it as it is.
 
         Args:
             n: model size, in the convention of `columns["n"]`; may be infinite; None if the law has no such column.
             d: tokens seen; may be infinite; None likewise.
             level: probability of the interval.
             of: "run", one new run; "mean", the mean over many runs that differ in their seed alone.
+            given: "runs", what was measured; "law", nothing but the law.
+            force: answer even far beyond the runs.
             **columns: `teacher`, the text_id or label of a text of the fit (None is real text unless divergences are
                 given); `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the
                 law (as `c`). A mixture that the fit does not know is told by its `real_share`, its own divergences and
@@ -149,31 +167,47 @@ class Fit:
 
         Raises:
             SpecError: impossible size, level or teacher.
+            ExtrapolationError: more than `scaling.fit.reach.MAX_REACH` beyond the runs, or at all beyond runs that do
+                not determine the law, without `force`.
         """
         _check_level(level)
         if of not in ("run", "mean"):
             raise SpecError(f"a forecast is of 'run' or of 'mean', got {of!r}")
         at = self.points(n, d, **columns)
+        if not force:
+            refuse_far(at, self.ranges, self.teachers, identified=self.success)
+        found = self._expected(at, of, given)
         # Quantiles are of log loss: an interval is a factor, and never reaches below zero.
-        centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at, of)
-        low, high = (centre + scale * self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
-        value, low, high = (at.shaped(np.exp(log)) for log in (centre, low, high))
+        tails = (self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
+        value, low, high = (at.shaped(np.exp(found.centre + found.scale * tail)) for tail in (0.0, *tails))
         reach = {name: at.shaped(at.reach(name, *ends)) for name, ends in self.ranges.items() if name in at.columns}
-        return Prediction(value, low, high, level, at.shaped(scale), reach)
+        near, measured = at.shaped(found.near), at.shaped(found.measured)
+        return Prediction(value, low, high, level, at.shaped(found.scale), reach, near, measured)
 
-    def probability(self, target: Any, n: Any = None, d: Any = None, **columns: Any) -> Any:
-        """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from."""
+    def _expected(self, at: Points, of: Target = "run", given: Given = "runs") -> Expected:
+        runs = self.runs if given == "runs" else None
+        return expected(self.members, self.calibration, self.ranges, at, of, runs)
+
+    def probability(
+        self, target: Any, n: Any = None, d: Any = None, *, given: Given = "runs", force: bool = False, **columns: Any
+    ) -> Any:
+        """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from; refuses as it
+        does."""
         at = self.points(n, d, **columns)
+        if not force:
+            refuse_far(at, self.ranges, self.teachers, identified=self.success)
         asked = Points(at.columns, np.broadcast_shapes(np.shape(target), at.shape))
         goal = np.broadcast_to(np.asarray(target, float), asked.shape).ravel()
         if np.any(goal <= 0):
             raise SpecError(f"a target loss must be positive, got {goal.min():g}")
-        centre, scale = centre_and_scale(self.members, self.calibration, self.ranges, at)
-        return asked.shaped(self.calibration.cumulative((np.log(goal) - centre) / np.maximum(scale, 1e-300)))
+        found = self._expected(at, given=given)
+        return asked.shaped(
+            self.calibration.cumulative((np.log(goal) - found.centre) / np.maximum(found.scale, 1e-300))
+        )
 
     def floor(self, teacher: str | None = None, *, level: float = 0.9, **columns: Any) -> Prediction:
         """Loss of an infinite student on infinite text of a teacher."""
-        return self.predict(math.inf, math.inf, teacher=teacher, level=level, **columns)
+        return self.predict(math.inf, math.inf, teacher=teacher, level=level, force=True, **columns)
 
     def _repr_html_(self) -> str:
         from scaling.fit.page import coefficient_table

@@ -16,6 +16,7 @@ from scaling.errors import RecordError, SpecError
 from scaling.files import make_folder, write_bytes
 from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
+from scaling.fit.neighbours import Runs
 from scaling.fit.plain_schema import Damage
 from scaling.fit.result import Fit
 from scaling.fit.saved_schema import FIT, READABLE, SCHEMA_VERSION
@@ -172,7 +173,9 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "factors": dict(fit.calibration.factors),
             "basis": fit.calibration.basis,
             "n_scores": fit.calibration.n_scores,
+            "inside": fit.calibration.inside,
         },
+        "runs": None if fit.runs is None else _plain_runs(fit.runs),
         "covariance": _numbers(fit.covariance),
         "selection": [_finite(row) for row in fit.selection],
         "backtest": _finite(fit.backtest),
@@ -184,6 +187,22 @@ def to_plain(fit: Fit) -> dict[str, Any]:
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _number(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _plain_runs(runs: Runs) -> dict[str, Any]:
+    return {
+        "columns": {name: [_number(v) for v in values] for name, values in runs.columns.items()},
+        "loss": [_number(v) for v in runs.loss],
+        "loss_se": None if runs.loss_se is None else [_number(v) for v in runs.loss_se],
+        "off": runs.off.tolist(),
+        "share": runs.share,
+    }
+
+
+def _runs(content: Mapping[str, Any]) -> Runs:
+    columns = {name: np.array(values, float) for name, values in content["columns"].items()}
+    loss_se = None if content["loss_se"] is None else np.array(content["loss_se"], float)
+    return Runs(columns, np.array(content["loss"], float), np.array(content["off"], bool), loss_se, content["share"])
 
 
 def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Array) -> Array | None:
@@ -238,7 +257,9 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
             factors=calibration.get("factors", {}),
             basis=calibration["basis"],
             n_scores=calibration["n_scores"],
+            inside=calibration.get("inside"),
         ),
+        runs=_runs(content["runs"]) if content.get("runs") else None,
         covariance=np.array(content["covariance"], dtype=float),
         selection=tuple(content["selection"]),
         backtest=content["backtest"],
@@ -274,6 +295,11 @@ def _member(content: Mapping[str, Any]) -> Member:
     )
 
 
+def _equally_long(runs: Runs) -> bool:
+    of_loss = () if runs.loss_se is None else (runs.loss_se,)
+    return {len(values) for values in (*runs.columns.values(), runs.off, *of_loss)} == {len(runs.loss)}
+
+
 def _consistent(fit: Fit, *, success: bool) -> None:
     """What a single value cannot show."""
     levels, quantiles = np.array(fit.calibration.levels), np.array(fit.calibration.quantiles)
@@ -291,6 +317,11 @@ def _consistent(fit: Fit, *, success: bool) -> None:
             m.covariance is not None and m.covariance.shape != (len(m.law.names),) * 2 for m in fit.members
         ),
         "the law without suspects has other coefficients": bool(fit.without) and {*fit.without} != {*fit.law.names},
+        "the runs differ in number": fit.runs is not None and not _equally_long(fit.runs),
+        "the runs lack a column of a law": fit.runs is not None
+        and any(not {"n", "d", "teacher", *m.law.columns} <= {*fit.runs.columns} for m in fit.members),
+        "a run has no size, volume or loss": fit.runs is not None
+        and any(np.any(values <= 0) for values in (fit.runs.loss, *(fit.runs.columns.get(k, 1.0) for k in ("n", "d")))),
         "a bound is of no coefficient": any(not {*m.at_bound} <= {*m.law.names} for m in fit.members),
     }
     if fit.without:

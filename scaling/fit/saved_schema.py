@@ -62,6 +62,7 @@ _CALIBRATION = record(
         "n_scores": count(),
     },
     factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(1e-3, 1e3)))),
+    inside=or_null(number(1, 1e3)),
 )
 _BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
 _COMPARED = record(
@@ -71,6 +72,15 @@ _COMPARED = record(
 _PROFILE = record({"low": or_null(_NUMBER), "high": or_null(_NUMBER), "level": _SHARE, "text": text})
 _SCATTER = record(
     {"total": number(0), "n_repeats": count()} | dict.fromkeys(("evaluation", "training", "misfit"), or_null(number(0)))
+)
+_RUNS = record(
+    {
+        "columns": mapping_of(list_of(_NUMBER, least=1)),
+        "loss": list_of(_NUMBER, least=1),
+        "loss_se": or_null(list_of(or_null(number(0)), least=1)),
+        "off": list_of(truth, least=1),
+        "share": number(0, 0.99),
+    }
 )
 FIT = record(
     {
@@ -100,4 +110,5 @@ FIT = record(
     suspects=list_of(record({"rows": list_of(scalar), "shift": _NUMBER, "text": text})),
     without=mapping_of(_NUMBER),
     scatter=or_null(_SCATTER),
+    runs=or_null(_RUNS),
 )

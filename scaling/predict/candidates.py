@@ -43,7 +43,8 @@ class Candidate:
     Attributes:
         run: The configuration.
         n_params: N in the convention of the fit.
-        prediction: What the law says: loss with its interval, and how far beyond the data it reaches.
+        prediction: Forecast of the loss, given the runs nearby, with its interval and how far beyond the data it
+            reaches; for what was measured, what the law says alone.
         probability: P(loss ≤ target) of the stored student, from what was measured where there is something.
         footprint: Bytes on the phone.
         speed: Rate of writing on the device that was asked about; None without one.
@@ -159,8 +160,10 @@ def score(
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
     rounding = rounding_cost(question.stored_as, np.array([size_of(run.model, "n_params") for run in runs], float), d)
     aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
-    forecast = fit.predict(n, d, teacher=text, level=question.level)
-    chance = fit.probability(aim, n, d, teacher=text)
+    # However far they reach: who chooses among them refuses what lies too far.
+    forecast = fit.predict(n, d, teacher=text, level=question.level, force=True)
+    alone = fit.predict(n, d, teacher=text, level=question.level, given="law", force=True)
+    chance = fit.probability(aim, n, d, teacher=text, force=True)
     bytes_of, speed_of = cache(measure), _speeds(question)
     # The law is asked once for all; what was measured is looked up one by one.
     candidates = []
@@ -170,7 +173,7 @@ def score(
             Candidate(
                 run=run,
                 n_params=int(n[i]),
-                prediction=_one(forecast, i),
+                prediction=_one(forecast if known is None else alone, i),
                 probability=float(chance[i]) if known is None else known.probability(float(aim[i])),
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
@@ -202,6 +205,8 @@ def _one(many: Prediction, i: int) -> Prediction:
         level=many.level,
         scale=float(many.scale[i]),
         reach={name: float(factor[i]) for name, factor in many.reach.items()},
+        near=int(many.near[i]),
+        measured=int(many.measured[i]),
     )
 
 

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scaling.errors import ExtrapolationError, SpecError
+from scaling.errors import SpecError
+from scaling.fit.reach import farthest, in_words
 from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.measured import Measured
-
-MAX_REACH = 10.0
-"""A forecast more than this factor beyond the runs behind a fit is refused unless forced: a law seen over one
-or two decades says nothing certain about the third (Choshen et al. 2025 and every backtest: error grows with reach)."""
-
-INSIDE = 1.001
-"""Reach of what is inside the data, but for the rounding of what a person types."""
 
 ASYMPTOTE_MARGIN = 0.05
 """nats/token; how near "near the asymptote" is."""
@@ -32,12 +26,12 @@ ASYMPTOTE_MARGIN = 0.05
 class Forecast:
     """The loss that a model of N parameters reaches on D tokens, and its parts.
 
-    ``loss = floor + size_term + data_term``.
+    ``loss = floor + size_term + data_term + runs_term``.
 
     Attributes:
         n_params: N, in the convention of the law.
         n_tokens: D; may be infinite.
-        loss: Forecast, nats/token.
+        loss: Forecast, nats/token; where this very size, volume and text was measured, what the law says alone.
         low: Lower end of the interval; None where the law comes without evidence (a published preset).
         high: Upper end of the interval.
         level: Level of the interval.
@@ -46,6 +40,8 @@ class Forecast:
             show it.
         size_term: ``L(N, ∞) − floor``: what this size costs.
         data_term: ``L(N, D) − L(N, ∞)``: what finite data costs.
+        runs_term: By how much the runs nearby lie off the law; 0 far from all of them.
+        basis: What the answer rests on: "measured", "law given 6 runs nearby", "law alone" or "published law".
         tokens_to_asymptote: D at which the data term is 0.05 nats/token.
         optimal_n_params: N of the cheapest training (least N·D) that reaches the same loss.
         optimal_n_tokens: D of that training.
@@ -71,6 +67,8 @@ class Forecast:
     optimal_n_tokens: float
     formula: str
     source: str
+    runs_term: float = 0.0
+    basis: str = "published law"
     notes: tuple[str, ...] = ()
     text: str = ""
     measured: Measured | None = None
@@ -89,7 +87,7 @@ def from_fit(
     force: bool = False,
     table: Path | None = None,
 ) -> Forecast:
-    """Forecast from a fit, with its interval; of what was measured, the measurement.
+    """Forecast from a fit and its runs, with its interval; of what was measured, the measurement.
 
     Args:
         fit: The fit.
@@ -100,11 +98,11 @@ def from_fit(
         delta_coverage: Coverage part.
         level: Of the interval.
         of: "run", the interval of one new run; "mean", that of the mean over many.
-        force: Answer even more than ``MAX_REACH`` beyond the data.
-        table: runs.parquet of the fit, where measured losses are looked up.
+        force: Answer however far beyond the data.
+        table: runs.parquet, where measured losses are looked up for a fit that was saved without its runs.
 
     Raises:
-        ExtrapolationError: N or a finite D lies too far beyond the data.
+        ExtrapolationError: N, a finite D or the text lies too far beyond the data.
         SpecError: N, D, the teacher or the level is impossible.
     """
     _check_positive(n_params, n_tokens)
@@ -112,21 +110,15 @@ def from_fit(
         if not 0 <= value < math.inf:
             raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
     text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
-    prediction = fit.predict(n_params, n_tokens, level=level, of=of, **text)
-    # An infinite N or D asks for a limit of the law, which is not a claim about a run.
-    reach = max((f for f in prediction.reach.values() if math.isfinite(f)), default=1.0)
-    reach = max(reach, _reach_of_text(fit, delta_noise=delta_noise, delta_coverage=delta_coverage))
-    if not fit.success and not force:
-        _refuse_outside(fit, n_params, n_tokens, reach)
-    if reach > MAX_REACH and not force:
-        raise ExtrapolationError(
-            f"N = {n_params:.3g}, D = {n_tokens:.3g} on this text lies {reach:.3g}× beyond the runs behind this fit "
-            f"({_ranges(fit)}); at most {MAX_REACH:g}× is trusted — train nearer runs, or repeat with --force"
-        )
-    from scaling.predict.measured import measured_in_table
+    prediction = fit.predict(n_params, n_tokens, level=level, of=of, force=force, **text)
+    measured = None
+    if prediction.measured or (fit.runs is None and table is not None and delta_noise == delta_coverage == 0):
+        from scaling.predict.measured import measured_cell
 
-    is_of_the_fit = table is not None and delta_noise == delta_coverage == 0
-    measured = measured_in_table(table, fit, n_params, n_tokens, teacher) if table and is_of_the_fit else None
+        measured = measured_cell(fit, n_params, n_tokens, teacher, table)
+    if measured is not None:
+        # Beside the measurement stands what the law would have said.
+        prediction = fit.predict(n_params, n_tokens, level=level, of=of, given="law", force=force, **text)
     found = explain(
         lambda n, d: fit.loss(n, d, **text),
         n_params,
@@ -136,7 +128,9 @@ def from_fit(
         low=prediction.low,
         high=prediction.high,
         level=level,
-        reach=reach,
+        reach=farthest(fit.points(n_params, n_tokens, **text), fit.ranges, fit.teachers),
+        runs_term=prediction.value - fit.loss(n_params, n_tokens, **text),
+        basis=prediction.basis if measured is None else "measured",
         notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
     )
     words = _text_in_words(fit, teacher=teacher, delta_noise=delta_noise, delta_coverage=delta_coverage)
@@ -160,18 +154,9 @@ def _text_in_words(fit: Fit, *, teacher: str | None, delta_noise: float, delta_c
     return "real text" if len(fit.teachers) > 1 else ""
 
 
-def _refuse_outside(fit: Fit, n_params: float, n_tokens: float, reach: float) -> None:
-    """A law whose floor its runs do not show says nothing beyond them."""
-    if reach > INSIDE or not (math.isfinite(n_params) and math.isfinite(n_tokens)):
-        raise ExtrapolationError(
-            f"the runs behind this fit do not determine its floor, so it forecasts inside them only "
-            f"({_ranges(fit)}) — add runs, hold the floor (scaling fit … --held E=…), or repeat with --force"
-        )
-
-
 def _without_floor(found: Forecast, fit: Fit) -> Forecast:
     """A forecast inside the runs, without the parts that need the floor."""
-    note = f"The floor is not identified: this holds inside {_ranges(fit)} only. {' '.join(fit.status.reasons)}"
+    note = f"The floor is not identified: this holds inside {in_words(fit.ranges)} only. {' '.join(fit.status.reasons)}"
     unknown = math.nan
     return replace(
         found,
@@ -183,16 +168,6 @@ def _without_floor(found: Forecast, fit: Fit) -> Forecast:
         optimal_n_tokens=unknown,
         notes=(note, *found.notes),
     )
-
-
-def _reach_of_text(fit: Fit, **divergences: float) -> float:
-    """Factor by which a divergence exceeds the largest one among the fit's texts; infinite where none has any."""
-    factors = [1.0]
-    for name, value in divergences.items():
-        largest = max((known.get(name, 0.0) for known in fit.teachers.values()), default=0.0)
-        if value > 0:
-            factors.append(value / largest if largest > 0 else math.inf)
-    return max(factors)
 
 
 def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:
@@ -235,6 +210,8 @@ def explain(
     high: float | None = None,
     level: float | None = None,
     reach: float | None = None,
+    runs_term: float = 0.0,
+    basis: str = "published law",
     notes: tuple[str, ...] = (),
 ) -> Forecast:
     """Evaluate a loss surface at one point and split the result into floor, size and data.
@@ -249,29 +226,33 @@ def explain(
         high: Interval, where the law has evidence.
         level: Of the interval.
         reach: How far beyond the data.
+        runs_term: What the runs nearby add to the law.
+        basis: What the forecast rests on.
         notes: What a reader should know.
 
     Raises:
         SpecError: if N or D is not a positive number.
     """
     _check_positive(n_params, n_tokens)
-    loss, unlimited, floor = (
+    of_law, unlimited, floor = (
         float(value)
         for value in surface(np.array([n_params, n_params, math.inf]), np.array([n_tokens, math.inf, math.inf]))
     )
     # The same loss may be had with another share of size and data.
-    best_n, best_d = cheapest_training(surface, loss)
+    best_n, best_d = cheapest_training(surface, of_law)
     return Forecast(
         n_params=n_params,
         n_tokens=n_tokens,
-        loss=loss,
+        loss=of_law + runs_term,
         low=low,
         high=high,
         level=level,
         reach=reach,
         floor=floor,
         size_term=unlimited - floor,
-        data_term=loss - unlimited,
+        data_term=of_law - unlimited,
+        runs_term=runs_term,
+        basis=basis,
         tokens_to_asymptote=float(tokens_for(surface, unlimited + ASYMPTOTE_MARGIN, np.array([n_params]))[0]),
         optimal_n_params=best_n,
         optimal_n_tokens=best_d,
@@ -285,7 +266,3 @@ def _check_positive(n_params: float, n_tokens: float) -> None:
     for name, value in (("parameters", n_params), ("tokens", n_tokens)):
         if not value > 0:
             raise SpecError(f"{name}: got {value}, allowed is a positive number or inf — for example 1e6, 10M, inf")
-
-
-def _ranges(fit: Fit) -> str:
-    return ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in fit.ranges.items())

@@ -102,7 +102,8 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
 
     def suffices(share: float) -> bool:
         better = {name: share * value for name, value in deltas.items()}
-        return fit.probability(aim, nearest.n_params, nearest.run.n_tokens, **better) >= question.probability
+        chance = fit.probability(aim, nearest.n_params, nearest.run.n_tokens, force=True, **better)
+        return chance >= question.probability
 
     if not suffices(0.0):
         return None

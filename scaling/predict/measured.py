@@ -11,15 +11,13 @@ from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Any
 
+from scaling.fit.neighbours import SAME_CELL
 from scaling.fit.prediction import Prediction
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.records import RunStore
     from scaling.spec import RunSpec
-
-SAME_SIZE = 1e-3
-"""N and D that differ by so small a share are meant to be the same: 221.7k is how 221,664 is printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +108,40 @@ def runs_of_fit(table: Path) -> tuple[str, ...]:
     return tuple(row["run_id"] for row in _rows(table, ("run_id",)) if "run_id" in row)
 
 
+def measured_cell(fit: Fit, n: float, d: float, teacher: str | None, table: Path | None) -> Measured | None:
+    """The runs of one size, volume and text, as one: of the fit, or of the table beside a fit that keeps none.
+
+    Args:
+        fit: Knows its runs.
+        n: N in the convention of the fit.
+        d: Tokens.
+        teacher: Label or text_id; None is real text.
+        table: runs.parquet.
+
+    Returns:
+        None where there are none.
+    """
+    if fit.runs is None:
+        return None if table is None else measured_in_table(table, fit, n, d, teacher)
+    (here,) = fit.runs.at(fit.points(n, d, teacher=teacher).columns)
+    errors = None if fit.runs.loss_se is None else fit.runs.loss_se[here]
+    return _as_one(fit.runs.loss[here].tolist(), [] if errors is None else errors.tolist(), fit.calibration.noise)
+
+
+def _as_one(losses: list[float], errors: list[float], noise: float) -> Measured | None:
+    """Seeds of one cell are an average of which each is a part: its own scatter, or that of the law."""
+    if not losses:
+        return None
+    known = [error for error in errors if error and math.isfinite(error)]
+    return Measured(
+        loss=_geometric_mean(losses),
+        se=fmean(known) if known else 0.0,
+        n_runs=len(losses),
+        own=len(losses) == 1,
+        scatter=seed_scatter([losses], noise=noise),
+    )
+
+
 def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | None) -> Measured | None:
     """The runs of one size, volume and text in the table of a fit, as one; None where there are none.
 
@@ -135,13 +167,8 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
         and _close(row[size], n)
         and _close(row[volume], d)
     ]
-    if not found:
-        return None
-    losses = [row[loss] for row in found]
-    # Seeds of one cell are an average of which each is a part: its own scatter, or that of the law.
-    scatter = seed_scatter([losses], noise=fit.calibration.noise)
-    se = fmean(row.get(f"{loss}_se") or 0.0 for row in found)
-    return Measured(loss=_geometric_mean(losses), se=se, n_runs=len(found), own=len(found) == 1, scatter=scatter)
+    errors = [row.get(f"{loss}_se") or 0.0 for row in found]
+    return _as_one([row[loss] for row in found], errors, fit.calibration.noise)
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -169,8 +196,8 @@ def _geometric_mean(losses: Iterable[float]) -> float:
 
 
 def _is_within(asked: float, low: float, high: float) -> bool:
-    return low * (1 - SAME_SIZE) <= asked <= high * (1 + SAME_SIZE)
+    return low * (1 - SAME_CELL) <= asked <= high * (1 + SAME_CELL)
 
 
 def _close(value: float | None, asked: float) -> bool:
-    return bool(value) and math.isfinite(asked) and abs(math.log(float(value or 1) / asked)) < SAME_SIZE
+    return bool(value) and math.isfinite(asked) and abs(math.log(float(value or 1) / asked)) < SAME_CELL

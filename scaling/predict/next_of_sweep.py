@@ -15,10 +15,10 @@ from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
 from scaling.errors import SpecError
 from scaling.fit.belief import NOISE, TRUNK_NOISE, Belief, believe
+from scaling.fit.reach import MAX_REACH
 from scaling.laws.named import named_law
 from scaling.predict.candidates import TINY_LOSS, offered, size_of
 from scaling.predict.footprint import footprint
-from scaling.predict.forecast import MAX_REACH
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
 from scaling.predict.quantization import QUANTIZATION_COST
 from scaling.predict.question import Question

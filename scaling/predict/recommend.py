@@ -15,11 +15,11 @@ from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.prediction import Prediction
+from scaling.fit.reach import INSIDE, MAX_REACH
 from scaling.fit.saved import fit_id_of, to_json
 from scaling.predict.candidates import Candidate, Measure, offered, score, shape_of, text_name
 from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, trainer_of, training_cost
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
-from scaling.predict.forecast import INSIDE, MAX_REACH
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.measured import Measurements

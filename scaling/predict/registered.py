@@ -18,8 +18,8 @@ import numpy as np
 
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import make_folder, read_json, to_json, write_once
+from scaling.fit.reach import MAX_REACH
 from scaling.predict.candidates import size_of, text_name
-from scaling.predict.forecast import MAX_REACH
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.spec.schema import canonical_json, short_hash
@@ -141,9 +141,9 @@ def register(
 
 def _forecast(fit: Fit, run: RunSpec, *, fit_id: str, level: float, now: str) -> RegisteredForecast:
     n, text = size_of(run.model, fit.columns["n"]), text_name(fit, run.data)
-    said = fit.predict(n, run.n_tokens, teacher=text, level=level)
+    said = fit.predict(n, run.n_tokens, teacher=text, level=level, force=True)
     # The upper end of a central interval of 80 % is exceeded by one run in ten.
-    promise = fit.predict(n, run.n_tokens, teacher=text, level=2 * PROMISE - 1)
+    promise = fit.predict(n, run.n_tokens, teacher=text, level=2 * PROMISE - 1, force=True)
     return RegisteredForecast(
         run_id=run.run_id,
         fit_id=fit_id,

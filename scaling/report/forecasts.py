@@ -52,6 +52,7 @@ def _parts(forecast: Forecast, interval: str) -> dict[str, str]:
         "= floor": loss(forecast.floor),
         "+ size term": loss(forecast.size_term),
         "+ data term": loss(forecast.data_term),
+        **({"+ runs nearby": loss(forecast.runs_term)} if forecast.runs_term else {}),
         "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
             f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
@@ -60,6 +61,7 @@ def _parts(forecast: Forecast, interval: str) -> dict[str, str]:
         ),
         "law": forecast.formula,
         "source": forecast.source,
+        "basis": forecast.basis,
     }
 
 

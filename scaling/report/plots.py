@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
-    "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))),
+    "axes.prop_cycle": plt.cycler(color=plt.get_cmap("viridis")(np.linspace(0, 0.85, 6))),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
@@ -73,8 +73,8 @@ def plot_runs(axes: Axes, fit: Fit, runs: pd.DataFrame, *, teacher: str) -> Axes
     inside, outside = np.geomspace(low, high, 60), np.geomspace(high, 4 * high, 20)
     for tokens in sorted(runs[volume].unique()):
         group = runs[runs[volume] == tokens]
-        (line,) = axes.plot(inside, fit.predict(inside, tokens, teacher=teacher).value, lw=1.2)
-        axes.plot(outside, fit.predict(outside, tokens, teacher=teacher).value, "--", lw=0.9, color=line.get_color())
+        (line,) = axes.plot(inside, fit.loss(inside, tokens, teacher=teacher), lw=1.2)
+        axes.plot(outside, fit.loss(outside, tokens, teacher=teacher), "--", lw=0.9, color=line.get_color())
         axes.plot(group[size], group["loss"], "o", ms=4, color=line.get_color(), label=f"D = {tokens / 1e3:,.0f}k")
     axes.axhline(fit.floor(teacher).value, color="0.5", lw=0.8, ls=":", label="floor of the law")
     if "entropy" in runs and runs["entropy"].notna().any():

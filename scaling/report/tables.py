@@ -138,7 +138,7 @@ def _candidate(candidate: Candidate) -> list[str]:
         interval(candidate),
         f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
-        "forecast" if candidate.measured is None else "measured",
+        "measured" if candidate.measured is not None else candidate.prediction.basis,
     ]
 
 

@@ -208,7 +208,7 @@ def test_probability_and_interval_are_of_one_distribution(small_fit):
 
 
 def test_doubt_and_reach_grow_beyond_the_data(small_fit):
-    inside, outside = small_fit.predict(1e8, 1e10), small_fit.predict(1e12, 1e14)
+    inside, outside = small_fit.predict(1e8, 1e10), small_fit.predict(1e12, 1e14, force=True)
     assert inside.reach == {"n": 1.0, "d": 1.0}
     assert outside.reach["n"] == pytest.approx(1e3)
     assert outside.scale > inside.scale

@@ -42,7 +42,7 @@ def stacked():
 def test_a_stack_is_the_average_of_its_members_logarithms_by_weight(stacked):
     assert len(stacked.members) > 4
     logs = [member.weight * np.log(float(member.law.loss(n=1e9, d=1e11))) for member in stacked.members]
-    assert stacked.predict(1e9, 1e11).value == pytest.approx(np.exp(sum(logs)))
+    assert stacked.predict(1e9, 1e11, given="law").value == pytest.approx(np.exp(sum(logs)))
 
 
 def test_the_report_tells_each_form_of_a_stack_once_with_its_whole_weight(stacked):

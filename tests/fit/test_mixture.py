@@ -95,7 +95,7 @@ def test_other_laws_find_in_a_table_what_they_found_before_it_had_shares(runs):
 
 
 def test_an_older_table_is_told_which_columns_the_law_of_mixtures_wants():
-    older = load_runs(REFERENCE / "quickstart.csv")
+    older = load_runs(REFERENCE / "grid.csv")
     assert fit(older, law="q1", bootstrap=0, strict=False).n_runs == len(older)
     with pytest.raises(
         RecordError, match="needs the columns generator_delta_coverage, generator_delta_noise, real_share"

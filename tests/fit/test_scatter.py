@@ -66,7 +66,7 @@ def test_a_fit_says_its_scatter_in_parts_also_after_it_was_saved(tmp_path):
 
 def test_the_mean_of_many_runs_is_known_better_than_one_run():
     found = fit(sweep(), law="chinchilla", bootstrap=50)
-    one, mean = found.predict(1e9, 1e11), found.predict(1e9, 1e11, of="mean")
+    one, mean = (found.predict(1e9, 1e11, of=of, given="law") for of in ("run", "mean"))
     assert mean.value == one.value
     factor = float(found.calibration.factor(np.array(1.0), np.array(1.0)))
     assert one.scale**2 - mean.scale**2 == pytest.approx((found.calibration.noise * factor) ** 2)

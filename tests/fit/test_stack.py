@@ -12,7 +12,7 @@ from scaling.fit.doubt.covariance import covariance
 from scaling.fit.evidence import Calibration, Member
 from scaling.fit.fitter import fit
 from scaling.fit.identify import levels
-from scaling.fit.prediction import Points, centre_and_scale
+from scaling.fit.prediction import Points, expected
 from scaling.fit.select import compare
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
@@ -43,7 +43,7 @@ def table(data):
 def score(error, axis="n", doubt=0.0, noise=0.01):
     """Forecast errors of every member, float64[n_members, n_test]."""
     error = np.atleast_2d(error).astype(float)
-    return Score(axis, error, np.full(error.shape, doubt), np.full(len(error), noise))
+    return Score(axis, error, np.full(error.shape, doubt), np.full(len(error), noise), np.ones(error.shape[1]))
 
 
 def test_weights_fall_with_the_fourth_power_of_the_mean_squared_error():
@@ -174,7 +174,7 @@ def test_the_scale_of_a_forecast_is_multiplied_by_the_factor_of_its_direction():
     between = math.sqrt(2 * 5)  # a thousandfold in n, of which a tenfold goes along with d
     for n, d, factor in ((1e10, 1e11, 2), (1e9, 1e13, 3), (1e10, 1e12, 5), (1e8, 1e9, 5), (1e12, 1e12, between)):
         at = Points({"n": np.array([n]), "d": np.array([d])}, ())
-        assert centre_and_scale([member], calibrated, ranges, at)[1][0] == pytest.approx(0.01 * factor)
+        assert expected([member], calibrated, ranges, at).scale[0] == pytest.approx(0.01 * factor)
 
 
 def test_disagreement_doubt_and_noise_add_up_in_quadrature():
@@ -186,9 +186,9 @@ def test_disagreement_doubt_and_noise_add_up_in_quadrature():
     high, low = (float(law.loss(n=1e9, d=1e11)) for law in (TRUTH, lower))
     apart = (math.log(high) - math.log(low)) / 2
     doubt = (0.02**2 / high**2 + 0.02**2 / low**2) / 2
-    centre, scale = centre_and_scale(members, Calibration((0.1, 0.9), (-1, 1), 0.01), {}, at)
-    assert centre[0] == pytest.approx((math.log(high) + math.log(low)) / 2)
-    assert scale[0] == pytest.approx(math.sqrt(apart**2 + doubt + 0.01**2))
+    found = expected(members, Calibration((0.1, 0.9), (-1, 1), 0.01), {}, at)
+    assert found.centre[0] == pytest.approx((math.log(high) + math.log(low)) / 2)
+    assert found.scale[0] == pytest.approx(math.sqrt(apart**2 + doubt + 0.01**2))
 
 
 def test_equal_runs_of_one_trunk_say_no_more_than_one_of_them():
@@ -209,7 +209,7 @@ def test_four_trunks_give_forecasts_but_no_interval_of_a_coefficient():
     few, alone = fit(grid, law="chinchilla", bootstrap=50), fit(grid, law="chinchilla", bootstrap=50, clusters=None)
     assert all(math.isnan(low) for low, _ in few.interval().values())
     assert "4 trunks are too few to resample" in " ".join(few.status.notes)
-    assert few.leading.doubt(_x()) > alone.leading.doubt(_x())
+    assert few.leading.doubt(few.leading.slope(_x())) > alone.leading.doubt(alone.leading.slope(_x()))
     assert not any(math.isnan(low) for low, _ in alone.interval().values())
 
 

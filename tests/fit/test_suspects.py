@@ -92,7 +92,7 @@ def test_the_forecast_without_the_suspects_stands_beside_the_one_with_them():
     found, clean = fitted(runs, objective="squared"), fitted(sweep(noise=0.001)).loss(1e9, 1e11)
     assert found.loss_without_suspects(1e9, 1e11) == pytest.approx(clean, rel=2e-3)
     assert found.loss(1e9, 1e11) > 1.05 * clean
-    whole = found.predict(1e9, 1e11, level=0.2)
+    whole = found.predict(1e9, 1e11, level=0.2, given="law")
     assert whole.value - clean > (whole.high - whole.low) / 2
     assert f"{whole.value:.4f} [" in forecast_without_suspects(found, 1e9, 1e11, level=0.2)
     assert "without rows 47" in forecast_without_suspects(found, 1e9, 1e11, level=0.2)

@@ -143,7 +143,7 @@ def test_a_law_of_size_alone_has_no_training_that_equals_another():
 
 def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
     found = explain(of_teachers, 4e5, 4e6, teacher="noise 0.3")
-    assert found.loss == pytest.approx(of_teachers.predict(4e5, 4e6, teacher="noise 0.3").value)
+    assert found.loss == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
     assert found.low < found.loss < found.high
     assert found.teacher.delta == pytest.approx(0.3, abs=0.03)
     assert found.teacher_term > found.teacher.delta  # it costs data as well
@@ -153,7 +153,7 @@ def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
 def test_a_teacher_by_its_loss_is_the_fits_teacher_of_that_loss(of_teachers):
     floor = explain(of_teachers, 4e5, 4e6).floor
     by_loss = explain(of_teachers, 4e5, 4e6, teacher=TeacherAsked(loss=floor + 0.3))
-    assert by_loss.loss == pytest.approx(of_teachers.predict(4e5, 4e6, delta_noise=0.3).value)
+    assert by_loss.loss == pytest.approx(of_teachers.loss(4e5, 4e6, delta_noise=0.3))
 
 
 def test_a_fit_refuses_what_its_runs_cannot_say(of_teachers):

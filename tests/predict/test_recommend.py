@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.evidence import Calibration, Member, Status
+from scaling.fit.reach import MAX_REACH
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.candidates import size_of
 from scaling.predict.footprint import Footprint
-from scaling.predict.forecast import MAX_REACH
 from scaling.predict.question import Question
 from scaling.predict.recommend import recommend
 from scaling.spec import ModelSpec, RunSpec

@@ -111,7 +111,7 @@ def optimal(
         d=d,
         n_interval=n_interval,
         d_interval=_volumes(n_interval, flops, cost),
-        loss=fit.predict(centre, d, teacher=teacher, level=level, **columns),
+        loss=fit.predict(centre, d, teacher=teacher, level=level, force=True, **columns),
         tokens_per_parameter=d / centre,
         level=level,
         exponent=float(growth(surface, flops, cost=cost)),

@@ -59,7 +59,8 @@ def honest(scores: Sequence[Score]) -> list[Array]:
 def standardised(score: Score, weights: Array) -> Array:
     """Error of the weighted forecast in units of its scale: float64[n_test]."""
     error = weights @ score.error
-    variance = weights @ ((score.error - error) ** 2 + score.doubt**2) + (weights @ score.noise) ** 2
+    noise = (weights @ score.noise) ** 2 * score.left
+    variance = weights @ ((score.error - error) ** 2 + score.doubt**2) + noise
     return error / np.sqrt(np.maximum(variance, 1e-24))
 
 
@@ -73,6 +74,15 @@ def inflation(errors: Sequence[Array], axes: Sequence[str]) -> dict[str, float]:
     together = expected_factor(errors)
     own = {axis: [e for e, other in zip(errors, axes, strict=True) if other == axis] for axis in ("n", "d", "c")}
     return {axis: expected_factor(some) if some else together for axis, some in own.items()}
+
+
+def factor_inside(errors: Array) -> float:
+    """Factor of forecasts between the runs: that of runs left out one cell at a time, and never below one.
+
+    Args:
+        errors: float64[n_runs], standardised, of each run from the runs of other cells and trunks; the laws saw it.
+    """
+    return max(1.0, expected_factor([errors[i : i + 1] for i in range(len(errors))]))
 
 
 def expected_factor(errors: Sequence[Array]) -> float:

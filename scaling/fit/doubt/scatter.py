@@ -57,15 +57,20 @@ def scatter_parts(total: float, residual: Array, loss: Array, loss_se: Array | N
     if loss_se is not None and np.isfinite(loss_se).any():
         measured = np.isfinite(loss_se)
         evaluation = float(np.sqrt(np.mean((loss_se[measured] / loss[measured]) ** 2)))
-    counts = np.bincount(setting)
-    means = np.bincount(setting, residual) / np.maximum(counts, 1)
-    left = int(np.sum(np.maximum(counts - 1, 0)))
+    # Two runs of one setting lie off the law by the same: their difference is training and evaluation.
+    within, left = variance_within(residual, setting)
     if left < REPEATS_NEEDED:
         return Scatter(total, evaluation)
-    # Two runs of one setting lie off the law by the same: their difference is training and evaluation.
-    within = float(np.sum((residual - means[setting]) ** 2)) / left
     training = math.sqrt(max(within - (evaluation or 0.0) ** 2, 0.0))
     return Scatter(total, evaluation, training, math.sqrt(max(total**2 - within, 0.0)), left)
+
+
+def variance_within(values: Array, setting: Array) -> tuple[float, int]:
+    """Variance between repeats of one setting, pooled, and its degrees of freedom; NaN and 0 without repeats."""
+    counts = np.bincount(setting)
+    means = np.bincount(setting, values) / np.maximum(counts, 1)
+    left = int(np.sum(np.maximum(counts - 1, 0)))
+    return float(np.sum((values - means[setting]) ** 2)) / left if left else math.nan, left
 
 
 def settings_of(*columns: Array) -> Array:

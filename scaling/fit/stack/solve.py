@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
-from scaling.fit.evidence import DOUBT_MAX
+from scaling.fit.evidence import linear_doubt
+from scaling.fit.neighbours import Influence, Runs
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.prior import Prior
@@ -70,15 +71,26 @@ class Batch:
         theta = problem.decode(u)
         return problem, replace(self.whole, u=u, theta=theta, value=value, at_bound=at_bound, basins=u[None])
 
-    def forecast(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
-        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each."""
+    def forecast(self, subset: int, x: SimpleNamespace, given: Influence | None = None) -> tuple[Array, Array]:
+        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each.
+
+        What the runs add to a forecast moves with the law that they are held against, and so does its doubt.
+        """
+        logs, slope = self._tangent(subset, x)
+        if given is not None:
+            at_runs, slope_at_runs = self._tangent(subset, self.problem.x)
+            with np.errstate(all="ignore"):
+                logs = logs + (np.log(self.problem.loss) - at_runs) @ given.weights.T
+                slope = slope - given.weights @ slope_at_runs
+        return logs, linear_doubt(slope, self.covariance[:, subset])
+
+    def _tangent(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
+        """Log loss and its slope over search coordinates: float64[v, n_points] and [v, n_points, k]."""
         elsewhere = replace(self.problem, x=x, objective=Objective("squared"))
         u = self.u[:, subset]
         with np.errstate(all="ignore"):
             logs = np.log(np.maximum(self.problem.law.evaluate(self.problem.decode(u), x), 1e-300))
-            slope = coordinate_jacobian(elsewhere, u)
-            variance = np.sum((slope @ self.covariance[:, subset]) * slope, axis=-1)
-        return logs, np.sqrt(np.clip(np.nan_to_num(variance, nan=np.inf), 0.0, DOUBT_MAX**2))
+            return logs, coordinate_jacobian(elsewhere, u)
 
 
 def fit_versions(
@@ -174,13 +186,19 @@ def _of_all_runs(problem: Problem, places: Array, weights: Array, prior: Prior) 
     return ended.u.reshape(*value.shape, -1)[np.arange(len(value)), value.argmin(axis=1)]
 
 
-def forecast_scores(batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut]) -> list[Score]:
-    """How every version of every form forecasts the larger runs of each cut."""
+def forecast_scores(
+    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], runs: Runs | None = None
+) -> list[Score]:
+    """How every version of every form forecasts the larger runs of each cut, given the smaller `runs` nearby."""
     scores = []
     for i, cut in enumerate(cuts, start=1):
         held_out = data.select(np.isin(np.arange(len(data)), cut.scored))
-        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns)) for batch in batches]
+        given, left = None, np.ones(len(cut.scored))
+        if runs is not None and runs.share > 0:
+            given = runs.influence({name: values[cut.scored] for name, values in runs.columns.items()}, cut.small)
+            left = given.left
+        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns), given) for batch in batches]
         logs, doubt = (np.concatenate(parts) for parts in zip(*each, strict=True))
         error = np.nan_to_num(logs - np.log(held_out.loss), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
-        scores.append(Score(cut.axis, error, doubt, np.concatenate([batch.noise[:, i] for batch in batches])))
+        scores.append(Score(cut.axis, error, doubt, np.concatenate([batch.noise[:, i] for batch in batches]), left))
     return scores

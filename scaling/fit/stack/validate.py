@@ -48,16 +48,18 @@ class Score:
         error: log(forecast/measured), float64[n_members, n_test].
         doubt: standard error of each member's forecast, float64[n_members, n_test].
         noise: scatter of one run that each member saw, float64[n_members].
+        left: share of its variance that is not known from the runs nearby, float64[n_test].
     """
 
     axis: str
     error: Array
     doubt: Array
     noise: Array
+    left: Array
 
     def select(self, members: Array) -> Score:
         """The forecasts of some members."""
-        return Score(self.axis, self.error[members], self.doubt[members], self.noise[members])
+        return Score(self.axis, self.error[members], self.doubt[members], self.noise[members], self.left)
 
 
 def size_ordered_cuts(data: Observations, most: int) -> list[Cut]:

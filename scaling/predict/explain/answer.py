@@ -186,7 +186,8 @@ def interval_of(
     if not force:
         _refuse_without_terms(fit)
         _refuse_beyond(question.basis, n, d, "this forecast")
-    doubt = fit.predict(n, d, level=level, **question.text_columns)
+    # The terms are those of the law, whatever was measured nearby.
+    doubt = fit.predict(n, d, level=level, given="law", force=True, **question.text_columns)
     # A form without divergences adds the teacher's error to what it says of real text.
     added = at(question.surface, n, d) - doubt.value
     added = added if abs(added) > ROUNDING else 0.0
@@ -266,7 +267,7 @@ def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Tr
         return one
     if not force:
         _refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
-    doubt = fit.predict(one.n_params, one.n_tokens, level=level, **question.text_columns)
+    doubt = fit.predict(one.n_params, one.n_tokens, level=level, given="law", force=True, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
 
 

@@ -231,7 +231,9 @@ def _verdict(row: Row, question: Asked, own: Asked, by: Subject, level: float, *
     reference, fit = own.basis.loss(n, d), question.basis.fit
     chance = None
     if fit is not None:
-        chance = float(fit.probability(reference, row.n_params, row.n_tokens, **question.text_columns))
+        # A verdict on the law: what was measured nearby is no part of a comparison by its terms.
+        text = question.text_columns
+        chance = float(fit.probability(reference, row.n_params, row.n_tokens, given="law", force=True, **text))
     return Verdict(
         reference=by.label,
         loss=reference,

@@ -1,0 +1,172 @@
+"""The runs that a fit was made of: what was measured at a cell, and what the runs nearby say of one between them.
+
+The law misses neighbours in the same direction. So log(loss/law) is taken for a Gaussian process over ln N and ln D,
+
+    covariance = noise² · (share · c(r / LENGTH) · (1, or OTHER_TEXT between texts) + (1 - share) · [the same run]),
+    c(r) = (1 + √3 r) exp(-√3 r),    r² = (Δ ln N)² + (Δ ln D)²,
+
+with the scatter of the law for its whole variance: far from the runs a forecast is the law's own, with its own doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scaling.fit.doubt.scatter import settings_of, variance_within
+from scaling.tables.observations import DELTAS, TEXT_COLUMNS, Observations
+
+Array = np.ndarray
+LENGTH = 0.7
+"""A factor of two in N or D. Half of it gives away half of the gain on public tables; with twice as much, forecasts
+of larger runs are too sure of themselves (coverage .84 of .90)."""
+SHARES = (0.0, 0.5, 0.8)
+"""Of the scatter that neighbours may have in common, which the runs themselves choose from; 0 is the law alone."""
+OTHER_TEXT = 0.5
+"""Correlation of the residuals of one size and volume on two texts: W0 shows .5 to .9, a mixture 0 to .5."""
+MOST_NEIGHBOURS = 24
+"""Runs that one forecast is given; those behind them are screened off."""
+MOST_RUNS = 2000
+"""With more runs than so many a fit keeps none: the law is then what they say together."""
+NEARBY = 0.5
+"""Correlation from which a run is counted as nearby: at .7 in ln N and ln D on the same text."""
+SAME_CELL = 1e-3
+"""ln N and ln D that differ by so little are meant to be the same: 221.7k is how 221,664 is printed."""
+READ = frozenset({"n", "d", "teacher", *TEXT_COLUMNS})
+"""Columns of a law whose neighbours can be told; of any other, nobody knows how far a unit of it is."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What each run adds to a forecast, per unit of its residual.
+
+    Attributes:
+        weights: float64[n_points, n_runs].
+        left: float64[n_points], share of the variance of one run about the law that stays unknown.
+        near: int[n_points], runs nearby.
+    """
+
+    weights: Array
+    left: Array
+    near: Array
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs that a fit was made of, as far as its forecasts read them.
+
+    Attributes:
+        columns: float64[n_runs] by the law's name of it; `teacher` is the code of the text.
+        loss: float64[n_runs], nats/token.
+        loss_se: float64[n_runs], its standard error; None where none was measured.
+        off: bool[n_runs]: rows far off the law of the others, which say nothing of their neighbours.
+        share: of the law's scatter that neighbours have in common; 0 leaves forecasts to the law alone.
+    """
+
+    columns: Mapping[str, Array]
+    loss: Array
+    off: Array
+    loss_se: Array | None = None
+    share: float = 0.0
+
+    def at(self, points: Mapping[str, Array]) -> Array:
+        """Which runs were measured at each point, on the text that is asked about: bool[n_points, n_runs]."""
+        near = [np.abs(_log_apart(points, self.columns, axis)) < SAME_CELL for axis in ("n", "d")]
+        return near[0] & near[1] & _same_text(points, self.columns)
+
+    def seed_scatter(self, noise: float) -> float:
+        """Standard deviation of log loss between runs of one cell, pooled over cells; `noise` without two of any."""
+        cells = settings_of(self.columns["teacher"], *(np.round(np.log(self.columns[axis]), 4) for axis in ("n", "d")))
+        variance, repeats = variance_within(np.log(self.loss), cells)
+        return math.sqrt(variance) if repeats else noise
+
+    def influence(self, points: Mapping[str, Array], among: Array | None = None) -> Influence:
+        """What each of the runs (of those in `among`: bool, for all points or point by point) adds at each point."""
+        return influence(points, self.columns, self.share, ~self.off if among is None else among & ~self.off)
+
+
+def kept_runs(data: Observations, columns: set[str], off: Sequence[int] = ()) -> Runs | None:
+    """What a fit keeps of its runs; None where its law is of other columns than N, D and the text, or they are many.
+
+    Args:
+        data: the runs.
+        columns: that its laws read.
+        off: places of the rows that lie off the law of the others.
+    """
+    if not columns <= READ or not {"n", "d"} <= columns or len(data) > MOST_RUNS:
+        return None
+    every = {**data.columns, "teacher": data.teacher.astype(float)}
+    wanted = columns | {"teacher", *DELTAS}
+    kept = {name: values for name, values in every.items() if name in wanted}
+    return Runs(kept, data.loss, np.isin(np.arange(len(data)), off), data.loss_se)
+
+
+def influence(points: Mapping[str, Array], runs: Mapping[str, Array], share: float, among: Array | None) -> Influence:
+    """Weights of simple kriging from the nearest runs, in units of the law's variance."""
+    shape = (len(points["n"]), len(runs["n"]))
+    if share == 0:
+        return Influence(np.zeros(shape), np.ones(shape[0]), np.zeros(shape[0], int))
+    # Runs that may not speak count as infinitely far.
+    allowed = np.broadcast_to(True if among is None else among, shape)
+    shared = np.where(allowed, _correlation(points, runs), 0.0)
+    count = min(MOST_NEIGHBOURS, shape[1])
+    nearest = np.argpartition(-shared, count - 1, axis=1)[:, :count]
+    own = share * np.take_along_axis(shared, nearest, axis=1)
+    # One small system a point: its neighbours among each other, and a diagonal of what each has for itself.
+    picked = {name: values[nearest] for name, values in runs.items()}
+    between = share * _correlation(picked, picked) + (1 - share) * np.eye(count)
+    silent = own == 0
+    between = np.where(silent[:, :, None] | silent[:, None, :], np.eye(count), between)
+    solved = np.linalg.solve(between, own[..., None])[..., 0]
+    weights = np.zeros(shape)
+    np.put_along_axis(weights, nearest, solved, axis=1)
+    return Influence(weights, 1 - np.sum(solved * own, axis=1), np.sum(shared >= NEARBY, axis=1))
+
+
+def shared_scatter(runs: Runs, residual: Array, cluster: Array) -> float:
+    """The share of the scatter that neighbours have in common: that by which each run's residual is told best from the
+    runs of other cells and trunks.
+
+    Args:
+        runs: of which those off the law neither speak nor count.
+        residual: float64[n_runs], log(loss/law).
+        cluster: int[n_runs]: runs that share a trunk, and so their noise.
+
+    Returns:
+        One of `SHARES`; 0, the law alone, unless another leaves less: its own residuals are then all that is missed.
+    """
+    among, missed = elsewhere(runs.columns, cluster), []
+    for share in SHARES:
+        told = replace(runs, share=share).influence(runs.columns, among).weights @ residual
+        missed.append(np.mean(np.abs(residual - told)[~runs.off]))
+    return SHARES[int(np.argmin(missed))]
+
+
+def elsewhere(columns: Mapping[str, Array], cluster: Array) -> Array:
+    """Runs of another cell, whatever their text, and of another trunk: bool[n_runs, n_runs]."""
+    apart = [np.abs(_log_apart(columns, columns, axis)) >= SAME_CELL for axis in ("n", "d")]
+    return (apart[0] | apart[1]) & (cluster[:, None] != cluster)
+
+
+def _correlation(a: Mapping[str, Array], b: Mapping[str, Array]) -> Array:
+    """Of the residuals of two runs: float64[..., n_a, n_b]."""
+    r = math.sqrt(3) / LENGTH * np.hypot(_log_apart(a, b, "n"), _log_apart(a, b, "d"))
+    near = (1 + np.minimum(r, 1e3)) * np.exp(-np.minimum(r, 1e3))
+    return near * np.where(_same_text(a, b), 1.0, OTHER_TEXT)
+
+
+def _log_apart(a: Mapping[str, Array], b: Mapping[str, Array], axis: str) -> Array:
+    """Difference of logarithms, infinite from an infinite size or volume: float64[..., n_a, n_b]."""
+    return np.log(a[axis])[..., :, None] - np.log(b[axis])[..., None, :]
+
+
+def _same_text(a: Mapping[str, Array], b: Mapping[str, Array]) -> Array:
+    """bool[..., n_a, n_b]; a text that is told by its divergences alone has the code of real text, but not its own."""
+    zero = np.zeros(1)
+    same = a["teacher"][..., :, None] == b["teacher"][..., None, :]
+    for name in DELTAS:
+        same = same & (np.abs(a.get(name, zero)[..., :, None] - b.get(name, zero)[..., None, :]) < 1e-6)
+    return same

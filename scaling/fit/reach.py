@@ -1,0 +1,86 @@
+"""How far beyond its runs a fit may be asked: further it answers only when forced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from scaling.errors import ExtrapolationError
+from scaling.fit.prediction import Points
+from scaling.tables.observations import DELTAS
+
+MAX_REACH = 10.0
+"""A forecast more than this factor beyond the runs behind a fit is refused unless forced: a law seen over one
+or two decades says nothing certain about the third (Choshen et al. 2025 and every backtest: error grows with reach)."""
+
+INSIDE = 1.001
+"""Reach of what is inside the data, but for the rounding of what a person types."""
+
+Ranges = Mapping[str, tuple[float, float]]
+Texts = Mapping[str, Mapping[str, float]]
+
+
+def farthest(at: Points, ranges: Ranges, teachers: Texts) -> float:
+    """Largest factor by which a point exceeds the runs in a finite size or volume, or the divergence of their texts.
+
+    An infinite N or D asks for a limit of the law, which is not a claim about a run.
+    """
+    beyond = [at.reach(axis, *ends) for axis, ends in ranges.items() if axis in at.columns]
+    factors = [float(np.max(factor, where=np.isfinite(factor), initial=1.0)) for factor in beyond]
+    return max([1.0, *factors, *(_beyond_texts(at, name, teachers) for name in DELTAS)])
+
+
+def _beyond_texts(at: Points, name: str, teachers: Texts) -> float:
+    """Factor by which a divergence exceeds the largest one of the fit's texts; infinite where none has any."""
+    asked = float(np.max(at.columns[name], initial=0.0)) if name in at.columns else 0.0
+    largest = max((known.get(name, 0.0) for known in teachers.values()), default=0.0)
+    if asked <= largest or asked == 0:
+        return 1.0
+    return asked / largest if largest > 0 else math.inf
+
+
+def refuse_far(at: Points, ranges: Ranges, teachers: Texts, *, identified: bool = True) -> None:
+    """Refuse what the runs cannot say.
+
+    Args:
+        at: where a forecast is asked.
+        ranges: of the runs.
+        teachers: what is known of their texts.
+        identified: False for a law whose floor its runs do not show, which says nothing beyond them.
+
+    Raises:
+        ExtrapolationError: a point is more than `MAX_REACH` beyond the runs; or beyond them at all, unidentified.
+    """
+    reach = farthest(at, ranges, teachers)
+    # A limit is no claim about a run, but it is the floor that it asks for.
+    if not identified and (reach > INSIDE or any(np.isinf(values).any() for values in _sizes(at).values())):
+        raise ExtrapolationError(_UNIDENTIFIED.format(ranges=in_words(ranges)))
+    if reach > MAX_REACH:
+        asked = ", ".join(f"{axis.upper()} = {_span(values)}" for axis, values in _sizes(at).items())
+        raise ExtrapolationError(_FAR.format(asked=asked, reach=reach, ranges=in_words(ranges), most=MAX_REACH))
+
+
+_UNIDENTIFIED = (
+    "the runs behind this fit do not determine its floor, so it forecasts inside them only ({ranges}) — add runs, hold "
+    "the floor (scaling fit … --held E=…), or repeat with --force (in Python force=True)"
+)
+_FAR = (
+    "{asked} on this text lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {most:g}× is trusted — "
+    "train nearer runs, or repeat with --force (in Python force=True)"
+)
+
+
+def _sizes(at: Points) -> Mapping[str, np.ndarray]:
+    return {axis: at.columns[axis] for axis in ("n", "d") if axis in at.columns}
+
+
+def in_words(ranges: Ranges) -> str:
+    """The ranges of the runs, as "N from 1e+06 to 1e+09"."""
+    return ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items())
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
