@@ -1,6 +1,6 @@
 """What leaving parts of a student out costs, beside one born at that size: python analysis/pruning.py [RESULTS]
 
-Prunes and heals the students that `scaling sweep sweeps/quickstart.yaml` and `scaling sweep sweeps/pruning.yaml` left
+Prunes and heals the students that `scaling sweep sweeps/grid.yaml` and `scaling sweep sweeps/pruning.yaml` left
 under RESULTS, writes the table and prints it; where they are not there, prints the published table.
 """
 
@@ -73,15 +73,24 @@ class Pruning:
         steps = round(tokens / self.run.step_tokens)
         return heal(student, self.student, self.fresh(), optim=self.run.optim, steps=steps, **how)
 
-    def note(self, what: str, student: Student, *, tokens: int = 0, run=as_trained, zeros: float = 0.0) -> float:
-        """One row: the loss, and what the law says of a student born so small."""
+    def note(self, what: str, student: Student, *, tokens=0, run=as_trained, zeros=0.0, is_anew=False) -> None:
+        """One row: the loss, and what the law says of a student born so small, with what was spent on this one.
+
+        Args:
+            what: Was left out.
+            student: What is left.
+            tokens: That it was healed, or taught, with.
+            run: Its forward pass.
+            zeros: Share of the blocks' weights that are zero.
+            is_anew: Whether it began from nothing, and owes nothing to the student that taught it.
+        """
         model, parent = student.model, self.run.model
         dense = count_parameters(model).n_params
         thinned = sum(leaf.size for path, leaf in _leaves(student) if is_thinned(path, leaf))
         n = dense - round(zeros * thinned)
         # The step of a healing reads the teacher once more; FLOPs of a zero are spent all the same.
         healing = tokens * (3 * forward_flops(model) + forward_flops(parent))
-        spent = training_flops(parent, self.run.n_tokens) + healing
+        spent = healing + (0 if is_anew else training_flops(parent, self.run.n_tokens))
         loss = evaluate(student, self.real, forward=run).loss
         a_token = 3 * forward_flops(model)
         self.rows.append(
@@ -92,13 +101,12 @@ class Pruning:
                 "n_params": n,
                 "q8_0_bytes": weights_bytes(model, "Q8_0"),
                 "loss": loss,
-                "born_equal_data": self.law(n, self.run.n_tokens),
+                "born_equal_data": self.law(n, tokens if is_anew else self.run.n_tokens),
                 "born_equal_compute": self.law(n, spent / a_token),
-                "born_healing_compute": self.law(n, healing / a_token) if tokens else np.nan,
+                "born_healing_compute": self.law(n, healing / a_token) if tokens and not is_anew else np.nan,
             }
         )
         print(f"{self.name:8} {what:40} {tokens:8,d} tokens: {loss:.4f}", flush=True)
-        return loss
 
     def cut(self, what: str, student: Student) -> None:
         """Before and after healing."""
@@ -123,16 +131,16 @@ class Pruning:
             how = partial(forward, without_shortcut=frozenset(cut))
             fresh = Student(self.run.model, seed=self.run.seed)
             taught = self.healed(fresh, FROM_SCRATCH_TOKENS, forward=how)
-            self.note(f"nothing, shortcut {said}", taught, tokens=FROM_SCRATCH_TOKENS, run=how)
+            self.note(f"nothing, shortcut {said}", taught, tokens=FROM_SCRATCH_TOKENS, run=how, is_anew=True)
             left = keep_layers(taught, influence, self.run.model.n_layers - 1)
-            self.note(f"layer {layer}, shortcut {said}", left, tokens=FROM_SCRATCH_TOKENS)
+            self.note(f"layer {layer}, shortcut {said}", left, tokens=FROM_SCRATCH_TOKENS, is_anew=True)
 
 
 def prune(results: str) -> pd.DataFrame:
     """All rows."""
     store = RunStore(results)
     law = born()
-    wide = Pruning("128 x 2", _largest(SWEEPS / "quickstart.yaml"), store, law)
+    wide = Pruning("128 x 2", _largest(SWEEPS / "grid.yaml"), store, law)
     deep = Pruning("64 x 4", _largest(SWEEPS / "pruning.yaml"), store, law)
     wide.note("nothing", wide.student)
     heads = head_importance(wide.student, wide.inputs, wide.targets)
@@ -152,9 +160,9 @@ def prune(results: str) -> pd.DataFrame:
 
 
 def born():
-    """The law of students of real text, from the published quickstart, its floor the world's entropy."""
-    table = pd.read_csv(REFERENCE / "quickstart.csv")
-    real = table[table["teacher"] == "real"]
+    """The law of students of real text, from those of the published damage; its floor is the world's entropy."""
+    table = pd.read_csv(REFERENCE / "damage.csv")
+    real = table[(table["teacher"] == "real") & (table["bits"] == 8)]
     found = fit(real, law="chinchilla", held={"E": ENTROPY}, n="n_params", bootstrap=0)
     print(repr(found.law))
     return lambda n, d: float(found.law.loss(n=float(n), d=float(d)))

@@ -1,6 +1,6 @@
 """What rounding and clipping choices are worth, in loss: python analysis/rounding.py [RESULTS]
 
-Takes the quickstart's students of real text and most tokens (`scaling sweep sweeps/quickstart.yaml`). The schemes of
+Takes students of real text and most tokens (`scaling sweep sweeps/grid.yaml`). The schemes of
 `scaling/compress/` stand beside what they might have done instead; the deployed formats leave no choice but the scale.
 """
 
@@ -26,7 +26,7 @@ from scaling.train.evaluate import evaluate, held_out
 from scaling.train.generator import as_trained
 from scaling.train.model import from_tensors, to_tensors
 
-SWEEP = Path(__file__).parents[1] / "sweeps/quickstart.yaml"
+SWEEP = Path(__file__).parents[1] / "sweeps/grid.yaml"
 CLIPS = np.linspace(0.5, 1.0, 26)
 """Shares of the largest weight of a group, among which the one of least squared error is taken."""
 

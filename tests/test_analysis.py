@@ -84,3 +84,35 @@ def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tm
     table = pd.read_csv(damage.TABLE)
     four = table[(table["teacher"] == "real") & (table["bits"] == 4)].groupby("n_params")["damage"].mean()
     assert four.is_monotonic_decreasing
+
+
+def test_students_chosen_surely_meet_their_target_whatever_the_seeds(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    importlib.import_module("repetitions").main()
+    text = capsys.readouterr().out
+    for met, sure in re.findall(r"chosen at P >= .9 and met: (\d+) of (\d+)", text):
+        assert int(met) >= 0.9 * int(sure) > 0
+    assert "quickstart: " in text
+
+
+def test_a_cooldown_trained_for_four_bits_brings_back_most_of_what_they_cost(printed):
+    shares = [int(share) for share in re.findall(r" (\d+)%$", printed("qat"), flags=re.MULTILINE)]
+    assert len(shares) == 8
+    assert min(shares) > 50
+
+
+def test_healing_brings_back_what_pruning_costs_and_a_student_born_for_all_the_compute_is_better(printed):
+    assert "64 x 4" in printed("pruning")
+    table = pd.read_csv(importlib.import_module("pruning").TABLE)
+    parts = table[table["pruned"].str.contains("heads|neurons|layers")]
+    before, after = (parts[(parts["healing_tokens"] > 0) == healed].set_index("pruned") for healed in (False, True))
+    assert (after["loss"] < before["loss"]).all()
+    assert (after["loss"] > after["born_equal_compute"]).all()
+    assert (after["loss"] < after["born_healing_compute"]).all()
+    assert before["loss"]["4 of 8 heads, by gradient"] < before["loss"]["the 4 of 8 heads that matter most"]
+    # A layer that a shortcut leads around may be left out; one that none leads around may not.
+    shortcut = table.set_index("pruned")["loss"].filter(like="shortcut")
+    kept, removed = (
+        shortcut[f"layer 2, shortcut {s}"] - shortcut[f"nothing, shortcut {s}"] for s in ("kept", "removed")
+    )
+    assert removed > 2 * kept > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -23,10 +24,17 @@ def fences(text: str) -> list[tuple[str, str]]:
 
 def commands(text: str) -> list[str]:
     """Lines of fences, and code between single backticks, that call a program of the project."""
-    lines = [line.split(" #")[0].strip() for _, block in fences(text) for line in block.splitlines()]
+    lines = [line.split(" #")[0].removeprefix("$ ").strip() for _, block in fences(text) for line in block.splitlines()]
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     lines += re.findall(r"`([^`\n]+)`", prose)
     return sorted({line for line in lines if line.startswith(("scaling ", "make ", "python "))})
+
+
+def box() -> list[tuple[str, list[str]]]:
+    """The commands of the README that stand with what they print, each with its lines."""
+    shown = [block for language, block in fences(README) if not language and block.startswith("$ ")]
+    parts = [part.splitlines() for block in shown for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part]
+    return [(command, [line for line in lines if line != "…"]) for command, *lines in parts]
 
 
 def code(language: str) -> list[str]:
@@ -67,6 +75,24 @@ def test_a_command_with_a_wrong_word_is_seen(line):
 @pytest.mark.parametrize("line", [line for line in commands(README) if line.startswith("scaling ")])
 def test_a_command_of_the_readme_parses(line):
     parse(line)
+
+
+@pytest.mark.parametrize(("command", "lines"), box())
+def test_a_command_of_the_box_prints_what_stands_below_it(command, lines, capsys, monkeypatch):
+    from scaling.cli import main
+
+    monkeypatch.setattr("sys.argv", shlex.split(command))
+    with contextlib.suppress(SystemExit):
+        main()
+    out, errors = capsys.readouterr()
+    printed = [line.rstrip() for line in out.splitlines()]
+    assert (errors, bool(lines)) == ("", True)
+    assert [line for line in printed if line in lines] == lines
+
+
+def test_the_question_is_answered_in_three_commands():
+    asked = [command for command, _ in box()]
+    assert [command.split()[:2] for command in asked] == [["scaling", "predict"], *[["scaling", "footprint"]] * 2]
 
 
 @pytest.mark.parametrize("line", [line for line in commands(README) if line.startswith(("make ", "python "))])
@@ -133,3 +159,6 @@ def test_every_room_is_on_the_map():
 def test_every_sweep_opens_with_question_command_cost_and_expectation(path):
     header = read_header(path)
     assert f"sweeps/{path.name}" in header.command
+    # From an idle server core with AVX-512 to one without it.
+    low, high = map(int, re.search(r"(\d+) to (\d+) minutes", header.cost).groups())
+    assert low < high

@@ -12,6 +12,7 @@ from scaling.cli import (
     curves,
     fits,
     inspection,
+    pages,
     phones,
     predictions,
     registered,
@@ -37,6 +38,7 @@ curves.register(app)
 phones.register(app)
 registered.register(app)
 inspection.register(app)
+pages.register(app)
 trackers.register(app)
 
 

@@ -232,12 +232,16 @@ def _runs_named(run_ids: list[str], workspace: Workspace) -> list[str]:
 
 
 def _draw(workspace: Workspace, found: ChainResult) -> None:
-    """The figure of the sweep, beside its fit."""
+    """The figure of the sweep, and the page that answers for other sizes, beside its fit."""
+    from scaling.files import write_bytes
     from scaling.records import load_runs
+    from scaling.report.page import page_of_sweep
     from scaling.report.plots import save_sweep_figure
 
     path: Path = workspace.folder / "fit.png"
     answer = found.answer
     choice, measured = answer.recommendation.choice, answer.record.outcome.loss
     save_sweep_figure(path, answer.fit, load_runs(workspace.folder), choice=choice, measured=measured)
-    say(f"figure: {path}")
+    page = workspace.folder / "report.html"
+    write_bytes(page, page_of_sweep(workspace).encode())
+    say(f"figure: {path}; page: {page}")

@@ -21,8 +21,10 @@ from scaling.train.model import from_tensors, to_tensors
 BITS = (2, 3, 4, 5, 6, 8)
 """Blocks of 32 with an f16 scale in all of them; 4, 5 and 8 bits are llama.cpp's Q4_0, Q5_0 and Q8_0."""
 
-OF_RUN = ("run_id", "trunk_id", "source", "teacher", "n_params", "n_params_linear", "n_params_total", "n_tokens")
-OF_RUN += ("width", "n_layers")
+OF_RUN = (
+    *("run_id", "trunk_id", "source", "teacher", "n_params", "n_params_linear", "n_params_total", "n_tokens"),
+    *("width", "n_layers"),
+)
 """Columns of the runs table that a row of damage repeats."""
 
 

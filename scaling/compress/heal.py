@@ -17,9 +17,6 @@ from scaling.train.objective import soft_loss
 from scaling.train.optimizer import make_optimizer
 from scaling.train.step import params_of, with_params
 
-MASK_STEPS = 8
-"""Steps between two choices of the weights that are zero."""
-
 
 def heal(
     student: Student,
@@ -68,7 +65,7 @@ def heal(
     moved = jax.tree.map(jnp.zeros_like, params) if by_movement else None
     for at, inputs in zip(range(steps), stoppable(batches), strict=False):
         # The last choice stays: what is left has the rest of the steps to make up for what is gone.
-        if sparsity is not None and at % MASK_STEPS == 0:
+        if sparsity is not None and at in sparsity.choices(steps):
             scores = jax.tree.map(jnp.abs, params) if moved is None else moved
             kept = masks(jax.device_get(scores), sparsity.share(at / steps))
         rate = np.float32(optim.lr * (1 - np.sqrt(at / steps)))

@@ -11,6 +11,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+CHOICE_STEPS = 8
+"""Steps between two choices of the weights that are zero."""
+
 Tree = dict[str, Any]
 """Arrays under the names of a student's parameters."""
 
@@ -22,18 +25,25 @@ class Sparsity:
     Attributes:
         zeros: Share of the blocks' weights, at the end.
         by: ``magnitude``: the least |w|. ``movement``: the least ``S = −Σ (∂L/∂w)·w`` over the steps so far.
-        ramp: Share of the steps in which the zeros grow to their number.
+        begin: Share of the steps before the first zero; a movement must be seen first.
+        end: Share of the steps at which the zeros are all there. Which weights they are stays so from there on.
 
     **Source:** Zhu & Gupta 2017, arXiv 1710.01878 (schedule); Sanh et al. 2020, arXiv 2005.07683 (movement).
     """
 
     zeros: float
     by: Literal["magnitude", "movement"] = "magnitude"
-    ramp: float = 0.5
+    begin: float = 0.1
+    end: float = 0.5
 
     def share(self, progress: float) -> float:
-        """Zeros at a point of the training: ``zeros·(1 − (1 − progress/ramp)³)``, at most ``zeros``."""
-        return self.zeros * (1 - max(0.0, 1 - progress / self.ramp) ** 3)
+        """Zeros at a point of the training: ``zeros·(1 − (1 − (progress − begin)/(end − begin))³)`` in between."""
+        done = min(max((progress - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return self.zeros * (1 - (1 - done) ** 3)
+
+    def choices(self, steps: int) -> set[int]:
+        """Steps before which the weights that are zero are chosen anew; the last time when all zeros are there."""
+        return {*range(0, round(self.end * steps), CHOICE_STEPS), round(self.end * steps)}
 
 
 def masks(scores: Tree, zeros: float) -> Tree:

@@ -1,0 +1,156 @@
+"use strict";
+
+// ---- arithmetic: numbers, and numbers with their derivatives by the coefficients -------------------------------------
+
+const number = {
+  add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, pow: Math.pow,
+  neg: (a) => -a, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, log10: Math.log10,
+  sqrt: Math.sqrt, square: (a) => a * a, abs: Math.abs,
+  logaddexp: (a, b) => (a === b ? a + Math.LN2 : Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)))),
+  max: Math.max, min: Math.min,
+  fmax: (a, b) => (Number.isNaN(a) ? b : Number.isNaN(b) ? a : Math.max(a, b)),
+  fmin: (a, b) => (Number.isNaN(a) ? b : Number.isNaN(b) ? a : Math.min(a, b)),
+  gt: (a, b) => (a > b ? 1 : 0), lt: (a, b) => (a < b ? 1 : 0), eq: (a, b) => (a === b ? 1 : 0),
+  where: (c, a, b) => (c ? a : b),
+};
+
+const value = (a) => (typeof a === "number" ? a : a.v);
+
+// The chain rule: a function of one or two operands, with the slope by each.
+function chain(v, ...parts) {
+  const known = parts.filter(([a]) => typeof a !== "number");
+  if (!known.length) return v;
+  const g = new Float64Array(known[0][0].g.length);
+  for (const [a, slope] of known) {
+    for (let i = 0; i < g.length; i++) if (a.g[i] !== 0) g[i] += slope * a.g[i];
+  }
+  return { v, g };
+}
+const one = (f, slope) => (a) => chain(f(value(a)), [a, slope(value(a), f(value(a)))]);
+const pick = (chosen) => (a, b) => (chosen(value(a), value(b)) ? a : b);
+
+const dual = {
+  add: (a, b) => chain(value(a) + value(b), [a, 1], [b, 1]),
+  sub: (a, b) => chain(value(a) - value(b), [a, 1], [b, -1]),
+  mul: (a, b) => chain(value(a) * value(b), [a, value(b)], [b, value(a)]),
+  div: (a, b) => chain(value(a) / value(b), [a, 1 / value(b)], [b, -value(a) / value(b) ** 2]),
+  pow: (a, b) => {
+    const x = value(a), y = value(b), v = Math.pow(x, y);
+    return chain(v, [a, y * Math.pow(x, y - 1)], [b, v === 0 || x <= 0 ? 0 : v * Math.log(x)]);
+  },
+  neg: one((x) => -x, () => -1),
+  exp: one(Math.exp, (x, v) => v),
+  expm1: one(Math.expm1, (x) => Math.exp(x)),
+  log: one(Math.log, (x) => 1 / x),
+  log1p: one(Math.log1p, (x) => 1 / (1 + x)),
+  log10: one(Math.log10, (x) => 1 / (x * Math.LN10)),
+  sqrt: one(Math.sqrt, (x, v) => 0.5 / v),
+  square: one((x) => x * x, (x) => 2 * x),
+  abs: one(Math.abs, Math.sign),
+  logaddexp: (a, b) => {
+    const x = value(a), y = value(b), v = number.logaddexp(x, y);
+    return chain(v, [a, Math.exp(x - v)], [b, Math.exp(y - v)]);
+  },
+  max: pick((x, y) => x >= y), min: pick((x, y) => x <= y),
+  fmax: pick((x, y) => Number.isNaN(y) || x >= y), fmin: pick((x, y) => Number.isNaN(y) || x <= y),
+  gt: (a, b) => number.gt(value(a), value(b)), lt: (a, b) => number.lt(value(a), value(b)),
+  eq: (a, b) => number.eq(value(a), value(b)),
+  where: (c, a, b) => (value(c) ? a : b),
+};
+
+// ---- the fit: what Fit.predict says, for one size, volume and text -----------------------------------------------------
+
+function interpolate(at, xs, ys) {
+  if (at <= xs[0]) return ys[0];
+  const last = xs.length - 1;
+  if (at >= xs[last]) return ys[last];
+  let low = 0, high = last;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] <= at) low = middle; else high = middle;
+  }
+  return ys[low] + ((at - xs[low]) / (xs[high] - xs[low])) * (ys[high] - ys[low]);
+}
+
+function makeFit(facts) {
+  const members = facts.members.map((m) => ({ ...m, law: new Function("o", "p", "x", "return " + m.formula) }));
+  const cal = facts.calibration;
+
+  function reach(name, at) {
+    const ends = facts.ranges[name];
+    return ends ? Math.max(1, at / ends[1], ends[0] / at) : 1;
+  }
+
+  function factor(n, d) {
+    if (!cal.factors.n) return 1;
+    const farN = Math.min(Math.log(n), 100), farD = Math.min(Math.log(d), 100);
+    const both = Math.min(farN, farD), whole = Math.max(farN + farD, 1e-12);
+    const shareN = (farN - both) / whole, shareD = (farD - both) / whole;
+    const f = cal.factors;
+    return Math.exp(shareN * Math.log(f.n) + shareD * Math.log(f.d) + (1 - shareN - shareD) * Math.log(f.c));
+  }
+
+  // Standard error of log loss of one member, to first order in its coefficients.
+  function doubt(m, x) {
+    if (!m.covariance) return 0;
+    const k = m.p.length;
+    const p = m.p.map((v, i) => { const g = new Float64Array(k); g[i] = 1; return { v, g }; });
+    const found = m.law(dual, p, x);
+    const slope = m.p.map((_, i) => (typeof found === "number" ? 0 : found.g[i] * m.coordinates[i] / found.v));
+    let variance = 0;
+    for (let i = 0; i < k; i++) for (let j = 0; j < k; j++) variance += slope[i] * m.covariance[i][j] * slope[j];
+    if (Number.isNaN(variance)) variance = Infinity;
+    return Math.sqrt(Math.min(Math.max(variance, 0), 0.25));
+  }
+
+  function columns(n, d, text) { return { ...facts.texts[text].columns, n, d }; }
+
+  function loss(n, d, text) {
+    const x = columns(n, d, text);
+    let centre = 0;
+    for (const m of members) centre += m.weight * Math.log(Math.max(m.law(number, m.p, x), 1e-300));
+    return Math.exp(centre);
+  }
+
+  function predict(n, d, text, level = 0.9) {
+    const x = columns(n, d, text);
+    const logs = members.map((m) => Math.log(Math.max(m.law(number, m.p, x), 1e-300)));
+    const centre = logs.reduce((sum, log, i) => sum + members[i].weight * log, 0);
+    let variance = cal.noise ** 2;
+    members.forEach((m, i) => { variance += m.weight * ((logs[i] - centre) ** 2 + doubt(m, x) ** 2); });
+    const far = { n: reach("n", n), d: reach("d", d) };
+    const scale = Math.sqrt(variance) * factor(far.n, far.d);
+    const [low, high] = [(1 - level) / 2, (1 + level) / 2].map(
+      (q) => Math.exp(centre + scale * interpolate(q, cal.levels, cal.quantiles)));
+    return { value: Math.exp(centre), low, high, scale, reach: Math.max(far.n, far.d), centre };
+  }
+
+  function probability(target, said) {
+    if (!(target > 0)) return 0;
+    const error = (Math.log(target) - said.centre) / Math.max(said.scale, 1e-300);
+    return interpolate(error, cal.quantiles, cal.levels);
+  }
+
+  return { loss, predict, probability, hasDoubt: facts.has_doubt };
+}
+
+function roundingCost(format, nLinear, d) {
+  return format.law ? format.law.k * d ** format.law.b / (nLinear ** format.law.a * (2 ** format.bits - 1) ** 2) : format.nats;
+}
+
+function bytesOf(shape, format, context) {
+  const [cache, compute, engine] = shape.at[context];
+  const parts = { weights: shape.weights[format], repacked: shape.repacked[format], cache, compute, engine };
+  parts.total = Object.values(parts).reduce((a, b) => a + b, 0);
+  return parts;
+}
+
+// Tokens a second at the central figures of a device, and at their slow and fast ends.
+function speedOf(shape, format, device) {
+  const bytes = shape.read[format];
+  const seconds = (t, l, b) => t + l * shape.layers + bytes / b;
+  const [t, l, b] = [device.token_s, device.layer_s, device.bandwidth];
+  return { value: 1 / seconds(t[0], l[0], b[0]), low: 1 / seconds(t[2], l[2], b[1]), high: 1 / seconds(t[1], l[1], b[2]) };
+}
+
+if (typeof module !== "undefined") module.exports = { number, dual, makeFit, bytesOf, speedOf, roundingCost };

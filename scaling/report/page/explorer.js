@@ -1,0 +1,374 @@
+// ---- what a person sees ------------------------------------------------------------------------------------------------
+
+const facts = JSON.parse(document.getElementById("facts").textContent);
+const fit = makeFit(facts.law);
+const $ = (id) => document.getElementById(id);
+
+const short = (x) => {
+  if (!Number.isFinite(x)) return "∞";
+  for (const [size, letter] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
+    if (x >= size) return `${+(x / size).toPrecision(3)}${letter}`;
+  }
+  return `${+x.toPrecision(3)}`;
+};
+const inBytes = (x) => {
+  for (const [size, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
+    if (x >= size) return `${+(x / size).toPrecision(3)} ${name}`;
+  }
+  return `${Math.round(x)} bytes`;
+};
+const percent = (x) => `${(100 * x).toFixed(0)} %`;
+
+// ---- what is asked -----------------------------------------------------------------------------------------------------
+
+const shapes = facts.shapes, question = facts.question;
+const tokenRange = facts.tokens;
+
+function fill(select, options, chosen) {
+  for (const [name, label] of options) {
+    const option = document.createElement("option");
+    option.value = name;
+    option.textContent = label;
+    select.append(option);
+  }
+  if (chosen !== null && chosen !== undefined) select.value = String(chosen);
+}
+
+function slide(input, [low, high], chosen) {
+  input.min = low;
+  input.max = high;
+  input.value = Math.min(Math.max(chosen, low), high);
+}
+
+function open() {
+  fill($("text"), facts.law.texts.map((text, i) => [i, text.label]), question.text);
+  fill($("format"), facts.formats.map((f) => [f.name, `${f.name}, ${f.bits} bits`]), question.format);
+  fill($("context"), facts.contexts.map((c) => [c, `${c} tokens`]), question.context);
+  fill($("device"), facts.devices.map((d) => [d.name, `${d.label} (${d.year})`]), question.device);
+  $("size").max = shapes.length - 1;
+  $("size").value = question.shape;
+  slide($("tokens"), tokenRange.map(Math.log10), Math.log10(question.tokens));
+  slide($("target"), facts.losses, question.target);
+  slide($("budget"), facts.budgets.map(Math.log2), Math.log2(question.budget));
+  $("sure").value = question.probability;
+  if (!fit.hasDoubt) { $("sure").disabled = true; $("sure").closest(".field").hidden = true; }
+  $("ask").addEventListener("input", (event) => {
+    // Another phone brings its own memory; the budget may then be moved by itself.
+    if (event.target.id === "device") {
+      const phone = facts.devices.find((d) => d.name === $("device").value);
+      slide($("budget"), facts.budgets.map(Math.log2), Math.log2(phone.budget));
+    }
+    show();
+  });
+  $("ask").addEventListener("submit", (event) => event.preventDefault());
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => {
+      $(button.dataset.copy).select();
+      (navigator.clipboard ? navigator.clipboard.writeText($(button.dataset.copy).value) : Promise.reject())
+        .catch(() => document.execCommand("copy"));
+    });
+  }
+  $("formula").textContent = facts.law.formula;
+  tell();
+  show();
+}
+
+function asked() {
+  return {
+    shape: shapes[+$("size").value], d: Math.round(10 ** +$("tokens").value), text: +$("text").value,
+    target: +$("target").value, sure: +$("sure").value, format: facts.formats.find((f) => f.name === $("format").value),
+    context: $("context").value, device: facts.devices.find((d) => d.name === $("device").value),
+    budget: 2 ** +$("budget").value,
+  };
+}
+
+// A size as it is stored: the law's loss, and what rounding the weights adds.
+function judge(shape, ask, level = 0.9) {
+  const said = fit.predict(shape.n, ask.d, ask.text, level);
+  const added = roundingCost(ask.format, shape.n_body, ask.d);
+  const bytes = bytesOf(shape, ask.format.name, ask.context);
+  // What was measured decides; where the law comes without doubt, a target is met or it is not.
+  const known = measured(shape, ask);
+  const sure = known.length ? mean(known.map((r) => r.loss)) : fit.hasDoubt ? null : said.value;
+  const p = sure === null ? fit.probability(ask.target - added, said) : +(sure + added <= ask.target);
+  return { shape, said, added, loss: said.value + added, low: said.low + added, high: said.high + added, bytes, p,
+    speed: speedOf(shape, ask.format.name, ask.device) };
+}
+
+// ---- what is answered --------------------------------------------------------------------------------------------------
+
+function show() {
+  const ask = asked();
+  const now = judge(ask.shape, ask);
+  const all = shapes.map((shape) => judge(shape, ask)).sort((a, b) => a.bytes.total - b.bytes.total);
+  $("size-out").textContent = `${short(ask.shape.n)} (width ${ask.shape.width}, ${ask.shape.layers} layers)`;
+  $("tokens-out").textContent = short(ask.d);
+  $("target-out").textContent = `${ask.target.toFixed(4)} nats/token`;
+  $("sure-out").textContent = percent(ask.sure);
+  $("budget-out").textContent = inBytes(ask.budget);
+  $("loss").textContent = now.loss.toFixed(4);
+  $("interval").textContent = fit.hasDoubt
+    ? `nats/token, 90 % of runs between ${now.low.toFixed(4)} and ${now.high.toFixed(4)}` : "nats/token, by a published law";
+  $("verdict").textContent = verdict(now, ask);
+  $("binds").textContent = binding(ask);
+  const b = now.bytes;
+  $("bytes").textContent = `${inBytes(b.total)}: weights ${inBytes(b.weights)}` +
+    (b.repacked ? `, their copy in the processor's layout ${inBytes(b.repacked)}` : "") +
+    `, cache ${inBytes(b.cache)}, activations ${inBytes(b.compute)}, engine ${inBytes(b.engine)}`;
+  $("speed").textContent = `${short(now.speed.value)} tokens/s (${short(now.speed.low)} – ${short(now.speed.high)}) on ` +
+    `${ask.device.label}`;
+  $("measured").textContent = measuredHere(ask);
+  $("smallest").textContent = smallest(all, ask);
+  $("far").textContent = now.said.reach > 1.001
+    ? `This lies ${now.said.reach.toPrecision(3)} × beyond the runs behind the law` +
+      (now.said.reach > 10 ? ": more than 10 ×, which the command line refuses without --force." : ".") : "";
+  commands(ask);
+  drawCurve(ask, now);
+  drawMap(ask);
+  drawFront(ask, now, all);
+}
+
+function verdict(now, ask) {
+  const fits = now.bytes.total <= ask.budget, isSure = !fit.hasDoubt || measured(ask.shape, ask).length > 0;
+  const basis = !fit.hasDoubt ? "" : isSure ? " (measured)" : ` (P ${now.p.toFixed(2)})`;
+  return `${meets(now, ask) ? "Good enough" : isSure ? "Not good enough" : "Not surely good enough"}${basis}; ` +
+    `${fits ? "fits" : "does not fit"} the memory budget.`;
+}
+
+const meets = (c, ask) => c.p >= (fit.hasDoubt ? ask.sure : 0.5);
+
+// What costs most of the loss above the floor: the size, the tokens, or the text itself.
+function binding(ask) {
+  const here = fit.loss(ask.shape.n, ask.d, ask.text);
+  const unlimited = fit.loss(ask.shape.n, Infinity, ask.text), floor = fit.loss(Infinity, Infinity, ask.text);
+  if (!facts.law.identified) return "not told: the runs do not show the floor of the loss";
+  const parts = [["size", unlimited - floor], ["tokens", here - unlimited]];
+  if (ask.text !== facts.real) parts.push(["teacher", floor - fit.loss(Infinity, Infinity, facts.real)]);
+  const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a));
+  return `${most[0]} (${parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ")} nats/token)`;
+}
+
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+// Runs of one size, volume and text.
+const measured = (shape, ask) => facts.runs.filter((r) => r.text === ask.text &&
+  Math.abs(Math.log(r.n / shape.n)) < 1e-3 && Math.abs(Math.log(r.d / ask.d)) < 0.02);
+
+function measuredHere(ask) {
+  const same = measured(ask.shape, ask);
+  if (!same.length) return "no run of this size, volume and text";
+  return same.map((r) => `${r.loss.toFixed(4)} (seed ${r.seed ?? "?"})`).join(", ");
+}
+
+function smallest(all, ask) {
+  const good = all.find((c) => meets(c, ask) && c.bytes.total <= ask.budget && c.said.reach <= 10);
+  if (!good) return "none within this budget: allow more memory, a higher loss, or more tokens";
+  return `${short(good.shape.n)} parameters (width ${good.shape.width}, ${good.shape.layers} layers): ` +
+    `${good.loss.toFixed(4)}, ${inBytes(good.bytes.total)}, ${short(good.speed.value)} tokens/s`;
+}
+
+function commands(ask) {
+  const label = facts.law.texts[ask.text].label, n = ask.shape.n;
+  $("shell").value = facts.commands.shell.replace("{n}", n).replace("{d}", ask.d) +
+    (facts.law.texts.length > 1 ? ` --teacher "${label}"` : "");
+  $("python").value = facts.commands.python.replace("{n}", n).replace("{d}", ask.d)
+    .replace("{text}", facts.law.texts.length > 1 ? `, teacher="${label}"` : "");
+}
+
+function tell() {
+  if (!facts.ledger.length) return;
+  $("past").hidden = false;
+  const head = ["sweep", "N", "D", "asked", "P", "forecast", "interval", "measured", "target", "interval held"];
+  const cells = facts.ledger.map((r) => [r.sweep, short(+r.n_params), short(+r.n_tokens), r.target_loss,
+    r.probability === null ? "" : (+r.probability).toFixed(2), (+r.loss_forecast).toFixed(4),
+    `${(+r.loss_low).toFixed(4)} – ${(+r.loss_high).toFixed(4)}`, (+r.loss_measured).toFixed(4),
+    yes(r.target_met, "met", "missed"), yes(r.loss_in_interval, "yes", "no")]);
+  for (const [tag, row] of [["th", head], ...cells.map((row) => ["td", row])]) {
+    const tr = document.createElement("tr");
+    for (const text of row) {
+      const cell = document.createElement(tag);
+      cell.textContent = text ?? "";
+      tr.append(cell);
+    }
+    $("ledger").append(tr);
+  }
+}
+const yes = (flag, good, bad) => (flag === true || flag === "True" ? good : flag === null || flag === "" ? "" : bad);
+
+// ---- figures -----------------------------------------------------------------------------------------------------------
+
+const WIDE = 420, HIGH = 300, LEFT = 56, BOTTOM = 42, TOP = 10, RIGHT = 14;
+
+function element(svg, tag, attributes, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, v] of Object.entries(attributes)) node.setAttribute(name, v);
+  if (text !== undefined) node.textContent = text;
+  svg.append(node);
+  return node;
+}
+
+// Axes with their grid; gives the functions from values to places.
+function axes(svg, x, y) {
+  svg.replaceChildren();
+  svg.setAttribute("viewBox", `0 0 ${WIDE} ${HIGH}`);
+  const scale = (axis, from, to) => {
+    const f = axis.log ? Math.log : (v) => v, [low, high] = axis.ends.map(f);
+    return (v) => from + (to - from) * (f(v) - low) / (high - low);
+  };
+  const px = scale(x, LEFT, WIDE - RIGHT), py = scale(y, HIGH - BOTTOM, TOP);
+  for (const v of ticks(x)) {
+    element(svg, "line", { class: "grid", x1: px(v), x2: px(v), y1: TOP, y2: HIGH - BOTTOM });
+    element(svg, "text", { x: px(v), y: HIGH - BOTTOM + 16, "text-anchor": "middle" }, x.label(v));
+  }
+  for (const v of ticks(y)) {
+    element(svg, "line", { class: "grid", x1: LEFT, x2: WIDE - RIGHT, y1: py(v), y2: py(v) });
+    element(svg, "text", { x: LEFT - 6, y: py(v) + 4, "text-anchor": "end" }, y.label(v));
+  }
+  element(svg, "path", { class: "axis", d: `M${LEFT},${TOP}V${HIGH - BOTTOM}H${WIDE - RIGHT}` });
+  element(svg, "text", { x: (LEFT + WIDE - RIGHT) / 2, y: HIGH - 8, "text-anchor": "middle" }, x.title);
+  element(svg, "text", { x: 12, y: (TOP + HIGH - BOTTOM) / 2, "text-anchor": "middle",
+    transform: `rotate(-90 12 ${(TOP + HIGH - BOTTOM) / 2})` }, y.title);
+  return { px, py };
+}
+
+function ticks({ ends: [low, high], log, binary }) {
+  const found = [];
+  if (binary) {
+    const steps = Math.ceil(Math.log2(high / low) / 6);
+    for (let e = Math.ceil(Math.log2(low)); 2 ** e <= high; e += steps) found.push(2 ** e);
+    return found;
+  }
+  if (log) {
+    const decades = Math.log10(high / low), steps = decades > 3 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 5];
+    for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++) {
+      for (const s of steps) { const v = s * 10 ** e; if (v >= low && v <= high) found.push(v); }
+    }
+    return found.length > 8 ? found.filter((_, i) => i % Math.ceil(found.length / 8) === 0) : found;
+  }
+  const raw = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((m) => m * unit).find((s) => s >= raw);
+  for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push(+v.toPrecision(12));
+  return found;
+}
+
+const path = (points) => points.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)},${b.toFixed(1)}`).join("");
+const spaced = (low, high, count) => Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)));
+const clamp = (v, [low, high]) => Math.min(Math.max(v, low), high);
+
+function drawCurve(ask, now) {
+  const svg = $("curve"), n = [shapes[0].n, shapes[shapes.length - 1].n], within = facts.law.ranges.n;
+  const sizes = spaced(n[0], n[1], 60), said = sizes.map((size) => fit.predict(size, ask.d, ask.text));
+  const runs = facts.runs.filter((r) => r.text === ask.text);
+  const seen = [...said.map((s) => s.value), now.low, now.high, ask.target, ...runs.map((r) => r.loss)];
+  const y = { ends: widened(seen), title: "loss, nats/token", label: (v) => v.toPrecision(3) };
+  const { px, py } = axes(svg, { ends: n, log: true, title: facts.law.columns.n, label: short }, y);
+  const at = (v) => py(clamp(v, y.ends));
+  if (within) shade(svg, px, within, n);
+  if (fit.hasDoubt) {
+    element(svg, "path", { class: "band", d: path([...said.map((s, i) => [px(sizes[i]), at(s.high)]),
+      ...said.map((s, i) => [px(sizes[i]), at(s.low)]).reverse()]) + "Z" });
+  }
+  // The law as a line within the runs, dashed beyond them.
+  const inside = (size) => !within || (size >= within[0] * 0.999 && size <= within[1] * 1.001);
+  const place = (i) => [px(sizes[i]), at(said[i].value)];
+  for (let i = 1, from = 0; i < sizes.length; i++) {
+    const here = inside(sizes[i]) && inside(sizes[i - 1]);
+    const next = i + 1 < sizes.length && inside(sizes[i + 1]) && inside(sizes[i]);
+    if (i + 1 < sizes.length && next === here) continue;
+    element(svg, "path", { class: here ? "law" : "law beyond",
+      d: path(Array.from({ length: i - from + 1 }, (_, k) => place(from + k))) });
+    from = i;
+  }
+  for (const r of runs) {
+    const same = Math.abs(Math.log(r.d / ask.d)) < 0.02;
+    const dot = element(svg, "circle", { class: same ? "run same" : "run", cx: px(clamp(r.n, n)), cy: at(r.loss), r: 3.5 });
+    element(dot, "title", {}, `run ${r.run}: N ${short(r.n)}, D ${short(r.d)}, loss ${r.loss.toFixed(4)}`);
+  }
+  element(svg, "line", { class: "limit", x1: LEFT, x2: WIDE - RIGHT, y1: at(ask.target), y2: at(ask.target) });
+  element(svg, "path", { class: "here", d: diamond(px(ask.shape.n), at(now.said.value)) });
+  $("curve-title").textContent = `Loss against size at ${short(ask.d)} tokens` +
+    (runs.length ? " (filled: runs of this volume; open: of others)" : "");
+}
+
+function shade(svg, px, [low, high], [least, most]) {
+  for (const [from, to] of [[least, Math.min(low, most)], [Math.max(high, least), most]]) {
+    if (to > from) {
+      element(svg, "rect", { class: "beyond-area", x: px(from), width: px(to) - px(from), y: TOP, height: HIGH - BOTTOM - TOP });
+    }
+  }
+}
+
+function drawMap(ask) {
+  const svg = $("map"), n = [shapes[0].n, shapes[shapes.length - 1].n];
+  const { px, py } = axes(svg, { ends: n, log: true, title: facts.law.columns.n, label: short },
+    { ends: tokenRange, log: true, title: "training tokens", label: short });
+  const corner = [fit.loss(n[0], tokenRange[0], ask.text), fit.loss(n[1], tokenRange[1], ask.text)];
+  const sizes = spaced(n[0], n[1], 40);
+  for (let i = 1; i < 9; i++) {
+    const level = corner[1] + (corner[0] - corner[1]) * (i / 9) ** 2;
+    const line = sizes.map((size) => [size, tokensFor(size, level, ask.text)]).filter(([, d]) => d !== null);
+    if (line.length < 2) continue;
+    element(svg, "path", { class: "law", d: path(line.map(([size, d]) => [px(size), py(d)])) });
+    const [size, d] = line[line.length - 1];
+    element(svg, "text", { x: Math.min(px(size), WIDE - RIGHT) - 2, y: Math.max(py(d) - 4, TOP + 10), "text-anchor": "end" },
+      level.toPrecision(3));
+  }
+  const { n: rn, d: rd } = facts.law.ranges;
+  if (rn && rd) {
+    const x0 = px(clamp(rn[0], n)), x1 = px(clamp(rn[1], n)), y0 = py(clamp(rd[1], tokenRange)), y1 = py(clamp(rd[0], tokenRange));
+    element(svg, "rect", { class: "axis", x: x0, y: y0, width: Math.max(x1 - x0, 1), height: Math.max(y1 - y0, 1),
+      "stroke-dasharray": "4 3" });
+  }
+  for (const r of facts.runs.filter((run) => run.text === ask.text)) {
+    element(svg, "circle", { class: "run", cx: px(clamp(r.n, n)), cy: py(clamp(r.d, tokenRange)), r: 2.5 });
+  }
+  element(svg, "path", { class: "here", d: diamond(px(ask.shape.n), py(ask.d)) });
+}
+
+// Tokens at which a size reaches a loss; null outside of what is drawn.
+function tokensFor(n, loss, text) {
+  let [low, high] = tokenRange.map(Math.log);
+  if (fit.loss(n, Math.exp(low), text) < loss || fit.loss(n, Math.exp(high), text) > loss) return null;
+  for (let i = 0; i < 40; i++) {
+    const middle = (low + high) / 2;
+    if (fit.loss(n, Math.exp(middle), text) > loss) low = middle; else high = middle;
+  }
+  return Math.exp((low + high) / 2);
+}
+
+function drawFront(ask, now, all) {
+  const svg = $("front"), bytes = all.map((c) => c.bytes.total), losses = all.map((c) => c.loss);
+  const x = { ends: [Math.min(...bytes, ask.budget) * 0.9, Math.max(...bytes, ask.budget) * 1.1], log: true, binary: true,
+    title: `bytes in memory, ${ask.format.name}, context ${ask.context}`, label: inBytes };
+  const tries = facts.ledger.filter((r) => r.loss_measured !== null && shapeOf(+r.n_params) &&
+    Math.abs(Math.log(r.n_tokens / ask.d)) < 0.02);
+  const y = { ends: widened([...losses, ask.target, ...tries.map((r) => +r.loss_measured)]), title: "loss, nats/token",
+    label: (v) => v.toPrecision(3) };
+  const { px, py } = axes(svg, x, y);
+  const at = (v) => py(clamp(v, y.ends));
+  // No other size is as small and as good.
+  const front = all.filter((c, i) => all.slice(0, i).every((other) => other.loss > c.loss));
+  element(svg, "path", { class: "law", d: path(front.map((c) => [px(c.bytes.total), at(c.loss)])) });
+  for (const c of front) {
+    const dot = element(svg, "circle", { class: c.said.reach > 1.001 ? "run" : "run same", cx: px(c.bytes.total), cy: at(c.loss), r: 3 });
+    element(dot, "title", {}, `N ${short(c.shape.n)}: ${c.loss.toFixed(4)}, ${inBytes(c.bytes.total)}`);
+  }
+  element(svg, "line", { class: "limit", x1: px(ask.budget), x2: px(ask.budget), y1: TOP, y2: HIGH - BOTTOM });
+  element(svg, "line", { class: "limit", x1: LEFT, x2: WIDE - RIGHT, y1: at(ask.target), y2: at(ask.target) });
+  for (const r of tries) {
+    const b = bytesOf(shapeOf(+r.n_params), ask.format.name, ask.context).total;
+    const mark = element(svg, "rect", { class: "try", x: px(b) - 4, y: at(+r.loss_measured) - 4, width: 8, height: 8 });
+    element(mark, "title", {}, `tried: measured ${(+r.loss_measured).toFixed(4)}`);
+  }
+  element(svg, "path", { class: "here", d: diamond(px(now.bytes.total), at(now.loss)) });
+  $("front-title").textContent = "Loss against memory (dotted: budget and target" + (tries.length ? "; squares: students tried)" : ")");
+}
+
+const shapeOf = (n) => shapes.find((s) => Math.abs(Math.log(s.n / n)) < 1e-3);
+const diamond = (x, y) => `M${x},${y - 7}L${x + 6},${y}L${x},${y + 7}L${x - 6},${y}Z`;
+function widened(values) {
+  const known = values.filter(Number.isFinite), low = Math.min(...known), high = Math.max(...known), room = 0.06 * (high - low || 1);
+  return [low - room, high + room];
+}
+
+open();

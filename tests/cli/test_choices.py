@@ -1,0 +1,89 @@
+"""Commands that choose: their JSON is the documented one, and mistakes are named with their remedy."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from scaling.cli import app
+from scaling.errors import ScalingError
+from scaling.predict.question import Question
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
+TABLE = str(ROOT / "results" / "reference" / "quickstart.csv")
+BY_LAW = ("recommend", "--law", "besiroglu", "--target-loss", "2.7", "--tokens", "100B")
+ASKED = {
+    "recommend": (*BY_LAW, "--device", "mid-8gb"),
+    "next-runs": ("next-runs", QUICKSTART, "--flops", "1e13"),
+    "backtest --decision": ("backtest", TABLE, "--decision", "0.9", "--law", "q1q2"),
+}
+WHOLE = ("choice.run.", "question.", "runners_up[].", "choice.prediction.reach.")
+"""What is documented by its class, and what is named after the law's columns."""
+
+
+def fields(found: object, inside: str = "") -> set[str]:
+    if isinstance(found, list):
+        return set().union(*(fields(one, f"{inside}[]") for one in found))
+    if not isinstance(found, dict):
+        return set()
+    paths = {name: f"{inside}.{name}".lstrip(".") for name in found}
+    return set(paths.values()).union(*(fields(value, paths[name]) for name, value in found.items()))
+
+
+def documented(command: str) -> set[str]:
+    text = (ROOT / "results" / "README.md").read_text("utf-8")
+    line = next(line for line in text.splitlines() if line.startswith(f"| `{command}` |")).split("|")[2]
+    parts = [part.rpartition(": ") for part in re.findall(r"`([^`]+)`", line)]
+    return {f"{inside}.{name}".lstrip(".") for inside, _, names in parts for name in names.split()}
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_the_json_of_a_choice_has_the_documented_fields(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*ASKED[command], "--json"])
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)
+    assert {name for name in fields(found) if not name.startswith(WHOLE)} == documented(command)
+    if command == "recommend":
+        assert found["runners_up"][0].keys() == found["choice"].keys()
+        assert Question.from_json(found["question"]).target_loss == 2.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("recommend", "--target-loss", "2"), "needs one of --fit FIT.json and --law NAME"),
+        ((*BY_LAW, "--fit", "fit.json", "--memory", "1GiB"), "got both or neither"),
+        (("recommend", "--law", "besiroglu", "--memory", "1GiB"), "--target-loss: missing"),
+        ((*BY_LAW, "--memory", "1GiB", "--teacher", "palm"), "--teacher: has no effect beside --law"),
+        ((*BY_LAW, "--memory", "1GiB", "--probability", "0.5"), "--probability: has no effect beside --law"),
+        ((*BY_LAW, "--memory", "1GiB", "--format", "q9"), "--format q9: unknown"),
+        ((*BY_LAW, "--memory", "1GiB", "--max-training-flops", "lots"), "allowed is a positive number"),
+        ((*BY_LAW, "--memory", "1GiB", "--app-share", "1.5"), "app_share: got 1.5"),
+        ((*BY_LAW,), "needs memory_bytes or a device"),
+        (("recommend", "--law", "bessiroglu", "--target-loss", "2", "--memory", "1GiB"), "did you mean 'besiroglu'"),
+        (("next-runs", QUICKSTART, "--flops", "0"), "allowed is a positive number"),
+        (("next-runs", QUICKSTART, "--flops", "1e9"), "the cheapest trunk takes"),
+        (("run", QUICKSTART, "--budget", "some"), "--budget: got 'some'"),
+        (("backtest", TABLE, "--decision", "2"), "--decision: got 2"),
+        (("backtest", TABLE, "--decision", "0.9", "--train", "n_params < 1e5"), "--train: has no effect beside"),
+    ],
+)
+def test_a_mistake_in_a_choice_is_named_with_its_remedy(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, ScalingError), done.output
+    assert said in str(done.exception)
+    assert done.exception.exit_code == 2
+
+
+def test_no_answer_ends_with_its_own_exit_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*BY_LAW, "--memory", "30MiB"])
+    assert isinstance(done.exception, ScalingError)
+    assert done.exception.exit_code == 3

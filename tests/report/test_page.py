@@ -1,0 +1,222 @@
+"""The explorer: its arithmetic is Python's, it is one file that asks for nothing, and a browser has no complaint."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.chain.workspace import Workspace
+from scaling.fit.fitter import fit as fit_law
+from scaling.fit.result import Fit
+from scaling.fit.saved import load
+from scaling.laws.law import LAWS, ScalingLaw
+from scaling.predict.published import fit_of_preset
+from scaling.records import load_runs
+from scaling.report.page import page_of_law, page_of_sweep
+from scaling.report.page.facts import law_facts, run_facts
+from scaling.report.page.script import formula_of
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "results" / "reference" / "quickstart.csv"
+NODE = shutil.which("node")
+CHROMIUM = shutil.which("chromium")
+HAS_PLAYWRIGHT = importlib.util.find_spec("playwright") is not None
+needs_node = pytest.mark.skipif(NODE is None, reason="node runs the page's arithmetic; it is not installed")
+
+
+@pytest.fixture(scope="module")
+def fits() -> dict[str, Fit]:
+    runs = load_runs(RUNS)
+    real = runs[runs["teacher"] == "real"]
+    return {
+        "bootstrap": load(ROOT / "tests" / "predict" / "first_layout" / "fit.json"),
+        "stack": fit_law(real, bootstrap=0, strict=False),
+        "published": fit_of_preset("besiroglu"),
+    }
+
+
+def in_the_page(script: str) -> object:
+    """What the page's own arithmetic gives."""
+    source = resources.files("scaling.report.page").joinpath("arithmetic.js")
+    program = f"const page = require({str(source)!r});\nconsole.log(JSON.stringify({script}));"
+    done = subprocess.run([str(NODE), "-e", program], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["bootstrap", "stack", "published"])
+def test_the_page_forecasts_as_python_does(fits, name):
+    fit, rng = fits[name], np.random.default_rng(3)
+    facts = law_facts(fit)
+    n = 10 ** rng.uniform(4, 7, 50)
+    d = 10 ** rng.uniform(5, 8, 50)
+    text = rng.integers(len(facts["texts"]), size=50)
+    level = rng.uniform(0.5, 0.99, 50)
+    points = [[*map(float, row)] for row in zip(n, d, text, level, strict=True)]
+    script = (
+        f"(() => {{ const fit = page.makeFit({json.dumps(facts)}); return {json.dumps(points)}.map(([n, d, t, level]) "
+        "=> { const s = fit.predict(n, d, t, level); return [s.value, s.low, s.high, s.reach, "
+        "fit.probability(1.8, s), fit.loss(n, Infinity, t)]; }); })()"
+    )
+    found = np.array(in_the_page(script), float)
+    labels = list(fit.teachers) or [None]
+    for (size, tokens, code, sure), row in zip(points, found, strict=True):
+        teacher = labels[int(code)]
+        said = fit.predict(size, tokens, teacher=teacher, level=sure)
+        wanted = [said.value, said.low, said.high, max(said.reach.values(), default=1.0)]
+        wanted += [fit.probability(1.8, size, tokens, teacher=teacher), fit.loss(size, np.inf, teacher=teacher)]
+        np.testing.assert_allclose(row, wanted, rtol=1e-6, atol=1e-9)
+
+
+def example_of(law: type[ScalingLaw]) -> tuple[ScalingLaw, dict[str, float]]:
+    """A law with numbers inside its bounds, and columns."""
+    form = law()
+    rng = np.random.default_rng(len(form.names))
+    values = {}
+    for c in form.coefficients:
+        low, high = c.start if not c.linear else (0.5, 1.5)
+        values[c.name] = float(np.clip(rng.uniform(low, high), c.low, c.high))
+    columns = {name: 0.1 for name in form.columns}
+    columns |= {"n": 3e5, "d": 2e6, "c": 1e12, "x": 1e3, "n_unique_tokens": 1e6, "n_vocab_params": 1e4, "s_min": 1e3}
+    columns |= {"teacher_loss": 2.0, "bits": 4.0, "experts": 4.0, "granularity": 2.0, "teacher": 0.0}
+    return form.with_values(values), {name: columns[name] for name in form.columns}
+
+
+WRITTEN = [name for name, law in LAWS.items() if law().columns and name != "multi-power"]
+
+
+@needs_node
+def test_every_law_and_its_gradient_are_the_same_in_the_page():
+    laws = [example_of(LAWS[name]) for name in WRITTEN]
+    asked = [[formula_of(law), law.vector.tolist(), columns] for law, columns in laws]
+    script = (
+        f"{json.dumps(asked)}.map(([formula, p, x]) => {{ const law = new Function('o', 'p', 'x', 'return ' + formula);"
+        "const at = p.map((v, i) => { const g = new Float64Array(p.length); g[i] = 1; return { v, g }; });"
+        "const dual = law(page.dual, at, x);"
+        "return [law(page.number, p, x), typeof dual === 'number' ? p.map(() => 0) : Array.from(dual.g)]; })"
+    )
+    for (law, columns), (value, gradient) in zip(laws, in_the_page(script), strict=True):
+        x = law.prepare({name: np.array([value]) for name, value in columns.items()})
+        np.testing.assert_allclose(value, law.evaluate(law.vector, x)[0], rtol=1e-9, err_msg=law.name)
+        wanted = law.gradient(law.vector, x)[0]
+        # A part that is the difference of much larger ones has the rounding of those.
+        rounding = 1e-12 * np.abs(wanted).max()
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-7, atol=rounding, err_msg=law.name)
+
+
+def embedded(page: str) -> dict:
+    (text,) = re.findall(r'<script type="application/json" id="facts">(.*?)</script>', page, re.DOTALL)
+    return json.loads(text)
+
+
+def test_a_published_law_makes_a_page_that_asks_for_nothing():
+    page = page_of_law("besiroglu")
+    facts = embedded(page)
+    assert (facts["runs"], facts["ledger"]) == ([], [])
+    assert not facts["law"]["has_doubt"]
+    addresses = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+", page)) - {"http://www.w3.org", "//www.w3.org"}
+    assert not addresses
+    assert "{{" not in page
+    assert len(page.encode()) < 400_000
+
+
+def test_five_hundred_runs_stay_below_400_kb(fits, tmp_path):
+    runs = load_runs(RUNS)
+    many = pd.concat([runs] * (500 // len(runs) + 1)).head(500)
+    told = run_facts(fits["bootstrap"], many)
+    assert len(told) > 400
+    law = page_of_law("besiroglu")
+    assert len(json.dumps(told)) + len(law.encode()) + len(json.dumps(law_facts(fits["stack"]))) < 400_000
+
+
+@pytest.fixture(scope="module")
+def sweep_page(tmp_path_factory, fits) -> str:
+    """The page of a sweep whose results hold a fit and a table, and nothing that was trained here."""
+    from scaling.fit.saved import save
+
+    root = tmp_path_factory.mktemp("results")
+    workspace = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=root).prepare()
+    save(fits["bootstrap"], workspace.fit_path)
+    load_runs(RUNS).to_parquet(workspace.table_path)
+    return page_of_sweep(workspace)
+
+
+def test_a_sweep_has_its_runs_its_texts_and_its_question_in_the_page(sweep_page, fits):
+    facts = embedded(sweep_page)
+    assert [text["label"] for text in facts["law"]["texts"]] == list(fits["bootstrap"].teachers)
+    assert {run["loss"] for run in facts["runs"]} <= set(load_runs(RUNS)["loss"])
+    assert len(facts["runs"]) > 10
+    assert facts["shapes"][0]["n"] < facts["law"]["ranges"]["n"][1] < facts["shapes"][-1]["n"]
+    assert facts["losses"][0] <= facts["question"]["target"] <= facts["losses"][1]
+
+
+def accessibility_faults(page) -> list[str]:
+    """Contrast, labels and roles, by axe-core where it is installed."""
+    if importlib.util.find_spec("axe_core_python") is None:
+        return []
+    from axe_core_python.sync_playwright import Axe
+
+    found = Axe().run(page)["violations"]
+    return [f"{one['id']}: {one['help']} ({one['nodes'][0]['html'][:80]})" for one in found]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (CHROMIUM and HAS_PLAYWRIGHT), reason="needs chromium and the Python package playwright")
+def test_a_browser_moves_every_slider_and_has_no_complaint(sweep_page, fits, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    path, fit = tmp_path / "page.html", fits["bootstrap"]
+    path.write_text(sweep_page)
+    facts = embedded(sweep_page)
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        page = browser.new_page()
+        complaints, requests = [], []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        rng = np.random.default_rng(0)
+        for _ in range(50):
+            shape = int(rng.integers(len(facts["shapes"])))
+            tokens = float(rng.uniform(*np.log10(facts["tokens"])))
+            text = int(rng.integers(len(facts["law"]["texts"])))
+            page.locator("#size").fill(str(shape))
+            page.locator("#tokens").fill(str(tokens))
+            page.locator("#text").select_option(str(text))
+            n, d = facts["shapes"][shape]["n"], round(10 ** float(page.locator("#tokens").input_value()))
+            said = page.evaluate("([n, d, t]) => { const s = fit.predict(n, d, t); return [s.value, s.low, s.high]; }",
+                                 [n, d, text])  # fmt: skip
+            wanted = fit.predict(n, d, teacher=facts["law"]["texts"][text]["label"])
+            np.testing.assert_allclose(said, [wanted.value, wanted.low, wanted.high], rtol=1e-6)
+            # What is shown is that, for weights of 8 bits, which add nothing to it.
+            assert float(page.locator("#loss").inner_text()) == pytest.approx(wanted.value, abs=5.1e-5)
+        for slider, end in (("target", "min"), ("sure", "max"), ("budget", "min")):
+            page.locator(f"#{slider}").fill(page.locator(f"#{slider}").get_attribute(end) or "")
+        for choice in ("format", "context", "device"):
+            page.locator(f"#{choice}").select_option(index=1)
+        assert "none within this budget" in page.locator("#smallest").inner_text()
+        page.locator("#size").focus()
+        page.keyboard.press("Home")
+        assert page.locator("#size").input_value() == "0"
+        unlabelled = "[...document.querySelectorAll('input,select')].filter(e => !e.labels.length).map(e => e.id)"
+        assert page.evaluate(unlabelled) == []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            complaints += accessibility_faults(page)
+        for width in (390, 1200):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("file:")] == []
