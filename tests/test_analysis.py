@@ -86,6 +86,15 @@ def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tm
     assert four.is_monotonic_decreasing
 
 
+def test_students_chosen_surely_meet_their_target_whatever_the_seeds(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    importlib.import_module("repetitions").main()
+    text = capsys.readouterr().out
+    for met, sure in re.findall(r"chosen at P >= .9 and met: (\d+) of (\d+)", text):
+        assert int(met) >= 0.9 * int(sure) > 0
+    assert "quickstart: " in text
+
+
 def test_a_cooldown_trained_for_four_bits_brings_back_most_of_what_they_cost(printed):
     shares = [int(share) for share in re.findall(r" (\d+)%$", printed("qat"), flags=re.MULTILINE)]
     assert len(shares) == 8

@@ -7,9 +7,10 @@ Python 3.11, 3.12 and 3.13 the engine allocates the same to 0.5 %.
 The code is counted and not measured: 3.1 MB of the library are executed, and 5.2 MB became resident where the constants
 were fitted; the same pages took 1 to 6 MB elsewhere, by how the page cache holds the library.
 
-What it repacks is read from its source (``ggml_repack_get_optimal_repack_type``): Q4_0 on ARM with dot products and on
-x86 with AVX2, Q8_0 on ARM alone (llama.cpp#18096). The mapped pages stay resident beside the copy: of Gemma-2-2B as
-Q4_0 1,552 MiB mapped and 1,513 MiB repacked (llama.cpp#19578); a flag that drops them is open (llama.cpp#24156).
+What it repacks on ARM is read from its source (``ggml_repack_get_optimal_repack_type``): Q4_0, and Q8_0 since
+llama.cpp#18096, where the processor has dot products. The mapped pages stay resident beside the copy: of Gemma-2-2B as
+Q4_0 1,552 MiB mapped and 1,513 MiB repacked (llama.cpp#19578); a flag that drops them is open (llama.cpp#24156). On
+x86 the package that the constants are of copies neither (measured); a build of one's own with AVX2 copies Q4_0.
 
 Source: xllamacpp 2026.10 (llama.cpp), one sequence, f16 cache, file mapped.
 """
@@ -29,6 +30,6 @@ LLAMA_CPP = ENGINE_MEMORY.add(
         width_floats=4.29,
         n_ubatch=64,
         cache_step=256,
-        repacks={"arm64": {"Q4_0": 4, "Q8_0": 4}, "x86_64": {"Q4_0": 8}},
+        repacks={"arm64": {"Q4_0": 4, "Q8_0": 4}},
     ),
 )

@@ -124,6 +124,7 @@ class RunRecord:
             "source": label.source,
             "teacher": label.teacher,
             "real_share": spec.data.real_share,
+            "recipe": spec.recipe.kind,
             "seed": spec.seed,
             "n_params": counts.n_params,
             "n_params_linear": counts.n_params_linear,
