@@ -103,12 +103,15 @@ def missing(format: str, tokenizer: TokenizerLayout, keyboard: Keyboard) -> list
         byte_model(tokenizer)
     except ExportError as error:
         found.append(f"keyboardlm.ext_tokenizer_data: {error}")
-    if not keyboard.languages:
-        found.append("keyboardlm.languages: missing — say which, as --language en-US")
+    return [*found, *_unsaid(keyboard), *_wrong_features(keyboard.features, tokenizer)]
+
+
+def _unsaid(keyboard: Keyboard) -> list[str]:
+    found = [] if keyboard.languages else ["keyboardlm.languages: missing — say which, as --language en-US"]
     for key, value in (("author", keyboard.author), ("license", keyboard.license)):
         if not value or value == UNSAID:
             found.append(f"general.{key}: missing — say it with --{key}")
-    return [*found, *_wrong_features(keyboard.features, tokenizer)]
+    return found
 
 
 def _wrong_features(features: tuple[str, ...], tokenizer: TokenizerLayout) -> list[str]:
@@ -119,8 +122,11 @@ def _wrong_features(features: tuple[str, ...], tokenizer: TokenizerLayout) -> li
     ]
     if BASE not in features:
         found.append(f"keyboardlm.features: {BASE} is missing")
-    if AUTOCORRECT not in features:
-        return found
+    return found + (_wrong_autocorrect(features, tokenizer) if AUTOCORRECT in features else [])
+
+
+def _wrong_autocorrect(features: tuple[str, ...], tokenizer: TokenizerLayout) -> list[str]:
+    found = []
     if MIXING not in features:
         found.append(f"keyboardlm.features: {AUTOCORRECT} without {MIXING} ends the app at the first key")
     places = {token: i for i, token in enumerate(tokenizer.tokens)}
