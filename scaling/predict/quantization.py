@@ -45,7 +45,7 @@ QUANTIZATION_COST: dict[Storage, QuantizationCost] = {
         nats=0.0195,
         low=0.0022,
         high=0.3,
-        source="a student of 0.77M parameters on text, llama.cpp; the least is of a world (damage.csv), the most that of "
+        source="a student of 0.77M parameters on text, llama.cpp; the least is of a world (damage.csv), the most of "
         "SmolLM2-135M, rounded twice",
     ),
 }
@@ -57,7 +57,7 @@ results/reference/damage.csv. It is off by a factor of 1.4, also at a size that 
 lose several times as much."""
 
 LARGEST = 4e6
-"""N up to which the law is followed, ten times the largest that was measured; larger models are said to lose as much."""
+"""N up to which the law is followed, ten times the largest measured; larger models are said to lose as much."""
 
 SAID_BY_LAW = 8
 """Bits below which the law speaks: from here on a damage cannot be told from zero."""
