@@ -2,6 +2,7 @@
 
 from scaling.accounting.energy import JOULES_PER_KWH, EnergySettings, Familiar, training_kwh
 from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata, model_file_bytes
+from scaling.accounting.litert import LITERT_ABOUT_BYTES, LITERT_STORAGE, litert_bytes
 from scaling.accounting.model import (
     ParameterCount,
     count_parameters,
@@ -41,6 +42,8 @@ __all__ = [
     "GGUF_STORAGE",
     "JOULES_PER_KWH",
     "LAYOUTS",
+    "LITERT_ABOUT_BYTES",
+    "LITERT_STORAGE",
     "Layout",
     "NEVER_APPLIED_MERGE",
     "PHONE",
@@ -63,6 +66,7 @@ __all__ = [
     "kv_cache_bytes",
     "layer_shapes",
     "model_file_bytes",
+    "litert_bytes",
     "onnx_bytes",
     "storage_named",
     "symbol_layout",

@@ -7,9 +7,9 @@ The graph's bytes were fitted to 7 models (onnx 1.23, residuals up to 140 bytes)
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from math import prod
-from typing import ClassVar
 
 from scaling.accounting.model import tensor_shapes, weights_bytes
 from scaling.accounting.storage import Storage
@@ -53,14 +53,18 @@ for _name, _storage in ONNX_STORAGE.items():
     STORED_FORMATS.add(_name, StoredFormat(name=_name, storage=_storage, engine="onnx_runtime", bytes_of=onnx_bytes))
 
 
+@dataclass(frozen=True, kw_only=True)
 class PackedMemory(EngineMemory):
-    """Of an engine that maps nothing: it holds the file, packs a copy for its kernels, and logits of a whole prompt."""
+    """Of an engine that packs weights for its kernels, and hands on logits of every position that it reads at once.
 
-    copies: ClassVar[dict[Storage, float]] = {"F32": 0.85, "Q8_0": 0.4}
-    """Of the weights, beside the file."""
+    Attributes:
+        copies: Of the weights, beside the file.
+    """
+
+    copies: Mapping[Storage, float]
 
     def compute_bytes(self, model: ModelSpec, context: int) -> int:
-        """As elsewhere, and logits of every position that is read, in the engine and handed on: ``T·2·V·4``."""
+        """As elsewhere, and the logits, in the engine and handed on: ``min(n_ubatch, T)·2·V·4``."""
         return super().compute_bytes(model, context) + 4 * min(self.n_ubatch, context) * 2 * model.vocab_size
 
     def repacked_bytes(self, model: ModelSpec, storage: Storage, architecture: Architecture) -> int:
@@ -80,6 +84,7 @@ ENGINE_MEMORY.add(
         width_floats=2.0,
         n_ubatch=1 << 30,  # a prompt is read at once
         cache_step=1,
+        copies={"F32": 0.85, "Q8_0": 0.4},
         cache_value_bytes=8.0,  # float32, and a step makes a new cache beside the old one
     ),
 )

@@ -97,8 +97,12 @@ def predict(
         str | None, typer.Option("--as-good-as", metavar="NAME", help="Reference of the verdict, as gpt-3 or 7B:2T.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Take the forecast apart.")] = False,
-    bytes_per_token: Annotated[float | None, typer.Option("--bytes-per-token", help="For bits/byte.")] = None,
-    batch_law: Annotated[str | None, typer.Option("--batch-law", help="Critical batch, as kaplan-batch.")] = None,
+    bytes_per_token: Annotated[
+        float | None, typer.Option("--bytes-per-token", help="For bits/byte; by default as a fit's runs have it.")
+    ] = None,
+    batch_law: Annotated[
+        str | None, typer.Option("--batch-law", help="Critical batch: kaplan-batch, or B_star=2e4,alpha_B=0.3,E=1.4.")
+    ] = None,
     level: Level = None,
     mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
     force: Force = False,
@@ -181,9 +185,12 @@ def _explained(
 ) -> None:
     """One forecast, taken apart."""
     from scaling.predict.explain.answer import explain
+    from scaling.predict.explain.token_length import bytes_per_token_of
     from scaling.report.forecasts import show_explanation
 
     source.refuse_doubt_of_a_law()
+    if source.fit_file is not None and bytes_per_token is None:
+        bytes_per_token = bytes_per_token_of(source.fit_file.with_name("runs.parquet"))
     parts: dict[str, Any] = {"batch": batch_law, "bytes_per_token": bytes_per_token}
     found = explain(source.only(), n, d, teacher=teacher, **parts, **source.asked)
     emit(found, as_json=as_json, show=show_explanation)

@@ -49,7 +49,7 @@ def read_plainly(command: Callable[..., None], words: Sequence[str]) -> dict[str
 
 def _options(command: Callable[..., None]) -> dict[str, tuple[str, Any, bool]]:
     """{option: (parameter, kind of value, whether it may be repeated)}."""
-    found = {}
+    found: dict[str, tuple[str, Any, bool]] = {}
     for name, hint in get_type_hints(command, include_extras=True).items():
         if name == "return":
             continue

@@ -37,6 +37,12 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         f"  {fit.scatter or f'scatter of one run {fit.calibration.noise:.2%}'}; intervals from {fit.calibration.basis} "
         f"errors ({fit.calibration.n_scores} forecasts)"
     )
+    if trend := fit.calibration.trend:
+        low, high = (fit.calibration.noise_at(n) for n in (trend.least, trend.most))
+        lines.append(
+            f"  seeds scatter as N^{trend.slope:.2f}: one run by {low:.2%} at {trend.least:.3g} and {high:.2%} at "
+            f"{trend.most:.3g}; runs are weighted accordingly"
+        )
     if fit.backtest:
         lines.append(
             f"  backtest: mean error {fit.backtest['mare']:.2%}, {fit.backtest['coverage']:.0%} "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.fit.doubt.scatter import SizeTrend
 from scaling.fit.stack.versions import PLAIN, Version
 from scaling.laws.law import ScalingLaw
 
@@ -127,6 +128,7 @@ class Calibration:
         basis: "held-out": learned from forecasts of larger runs left out of smaller fits; "in-sample": too few runs
             for that, assumed t.
         n_scores: held-out forecasts behind it.
+        trend: how the noise changes with model size; None where it does not, or nobody knows.
     """
 
     levels: tuple[float, ...]
@@ -135,7 +137,16 @@ class Calibration:
     factors: Mapping[str, float] = field(default_factory=dict)
     basis: str = "in-sample"
     n_scores: int = 0
+    trend: SizeTrend | None = None
     inside: float | None = None
+
+    def noise_at(self, n: Array | float | None) -> Array | float:
+        """Standard deviation of one run of n parameters."""
+        return self.noise if self.trend is None or n is None else self.noise * self.trend.relative(n)
+
+    def seeds_at(self, n: Array | None, pooled: float) -> Array | float:
+        """Standard deviation between runs of one setting of n parameters: `pooled` where no trend is known."""
+        return pooled if self.trend is None or n is None else self.noise * self.trend.of_seeds(n)
 
     def factor(self, n: Array, d: Array) -> Array:
         """Of points that lie beyond the runs by these factors: the axes' own, in proportion to how far (in logarithm)

@@ -11,10 +11,11 @@ import numpy as np
 
 from scaling.errors import FitError, SpecError
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
+from scaling.fit.doubt.by_size import size_trend
 from scaling.fit.doubt.calibrate import calibration, cross_checked, factor_inside
 from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
 from scaling.fit.doubt.profile import profile
-from scaling.fit.doubt.scatter import Scatter, scatter_parts, settings_of
+from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, settings_of
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
 from scaling.fit.identify import design_faults, fit_faults
@@ -132,6 +133,9 @@ def fit_observations(
     """`fit`, from checked observations."""
     forms, selection = chosen_forms(data, law, held, seed)
     check_held(forms, held)
+    trend = size_trend(data, forms[0], objective)
+    if trend is not None:
+        data = replace(data, relative_noise=trend.relative(data.columns["n"]))
 
     # Every form in every version, fitted to all runs and to the smaller runs of each cut.
     most = max(len(form.coefficients) for form in forms)
@@ -169,7 +173,7 @@ def fit_observations(
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held),
-        calibration=_calibrated(stacked, members, runs, data),
+        calibration=_calibrated(stacked, members, runs, data, trend),
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
@@ -201,10 +205,12 @@ def _given_runs(
     return (assemble(batches, data, cuts, runs) if runs.share > 0 else stacked), runs, odd
 
 
-def _calibrated(stacked: Stacked, members: Sequence[Member], runs: Runs | None, data: Observations) -> Calibration:
+def _calibrated(
+    stacked: Stacked, members: Sequence[Member], runs: Runs | None, data: Observations, trend: SizeTrend | None
+) -> Calibration:
     """The width of intervals beyond the runs, and between them."""
     free = int(stacked.members[0].problem.free.sum())
-    found = calibration(stacked.scores, stacked.noise, data.n_clusters - free)
+    found = replace(calibration(stacked.scores, stacked.noise, data.n_clusters - free), trend=trend)
     if runs is None or runs.share == 0:
         return found
     missed = left_out(members, found, runs, elsewhere(runs.columns, data.cluster))

@@ -21,7 +21,7 @@ CONDITION_MAX = 1e6
 
 def levels(values: Array) -> int:
     """Distinct values of an axis: each level holds what lies within 2 % of its smallest value."""
-    ordered = np.sort(np.log(values))
+    ordered = np.unique(np.log(values))
     count, at = 0, 0
     while at < len(ordered):
         count, at = count + 1, int(np.searchsorted(ordered, ordered[at] + SAME_LEVEL, side="right"))

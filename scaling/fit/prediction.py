@@ -172,7 +172,9 @@ def expected(
     cell = runs.at(at.columns)
     count = cell.sum(axis=1)
     mean = (cell @ np.log(runs.loss)) / np.maximum(count, 1)
-    spread = runs.seed_scatter(calibration.noise) * np.sqrt((1.0 if of == "run" else 0.0) + 1 / np.maximum(count, 1))
+    spread = calibration.seeds_at(at.columns.get("n"), runs.seed_scatter(calibration.noise)) * np.sqrt(
+        (1.0 if of == "run" else 0.0) + 1 / np.maximum(count, 1)
+    )
     known = count > 0
     return Expected(np.where(known, mean, centre), np.where(known, spread, scale), near.near, count)
 
@@ -197,7 +199,8 @@ def _of_laws(
     weights = np.array([member.weight for member in members])
     logs, own = _each_law(members, at, given)
     centre = weights @ logs
-    variance = weights @ ((logs - centre) ** 2 + own**2) + calibration.noise**2 * _left(of, given)
+    noise = calibration.noise_at(at.columns.get("n"))
+    variance = weights @ ((logs - centre) ** 2 + own**2) + np.square(noise) * _left(of, given)
     here = np.ones_like(centre)
     n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
     return centre, np.sqrt(variance) * calibration.factor(n, d)

@@ -14,7 +14,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.files import make_folder, write_bytes
-from scaling.fit.doubt.scatter import Scatter
+from scaling.fit.doubt.scatter import Scatter, SizeTrend
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.neighbours import Runs
 from scaling.fit.plain_schema import Damage
@@ -173,6 +173,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
             "factors": dict(fit.calibration.factors),
             "basis": fit.calibration.basis,
             "n_scores": fit.calibration.n_scores,
+            "trend": None if fit.calibration.trend is None else asdict(fit.calibration.trend),
             "inside": fit.calibration.inside,
         },
         "runs": None if fit.runs is None else _plain_runs(fit.runs),
@@ -257,6 +258,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
             factors=calibration.get("factors", {}),
             basis=calibration["basis"],
             n_scores=calibration["n_scores"],
+            trend=SizeTrend(**calibration["trend"]) if calibration.get("trend") else None,
             inside=calibration.get("inside"),
         ),
         runs=_runs(content["runs"]) if content.get("runs") else None,

@@ -62,6 +62,9 @@ _CALIBRATION = record(
         "n_scores": count(),
     },
     factors=or_empty(record(dict.fromkeys(("n", "d", "c"), number(1e-3, 1e3)))),
+    trend=or_null(
+        record({"slope": _NUMBER, "share": _SHARE} | dict.fromkeys(("centre", "least", "most"), number(1e-300)))
+    ),
     inside=or_null(number(1, 1e3)),
 )
 _BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})

@@ -146,36 +146,36 @@ def _shifts(jacobian: Array, shift: Array, root: Array, keep: Array, axis: Array
         return []
     # The scatter of the others is worth its cost only for levels that stand out by the scatter of all.
     everyone = _components(jacobian[keep], shift[keep], code[keep])
-    ranked = sorted(enough, key=lambda level: -_one_shift(jacobian, shift, root, keep, code, int(level), *everyone)[0])
+    errors, _ = _level_shifts(jacobian, shift, root, keep, code, enough, *everyone)
     found = []
-    for level in map(int, ranked[:CANDIDATES]):
+    for level in enough[np.argsort(-errors, kind="stable")][:CANDIDATES]:
         others = keep & (code != level)
         components = _components(jacobian[others], shift[others], code[others])
-        errors, size = _one_shift(jacobian, shift, root, keep, code, level, *components)
-        found.append((errors if abs(size) > LEVEL_LEAST else 0.0, keep & (code == level), size))
+        (error,), (size,) = _level_shifts(jacobian, shift, root, keep, code, np.array([level]), *components)
+        found.append((float(error) if abs(size) > LEVEL_LEAST else 0.0, keep & (code == level), float(size)))
     return found
 
 
-def _one_shift(
-    jacobian: Array, shift: Array, root: Array, keep: Array, code: Array, level: int, tau: float, noise: float
-) -> tuple[float, float]:
-    """Standard errors that a level is off, and by how much; generalised least squares."""
-    counts = np.bincount(code[keep], minlength=code.max() + 1)
+def _level_shifts(
+    jacobian: Array, shift: Array, root: Array, keep: Array, code: Array, asked: Array, tau: float, noise: float
+) -> tuple[Array, Array]:
+    """Standard errors that each of some levels is off, and by how much; generalised least squares."""
     if not noise > 0:
-        return 0.0, 0.0
+        return np.zeros(len(asked)), np.zeros(len(asked))
+    counts = np.bincount(code[keep], minlength=code.max() + 1)
     # Random effects are whitened by taking part of each level's mean away (Swamy and Arora 1972).
     part = 1 - noise / np.sqrt(noise**2 + counts * tau**2)
-    column = np.where(code == level, root, 0.0)[:, None]
+    columns = np.where(code[:, None] == asked, root[:, None], 0.0)
     design, own, target = (
-        _demeaned(values[keep], code[keep], part, counts) / noise for values in (jacobian, column, shift[:, None])
+        _demeaned(values[keep], code[keep], part, counts) / noise for values in (jacobian, columns, shift[:, None])
     )
-    alone = own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
-    information = float(np.sum(alone**2))
+    fixed = np.linalg.qr(design)[0]
+    alone = own - fixed @ (fixed.T @ own)
+    information = np.sum(alone**2, axis=0)
     # A level that the law's own coefficients can follow anywhere says nothing.
-    if information < 1e-6 * float(np.sum(own**2)):
-        return 0.0, 0.0
-    size = float(np.sum(alone * target)) / information
-    return abs(size) * float(np.sqrt(information)), size
+    tells = information > 1e-6 * np.sum(own**2, axis=0)
+    size = np.where(tells, (target[:, 0] @ alone) / np.where(tells, information, 1.0), 0.0)
+    return np.abs(size) * np.sqrt(information), size
 
 
 def _components(jacobian: Array, shift: Array, code: Array) -> tuple[float, float]:
@@ -208,8 +208,7 @@ def _components(jacobian: Array, shift: Array, code: Array) -> tuple[float, floa
 
 def _demeaned(values: Array, code: Array, part: Array, counts: Array) -> Array:
     """Rows less a part of their level's mean."""
-    sums = np.zeros((len(counts), values.shape[1]))
-    np.add.at(sums, code, values)
+    sums = np.stack([np.bincount(code, column, len(counts)) for column in values.T], axis=1)
     means = sums / np.maximum(counts, 1)[:, None]
     return values - part[code][:, None] * means[code]
 

@@ -35,7 +35,10 @@ def where_it_falls_to(loss: Any, of: Callable[[Array], Array], shape: tuple[int,
     target = np.broadcast_to(np.asarray(loss, float), shape)
 
     def gap(point: Array) -> Array:
-        return of(np.exp(point)) - target
+        # A law with a logarithm of D says nothing of less than one token: surely too little.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            away = of(np.exp(point)) - target
+        return np.where(np.isnan(away), np.inf, away)
 
     left, right = (np.full(shape, end) for end in LOG_RANGE)
     at_left, at_right = gap(left), gap(right)

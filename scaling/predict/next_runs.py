@@ -179,9 +179,9 @@ def next_runs(
         seed: Of the noise with which measurements are foreseen.
     """
     foresight = _Foresight.of(belief, decision, offered, seed)
-    before = best = foresight.error([])
-    # Without a normal's shape the first step would seem to gain or lose what only the yardstick changed.
-    best = max(best, float(np.std(foresight.wanted)) * NORMAL_ERROR / math.log(2))
+    before = foresight.error([])
+    # Gains are told apart on the yardstick of a normal error, and reported as shares of the error as it is.
+    start = best = max(before, float(np.std(foresight.wanted)) * NORMAL_ERROR / math.log(2))
     taken: list[int] = []
     while most_trunks is None or len({offered[i].trunk for i in taken}) < most_trunks:
         choices = [
@@ -196,9 +196,8 @@ def next_runs(
         taken, best = [*taken, *option], best - gain
         if best <= SETTLED / 10:
             break
-    return NextRuns(
-        keys=tuple(offered[i].key for i in taken), flops=cost([offered[i] for i in taken]), before=before, after=best
-    )
+    keys, chosen = tuple(offered[i].key for i in taken), [offered[i] for i in taken]
+    return NextRuns(keys=keys, flops=cost(chosen), before=before, after=before * best / start if start else 0.0)
 
 
 def cost(sites: Sequence[Site]) -> float:

@@ -85,6 +85,7 @@ def show_explanation(found: Explanation) -> None:
     }
     rows |= {"+ precision term": loss(found.precision_term)} if found.precision_term else {}
     rows |= _of_teacher(found)
+    rows |= {"+ runs nearby": loss(found.runs_term)} if found.runs_term else {}
     rows |= _gains(found)
     if found.equal_of_bottleneck is not None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)

@@ -2,7 +2,8 @@
 
 Expressions are read by a whitelist of syntax: no code of a table or of a command line is ever executed. Numbers are
 float64 before any arithmetic, whatever type the table stores them in, so that no integer wraps; a result that is no
-number where its operands were numbers is an error that names the row.
+number where its operands were numbers is an error that names the row. Integers that are only compared with integers
+stay what they are, for a float tells no two apart above 2^53.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.registry import did_you_mean
+from scaling.tables.truth import Truth, all_of, any_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +48,11 @@ _ARITHMETIC: dict[type, Callable[..., Array]] = {
     ast.USub: np.negative,
     ast.UAdd: np.positive,
 }
-_LOGIC: dict[type, Callable[..., Array]] = {
-    ast.BitAnd: np.logical_and,
-    ast.BitOr: np.logical_or,
-    ast.And: np.logical_and,
-    ast.Or: np.logical_or,
-    ast.Not: np.logical_not,
-    ast.Invert: np.logical_not,
+_JOINED: dict[type, Callable[[list[Truth]], Truth]] = {
+    ast.BitAnd: all_of,
+    ast.BitOr: any_of,
+    ast.And: all_of,
+    ast.Or: any_of,
 }
 _ORDER: dict[type, Callable[[Array, Array], Array]] = {
     ast.Lt: np.less,
@@ -71,7 +71,7 @@ def evaluate(table: pd.DataFrame, expression: str) -> Array:
 
     Returns:
         float64[n_rows], bool[n_rows] of a condition, or object[n_rows] of a column of text (None where it is missing).
-        A missing number is NaN, and no condition holds of it but `!=`.
+        A missing number is NaN, and no condition holds of it but `!=` and `not in`; `not` of an unknown is unknown.
 
     Raises:
         RecordError: an unknown column, anything else than the above, a result beyond the numbers, or an expression
@@ -89,7 +89,7 @@ def evaluate(table: pd.DataFrame, expression: str) -> Array:
         raise RecordError(
             f"cannot evaluate {_short(expression)} ({type(error).__name__}: {error}); allowed are {ALLOWED}"
         ) from error
-    return np.broadcast_to(value, (len(table),)).copy()
+    return np.broadcast_to(value.surely if isinstance(value, Truth) else value, (len(table),)).copy()
 
 
 def readable(expression: str) -> str:
@@ -172,10 +172,10 @@ class _Reader:
         return _quoted(self.text)
 
     def value(self, node: ast.AST) -> Any:
-        """Value of one node of the whitelisted syntax: float64, bool or text, an array or one value."""
+        """Value of one node of the whitelisted syntax: float64, text or Truth, of every row or one for all."""
         match node:
             case ast.Constant(value=bool() as truth):
-                return np.bool_(truth)
+                return Truth.of(np.array(truth))
             case ast.Constant(value=int() | float() as number):
                 return self._finite(np.float64(number), node)
             case ast.Constant(value=str() as text):
@@ -187,25 +187,25 @@ class _Reader:
                 return self._column(self.quoted.get(name, name))
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _ARITHMETIC:
                 return self._compute(_ARITHMETIC[type(op)], node, operand)
-            case ast.UnaryOp(op=op, operand=operand) if type(op) in _LOGIC:
-                return _LOGIC[type(op)](self._condition(operand))
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
+                return ~self._condition(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
                 return self._compute(_ARITHMETIC[type(op)], node, left, right)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _LOGIC:
-                return _LOGIC[type(op)](self._condition(left), self._condition(right))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _JOINED:
+                return _JOINED[type(op)]([self._condition(left), self._condition(right)])
             case ast.BoolOp(op=op, values=values):
-                parts = [np.broadcast_to(self._condition(value), (len(self.table),)) for value in values]
-                return _LOGIC[type(op)].reduce(parts)  # type: ignore[attr-defined]
+                return _JOINED[type(op)]([self._condition(value) for value in values])
             case ast.Compare(left=left, ops=ops, comparators=others):
                 return self._compare([left, *others], ops)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
                 return self._compute(_FUNCTIONS[name], node, argument)
         raise RecordError(f"the expression {_short(self.text)} contains {_source(node)}: allowed are {ALLOWED}")
 
-    def _column(self, name: str) -> Array:
+    def _column(self, name: str) -> Array | Truth:
         if name not in self.table.columns:
             raise RecordError(f"{_short(self.text)} names {name!r}: {missing_column(name, list(self.table.columns))}")
-        return column_values(self.table[name])
+        values = column_values(self.table[name])
+        return Truth.of(values, self.table[name].notna().to_numpy()) if values.dtype == bool else values
 
     def _compute(self, operation: Callable[..., Array], node: ast.AST, *operands: ast.AST) -> Array:
         """Arithmetic in float64; what leaves the numbers although no operand was missing is an error."""
@@ -226,7 +226,7 @@ class _Reader:
         return result
 
     def _number(self, node: ast.AST) -> Any:
-        value = self.value(node)
+        value = _plain(self.value(node))
         if _is_text(value):
             raise RecordError(
                 f"{_short(self.text)} mixes text and numbers: {_source(node)} is text, and arithmetic needs numbers; "
@@ -234,50 +234,68 @@ class _Reader:
             )
         return np.asarray(value, np.float64)
 
-    def _condition(self, node: ast.AST) -> Array:
-        value = np.asarray(self.value(node))
-        if value.dtype != bool:
+    def _condition(self, node: ast.AST) -> Truth:
+        value = self.value(node)
+        if not isinstance(value, Truth):
             raise RecordError(
                 f"{_source(node)} in {_short(self.text)} is not true or false: write a comparison, as 'n > 1e7', and "
                 "brackets around comparisons that & or | joins"
             )
         return value
 
-    def _compare(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Array:
-        found = [self._compare_two(left, op, right) for left, op, right in zip(sides, ops, sides[1:], strict=False)]
-        return np.logical_and.reduce([np.broadcast_to(part, (len(self.table),)) for part in found])
+    def _compare(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Truth:
+        return all_of([self._compare_two(*pair) for pair in zip(sides, ops, sides[1:], strict=False)])
 
-    def _compare_two(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Array:
-        a = self.value(left)
+    def _compare_two(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Truth:
         if isinstance(op, ast.In | ast.NotIn):
-            items = self._items(right)
-            inside = np.logical_or.reduce([np.asarray(self._equal(a, item)) for item in items])
-            return inside if isinstance(op, ast.In) else ~inside
-        b = self.value(right)
+            inside = np.logical_or.reduce([np.asarray(self._equal(left, item)) for item in self._items(right)])
+            return Truth.of(inside if isinstance(op, ast.In) else ~inside)
         if isinstance(op, ast.Eq | ast.NotEq):
-            equal = np.asarray(self._equal(a, b))
-            return equal if isinstance(op, ast.Eq) else ~equal
+            equal = np.asarray(self._equal(left, right))
+            return Truth.of(equal if isinstance(op, ast.Eq) else ~equal)
         if type(op) not in _ORDER:
             raise RecordError(f"{_short(self.text)} compares with 'is': write == instead; allowed are {ALLOWED}")
+        a, b = (_plain(self.value(side)) for side in (left, right))
         if _is_text(a) or _is_text(b):
             raise RecordError(
                 f"{_short(self.text)} mixes text and numbers: text has no order; compare it with ==, != or in"
             )
-        return _ORDER[type(op)](np.asarray(a, np.float64), np.asarray(b, np.float64))
+        numbers = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        return Truth.of(_ORDER[type(op)](*numbers), ~np.logical_or(*map(np.isnan, numbers)))
 
-    def _items(self, node: ast.expr) -> list[Any]:
+    def _items(self, node: ast.expr) -> list[ast.expr]:
         if not isinstance(node, ast.List | ast.Tuple) or not node.elts:
             raise RecordError(f"{_short(self.text)}: write the values after 'in' as a list, as in ['a', 'b']")
-        return [self.value(item) for item in node.elts]
+        return node.elts
 
-    def _equal(self, a: Any, b: Any) -> Any:
+    def _equal(self, left: ast.expr, right: ast.expr) -> Any:
         """Equality of text with text and of numbers with numbers; a number never equals text, which is an error of
         whoever compares them."""
+        whole = [self._integers(side) for side in (left, right)]
+        if all(side is not None for side in whole):
+            return whole[0] == whole[1]
+        a, b = (_plain(self.value(side)) for side in (left, right))
         if _is_text(a) != _is_text(b):
             raise RecordError(
                 f"{_short(self.text)} mixes text and numbers: put quotes around text, and none around numbers"
             )
         return np.asarray(a, object if _is_text(a) else None) == np.asarray(b, object if _is_text(b) else None)
+
+    def _integers(self, node: ast.expr) -> Any:
+        """An integer, or a column of integers without a gap; None for anything else."""
+        match node:
+            case ast.Constant(value=int() as number) if not isinstance(number, bool):
+                return number
+            case ast.Name(id=name) if (found := self.quoted.get(name, name)) in self.table.columns:
+                column = self.table[found]
+                whole = column.dtype.kind in "iu" and not column.isna().any()
+                return column.to_numpy().astype(object) if whole else None
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """A truth as a number, and everything else as it is."""
+    return value.numbers if isinstance(value, Truth) else value
 
 
 def _is_text(value: Any) -> bool:

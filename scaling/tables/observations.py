@@ -51,6 +51,8 @@ class Observations:
         texts: {text_id: label in `teachers`}; empty for a table without that column, whose labels tell texts apart.
         notes: what a reader should know of the table, as that its loss seems to be in bits.
         made_of: which rows of the table these are, before `excluded`.
+        relative_noise: float64[n_runs], standard deviation of each run relative to the others'; None where all are
+            alike.
     """
 
     columns: Mapping[str, Array]
@@ -65,6 +67,7 @@ class Observations:
     notes: tuple[str, ...] = ()
     made_of: MadeOf = MadeOf()
     texts: Mapping[str, str] = field(default_factory=dict)
+    relative_noise: Array | None = None
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -83,6 +86,7 @@ class Observations:
             loss_se=None if self.loss_se is None else self.loss_se[mask],
             cluster=self.cluster[mask],
             teacher=self.teacher[mask],
+            relative_noise=None if self.relative_noise is None else self.relative_noise[mask],
             rows=tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep),
         )
 

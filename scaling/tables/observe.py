@@ -97,8 +97,10 @@ def _no_duplicates(runs: pd.DataFrame) -> None:
     """A run counted twice halves its own noise."""
     key = next((name for name in RUN_KEYS if name in runs.columns), None)
     keys = runs[key] if key else runs
-    # A list in a cell has no hash; its text has.
-    again = keys.map(_hashable).duplicated(keep=False).to_numpy()
+    try:
+        again = keys.duplicated(keep=False).to_numpy()
+    except TypeError:  # a list in a cell has no hash; its text has
+        again = keys.map(_hashable).duplicated(keep=False).to_numpy()
     if again.any():
         what = f"the same {key}" if key else "identical values in every column"
         raise RecordError(
@@ -117,9 +119,10 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
             f"--map {role}=COLUMN"
         )
     values = pd.Series(evaluate(runs, column), index=runs.index)
+    if values.dtype.kind in "fiu":
+        return values.to_numpy(float)
     # Pandas reads a date, a list or true as a number where it can; only numbers, and text that says one, are meant.
-    if values.dtype != float:
-        values = values.astype(object)
+    values = values.astype(object)
     other = ~values.map(_may_be_number).astype(bool)
     numeric = pd.to_numeric(values.where(~other), errors="coerce")
     text = (numeric.isna() & values.notna()).to_numpy()

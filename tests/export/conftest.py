@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from scaling.data.evaluation import evaluation_sets
@@ -14,9 +15,19 @@ from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
 from scaling.train.checkpoint import save_student
 from scaling.train.evaluate import evaluate
-from scaling.train.model import Student
+from scaling.train.model import Student, from_tensors, to_tensors
 
 MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40)
+
+
+def uneven(student: Student, seed: int = 0) -> Student:
+    """A student whose gains differ, as training leaves them; where all are one, converters leave them out."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: tensor * rng.uniform(0.9, 1.1, tensor.shape).astype(np.float32) if tensor.ndim == 1 else tensor
+        for name, tensor in to_tensors(student).items()
+    }
+    return from_tensors(student.model, tensors)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +43,7 @@ def committed():
             tokens=10_000,
             seed=seed,
         )
-        student = Student(MODEL, seed)
+        student = uneven(Student(MODEL, seed))
         draft = store.draft(run.run_id)
         save_student(draft / "student", student)
         measured = evaluate(student, evaluation_sets(run, store).real)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from scaling.errors import SpecError
 from scaling.fit.describe import summary
+from scaling.fit.doubt.by_size import size_trend
 from scaling.fit.doubt.scatter import scatter_parts, settings_of
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import make_problem, search
 from scaling.laws.size_and_data import Chinchilla
+from scaling.tables.observe import observe
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 
@@ -62,6 +68,64 @@ def test_a_fit_says_its_scatter_in_parts_also_after_it_was_saved(tmp_path):
     assert "of it evaluation 0.20%, training 0." in summary(found)
     save(found, tmp_path / "fit.json")
     assert load(tmp_path / "fit.json").scatter == found.scatter
+
+
+def uneven(slope, seed=0, seeds=3):
+    """Six sizes, four volumes; the scatter of seeds goes as n^slope and is .4 % in the middle."""
+    rng = np.random.default_rng(seed)
+    n, d = (np.repeat(g, seeds) for g in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 4)))
+    n, d = n.ravel(), d.ravel()
+    loss = TRUTH.loss(n=n, d=d) * np.exp(rng.normal(0, 0.004 * (n / 10**7.5) ** slope))
+    return pd.DataFrame({"run_id": [f"r{i}" for i in range(n.size)], "n_params": n, "n_tokens": d, "loss": loss})
+
+
+def test_scatter_that_falls_with_size_is_found_weighs_runs_and_narrows_forecasts_of_large_ones(tmp_path):
+    found = fit(uneven(-0.3), law="chinchilla", bootstrap=0, starts=4)
+    trend = found.calibration.trend
+    assert trend.slope == pytest.approx(-0.3, abs=0.06)
+    ends = [found.calibration.noise_at(n) for n in (1e6, 1e9)]
+    assert ends == pytest.approx([0.0112, 0.0014], rel=0.4)
+    assert found.calibration.noise_at(1e12) == ends[1], "no seed says how it goes on"
+    held = {"of": "run", "level": 0.9}
+    assert found.predict(1e9, 1e10, **held).scale < 0.5 * found.predict(1e6, 1e10, **held).scale
+    assert "seeds scatter as N^-0." in summary(found)
+    save(found, tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").calibration.trend == trend
+
+
+def test_weights_by_size_bring_the_exponents_nearer_to_the_truth():
+    def miss(by_size):
+        errors = []
+        for seed in range(6):
+            table = uneven(-0.3, seed=seed)
+            data = observe(table, columns={"n": "n_params", "d": "n_tokens"})
+            noise = size_trend(data, Chinchilla(), Objective()).relative(data.columns["n"]) if by_size else None
+            best = search(make_problem(Chinchilla(), replace(data, relative_noise=noise), Objective()), count=4)
+            errors.append(best.theta[3] - TRUTH.values["alpha"])
+        return np.sqrt(np.mean(np.square(errors)))
+
+    assert miss(True) < 0.8 * miss(False)
+
+
+def test_scatter_that_does_not_change_with_size_leaves_weights_alone():
+    trends = [fit(uneven(0.0, seed=s), law="chinchilla", bootstrap=0, starts=2).calibration.trend for s in range(8)]
+    assert trends == [None] * 8
+
+
+def test_without_seeds_or_with_two_sizes_no_trend_is_claimed():
+    table = uneven(-0.3)
+    single = table.drop_duplicates(["n_params", "n_tokens"])
+    two_sizes = table[table.n_params.isin(table.n_params.unique()[:2])]
+    for part in (single, two_sizes):
+        data = observe(part, columns={"n": "n_params", "d": "n_tokens"})
+        assert size_trend(data, Chinchilla(), Objective()) is None
+
+
+def test_one_diverged_seed_is_no_trend():
+    table = uneven(0.0)
+    table.loc[table.n_params.idxmax(), "loss"] *= 1.5
+    data = observe(table, columns={"n": "n_params", "d": "n_tokens"})
+    assert size_trend(data, Chinchilla(), Objective()) is None
 
 
 def test_the_mean_of_many_runs_is_known_better_than_one_run():

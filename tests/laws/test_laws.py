@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scaling.errors import FitError, SpecError
 from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
+from scaling.laws.inverse import where_it_falls_to
 from scaling.laws.kaplan import KaplanND, PowerLaw
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla, Tied
@@ -140,3 +141,8 @@ def test_the_best_teacher_brings_the_distillation_law_to_the_supervised_one():
     for n in (1e8, 1e9, 1e10):
         best = law.loss(n=n, d=np.inf, teacher_loss=teachers).min()
         assert best == pytest.approx(float(law.loss(n=n, d=np.inf, teacher_loss=0.0)), rel=0.007)
+
+
+def test_an_inverse_is_found_where_the_law_says_nothing_of_less_than_one_token():
+    found = where_it_falls_to(1.0, lambda d: 10 / np.sqrt(np.log(d)), (2,))
+    assert found == pytest.approx(np.full(2, np.exp(100.0)), rel=1e-9)

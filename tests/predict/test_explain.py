@@ -19,6 +19,7 @@ from scaling.predict.explain.answer import asked_of, explain
 from scaling.predict.explain.basis import published
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
+from scaling.predict.explain.token_length import bytes_per_token_of
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,26 @@ def test_steps_are_those_of_the_critical_batch():
     assert explain("hoffmann", 1e9, 2e10).equal.steps is None
 
 
+def test_a_critical_batch_that_a_sweep_measured_is_told_by_its_numbers():
+    measured = explain("hoffmann", 1e9, 2e10, batch="B_star=2e8,alpha_B=0.21")
+    assert measured == explain("hoffmann", 1e9, 2e10, batch="kaplan-batch")
+    for wrong in ("B_star=2e8", "B_star=many,alpha_B=.2", "B=1,alpha_B=.2"):
+        with pytest.raises(SpecError, match="a name or numbers"):
+            explain("hoffmann", 1e9, 2e10, batch=wrong)
+    with pytest.raises(SpecError, match="no critical batch"):
+        explain("hoffmann", 1e9, 2e10, batch="besiroglu")
+
+
+def test_the_length_of_a_token_is_read_from_a_run_that_has_both_units(tmp_path):
+    table = tmp_path / "runs.parquet"
+    assert bytes_per_token_of(table) is None
+    pd.DataFrame({"loss": [2.0]}).to_parquet(table)
+    assert bytes_per_token_of(table) is None
+    bits = 2.0 / math.log(2) / 3.5
+    pd.DataFrame({"loss": [math.nan, 2.0], "bits_per_byte": [1.0, bits]}).to_parquet(table)
+    assert bytes_per_token_of(table) == pytest.approx(3.5)
+
+
 def test_bits_are_nats_by_the_logarithm_of_two_and_the_bytes_of_a_token():
     found = explain("hoffmann", 1e9, 2e10, bytes_per_token=4.0)
     assert found.bits_per_token == pytest.approx(found.loss / math.log(2))
@@ -143,7 +164,9 @@ def test_a_law_of_size_alone_has_no_training_that_equals_another():
 
 def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
     found = explain(of_teachers, 4e5, 4e6, teacher="noise 0.3")
-    assert found.loss == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
+    # The forecast of `predict`: the law, given the runs nearby.
+    assert found.loss == pytest.approx(of_teachers.predict(4e5, 4e6, teacher="noise 0.3").value)
+    assert found.loss - found.runs_term == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
     assert found.low < found.loss < found.high
     assert found.teacher.delta == pytest.approx(0.3, abs=0.03)
     assert found.teacher_term > found.teacher.delta  # it costs data as well

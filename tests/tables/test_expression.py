@@ -60,6 +60,30 @@ def test_missing_numbers_stay_missing_and_no_condition_holds_of_them():
     np.testing.assert_array_equal(evaluate(table, "n < 9"), [True, False, True])
 
 
+def test_of_what_is_missing_neither_a_condition_nor_its_opposite_holds():
+    table = pd.DataFrame({"b": pd.array([True, False, None], "boolean"), "x": [1.0, 3.0, np.nan]})
+    for expression, holds in (
+        ("b", [True, False, False]),
+        ("not b", [False, True, False]),
+        ("~(x > 2)", [True, False, False]),
+        ("not (b and x > 0)", [False, True, False]),
+        ("not b or x == x", [True, True, False]),
+        ("b or x < 5 or True", [True, True, True]),
+        ("b == False", [False, True, False]),
+        ("b != True", [False, True, True]),
+    ):
+        np.testing.assert_array_equal(evaluate(table, expression), holds, err_msg=expression)
+    np.testing.assert_array_equal(evaluate(table, "b * 2"), [2.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("kind", ["int64", "Int64", "uint64"])
+def test_integers_beyond_the_floats_are_told_apart(kind):
+    table = pd.DataFrame({"key": pd.Series([2**53, 2**53 + 1], dtype=kind)})
+    np.testing.assert_array_equal(evaluate(table, f"key == {2**53 + 1}"), [False, True])
+    np.testing.assert_array_equal(evaluate(table, f"key != {2**53 + 1}"), [True, False])
+    np.testing.assert_array_equal(evaluate(table, f"key in [{2**53}, 5]"), [True, False])
+
+
 def test_a_negative_power_of_an_integer_is_a_fraction():
     np.testing.assert_array_equal(evaluate(RUNS, "2 ** -1"), [0.5, 0.5])
 

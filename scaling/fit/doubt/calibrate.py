@@ -92,7 +92,7 @@ def expected_factor(errors: Sequence[Array]) -> float:
     A handful of cuts leaves the factor itself in doubt, and the variance of a forecast is the mean of the variances
     that it may have. The errors of one validation fit share that fit's mistake: together they count as one.
     """
-    factors = np.exp(np.linspace(-1.5, 2.5, 161))
+    factors = np.exp(np.linspace(-1.5, 2.5, 41))  # far closer than the prior is wide
     cost = np.log(factors) ** 2 / (2 * PRIOR_SPREAD**2)
     for error in errors:
         ratio = error[:, None] / factors

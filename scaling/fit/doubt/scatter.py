@@ -41,6 +41,34 @@ class Scatter:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class SizeTrend:
+    """Standard deviation of one run relative to that of a run of size `centre`:
+    relative(n)^2 = share (n / centre)^(2 slope) + 1 - share.
+
+    Attributes:
+        slope: d ln(standard deviation) / d ln n of what differs from seed to seed.
+        centre: model size.
+        share: part of the variance at the centre that differs from seed to seed; the law's misfit does not fall with n.
+        least, most: sizes that were repeated; beyond them the scatter stays as at the end.
+    """
+
+    slope: float
+    centre: float
+    share: float
+    least: float
+    most: float
+
+    def of_seeds(self, n: Array | float) -> Array:
+        """Part of `relative` that differs from seed to seed."""
+        inside = np.clip(np.asarray(n, float), self.least, self.most)
+        return np.sqrt(self.share) * (inside / self.centre) ** self.slope
+
+    def relative(self, n: Array | float) -> Array:
+        """Of runs of n parameters, in the shape of n."""
+        return np.sqrt(self.of_seeds(n) ** 2 + 1 - self.share)
+
+
 def scatter_parts(total: float, residual: Array, loss: Array, loss_se: Array | None, setting: Array) -> Scatter:
     """Divide the scatter of runs about a law.
 

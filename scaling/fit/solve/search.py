@@ -66,8 +66,10 @@ def make_problem(
             f"add at least {free + 1 - len(data)} runs, or choose a law with fewer coefficients"
         )
     x = data.inputs(law.columns)
-    problem = Problem(law, x, data.loss, np.ones(len(data)), objective, tuple(held or ()))
-    if data.loss_se is None or not objective.log:
+    even = np.ones(len(data)) if data.relative_noise is None else data.relative_noise**-2
+    problem = Problem(law, x, data.loss, even, objective, tuple(held or ()))
+    # Where seeds show the noise of each size, the error of measuring is part of it.
+    if data.loss_se is None or data.relative_noise is not None or not objective.log:
         return problem
     first = search(problem, held=held, count=8)
     spread = robust_scale(objective.residual(law.evaluate(first.theta, x), data.loss))

@@ -200,5 +200,7 @@ def forecast_scores(
         each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns), given) for batch in batches]
         logs, doubt = (np.concatenate(parts) for parts in zip(*each, strict=True))
         error = np.nan_to_num(logs - np.log(held_out.loss), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
-        scores.append(Score(cut.axis, error, doubt, np.concatenate([batch.noise[:, i] for batch in batches]), left))
+        noise = np.concatenate([batch.noise[:, i] for batch in batches])
+        relative = np.ones(len(held_out)) if held_out.relative_noise is None else held_out.relative_noise
+        scores.append(Score(cut.axis, error, doubt, noise[:, None] * relative, left))
     return scores

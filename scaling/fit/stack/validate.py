@@ -47,7 +47,7 @@ class Score:
         axis: along which the runs forecast are larger.
         error: log(forecast/measured), float64[n_members, n_test].
         doubt: standard error of each member's forecast, float64[n_members, n_test].
-        noise: scatter of one run that each member saw, float64[n_members].
+        noise: scatter of each run forecast that each member expects, float64[n_members, n_test].
         left: share of its variance that is not known from the runs nearby, float64[n_test].
     """
 

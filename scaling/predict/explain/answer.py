@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MOST_REACH = 10.0
 """A fit is not asked further beyond its runs than this factor, unless forced."""
-ROUNDING = 1e-9
-"""nats/token; two ways to the same loss differ by less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,18 +161,39 @@ def explain_asked(
     force: bool = False,
 ) -> Explanation:
     """`explain`, of a question whose law and text are found already."""
-    low, high, error = interval_of(question, n, d, level=level, force=force)
+    doubt = doubt_of(question, n, d, level=level, force=force)
     taught = question.surface if question.own_text else None
     found = explain_basis(
-        question.basis, n, d, teacher=question.teacher, taught=taught, batch=batch, bytes_per_token=bytes_per_token
+        question.basis,
+        n,
+        d,
+        teacher=question.teacher,
+        taught=taught,
+        runs_term=0.0 if doubt is None else doubt.runs,
+        batch=batch,
+        bytes_per_token=bytes_per_token,
     )
-    return found if error is None else replace(found, low=low, high=high, level=level, error=error)
+    return found if doubt is None else replace(found, low=doubt.low, high=doubt.high, level=level, error=doubt.error)
 
 
-def interval_of(
-    question: Asked, n: float, d: float, *, level: float, force: bool = False
-) -> tuple[float | None, float | None, float | None]:
-    """Ends of a fit's interval, and the standard deviation of log loss behind it; None each for a published law.
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """What a fit adds to its law: runs nearby, and an interval.
+
+    Attributes:
+        low, high: Ends of the interval, nats/token.
+        error: Standard deviation of log loss behind it.
+        runs: By how much runs nearby lie off the law.
+    """
+
+    low: float
+    high: float
+    error: float
+    runs: float
+
+
+def doubt_of(question: Asked, n: float, d: float, *, level: float, force: bool = False) -> Doubt | None:
+    """A fit's interval and what its runs nearby say; None for a published law.
 
     Raises:
         ExtrapolationError: too far beyond the fit's runs, unless forced.
@@ -182,16 +201,15 @@ def interval_of(
     """
     fit = question.basis.fit
     if fit is None:
-        return None, None, None
+        return None
     if not force:
         _refuse_without_terms(fit)
         _refuse_beyond(question.basis, n, d, "this forecast")
-    # The terms are those of the law, whatever was measured nearby.
-    doubt = fit.predict(n, d, level=level, given="law", force=True, **question.text_columns)
+    found = fit.predict(n, d, level=level, force=force, **question.text_columns)
+    of_law = float(fit.loss(n, d, **question.text_columns))
     # A form without divergences adds the teacher's error to what it says of real text.
-    added = at(question.surface, n, d) - doubt.value
-    added = added if abs(added) > ROUNDING else 0.0
-    return doubt.low + added, doubt.high + added, doubt.scale
+    added = at(question.surface, n, d) - of_law
+    return Doubt(low=found.low + added, high=found.high + added, error=found.scale, runs=found.value - of_law)
 
 
 def solve(
@@ -288,9 +306,23 @@ def _refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
 
 
 def _batch_law(batch: str | CriticalBatch | None) -> CriticalBatch | None:
+    """The law of the critical batch: itself, a published one, or the numbers that a sweep measured."""
     if not isinstance(batch, str):
         return batch
+    if "=" in batch:
+        return _measured_batch(batch)
     found = preset(batch).law
     if not isinstance(found, CriticalBatch):
         raise SpecError(f"--batch-law {batch}: {found!r} is no critical batch — name kaplan-batch or shehper-batch")
     return found
+
+
+def _measured_batch(text: str) -> CriticalBatch:
+    """``B_star=2e4,alpha_B=0.3,E=1.4``."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        return CriticalBatch(**{name.strip(): float(value) for name, _, value in pairs})
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"--batch-law: got {text!r}, allowed are a name or numbers, as B_star=2e4,alpha_B=0.3,E=1.4"
+        ) from error

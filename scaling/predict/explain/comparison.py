@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
-from scaling.predict.explain.answer import Asked, asked_of, interval_of
+from scaling.predict.explain.answer import Asked, asked_of, doubt_of
 from scaling.predict.explain.basis import UNIQUE, Basis
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
@@ -205,9 +205,9 @@ def named_subject(name: str) -> Subject:
 def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bool) -> Row:
     basis, n = question.basis, subject.size(question.basis)
     terms = terms_of(basis, question.surface, n, d)
-    low, high, _ = interval_of(question, n, d, level=level, force=force)
-    if basis.fit is None:
-        low, high = bounds(basis, question.teacher, n, d)
+    doubt = doubt_of(question, n, d, level=level, force=force)
+    low, high = bounds(basis, question.teacher, n, d) if doubt is None else (doubt.low, doubt.high)
+    loss = terms.loss + (0.0 if doubt is None else doubt.runs)
     best = None if question.teacher is None else best_teacher(basis, n, d)
     return Row(
         law=basis.name,
@@ -215,9 +215,9 @@ def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bo
         n_params=n,
         n_tokens=d,
         real=basis.loss(n, d),
-        low=terms.loss if low is None else low,
-        loss=terms.loss,
-        high=terms.loss if high is None else high,
+        low=loss if low is None else low,
+        loss=loss,
+        high=loss if high is None else high,
         best_teacher_gives=None if best is None else best[1],
         binds=terms.binds,
         reach=max(basis.reach(n, d).values(), default=1.0) if basis.ranges else None,
@@ -227,13 +227,12 @@ def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bo
 def _verdict(row: Row, question: Asked, own: Asked, by: Subject, level: float, *, force: bool) -> Verdict:
     """The row beside the reference, which read its own text."""
     n, d = by.size(own.basis), by.tokens(None)
-    interval_of(own, n, d, level=level, force=force)  # refuses a reference that the fit cannot speak of
-    reference, fit = own.basis.loss(n, d), question.basis.fit
+    of_reference, fit = doubt_of(own, n, d, level=level, force=force), question.basis.fit
+    reference = own.basis.loss(n, d) + (0.0 if of_reference is None else of_reference.runs)
     chance = None
     if fit is not None:
-        # A verdict on the law: what was measured nearby is no part of a comparison by its terms.
-        text = question.text_columns
-        chance = float(fit.probability(reference, row.n_params, row.n_tokens, given="law", force=True, **text))
+        asked = (row.n_params, row.n_tokens)
+        chance = float(fit.probability(reference, *asked, force=force, **question.text_columns))
     return Verdict(
         reference=by.label,
         loss=reference,

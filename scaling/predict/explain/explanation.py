@@ -87,7 +87,7 @@ class EqualTraining:
 class Explanation:
     """The loss of one student and where it comes from.
 
-    ``loss = floor + size_term + data_term + precision_term + teacher_term``.
+    ``loss = floor + size_term + data_term + precision_term + teacher_term + runs_term``.
 
     Attributes:
         law: Name of the published law, or "fit".
@@ -107,6 +107,7 @@ class Explanation:
         data_term: ``L(N, D) − L(N, ∞)`` on real text: what finite data costs.
         precision_term: What few bits add, for a law of them; else 0.
         teacher_term: What the teacher's text adds at this N and D; 0 for real text.
+        runs_term: By how much runs of a fit nearby lie off its law; 0 without a fit, or far from all of them.
         teacher: Whose text; None for real text.
         additive_bound: L(N, D) + delta; None for real text.
         bottleneck: E + (x^5 + delta^5)^(1/5), x the excess of real text; None for real text.
@@ -140,6 +141,7 @@ class Explanation:
     data_term: float
     precision_term: float
     teacher_term: float
+    runs_term: float
     teacher: Teacher | None
     additive_bound: float | None
     bottleneck: float | None
@@ -163,6 +165,7 @@ def explain(
     *,
     teacher: Teacher | None = None,
     taught: Surface | None = None,
+    runs_term: float = 0.0,
     batch: CriticalBatch | None = None,
     bytes_per_token: float | None = None,
 ) -> Explanation:
@@ -175,6 +178,7 @@ def explain(
         teacher: Whose text is read; None for real text.
         taught: Loss on the text of this teacher where it is known better than by the teacher's loss, as for a teacher
             of a fit.
+        runs_term: By how much runs nearby lie off the law.
         batch: Law of the critical batch, for steps.
         bytes_per_token: Mean length of a token, for bits/byte.
 
@@ -186,7 +190,7 @@ def explain(
             raise SpecError(f"{name}: got {value:g}, allowed is a positive number — for example 1e6, 10M, inf")
     surface = taught or own_surface(basis, teacher)
     terms = terms_of(basis, surface, n_params, n_tokens)
-    loss = terms.loss
+    loss = terms.loss + runs_term
     best = None if teacher is None else best_teacher(basis, n_params, n_tokens)
     least = None if teacher is None else at(bottleneck(basis, teacher), n_params, n_tokens)
     # A published law without a form of its own for teachers gives bounds instead of a value.
@@ -209,13 +213,14 @@ def explain(
         data_term=terms.data,
         precision_term=terms.precision,
         teacher_term=terms.teacher,
+        runs_term=runs_term,
         teacher=teacher,
         additive_bound=None if teacher is None else at(additive_bound(basis, teacher), n_params, n_tokens),
         bottleneck=least,
         best_teacher_loss=None if best is None else best[0],
         best_teacher_gives=None if best is None else best[1],
-        gain_of_n=loss - at(surface, 2 * n_params, n_tokens),
-        gain_of_d=loss - at(surface, n_params, 2 * n_tokens),
+        gain_of_n=terms.loss - at(surface, 2 * n_params, n_tokens),
+        gain_of_d=terms.loss - at(surface, n_params, 2 * n_tokens),
         gain_of_c=gain_of_compute(surface, n_params, n_tokens),
         tokens_to_asymptote=tokens_to_asymptote(basis, surface, n_params),
         # The same loss may be had on real text with another share of size and data.

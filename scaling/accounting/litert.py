@@ -1,0 +1,77 @@
+"""The size of a student's .tflite file, and the memory of LiteRT's interpreter, before there is either.
+
+Fitted to 7 models (width 32 … 256, 1 … 12 layers, V 65 … 1,024; litert-converter 0.5, ai-edge-quantizer 0.10, ai-edge-
+litert 2.3, one thread, 64-bit Linux).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from math import prod
+
+from scaling.accounting.model import tensor_shapes
+from scaling.accounting.onnx import PackedMemory
+from scaling.accounting.storage import Storage
+from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, StoredFormat
+from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.errors import SpecError
+from scaling.spec import ModelSpec
+
+LITERT_STORAGE: dict[str, Storage] = {"litert": "symmetric_channel", "litert_f32": "F32"}
+"""How the formats that are .tflite files store matrices."""
+
+LITERT_ABOUT_BYTES = 1024
+"""Room for what a file says of itself for people, as in GGUF."""
+
+_GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"symmetric_channel": (7950, 9366), "F32": (7950, 9366)}
+"""Operations, names and index of the whole, and of one layer."""
+
+
+def litert_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+    """Size of the .tflite file of a model, to under 1 %: how the flatbuffer aligns its parts is not counted.
+
+    Raises:
+        SpecError: if the storage does not exist there.
+    """
+    if storage not in _GRAPH_BYTES:
+        raise SpecError(f"a .tflite file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
+    whole, layer = _GRAPH_BYTES[storage]
+    weights = sum(_tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    looked_up = 0 if storage == "F32" else _looked_up_bytes(model)
+    rotation = 4 * model.context * model.head_width
+    said = len(model.model_dump_json()) + len(json.dumps(asdict(tokenizer)).encode()) + LITERT_ABOUT_BYTES
+    return whole + layer * model.n_layers + weights + looked_up + rotation + said
+
+
+def _looked_up_bytes(model: ModelSpec) -> int:
+    """A tied int8 table is stored for look-ups as well as for the output head; an untied one has no zero points."""
+    return model.vocab_size * (model.width + 4) if model.tied_embeddings else -8 * model.vocab_size
+
+
+def _tensor_bytes(shape: tuple[int, ...], storage: Storage) -> int:
+    """A row of an int8 matrix has a scale of 4 and a zero point of 8 bytes."""
+    size = prod(shape)
+    return 4 * size if len(shape) < 2 or storage == "F32" else size + 12 * shape[0]
+
+
+for _name, _storage in LITERT_STORAGE.items():
+    STORED_FORMATS.add(_name, StoredFormat(name=_name, storage=_storage, engine="litert", bytes_of=litert_bytes))
+
+ENGINE_MEMORY.add(
+    "litert",
+    PackedMemory(
+        code=18_300_000,
+        base=250_000,
+        per_token=0,
+        per_merge=0,
+        per_layer=120_000,
+        per_position=0,
+        hidden_floats=4.0,
+        width_floats=4.0,
+        n_ubatch=1,  # a prompt is read token by token
+        cache_step=1,
+        copies={"F32": 0.95, "symmetric_channel": 1.0},
+        cache_value_bytes=20.0,  # float32, and the old, the new and the handed-on cache live at once
+    ),
+)

@@ -1,0 +1,106 @@
+"""LiteRT, the file of Google's engine for phones, as two export formats: int8, and float32 to compare with.
+
+Converted from JAX without TensorFlow or PyTorch, in an environment of its own (``SCALING_LITERT_PYTHON``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from scaling.accounting import TokenizerLayout
+from scaling.compress.student import QuantizedStudent
+from scaling.errors import EngineError, ExportError
+from scaling.export.child import WORKERS, run_child
+from scaling.export.format import EXPORT_FORMATS, About, ExportFormat, ReadBack
+from scaling.export.litert_program import step_program
+from scaling.export.litert_python import litert_python, litert_version
+from scaling.files import write_file
+from scaling.formats.tflite import append_index, read_tflite
+from scaling.spec import ModelSpec
+
+CONVERT_S = 900.0
+"""Longest wait for the converter, s; 135M parameters take half a minute."""
+
+
+class LiteRt(ExportFormat):
+    """int8 with one scale a channel, activations scaled anew for each token."""
+
+    name = "litert"
+    suffix = ".tflite"
+    scheme: ClassVar[str] = "symmetric_channel"
+    is_int8: ClassVar[bool] = True
+    command = (
+        'python -c "import numpy as n; from ai_edge_litert.interpreter import Interpreter as I; '
+        "from tokenizers import Tokenizer as T; k = T.from_file('tokenizer.json'); m = I('{file}'); "
+        "s = m.get_signature_runner('decode'); i = k.encode('{prompt}').ids; "
+        "c = {{x: n.zeros(d['shape'], 'f') for x, d in s.get_input_details().items() if x[0] in 'kv'}}; "
+        "f = lambda p: s(token=n.array([[i[p]]], 'i'), position=n.array([p], 'i'), **c); "
+        "[(c.update({{x: o[x] for x in c}}), p + 1 == len(i) and i.append(int(o['logits'].argmax()))) "
+        'for p in range(len(i) + 15) for o in [f(p)]]; print(k.decode(i))"'
+    )
+
+    def write(
+        self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
+    ) -> None:
+        if student.scheme != self.scheme:
+            raise ExportError(
+                f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
+                f"scheme {self.scheme}"
+            )
+
+        def convert(draft: Path) -> None:
+            _convert(draft, student, model, int8=self.is_int8)
+            append_index(draft, student.tensors, model=model, tokenizer=tokenizer, about=vars(about))
+
+        write_file(path, convert)
+
+    def read(self, path: Path) -> ReadBack:
+        index, tensors = read_tflite(path)
+        return ReadBack(
+            model=index.model,
+            tokenizer=index.tokenizer,
+            tensors=tensors,
+            run_id=index.about.get("run_id", ""),
+            file_bytes=path.stat().st_size,
+        )
+
+
+class LiteRtF32(LiteRt):
+    """The weights as they were trained; the engine then computes what JAX does."""
+
+    name = "litert_f32"
+    scheme = "f32"
+    is_int8 = False
+    most_damage = 1e-6
+
+
+def _convert(path: Path, student: QuantizedStudent, model: ModelSpec, *, int8: bool) -> None:
+    """Let the converter write a .tflite file, in its own environment.
+
+    Raises:
+        ExportError: it is not there, or could not.
+    """
+    program = step_program(model, student.tensors)
+    with tempfile.TemporaryDirectory() as folder:
+        artifact, out = Path(folder) / "step.stablehlo", Path(folder) / "model.tflite"
+        artifact.write_bytes(program.artifact)
+        job = {
+            "path": str(artifact),
+            "out": str(out),
+            "int8": int8,
+            "inputs": program.inputs,
+            "outputs": program.outputs,
+        }
+        try:
+            litert_version("litert-converter")
+            worker = WORKERS / "litert_convert_worker.py"
+            run_child(worker, job, engine="LiteRT's converter", timeout_s=CONVERT_S, python=litert_python())
+        except EngineError as error:
+            raise ExportError(f"no .tflite file was made: {error}") from error
+        path.write_bytes(out.read_bytes())
+
+
+for _format in (LiteRt(), LiteRtF32()):
+    EXPORT_FORMATS.add(_format.name, _format)

@@ -1,0 +1,40 @@
+"""The interpreter that has LiteRT: its packages pin others so that they want an environment of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from scaling.errors import EngineError
+
+LITERT_PYTHON = "SCALING_LITERT_PYTHON"
+"""Environment variable: the interpreter of that environment; without it this one."""
+
+INSTALL = (
+    "make an environment of its own, as: python -m venv litert && litert/bin/pip install 'scaling[litert]' — and say "
+    f"{LITERT_PYTHON}=litert/bin/python"
+)
+
+PROBE_S = 60.0
+
+
+def litert_python() -> str:
+    """Path of the interpreter."""
+    return os.environ.get(LITERT_PYTHON) or sys.executable
+
+
+def litert_version(package: str) -> str:
+    """Version of a package there.
+
+    Raises:
+        EngineError: if the interpreter or the package is not there.
+    """
+    ask = f"import importlib.metadata as m; print(m.version({package!r}))"
+    try:
+        done = subprocess.run([litert_python(), "-c", ask], capture_output=True, text=True, timeout=PROBE_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(f"{litert_python()}: cannot be started ({error}); {INSTALL}") from error
+    if done.returncode:
+        raise EngineError(f"LiteRT is not installed here (package {package}); {INSTALL}")
+    return done.stdout.strip()
