@@ -32,7 +32,7 @@ SLOWER, FASTER = 3.0, 0.7
 """Factors of a guess: a core without AVX-512, or shared with others, took 2.6 times the time; an idle one .7."""
 
 NEWEST = 300
-"""Finished runs that are looked at, at most: enough to know every shape in use, and read in a tenth of a second."""
+"""Finished runs that are looked at, at most: enough to know every shape in use, and read in .2 s."""
 
 PaceSource = Literal["calibrated", "earlier runs", "guess"]
 
