@@ -120,7 +120,8 @@ class Pruning:
             params = params_of(self.student)
             kept = masks(_map(np.abs, params), zeros)
             self.note(what, with_params(self.run.model, _map(np.multiply, params, kept)), zeros=zeros)
-        thinned = self.healed(self.student, sparsity=Sparsity(zeros=zeros, by=by))
+        begin = 0.1 if by == "movement" else 0.0
+        thinned = self.healed(self.student, sparsity=Sparsity(zeros=zeros, by=by, begin=begin))
         self.note(what, thinned, tokens=HEALING_TOKENS, zeros=zeros)
 
     def without_layer(self, layer: int) -> None:

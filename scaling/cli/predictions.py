@@ -98,7 +98,7 @@ def predict(
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Take the forecast apart.")] = False,
     bytes_per_token: Annotated[
-        float | None, typer.Option("--bytes-per-token", help="For bits/byte; by default as a fit's runs have it.")
+        str | None, typer.Option("--bytes-per-token", metavar="B", help="For bits/byte: 4.3, or fit, as its runs have.")
     ] = None,
     batch_law: Annotated[
         str | None, typer.Option("--batch-law", help="Critical batch: kaplan-batch, or B_star=2e4,alpha_B=0.3,E=1.4.")
@@ -179,21 +179,30 @@ def _explained(
     d: float,
     teacher: str | TeacherAsked | None,
     batch_law: str | None,
-    bytes_per_token: float | None,
+    bytes_per_token: str | None,
     *,
     as_json: bool,
 ) -> None:
     """One forecast, taken apart."""
     from scaling.predict.explain.answer import explain
-    from scaling.predict.explain.token_length import bytes_per_token_of
     from scaling.report.forecasts import show_explanation
 
     source.refuse_doubt_of_a_law()
-    if source.fit_file is not None and bytes_per_token is None:
-        bytes_per_token = bytes_per_token_of(source.fit_file.with_name("runs.parquet"))
-    parts: dict[str, Any] = {"batch": batch_law, "bytes_per_token": bytes_per_token}
+    parts: dict[str, Any] = {"batch": batch_law, "bytes_per_token": _token_length(source, bytes_per_token)}
     found = explain(source.only(), n, d, teacher=teacher, **parts, **source.asked)
     emit(found, as_json=as_json, show=show_explanation)
+
+
+def _token_length(source: _Source, asked: str | None) -> float | None:
+    """Bytes of a token: a number, or that of the runs behind the fit, whose table takes longer to read than a forecast."""
+    if asked != "fit":
+        return None if asked is None else count(asked, "bytes-per-token")
+    from scaling.predict.explain.token_length import bytes_per_token_of
+
+    found = None if source.fit_file is None else bytes_per_token_of(source.fit_file.with_name("runs.parquet"))
+    if found is None:
+        raise SpecError("--bytes-per-token fit: no run beside the fit tells bits/byte — give a number, as 4.3")
+    return found
 
 
 def _table(

@@ -25,7 +25,7 @@ class Sparsity:
     Attributes:
         zeros: Share of the blocks' weights, at the end.
         by: ``magnitude``: the least |w|. ``movement``: the least ``S = −Σ (∂L/∂w)·w`` over the steps so far.
-        begin: Share of the steps before the first zero; a movement must be seen first.
+        begin: Share of the steps before the first zero; a movement has to be seen first.
         end: Share of the steps at which the zeros are all there. Which weights they are stays so from there on.
 
     **Source:** Zhu & Gupta 2017, arXiv 1710.01878 (schedule); Sanh et al. 2020, arXiv 2005.07683 (movement).
@@ -33,7 +33,7 @@ class Sparsity:
 
     zeros: float
     by: Literal["magnitude", "movement"] = "magnitude"
-    begin: float = 0.1
+    begin: float = 0.0
     end: float = 0.5
 
     def share(self, progress: float) -> float:

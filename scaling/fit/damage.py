@@ -64,7 +64,7 @@ def fit_damage(table: pd.DataFrame) -> list[DamageFit]:
             f"{len(rows)} rows of damage at {rows['bits'].nunique()} numbers of bits lie clearly above zero — at least "
             f"{least} at two or more are needed; measure fewer bits, or more runs"
         )
-    size = size_column(list(rows))
+    size = size_column([str(name) for name in rows])
     largest = rows[size] == rows[size].max()
     found = []
     for law in DAMAGE_LAWS:

@@ -13,7 +13,7 @@ from scaling.errors import FitError, SpecError
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
 from scaling.fit.doubt.by_size import size_trend
 from scaling.fit.doubt.calibrate import calibration, cross_checked, factor_inside
-from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, residuals
+from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, coordinate_jacobian, inner, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, settings_of
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
@@ -200,7 +200,9 @@ def _given_runs(
     runs = kept_runs(data, {name for batch in batches for name in batch.problem.law.columns}, off)
     if runs is None or not plain.problem.objective.log:
         return stacked, None, odd
-    runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), data.cluster))
+    problem, u = stacked.members[0].problem, stacked.members[0].optimum.u
+    slope = np.nan_to_num(coordinate_jacobian(problem, u)[:, inner(problem, u)])
+    runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), slope, data.cluster))
     # Where neighbours have something in common, laws are weighed and widened by what they say given the runs.
     return (assemble(batches, data, cuts, runs) if runs.share > 0 else stacked), runs, odd
 

@@ -109,7 +109,7 @@ def from_fit(
     for name, value in (("noise", delta_noise), ("coverage", delta_coverage)):
         if not 0 <= value < math.inf:
             raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
-    text = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
+    text: dict[str, Any] = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
     prediction = fit.predict(n_params, n_tokens, level=level, of=of, force=force, **text)
     measured = None
     if prediction.measured or (fit.runs is None and table is not None and delta_noise == delta_coverage == 0):

@@ -128,7 +128,7 @@ def hindsight(
             measured=np.array([losses[row] for row in cheapest.index]),
         )
         choices += [
-            at.choice(target, found.fit.probability(target, at.n, at.d, **known), probability)
+            at.choice(target, found.fit.probability(target, at.n, at.d, force=True, **known), probability)
             for target in at.targets()
         ]
     return Hindsight(left_out=float(sizes[-1]), probability=probability, choices=tuple(choices))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from scaling.laws.published.preset import PF_DAY
 from scaling.report.columns import pairs, table
 from scaling.report.numbers import loss, number, size
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from scaling.predict.solve.steps import OptimalSteps
     from scaling.predict.solve.vocabulary import BestVocabulary, VocabularyChoice
 
-PF_DAY = 8.64e19
 BINDS = {
     "capacity": "capacity: a larger model helps most",
     "data": "data: more tokens help most",

@@ -1,7 +1,8 @@
 """Forecasts given the runs nearby, beside the law alone: `python tests/benchmarks/bench_neighbours.py`.
 
 Beyond the runs: the 18 public splits (`bench_hold_out`). Between them: the same tables in three random parts, each
-forecast from the others; and the published tables of W0, by cell (all texts of one size and volume) and by trunk. Both columns are fits of their own: in the one its residuals' neighbours were never looked at.
+forecast from the others; and the published tables of W0, by cell (all texts of one size and volume) and by trunk. Both
+columns are fits of their own: in the one, nobody looked at what neighbours have in common.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from scaling.predict.question import Question
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
-TABLE = str(ROOT / "results" / "reference" / "quickstart.csv")
+TABLE = str(ROOT / "results" / "reference" / "grid.csv")
 BY_LAW = ("recommend", "--law", "besiroglu", "--target-loss", "2.7", "--tokens", "100B")
 ASKED = {
     "recommend": (*BY_LAW, "--device", "mid-8gb"),

@@ -8,7 +8,7 @@ import pandas as pd
 from typer.testing import CliRunner
 
 import scaling.compress.damage as measuring
-from scaling.cli.main import app
+from scaling.cli import app
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, ModelSpec, RunSpec
 

@@ -130,6 +130,8 @@ def test_a_size_of_a_fit_is_explained_with_its_interval(capsys, monkeypatch):
             "--bytes-per-token: has no effect",
         ),
         (("predict", "--law", "hoffmann", "--like", "1B", "--explain"), "--explain: has no effect beside a table"),
+        ((*OF_1B, "--explain", "--bytes-per-token", "fit"), "no run beside the fit"),
+        ((*OF_1B, "--explain", "--bytes-per-token", "many"), "--bytes-per-token: got 'many'"),
         ((*OF_1B, "--at", "bits"), "COLUMN=NUMBER"),
         ((*OF_1B, "--at", "bits=4"), "not of bits"),
         (("predict", "--law", "kumar", "--params", "1B"), "--at bits"),

@@ -69,15 +69,15 @@ def test_far_from_the_runs_the_law_speaks_alone(found):
 def test_runs_that_scatter_each_for_itself_leave_forecasts_to_the_law():
     runs = fitted(sweep(bent=0.0, noise=0.003)).runs
     assert runs.share == 0.0
-    assert shared_scatter(runs, bend(runs.columns["n"], runs.columns["d"]), np.arange(49)) > 0
+    assert shared_scatter(runs, bend(runs.columns["n"], runs.columns["d"]), np.ones((49, 1)), np.arange(49)) > 0
 
 
 def test_noise_that_a_trunk_shares_is_not_taken_for_what_neighbours_share():
     n, d = (grid.ravel() for grid in np.meshgrid(4.0 ** np.arange(10, 17), 1.3 ** np.arange(70, 77), indexing="ij"))
     trunk = np.repeat(np.arange(7), 7)
     runs, residual = Runs(known(n, d), np.ones(49), np.zeros(49, bool)), 0.01 * (-1.0) ** trunk
-    assert shared_scatter(runs, residual, np.arange(49)) > 0
-    assert shared_scatter(runs, residual, trunk) == 0
+    assert shared_scatter(runs, residual, np.ones((49, 1)), np.arange(49)) > 0
+    assert shared_scatter(runs, residual, np.ones((49, 1)), trunk) == 0
 
 
 def test_a_cell_that_was_measured_answers_with_its_measurement(found):

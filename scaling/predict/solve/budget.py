@@ -13,6 +13,7 @@ from scaling.predict.solve.inverse import Surface, cheapest_training, size_for, 
 
 Array = np.ndarray
 JOULES_PER_KWH = 3.6e6
+"""As in `scaling.accounting`, which takes longer to load than an inverse takes."""
 LOG_SIZES = (0.0, 80.0)
 
 
