@@ -136,5 +136,5 @@ def sweep_values(workspace: Workspace, advice: Advice) -> dict[str, Any]:
     from scaling.config.written import sweep_of
 
     written = workspace.config.document.values
-    kept = {key: written[key] for key in ("fit", "recommend") if key in written}
+    kept: dict[str, Any] = {key: written[key] for key in ("fit", "recommend") if key in written}
     return sweep_of(advice.runs, f"{workspace.config.name}-next", sections=kept)
