@@ -109,6 +109,7 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
 
 def _what(error: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], root: Any) -> str:
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
+    # What pydantic says is kept where a person needs no more.
     if kind == "extra_forbidden":
         return f"{UNKNOWN}{did_you_mean(path[-1], field_names(model, path[:-1], root))}"
     if kind == "missing":
