@@ -242,7 +242,9 @@ def solve(
     inference_tokens: Annotated[
         str | None, typer.Option("--inference-tokens", metavar="D", help="Tokens read and written in use.")
     ] = None,
-    batch_law: Annotated[str, typer.Option("--batch-law", help="Critical batch of a law of steps.")] = "kaplan-batch",
+    batch_law: Annotated[
+        str | None, typer.Option("--batch-law", help="Critical batch of a law of steps; by default kaplan-batch.")
+    ] = None,
     level: Level = None,
     force: Force = False,
     json_: Json = False,
@@ -260,12 +262,19 @@ def solve(
 
         if budget is None:
             raise SpecError(f"--law {law}: a law of size and steps answers for a compute — give --flops or --energy")
-        steps_law, batch = _steps_laws(law, batch_law)
+        void = {"--params": params, "--tokens": tokens, "--inference-tokens": inference_tokens, "--at": columns}
+        who = {"--teacher": teacher, "--teacher-params": teacher_params, "--teacher-tokens": teacher_tokens}
+        doubt = {"--teacher-loss": teacher_loss, "--level": level, "--force": force or None}
+        refuse_without_effect("a law of size and steps", void | who | doubt)
+        steps_law, batch = _steps_laws(law, batch_law or "kaplan-batch")
         emit(optimal_steps(steps_law, batch, budget), as_json=json_, show=show_steps)
         return
     from scaling.predict.explain.answer import solve as solve_for
     from scaling.report.forecasts import show_solution
 
+    refuse_without_effect("a law without steps", {"--batch-law": batch_law})
+    if law is not None:
+        refuse_without_effect("--law, which has no interval", {"--level": level, "--force": force or None})
     found = solve_for(
         _Source.fit(fit_file) if fit_file is not None else law or "",
         target_loss=target_loss,

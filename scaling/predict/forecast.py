@@ -35,7 +35,7 @@ class Forecast:
         low: Lower end of the interval; None where the law comes without evidence (a published preset).
         high: Upper end of the interval.
         level: Level of the interval.
-        reach: Factor by which N or D exceeds the data behind the law; None for a preset.
+        reach: Factor by which N or D exceeds the data behind the law; None for a preset whose data is not known.
         floor: Loss of an infinite model on infinite text; NaN, as all that follows from it, where the fit does not
             show it.
         size_term: ``L(N, ∞) − floor``: what this size costs.
@@ -196,7 +196,9 @@ def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping
 
     _check_positive(n_params, n_tokens)
     found = published(name, columns)
-    return explain(found.real, n_params, n_tokens, formula=found.formula, source=found.source, notes=found.notes)
+    said = {"formula": found.formula, "source": found.source}
+    reach = found.farthest(n_params, n_tokens) if found.ranges else None
+    return explain(found.real, n_params, n_tokens, **said, reach=reach, notes=found.notes)
 
 
 def explain(

@@ -33,6 +33,8 @@ def size(n_bytes: float) -> str:
 
 def seconds(value: float) -> str:
     """Seconds as a person reads them."""
+    if 0 < value < 0.1:
+        return f"{1e3 * value:.2g} ms"
     return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
 
 

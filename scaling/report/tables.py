@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from scaling.report.columns import wrapped
 from scaling.report.numbers import energy, loss, number, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
@@ -94,21 +95,23 @@ def show_recommendation(found: Recommendation) -> None:
     for candidate in found.runners_up:
         table.add_row("next", *_candidate(candidate), style="dim")
     show(table)
-    # What the choice costs, and why it is not smaller.
-    print(f"  memory: {footprint_sum(found.choice)}")
-    if found.choice.rounding:
-        print(f"  of its loss {found.choice.rounding:.4f} is what rounding the weights adds")
-    if found.choice.speed is not None:
-        speed = found.choice.speed
-        print(
-            f"  speed on {question.device}: {speed.tokens_per_s:,.3g} tokens/s ({speed.low:,.3g} – {speed.high:,.3g})"
-        )
-    if found.cost is not None:
-        cost = found.cost
-        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})")
-    print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
+    for line in _costs(found):
+        print(wrapped(f"  {line}"))
+
+
+def _costs(found: Recommendation) -> Iterator[str]:
+    """What the choice costs, why it is not smaller, and what else can be had."""
+    choice, question = found.choice, found.question
+    yield f"memory: {footprint_sum(choice)}"
+    if choice.rounding:
+        yield f"of its loss {choice.rounding:.4f} is what rounding the weights adds"
+    if (speed := choice.speed) is not None:
+        yield f"speed on {question.device}: {speed.tokens_per_s:,.3g} tokens/s ({speed.low:,.3g} – {speed.high:,.3g})"
+    if (cost := found.cost) is not None:
+        yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
+    yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
     if len(found.front) > 1:
-        print(f"  bytes against loss: {front_line(found.front)}")
+        yield f"bytes against loss: {front_line(found.front)}"
 
 
 def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
@@ -136,7 +139,7 @@ def _candidate(candidate: Candidate) -> list[str]:
         number(candidate.n_params),
         f"{candidate.expected.value:.4f}",
         interval(candidate),
-        f"{candidate.probability:.2f}",
+        "—" if _is_certain(candidate) else f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
         "measured" if candidate.measured is not None else candidate.prediction.basis,
     ]
@@ -145,7 +148,12 @@ def _candidate(candidate: Candidate) -> list[str]:
 def interval(candidate: Candidate) -> str:
     """Of the loss that decides; a law without runs has none."""
     expected = candidate.expected
-    return "—" if expected.low == expected.high else f"{expected.low:.4f} – {expected.high:.4f}"
+    return "—" if _is_certain(candidate) else f"{expected.low:.4f} – {expected.high:.4f}"
+
+
+def _is_certain(candidate: Candidate) -> bool:
+    """Whether its loss comes without doubt, as a published law gives it: then no chance is told either."""
+    return candidate.expected.low == candidate.expected.high
 
 
 def footprint_sum(candidate: Candidate) -> str:

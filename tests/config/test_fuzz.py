@@ -28,7 +28,7 @@ exclude:
   - {model.width: 64, seed: [1]}
 seeds: 2
 set: {optim.z_loss: 1e-4}
-fit: {law: chinchilla, n: n_params, level: 0.9}
+fit: {law: chinchilla, n: n_params}
 recommend: {target_loss: 4.5, memory: 64MiB, teacher: {kind: trained}, widths: [32, 64]}
 """
 
