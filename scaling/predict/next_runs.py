@@ -197,7 +197,7 @@ def next_runs(
         if best <= SETTLED / 10:
             break
     keys, chosen = tuple(offered[i].key for i in taken), [offered[i] for i in taken]
-    return NextRuns(keys=keys, flops=cost(chosen), before=before, after=before * best / start if start else 0.0)
+    return NextRuns(keys=keys, flops=cost(chosen), before=before, after=before * (best / start) if start else 0.0)
 
 
 def cost(sites: Sequence[Site]) -> float:

@@ -34,7 +34,7 @@ from scaling.report.page.facts import (
     run_facts,
     shape_facts,
 )
-from scaling.spec import ModelSpec
+from scaling.spec import ModelSpec, WorldSource
 
 UNLIMITED = 30.0
 """How far beyond the data, or a published law's usual range, the slider of tokens reaches."""
@@ -71,6 +71,7 @@ def page_of_sweep(workspace: Workspace) -> str:
         ledger=_tries(workspace),
         text=fit.texts.get(text.text_id, text.label),
         saved=str(workspace.fit_path),
+        in_world=isinstance(text.source, WorldSource),
     )
     lead = (
         f"What the {fit.n_runs} runs of {fit.n_clusters} trunks of this sweep say of a student of any size: move the "
@@ -125,6 +126,7 @@ def _facts(
     text: str | None = None,
     saved: str | None = None,
     law: str | None = None,
+    in_world: bool = False,
 ) -> Facts:
     contexts = sorted({*CONTEXTS, *([question.context] if question.context else [])})
     # Sizes far beyond what a law can be asked about would only make the slider coarse.
@@ -149,7 +151,7 @@ def _facts(
         "real": labels.index("real") if "real" in labels else 0,
         "shapes": shapes,
         "contexts": contexts,
-        "formats": format_facts(),
+        "formats": format_facts(in_world=in_world),
         "devices": phones,
         "runs": list(runs),
         "ledger": ledger_facts(ledger),

@@ -17,7 +17,7 @@ from scaling.accounting import (
 from scaling.predict.candidates import size_of
 from scaling.predict.devices import APP_SHARE, devices
 from scaling.predict.footprint import footprint
-from scaling.predict.quantization import MEASURED, QUANTIZATION_COST, SAID_BY_LAW
+from scaling.predict.quantization import IN_A_WORLD, QUANTIZATION_COST, SAID_BY_LAW
 from scaling.report.page.script import formula_of
 from scaling.spec import ModelSpec
 
@@ -117,13 +117,14 @@ def _shape(model: ModelSpec, convention: str, contexts: Sequence[int], tokenizer
     }
 
 
-def format_facts() -> list[Facts]:
-    """Formats with what each adds to the loss."""
+def format_facts(*, in_world: bool) -> list[Facts]:
+    """Formats with what each adds to the loss: by the law of it in a world, one number for text."""
     found = []
     for name in FORMATS:
         storage = WEIGHT_FORMATS[name]
         bits = LAYOUTS[storage].bits
-        law = {name: getattr(MEASURED, name) for name in ("k", "b", "a")} if bits < SAID_BY_LAW else None
+        has_law = in_world and bits < SAID_BY_LAW
+        law = {name: getattr(IN_A_WORLD, name) for name in ("k", "b", "a")} if has_law else None
         found.append({"name": name, "bits": bits, "nats": QUANTIZATION_COST[storage].nats, "law": law})
     return found
 
