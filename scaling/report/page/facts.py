@@ -49,6 +49,7 @@ def law_facts(fit: Fit) -> Facts:
         SpecError: a law of the fit cannot be written as a page.
     """
     calibration = fit.calibration
+    # A fit of one text has no names for it; its columns are those of real text.
     labels: list[str | None] = [*fit.teachers] or [None]
     return {
         "members": [_member(member) for member in fit.members if member.weight > 0],
