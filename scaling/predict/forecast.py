@@ -196,9 +196,15 @@ def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping
 
     _check_positive(n_params, n_tokens)
     found = published(name, columns)
-    said = {"formula": found.formula, "source": found.source}
-    reach = found.farthest(n_params, n_tokens) if found.ranges else None
-    return explain(found.real, n_params, n_tokens, **said, reach=reach, notes=found.notes)
+    return explain(
+        found.real,
+        n_params,
+        n_tokens,
+        formula=found.formula,
+        source=found.source,
+        reach=found.farthest(n_params, n_tokens) if found.ranges else None,
+        notes=found.notes,
+    )
 
 
 def explain(

@@ -22,8 +22,9 @@ def pairs(title: str, rows: Mapping[str, str]) -> str:
 def wrapped(text: str) -> str:
     """A sentence at the width of the terminal; it goes on two columns further in than it begins."""
     indent = " " * (len(text) - len(text.lstrip()))
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text.strip(), _columns(), initial_indent=indent, subsequent_indent=indent + "  ", **whole)
+    wrapper = textwrap.TextWrapper(_columns(), break_long_words=False, break_on_hyphens=False)
+    wrapper.initial_indent, wrapper.subsequent_indent = indent, indent + "  "
+    return wrapper.fill(text.strip())
 
 
 def _columns() -> int:

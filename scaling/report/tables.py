@@ -159,7 +159,7 @@ def _is_certain(candidate: Candidate) -> bool:
 def footprint_sum(candidate: Candidate) -> str:
     """The parts of a memory footprint."""
     parts = candidate.footprint
-    repacked = f" + repacked by the engine {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
+    repacked = f" + repacked at load {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
     return (
         f"weights {size(parts.weights_bytes)}{repacked} + cache {size(parts.kv_cache_bytes)} + activations "
         f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"
