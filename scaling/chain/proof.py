@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.chain.workspace import Workspace
@@ -89,6 +90,24 @@ def export_stage(
         fit=fit,
         license=license or UNSAID,
     )
+
+
+def futo_stage(
+    workspace: Workspace,
+    bundle: Bundle,
+    *,
+    languages: Sequence[str],
+    author: str,
+    license: str,
+    features: Sequence[str],
+) -> Path:
+    """A bundle's student as a file that FUTO Keyboard takes, beside the bundle."""
+    from scaling.export.futo import BASE, Keyboard, export_futo
+
+    keyboard = Keyboard(
+        languages=tuple(languages), author=author, license=license, features=tuple(dict.fromkeys((BASE, *features)))
+    )
+    return export_futo(bundle, workspace.folder / "futo.gguf", keyboard)
 
 
 def verify_stage(

@@ -194,7 +194,7 @@ def _explained(
 
 
 def _token_length(source: _Source, asked: str | None) -> float | None:
-    """Bytes of a token: a number, or that of the runs behind the fit, whose table takes longer to read than a forecast."""
+    """Bytes of a token: a number, or that of the fit's runs, whose table takes longer to read than a forecast."""
     if asked != "fit":
         return None if asked is None else count(asked, "bytes-per-token")
     from scaling.predict.explain.token_length import bytes_per_token_of

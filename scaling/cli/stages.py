@@ -18,6 +18,7 @@ from scaling.cli.options import (
     count,
     emit,
     key_values,
+    refuse_without_effect,
     say,
     workers,
 )
@@ -173,19 +174,33 @@ def export(
     sweep_file: SweepFile,
     format: Format = None,
     license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Of the student, as MIT.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="A program that takes it: futo (a keyboard).")] = None,
+    language: Annotated[list[str] | None, typer.Option("--language", help="For --target: as en-US.")] = None,
+    author: Annotated[str, typer.Option("--author", help="For --target.")] = "",
+    feature: Annotated[list[str] | None, typer.Option("--feature", help="For --target futo: beside base_v1.")] = None,
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
     """Write the recommended student as a bundle: file, tokenizer, manifest, model card."""
     from scaling.chain.decision import load_fit, load_recommendation, trained
-    from scaling.chain.proof import export_stage
+    from scaling.chain.proof import export_stage, futo_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_bundle
 
+    if target not in (None, "futo"):
+        raise SpecError(f"--target: got {target!r} — allowed: futo")
+    if target is None:
+        refuse_without_effect("no --target", {"language": language, "author": author or None, "feature": feature})
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     _say_which(recommendation)
     found = export_stage(workspace, recommendation, load_fit(workspace), format=format, license=license)
+    if target == "futo":
+        # The bundle stays as it is; the keyboard's file lies beside it.
+        path = futo_stage(
+            workspace, found, languages=language or (), author=author, license=license or "", features=feature or ()
+        )
+        say(f"for FUTO Keyboard: {path}")
     emit(found, as_json=json_, show=show_bundle)
 
 

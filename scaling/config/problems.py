@@ -109,6 +109,7 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
 
 def _what(error: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], root: Any) -> str:
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
+    # What pydantic says is kept where a person needs no more.
     if kind == "extra_forbidden":
         return f"{UNKNOWN}{did_you_mean(path[-1], field_names(model, path[:-1], root))}"
     if kind == "missing":
@@ -127,9 +128,21 @@ def _what(error: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ..
         return f"got {short(got)} — a finite number is needed, such as 0.5 or 3e-4"
     if kind in _CONTAINERS:
         return f"got {short(got)} — {_CONTAINERS[kind]} is needed"
+    if kind == "multiple_of":
+        step = context["multiple_of"]
+        return f"should be a multiple of {step:g} — got {short(got)}{_nearest(got, step)}"
     if kind == "value_error":
         return str(context["error"])
     return f"{_lower(error['msg'])} — got {short(got)}"
+
+
+def _nearest(value: Any, step: float) -> str:
+    """The multiples on both sides of a whole number, the least of them first; none of them is 0."""
+    if type(value) is not int or value < 1:
+        return ""
+    below = value // int(step) * int(step)
+    near = [f"{one}" for one in (below, below + int(step)) if one]
+    return f"; the nearest {'is' if len(near) == 1 else 'are'} {' and '.join(near)}"
 
 
 def short(value: Any) -> str:

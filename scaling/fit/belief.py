@@ -112,7 +112,8 @@ def believe(
         return np.concatenate([off, (v - coordinates.centre) / coordinates.spread], axis=-1)
 
     found = least_squares(residuals, coordinates.centre, x_scale=coordinates.spread)
-    root = np.linalg.cholesky(np.linalg.inv(found.jac.T @ found.jac))
+    jacobian: Array = np.asarray(found.jac)
+    root = np.linalg.cholesky(np.linalg.inv(jacobian.T @ jacobian))
     chosen = _walked(residuals, found.x, root, count, seed)
     best = type(form)(**form.structure()).with_values(coordinates.theta(found.x))
     return Belief(best, coordinates.theta(chosen), volume)

@@ -12,7 +12,7 @@ import numpy as np
 from scaling.errors import FitError, SpecError
 from scaling.fit.doubt.bootstrap import Resampling, bootstrap
 from scaling.fit.doubt.by_size import size_trend
-from scaling.fit.doubt.calibrate import calibration, cross_checked, factor_inside
+from scaling.fit.doubt.calibrate import calibration, cross_checked, factor_inside, missed
 from scaling.fit.doubt.covariance import FEW_TRUNKS, condition_number, coordinate_jacobian, inner, residuals
 from scaling.fit.doubt.profile import profile
 from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, settings_of
@@ -206,8 +206,14 @@ def _given_runs(
     problem, u = stacked.members[0].problem, stacked.members[0].optimum.u
     slope = np.nan_to_num(coordinate_jacobian(problem, u)[:, inner(problem, u)])
     runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), slope, data.cluster))
-    # Where neighbours have something in common, laws are weighed and widened by what they say given the runs.
-    return (assemble(batches, data, cuts, runs) if runs.share > 0 else stacked), runs, odd
+    if runs.share == 0:
+        return stacked, runs, odd
+    # Neighbours may have something in common, and yet say nothing of larger runs: laws are weighed and widened by what
+    # they say given the runs only where larger runs are then forecast no worse.
+    given = assemble(batches, data, cuts, runs)
+    if missed(given.scores) > missed(stacked.scores):
+        return stacked, replace(runs, share=0.0), odd
+    return given, runs, odd
 
 
 def _calibrated(

@@ -7,6 +7,7 @@ disagree. The student's RoPE rotates the pairs (2i, 2i+1), as this architecture 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ def write_gguf(
     model: ModelSpec,
     tokenizer: TokenizerLayout,
     about: Mapping[str, str] | None = None,
+    extra: Mapping[str, str | int | bytes] | None = None,
+    version: int = 3,
 ) -> int:
     """Write a student as a GGUF file, completely or not at all.
 
@@ -72,6 +75,8 @@ def write_gguf(
         model: Sizes of the model.
         tokenizer: What the file says about its tokens.
         about: What it says for people, by key, as ``general.name``.
+        extra: Keys of one program alone, whose bytes no forecast counts; bytes become an array of uint8.
+        version: Of the format; 2 and 3 differ in nothing that a little-endian machine writes.
 
     Returns:
         Size of the file in bytes; equal to ``accounting.gguf_bytes``.
@@ -95,11 +100,17 @@ def write_gguf(
     def write(temporary: Path) -> None:
         with closing(gguf.GGUFWriter(temporary, "llama")) as writer:
             _add_metadata(writer, metadata, tokenizer)
+            for key, value in (extra or {}).items():
+                _add_extra(writer, key, value)
             for key in tensor_shapes(model):
                 _add_tensor(gguf, writer, key, tensors[key])
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()
+        # The writer knows one version.
+        with temporary.open("r+b") as file:
+            file.seek(4)
+            file.write(struct.pack("<I", version))
 
     write_file(path, write)
     return path.stat().st_size
@@ -206,6 +217,15 @@ def _add_metadata(writer: Any, metadata: Mapping[str, str | int | float | bool],
             writer.add_string(key, value)
     for key, values in zip(GGUF_ARRAYS, (tokenizer.tokens, tokenizer.token_types, tokenizer.merges), strict=True):
         writer.add_array(key, values)
+
+
+def _add_extra(writer: Any, key: str, value: str | int | bytes) -> None:
+    if isinstance(value, bytes):
+        writer.add_array(key, value)
+    elif isinstance(value, int):
+        writer.add_uint32(key, value)
+    else:
+        writer.add_string(key, value)
 
 
 _BLOCK_STORAGE: dict[int, Storage] = {8: "Q8_0", 4: "Q4_0"}

@@ -177,7 +177,7 @@ def score(
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
-    rounding = rounding_cost(question.stored_as, np.array([size_of(run.model, "n_params") for run in runs], float), d)
+    rounding = np.array([rounding_cost(run, question.stored_as) for run in runs])
     aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
     # However far they reach: who chooses among them refuses what lies too far.
     forecast = fit.predict(n, d, teacher=text, level=question.level, force=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling.errors import InfeasibleError
 from scaling.predict.candidates import TINY_LOSS, Candidate
@@ -101,7 +101,7 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
     aim = max(question.target_loss - nearest.rounding, TINY_LOSS)
 
     def suffices(share: float) -> bool:
-        better = {name: share * value for name, value in deltas.items()}
+        better: dict[str, Any] = {name: share * value for name, value in deltas.items()}
         chance = fit.probability(aim, nearest.n_params, nearest.run.n_tokens, force=True, **better)
         return chance >= question.probability
 

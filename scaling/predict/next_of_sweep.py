@@ -20,7 +20,7 @@ from scaling.laws.named import named_law
 from scaling.predict.candidates import TINY_LOSS, offered, size_of
 from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
-from scaling.predict.quantization import QUANTIZATION_COST
+from scaling.predict.quantization import rounding_cost
 from scaling.predict.question import Question
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
@@ -211,7 +211,9 @@ def _decision(
     done: pd.DataFrame,
 ) -> Decision:
     """The sweep's question as a decision among its candidates; those that are trained are known by their loss."""
-    target = max(question.target_loss - QUANTIZATION_COST[question.stored_as].nats, TINY_LOSS)
+    # One target for all: the least that rounding takes of it, which is that of the largest candidate.
+    rounding = min(rounding_cost(run, question.stored_as) for run in candidates)
+    target = max(question.target_loss - rounding, TINY_LOSS)
     losses = dict(zip(done["run_id"], done["loss"], strict=True))
     return Decision(
         sizes=np.array([size_of(run.model, size) for run in candidates], float),

@@ -86,7 +86,7 @@ class Decision:
     def wanted(self, belief: Belief) -> Array:
         """Log of the smallest size that meets the target, under each draw: float64[n_draws], within the bracket."""
         ends = np.log(self.sizes[[0, -1]]) + [-math.log(2), math.log(2)]
-        logs = np.linspace(*ends, STEPS)
+        logs = np.linspace(float(ends[0]), float(ends[1]), STEPS)
         losses = belief.logs(
             {"n": np.exp(logs), **{name: np.full(STEPS, value) for name, value in self.columns.items()}}
         )
@@ -197,7 +197,7 @@ def next_runs(
         if best <= SETTLED / 10:
             break
     keys, chosen = tuple(offered[i].key for i in taken), [offered[i] for i in taken]
-    return NextRuns(keys=keys, flops=cost(chosen), before=before, after=before * best / start if start else 0.0)
+    return NextRuns(keys=keys, flops=cost(chosen), before=before, after=before * (best / start) if start else 0.0)
 
 
 def cost(sites: Sequence[Site]) -> float:

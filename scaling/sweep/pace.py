@@ -32,7 +32,7 @@ SLOWER, FASTER = 3.0, 0.7
 """Factors of a guess: a core without AVX-512, or shared with others, took 2.6 times the time; an idle one .7."""
 
 NEWEST = 300
-"""Finished runs that are looked at, at most: enough to know every shape in use, and read in a tenth of a second."""
+"""Finished runs that are looked at, at most: enough to know every shape in use, and read in .2 s."""
 
 PaceSource = Literal["calibrated", "earlier runs", "guess"]
 
@@ -89,9 +89,12 @@ class Pace:
         return sets * self.seconds(spec, 1) / 3 * spec.evaluation.tokens / spec.step_tokens
 
     def generation_s(self, spec: RunSpec, n_tokens: int) -> float:
-        """Estimated seconds in which the teacher of a run, itself a trained run, generates so many tokens; else 0."""
+        """Estimated seconds in which the teacher of a run, itself a trained run, generates so many tokens; else 0.
+
+        Many sequences at once, a token costs what it costs in a forward pass: .8 of it were measured (.7M parameters).
+        """
         teacher = teacher_run(spec.data)
-        return GENERATION * self.seconds(teacher, 1) / 3 * n_tokens / teacher.step_tokens if teacher else 0.0
+        return self.seconds(teacher, 1) / 3 * n_tokens / teacher.step_tokens if teacher else 0.0
 
     @property
     def basis(self) -> str:
@@ -104,10 +107,6 @@ class Pace:
             f"a guess before any run here: {GUESSED_FLOPS_PER_S / 1e9:g} GFLOP/s a core, as on a server with AVX-512; "
             "--calibrate times this machine"
         )
-
-
-GENERATION = 4.0
-"""Of the cost of a token in a forward pass: what generating one costs more, token after token."""
 
 
 def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:

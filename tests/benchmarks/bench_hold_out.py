@@ -96,7 +96,7 @@ def bench_splits() -> None:
         start = time.perf_counter()
         found = fit(small, n="n", d="d", clusters=None, bootstrap=0, strict=False)
         seconds = time.perf_counter() - start
-        ours = found.predict(large.n.to_numpy(), large.d.to_numpy(), level=LEVEL)
+        ours = found.predict(large.n.to_numpy(), large.d.to_numpy(), level=LEVEL, force=True)
         data = observe(small, columns=SIZES, clusters=None)
         chinchilla, skaling, farseer = (single(law, data, large) for law in SINGLES)
         both = np.sqrt(chinchilla * skaling)

@@ -24,7 +24,12 @@ def test_a_valid_file_loads(write):
     ("old", "new", "expected"),
     [
         ("context: 40", "contxt: 40", "sweep.yaml:7:24: model.contxt: unknown key — did you mean 'context'?"),
-        ("[32, 64]", "[32, 65]", "sweep.yaml:11:21: model.width: should be a multiple of 32 — got 65"),
+        ("[32, 64]", "[32, 65]", "model.width: should be a multiple of 32 — got 65; the nearest are 64 and 96"),
+        (
+            "[32, 64]",
+            "[32, 20]",
+            "sweep.yaml:11:21: model.width: should be a multiple of 32 — got 20; the nearest is 32",
+        ),
         ("model.width:", "model.widht:", "sweep.yaml:11:3: model.widht: unknown key — did you mean 'width'?"),
         ("rate: 0.2", "rate: 2", "sweep.yaml:12:46: data.teacher.rate: should be less than 1 — got 2"),
         ("kind: noise", "kind: nosie", "sweep.yaml:12:32: data.teacher: got kind: 'nosie' — did you mean 'noise'?"),

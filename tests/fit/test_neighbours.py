@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from scaling.errors import ExtrapolationError
+from scaling.fit.doubt.calibrate import missed
 from scaling.fit.evidence import Status
 from scaling.fit.fitter import fit
 from scaling.fit.neighbours import LENGTH, OTHER_TEXT, Runs, influence, shared_scatter
 from scaling.fit.saved import digest, load, save, to_json
+from scaling.fit.stack.validate import Score
 from scaling.laws.size_and_data import Chinchilla
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
@@ -166,3 +168,29 @@ def test_beyond_runs_that_do_not_determine_the_floor_python_refuses_too(found):
         with pytest.raises(ExtrapolationError, match="do not determine its floor"):
             open_ended.predict(n, 1e9)
     assert open_ended.predict(1e8, 1e9, force=True).value == found.predict(1e8, 1e9).value
+
+
+def test_forecasts_are_left_to_the_law_where_the_runs_would_make_larger_ones_worse(monkeypatch, found):
+    asked = []
+
+    def worse_given(scores):
+        asked.append(scores)
+        return float(len(asked) == 1)  # of the stack that is given the runs, which is judged first
+
+    monkeypatch.setattr("scaling.fit.fitter.missed", worse_given)
+    alone = fitted(sweep())
+    assert len(asked) == 2
+    assert (found.runs.share, alone.runs.share) == (0.8, 0.0)
+    n, d = SIZES[2] * 1.4, VOLUMES[2] * 1.4
+    assert alone.predict(n, d).value == alone.predict(n, d, given="law").value
+
+
+def test_what_is_missed_is_a_mean_over_cuts_of_members_weighted_by_the_others():
+    def score(*errors):
+        error = np.array(errors)
+        return Score("n", error, np.zeros_like(error), np.zeros_like(error), np.ones(error.shape[1]))
+
+    # Each cut is forecast by the member that was right in the other: by 0.02, then by 0.01.
+    cuts = [score([1e-9, 1e-9], [0.02, -0.02]), score([0.01, 0.01], [1e-9, 1e-9])]
+    assert missed(cuts) == pytest.approx((math.log(0.02) + math.log(0.01)) / 2, abs=1e-3)
+    assert missed([]) == 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from functools import cache
 
-import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -124,13 +123,19 @@ def test_four_bits_cost_loss_and_save_bytes():
     assert rounded.choice.expected.value <= 2.8
 
 
-def test_four_bits_cost_a_larger_model_less_and_eight_cost_nothing():
-    sizes, tokens = np.array([26_784.0, 402_048.0]), np.array([1e6, 1e6])
-    small, large = rounding_cost("Q4_0", sizes, tokens)
+def test_four_bits_cost_a_larger_model_less_and_nothing_where_it_was_trained_for_them():
+    def run(width: int, **more) -> RunSpec:
+        model = ModelSpec(vocab_size=65, width=width, context=40)
+        fields = {"model": model, "data": {"source": {"kind": "w0"}}, "tokens": 1_000_000}
+        return RunSpec.model_validate(fields | more)
+
     # As measured at the ends of results/reference/damage.csv: .0133 and .0035.
-    assert small == pytest.approx(0.0133, rel=0.5)
-    assert large == pytest.approx(0.0035, rel=0.5)
-    assert np.all(rounding_cost("Q8_0", sizes, tokens) == 0)
+    assert rounding_cost(run(32), "Q4_0") == pytest.approx(0.0133, rel=0.5)
+    assert rounding_cost(run(128), "Q4_0") == pytest.approx(0.0035, rel=0.5)
+    assert rounding_cost(run(32), "Q8_0") == 0
+    assert rounding_cost(run(32, optim={"qat": "q4_0"}), "Q4_0") == 0
+    text = {"source": {"kind": "text", "corpus": "sotu", "tokenizer": {"kind": "bytes"}}}
+    assert rounding_cost(run(128, data=text), "Q4_0") == QUANTIZATION_COST["Q4_0"].nats
 
 
 def test_every_way_of_storing_weights_has_a_cost_in_loss():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from scaling.accounting import TokenizerLayout
 from scaling.compress.student import QuantizedStudent
@@ -86,13 +86,8 @@ def _convert(path: Path, student: QuantizedStudent, model: ModelSpec, *, int8: b
     with tempfile.TemporaryDirectory() as folder:
         artifact, out = Path(folder) / "step.stablehlo", Path(folder) / "model.tflite"
         artifact.write_bytes(program.artifact)
-        job = {
-            "path": str(artifact),
-            "out": str(out),
-            "int8": int8,
-            "inputs": program.inputs,
-            "outputs": program.outputs,
-        }
+        job: dict[str, Any] = {"path": str(artifact), "out": str(out), "int8": int8}
+        job |= {"inputs": program.inputs, "outputs": program.outputs}
         try:
             litert_version("litert-converter")
             worker = WORKERS / "litert_convert_worker.py"

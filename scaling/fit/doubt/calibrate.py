@@ -56,6 +56,15 @@ def honest(scores: Sequence[Score]) -> list[Array]:
     ]
 
 
+def missed(scores: Sequence[Score]) -> float:
+    """Mean over the cuts of the logarithm of their mean absolute error, the members weighted by the other cuts."""
+    count = len(scores[0].error) if scores else 0
+    errors = [
+        np.abs(stack_weights([*scores[:i], *scores[i + 1 :]], count) @ score.error) for i, score in enumerate(scores)
+    ]
+    return float(np.mean([np.log(max(np.mean(error), 1e-12)) for error in errors])) if errors else 0.0
+
+
 def standardised(score: Score, weights: Array) -> Array:
     """Error of the weighted forecast in units of its scale: float64[n_test]."""
     error = weights @ score.error

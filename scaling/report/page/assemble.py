@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import TokenizerLayout
+from scaling.chain.target import ask
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import recommended_text
 from scaling.errors import RecordError
@@ -34,7 +35,7 @@ from scaling.report.page.facts import (
     run_facts,
     shape_facts,
 )
-from scaling.spec import ModelSpec
+from scaling.spec import ModelSpec, WorldSource
 
 UNLIMITED = 30.0
 """How far beyond the data, or a published law's usual range, the slider of tokens reaches."""
@@ -50,7 +51,7 @@ def page_of_sweep(workspace: Workspace) -> str:
     if not workspace.fit_path.exists():
         raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
     fit = load(workspace.fit_path)
-    question = Question.of(workspace.config, **({} if workspace.config.recommend else _ANY))
+    question = ask(workspace, **({} if workspace.config.recommend else _ANY))
     # The text, the sizes and the context that the sweep's own recommendation is of.
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     trained = [run for run in workspace.runs if run.data.text_id == text.text_id]
@@ -71,6 +72,7 @@ def page_of_sweep(workspace: Workspace) -> str:
         ledger=_tries(workspace),
         text=fit.texts.get(text.text_id, text.label),
         saved=str(workspace.fit_path),
+        in_world=isinstance(text.source, WorldSource),
     )
     lead = (
         f"What the {fit.n_runs} runs of {fit.n_clusters} trunks of this sweep say of a student of any size: move the "
@@ -125,6 +127,7 @@ def _facts(
     text: str | None = None,
     saved: str | None = None,
     law: str | None = None,
+    in_world: bool = False,
 ) -> Facts:
     contexts = sorted({*CONTEXTS, *([question.context] if question.context else [])})
     # Sizes far beyond what a law can be asked about would only make the slider coarse.
@@ -149,7 +152,7 @@ def _facts(
         "real": labels.index("real") if "real" in labels else 0,
         "shapes": shapes,
         "contexts": contexts,
-        "formats": format_facts(),
+        "formats": format_facts(in_world=in_world),
         "devices": phones,
         "runs": list(runs),
         "ledger": ledger_facts(ledger),
