@@ -98,9 +98,6 @@ def compare(
             its own.
         level: of the interval.
 
-    Returns:
-        Comparison.
-
     Raises:
         RecordError: a column is missing, or a loss is not positive.
         SpecError: two equal arms, or a level outside (0, 1).
