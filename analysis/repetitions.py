@@ -17,7 +17,7 @@ from published import REFERENCE
 from scaling.chain.run import ChainResult, run_chain
 from scaling.chain.workspace import Workspace
 from scaling.config.load import load_sweep
-from scaling.errors import ScalingError
+from scaling.errors import Preempted, ScalingError
 
 TABLE = REFERENCE / "repetitions.csv"
 KEY = ["sweep", "repetition"]
@@ -49,6 +49,8 @@ def repeat(sweep: Path, number: int, *, results: str, jobs: int, table: Path) ->
     row: dict[str, Any] = {"sweep": name, "repetition": number, "seeds": " ".join(map(str, seeds))}
     try:
         row |= outcome(run_chain(workspace, jobs=jobs, say=lambda line: print(f"{name} {number}: {line}", flush=True)))
+    except Preempted:
+        raise
     except ScalingError as error:
         row |= {"answer": f"none: {error}"}
     pd.concat([rows, pd.DataFrame([row])], ignore_index=True).sort_values(KEY).to_csv(

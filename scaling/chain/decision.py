@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scaling.chain.target import measured_target
+from scaling.chain.target import ask
 from scaling.chain.ways_on import ways_on
 from scaling.chain.workspace import RECOMMENDATION, Workspace
 from scaling.errors import FitError, RecordError
@@ -82,27 +82,6 @@ def load_fit(workspace: Workspace) -> Fit:
     return load(workspace.fit_path)
 
 
-def ask(workspace: Workspace, fit: Fit, **asked: Any) -> Question:
-    """The question of a sweep file, its relative target as the number that the sweep's own runs give it.
-
-    Args:
-        workspace: The sweep.
-        fit: Of its runs; names the loss.
-        **asked: Fields of the question that stand before what the file says; None for what it says.
-
-    Raises:
-        ConfigError: nothing says what the target or the budget is.
-        RecordError: the students that the target is relative to are not trained.
-    """
-    from scaling.predict.question import Question
-
-    recommend = workspace.config.recommend
-    if recommend and recommend.target and asked.get("target_loss") is None:
-        found = measured_target(workspace, fit.columns["loss"])
-        asked |= {"target_loss": found.loss, "target_basis": found.basis}
-    return Question.of(workspace.config, **asked)
-
-
 def recommend_stage(
     workspace: Workspace,
     fit: Fit,
@@ -129,7 +108,7 @@ def recommend_stage(
 
     # The runs in the table beside the fit are known by their own losses.
     found = recommend_of_sweep(
-        question or ask(workspace, fit),
+        question or ask(workspace),
         fit,
         workspace.config,
         workspace.runs,

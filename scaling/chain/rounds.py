@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scaling.chain.target import ask
 from scaling.chain.training import Watch, collect_stage
 from scaling.chain.workspace import Workspace
 from scaling.predict.next_of_sweep import Advice, advise
@@ -59,7 +60,7 @@ def next_runs_stage(
     from scaling.records import runs_table
 
     table = runs_table(workspace.store.records(run.run_id for run in workspace.runs))
-    asked = question or Question.of(workspace.config)
+    asked = question or ask(workspace)
     return advise(asked, workspace.config, workspace.runs, table, flops=flops, most_trunks=most_trunks)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import geometric_mean
+from typing import Any
 
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import matches
 from scaling.config.sweep import RelativeTarget
 from scaling.errors import ConfigError, RecordError
+from scaling.predict.question import Question
 from scaling.spec import RunSpec, text_labels
 
 
@@ -51,12 +53,29 @@ def reference_runs(workspace: Workspace, target: RelativeTarget) -> tuple[RunSpe
     raise ConfigError([f"{mark}: recommend.target.like.{key}: {got} — name students that this sweep trains"])
 
 
-def measured_target(workspace: Workspace, loss_name: str) -> Target:
+def ask(workspace: Workspace, **asked: Any) -> Question:
+    """The question of a sweep file, its relative target as the number that the sweep's own runs give it.
+
+    Args:
+        workspace: The sweep.
+        **asked: Fields of the question that stand before what the file says; None for what it says.
+
+    Raises:
+        ConfigError: nothing says what the target or the budget is.
+        RecordError: the students that the target is relative to are not trained.
+    """
+    recommend = workspace.config.recommend
+    if recommend and recommend.target and asked.get("target_loss") is None:
+        found = measured_target(workspace)
+        asked |= {"target_loss": found.loss, "target_basis": found.basis}
+    return Question.of(workspace.config, **asked)
+
+
+def measured_target(workspace: Workspace) -> Target:
     """The number that a relative target is, of the runs that are finished.
 
     Args:
-        workspace: A sweep whose file has a relative target.
-        loss_name: Which of a run's losses counts.
+        workspace: A sweep whose file has a relative target; of its runs the loss counts that its law is fitted to.
 
     Raises:
         ConfigError: the sweep trains no such students.
@@ -68,7 +87,8 @@ def measured_target(workspace: Workspace, loss_name: str) -> Target:
     # What ended well counts, though a seed may have diverged.
     runs, target = reference_runs(workspace, recommend.target), recommend.target
     outcomes = [record.outcome for record in workspace.store.records([run.run_id for run in runs])]
-    losses = [loss for outcome in outcomes if outcome.status == "done" and (loss := getattr(outcome, loss_name))]
+    name = workspace.config.fit.loss
+    losses = [loss for outcome in outcomes if outcome.status == "done" and (loss := getattr(outcome, name))]
     if not losses:
         raise RecordError(
             f"recommend.target: none of the {len(runs)} students that it names has a loss — "

@@ -21,7 +21,8 @@ def ways_on(workspace: Workspace, fit: Fit, table: pd.DataFrame) -> list[str]:
     """Commands, each with what it does, that lead on from a fit whose floor is not identified."""
     done = table[table["status"] == "done"]
     lowest = float(done[fit.columns["loss"]].min())
-    widths, tokens = (sorted({int(value) for value in done[name]}) for name in ("width", "n_tokens"))
+    # As the file asks for them, so that the runs that are there are those of the wider grid too.
+    widths, tokens = sorted({run.model.width for run in workspace.runs}), sorted({run.tokens for run in workspace.runs})
     command = workspace.command
     ways = [
         f"{command('scaling fit')} --held E={GUESSED_FLOOR * lowest:.2g}   # a floor that you know; this is a guess",

@@ -103,13 +103,13 @@ def next_runs(
 ) -> None:
     """Which runs of a sweep to train next: those that make its recommendation most certain for their FLOPs."""
     from scaling.chain.rounds import next_runs_stage, said, sweep_values
+    from scaling.chain.target import ask
     from scaling.chain.workspace import Workspace
     from scaling.files import write_bytes
-    from scaling.predict.question import Question
     from scaling.report.chain import show_advice
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
-    question = Question.of(workspace.config, target_loss=target_loss)
+    question = ask(workspace, target_loss=target_loss)
     found = next_runs_stage(workspace, count(flops, "flops"), question)
     # A sweep file of no run would train nothing: there is none to write.
     if out is not None and found.runs:

@@ -199,7 +199,8 @@ def _of_fit(
     force: bool,
 ) -> Recommendation:
     """The recommendation from a fit and the sweep beside it, which says what it leaves open."""
-    from scaling.chain.decision import ask, recommend_stage
+    from scaling.chain.decision import recommend_stage
+    from scaling.chain.target import ask
     from scaling.chain.workspace import Workspace
     from scaling.errors import SpecError
     from scaling.fit.saved import load
@@ -214,7 +215,7 @@ def _of_fit(
     workspace = Workspace.open(source, results=results, overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
-    question = ask(workspace, fit, teacher=named, **asked)
+    question = ask(workspace, teacher=named, **asked)
     return recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
 
 

@@ -11,8 +11,11 @@ from scaling.errors import EngineError
 LITERT_PYTHON = "SCALING_LITERT_PYTHON"
 """Environment variable: the interpreter of that environment; without it this one."""
 
+PACKAGES = "litert-converter==0.5.0 ai-edge-quantizer==0.10.0 ai-edge-litert==2.3.0 tokenizers"
+"""As in the extra [litert]; they need nothing of this project."""
+
 INSTALL = (
-    "make an environment of its own, as: python -m venv litert && litert/bin/pip install 'scaling[litert]' — and say "
+    f"make an environment of its own, as: python -m venv litert && litert/bin/pip install {PACKAGES} — and say "
     f"{LITERT_PYTHON}=litert/bin/python"
 )
 

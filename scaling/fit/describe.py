@@ -38,7 +38,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         f"errors ({fit.calibration.n_scores} forecasts)"
     )
     if trend := fit.calibration.trend:
-        low, high = (fit.calibration.noise_at(n) for n in (trend.least, trend.most))
+        low, high = (float(fit.calibration.noise_at(n)) for n in (trend.least, trend.most))
         lines.append(
             f"  seeds scatter as N^{trend.slope:.2f}: one run by {low:.2%} at {trend.least:.3g} and {high:.2%} at "
             f"{trend.most:.3g}; runs are weighted accordingly"

@@ -34,6 +34,7 @@ def show_frontier(found: Frontier) -> None:
             f"C^{best.exponent:.3f}{doubt}",
         )
     show(table)
+    # The other ways to the same answer, where they differ, and what none of them can say.
     for approach in found.approaches:
         print(f"{approach} — {approach.note}")
         for sentence in approach.left_out:

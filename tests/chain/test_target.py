@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
-from scaling.chain.decision import ask
-from scaling.chain.target import measured_target, reference_runs
+from scaling.chain.target import ask, measured_target, reference_runs
 from scaling.chain.training import plan_stage
 from scaling.chain.workspace import Workspace
 from scaling.config.load import load_sweep
@@ -26,7 +23,6 @@ seeds: 2
 recommend: {{{recommend}, memory: 64MiB}}
 """
 RELATIVE = "target: {like: {width: 64}, within: 0.02}"
-FIT = SimpleNamespace(columns={"loss": "loss"})
 
 
 def opened(tmp_path, recommend: str = RELATIVE) -> Workspace:
@@ -52,7 +48,7 @@ def test_the_students_are_one_size_at_the_largest_volume_of_real_text_in_all_see
 def test_the_number_is_the_mean_over_seeds_and_what_may_be_lost_beside_it(tmp_path):
     workspace = opened(tmp_path)
     train(workspace, [2.0, 2.42])
-    question = ask(workspace, FIT)
+    question = ask(workspace)
     assert question.target_loss == pytest.approx(1.02 * 2.2)
     assert (
         question.target_basis
@@ -62,18 +58,18 @@ def test_the_number_is_the_mean_over_seeds_and_what_may_be_lost_beside_it(tmp_pa
 
 
 def test_a_number_that_is_asked_for_stands_before_the_relative_target_of_the_file(tmp_path):
-    question = ask(opened(tmp_path), FIT, target_loss=1.8)
+    question = ask(opened(tmp_path), target_loss=1.8)
     assert (question.target_loss, question.target_basis) == (1.8, None)
 
 
 def test_without_its_students_the_target_is_not_known_and_the_command_that_trains_them_is_printed(tmp_path):
     with pytest.raises(RecordError, match="scaling sweep .*own.yaml"):
-        ask(opened(tmp_path), FIT)
+        ask(opened(tmp_path))
 
 
 def test_a_file_with_a_number_has_no_relative_target(tmp_path):
     with pytest.raises(RecordError, match="no relative target"):
-        measured_target(opened(tmp_path, "target_loss: 2"), "loss")
+        measured_target(opened(tmp_path, "target_loss: 2"))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,10 @@ def test_a_fit_without_a_floor_is_written_and_the_ways_on_are_commands(workspace
     commands = [line.split("#")[0] for line in "\n".join(said).splitlines() if line.startswith("  scaling ")]
     assert [shlex.split(command)[1] for command in commands] == ["fit", "fit", "plan"]
     assert any("--held E=" in command for command in commands)
+    # The wider grid holds the runs that are there, under their ids.
+    settings = [word for word in shlex.split(commands[2]) if "=[" in word]
+    wider = Workspace.open(workspace.config.path, results=workspace.store.root, overrides=settings)
+    assert {run.run_id for run in workspace.runs} < {run.run_id for run in wider.runs}
     for command in commands[2:]:
         done = CliRunner().invoke(app, shlex.split(command)[1:])
         assert done.exit_code == 0, done.exception

@@ -40,6 +40,7 @@ def fits() -> dict[str, Fit]:
     return {
         "bootstrap": load(ROOT / "tests" / "predict" / "first_layout" / "fit.json"),
         "stack": fit_law(real, bootstrap=0, strict=False),
+        "given runs": fit_law(runs, law="auto", bootstrap=0, strict=False),
         "published": fit_of_preset("besiroglu"),
     }
 
@@ -53,13 +54,18 @@ def in_the_page(script: str) -> object:
 
 
 @needs_node
-@pytest.mark.parametrize("name", ["bootstrap", "stack", "published"])
+@pytest.mark.parametrize("name", ["bootstrap", "stack", "given runs", "published"])
 def test_the_page_forecasts_as_python_does(fits, name):
     fit, rng = fits[name], np.random.default_rng(3)
+    assert (fit.runs is not None and fit.runs.share > 0) == (name == "given runs")
     facts = law_facts(fit)
     n = 10 ** rng.uniform(4, 7, 50)
     d = 10 ** rng.uniform(5, 8, 50)
     text = rng.integers(len(facts["texts"]), size=50)
+    if fit.runs is not None:
+        # Some of them where runs were measured, and answer for themselves.
+        some = rng.integers(len(fit.runs.loss), size=10)
+        n[:10], d[:10], text[:10] = (fit.runs.columns[name][some] for name in ("n", "d", "teacher"))
     level = rng.uniform(0.5, 0.99, 50)
     points = [[*map(float, row)] for row in zip(n, d, text, level, strict=True)]
     script = (
@@ -71,9 +77,12 @@ def test_the_page_forecasts_as_python_does(fits, name):
     labels = list(fit.teachers) or [None]
     for (size, tokens, code, sure), row in zip(points, found, strict=True):
         teacher = labels[int(code)]
-        said = fit.predict(size, tokens, teacher=teacher, level=sure)
+        said = fit.predict(size, tokens, teacher=teacher, level=sure, force=True)
         wanted = [said.value, said.low, said.high, max(said.reach.values(), default=1.0)]
-        wanted += [fit.probability(1.8, size, tokens, teacher=teacher), fit.loss(size, np.inf, teacher=teacher)]
+        wanted += [
+            fit.probability(1.8, size, tokens, teacher=teacher, force=True),
+            fit.loss(size, np.inf, teacher=teacher),
+        ]
         np.testing.assert_allclose(row, wanted, rtol=1e-6, atol=1e-9)
 
 
@@ -197,7 +206,7 @@ def test_a_browser_moves_every_slider_and_has_no_complaint(sweep_page, fits, tmp
             n, d = facts["shapes"][shape]["n"], round(10 ** float(page.locator("#tokens").input_value()))
             said = page.evaluate("([n, d, t]) => { const s = fit.predict(n, d, t); return [s.value, s.low, s.high]; }",
                                  [n, d, text])  # fmt: skip
-            wanted = fit.predict(n, d, teacher=facts["law"]["texts"][text]["label"])
+            wanted = fit.predict(n, d, teacher=facts["law"]["texts"][text]["label"], force=True)
             np.testing.assert_allclose(said, [wanted.value, wanted.low, wanted.high], rtol=1e-6)
             # What is shown is that, for weights of 8 bits, which add nothing to it.
             assert float(page.locator("#loss").inner_text()) == pytest.approx(wanted.value, abs=5.1e-5)

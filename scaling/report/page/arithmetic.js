@@ -74,7 +74,7 @@ function interpolate(at, xs, ys) {
 
 function makeFit(facts) {
   const members = facts.members.map((m) => ({ ...m, law: new Function("o", "p", "x", "return " + m.formula) }));
-  const cal = facts.calibration;
+  const cal = facts.calibration, known = facts.known;
 
   function reach(name, at) {
     const ends = facts.ranges[name];
@@ -82,6 +82,7 @@ function makeFit(facts) {
   }
 
   function factor(n, d) {
+    if (cal.inside !== null && n <= 1 && d <= 1) return cal.inside;
     if (!cal.factors.n) return 1;
     const farN = Math.min(Math.log(n), 100), farD = Math.min(Math.log(d), 100);
     const both = Math.min(farN, farD), whole = Math.max(farN + farD, 1e-12);
@@ -90,39 +91,97 @@ function makeFit(facts) {
     return Math.exp(shareN * Math.log(f.n) + shareD * Math.log(f.d) + (1 - shareN - shareD) * Math.log(f.c));
   }
 
-  // Standard error of log loss of one member, to first order in its coefficients.
-  function doubt(m, x) {
-    if (!m.covariance) return 0;
+  const ofSeeds = ({ share, slope, centre, least, most }, n) =>
+    Math.sqrt(share) * (Math.min(Math.max(n, least), most) / centre) ** slope;
+  const noiseAt = (n) => cal.trend ? cal.noise * Math.sqrt(ofSeeds(cal.trend, n) ** 2 + 1 - cal.trend.share) : cal.noise;
+  const seedsAt = (n) => cal.trend ? cal.noise * ofSeeds(cal.trend, n) : known.seeds;
+
+  const logOf = (m, x) => Math.log(Math.max(m.law(number, m.p, x), 1e-300));
+
+  // Slope of log loss over the coordinates in which the law's coefficients were searched.
+  function slopeOf(m, x) {
     const k = m.p.length;
-    const p = m.p.map((v, i) => { const g = new Float64Array(k); g[i] = 1; return { v, g }; });
-    const found = m.law(dual, p, x);
-    const slope = m.p.map((_, i) => (typeof found === "number" ? 0 : found.g[i] * m.coordinates[i] / found.v));
+    if (!m.covariance) return new Float64Array(k);
+    const found = m.law(dual, m.p.map((v, i) => { const g = new Float64Array(k); g[i] = 1; return { v, g }; }), x);
+    return Float64Array.from(m.p, (_, i) => (typeof found === "number" ? 0 : found.g[i] * m.coordinates[i] / found.v));
+  }
+
+  // Standard error of log loss of one member, to first order in its coefficients.
+  function doubt(m, slope) {
+    if (!m.covariance) return 0;
     let variance = 0;
-    for (let i = 0; i < k; i++) for (let j = 0; j < k; j++) variance += slope[i] * m.covariance[i][j] * slope[j];
+    for (let i = 0; i < slope.length; i++) {
+      for (let j = 0; j < slope.length; j++) variance += slope[i] * m.covariance[i][j] * slope[j];
+    }
     if (Number.isNaN(variance)) variance = Infinity;
     return Math.sqrt(Math.min(Math.max(variance, 0), 0.25));
   }
 
-  function columns(n, d, text) { return { ...facts.texts[text].columns, n, d }; }
+  const columns = (n, d, text) => ({ ...facts.texts[text].columns, n, d });
+  const runs = known ? known.loss.map((loss, i) => {
+    const x = Object.fromEntries(Object.entries(known.columns).map(([name, values]) => [name, values[i]]));
+    return { x, log: Math.log(loss), off: known.off[i] };
+  }) : [];
+  if (known && known.share > 0) {
+    for (const run of runs) {
+      run.logs = members.map((m) => logOf(m, run.x));
+      run.slopes = members.map((m) => slopeOf(m, run.x));
+    }
+  }
+
+  const sameText = (a, b) => a.teacher === b.teacher && ["delta_coverage", "delta_noise"].every(
+    (name) => Math.abs((a[name] ?? 0) - (b[name] ?? 0)) < 1e-6);
+
+  // Of the residuals of two runs (scaling/fit/neighbours.py).
+  function correlation(a, b) {
+    const r = Math.min(Math.sqrt(3) / known.length * Math.hypot(Math.log(a.n / b.n), Math.log(a.d / b.d)), 1e3);
+    return (1 + r) * Math.exp(-r) * (sameText(a, b) ? 1 : known.other_text);
+  }
+
+  // What each of the nearest runs adds per unit of its residual, and the share of a run's variance that stays unknown.
+  function influence(x) {
+    const near = runs.map((run) => ({ run, shared: run.off ? 0 : correlation(x, run.x) }))
+      .sort((a, b) => b.shared - a.shared).slice(0, known.most).filter((one) => known.share * one.shared !== 0);
+    const own = near.map((one) => known.share * one.shared);
+    const between = near.map((a, i) => near.map((b, j) =>
+      known.share * correlation(a.run.x, b.run.x) + (i === j ? 1 - known.share : 0)));
+    const weights = solve(between, own);
+    return { near, weights, left: 1 - weights.reduce((sum, w, i) => sum + w * own[i], 0) };
+  }
 
   function loss(n, d, text) {
     const x = columns(n, d, text);
-    let centre = 0;
-    for (const m of members) centre += m.weight * Math.log(Math.max(m.law(number, m.p, x), 1e-300));
-    return Math.exp(centre);
+    return Math.exp(members.reduce((sum, m) => sum + m.weight * logOf(m, x), 0));
   }
 
   function predict(n, d, text, level = 0.9) {
     const x = columns(n, d, text);
-    const logs = members.map((m) => Math.log(Math.max(m.law(number, m.p, x), 1e-300)));
-    const centre = logs.reduce((sum, log, i) => sum + members[i].weight * log, 0);
-    let variance = cal.noise ** 2;
-    members.forEach((m, i) => { variance += m.weight * ((logs[i] - centre) ** 2 + doubt(m, x) ** 2); });
+    const logs = members.map((m) => logOf(m, x)), slopes = members.map((m) => slopeOf(m, x));
+    let left = 1;
+    if (known && known.share > 0) {
+      const found = influence(x);
+      left = found.left;
+      // Each law is held against the runs by itself.
+      found.near.forEach(({ run }, j) => members.forEach((_, i) => {
+        logs[i] += found.weights[j] * (run.log - run.logs[i]);
+        run.slopes[i].forEach((slope, k) => { slopes[i][k] -= found.weights[j] * slope; });
+      }));
+    }
+    let centre = logs.reduce((sum, log, i) => sum + members[i].weight * log, 0);
+    let variance = noiseAt(n) ** 2 * left;
+    members.forEach((m, i) => { variance += m.weight * ((logs[i] - centre) ** 2 + doubt(m, slopes[i]) ** 2); });
     const far = { n: reach("n", n), d: reach("d", d) };
-    const scale = Math.sqrt(variance) * factor(far.n, far.d);
+    let scale = Math.sqrt(variance) * factor(far.n, far.d);
+    // Of a cell that was measured the law is not asked.
+    const cell = runs.filter((run) => Math.abs(Math.log(run.x.n / n)) < known.same_cell &&
+      Math.abs(Math.log(run.x.d / d)) < known.same_cell && sameText(run.x, x));
+    if (cell.length) {
+      centre = cell.reduce((sum, run) => sum + run.log, 0) / cell.length;
+      scale = seedsAt(n) * Math.sqrt(1 + 1 / cell.length);
+    }
     const [low, high] = [(1 - level) / 2, (1 + level) / 2].map(
       (q) => Math.exp(centre + scale * interpolate(q, cal.levels, cal.quantiles)));
-    return { value: Math.exp(centre), low, high, scale, reach: Math.max(far.n, far.d), centre };
+    return { value: Math.exp(centre), low, high, scale, reach: Math.max(far.n, far.d), centre, cell: cell.length };
   }
 
   function probability(target, said) {
@@ -132,6 +191,26 @@ function makeFit(facts) {
   }
 
   return { loss, predict, probability, hasDoubt: facts.has_doubt };
+}
+
+// Gaussian elimination with pivots; the matrix is used up.
+function solve(a, b) {
+  const n = b.length, x = b.slice();
+  for (let i = 0; i < n; i++) {
+    let best = i;
+    for (let r = i + 1; r < n; r++) if (Math.abs(a[r][i]) > Math.abs(a[best][i])) best = r;
+    [a[i], a[best], x[i], x[best]] = [a[best], a[i], x[best], x[i]];
+    for (let r = i + 1; r < n; r++) {
+      const share = a[r][i] / a[i][i];
+      for (let c = i; c < n; c++) a[r][c] -= share * a[i][c];
+      x[r] -= share * x[i];
+    }
+  }
+  for (let i = n - 1; i >= 0; i--) {
+    for (let c = i + 1; c < n; c++) x[i] -= a[i][c] * x[c];
+    x[i] /= a[i][i];
+  }
+  return x;
 }
 
 function roundingCost(format, nLinear, d) {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import TokenizerLayout
+from scaling.chain.target import ask
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import recommended_text
 from scaling.errors import RecordError
@@ -50,7 +51,7 @@ def page_of_sweep(workspace: Workspace) -> str:
     if not workspace.fit_path.exists():
         raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
     fit = load(workspace.fit_path)
-    question = Question.of(workspace.config, **({} if workspace.config.recommend else _ANY))
+    question = ask(workspace, **({} if workspace.config.recommend else _ANY))
     # The text, the sizes and the context that the sweep's own recommendation is of.
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     trained = [run for run in workspace.runs if run.data.text_id == text.text_id]

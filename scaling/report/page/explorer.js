@@ -87,10 +87,8 @@ function judge(shape, ask, level = 0.9) {
   const said = fit.predict(shape.n, ask.d, ask.text, level);
   const added = roundingCost(ask.format, shape.n_body, ask.d);
   const bytes = bytesOf(shape, ask.format.name, ask.context);
-  // What was measured decides; where the law comes without doubt, a target is met or it is not.
-  const known = measured(shape, ask);
-  const sure = known.length ? mean(known.map((r) => r.loss)) : fit.hasDoubt ? null : said.value;
-  const p = sure === null ? fit.probability(ask.target - added, said) : +(sure + added <= ask.target);
+  // Where the law comes without doubt, a target is met or it is not.
+  const p = fit.hasDoubt ? fit.probability(ask.target - added, said) : +(said.value + added <= ask.target);
   return { shape, said, added, loss: said.value + added, low: said.low + added, high: said.high + added, bytes, p,
     speed: speedOf(shape, ask.format.name, ask.device) };
 }
@@ -129,9 +127,9 @@ function show() {
 }
 
 function verdict(now, ask) {
-  const fits = now.bytes.total <= ask.budget, isSure = !fit.hasDoubt || measured(ask.shape, ask).length > 0;
-  const basis = !fit.hasDoubt ? "" : isSure ? " (measured)" : ` (P ${now.p.toFixed(2)})`;
-  return `${meets(now, ask) ? "Good enough" : isSure ? "Not good enough" : "Not surely good enough"}${basis}; ` +
+  const fits = now.bytes.total <= ask.budget, basis = fit.hasDoubt
+    ? ` (P ${now.p.toFixed(2)}${now.said.cell ? `, ${now.said.cell} of this size and volume measured` : ""})` : "";
+  return `${meets(now, ask) ? "Good enough" : fit.hasDoubt ? "Not surely good enough" : "Not good enough"}${basis}; ` +
     `${fits ? "fits" : "does not fit"} the memory budget.`;
 }
 
@@ -147,8 +145,6 @@ function binding(ask) {
   const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a));
   return `${most[0]} (${parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ")} nats/token)`;
 }
-
-const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
 // Runs of one size, volume and text.
 const measured = (shape, ask) => facts.runs.filter((r) => r.text === ask.text &&

@@ -14,6 +14,7 @@ from scaling.accounting import (
     count_parameters,
     decode_bytes,
 )
+from scaling.fit.neighbours import LENGTH, MOST_NEIGHBOURS, OTHER_TEXT, SAME_CELL, Runs
 from scaling.predict.candidates import size_of
 from scaling.predict.devices import APP_SHARE, devices
 from scaling.predict.footprint import footprint
@@ -48,6 +49,7 @@ def law_facts(fit: Fit) -> Facts:
         SpecError: a law of the fit cannot be written as a page.
     """
     calibration = fit.calibration
+    # A fit of one text has no names for it; its columns are those of real text.
     labels: list[str | None] = [*fit.teachers] or [None]
     return {
         "members": [_member(member) for member in fit.members if member.weight > 0],
@@ -56,7 +58,10 @@ def law_facts(fit: Fit) -> Facts:
             "quantiles": list(calibration.quantiles),
             "noise": calibration.noise,
             "factors": dict(calibration.factors),
+            "inside": calibration.inside,
+            "trend": None if calibration.trend is None else vars(calibration.trend),
         },
+        "known": None if fit.runs is None else _known(fit.runs, calibration.noise),
         "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
         "texts": [_text(fit, label) for label in labels],
         "columns": dict(fit.columns),
@@ -75,6 +80,21 @@ def _member(member: Member) -> Facts:
         "weight": member.weight,
         "coordinates": member.coordinates.tolist(),
         "covariance": None if covariance is None else covariance.tolist(),
+    }
+
+
+def _known(runs: Runs, noise: float) -> Facts:
+    """The runs that a forecast is given, and how far they speak."""
+    return {
+        "columns": {name: values.tolist() for name, values in runs.columns.items()},
+        "loss": runs.loss.tolist(),
+        "off": runs.off.tolist(),
+        "share": runs.share,
+        "seeds": runs.seed_scatter(noise),
+        "length": LENGTH,
+        "other_text": OTHER_TEXT,
+        "most": MOST_NEIGHBOURS,
+        "same_cell": SAME_CELL,
     }
 
 
