@@ -45,6 +45,7 @@ def code_length(
     from scaling.fit.code_length import code_lengths
     from scaling.report.measures import show_code_lengths
 
+    # A sweep file stands for the runs of its own that are trained.
     if table.suffix in (".yaml", ".yml"):
         from scaling.chain.workspace import Workspace
 
