@@ -16,7 +16,7 @@ from published import over_real
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.text import open_text
 from scaling.records import RunStore, load_runs
-from scaling.report.plots import STYLE
+from scaling.report.figures import styled
 from scaling.spec import RunSpec
 from scaling.teach.ngram import train_ngram
 from scaling.train.checkpoint import load_student
@@ -81,7 +81,7 @@ def _entropy(spec: RunSpec, store: RunStore) -> float:
 def draw(table: pd.DataFrame) -> None:
     """Student loss over teacher loss, one line a number of tokens; on the diagonal a student equals its teacher."""
     taught = table[table["kind"] != "real"]
-    with plt.rc_context(STYLE):
+    with styled():
         figure, axes = plt.subplots(figsize=(5.4, 3.8))
         for tokens, rows in taught.groupby("n_tokens"):
             color = axes.plot([], [], label=f"D = {tokens / 1e6:.2g}M")[0].get_color()

@@ -15,23 +15,29 @@ _PUBLIC = {
     "RunSpec": "scaling.spec",
     "backtest": "scaling.fit.backtest",
     "compare": "scaling.fit.compare",
+    "compare_laws": "scaling.fit.compare_laws",
     "compare_models": "scaling.predict.explain.comparison",
     "design": "scaling.fit.design",
     "explain": "scaling.predict.explain.answer",
     "fit_bounded": "scaling.fit.bounded",
+    "figures": "scaling.report.figures",
     "fit_curve": "scaling.curves.fitter",
+    "fit_damage": "scaling.fit.damage",
     "fit_law": "scaling.fit.fitter",
+    "forecast": "scaling.predict.ask",
     "frontier": "scaling.fit.allocation.frontier",
     "footprint": "scaling.predict.footprint",
+    "invert": "scaling.predict.ask",
     "load_fit": "scaling.fit.saved",
     "load_runs": "scaling.records",
     "load_sweep": "scaling.config.load",
     "named_model": "scaling.predict.named.models",
     "optimal": "scaling.fit.allocation.optimal",
     "optimal_vocabulary": "scaling.predict.solve.vocabulary",
+    "plot": "scaling.report.figures.plot",
     "preset": "scaling.laws.presets",
     "read_runs": "scaling.tables.read",
-    "recommend": "scaling.predict.recommend",
+    "recommend": "scaling.predict.ask",
     "save_fit": "scaling.fit.saved",
     "solve": "scaling.predict.explain.answer",
     "summary": "scaling.fit.describe",
@@ -48,7 +54,8 @@ __all__ = sorted(_PUBLIC)
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'scaling' has no attribute {name!r}; public are {', '.join(__all__)}")
-    value = getattr(import_module(_PUBLIC[name]), _DEFINED_AS.get(name, name))
+    module = import_module(_PUBLIC[name])
+    value = module if name == "figures" else getattr(module, _DEFINED_AS.get(name, name))
     globals()[name] = value
     return value
 

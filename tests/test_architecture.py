@@ -21,8 +21,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "scaling"
 RANKS = {
     "errors": 0,
     "files": 1,
+    "numbers": 1,
     "registry": 1,
     "stop": 1,
+    "shown": 2,
     "spec": 2,
     "tables": 2,
     "accounting": 3,
@@ -203,3 +205,26 @@ def test_the_paper_half_never_loads_jax(room):
     names = [".".join(("scaling", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in found]
     statement = "\n".join(f"import {name.removesuffix('.__init__')}" for name in names)
     assert not {"jax", "matplotlib"} & loaded_modules(statement)
+
+
+def loads_matplotlib(path: Path) -> bool:
+    """Whether a file imports matplotlib when it runs; what only a type checker reads is left aside."""
+    typed = {
+        node
+        for block in ast.walk(parsed(path))
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+    }
+    found = (node for node in ast.walk(parsed(path)) if node not in typed)
+    named = [
+        name
+        for node in found
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+    ]
+    return any(name.split(".")[0] == "matplotlib" for name in named)
+
+
+def test_figures_alone_load_matplotlib():
+    drawing = {path.parent.relative_to(PACKAGE) for path in modules() if loads_matplotlib(path)}
+    assert drawing == {Path("report/figures")}

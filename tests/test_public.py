@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import inspect
 import pkgutil
 import tomllib
 from pathlib import Path
@@ -9,6 +11,25 @@ from pathlib import Path
 import pytest
 
 import scaling
+from scaling.errors import SpecError
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = (
+    "compare",
+    "compare_laws",
+    "fit_law",
+    "footprint",
+    "forecast",
+    "invert",
+    "load_fit",
+    "load_runs",
+    "optimal",
+    "plot",
+    "read_runs",
+    "recommend",
+    "solve",
+)
+"""What a notebook begins with: each has an example."""
 
 
 @pytest.mark.parametrize("name", scaling.__all__)
@@ -34,3 +55,78 @@ def test_every_file_beside_the_code_is_installed_with_it():
     others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert package / "py.typed" in others
     assert not others - installed
+
+
+@pytest.fixture(scope="module")
+def names():
+    """What the examples speak of: a table of runs, and a fit to it."""
+    runs = scaling.load_runs(ROOT / "results/reference/grid.csv")
+    return {"runs": runs, "fit": scaling.fit_law(runs, law="q1q2", bootstrap=50)}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_example_of_a_public_name_gives_what_it_says(name, names, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    value = getattr(scaling, name)
+    globs = vars(inspect.getmodule(value)) | names | {"scaling": scaling, name: value}
+    (example,) = doctest.DocTestFinder(recurse=False).find(value, name, globs=globs)
+    assert example.examples
+    said: list[str] = []
+    assert doctest.DocTestRunner().run(example, out=said.append).failed == 0, "".join(said)
+
+
+def test_tab_lists_every_verb_of_a_notebook():
+    assert set(SHOWN) < set(dir(scaling))
+
+
+def test_a_fit_is_read_from_its_own_text(names):
+    from scaling.fit.saved import to_json
+
+    again = scaling.load_fit(to_json(names["fit"]))
+    assert again.params == pytest.approx(names["fit"].params)
+
+
+def test_numbers_are_read_as_people_write_them_or_refused(names):
+    fit = names["fit"]
+    assert fit.predict("100k", "1M").value == fit.predict(1e5, 1e6).value
+    assert fit.predict(["100k", 2e5], "1M").frame()["n"].tolist() == [1e5, 2e5]
+    with pytest.raises(SpecError, match="n: got 'many', allowed is a number"):
+        fit.predict("many", "1M")
+
+
+def test_the_column_of_the_loss_may_stand_among_the_columns(names):
+    renamed = names["runs"].rename(columns={"loss": "val_loss"})
+    found = scaling.fit_law(renamed, law="q1q2", columns={"loss": "val_loss"}, bootstrap=0)
+    assert found.columns["loss"] == "val_loss"
+    assert found.params == pytest.approx(names["fit"].params)
+
+
+def test_a_published_law_is_not_fitted_and_its_form_is_named(names):
+    with pytest.raises(SpecError, match="'kaplan' is a published law.*fit its form, 'kaplan-nd'"):
+        scaling.fit_law(names["runs"], law="kaplan")
+
+
+def test_results_show_themselves_as_tables(names):
+    fit = names["fit"]
+    optima = scaling.optimal(fit, flops=[1e11, "1e12"])
+    assert list(optima.frame()["flops"]) == [1e11, 1e12]
+    assert optima.frame()["n"].tolist()[1] == scaling.optimal(fit, flops=1e12).n
+    arms = scaling.compare(names["runs"], ("noise 0.4", "noise 0.2"))
+    for shown in (fit, optima, arms, fit.predict("100k", "1M"), scaling.invert("besiroglu", [2.5, 2.2])):
+        assert len(shown.frame()) >= 1
+        assert "<table" in shown._repr_html_()
+
+
+def test_a_recommendation_of_a_fit_needs_the_sweep_and_takes_bytes_as_people_write_them(names, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    answer = scaling.recommend(names["fit"], sweep="sweeps/grid.yaml", memory_bytes="64MiB")
+    assert answer.question.memory_bytes == 64 * 2**20
+    assert answer.frame()["probability"].iloc[0] >= answer.question.probability
+    with pytest.raises(SpecError, match="give sweep="):
+        scaling.recommend(names["fit"], target_loss=1.7, memory_bytes="64MiB")
+
+
+def test_a_loss_out_of_reach_has_no_size(names):
+    table = scaling.invert("besiroglu", [2.5, 1.9], d="100B").frame()
+    assert table["what"].tolist()[1] == "out of reach"
+    assert table["n_params"].tolist()[1] == float("inf")

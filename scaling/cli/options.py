@@ -31,7 +31,7 @@ def workers(asked: int) -> int:
 
 def count(text: str, name: str) -> float:
     """``1e6``, ``10M``, ``inf`` as a positive number."""
-    from scaling.config.numbers import resolve_scalar
+    from scaling.numbers import resolve_scalar
 
     infinite = text.strip().lower() == "inf"
     value = math.inf if infinite else resolve_scalar(text.strip())
@@ -44,7 +44,7 @@ def count(text: str, name: str) -> float:
 
 def byte_count(text: str, name: str) -> int:
     """``64MiB`` or ``1e8`` as bytes."""
-    from scaling.config.numbers import parse_bytes, resolve_scalar
+    from scaling.numbers import parse_bytes, resolve_scalar
 
     value = parse_bytes(resolve_scalar(text.strip()))
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

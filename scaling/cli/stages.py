@@ -250,8 +250,8 @@ def _draw(workspace: Workspace, found: ChainResult) -> None:
     """The figure of the sweep, and the page that answers for other sizes, beside its fit."""
     from scaling.files import write_bytes
     from scaling.records import load_runs
+    from scaling.report.figures.sweep import save_sweep_figure
     from scaling.report.page import page_of_sweep
-    from scaling.report.plots import save_sweep_figure
 
     path: Path = workspace.folder / "fit.png"
     answer = found.answer

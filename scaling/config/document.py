@@ -1,6 +1,6 @@
 """A YAML file as plain values, with the position of every key and item.
 
-PyYAML composes the nodes; scalars are resolved here (see :mod:`scaling.config.numbers`), because PyYAML's own rules are
+PyYAML composes the nodes; scalars are resolved here (see :mod:`scaling.numbers`), because PyYAML's own rules are
 those of YAML 1.1, where ``1e-3`` is text and ``on`` is true, and where the second of two equal keys silently wins.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from scaling.config.numbers import resolve_scalar
 from scaling.config.problems import dotted
 from scaling.errors import ConfigError
 from scaling.files import machine_error
+from scaling.numbers import resolve_scalar
 
 Path_ = tuple[str | int, ...]
 """Where a value stands in a document: ``("grid", "model.width", 1)``."""

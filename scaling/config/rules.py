@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from scaling.accounting import count_parameters, forward_flops
-from scaling.config.numbers import tokens_per_param
 from scaling.config.sweep import FlopsBudget, Rule, SizePower, TokensPerParam, WidthPower
+from scaling.numbers import tokens_per_param
 from scaling.spec import ModelSpec
 
 RULES: TypeAdapter[Rule] = TypeAdapter(Rule)

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
-from scaling.config.numbers import parse_bytes
 from scaling.errors import RecordError
+from scaling.numbers import parse_bytes
 from scaling.records import check_name
 from scaling.registry import did_you_mean
 from scaling.spec import GGUF_BLOCK, Spec

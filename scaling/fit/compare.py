@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError, SpecError
+from scaling.shown import Shown
 from scaling.tables.expression import column_values, missing_column
 from scaling.tables.finished import finished, listed
 
@@ -21,7 +22,7 @@ CLUSTERS_NEEDED = 2
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Arm b beside arm a.
 
     Attributes:
@@ -49,6 +50,14 @@ class Comparison:
     n_clusters: int
     unpaired: tuple[Any, ...] = ()
 
+    def frame(self) -> pd.DataFrame:
+        """One row: the relative difference with its interval, and the chance of the better."""
+        import pandas as pd
+
+        change = {name: math.expm1(getattr(self, name)) for name in ("difference", "low", "high")}
+        chances = {"chance": self.chance, "chance_of_one": self.chance_of_one, "pairs": self.n_pairs}
+        return pd.DataFrame([{"arm": self.arms[1], "against": self.arms[0], **change, **chances}])
+
     def __str__(self) -> str:
         a, b = self.arms
         return (
@@ -70,6 +79,9 @@ def compare(
 ) -> Comparison:
     """Compare two arms over the settings that both were trained in.
 
+    >>> compare(runs, ("noise 0.4", "noise 0.2")).chance > 0.99
+    True
+
     Each pair gives delta = log(loss_b / loss_a); what the settings do to both arms drops out. Pairs of one cluster
     share a training and count as one, by their mean. With m clusters of mean delta and scatter s,
     P(b better) = T_{m-1}(-delta √m / s), and of one new setting T_{m-1}(-delta / (s √(1 + 1/m))): the posterior under
@@ -85,9 +97,6 @@ def compare(
             (the model size) in a table with a `trunk_id`, whose volumes are branches of one training; else each pair is
             its own.
         level: of the interval.
-
-    Returns:
-        Comparison.
 
     Raises:
         RecordError: a column is missing, or a loss is not positive.

@@ -67,6 +67,9 @@ def fit(
 ) -> Fit:
     """Fit a scaling law to a table of runs.
 
+    >>> scaling.fit_law(runs, law="tied", where="teacher == 'real'", bootstrap=0).frame()["coefficient"].tolist()
+    ['E', 'A', 'B', 'alpha']
+
     Minimises sum_i w_i Huber_delta(log(L(n_i, d_i) / loss_i)).
 
     Args:
@@ -76,7 +79,7 @@ def fit(
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
             default the first of `scaling.tables.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
-        columns: further columns by the law's name of them, as {"c": "flops"}; may override n and d.
+        columns: further columns by the law's name of them, as {"c": "flops"}; may override n, d and loss.
         where: expression that keeps rows.
         delta: Huber threshold in log loss; by default .001 for one law, as published, and .01 for the stack.
         objective: "huber", "squared" or "absolute".

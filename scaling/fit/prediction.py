@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member
 from scaling.fit.neighbours import Influence, Runs
+from scaling.numbers import count
+from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 Target = Literal["run", "mean"]
@@ -20,7 +25,7 @@ Target = Literal["run", "mean"]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Drawn):
     """A forecast with its doubt; fields are floats, or arrays where n or d were arrays.
 
     Attributes:
@@ -32,7 +37,10 @@ class Prediction:
             smallest).
         near: runs nearby that the law was held against; 0 for what the law says alone.
         measured: runs of this very size, volume and text, whose mean is then the answer.
+        at: {"n": size, "d": tokens}: where it was asked; empty where nobody needs to know.
     """
+
+    figure: ClassVar[str] = "forecast"
 
     value: Any
     low: Any
@@ -42,6 +50,16 @@ class Prediction:
     reach: Mapping[str, Any]
     near: Any = 0
     measured: Any = 0
+    at: Mapping[str, Any] = field(default_factory=dict)
+
+    def frame(self) -> pd.DataFrame:
+        """One row a point: n, d, loss, low, high, how far beyond the data, and what the answer rests on."""
+        import pandas as pd
+
+        reach = {f"reach_{name}": factor for name, factor in self.reach.items()}
+        columns = {**self.at, "loss": self.value, "low": self.low, "high": self.high, **reach, "basis": self.basis}
+        arrays = np.broadcast_arrays(*map(np.atleast_1d, columns.values()))
+        return pd.DataFrame({name: values.ravel() for name, values in zip(columns, arrays, strict=True)})
 
     @property
     def basis(self) -> Any:
@@ -92,7 +110,7 @@ def points(
 
     Args:
         teachers: {label: what is known of its text}, in the order of their codes.
-        n, d: sizes and tokens, may be infinite; None for a law without that column.
+        n, d: sizes and tokens, also as people write them ("1M"), may be infinite; None for a law without that column.
         teacher: label; None is real text unless divergences are given.
         delta_noise, delta_coverage: divergences of the text, nats/token.
         **columns: further columns; `teacher_code` in place of a label gives the code of each point's teacher.
@@ -100,7 +118,7 @@ def points(
     Raises:
         SpecError: impossible size, or a teacher that the fit does not know.
     """
-    sizes = {name: value for name, value in (("n", n), ("d", d)) if value is not None}
+    sizes = {name: count(value, name) for name, value in (("n", n), ("d", d)) if value is not None}
     for name, value in sizes.items():
         if not np.all(np.asarray(value, float) > 0):
             raise SpecError(f"{name} must be positive (or inf), got {np.min(value):g}")

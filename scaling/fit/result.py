@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,14 +17,18 @@ from scaling.fit.prediction import Expected, Points, Prediction, Target, expecte
 from scaling.fit.reach import refuse_far
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
+from scaling.shown import Drawn
 from scaling.tables.observations import MadeOf
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 Given = Literal["runs", "law"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Drawn):
     """A law plus evidence.
 
     Attributes:
@@ -53,6 +57,8 @@ class Fit:
         profiles: {coefficient: {"low", "high", "level", "text"}} where asked for; an end is None where the runs set
             none.
     """
+
+    figure: ClassVar[str] = "loss by size"
 
     members: tuple[Member, ...]
     objective: Objective
@@ -182,7 +188,8 @@ class Fit:
         value, low, high = (at.shaped(np.exp(found.centre + found.scale * tail)) for tail in (0.0, *tails))
         reach = {name: at.shaped(at.reach(name, *ends)) for name, ends in self.ranges.items() if name in at.columns}
         near, measured = at.shaped(found.near), at.shaped(found.measured)
-        return Prediction(value, low, high, level, at.shaped(found.scale), reach, near, measured)
+        asked = {name: at.shaped(at.columns[name]) for name in ("n", "d") if name in at.columns}
+        return Prediction(value, low, high, level, at.shaped(found.scale), reach, near, measured, asked)
 
     def _expected(self, at: Points, of: Target = "run", given: Given = "runs") -> Expected:
         runs = self.runs if given == "runs" else None
@@ -208,6 +215,14 @@ class Fit:
     def floor(self, teacher: str | None = None, *, level: float = 0.9, **columns: Any) -> Prediction:
         """Loss of an infinite student on infinite text of a teacher."""
         return self.predict(math.inf, math.inf, teacher=teacher, level=level, force=True, **columns)
+
+    def frame(self, level: float = 0.9) -> pd.DataFrame:
+        """One row a coefficient of the leading law: its value, interval and unit."""
+        import pandas as pd
+
+        ends = self.interval(level)
+        rows = [(c.name, self.params[c.name], *ends[c.name], c.unit) for c in self.law.coefficients]
+        return pd.DataFrame(rows, columns=["coefficient", "value", "low", "high", "unit"])
 
     def _repr_html_(self) -> str:
         from scaling.fit.page import coefficient_table

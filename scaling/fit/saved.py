@@ -62,14 +62,22 @@ def save(fit: Fit, path: str | Path, *, replace: bool = False) -> None:
 def load(path: str | Path) -> Fit:
     """Read a saved fit; what it forecasts is what the fit that was saved did.
 
+    Args:
+        path: A file, or the JSON text of a fit itself.
+
+    >>> scaling.load_fit(to_json(fit)).law.name
+    'q1q2'
+
     Raises:
         RecordError: missing, changed since it was written, damaged, or written by another schema version.
     """
-    path = Path(path)
-    if not path.is_file():
+    # A path never opens with a brace, and the text of a fit always does.
+    text = path if isinstance(path, str) and path.lstrip().startswith("{") else None
+    path = Path("this text" if text else path)
+    if text is None and not path.is_file():
         raise RecordError(f"no fit at {path}: make one with `scaling fit`")
     try:
-        content = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+        content = json.loads(text or path.read_text("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
     version = content.get("schema_version") if isinstance(content, dict) else None

@@ -27,12 +27,22 @@ def named_law(name: str, **structure: Any) -> ScalingLaw:
         **structure: keyword arguments of the law's class (as `teachers` of a teacher form).
 
     Raises:
-        SpecError: no such law, or a structure that it does not have.
+        SpecError: no such law, the name of a published one, or a structure that it does not have.
     """
     base, plus, own = name.partition("+")
     if plus:
         return named_law(own, base=base, **structure)
     if name not in LAWS:
+        from scaling.laws.presets import PRESETS
+
+        # A published law is known by the name of its source, a form by its own.
+        published = PRESETS.get(name)
+        if published is not None and isinstance(published.law, ScalingLaw):
+            form = published.law.name
+            raise SpecError(
+                f"{name!r} is a published law, its numbers known: forecast with it by that name, or fit "
+                f"its form, {form!r}"
+            )
         hint = did_you_mean(name, (*LAWS, STACK, AUTO))
         raise SpecError(f"unknown law {name!r}{hint} (a law on another base is written BASE+LAW, as tied+q1)")
     try:

@@ -84,12 +84,31 @@ class Candidate:
         """True if the target is met as surely as was asked."""
         return self.probability >= question.probability
 
+    def row(self) -> dict[str, Any]:
+        """One line of a table of candidates."""
+        return {
+            "width": self.run.model.width,
+            "n_layers": self.run.model.n_layers,
+            "n_params": self.n_params,
+            "n_tokens": self.run.n_tokens,
+            "loss": self.expected.value,
+            "low": self.expected.low,
+            "high": self.expected.high,
+            "probability": self.probability,
+            "total_bytes": self.footprint.total_bytes,
+            "reach": self.reach,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "run": self.run.model_dump(mode="json"),
             "n_params": self.n_params,
-            "prediction": vars(self.prediction) | {"reach": dict(self.prediction.reach)},
+            "prediction": {
+                **vars(self.prediction),
+                "reach": dict(self.prediction.reach),
+                "at": dict(self.prediction.at),
+            },
             "probability": self.probability,
             "footprint": vars(self.footprint),
             "speed": None if self.speed is None else vars(self.speed),

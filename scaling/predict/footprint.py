@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
 
 from scaling.accounting import (
     DEFAULT_FORMAT,
@@ -24,11 +25,15 @@ from scaling.accounting import (
 )
 from scaling.data.text import open_tokenizer
 from scaling.records import RunStore
+from scaling.shown import Drawn
 from scaling.spec import DataSpec, ModelSpec, TextSource
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
-class Footprint:
+class Footprint(Drawn):
     """Bytes of a model while it runs on a phone, the app around it not included.
 
     Attributes:
@@ -40,11 +45,20 @@ class Footprint:
         engine_bytes: Code, vocabulary and bookkeeping of the engine.
     """
 
+    figure: ClassVar[str] = "bytes by part"
+
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
     engine_bytes: int
     repacked_bytes: int = 0
+
+    def frame(self) -> pd.DataFrame:
+        """One row a part, the sum last."""
+        import pandas as pd
+
+        parts = {name.removesuffix("_bytes"): value for name, value in vars(self).items()}
+        return pd.DataFrame({"part": [*parts, "total"], "bytes": [*parts.values(), self.total_bytes]})
 
     @property
     def total_bytes(self) -> int:
@@ -68,6 +82,10 @@ def footprint(
     architecture: Architecture = PHONE,
 ) -> Footprint:
     """Predict the memory of a model in a phone engine.
+
+    >>> model = ModelSpec(vocab_size=32000, width=512, n_layers=8)
+    >>> footprint(model, context=2048).frame()["part"].tolist()
+    ['weights', 'kv_cache', 'compute', 'engine', 'repacked', 'total']
 
     Args:
         model: The model.

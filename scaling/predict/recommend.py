@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ValidationError
 
@@ -25,9 +25,12 @@ from scaling.predict.infeasible import why_none
 from scaling.predict.measured import Measurements
 from scaling.predict.question import Question, check_unit
 from scaling.records import RunStore
+from scaling.shown import Drawn
 from scaling.spec import ModelSpec, RunSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fit.result import Fit
 
 Binding = Literal["target", "speed", "smallest"]
@@ -37,7 +40,7 @@ RUNNERS_UP = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recommendation:
+class Recommendation(Drawn):
     """The chosen configuration and why.
 
     Attributes:
@@ -53,6 +56,8 @@ class Recommendation:
         shapes: Which shapes were offered, in words, and why no others.
     """
 
+    figure: ClassVar[str] = "bytes and loss"
+
     choice: Candidate
     binding: Binding
     runners_up: tuple[Candidate, ...]
@@ -62,6 +67,12 @@ class Recommendation:
     cost: TrainingCost | None = None
     front: tuple[FrontPoint, ...] = ()
     shapes: str = ""
+
+    def frame(self) -> pd.DataFrame:
+        """The choice, then its runners-up: shape, loss with its interval, P(loss ≤ target), bytes."""
+        import pandas as pd
+
+        return pd.DataFrame([candidate.row() for candidate in (self.choice, *self.runners_up)])
 
     @property
     def run(self) -> RunSpec:

@@ -34,6 +34,9 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
 def load_runs(path: str | os.PathLike[str] = "results") -> pd.DataFrame:
     """Read runs as a table: a results folder, one sweep's folder, or a .parquet or .csv file.
 
+    >>> len(load_runs("results/reference/grid.csv"))
+    36
+
     Raises:
         RecordError: if there is nothing to read there.
     """

@@ -42,7 +42,8 @@ def observe(
             name (of several checkpoints of one run the last is kept), see `scaling.tables.finished`; `text_id`,
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
-        columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`.
+        columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`; "loss" among them comes
+            before `loss`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
         clusters: column of runs that share noise; each run alone if absent.
@@ -56,6 +57,7 @@ def observe(
         RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed
             units; duplicates.
     """
+    loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
     n_rows, runs = len(runs), select_rows(runs, where)
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def read_runs(path: str | Path, *, map: Mapping[str, str] | None = None, where: str | None = None) -> pd.DataFrame:
     """Read a table of runs, add mapped columns, keep the rows of interest.
 
+    >>> table = read_runs("results/reference/grid.csv", map={"C": "6 * n_params * n_tokens"}, where="teacher == 'real'")
+    >>> len(table)
+    12
+
     Args:
         path: CSV file with a header, or parquet.
         map: {new column: column or expression}, as `{"d": "C / (6 * n)", "loss": "val_loss"}`; later entries may use

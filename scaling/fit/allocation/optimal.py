@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
@@ -14,13 +15,18 @@ from scaling.fit.allocation.split import best_split, growth, weighted_quantiles
 from scaling.fit.evidence import Member
 from scaling.fit.prediction import Prediction
 from scaling.fit.result import Fit
+from scaling.numbers import count
+from scaling.shown import Drawn, Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 DRAWS = 200
 
 
 @dataclass(frozen=True)
-class Optimal:
+class Optimal(Shown):
     """Best split of a budget.
 
     Attributes:
@@ -52,14 +58,76 @@ class Optimal:
         """Whether both ends of the interval of N* are known."""
         return self.n_interval[0] > 0 and math.isfinite(self.n_interval[1])
 
+    def row(self) -> dict[str, float]:
+        """One line of a table of optima."""
+        ends = {"n_low": self.n_interval[0], "n_high": self.n_interval[1]}
+        volumes = {"d": self.d, "d_low": self.d_interval[0], "d_high": self.d_interval[1]}
+        return {"flops": self.flops, "n": self.n, **ends, **volumes, "loss": self.loss.value}
+
+    def frame(self) -> pd.DataFrame:
+        """One row."""
+        return Optima((self,)).frame()
+
     def __str__(self) -> str:
         low, high = self.n_interval
         doubt = f"[{low:.3g}, {high:.3g}]" if self.identified else "not identified " + _open_ends(low, high)
         return f"C = {self.flops:.3g}: N* = {self.n:.3g} {doubt} at {self.level:.0%}, D* = {self.d:.3g}"
 
 
-def optimal(
-    fit: Fit, *, flops: float, teacher: str | None = None, level: float = 0.9, cost: Cost = SIX_ND, **columns: Any
+@dataclass(frozen=True)
+class Optima(Drawn):
+    """Best splits of several budgets.
+
+    Attributes:
+        each: one a budget that has one.
+        refused: a sentence for each of the others.
+    """
+
+    figure: ClassVar[str] = "best size by compute"
+
+    each: tuple[Optimal, ...]
+    refused: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """One row a budget: FLOPs, N* and D* with their intervals, and the loss there."""
+        import pandas as pd
+
+        return pd.DataFrame([one.row() for one in self.each])
+
+
+@overload
+def optimal(fit: Fit, *, flops: float | str, **asked: Any) -> Optimal: ...
+@overload
+def optimal(fit: Fit, *, flops: Sequence[float | str] | Array, **asked: Any) -> Optima: ...
+def optimal(fit: Fit, *, flops: Any, **asked: Any) -> Optimal | Optima:
+    """Compute-optimal size and data of a fit, for one budget or several.
+
+    >>> optimal(fit, flops=[1e11, 1e12]).frame()["n"].is_monotonic_increasing
+    True
+
+    Args:
+        fit: with laws of n and d.
+        flops: training budget; of several, one without an optimum is told in `Optima.refused`.
+        **asked: as of `best_of_budget`: `teacher`, `level`, `cost`, further columns of the law.
+    """
+    budgets = count(flops.tolist() if isinstance(flops, np.ndarray) else flops, "flops")
+    if not isinstance(budgets, list):
+        return best_of_budget(fit, budgets, **asked)
+    return _of_budgets(fit, budgets, asked)
+
+
+def _of_budgets(fit: Fit, budgets: list[float], asked: dict[str, Any]) -> Optima:
+    each, refused = [], []
+    for budget in budgets:
+        try:
+            each.append(best_of_budget(fit, budget, **asked))
+        except FitError as error:
+            refused.append(str(error))
+    return Optima(tuple(each), tuple(refused))
+
+
+def best_of_budget(
+    fit: Fit, flops: float, *, teacher: str | None = None, level: float = 0.9, cost: Cost = SIX_ND, **columns: Any
 ) -> Optimal:
     """Compute-optimal size and data of a fit.
 

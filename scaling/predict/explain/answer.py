@@ -231,6 +231,9 @@ def solve(
 ) -> Solution:
     """What is left open of size, data and loss: the least that reaches a loss, or the best of a training budget.
 
+    >>> solve("besiroglu", target_loss=2.5).frame()["what"].tolist()
+    ['smallest size, of unlimited tokens', 'compute-optimal']
+
     Args:
         source: A fit, or the name of a published law.
         target_loss: nats/token; this or `flops`.

@@ -14,8 +14,11 @@ from scaling.predict.explain.basis import UNIQUE, Basis
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
 from scaling.predict.named.models import NamedModel, named_model
+from scaling.shown import Shown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fit.result import Fit
 
 Answer = Literal["yes", "no", "open"]
@@ -123,7 +126,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Shown):
     """Rows by law and model.
 
     Attributes:
@@ -141,6 +144,12 @@ class Comparison:
     as_good_as: str
     teacher_losses: Mapping[str, float]
     level: float | None
+
+    def frame(self) -> pd.DataFrame:
+        """One row a law and model."""
+        import pandas as pd
+
+        return pd.DataFrame([{**vars(row), "verdict": row.verdict and row.verdict.answer} for row in self.rows])
 
 
 def compare_models(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.errors import InfeasibleError, SpecError
 from scaling.predict.solve.inverse import Surface, cheapest_training, size_for, tokens_for
+from scaling.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 JOULES_PER_KWH = 3.6e6
@@ -42,7 +47,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class Solution(Shown):
     """Trainings that answer one question.
 
     Attributes:
@@ -68,6 +73,15 @@ class Solution:
     trainings: tuple[Training, ...]
     level: float | None
     notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a training."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.trainings])
+
+    def __str__(self) -> str:
+        return f"{self.question}, {self.text}, by {self.law}"
 
 
 def lifetime_cost(inference_tokens: float) -> Callable[[Array, Array], Array]:

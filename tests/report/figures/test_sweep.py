@@ -1,4 +1,4 @@
-"""Figures say what they are of."""
+"""The figure of a sweep says which runs it is of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from scaling.fit.describe import made_of
 from scaling.fit.fitter import fit
-from scaling.report.plots import save_sweep_figure
+from scaling.report.figures.sweep import save_sweep_figure
 
 
 def test_a_figure_says_which_runs_it_is_of(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from scaling.errors import SpecError
+
 COUNT_SUFFIXES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 BYTE_SUFFIXES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -42,6 +44,26 @@ def resolve_scalar(text: str) -> Any:
     if match := _COUNT.match(text):
         return _whole(_scaled(match[1], COUNT_SUFFIXES[match[2]]))
     return text
+
+
+def count(value: Any, name: str) -> Any:
+    """A number, or numbers, of which any may be written as people do: ``1e6``, ``"1M"``, ``["1M", "4M"]``.
+
+    Args:
+        value: Numbers and arrays come back as they are.
+        name: What it counts, for the message.
+
+    Raises:
+        SpecError: text that is no number.
+    """
+    if isinstance(value, list | tuple):
+        return [count(one, name) for one in value]
+    if not isinstance(value, str):
+        return value
+    number = float("inf") if value.strip() == "inf" else resolve_scalar(value.strip())
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise SpecError(f"{name}: got {value!r}, allowed is a number — for example 1e6, 10M, 2.5B, inf")
+    return number
 
 
 def parse_bytes(value: Any) -> Any:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from scaling.config.numbers import parse_bytes, resolve_scalar, tokens_per_param
+from scaling.numbers import parse_bytes, resolve_scalar, tokens_per_param
 from scaling.config.sweep import Bytes
 
 

@@ -1,0 +1,177 @@
+"""What a notebook asks of a fit or of a published law: losses, what reaches a loss, and the student to train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from scaling.config.expand import expand
+from scaling.config.load import load_sweep
+from scaling.config.sweep import SweepConfig
+from scaling.errors import InfeasibleError, SpecError
+from scaling.fit.prediction import Prediction
+from scaling.fit.result import Fit
+from scaling.numbers import count, parse_bytes
+from scaling.predict.explain.answer import Asked, asked_of, solve
+from scaling.predict.explain.teacher import TeacherAsked
+from scaling.predict.published import recommend_published
+from scaling.predict.question import Question
+from scaling.predict.recommend import Recommendation, recommend_of_sweep
+from scaling.predict.solve.budget import Solution
+from scaling.records import RunStore
+from scaling.shown import Drawn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+
+
+def forecast(
+    source: Fit | str,
+    n: Any,
+    d: Any = np.inf,
+    *,
+    teacher: str | TeacherAsked | None = None,
+    columns: Mapping[str, float] | None = None,
+    level: float = 0.9,
+    force: bool = False,
+) -> Prediction:
+    """Losses of many sizes and volumes at once.
+
+    >>> forecast("besiroglu", ["70M", "1B"], "20B").frame()[["n", "loss"]].round(3)
+                  n   loss
+    0  7.000000e+07  3.073
+    1  1.000000e+09  2.530
+
+    Args:
+        source: A fit, or the name of a published law, which has no interval.
+        n: N, one or many, also as people write them.
+        d: Tokens, likewise; infinite asks for the limit.
+        teacher: Whose text: a label of the fit, a model's name, or its size or loss; None for real text.
+        columns: What the law is a function of beside N, D and the teacher.
+        level: Of a fit's interval.
+        force: Answer a fit however far beyond its runs.
+
+    Returns:
+        Prediction, in the broadcast shape of n and d.
+
+    Raises:
+        SpecError: something that cannot be, or is not known.
+        ExtrapolationError: too far beyond a fit's runs.
+    """
+    asked = asked_of(source, teacher=teacher, columns=columns)
+    # A fit has doubt and runs nearby; a published law its formula alone.
+    if isinstance(source, Fit):
+        return source.predict(n, d, level=level, force=force, **asked.text_columns)
+    return _of_law(asked, *(np.asarray(count(values, name), float) for name, values in (("n", n), ("d", d))), level)
+
+
+def _of_law(asked: Asked, sizes: Array, volumes: Array, level: float) -> Prediction:
+    """Losses by a published law, which says nothing of its doubt."""
+    if not (np.all(sizes > 0) and np.all(volumes > 0)):
+        raise SpecError(f"n and d must be positive (or inf), got n = {sizes}, d = {volumes}")
+    sizes, volumes = np.broadcast_arrays(sizes, volumes)
+    loss = asked.surface(sizes.ravel(), volumes.ravel()).reshape(sizes.shape)[()]
+    unknown = np.full(sizes.shape, np.nan)[()]
+    # Outside what a source says of its own runs, a published law is extrapolated as any other.
+    each = [asked.basis.reach(*pair) for pair in zip(sizes.ravel(), volumes.ravel(), strict=True)]
+    reach = {name: np.reshape([one[name] for one in each], sizes.shape)[()] for name in each[0]}
+    return Prediction(loss, unknown, unknown, level, unknown, reach, at={"n": sizes[()], "d": volumes[()]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inverse(Drawn):
+    """What reaches each of several losses.
+
+    Attributes:
+        losses: nats/token.
+        solutions: The trainings that reach each of them; None where none does.
+    """
+
+    figure: ClassVar[str] = "needed for a loss"
+
+    losses: tuple[float, ...]
+    solutions: tuple[Solution | None, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a training; a loss that nothing reaches has one row, of infinite size."""
+        import pandas as pd
+
+        unreached = pd.DataFrame([{"what": "out of reach", "n_params": np.inf, "n_tokens": np.inf, "flops": np.inf}])
+        pairs = zip(self.losses, self.solutions, strict=True)
+        return pd.concat(
+            [(unreached if one is None else one.frame()).assign(loss=loss) for loss, one in pairs], ignore_index=True
+        )
+
+
+def invert(source: Fit | str, loss: float | Sequence[float] | Array, **given: Any) -> Inverse:
+    """Size, tokens or compute for a loss: N for a given D, D for a given N, or the cheapest training of both.
+
+    >>> invert("besiroglu", [2.5, 2.2], d="100B").frame()["n_params"].round(-6).tolist()
+    [414000000.0, 6590000000.0]
+
+    Args:
+        source: A fit, or the name of a published law.
+        loss: nats/token, one or many.
+        **given: As for `scaling.solve`: `n`, `d`, `teacher`, `columns`, `inference_tokens`, `force`.
+
+    Raises:
+        SpecError: something that cannot be, or is not known.
+        ExtrapolationError: the answer lies too far beyond a fit's runs.
+    """
+    losses = tuple(float(one) for one in np.atleast_1d(np.asarray(loss, float)))
+    sizes = {name: count(given.pop(name), name) for name in ("n", "d") if given.get(name) is not None}
+    return Inverse(losses=losses, solutions=tuple(_reaching(source, one, sizes | given) for one in losses))
+
+
+def _reaching(source: Fit | str, loss: float, given: Mapping[str, Any]) -> Solution | None:
+    try:
+        return solve(source, target_loss=loss, **given)
+    except InfeasibleError:
+        return None
+
+
+def recommend(
+    source: Fit | str,
+    *,
+    sweep: SweepConfig | str | Path | None = None,
+    results: str | Path = "results",
+    force: bool = False,
+    **asked: Any,
+) -> Recommendation:
+    """The smallest student that meets a target within what a phone allows.
+
+    >>> recommend("besiroglu", target_loss=3.0, memory_bytes="1GiB").choice.footprint.total_bytes < 2**30
+    True
+
+    Args:
+        source: A fit, with the sweep that its runs came from; or the name of a published law, asked about the shapes
+            that llama models usually have.
+        sweep: The sweep, or its file; its own question answers for what is not asked.
+        results: Where its tokenizer lies, which is part of the exported file.
+        force: Accept forecasts far beyond the data.
+        **asked: Fields of `scaling.predict.question.Question`, as `target_loss`, `memory_bytes`, `device`, `tokens`.
+
+    Raises:
+        SpecError: a fit without its sweep, or a question that is none.
+        InfeasibleError: nothing meets the target within the budget; says what would.
+        ExtrapolationError: only what lies too far beyond the data does.
+    """
+    # Bytes and tokens as people write them.
+    if "memory_bytes" in asked:
+        asked["memory_bytes"] = parse_bytes(asked["memory_bytes"])
+    if "tokens" in asked:
+        asked["tokens"] = count(asked["tokens"], "tokens")
+    if isinstance(source, str):
+        return recommend_published(Question(**asked), source, force=force)
+    if sweep is None:
+        raise SpecError("a recommendation chooses from the shapes of a sweep — got none; give sweep='sweeps/NAME.yaml'")
+    config = sweep if isinstance(sweep, SweepConfig) else load_sweep(sweep)
+    return recommend_of_sweep(
+        Question.of(config, **asked), source, config, expand(config), RunStore(results), force=force
+    )

@@ -1,0 +1,121 @@
+"""Loss against size, tokens, and tokens a parameter: measured runs, the law, and the doubt of a forecast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from scaling.fit.result import Fit
+from scaling.report.figures.points import run_points, text_of
+from scaling.report.figures.style import (
+    BEYOND,
+    curve_points,
+    few,
+    figure,
+    left_out,
+    line,
+    measured,
+    shade_beyond,
+    short,
+)
+from scaling.tables.observations import REAL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOSS = "loss, nats/token"
+
+
+@figure("loss by size")
+def loss_by_size(
+    fit: Fit,
+    ax: Axes,
+    *,
+    runs: pd.DataFrame | None = None,
+    teacher: str | None = None,
+    level: float = 0.9,
+) -> None:
+    """Loss against N, one colour a D: runs, the law, the band of one new run, and what was left out.
+
+    Args:
+        fit: of n and d.
+        runs: the table that it was made of, for what was left out; by default the runs that the fit keeps.
+        teacher: whose text; by default real text, or else the first.
+        level: of the band.
+    """
+    points = run_points(fit, runs)
+    text = text_of(fit, points, teacher)
+    points, inside = points.of(points.text == text), fit.ranges["n"]
+    sizes = curve_points(inside)
+    # Each volume has its curve, and around it what one new run may come out at.
+    for tokens, rows in few(points.used.d):
+        own = points.used.of(rows)
+        band = fit.predict(sizes, tokens, given="law", level=level, force=True, **asked_text(fit, text))
+        color = line(ax, sizes, band.value, inside)
+        ax.fill_between(sizes, band.low, band.high, color=color, alpha=0.15, lw=0)
+        measured(ax, own.n, own.loss, own.loss_se, color=color, label=f"D = {short(tokens)}")
+    left_out(ax, points.n[points.out], points.loss[points.out])
+    if fit.success and np.isfinite(floor := fit.floor(**asked_text(fit, text)).value):
+        ax.axhline(floor, color="0.5", lw=0.8, ls=":", label="floor of the law")
+    shade_beyond(ax, inside)
+    ax.set(xscale="log", xlabel=f"N, parameters ({fit.columns['n']})", ylabel=LOSS, title=text)
+    ax.set_xlim(inside[0] / 1.3, inside[1] * BEYOND)
+
+
+@figure("loss by ratio")
+def loss_by_ratio(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, teacher: str | None = None) -> None:
+    """Loss against D/N, one colour a size: how far training beyond the usual ratio still pays."""
+    points = run_points(fit, runs)
+    text = text_of(fit, points, teacher)
+    points = points.of(points.text == text)
+    for size, rows in few(points.used.n):
+        own = points.used.of(rows)
+        inside = (float(own.d.min()), float(own.d.max()))
+        tokens = curve_points(inside)
+        color = line(
+            ax, tokens / size, fit.loss(size, tokens, **asked_text(fit, text)), (inside[0] / size, inside[1] / size)
+        )
+        measured(ax, own.d / own.n, own.loss, own.loss_se, color=color, label=f"N = {short(size)}")
+    left_out(ax, points.d[points.out] / points.n[points.out], points.loss[points.out])
+    ax.set(xscale="log", xlabel="D/N, tokens per parameter", ylabel=LOSS, title=text)
+
+
+@figure("forecast")
+def forecast(prediction: Any, ax: Axes) -> None:
+    """A forecast at many points against what varies among them, with its interval."""
+    asked = {name: np.atleast_1d(values).ravel() for name, values in prediction.at.items()}
+    axis = max(asked, key=lambda name: len(np.unique(asked[name])))
+    x, order = asked[axis], np.argsort(asked[axis])
+    value, low, high = (np.broadcast_to(v, x.shape)[order] for v in map(np.ravel, _ends(prediction)))
+    beyond = np.ones(x.shape)
+    for factor in prediction.reach.values():
+        beyond = np.maximum(beyond, np.broadcast_to(np.ravel(factor), x.shape))
+    inside = x[beyond <= 1]
+    line(ax, x[order], value, (inside.min(), inside.max()) if len(inside) else (np.inf, np.inf))
+    ax.fill_between(x[order], low, high, alpha=0.15, lw=0, label=f"{prediction.level:.0%} of new runs")
+    unit = {"n": "N, parameters", "d": "D, tokens"}[axis]
+    ax.set(xscale="log", xlabel=unit, ylabel=LOSS)
+
+
+@figure("runs")
+def runs(table: pd.DataFrame, ax: Axes, *, n: str | None = None, d: str = "n_tokens", loss: str = "loss") -> None:
+    """A table of runs as it is: loss against size, one colour a volume."""
+    from scaling.tables.units import size_column
+
+    size = n or size_column([str(name) for name in table])
+    table = table[table[loss].notna()]
+    for tokens, rows in few(table[d].to_numpy(float)):
+        own = table[rows]
+        measured(ax, own[size], own[loss], own.get("loss_se"), label=f"D = {short(tokens)}")
+    ax.set(xscale="log", xlabel=f"N, parameters ({size})", ylabel=LOSS)
+
+
+def asked_text(fit: Fit, text: str) -> dict[str, str]:
+    """The text in the words of `Fit.predict`; a fit of one text needs none."""
+    return {"teacher": text} if text in fit.teachers and text != REAL else {}
+
+
+def _ends(prediction: Any) -> tuple[Any, Any, Any]:
+    return prediction.value, prediction.low, prediction.high

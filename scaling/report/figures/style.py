@@ -1,0 +1,128 @@
+"""One look for all figures: measured are markers with error bars, the fit is a line, what lies beyond the runs is
+dashed on a grey ground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from scaling.shown import FIGURES
+
+Array = np.ndarray
+STYLE = Path(__file__).with_name("scaling.mplstyle")
+BEYOND = 4.0
+"""Factor by which a curve goes on beyond the runs."""
+MANY = 6
+"""Curves that can still be told apart."""
+
+
+def styled() -> AbstractContextManager[None]:
+    """The style sheet, for the figures that are made within."""
+    return plt.style.context(STYLE)
+
+
+def figure(name: str) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
+    """A decorator that makes a figure of a function that draws on axes.
+
+    The figure takes results and axes, or makes new ones; it draws in one style and gives the axes back.
+    """
+
+    def made(draw: Callable[..., None]) -> Callable[..., Axes]:
+        @wraps(draw)
+        def drawn(result: Any, *rest: Any, ax: Axes | None = None, **options: Any) -> Axes:
+            # Axes may stand second, as in most libraries, or have their name.
+            if rest and ax is None and (rest[-1] is None or isinstance(rest[-1], Axes)):
+                *rest, ax = rest
+            with styled():
+                ax = ax or plt.subplots()[1]
+                draw(result, *rest, ax, **options)
+                _finish(ax)
+            return ax
+
+        return FIGURES.add(name, drawn)
+
+    return made
+
+
+def _finish(ax: Axes) -> None:
+    """A legend of what has a label, and numbers on logarithmic axes that do not lie across each other."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend()
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if axis.get_scale() == "log":
+            axis.set_minor_formatter(NullFormatter())
+            if high < 100 * low:
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter(lambda value, _: short(value))
+
+
+def errors(low: Any, value: Any, high: Any) -> Array:
+    """Lengths of error bars, float64[2, n]; an end that is unknown has none."""
+    low, value, high = (np.atleast_1d(np.asarray(part, float)) for part in (low, value, high))
+    return np.nan_to_num(np.clip([value - low, high - value], 0, None), posinf=0.0)
+
+
+def measured(ax: Axes, x: Any, y: Any, standard_error: Any = None, **look: Any) -> None:
+    """Markers, with error bars of one standard error where it is known."""
+    bars = None if standard_error is None else np.nan_to_num(standard_error)
+    ax.errorbar(x, y, yerr=bars, **{"fmt": "o", "elinewidth": 0.8, "capsize": 1.5, **look})
+
+
+def left_out(ax: Axes, x: Any, y: Any) -> None:
+    """Crosses: measured, and no part of the fit."""
+    if len(x):
+        ax.plot(x, y, "x", color="0.45", ms=5, label="left out of the fit")
+
+
+def line(ax: Axes, x: Array, y: Array, inside: tuple[float, float], **look: Any) -> Any:
+    """A curve, dashed outside of a range; gives the colour that it took."""
+    within = (x >= inside[0] * (1 - 1e-9)) & (x <= inside[1] * (1 + 1e-9))
+    (solid,) = ax.plot(np.where(within, x, np.nan), y, "-", **look)
+    # The dashes meet the line at the last run on either side.
+    near = within & ~(np.roll(within, 1) & np.roll(within, -1))
+    rest = look | {"color": solid.get_color(), "label": "_beyond the runs", "ls": "--"}
+    ax.plot(np.where(~within | near, x, np.nan), y, **rest)
+    return solid.get_color()
+
+
+def curve_points(inside: tuple[float, float], beyond: float = BEYOND) -> Array:
+    """Points in equal ratios over a range and beyond its upper end, its ends among them."""
+    low, high = inside
+    return np.concatenate([np.geomspace(low, high, 60), np.geomspace(high, beyond * high, 21)[1:]])
+
+
+def shade_beyond(ax: Axes, inside: tuple[float, float], beyond: float = BEYOND) -> None:
+    """Grey ground beyond the largest run."""
+    ax.axvspan(inside[1], beyond * inside[1], color="0.5", alpha=0.12, lw=0, label="beyond the runs")
+
+
+def few(values: Array) -> list[tuple[float, Array]]:
+    """A few values that stand for all, each with the rows it stands for: all of them, or `MANY` in equal ratios."""
+    unique = np.unique(values)
+    if len(unique) <= MANY:
+        return [(float(one), values == one) for one in unique]
+    centres = np.geomspace(unique[0], unique[-1], MANY)
+    nearest = np.argmin(np.abs(np.log(values[:, None] / centres)), axis=1)
+    groups = [(nearest == i) for i in range(MANY)]
+    return [(float(np.exp(np.log(values[rows]).mean())), rows) for rows in groups if rows.any()]
+
+
+def short(number: float) -> str:
+    """1.2M for 1234567."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
+def shortened(labels: Iterable[str], most: int = 22) -> list[str]:
+    """Labels that fit under an axis."""
+    return [label if len(label) <= most else f"{label[: most - 1]}…" for label in labels]

@@ -1,0 +1,65 @@
+"""Loss of students by the text that they read, and the floor that each text sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from scaling.fit.result import Fit
+from scaling.report.figures.by_size import LOSS, asked_text
+from scaling.report.figures.points import run_points
+from scaling.report.figures.style import errors, few, figure, measured, short, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DRAWS = 400
+
+
+@figure("loss by teacher")
+def loss_by_teacher(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, level: float = 0.9) -> None:
+    """Every run over the text that it read, one colour a size, and the floor of an endless student of each text.
+
+    Args:
+        fit: of several texts.
+        runs: the table that it was made of; by default the runs that the fit keeps.
+        level: of the floors' intervals.
+    """
+    points = run_points(fit, runs).used
+    texts = [text for text in fit.teachers if text in set(points.text)]
+    place = {text: i for i, text in enumerate(texts)}
+    groups = few(points.n)
+    for i, (size, rows) in enumerate(groups):
+        own = points.of(rows)
+        x = np.array([place[text] for text in own.text]) + 0.5 * (i + 0.5) / len(groups) - 0.25
+        measured(ax, x, own.loss, own.loss_se, label=f"N = {short(size)}")
+    _floors(ax, np.array([_floor(fit, text, level) for text in texts]))
+    _names(ax, texts)
+    ax.set(ylabel=LOSS)
+
+
+def _floors(ax: Axes, floors: np.ndarray) -> None:
+    value, low, high = floors.T
+    look = {"fmt": "none", "ecolor": "0.2", "elinewidth": 1.2, "label": "floor of the law"}
+    ax.errorbar(np.arange(len(value)), value, xerr=0.35, yerr=errors(low, value, high), **look)
+
+
+def _names(ax: Axes, texts: list[str]) -> None:
+    """Long names of teachers lie across each other unless they are turned."""
+    turned = max(map(len, texts)) * len(texts) > 60
+    look = {"rotation": 30, "ha": "right"} if turned else {}
+    ax.set_xticks(np.arange(len(texts)), shortened(texts), **look)
+    ax.set_xlim(-0.6, len(texts) - 0.4)
+    ax.grid(visible=False, axis="x")
+
+
+def _floor(fit: Fit, text: str, level: float) -> tuple[float, float, float]:
+    """Loss of an endless student of a text, and its interval over the draws of the leading law."""
+    at = fit.points(np.inf, np.inf, **asked_text(fit, text))
+    value, draws = fit.loss(np.inf, np.inf, **asked_text(fit, text)), fit.leading.draws(DRAWS)
+    if not len(draws):
+        return value, np.nan, np.nan
+    each = fit.law.evaluate(draws, fit.leading.columns(at.columns))
+    return value, *np.quantile(each, [(1 - level) / 2, (1 + level) / 2])
