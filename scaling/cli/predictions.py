@@ -250,13 +250,15 @@ def solve(
     json_: Json = False,
 ) -> None:
     """What a loss needs, or what a budget gives: sizes, tokens, steps; compute-optimal and inference-aware."""
+    from scaling.laws.presets import preset
+
     if (law is None) == (fit_file is None):
         raise SpecError("solve needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     if sum(one is not None for one in (target_loss, flops, energy)) != 1:
         raise SpecError("solve answers for one of --target-loss, --flops and --energy — give exactly one")
     # A law of steps is asked for steps, every other law for sizes and tokens.
     budget = _budget(flops, energy, flops_per_s, watts)
-    if law is not None and _is_of_steps(law):
+    if law is not None and "s_min" in preset(law).law.columns:
         from scaling.predict.solve.steps import optimal_steps
         from scaling.report.forecasts import show_steps
 
@@ -384,12 +386,6 @@ def _budget(flops: str | None, energy: float | None, flops_per_s: str | None, wa
     from scaling.predict.solve.budget import flops_of_energy
 
     return flops_of_energy(energy, flops_per_s=count(flops_per_s, "flops-per-s"), watts=watts)
-
-
-def _is_of_steps(law: str) -> bool:
-    from scaling.laws.presets import preset
-
-    return "s_min" in preset(law).law.columns
 
 
 def _steps_laws(law: str, batch_law: str) -> Any:

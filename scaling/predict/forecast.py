@@ -195,16 +195,9 @@ def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping
     from scaling.predict.explain.basis import published
 
     _check_positive(n_params, n_tokens)
-    found = published(name, columns)
-    return explain(
-        found.real,
-        n_params,
-        n_tokens,
-        formula=found.formula,
-        source=found.source,
-        reach=found.farthest(n_params, n_tokens) if found.ranges else None,
-        notes=found.notes,
-    )
+    law = published(name, columns)
+    reach = law.farthest(n_params, n_tokens) if law.ranges else None
+    return explain(law.real, n_params, n_tokens, formula=law.formula, source=law.source, reach=reach, notes=law.notes)
 
 
 def explain(

@@ -31,6 +31,11 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.0f} B"
 
 
+def rate(per_s: float) -> str:
+    """Tokens/s: 0.52, 5.8, 43, 1,033."""
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
+
+
 def seconds(value: float) -> str:
     """Seconds as a person reads them."""
     if 0 < value < 0.1:

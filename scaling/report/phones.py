@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.report.columns import wrapped
-from scaling.report.numbers import energy, number, size
+from scaling.report.numbers import energy, number, rate, size
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
@@ -66,18 +66,22 @@ def _speed_table(found: OnPhones) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for device, engine, unit in dict.fromkeys((one.device, one.engine, one.unit) for one in found.devices):
         rows = [one for one in found.devices if (one.device, one.engine, one.unit) == (device, engine, unit)]
-        rates = {one.format: _rate(one.speed.tokens_per_s) for one in rows}
+        rates = {one.format: rate(one.speed.tokens_per_s) for one in rows}
         speed, shares = rows[0].speed, [one.memory_share for one in rows]
         spread = f"× {speed.low / speed.tokens_per_s:.2g} – {speed.high / speed.tokens_per_s:.2g}"
         mark = f" {UNVERIFIED}" if rows[0].basis == "unverified" else ""
-        share = f"{min(shares):.0%} – {max(shares):.0%}" if len(rows) > 1 else f"{shares[0]:.0%}"
         cells = [rates.get(name, "") for name in formats]
-        table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, share)
+        table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, _shares(shares))
     return table
 
 
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
+def _shares(of_memory: Sequence[float]) -> str:
+    """From the least to the most, in per cent; above ten times the memory the digits say nothing."""
+    least, most = (
+        "< 1%" if share < 0.005 else f"{share:.0%}" if share < 10 else "> 1000%"
+        for share in (min(of_memory), max(of_memory))
+    )
+    return least if least == most else f"{least} – {most}"
 
 
 def _show_energy(found: Energy) -> None:
@@ -130,10 +134,10 @@ def _show_sources(devices: Sequence[Device]) -> None:
         print(wrapped(f"  memory ({one.memory.basis}): {one.memory.source}"))
         for speed in one.speeds:
             print(f"  {speed.engine} on {speed.unit}")
-            for rate in speed.rates:
-                low, high = rate.tokens_per_s.low, rate.tokens_per_s.high
+            for known in speed.rates:
+                low, high = known.tokens_per_s.low, known.tokens_per_s.high
                 told = f"{low:g}" if low == high else f"{low:g} – {high:g}"
-                print(wrapped(f"    {rate.model}: {told} tokens/s ({rate.basis}) — {rate.source}"))
+                print(wrapped(f"    {known.model}: {told} tokens/s ({known.basis}) — {known.source}"))
             if not speed.rates:
                 for name in ("bandwidth", "layer_s", "token_s", "flops_per_s"):
                     figure = getattr(speed, name)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scaling.report.columns import wrapped
-from scaling.report.numbers import energy, loss, number, seconds, size
+from scaling.report.numbers import energy, loss, number, rate, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,19 +75,8 @@ def show_hindsight(found: Hindsight) -> None:
 
 def show_recommendation(found: Recommendation) -> None:
     """The chosen configuration, what it costs, its runners-up, and what else can be had."""
-    model, question = found.run.model, found.question
-    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
-    print(
-        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}, trained on "
-        f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
-    )
-    print(
-        f"  asked for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within "
-        f"{size(question.budget_bytes)}; the floor of this teacher's text is "
-        f"{'not identified' if found.floor is None else loss(found.floor)}"
-    )
-    if found.question.target_basis:
-        print(f"  the target: {found.question.target_basis}")
+    for line in _answer(found):
+        print(line)
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
         table.add_column(name, justify="left" if name in ("", "basis") else "right")
@@ -99,6 +88,21 @@ def show_recommendation(found: Recommendation) -> None:
         print(wrapped(f"  {line}"))
 
 
+def _answer(found: Recommendation) -> Iterator[str]:
+    """Which student, and what was asked."""
+    model, question = found.run.model, found.question
+    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
+    shape = f"width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}"
+    yield f"recommended: {shape}, trained on {number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
+    asked = (
+        f"≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within {size(question.budget_bytes)}"
+    )
+    floor = "not identified" if found.floor is None else loss(found.floor)
+    yield f"  asked for {asked}; the floor of this teacher's text is {floor}"
+    if question.target_basis:
+        yield f"  the target: {question.target_basis}"
+
+
 def _costs(found: Recommendation) -> Iterator[str]:
     """What the choice costs, why it is not smaller, and what else can be had."""
     choice, question = found.choice, found.question
@@ -106,7 +110,8 @@ def _costs(found: Recommendation) -> Iterator[str]:
     if choice.rounding:
         yield f"of its loss {choice.rounding:.4f} is what rounding the weights adds"
     if (speed := choice.speed) is not None:
-        yield f"speed on {question.device}: {speed.tokens_per_s:,.3g} tokens/s ({speed.low:,.3g} – {speed.high:,.3g})"
+        usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
+        yield f"speed on {question.device}: {usual} tokens/s ({low} – {high})"
     if (cost := found.cost) is not None:
         yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
     yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
