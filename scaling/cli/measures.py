@@ -1,4 +1,4 @@
-"""Commands that measure what a loss alone does not say: the bits that a text costs a learner."""
+"""Commands that measure what a loss alone does not say: the bits that a text costs a learner, and what it knows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scaling.cli.options import RESULTS, Json, Results, emit
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("code-length", rich_help_panel="Fit, forecast, recommend (no jax)")(code_length)
+    app.command(rich_help_panel="Train, export, verify")(probe)
 
 
 def code_length(
@@ -64,3 +65,17 @@ def code_length(
         **names,
     )
     emit(found, as_json=json_, show=show_code_lengths)
+
+
+def probe(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A finished run whose source is text.")],
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=10, help="Of each phenomenon, at most.")] = 400,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Of two sentences, does a student find the right one likelier? Agreement, pronouns, sizes, ages, negation."""
+    from scaling.records import RunStore
+    from scaling.report.measures import show_probe
+    from scaling.train.probe import probe_run
+
+    emit(probe_run(run_id, RunStore(results), n_pairs=pairs), as_json=json_, show=show_probe)

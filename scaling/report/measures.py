@@ -11,7 +11,10 @@ from scaling.report.numbers import number
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scaling.fit.code_length import CodeLength, CodeLengths
+    from scaling.train.probe import ProbeRow
 
 COLUMNS = ("N", "D", "blocks", "Mbit", "bits/token", "law, Mbit", "off", "law, ∫", "blocks cost")
 
@@ -49,3 +52,14 @@ def _cells(arm: CodeLength) -> tuple[str, ...]:
         f"{arm.block_cost:+.1%}",
         "not reached" if math.isinf(arm.tokens_to_loss) else number(arm.tokens_to_loss),
     )
+
+
+def show_probe(rows: Sequence[ProbeRow]) -> None:
+    """One line a phenomenon and kind of pair: share of right choices beside the control and chance."""
+    table = Table("phenomenon", "held out", box=None, pad_edge=False)
+    for name in ("pairs", "right", "context shuffled", "chance"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        shares = (f"{row.right:.3f} ± {row.right_se:.3f}", f"{row.control:.3f} ± {row.control_se:.3f}")
+        table.add_row(row.phenomenon, row.held_out, str(row.n), *shares, f"{row.chance:g}")
+    show(table)
