@@ -116,3 +116,9 @@ def test_healing_brings_back_what_pruning_costs_and_a_student_born_for_all_the_c
         shortcut[f"layer 2, shortcut {s}"] - shortcut[f"nothing, shortcut {s}"] for s in ("kept", "removed")
     )
     assert removed > 2 * kept > 0
+
+
+def test_code_lengths_agree_with_the_law_that_was_fitted_to_their_runs(printed):
+    found = [float(off) for off in re.findall(r" ([+-][\d.]+)% +[\d.]+ +\+[\d.]+%", printed("code_length"))]
+    assert len(found) == len(pd.read_csv(SCRIPTS.parent / "results/reference/code_length.csv")) == 21
+    assert max(map(abs, found)) < 2

@@ -12,6 +12,7 @@ from scaling.cli import (
     curves,
     fits,
     inspection,
+    measures,
     pages,
     phones,
     predictions,
@@ -34,6 +35,7 @@ compression.register(app)
 fits.register(app)
 predictions.register(app)
 comparisons.register(app)
+measures.register(app)
 curves.register(app)
 phones.register(app)
 registered.register(app)

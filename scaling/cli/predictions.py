@@ -242,30 +242,41 @@ def solve(
     inference_tokens: Annotated[
         str | None, typer.Option("--inference-tokens", metavar="D", help="Tokens read and written in use.")
     ] = None,
-    batch_law: Annotated[str, typer.Option("--batch-law", help="Critical batch of a law of steps.")] = "kaplan-batch",
+    batch_law: Annotated[
+        str | None, typer.Option("--batch-law", help="Critical batch of a law of steps; by default kaplan-batch.")
+    ] = None,
     level: Level = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
     """What a loss needs, or what a budget gives: sizes, tokens, steps; compute-optimal and inference-aware."""
+    from scaling.laws.presets import preset
+
     if (law is None) == (fit_file is None):
         raise SpecError("solve needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     if sum(one is not None for one in (target_loss, flops, energy)) != 1:
         raise SpecError("solve answers for one of --target-loss, --flops and --energy — give exactly one")
     # A law of steps is asked for steps, every other law for sizes and tokens.
     budget = _budget(flops, energy, flops_per_s, watts)
-    if law is not None and _is_of_steps(law):
+    if law is not None and "s_min" in preset(law).law.columns:
         from scaling.predict.solve.steps import optimal_steps
         from scaling.report.forecasts import show_steps
 
         if budget is None:
             raise SpecError(f"--law {law}: a law of size and steps answers for a compute — give --flops or --energy")
-        steps_law, batch = _steps_laws(law, batch_law)
+        void = {"--params": params, "--tokens": tokens, "--inference-tokens": inference_tokens, "--at": columns}
+        who = {"--teacher": teacher, "--teacher-params": teacher_params, "--teacher-tokens": teacher_tokens}
+        doubt = {"--teacher-loss": teacher_loss, "--level": level, "--force": force or None}
+        refuse_without_effect("a law of size and steps", void | who | doubt)
+        steps_law, batch = _steps_laws(law, batch_law or "kaplan-batch")
         emit(optimal_steps(steps_law, batch, budget), as_json=json_, show=show_steps)
         return
     from scaling.predict.explain.answer import solve as solve_for
     from scaling.report.forecasts import show_solution
 
+    refuse_without_effect("a law without steps", {"--batch-law": batch_law})
+    if law is not None:
+        refuse_without_effect("--law, which has no interval", {"--level": level, "--force": force or None})
     found = solve_for(
         _Source.fit(fit_file) if fit_file is not None else law or "",
         target_loss=target_loss,
@@ -375,12 +386,6 @@ def _budget(flops: str | None, energy: float | None, flops_per_s: str | None, wa
     from scaling.predict.solve.budget import flops_of_energy
 
     return flops_of_energy(energy, flops_per_s=count(flops_per_s, "flops-per-s"), watts=watts)
-
-
-def _is_of_steps(law: str) -> bool:
-    from scaling.laws.presets import preset
-
-    return "s_min" in preset(law).law.columns
 
 
 def _steps_laws(law: str, batch_law: str) -> Any:

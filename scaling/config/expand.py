@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from scaling.config.document import Path_
 from scaling.config.identify import Fingerprint, identified
 from scaling.config.points import Assignment, PlacementError, assignments, build, count_points, origin_of, points
-from scaling.config.problems import dotted, sentence, short, value_path
+from scaling.config.problems import dotted, sentence, short, told_path, value_path
 from scaling.config.rules import apply_rule, as_rule
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
@@ -259,8 +259,7 @@ class Expansion:
             self._problem(origin_of(path, given), _prefixed(place, sentence(one, type(value), value)))
 
     def _explain(self, error: ErrorDetails, tree: dict[str, Any], given: list[Assignment]) -> None:
-        path = value_path(error["loc"], tree)
-        origin = origin_of(path, given)
+        origin = origin_of(told_path(error, tree), given)
         if error["type"] == "extra_forbidden" and origin and isinstance(origin[-1], int):
             origin = origin[:-1]  # the key is wrong, not this one of its levels
         self._problem(origin, sentence(error, RunSpec, tree))

@@ -54,6 +54,13 @@ def value_path(loc: tuple[str | int, ...], root: Any) -> tuple[str | int, ...]:
     return tuple(path)
 
 
+def told_path(error: ErrorDetails, root: Any) -> tuple[str | int, ...]:
+    """Where an error lies: what is checked of a whole run opens its sentence with the key, ``optim.cooldown: …``."""
+    path = value_path(error["loc"], root)
+    told = re.match(r"([a-z][a-z0-9_.]*): ", str(error.get("ctx", {}).get("error", "")))
+    return path if told is None else (*path, *told[1].split("."))
+
+
 def dotted(path: Iterable[str | int]) -> str:
     """``data.teacher.rate``, ``widths[1]``."""
     steps = [f"[{step}]" if isinstance(step, int) else f".{_legible(step)}" for step in path]

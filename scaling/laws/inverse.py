@@ -19,7 +19,7 @@ MOST_STEPS = 60
 
 
 def where_it_falls_to(loss: Any, of: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
-    """Argument at which a function that falls with it equals `loss`, sought in its logarithm.
+    """Least argument at which a function that falls with it is no more than `loss`, sought in its logarithm.
 
     Args:
         loss: float64[...], broadcastable to `shape`.
@@ -27,7 +27,8 @@ def where_it_falls_to(loss: Any, of: Callable[[Array], Array], shape: tuple[int,
         shape: of the answer.
 
     Returns:
-        float64[*shape], to a relative 1e-13; inf where even an infinite argument does not reach that loss.
+        float64[*shape], to a relative 1e-13; inf where no argument reaches that loss, 0 where every one does, as
+        wherever the function does not depend on it.
 
     **Source:** Chandrupatla 1997, Advances in Engineering Software 28(3): inverse quadratic interpolation where it is
     safe, halving elsewhere.
@@ -42,6 +43,7 @@ def where_it_falls_to(loss: Any, of: Callable[[Array], Array], shape: tuple[int,
 
     left, right = (np.full(shape, end) for end in LOG_RANGE)
     at_left, at_right = gap(left), gap(right)
+    every, reachable = at_left < 0, (at_right <= 0) & (of(np.full(shape, np.inf)) < target)
     share = np.full(shape, 0.5)
     for _ in range(MOST_STEPS):
         middle = left + share * (right - left)
@@ -58,8 +60,8 @@ def where_it_falls_to(loss: Any, of: Callable[[Array], Array], shape: tuple[int,
         # Never nearer to an end than half the tolerance: else the last bit would be sought for ever.
         edge = np.minimum(0.5, 0.5 * TOLERANCE / np.maximum(width, TOLERANCE))
         share = np.clip(share, edge, 1 - edge)
-    reachable = of(np.full(shape, np.inf)) < target
-    return np.where(reachable, np.exp(np.where(at_left == 0, left, (left + right) / 2)), np.inf)
+    found = np.exp(np.where(at_left == 0, left, (left + right) / 2))
+    return np.where(every, 0.0, np.where(reachable, found, np.inf))
 
 
 def _share(a: Array, b: Array, c: Array, at_a: Array, at_b: Array, at_c: Array) -> Array:

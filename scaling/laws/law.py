@@ -264,7 +264,7 @@ class ScalingLaw(ABC):
             **columns: all the other columns.
 
         Returns:
-            float64[...]; inf where even an infinite value does not reach that loss.
+            float64[...]; inf where even an infinite value does not reach that loss, 0 where every value does.
 
         Raises:
             SpecError: unknown column.

@@ -35,7 +35,7 @@ class Forecast:
         low: Lower end of the interval; None where the law comes without evidence (a published preset).
         high: Upper end of the interval.
         level: Level of the interval.
-        reach: Factor by which N or D exceeds the data behind the law; None for a preset.
+        reach: Factor by which N or D exceeds the data behind the law; None for a preset whose data is not known.
         floor: Loss of an infinite model on infinite text; NaN, as all that follows from it, where the fit does not
             show it.
         size_term: ``L(N, ∞) − floor``: what this size costs.
@@ -195,8 +195,9 @@ def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping
     from scaling.predict.explain.basis import published
 
     _check_positive(n_params, n_tokens)
-    found = published(name, columns)
-    return explain(found.real, n_params, n_tokens, formula=found.formula, source=found.source, notes=found.notes)
+    law = published(name, columns)
+    reach = law.farthest(n_params, n_tokens) if law.ranges else None
+    return explain(law.real, n_params, n_tokens, formula=law.formula, source=law.source, reach=reach, notes=law.notes)
 
 
 def explain(

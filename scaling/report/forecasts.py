@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scaling.laws.published.preset import PF_DAY
-from scaling.report.columns import pairs, table
+from scaling.report.columns import pairs, table, wrapped
 from scaling.report.numbers import loss, number, size
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def show_forecast(forecast: Forecast) -> None:
     # What was measured comes first; the law is then no more than a comment on it.
     rows = {} if forecast.measured is None else {"measured": _measurement(forecast.measured)}
     rows |= _parts(forecast, interval)
-    if forecast.reach is not None and forecast.reach > 1:
+    if forecast.reach is not None and forecast.reach > 1.001:
         rows["beyond the data"] = f"{forecast.reach:.3g}×"
     for note in forecast.notes:
         rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
@@ -53,7 +53,7 @@ def _parts(forecast: Forecast, interval: str) -> dict[str, str]:
         "+ size term": loss(forecast.size_term),
         "+ data term": loss(forecast.data_term),
         **({"+ runs nearby": loss(forecast.runs_term)} if forecast.runs_term else {}),
-        "tokens to within 0.05 of L(N, ∞)": number(forecast.tokens_to_asymptote),
+        "tokens to within 0.05 of L(N, ∞)": _volume(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
             f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
             if math.isfinite(forecast.optimal_n_params)
@@ -100,17 +100,27 @@ def _gains(found: Explanation) -> dict[str, str]:
     bytes_ = "" if found.bits_per_byte is None else f", {found.bits_per_byte:.4f} bits/byte"
     return {
         "in bits": f"{found.bits_per_token:.4f} bits/token{bytes_}",
-        "binds": BINDS[found.binds],
-        "twice N": f"−{found.gain_of_n:.4f}",
-        "twice D": f"−{found.gain_of_d:.4f}",
-        "twice C": "D is unlimited" if found.gain_of_c is None else f"−{found.gain_of_c:.4f}, split best",
+        "binds": BINDS[found.binds] if found.loss > found.floor else "nothing: this is the floor of the law",
+        "twice N": "N is unlimited" if math.isinf(found.n_params) else _gain(found.gain_of_n),
+        "twice D": "D is unlimited" if math.isinf(found.n_tokens) else _gain(found.gain_of_d),
+        "twice C": "N or D is unlimited" if found.gain_of_c is None else f"{_gain(found.gain_of_c)}, split best",
         "within 0.05 of L(N, ∞)": (
             "not a limit of this law"
             if math.isnan(found.tokens_to_asymptote)
-            else f"{number(found.tokens_to_asymptote)} tokens"
+            else f"{_volume(found.tokens_to_asymptote)} tokens"
         ),
         "equal on real text": _equal(found.equal),
     }
+
+
+def _gain(value: float) -> str:
+    """What is taken off the loss, as the change of it: −0.0130."""
+    return f"{-value:+.4f}".replace("-", "−")
+
+
+def _volume(n_tokens: float) -> str:
+    """Tokens that suffice; of a law that does not ask for data, any do."""
+    return "any" if n_tokens == 0 else number(n_tokens)
 
 
 def _of_teacher(found: Explanation) -> dict[str, str]:
@@ -255,7 +265,7 @@ def show_trends(found: Trends) -> None:
     if found.teacher_loss is not None:
         worth = math.exp(-found.discount * found.delta)
         print(f"teacher: loss {found.teacher_loss:.4g}, delta {found.delta:.3f}; a token is worth {worth:.3g}")
-    print(found.answer)
+    print(wrapped(found.answer))
     print(f"source: {found.source}")
 
 

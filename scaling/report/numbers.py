@@ -31,8 +31,15 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.0f} B"
 
 
+def rate(per_s: float) -> str:
+    """Tokens/s: 0.52, 5.8, 43, 1,033."""
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
+
+
 def seconds(value: float) -> str:
     """Seconds as a person reads them."""
+    if 0 < value < 0.1:
+        return f"{1e3 * value:.2g} ms"
     return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
 
 

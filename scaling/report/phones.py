@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report.numbers import energy, number, size
+from scaling.report.columns import wrapped
+from scaling.report.numbers import energy, number, rate, size
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ UNVERIFIED = "?"
 def show_footprint(found: OnPhones) -> None:
     """Bytes line by line, tokens a second on each phone, energy where it was asked for."""
     model = found.model
-    print(
-        f"{found.name}: {number(found.n_params_total)} parameters, {number(found.n_params)} without embeddings — "
-        f"{found.origin}"
-    )
+    sizes = f"{number(found.n_params_total)} parameters, {number(found.n_params)} without embeddings"
+    print(wrapped(f"{found.name}: {sizes} — {found.origin}"))
     print(
         f"  width {model.width}, {model.n_layers} layers, {model.n_heads} heads of {model.head_width}, "
         f"{model.n_kv_heads} of keys and values, hidden {model.hidden}, vocabulary {model.vocab_size:,}"
@@ -67,18 +66,22 @@ def _speed_table(found: OnPhones) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for device, engine, unit in dict.fromkeys((one.device, one.engine, one.unit) for one in found.devices):
         rows = [one for one in found.devices if (one.device, one.engine, one.unit) == (device, engine, unit)]
-        rates = {one.format: _rate(one.speed.tokens_per_s) for one in rows}
+        rates = {one.format: rate(one.speed.tokens_per_s) for one in rows}
         speed, shares = rows[0].speed, [one.memory_share for one in rows]
         spread = f"× {speed.low / speed.tokens_per_s:.2g} – {speed.high / speed.tokens_per_s:.2g}"
         mark = f" {UNVERIFIED}" if rows[0].basis == "unverified" else ""
-        share = f"{min(shares):.0%} – {max(shares):.0%}" if len(rows) > 1 else f"{shares[0]:.0%}"
         cells = [rates.get(name, "") for name in formats]
-        table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, share)
+        table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, _shares(shares))
     return table
 
 
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
+def _shares(of_memory: Sequence[float]) -> str:
+    """From the least to the most, in per cent; above ten times the memory the digits say nothing."""
+    least, most = (
+        "< 1%" if share < 0.005 else f"{share:.0%}" if share < 10 else "> 1000%"
+        for share in (min(of_memory), max(of_memory))
+    )
+    return least if least == most else f"{least} – {most}"
 
 
 def _show_energy(found: Energy) -> None:
@@ -87,11 +90,9 @@ def _show_energy(found: Energy) -> None:
         f"energy of a written token: {joules.value:.2g} J ({joules.low:.2g} – {joules.high:.2g}); "
         f"{number(found.tokens_per_charge)} tokens empty a battery of 50 kJ"
     )
-    print(
-        f"training on {number(found.training_tokens)} tokens: {found.training_flops:.3g} FLOPs, "
-        f"{energy(found.training_kwh)}"
-    )
-    print(f"  on {found.source}; SCALING_WATTS, SCALING_PUE and SCALING_KG_PER_KWH change it")
+    cost = f"{found.training_flops:.3g} FLOPs, {energy(found.training_kwh)}"
+    print(wrapped(f"training on {number(found.training_tokens)} tokens: {cost}"))
+    print(wrapped(f"  on {found.source}; SCALING_WATTS, SCALING_PUE and SCALING_KG_PER_KWH change it"))
 
 
 def show_devices(devices: Sequence[Device], *, sources: bool) -> None:
@@ -129,18 +130,19 @@ def _scaled(figure: Range, factor: float) -> str:
 
 def _show_sources(devices: Sequence[Device]) -> None:
     for one in devices:
-        print(f"\n{one.name}: {one.label}\n  memory ({one.memory.basis}): {one.memory.source}")
+        print(f"\n{one.name}: {one.label}")
+        print(wrapped(f"  memory ({one.memory.basis}): {one.memory.source}"))
         for speed in one.speeds:
             print(f"  {speed.engine} on {speed.unit}")
-            for rate in speed.rates:
-                low, high = rate.tokens_per_s.low, rate.tokens_per_s.high
+            for known in speed.rates:
+                low, high = known.tokens_per_s.low, known.tokens_per_s.high
                 told = f"{low:g}" if low == high else f"{low:g} – {high:g}"
-                print(f"    {rate.model}: {told} tokens/s ({rate.basis}) — {rate.source}")
+                print(wrapped(f"    {known.model}: {told} tokens/s ({known.basis}) — {known.source}"))
             if not speed.rates:
                 for name in ("bandwidth", "layer_s", "token_s", "flops_per_s"):
                     figure = getattr(speed, name)
                     if figure is not None:
-                        print(f"    {name} ({figure.basis}): {figure.source}")
+                        print(wrapped(f"    {name} ({figure.basis}): {figure.source}"))
 
 
 def show_calibration(found: Calibrated) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from scaling.report.numbers import energy, loss, number, seconds, size
+from scaling.report.columns import wrapped
+from scaling.report.numbers import energy, loss, number, rate, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from scaling.fit.result import Fit
     from scaling.predict.candidates import Candidate
@@ -74,19 +75,8 @@ def show_hindsight(found: Hindsight) -> None:
 
 def show_recommendation(found: Recommendation) -> None:
     """The chosen configuration, what it costs, its runners-up, and what else can be had."""
-    model, question = found.run.model, found.question
-    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
-    print(
-        f"recommended: width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}, trained on "
-        f"{number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
-    )
-    print(
-        f"  asked for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within "
-        f"{size(question.budget_bytes)}; the floor of this teacher's text is "
-        f"{'not identified' if found.floor is None else loss(found.floor)}"
-    )
-    if found.question.target_basis:
-        print(f"  the target: {found.question.target_basis}")
+    for line in _answer(found):
+        print(line)
     table = Table(box=None, pad_edge=False)
     for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
         table.add_column(name, justify="left" if name in ("", "basis") else "right")
@@ -94,21 +84,39 @@ def show_recommendation(found: Recommendation) -> None:
     for candidate in found.runners_up:
         table.add_row("next", *_candidate(candidate), style="dim")
     show(table)
-    # What the choice costs, and why it is not smaller.
-    print(f"  memory: {footprint_sum(found.choice)}")
-    if found.choice.rounding:
-        print(f"  of its loss {found.choice.rounding:.4f} is what rounding the weights adds")
-    if found.choice.speed is not None:
-        speed = found.choice.speed
-        print(
-            f"  speed on {question.device}: {speed.tokens_per_s:,.3g} tokens/s ({speed.low:,.3g} – {speed.high:,.3g})"
-        )
-    if found.cost is not None:
-        cost = found.cost
-        print(f"  training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})")
-    print(f"  {_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}")
+    for line in _costs(found):
+        print(wrapped(f"  {line}"))
+
+
+def _answer(found: Recommendation) -> Iterator[str]:
+    """Which student, and what was asked."""
+    model, question = found.run.model, found.question
+    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
+    shape = f"width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}"
+    yield f"recommended: {shape}, trained on {number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
+    asked = (
+        f"≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within {size(question.budget_bytes)}"
+    )
+    floor = "not identified" if found.floor is None else loss(found.floor)
+    yield f"  asked for {asked}; the floor of this teacher's text is {floor}"
+    if question.target_basis:
+        yield f"  the target: {question.target_basis}"
+
+
+def _costs(found: Recommendation) -> Iterator[str]:
+    """What the choice costs, why it is not smaller, and what else can be had."""
+    choice, question = found.choice, found.question
+    yield f"memory: {footprint_sum(choice)}"
+    if choice.rounding:
+        yield f"of its loss {choice.rounding:.4f} is what rounding the weights adds"
+    if (speed := choice.speed) is not None:
+        usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
+        yield f"speed on {question.device}: {usual} tokens/s ({low} – {high})"
+    if (cost := found.cost) is not None:
+        yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
+    yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
     if len(found.front) > 1:
-        print(f"  bytes against loss: {front_line(found.front)}")
+        yield f"bytes against loss: {front_line(found.front)}"
 
 
 def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
@@ -136,7 +144,7 @@ def _candidate(candidate: Candidate) -> list[str]:
         number(candidate.n_params),
         f"{candidate.expected.value:.4f}",
         interval(candidate),
-        f"{candidate.probability:.2f}",
+        "—" if _is_certain(candidate) else f"{candidate.probability:.2f}",
         size(candidate.footprint.total_bytes),
         "measured" if candidate.measured is not None else candidate.prediction.basis,
     ]
@@ -145,13 +153,18 @@ def _candidate(candidate: Candidate) -> list[str]:
 def interval(candidate: Candidate) -> str:
     """Of the loss that decides; a law without runs has none."""
     expected = candidate.expected
-    return "—" if expected.low == expected.high else f"{expected.low:.4f} – {expected.high:.4f}"
+    return "—" if _is_certain(candidate) else f"{expected.low:.4f} – {expected.high:.4f}"
+
+
+def _is_certain(candidate: Candidate) -> bool:
+    """Whether its loss comes without doubt, as a published law gives it: then no chance is told either."""
+    return candidate.expected.low == candidate.expected.high
 
 
 def footprint_sum(candidate: Candidate) -> str:
     """The parts of a memory footprint."""
     parts = candidate.footprint
-    repacked = f" + repacked by the engine {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
+    repacked = f" + repacked at load {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
     return (
         f"weights {size(parts.weights_bytes)}{repacked} + cache {size(parts.kv_cache_bytes)} + activations "
         f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"

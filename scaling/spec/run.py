@@ -42,7 +42,7 @@ class RunSpec(GrownSpec):
             tokens = getattr(self.optim, name)
             if tokens is not None and tokens < self.step_tokens:
                 raise ValueError(
-                    f"optim.{name}={tokens} is shorter than one step of {self.step_tokens} tokens "
+                    f"optim.{name}: {tokens} is shorter than one step of {self.step_tokens} tokens "
                     f"(batch_size × context); give at least {self.step_tokens}, or lower optim.batch_size"
                 )
         return self

@@ -175,8 +175,15 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
         for batch in batches
         for best in [np.asarray(_likeliest(student.model)(params_of(student), batch.inputs))]
     ]
-    answered = np.concatenate(right)
-    n, r = len(answered), int(answered.sum())
+    return share_of(np.concatenate(right))
+
+
+def share_of(right: np.ndarray) -> tuple[float, float]:
+    """Share of right answers and its standard error.
+
+    ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of r right ones of n, which is not zero where all or none are right.
+    """
+    n, r = len(right), float(right.sum())
     return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
 
 

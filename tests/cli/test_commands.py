@@ -109,6 +109,17 @@ def test_a_mistake_ends_with_its_code_and_no_traceback(arguments, code, said, tm
     assert "Traceback" not in done.stderr
 
 
+def test_a_code_length_answers_in_json_and_names_what_it_lacks(tmp_path):
+    ladder = str(ROOT / "results" / "reference" / "teacher_ladder.csv")
+    options = ("--by", "kind,size", "--where", "kind == 'ngram'", "--json")
+    done = scaling("code-length", ladder, *options, "--vocab", "1024", cwd=tmp_path)
+    arms = json.loads(done.stdout)["arms"]
+    assert [arm["text"] for arm in arms] == [f"ngram {order}" for order in range(1, 7)]
+    assert all(abs(arm["agreement"]) < 0.01 for arm in arms)
+    done = scaling("code-length", ladder, *options, cwd=tmp_path)
+    assert (done.returncode, "--vocab 1024" in done.stderr) == (2, True)
+
+
 def test_every_command_stands_in_the_panel_of_its_kind():
     from scaling.cli import app
 

@@ -15,6 +15,7 @@ QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
 FIT = str(ROOT / "tests" / "predict" / "first_layout" / "fit.json")
 PREDICT = ("predict", "--fit", FIT, "--params", "1e5", "--tokens", "1e6")
 PUBLISHED = ("predict", "--law", "besiroglu", "--params", "100M")
+SOLVE = ("solve", "--law", "hoffmann", "--flops", "1e20")
 RECOMMEND = ("recommend", "--fit", FIT, "--sweep", QUICKSTART)
 
 
@@ -38,6 +39,10 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         ((*PUBLISHED, "--level", "0.5"), "--level: has no effect beside --law"),
         ((*PUBLISHED, "--force"), "--force: has no effect beside --law"),
         ((*PREDICT, "--teacher", "noise 0.2", "--delta-noise", "0.1"), "--delta-noise: has no effect beside --teacher"),
+        ((*SOLVE, "--level", "0.5"), "--level: has no effect beside --law"),
+        ((*SOLVE, "--force"), "--force: has no effect beside --law"),
+        ((*SOLVE, "--batch-law", "kaplan-batch"), "--batch-law: has no effect beside a law without steps"),
+        (("solve", "--law", "kaplan-ns", "--flops", "1e20", "--params", "1B"), "--params: has no effect beside a law"),
         (("sweep", QUICKSTART, "--rerun", "zzzz"), "has no run 'zzzz'"),
         (("sweep", QUICKSTART, "--executor", "inline", "--executor-set", "foo=1"), "has no options, got foo"),
         (("fit", QUICKSTART, "--where", "n > 1"), "--where: has no effect beside a sweep file"),
@@ -131,3 +136,21 @@ def test_a_fit_is_not_written_over_the_table_that_it_came_from(tmp_path, monkeyp
 
 def test_a_number_too_large_for_a_float_is_not_infinity(tmp_path, monkeypatch):
     assert "got '1e400'" in refused(tmp_path, monkeypatch, "predict", "--law", "besiroglu", "--params", "1e400")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--law", "kaplan-n", "--target-loss", "2.5"), "give --tokens inf to ask for the size"),
+        (("--law", "kaplan-d", "--flops", "1e20"), "give --tokens inf to ask for the size"),
+        (("--law", "kaplan-n", "--target-loss", "2.5", "--params", "1B"), "what is sought makes no difference"),
+    ],
+)
+def test_a_law_of_one_thing_is_not_solved_for_the_other(arguments, said, tmp_path, monkeypatch):
+    assert said in refused(tmp_path, monkeypatch, "solve", *arguments)
+
+
+def test_a_published_law_says_how_far_beyond_its_runs_it_is_asked():
+    for arguments in (("predict", "--params", "1", "--tokens", "1"), ("solve", "--target-loss", "1.82")):
+        done = CliRunner().invoke(app, [*arguments, "--law", "besiroglu"])
+        assert "beyond the" in done.output, done.output

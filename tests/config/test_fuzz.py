@@ -28,7 +28,7 @@ exclude:
   - {model.width: 64, seed: [1]}
 seeds: 2
 set: {optim.z_loss: 1e-4}
-fit: {law: chinchilla, n: n_params, level: 0.9}
+fit: {law: chinchilla, n: n_params}
 recommend: {target_loss: 4.5, memory: 64MiB, teacher: {kind: trained}, widths: [32, 64]}
 """
 
@@ -137,3 +137,18 @@ def refusal(path) -> list[str]:
     assert runs
     assert len({run.run_id for run in runs}) == len(runs)
     return []
+
+
+@pytest.mark.parametrize("text", VALID)
+def test_what_is_mutated_is_a_sweep_to_begin_with(folder, text):
+    path = folder / "whole.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert refusal(path) == []
+
+
+def test_what_is_wrong_with_a_run_as_a_whole_names_its_key(folder):
+    path = folder / "large.yaml"
+    path.write_text(TEXT.replace("context: 64", f"context: {10**20 - 1}", 1), encoding="utf-8")
+    problems = refusal(path)
+    assert problems
+    assert all("optim.beta2_half_life_tokens: 22000 is shorter than one step" in problem for problem in problems)

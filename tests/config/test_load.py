@@ -34,7 +34,11 @@ def test_a_valid_file_loads(write):
         ("rate: 0.2", "rate: 2", "sweep.yaml:12:46: data.teacher.rate: should be less than 1 — got 2"),
         ("kind: noise", "kind: nosie", "sweep.yaml:12:32: data.teacher: got kind: 'nosie' — did you mean 'noise'?"),
         ("context: 40", "context: 64", "sweep.yaml:7:24: model.context: 64 does not fit source w0, which has 40"),
-        ("kind: w0", "kind: w9", "sweep.yaml:8:10: data.source: got kind: 'w9' — allowed: text, w0, w1, w2"),
+        (
+            "kind: w0",
+            "kind: w9",
+            "sweep.yaml:8:10: data.source: got kind: 'w9' — allowed: pcfg_set, scan, text, w0, w1, w2",
+        ),
         ("[100k,", "[abc,", "sweep.yaml:13:12: tokens: got 'abc' — a whole number is needed, such as 64, 1e5 or 10M"),
         (
             "rule: width_power",

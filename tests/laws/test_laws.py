@@ -146,3 +146,12 @@ def test_the_best_teacher_brings_the_distillation_law_to_the_supervised_one():
 def test_an_inverse_is_found_where_the_law_says_nothing_of_less_than_one_token():
     found = where_it_falls_to(1.0, lambda d: 10 / np.sqrt(np.log(d)), (2,))
     assert found == pytest.approx(np.full(2, np.exp(100.0)), rel=1e-9)
+
+
+def test_an_inverse_in_what_the_loss_does_not_depend_on_is_nothing_or_infinity():
+    found = where_it_falls_to([2.5, 1.5], lambda d: np.full_like(d, 2.0), (2,))
+    assert found.tolist() == [0.0, np.inf], "any number does, or none does"
+
+
+def test_an_inverse_that_only_the_limit_reaches_is_infinite():
+    assert where_it_falls_to(1.01, lambda d: 1 + d**-1e-3, (1,)).tolist() == [np.inf]

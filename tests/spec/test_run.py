@@ -71,9 +71,9 @@ def test_a_teacher_is_named_by_its_own_run():
         ({"optim": {"lr": float("nan")}}, "finite number"),
         (
             {"optim": {"beta2_half_life_tokens": 600}},
-            "=600 is shorter than one step of 640 tokens .batch_size × context.; give at least 640",
+            ": 600 is shorter than one step of 640 tokens .batch_size × context.; give at least 640",
         ),
-        ({"optim": {"weight_decay_timescale_tokens": 639}}, "weight_decay_timescale_tokens=639 is shorter than"),
+        ({"optim": {"weight_decay_timescale_tokens": 639}}, "weight_decay_timescale_tokens: 639 is shorter than"),
         (
             {"data": {"source": {"kind": "text"}, "teacher": {"kind": "noise", "rate": 0.2}}},
             "noise teacher cannot speak for source text",

@@ -25,6 +25,9 @@ from scaling.registry import did_you_mean
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
 
+NOTABLE_REACH = 1.001
+"""From this factor on, an answer of a published law says how far beyond its runs it lies."""
+
 MOST_REACH = 10.0
 """A fit is not asked further beyond its runs than this factor, unless forced."""
 
@@ -255,6 +258,11 @@ def solve(
         raise SpecError("solve answers for one of a target loss and a budget — got both or neither")
     question = asked_of(source, teacher=teacher, columns=columns)
     basis = question.basis
+    if not basis.of_both and n is None and d is None:
+        raise SpecError(
+            f"{basis.name}: this law knows one of size and data alone, which leaves the other open — give --tokens inf "
+            "to ask for the size, or --params inf for the tokens"
+        )
     if target_loss is not None:
         check_target(target_loss, basis.floor, vocab_size=vocab_size)
         answers = trainings_for_loss(
@@ -264,8 +272,11 @@ def solve(
         answers = trainings_for_budget(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
-    # A fit has an interval, and does not answer far beyond its runs.
-    if basis.fit is not None:
+    # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
+    notes = basis.notes
+    if basis.fit is None:
+        notes += _far(basis, answers)
+    else:
         answers = tuple(_doubted(one, question, level=level, force=force) for one in answers)
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
@@ -277,8 +288,14 @@ def solve(
         inference_tokens=inference_tokens,
         trainings=answers,
         level=None if basis.fit is None else level,
-        notes=basis.notes,
+        notes=notes,
     )
+
+
+def _far(basis: Basis, trainings: tuple[Training, ...]) -> tuple[str, ...]:
+    """How far the farthest of the trainings lies beyond the runs behind a published law, where that is known."""
+    reach = max(basis.farthest(one.n_params, one.n_tokens) for one in trainings)
+    return (f"up to {reach:.3g}× beyond the runs behind the law",) if reach > NOTABLE_REACH else ()
 
 
 def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Training:
@@ -299,7 +316,7 @@ def _refuse_without_terms(fit: Fit) -> None:
 
 
 def _refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
-    reach = max(basis.reach(n, d).values(), default=1.0)
+    reach = basis.farthest(n, d)
     if reach > MOST_REACH:
         ranges = ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in basis.ranges.items())
         raise ExtrapolationError(

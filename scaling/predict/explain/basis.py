@@ -79,6 +79,10 @@ class Basis:
             if math.isfinite(asked[name])
         }
 
+    def farthest(self, n_params: float, n_tokens: float) -> float:
+        """The largest of these factors; 1 where none is known."""
+        return max(self.reach(n_params, n_tokens).values(), default=1.0)
+
 
 def at(surface: Surface, n_params: float, n_tokens: float) -> float:
     """A surface at one point."""
@@ -166,6 +170,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         source=f"{fit.n_runs} runs of {fit.n_clusters} trunks",
         real=lambda n, d: fit.loss(n, d, **extra),
         of_teacher=_taught(fit, extra) if knows_texts else None,
+        of_both={"n", "d"} <= set(fit.law.columns),
         embeddings=fit.columns["n"] == "n_params_total",
         ranges=fit.ranges,
         notes=fit.status.notes,

@@ -96,7 +96,11 @@ class TeacherAsked:
             return f"a teacher of loss {self.loss:g}", math.inf, math.inf
         if self.n_params is None or self.n_tokens is None:
             raise SpecError("a teacher's size needs its tokens too: give --teacher-params and --teacher-tokens")
-        return f"a teacher of N = {self.n_params:.3g}, D = {self.n_tokens:.3g}", self.n_params, self.n_tokens
+        return f"a teacher of N = {_short(self.n_params)}, D = {_short(self.n_tokens)}", self.n_params, self.n_tokens
+
+
+def _short(value: float) -> str:
+    return "∞" if math.isinf(value) else f"{value:.3g}"
 
 
 def additive_bound(basis: Basis, teacher: Teacher) -> Surface:

@@ -89,7 +89,7 @@ def lifetime_cost(inference_tokens: float) -> Callable[[Array, Array], Array]:
 
     **Source:** Sardana et al. 2023, arXiv 2401.00448, eq. 2.
     """
-    return lambda n, d: 6 * n * d + 2 * n * inference_tokens
+    return lambda n, d: n * (6 * d + 2 * inference_tokens)
 
 
 def trainings_for_loss(
@@ -111,7 +111,7 @@ def trainings_for_loss(
 
     Raises:
         InfeasibleError: no size or no volume reaches it; says the floor.
-        SpecError: both N and D are given, which leaves nothing open.
+        SpecError: both N and D are given, which leaves nothing open, or the loss does not depend on what is open.
     """
     if n_params is not None and n_tokens is not None:
         raise SpecError("a target loss with both --params and --tokens leaves nothing open: leave one of them out")
@@ -232,6 +232,8 @@ def _reached(found: float, loss: float, least: float, why: str, floor: float) ->
             best_loss=least,
             floor=floor,
         )
+    if found == 0:
+        raise SpecError(f"a loss of {loss:g} asks for nothing: what is sought makes no difference under this law")
 
 
 def _at(surface: Surface, n: float, d: float) -> float:

@@ -23,12 +23,12 @@ ZOOMS = 4
 
 
 def tokens_for(surface: Surface, loss: float, n_params: Array) -> Array:
-    """D at which each size reaches a loss: float64[k]; inf where infinite data does not suffice."""
+    """D at which each size reaches a loss: float64[k]; inf where no data suffices, 0 where any does."""
     return where_it_falls_to(loss, lambda n_tokens: surface(n_params, n_tokens), n_params.shape)
 
 
 def size_for(surface: Surface, loss: float, n_tokens: Array) -> Array:
-    """N at which each volume reaches a loss: float64[k]; inf where an infinite size does not suffice."""
+    """N at which each volume reaches a loss: float64[k]; inf where no size suffices, 0 where any does."""
     return where_it_falls_to(loss, lambda n_params: surface(n_params, n_tokens), n_tokens.shape)
 
 
