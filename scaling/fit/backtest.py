@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from scaling.fit.forms import law_columns
 from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
+from scaling.shown import Drawn
 from scaling.tables.expression import evaluate
 from scaling.tables.observe import observe
 from scaling.tables.read import select_rows
@@ -26,7 +27,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Backtest:
+class Backtest(Drawn):
     """Forecasts of held-out runs.
 
     Attributes:
@@ -38,6 +39,8 @@ class Backtest:
         fit: the fit of the training runs.
     """
 
+    figure: ClassVar[str] = "extrapolation"
+
     mare: float
     coverage: float
     level: float
@@ -45,6 +48,16 @@ class Backtest:
     n_test: int
     rows: tuple[Mapping[str, Any], ...]
     fit: Fit
+
+    def frame(self) -> pd.DataFrame:
+        """One row a held-out run: measured, forecast with its interval, whether it held, how far beyond the runs."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(row) for row in self.rows])
+
+    def __str__(self) -> str:
+        inside = f"{self.coverage:.0%} of {self.n_test} held-out runs inside their {self.level:.0%} intervals"
+        return f"mean error {self.mare:.2%}, {inside}; {self.n_train} runs fitted"
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values: {"mare", "coverage", "level", "n_train", "n_test", "rows"}."""

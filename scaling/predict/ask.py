@@ -68,7 +68,8 @@ def forecast(
     # A fit has doubt and runs nearby; a published law its formula alone.
     if isinstance(source, Fit):
         return source.predict(n, d, level=level, force=force, **asked.text_columns)
-    return _of_law(asked, *(np.asarray(count(values, name), float) for name, values in (("n", n), ("d", d))), level)
+    sizes, volumes = np.asarray(count(n, "n"), float), np.asarray(count(d, "d"), float)
+    return _of_law(asked, sizes, volumes, level)
 
 
 def _of_law(asked: Asked, sizes: Array, volumes: Array, level: float) -> Prediction:

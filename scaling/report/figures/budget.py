@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from scaling.fit.allocation.optimal import Optima, optimal
+from scaling.fit.backtest import Backtest
 from scaling.fit.result import Fit
 from scaling.report.figures.by_size import LOSS, asked_text
 from scaling.report.figures.points import run_points, text_of
@@ -94,20 +95,15 @@ def needed_for_a_loss(inverse: Any, ax: Axes) -> None:
 
 
 @figure("extrapolation")
-def extrapolation(fit: Fit, held_out: pd.DataFrame, ax: Axes, *, level: float = 0.9) -> None:
-    """Runs that the fit has not seen, against its forecasts of them with their intervals.
-
-    Args:
-        fit: of the smaller runs.
-        held_out: the others, in a table of the same columns.
-        level: of the intervals.
-    """
-    points = run_points(fit, held_out)
-    for i, text in enumerate(dict.fromkeys(points.text)):
-        own = points.of(points.text == text)
-        found = fit.predict(own.n, own.d, level=level, force=True, **asked_text(fit, text))
-        bars = errors(found.low, found.value, found.high)
-        ax.errorbar(own.loss, found.value, yerr=bars, fmt="osDv^"[i % 5], capsize=2, elinewidth=0.8, label=text)
-    ends = [points.loss.min(), points.loss.max()]
+def extrapolation(tested: Backtest, ax: Axes) -> None:
+    """Runs that a fit had not seen, against its forecasts of them with their intervals; hollow where they came out
+    outside."""
+    table = tested.frame()
+    for inside, rows in table.groupby("inside"):
+        bars = errors(rows["low"], rows["forecast"], rows["high"])
+        look, label = ("C0", "inside its interval") if inside else ("white", "outside")
+        x, y = rows["measured"], rows["forecast"]
+        ax.errorbar(x, y, yerr=bars, fmt="o", mfc=look, color="C0", capsize=2, elinewidth=0.8, label=label)
+    ends = [table["measured"].min(), table["measured"].max()]
     ax.plot(ends, ends, color="0.4", lw=0.8, label="_agreement")
-    ax.set(xlabel=f"measured {LOSS}", ylabel=f"forecast, {level:.0%} interval")
+    ax.set(xlabel=f"measured {LOSS}", ylabel=f"forecast, {tested.level:.0%} interval")

@@ -112,7 +112,7 @@ def runs(table: pd.DataFrame, ax: Axes, *, n: str | None = None, d: str = "n_tok
     ax.set(xscale="log", xlabel=f"N, parameters ({size})", ylabel=LOSS)
 
 
-def asked_text(fit: Fit, text: str) -> dict[str, str]:
+def asked_text(fit: Fit, text: str) -> dict[str, Any]:
     """The text in the words of `Fit.predict`; a fit of one text needs none."""
     return {"teacher": text} if text in fit.teachers and text != REAL else {}
 

@@ -3,12 +3,13 @@ dashed on a grey ground."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,9 +25,14 @@ MANY = 6
 """Curves that can still be told apart."""
 
 
-def styled() -> AbstractContextManager[None]:
+@contextmanager
+def styled() -> Iterator[None]:
     """The style sheet, for the figures that are made within."""
-    return plt.style.context(STYLE)
+    with plt.style.context(STYLE):
+        yield
+        interactive = plt.isinteractive()
+    # A notebook becomes interactive when it first draws, which the end of a style would take back.
+    matplotlib.interactive(interactive)
 
 
 def figure(name: str) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
@@ -37,13 +43,10 @@ def figure(name: str) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
 
     def made(draw: Callable[..., None]) -> Callable[..., Axes]:
         @wraps(draw)
-        def drawn(result: Any, *rest: Any, ax: Axes | None = None, **options: Any) -> Axes:
-            # Axes may stand second, as in most libraries, or have their name.
-            if rest and ax is None and (rest[-1] is None or isinstance(rest[-1], Axes)):
-                *rest, ax = rest
+        def drawn(result: Any, ax: Axes | None = None, **options: Any) -> Axes:
             with styled():
                 ax = ax or plt.subplots()[1]
-                draw(result, *rest, ax, **options)
+                draw(result, ax, **options)
                 _finish(ax)
             return ax
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,14 +42,14 @@ def loss_by_teacher(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, lev
 
 def _floors(ax: Axes, floors: np.ndarray) -> None:
     value, low, high = floors.T
-    look = {"fmt": "none", "ecolor": "0.2", "elinewidth": 1.2, "label": "floor of the law"}
+    look: dict[str, Any] = {"fmt": "none", "ecolor": "0.2", "elinewidth": 1.2, "label": "floor of the law"}
     ax.errorbar(np.arange(len(value)), value, xerr=0.35, yerr=errors(low, value, high), **look)
 
 
 def _names(ax: Axes, texts: list[str]) -> None:
     """Long names of teachers lie across each other unless they are turned."""
     turned = max(map(len, texts)) * len(texts) > 60
-    look = {"rotation": 30, "ha": "right"} if turned else {}
+    look: dict[str, Any] = {"rotation": 30, "ha": "right"} if turned else {}
     ax.set_xticks(np.arange(len(texts)), shortened(texts), **look)
     ax.set_xlim(-0.6, len(texts) - 0.4)
     ax.grid(visible=False, axis="x")

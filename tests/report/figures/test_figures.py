@@ -163,8 +163,8 @@ def test_forecasts_laws_and_inverses_draw_themselves(fit, table):
     assert markers(laws.plot()) == 4
     ax = scaling.invert("besiroglu", [3.0, 2.5, 2.0]).plot()
     assert markers(ax) == 6
-    held = figures.extrapolation(fit, table[table["n_tokens"] > 9e5])
-    assert markers(held) >= 9
+    held = scaling.backtest(table, law="q1q2", bootstrap=0)
+    assert markers(held.plot()) == held.n_test == len(held.frame())
     assert markers(figures.exponents(fit)) == len(fit.leading.samples) + 1
 
 
