@@ -186,6 +186,26 @@ class NgramTeacher(TextTeacher):
         return False
 
 
+@Teacher.add_kind
+class RulesTeacher(TextTeacher):
+    """The source's own text with words falsified by rules: number, pronouns, comparison, negation, always and never.
+
+    Sentences are real ones, rewritten (scaling/teach/rules.py); how far their distribution is from the real one is not
+    known.
+    """
+
+    kind: Literal["rules"]
+    rate: Annotated[float, Field(ge=0, le=1)]
+    """Share of the places known to a rule that is falsified."""
+
+    @property
+    def label(self) -> str:
+        return f"rules {self.rate:g}"
+
+    def tells_probs(self, source: Source) -> bool:
+        return False
+
+
 class ModelTeacher(TextTeacher):
     """A language model that is sampled from, its distribution cut or changed as it is asked to."""
 

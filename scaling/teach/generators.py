@@ -37,6 +37,7 @@ from scaling.spec import (
 )
 from scaling.teach.blocks import PURPOSES, BlockGenerator
 from scaling.teach.ngram import Ngram, train_ngram
+from scaling.teach.rules import RulesText
 from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
 from scaling.train.decode import Decoding, sample_sequences
@@ -55,6 +56,7 @@ GENERATORS: Registry[Callable[[RunSpec, RunStore], BlockGenerator]] = Registry(
 """What generates the stored text that a run reads, by the kind of its teacher."""
 
 GENERATORS.add("net", StudentText)
+GENERATORS.add("rules", RulesText)
 
 
 def open_text_generator(spec: RunSpec, store: RunStore) -> BlockGenerator:

@@ -98,6 +98,6 @@ def test_a_teacher_from_outside_generates_the_text_that_its_students_read_and_ar
 def test_a_teacher_without_a_generator_is_refused_with_those_that_have_one(tmp_path, monkeypatch):
     monkeypatch.setattr(Teacher.kinds, "_entries", {**dict(Teacher.kinds), "parrot": ParrotTeacher})
     with pytest.raises(
-        DataError, match="unknown generator of a teacher's text 'parrot' — allowed: net, ngram, pretrained"
+        DataError, match="unknown generator of a teacher's text 'parrot' — allowed: net, ngram, pretrained, rules"
     ):
         ensure_teacher_text(a_run(tmp_path, {"kind": "parrot"}), RunStore(tmp_path / "results").prepare(), n_tokens=8)

@@ -34,13 +34,17 @@ OPPOSITES = (
     ("strong", "weak"),
     ("wide", "narrow"),
 )
-TRAITS = (("fire", "hot", "cold"), ("ice", "cold", "hot"), ("night", "dark", "light"), ("day", "light", "dark"))
-TRAITS += (
+TRAITS = (
+    ("fire", "hot", "cold"),
+    ("ice", "cold", "hot"),
+    ("night", "dark", "light"),
+    ("day", "light", "dark"),
     ("a giant", "big", "small"),
     ("an ant", "small", "big"),
     ("a rock", "hard", "soft"),
     ("wool", "soft", "hard"),
 )
+"""A thing, what it always is, and what it never is."""
 CONTAINERS = ("box", "bag", "car", "room", "case")
 LOADS = ("table", "ball", "statue", "lamp", "book")
 HELD_OUT_EVERY = 3
