@@ -256,6 +256,8 @@ def solve(
     """
     if (target_loss is None) == (flops is None):
         raise SpecError("solve answers for one of a target loss and a budget — got both or neither")
+    if not 0 <= inference_tokens < math.inf:
+        raise SpecError(f"--inference-tokens: got {inference_tokens:g}, allowed is a finite number — for example 2T")
     question = asked_of(source, teacher=teacher, columns=columns)
     basis = question.basis
     if not basis.of_both and n is None and d is None:
