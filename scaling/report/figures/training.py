@@ -70,7 +70,8 @@ def learning_rates(table: pd.DataFrame, ax: Axes, *, by: str = "width") -> None:
     for value, rows in table[table["loss"].notna()].groupby(by):
         cell = rows.groupby("lr")["loss"].agg(["mean", "sem"])
         measured(ax, cell.index, cell["mean"], cell["sem"], fmt="o-", label=f"{by} {value:g}")
-        ax.plot(cell["mean"].idxmin(), cell["mean"].min(), "o", ms=9, mfc="none", color="0.2", label="_best")
+        best = cell[cell["mean"] == cell["mean"].min()]
+        ax.plot(best.index, best["mean"], "o", ms=9, mfc="none", color="0.2", label="_best")
     ax.set(xscale="log", xlabel="peak learning rate", ylabel=LOSS)
 
 
