@@ -28,6 +28,10 @@ WIDEST_GAP = 1e5
 """Neighbouring sizes further apart than this factor are in different units."""
 LARGEST_LOSS = 15.0
 """Nats/token: a uniform guess over three million tokens; no language model is worse."""
+SMALLEST_LOSS = 1.3
+"""Nats/token of words or their pieces: half a table below it is rare, while bits/byte run from 0.6 to 1.3."""
+LARGEST_ALPHABET = 512
+"""Tokens of so few kinds are bytes or symbols, of which a nat or less is usual."""
 SAME = 1e-3
 _PERPLEXITY = re.compile(r"(^|[^a-z])(ppl|perplexity)([^a-z]|$)", re.IGNORECASE)
 _BITS = re.compile(r"(^|[^a-z])(bits?|bpb|bpc|bits_per_\w+)([^a-z]|$)", re.IGNORECASE)
@@ -63,7 +67,8 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
     """Signs that a loss is not in nats/token: its name, its size, or another column that says the same in other units.
 
     A law fits any unit equally well, so nothing is refused; but exponents and floors of perplexities mean nothing, and
-    a target in nats compared with bits is wrong by 44 %.
+    a target in nats compared with bits is wrong by 44 %. Bits/token that stand alone under the name of a loss cannot be
+    told: 3.2 is a usual loss in both.
     """
     others = {str(name): column_values(runs[name]) for name in runs.columns if str(name) != column}
     equal = [name for name, values in others.items() if _equal(values, loss)]
@@ -81,7 +86,19 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
             f"column {column!r} seems to be in bits ({bits[0]}), not nats/token: for bits per token map "
             f"loss={column}*0.693147; bits per byte are the unit of every loss and target of this fit"
         ]
-    return _beyond_vocabulary(runs, column, loss)
+    return _too_low(runs, column, loss) or _beyond_vocabulary(runs, column, loss)
+
+
+def _too_low(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
+    """Losses as low as bits/byte, of tokens that are not known to be bytes."""
+    kinds = column_values(runs["vocab_size"]) if "vocab_size" in runs.columns else np.empty(0)
+    of_bytes = kinds.dtype != object and bool((kinds <= LARGEST_ALPHABET).any())
+    if of_bytes or (middle := float(np.median(loss))) >= SMALLEST_LOSS:
+        return []
+    return [
+        f"column {column!r} is low for nats/token (half of it lies below {middle:.4g}): is it bits/byte, or of tokens "
+        "that are bytes? Then these are the unit of every loss and target of this fit"
+    ]
 
 
 def _beyond_vocabulary(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
