@@ -18,6 +18,7 @@ from scaling.spec import (
     NoiseTeacher,
     PretrainedTeacher,
     RealTeacher,
+    RulesTeacher,
     RunSpec,
     SampledTargets,
     ShiftTeacher,
@@ -82,6 +83,7 @@ FIELDS = {
     StudentTeacher: (FACTS, {"run": teacher_runs(FACTS)}),
     MixtureTeacher: (FACTS, {"real": SHARES, "teacher": NOISE | STALE, "source_token": st.booleans()}),
     NgramTeacher: (SPEECHES, {"order": st.integers(1, 6)}),
+    RulesTeacher: (SPEECHES, {"rate": SHARES}),
     TrainedTeacher: (SPEECHES, {"run": teacher_runs(SPEECHES), **DECODING}),
     PretrainedTeacher: (
         GGUF,
