@@ -92,7 +92,10 @@ def draw(table: pd.DataFrame) -> None:
             axes.axhline(real.item(), color=color, lw=0.8, ls=":")
         low, high = taught["teacher_loss"].min(), taught["teacher_loss"].max()
         axes.plot([low, high], [low, high], color="0.4", lw=0.8, ls="--", label="the teacher's own loss (floor)")
-        for _, row in taught[taught["n_tokens"] == taught["n_tokens"].max()].iterrows():
+        # Names of teachers nearly alike would lie on top of each other: the best of them has one.
+        most = taught[taught["n_tokens"] == taught["n_tokens"].max()].sort_values(["kind", "teacher_loss"])
+        near = most.groupby("kind")["teacher_loss"].diff().lt(0.06)
+        for _, row in most[~near].iterrows():
             name, at = f"{row['kind']} {row['size']:.0f}", (row["teacher_loss"], row["loss"])
             axes.annotate(name, at, (0, -6), textcoords="offset points", fontsize=6, rotation=70, ha="center", va="top")
         axes.set_xlabel("teacher's loss on real speeches, nats/token")

@@ -12,19 +12,24 @@ from scaling.report.figures.phone import bytes_and_loss, bytes_by_part, damage
 from scaling.report.figures.style import styled
 from scaling.report.figures.sweep import sweep_figure
 from scaling.report.figures.teachers import loss_by_teacher
+from scaling.report.figures.training import critical_batch, isoflop, learning_rates, loss_by_compute
 
 __all__ = [
     "best_size_by_compute",
     "bytes_and_loss",
     "bytes_by_part",
+    "critical_batch",
     "damage",
     "exponents",
     "extrapolation",
     "forecast",
     "hit_rate",
+    "isoflop",
     "isoloss",
     "laws",
+    "learning_rates",
     "ledger",
+    "loss_by_compute",
     "loss_by_ratio",
     "loss_by_size",
     "loss_by_teacher",

@@ -76,7 +76,7 @@ def errors(low: Any, value: Any, high: Any) -> Array:
 def measured(ax: Axes, x: Any, y: Any, standard_error: Any = None, **look: Any) -> None:
     """Markers, with error bars of one standard error where it is known."""
     bars = None if standard_error is None else np.nan_to_num(standard_error)
-    ax.errorbar(x, y, yerr=bars, **{"fmt": "o", "elinewidth": 0.8, "capsize": 1.5, **look})
+    ax.errorbar(x, y, **{"yerr": bars, "fmt": "o", "elinewidth": 0.8, "capsize": 1.5, **look})
 
 
 def left_out(ax: Axes, x: Any, y: Any) -> None:

@@ -174,3 +174,41 @@ def test_the_figure_of_a_sweep_is_written_in_each_format(fit, table, tmp_path, e
 
     path = save_sweep_figure(tmp_path / f"fit.{ending}", fit, table)
     assert path.stat().st_size > 5000
+
+
+def test_runs_against_compute_show_every_run_and_an_envelope_that_never_rises(table):
+    real = table[table["teacher"] == "real"]
+    ax = figures.loss_by_compute(real)
+    assert markers(ax) == len(real)
+    envelope = next(line for line in ax.lines if line.get_label() == "best so far")
+    assert (np.diff(envelope.get_ydata()) <= 0).all()
+
+
+def test_isoflop_parabolas_have_their_minimum_at_the_best_size_of_their_budget():
+    budgets, sizes = np.repeat([1e18, 1e19, 1e20], 9), np.tile(np.geomspace(0.2, 5, 9), 3)
+    n = sizes * np.sqrt(budgets / 6 / 20)
+    d = budgets / 6 / n
+    runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": 2 + 400 * n**-0.35 + 400 * 20**0.35 * d**-0.35})
+    ax = figures.isoflop(runs)
+    lowest = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(lowest, np.sqrt(np.array([1e18, 1e19, 1e20]) / 120), rtol=0.02)
+    assert markers(ax) == len(runs) + 3
+
+
+def test_basins_mark_the_best_learning_rate_of_each_width():
+    runs = pd.read_csv(REFERENCE / "lr_transfer.csv")
+    ax = figures.learning_rates(runs)
+    best = [line.get_xdata()[0] for line in ax.lines if line.get_label() == "_best"]
+    means = runs.groupby(["width", "lr"])["loss"].mean()
+    assert best == [means[width].idxmin() for width in sorted(runs["width"].unique())]
+
+
+def test_the_critical_batch_stands_beside_its_law():
+    from scaling.fit.tuning.critical_batch import fit_tradeoff
+    from scaling.laws.batch import CriticalBatch
+
+    batches = np.array([1e3, 4e3, 16e3, 64e3, 256e3])
+    found = [fit_tradeoff(batches, 1e6 * (1 + batches / crit), loss) for loss, crit in ((2.0, 8e3), (1.8, 3e4))]
+    ax = figures.critical_batch(found, law=CriticalBatch(B_star=2e4, alpha_B=0.3, E=1.4))
+    assert markers(ax) == 2
+    assert set(labels(ax)) == {"measured", "law"}
