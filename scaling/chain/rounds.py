@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaling.chain.target import ask
-from scaling.chain.training import Watch, collect_stage
+from scaling.chain.training import Watch, collect_stage, train_runs
 from scaling.chain.workspace import Workspace
 from scaling.predict.next_of_sweep import Advice, advise
 from scaling.predict.question import Question
@@ -84,11 +83,9 @@ def train_in_rounds(
         **options: Of `scaling.sweep.run.run`, as its trainer.
 
     Raises:
+        ConfigError: a training does not fit the memory of this machine.
         Preempted: if a stop was asked for; the same command goes on, with what it has trained for nothing.
     """
-    from scaling.sweep.plan import plan
-    from scaling.sweep.run import run
-
     outcomes: list[SweepOutcome] = []
     spent, tried = 0.0, set[str]()
     # What is there already is looked up anew each time: other workers may have trained some of it.
@@ -100,20 +97,7 @@ def train_in_rounds(
         if not chosen:
             ended = "the decision is settled" if advice.settled else "no run within what is left says more"
             break
-        planned = plan(chosen, workspace.store)
-        with watch(planned) if watch and planned.pending else nullcontext() as progress:
-            outcome = run(
-                planned,
-                workspace.store,
-                jobs=jobs,
-                progress=progress,
-                sweep_path=workspace.config.path,
-                overrides=workspace.overrides,
-                **options,
-            )
-        if outcome.stopped:
-            raise outcome.interruption()
-        outcomes.append(outcome)
+        outcomes.append(train_runs(workspace, chosen, jobs=jobs, watch=watch, **options))
         spent += advice.flops
         tried |= {one.run_id for one in chosen}
     collect_stage(workspace)

@@ -69,14 +69,30 @@ def train_stage(
     """Train what is missing of the sweep, or of the runs named.
 
     Raises:
+        ConfigError: as `train_runs`.
+        Preempted: likewise.
+        RecordError: if a run that later stages need failed.
+    """
+    outcome = train_runs(workspace, workspace.runs if runs is None else runs, jobs=jobs, watch=watch, **options)
+    if runs is not None and outcome.counts["done"] < len(runs):
+        failed = [failure.sentence for failure in outcome.failures] or ["its loss diverged"]
+        raise RecordError(f"the recommended student has no result — {failed[0]}; lower its learning rate and run again")
+    return outcome
+
+
+def train_runs(
+    workspace: Workspace, runs: Sequence[RunSpec], *, jobs: int = 1, watch: Watch | None = None, **options
+) -> SweepOutcome:
+    """Train what is missing of some runs.
+
+    Raises:
         ConfigError: a training does not fit the memory of this machine, on which it would run.
         Preempted: if a stop was asked for.
-        RecordError: if a run that later stages need failed.
     """
     from scaling.sweep.plan import plan
     from scaling.sweep.run import run
 
-    planned = plan(workspace.runs if runs is None else runs, workspace.store)
+    planned = plan(runs, workspace.store)
     if options.get("executor") in LOCAL:
         check_memory(workspace, planned)
     # What is there already is not trained, and does not open a display.
@@ -92,9 +108,6 @@ def train_stage(
         )
     if outcome.stopped:
         raise outcome.interruption()
-    if runs is not None and outcome.counts["done"] < len(runs):
-        failed = [failure.sentence for failure in outcome.failures] or ["its loss diverged"]
-        raise RecordError(f"the recommended student has no result — {failed[0]}; lower its learning rate and run again")
     return outcome
 
 

@@ -24,6 +24,19 @@ class FileRefusedError(EngineError):
     """The engine works here, but not with this file."""
 
 
+def check_prompt(prompt_ids: Sequence[int], n_tokens: int, context: int) -> None:
+    """Refuse a prompt that a model cannot continue.
+
+    Raises:
+        EngineError: it is empty, or with what is to be written it exceeds the context.
+    """
+    if not 0 < len(prompt_ids) <= context - n_tokens:
+        raise EngineError(
+            f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
+            "give at least one token, or ask for fewer"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineRun:
     """What an engine did with a file.

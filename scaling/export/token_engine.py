@@ -15,7 +15,7 @@ from scaling.accounting import TokenizerLayout
 from scaling.data.tokenizers import import_tokenizers
 from scaling.errors import DataError, EngineError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
-from scaling.export.engine import Engine, EngineRun
+from scaling.export.engine import Engine, EngineRun, check_prompt
 
 TOKENIZER_FILE = "tokenizer.json"
 """In the folder of the exported file."""
@@ -71,11 +71,7 @@ class TokenEngine(Engine):
         repeats: int = 5,
         threads: int | None = None,
     ) -> EngineRun:
-        if not 0 < len(prompt_ids) <= context - n_tokens:
-            raise EngineError(
-                f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
-                "give at least one token, or ask for fewer"
-            )
+        check_prompt(prompt_ids, n_tokens, context)
         job = self._job(path, prompt_ids, threads=threads) | {
             "n_tokens": n_tokens,
             "repeats": repeats,

@@ -138,6 +138,11 @@ def test_a_published_law_makes_a_page_that_asks_for_nothing():
     assert len(page.encode()) < 400_000
 
 
+def test_the_published_page_is_what_the_command_writes_today():
+    page = (ROOT / "results" / "reference" / "besiroglu.html").read_text("utf-8")
+    assert page == page_of_law("besiroglu"), "write it anew: scaling report --law besiroglu --out results/reference/…"
+
+
 def test_five_hundred_runs_stay_below_400_kb(fits, tmp_path):
     runs = load_runs(RUNS)
     many = pd.concat([runs] * (500 // len(runs) + 1)).head(500)

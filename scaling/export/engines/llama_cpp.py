@@ -15,7 +15,7 @@ import numpy as np
 from scaling.accounting import GGUF_STORAGE, TokenizerLayout
 from scaling.errors import EngineError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
-from scaling.export.engine import ENGINES, Engine, EngineRun
+from scaling.export.engine import ENGINES, Engine, EngineRun, check_prompt
 
 NAME = "llama.cpp"
 PACKAGE = "xllamacpp"
@@ -85,11 +85,7 @@ class LlamaCpp(Engine):
         threads: int | None = None,
     ) -> EngineRun:
         """As :meth:`Engine.run`; a timed pass reads half a context and writes up to 64 tokens."""
-        if not 0 < len(prompt_ids) <= context - n_tokens:
-            raise EngineError(
-                f"a prompt of {len(prompt_ids)} tokens and {n_tokens} more do not fit a context of {context}; "
-                "give at least one token, or ask for fewer"
-            )
+        check_prompt(prompt_ids, n_tokens, context)
         job = self._job(path, cache=cache or context, threads=threads) | {
             "prompt": [int(token) for token in prompt_ids],
             "n_tokens": n_tokens,
