@@ -81,9 +81,7 @@ def load(path: str | Path) -> Fit:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
     if not (isinstance(content, dict) and "schema_version" in content):
-        raise RecordError(
-            f"{path} is not a fit (no schema_version): name the fit.json that `scaling fit` wrote, or fit again"
-        )
+        raise RecordError(f"{path} is not a fit (no schema_version): name what `scaling fit` wrote, or fit again")
     version = content["schema_version"]
     if version not in READABLE:
         raise RecordError(

@@ -172,7 +172,7 @@ def test_a_curve_is_continued_backwards_no_further_than_forwards(tmp_path, monke
 def test_another_file_of_this_program_is_not_taken_for_a_fit(tmp_path, monkeypatch):
     (tmp_path / "recommendation.json").write_text('{"choice": {}}')
     arguments = ("predict", "--fit", "recommendation.json", "--params", "1e5", "--tokens", "1e6")
-    assert "name the fit.json" in refused(tmp_path, monkeypatch, *arguments)
+    assert "name what `scaling fit` wrote" in refused(tmp_path, monkeypatch, *arguments)
 
 
 def test_a_budget_is_told_in_the_unit_that_shows_it(tmp_path, monkeypatch):
