@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.report.columns import wrapped
 from scaling.report.numbers import number
 from scaling.report.tables import show
 
@@ -40,4 +41,4 @@ def show_frontier(found: Frontier) -> None:
         for sentence in approach.left_out:
             print(f"  left out {sentence}")
     for sentence in (*found.differences, *(f"not answered: {reason}" for reason in found.refused)):
-        print(sentence)
+        print(wrapped(sentence))

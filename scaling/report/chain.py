@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from scaling.fit.describe import summary
+from scaling.report.columns import wrapped
 from scaling.report.numbers import number, seconds, size
 from scaling.report.tables import show, show_recommendation
 
@@ -116,7 +117,7 @@ def show_advice(advice: Advice) -> None:
 
     print(said(advice))
     if advice.law:
-        print(f"  believed: {advice.law}")
+        print(wrapped(f"  believed: {advice.law}"))
     if not advice.runs:
         print("  the decision is settled" if advice.settled else "  no run within the budget says more")
         return
