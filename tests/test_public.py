@@ -122,6 +122,8 @@ def test_a_recommendation_of_a_fit_needs_the_sweep_and_takes_bytes_as_people_wri
     answer = scaling.recommend(names["fit"], sweep="sweeps/grid.yaml", memory_bytes="64MiB")
     assert answer.question.memory_bytes == 64 * 2**20
     assert answer.frame()["probability"].iloc[0] >= answer.question.probability
+    assert "P(loss ≤ 1.72) = 0.9" in str(answer)
+    assert "P(loss ≤ 1.72) = 0.9" in answer._repr_html_()
     with pytest.raises(SpecError, match="give sweep="):
         scaling.recommend(names["fit"], target_loss=1.7, memory_bytes="64MiB")
 

@@ -75,7 +75,8 @@ def _continued(rows: pd.DataFrame, at: str | None, *, form: str, level: float, f
 
 def _show_continued(found: dict[str, Any]) -> None:
     interval = f"{found['level']:.0%} [{found['low']:.4f}, {found['high']:.4f}]"
-    print(f"loss {found['value']:.4f}  {interval} at x = {found['x']:g}, {found['reach']:.3g} times the last x")
+    where = f"{found['reach']:.3g} times beyond the points" if found["reach"] > 1 else "inside the points"
+    print(f"loss {found['value']:.4f}  {interval} at x = {found['x']:g}, {where}")
     print(found["curve"])
 
 

@@ -341,8 +341,8 @@ def _subject(text: str) -> Subject:
     from scaling.predict.explain.comparison import Subject
     from scaling.predict.named.models import named_model
 
-    if text[:1] in "0123456789.+-" or text.lower() == "inf":
-        size, colon, tokens = text.partition(":")
+    size, colon, tokens = text.partition(":")
+    if text[:1] in "0123456789.+-" or size.lower() == "inf":
         return Subject(label=text, n_params=count(size, "like"), n_tokens=count(tokens, "like") if colon else None)
     known = named_model(text)
     return Subject(label=known.label, model=known)

@@ -190,7 +190,7 @@ def export(
     if target not in (None, "futo"):
         raise SpecError(f"--target: got {target!r} — allowed: futo")
     if target is None:
-        refuse_without_effect("no --target", {"language": language, "author": author or None, "feature": feature})
+        refuse_without_effect("no --target", {"--language": language, "--author": author or None, "--feature": feature})
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     _say_which(recommendation)

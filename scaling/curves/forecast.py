@@ -49,7 +49,7 @@ class CurveForecast:
         value: float64[...], in the unit of the fitted loss.
         low, high: ends of the interval, float64[...].
         level: probability that the measured loss lies inside.
-        reach: x beyond the last one that was fitted, as a factor; 1 within the curve: float64[...].
+        reach: x beyond the last or before the first one that was fitted, as a factor; 1 within the curve: float64[...].
     """
 
     value: Array
@@ -141,11 +141,12 @@ class CurveFit:
         if not 0 < level < 1:
             raise SpecError(f"level: got {level:g}, allowed is a probability between 0 and 1, as 0.9")
         logs = self._log_losses(x)
-        reach = np.maximum(np.asarray(x, float) / self.x_range[1], 1.0)
+        first, last = self.x_range
+        reach = np.maximum(np.maximum(np.asarray(x, float) / last, first / np.asarray(x, float)), 1.0)
         if np.max(reach, initial=1.0) > self.max_reach * (1 + 1e-9) and not force:
             raise ExtrapolationError(
-                f"x = {np.max(x):g} lies {np.max(reach):.3g} times beyond the last point ({self.x_range[1]:g}); a "
-                f"curve that spans a factor of {self.x_range[1] / self.x_range[0]:.3g} is continued by at most "
+                f"x = {np.ravel(x)[np.argmax(reach)]:g} lies {np.max(reach):.3g} times beyond the points ({first:g} to "
+                f"{last:g}); a curve that spans a factor of {last / first:.3g} is continued by at most "
                 f"{self.max_reach:.3g}: measure further, or repeat with --force"
             )
         weights = np.array([part.weight for part in self.parts])

@@ -57,8 +57,9 @@ def read_bench(path: Path) -> list[BenchRow]:
             text = path.read_text("utf-8")
         found = [row for row in map(_row, _records(text)) if row is not None]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
+        why = f"no column {error}" if isinstance(error, KeyError) else str(error)
         raise RecordError(
-            f"{path}: not a table of llama-bench ({type(error).__name__}: {error}) — write one with "
+            f"{path}: not a table of llama-bench ({why}) — write one with "
             "llama-bench -m MODEL.gguf -t 1,2,4 -o md (or csv, json, jsonl)"
         ) from error
     if not any(not row.reads for row in found):

@@ -74,6 +74,13 @@ class Recommendation(Drawn):
 
         return pd.DataFrame([candidate.row() for candidate in (self.choice, *self.runners_up)])
 
+    def __str__(self) -> str:
+        model, target = self.run.model, self.question.target_loss
+        return (
+            f"width {model.width}, {model.n_layers} layers, {self.run.n_tokens:,} tokens: P(loss ≤ {target:g}) = "
+            f"{self.probability:.2f}, {self.footprint.total_bytes / 2**20:.1f} MiB; binding: {self.binding}"
+        )
+
     @property
     def run(self) -> RunSpec:
         """What to train."""

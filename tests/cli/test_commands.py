@@ -98,6 +98,8 @@ def test_a_published_law_answers_in_json(law, loss, tmp_path):
         (("recommend", "--fit", "nowhere.json", "--target-loss", "2"), 2, "no fit at nowhere.json"),
         (("plan", "nowhere.yaml"), 2, "nowhere.yaml"),
         (("fit", "nowhere.csv"), 2, "nowhere.csv"),
+        (("code-length", "nowhere.csv"), 2, "nowhere.csv"),
+        (("probe", "0123456789"), 2, "0123456789"),
         (("frobnicate",), 2, "frobnicate"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,

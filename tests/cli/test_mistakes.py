@@ -144,9 +144,11 @@ def test_a_number_too_large_for_a_float_is_not_infinity(tmp_path, monkeypatch):
         (("--law", "kaplan-n", "--target-loss", "2.5"), "give --tokens inf to ask for the size"),
         (("--law", "kaplan-d", "--flops", "1e20"), "give --tokens inf to ask for the size"),
         (("--law", "kaplan-n", "--target-loss", "2.5", "--params", "1B"), "what is sought makes no difference"),
+        (("--law", "hoffmann", "--flops", "1e20", "--tokens", "inf"), "a finite size on finite tokens"),
+        (("--law", "hoffmann", "--target-loss", "2.2", "--inference-tokens", "inf"), "allowed is a finite number"),
     ],
 )
-def test_a_law_of_one_thing_is_not_solved_for_the_other(arguments, said, tmp_path, monkeypatch):
+def test_what_has_no_answer_is_not_solved_for(arguments, said, tmp_path, monkeypatch):
     assert said in refused(tmp_path, monkeypatch, "solve", *arguments)
 
 
@@ -154,3 +156,14 @@ def test_a_published_law_says_how_far_beyond_its_runs_it_is_asked():
     for arguments in (("predict", "--params", "1", "--tokens", "1"), ("solve", "--target-loss", "1.82")):
         done = CliRunner().invoke(app, [*arguments, "--law", "besiroglu"])
         assert "beyond the" in done.output, done.output
+
+
+def test_a_teachers_perplexity_is_not_its_loss(tmp_path, monkeypatch):
+    assert "its logarithm, 3.912" in refused(tmp_path, monkeypatch, "trends", "--teacher-loss", "50")
+
+
+def test_a_curve_is_continued_backwards_no_further_than_forwards(tmp_path, monkeypatch):
+    steps = range(1000, 21_000, 1000)
+    (tmp_path / "curve.csv").write_text("step,loss\n" + "".join(f"{x},{2.1 + 30 / x**0.4:.5f}\n" for x in steps))
+    said = refused(tmp_path, monkeypatch, "curve", "curve.csv", "--map", "x=step,loss=loss", "--at", "5")
+    assert "x = 5 lies 200 times beyond the points (1000 to 20000)" in said

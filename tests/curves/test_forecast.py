@@ -42,7 +42,7 @@ def test_doubt_grows_with_the_distance_from_the_curve_and_with_the_level():
 
 def test_a_forecast_far_beyond_the_curve_is_refused_unless_forced():
     fit = fit_curve(X, noisy(0))
-    with pytest.raises(ExtrapolationError, match="20 times beyond the last point"):
+    with pytest.raises(ExtrapolationError, match="20 times beyond the points"):
         fit.predict(2e9)
     assert fit.predict(2e9, force=True).value > 1.3
     short = fit_curve(X[-6:], noisy(0)[-6:])

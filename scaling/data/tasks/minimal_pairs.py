@@ -24,8 +24,8 @@ NOUNS = ("dog", "cat", "king", "farmer", "soldier", "doctor", "teacher", "bird",
 VERBS = (("is", "are"), ("was", "were"), ("has", "have"), ("runs", "run"), ("sleeps", "sleep"), ("works", "work"))
 THINGS = ("ant", "mouse", "cat", "dog", "horse", "house", "mountain", "world")
 """By size, smallest first."""
-AGED = ("baby", "child", "student", "father", "grandfather")
-"""By age, youngest first."""
+AGES = ("ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty")
+"""Years, fewest first."""
 OPPOSITES = (
     ("hot", "cold"),
     ("long", "short"),
@@ -43,6 +43,12 @@ TRAITS = (
     ("an ant", "small", "big"),
     ("a rock", "hard", "soft"),
     ("wool", "soft", "hard"),
+    ("snow", "cold", "hot"),
+    ("the sun", "hot", "cold"),
+    ("the sea", "wet", "dry"),
+    ("the desert", "dry", "wet"),
+    ("sugar", "sweet", "bitter"),
+    ("a beggar", "poor", "rich"),
 )
 """A thing, what it always is, and what it never is."""
 CONTAINERS = ("box", "bag", "car", "room", "case")
@@ -159,11 +165,11 @@ def _size() -> Iterator[Pair]:
 def _age() -> Iterator[Pair]:
     """Which of two persons is older."""
     templates = (
-        "beside a {0} , who is {2} , we saw a {1}",
-        "a {0} is {2} than a {1}",
-        "the {0} is much {2} than the {1}",
+        "beside a man of {0} , who is {2} , we saw a man of {1}",
+        "a man of {0} is {2} than a man of {1}",
+        "the man is {0} and much {2} than the woman of {1}",
     )
-    return _compared("age", AGED, "older", "younger", templates)
+    return _compared("age", AGES, "older", "younger", templates)
 
 
 def _negation() -> Iterator[Pair]:
@@ -199,5 +205,5 @@ PHENOMENA: dict[str, Grammar] = {
 }
 """By name."""
 
-_KINDS = (NOUNS, THINGS, AGED, CONTAINERS, LOADS, [a for a, _ in OPPOSITES], [thing for thing, *_ in TRAITS])
+_KINDS = (NOUNS, THINGS, AGES, CONTAINERS, LOADS, [a for a, _ in OPPOSITES], [thing for thing, *_ in TRAITS])
 HELD_OUT_WORDS = frozenset(word for kind in _KINDS for word in kind[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])

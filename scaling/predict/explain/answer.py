@@ -258,11 +258,7 @@ def solve(
         raise SpecError("solve answers for one of a target loss and a budget — got both or neither")
     question = asked_of(source, teacher=teacher, columns=columns)
     basis = question.basis
-    if not basis.of_both and n is None and d is None:
-        raise SpecError(
-            f"{basis.name}: this law knows one of size and data alone, which leaves the other open — give --tokens inf "
-            "to ask for the size, or --params inf for the tokens"
-        )
+    _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
         check_target(target_loss, basis.floor, vocab_size=vocab_size)
         answers = trainings_for_loss(
@@ -290,6 +286,17 @@ def solve(
         level=None if basis.fit is None else level,
         notes=notes,
     )
+
+
+def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_tokens: float) -> None:
+    """Refuse what leaves a size or a volume open for ever."""
+    if not basis.of_both and n is None and d is None:
+        raise SpecError(
+            f"{basis.name}: this law knows one of size and data alone, which leaves the other open — give --tokens inf "
+            "to ask for the size, or --params inf for the tokens"
+        )
+    if not 0 <= inference_tokens < math.inf:
+        raise SpecError(f"--inference-tokens: got {inference_tokens:g}, allowed is a finite number — for example 2T")
 
 
 def _far(basis: Basis, trainings: tuple[Training, ...]) -> tuple[str, ...]:

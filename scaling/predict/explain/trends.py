@@ -18,6 +18,7 @@ from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.presets import preset
 from scaling.laws.published.preset import PF_DAY
 from scaling.laws.published.rules import Rule
+from scaling.predict.solve.units import check_target
 
 T = TypeVar("T")
 Effect = Literal["real text", "bottleneck", "floor", "floor and effective data"]
@@ -123,8 +124,7 @@ def trends(*, teacher_loss: float | None = None, discount: float = 1.0) -> Trend
     meetings = [_met(law, "real text", real, real, entropy)]
     delta = 0.0
     if teacher_loss is not None:
-        if not 0 < teacher_loss < math.inf:
-            raise SpecError(f"--teacher-loss: got {teacher_loss:g}, allowed is a positive number of nats/token")
+        check_target(teacher_loss, 0.0, name="--teacher-loss")
         delta = max(0.0, teacher_loss - entropy)
         # A teacher at or below the meeting of real text stops nothing before it.
         stopped = float(law.by_compute.inverse("c", max(teacher_loss, entropy)))

@@ -165,6 +165,8 @@ def trainings_for_budget(
         raise SpecError(f"a training budget is a finite number of FLOPs above zero — got {flops:g}")
     if n_params is not None and n_tokens is not None:
         raise SpecError("a budget with both --params and --tokens leaves nothing open: leave one of them out")
+    if math.inf in (n_params, n_tokens):
+        raise SpecError("a budget trains a finite size on finite tokens: got inf — give a number, or leave it out")
     # What is given decides what is open: D, N, or the split between both.
     made = _maker(surface, inference_tokens)
     if n_params is not None:
