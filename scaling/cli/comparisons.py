@@ -118,4 +118,6 @@ def next_runs(
         text = yaml.safe_dump(sweep_values(workspace, found), sort_keys=False, allow_unicode=True)
         write_bytes(out, f"# {said(found)}\n{text}".encode())
         say(f"wrote {out}; train it: scaling sweep {shlex.quote(str(out))}")
+    elif out is not None:
+        say(f"no run to train: {out} was not written")
     emit(found, as_json=json_, show=show_advice)

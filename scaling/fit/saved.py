@@ -80,7 +80,9 @@ def load(path: str | Path) -> Fit:
         content = json.loads(text or path.read_text("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
+    if not (isinstance(content, dict) and "schema_version" in content):
+        raise RecordError(f"{path} is not a fit (no schema_version): name what `scaling fit` wrote, or fit again")
+    version = content["schema_version"]
     if version not in READABLE:
         raise RecordError(
             f"{path} has schema version {str(version)[:20]}, this program reads {' and '.join(map(str, READABLE))}: "

@@ -14,6 +14,8 @@ from scaling.tables.observations import DELTAS
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
 
+UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
 
 def why_none(
     fit: Fit, text: str, question: Question, floor: float | None, candidates: Sequence[Candidate]
@@ -28,7 +30,7 @@ def why_none(
         candidates: All of them, smallest first.
     """
     target, chance = f"{question.target_loss:g} nats/token", f"with probability {question.probability:g}"
-    allowed = mebibytes(question.budget_bytes)
+    allowed = in_bytes(question.budget_bytes)
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"
     nearest = min((c for c in candidates if c.fits(question)), key=lambda c: c.expected.value, default=None)
@@ -58,7 +60,7 @@ def why_none(
         )
     elif needed is not None:
         message = (
-            f"nothing within {allowed} meets {target} {chance}: {said}; the target would need {mebibytes(needed)}"
+            f"nothing within {allowed} meets {target} {chance}: {said}; the target would need {in_bytes(needed)}"
             f"{_phone(needed, question)} — raise the memory or the target"
         )
     else:
@@ -114,6 +116,7 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
     return float(fit.floor().value) + low * sum(deltas.values())
 
 
-def mebibytes(count: float) -> str:
+def in_bytes(count: float) -> str:
     """Bytes as a person reads them."""
-    return f"{count / 2**20:.3g} MiB"
+    factor, unit = next(((one, unit) for one, unit in UNITS if count >= one), (1, "bytes"))
+    return f"{count / factor:.4g} {unit}"

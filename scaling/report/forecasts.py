@@ -195,7 +195,7 @@ def _comparison_notes(found: Comparison, *, with_range: bool) -> None:
         print(f"asked: interval at {found.level:.0%}")
     far = max((row.reach for row in found.rows if row.reach is not None), default=1.0)
     if far > 1.001:
-        print(f"up to {far:.3g}× beyond the runs behind the laws")
+        print(f"up to {far:.3g}× beyond the runs behind {'the laws' if found.level is None else 'the fit'}")
 
 
 def _cells(row: Row, *, with_asked: bool, with_best: bool) -> list[str]:

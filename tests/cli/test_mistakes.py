@@ -167,3 +167,14 @@ def test_a_curve_is_continued_backwards_no_further_than_forwards(tmp_path, monke
     (tmp_path / "curve.csv").write_text("step,loss\n" + "".join(f"{x},{2.1 + 30 / x**0.4:.5f}\n" for x in steps))
     said = refused(tmp_path, monkeypatch, "curve", "curve.csv", "--map", "x=step,loss=loss", "--at", "5")
     assert "x = 5 lies 200 times beyond the points (1000 to 20000)" in said
+
+
+def test_another_file_of_this_program_is_not_taken_for_a_fit(tmp_path, monkeypatch):
+    (tmp_path / "recommendation.json").write_text('{"choice": {}}')
+    arguments = ("predict", "--fit", "recommendation.json", "--params", "1e5", "--tokens", "1e6")
+    assert "name what `scaling fit` wrote" in refused(tmp_path, monkeypatch, *arguments)
+
+
+def test_a_budget_is_told_in_the_unit_that_shows_it(tmp_path, monkeypatch):
+    asked = ("--law", "besiroglu", "--target-loss", "2.2", "--memory", "1.5GiB", "--tokens", "1T")
+    assert "within 1.5 GiB" in refused(tmp_path, monkeypatch, "recommend", *asked)
