@@ -122,3 +122,15 @@ def test_code_lengths_agree_with_the_law_that_was_fitted_to_their_runs(printed):
     found = [float(off) for off in re.findall(r" ([+-][\d.]+)% +[\d.]+ +\+[\d.]+%", printed("code_length"))]
     assert len(found) == len(pd.read_csv(SCRIPTS.parent / "results/reference/code_length.csv")) == 21
     assert max(map(abs, found)) < 2
+
+
+def test_looking_into_the_teacher_pays_at_equal_data_and_at_equal_flops(printed):
+    found = re.findall(r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+) ± ([\d.]+)",
+                       printed("distill"), flags=re.MULTILINE)  # fmt: skip
+    assert {row[0] for row in found} == {"soft", "minilm", "tinybert"}
+    for recipe, tokens, *values in found:
+        data, data_se, flops, flops_se = map(float, values)
+        assert data <= flops
+        if recipe != "tinybert" or tokens != "125,120":
+            assert data + 3 * data_se < 0
+            assert flops + 3 * flops_se < 0

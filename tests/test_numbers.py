@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from scaling.numbers import parse_bytes, resolve_scalar, tokens_per_param
 from scaling.config.sweep import Bytes
+from scaling.numbers import parse_bytes, resolve_scalar, tokens_per_param
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,6 @@ def engine(path: str, batch: int) -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import xllamacpp
-
     from scaling.export.engines.llama_cpp_worker import parameters
 
     job = {"path": path, "cache": 256 * batch, "n_ubatch": 64, "threads": os.cpu_count(), "use_mmap": True}
