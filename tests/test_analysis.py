@@ -134,3 +134,12 @@ def test_looking_into_the_teacher_pays_at_equal_data_and_at_equal_flops(printed)
         if recipe != "tinybert" or tokens != "125,120":
             assert data + 3 * data_se < 0
             assert flops + 3 * flops_se < 0
+
+
+def test_what_was_met_alone_is_used_in_no_command(printed):
+    text = printed("compositional")
+    assert "jump: taught kind 0.987, kind kept from training 0.000" in text
+    taught, kept = map(
+        float, re.search(r"simple: taught kind ([\d.]+), kind kept from training ([\d.]+)", text).groups()
+    )
+    assert abs(taught - kept) < 0.02
