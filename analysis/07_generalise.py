@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Does a small student learn the parts, or the whole?
 #
-# A student can be right about all that it was taught and still know nothing of it. Two measures: what a text costs to be
-# learned and sent (code length), and commands of a kind that was kept from training (SCAN).
+# A student can be right about all that it was taught and still know nothing of it. Two measures: what a text costs to
+# be learned and sent (code length), and commands of a kind that was kept from training (SCAN).
 
 # %%
 import pandas as pd
@@ -19,7 +19,7 @@ codes.head(12).round(3)
 # are otherwise taught in every combination. Chance is zero to the digits shown.
 
 # %%
-runs = pd.read_csv("../results/reference/compositional.csv")
+runs = scaling.load_runs("../results/reference/compositional.csv")
 runs["split"] = runs["source"].str.removeprefix("scan ")
 cells = runs.set_index(["split", "width", "n_tokens"]).sort_index()
 cells[["loss", "exact_match", "exact_match_se", "ood_loss", "ood_exact_match"]].round(4)
