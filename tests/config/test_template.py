@@ -91,7 +91,8 @@ def texts(folder: Path, n_bytes: int) -> str:
     """Twenty files of words; the glob that names them."""
     folder.mkdir()
     for number in range(20):
-        words = " ".join(f"w{number * k % 997}" for k in range(n_bytes))
+        # A word and its space have three bytes at least.
+        words = " ".join(f"w{number * k % 997}" for k in range(n_bytes // 60 + 1))
         (folder / f"{number}.txt").write_text(words[: n_bytes // 20])
     return str(folder / "*.txt")
 

@@ -113,6 +113,7 @@ def test_exact_match_counts_what_greedy_decoding_writes():
     assert se == pytest.approx(np.sqrt(0.75 * 0.25 / n), rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_trained_run_says_how_many_questions_it_answers(tmp_path):
     # The letters' copies are learned within a minute of training; here it is enough that the columns are filled.
     spec = run_of(SOURCES[1])
