@@ -260,3 +260,10 @@ def test_what_is_no_number_is_no_loss_and_is_named_in_few_words(losses):
     with pytest.raises(RecordError, match="something else where a number belongs: row 0") as refused:
         fit(runs.assign(loss=pd.Series(losses)), law="chinchilla")
     assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize(("law", "delta"), [("chinchilla", 1e-3), ("stack", 1e-2)])
+def test_runs_are_taken_for_off_from_a_thousandth_under_one_form_and_from_a_hundredth_under_many(law, delta):
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)))
+    runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": 1.7 + 400 / n**0.34 + 1200 / d**0.36})
+    assert fit(runs, law=law, bootstrap=0, starts=4, strict=False).objective.delta == delta

@@ -194,3 +194,9 @@ def test_what_is_missed_is_a_mean_over_cuts_of_members_weighted_by_the_others():
     cuts = [score([1e-9, 1e-9], [0.02, -0.02]), score([0.01, 0.01], [1e-9, 1e-9])]
     assert missed(cuts) == pytest.approx((math.log(0.02) + math.log(0.01)) / 2, abs=1e-3)
     assert missed([]) == 0.0
+
+
+def test_a_run_of_another_text_says_half_of_what_one_of_the_same_says():
+    runs = Runs(known(1e6, 1e8, teacher=1.0, delta_noise=0.2), np.array([2.0]), np.array([False]), share=0.8)
+    here = {text: known(1e6, 1e8, teacher=text, delta_noise=noise) for text, noise in ((1.0, 0.2), (0.0, 0.0))}
+    assert [float(runs.influence(here[text]).weights[0, 0]) for text in (1.0, 0.0)] == pytest.approx([0.8, 0.4])
