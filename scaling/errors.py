@@ -117,6 +117,10 @@ class ExtrapolationError(ScalingError):
     exit_code = EXIT_NO_ANSWER
 
 
+class ExtrapolationWarning(UserWarning):
+    """A forecast far outside the data, answered where a person reads the number and refused where one is decided by."""
+
+
 class ExportError(ScalingError):
     """A student that cannot be written in, or read back from, a phone format."""
 

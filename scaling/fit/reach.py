@@ -1,13 +1,14 @@
-"""How far beyond its runs a fit may be asked: further it answers only when forced."""
+"""How far beyond its runs a fit may be asked: further it warns, refuses, or answers when forced."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 
-from scaling.errors import ExtrapolationError
+from scaling.errors import ExtrapolationError, ExtrapolationWarning
 from scaling.fit.prediction import Points
 from scaling.tables.observations import DELTAS
 
@@ -41,25 +42,38 @@ def _beyond_texts(at: Points, name: str, teachers: Texts) -> float:
     return asked / largest if largest > 0 else math.inf
 
 
-def refuse_far(at: Points, ranges: Ranges, teachers: Texts, *, identified: bool = True) -> None:
-    """Refuse what the runs cannot say.
+def mind_reach(at: Points, ranges: Ranges, teachers: Texts, *, identified: bool, force: bool | None) -> None:
+    """Warn of, or refuse, what lies more than `MAX_REACH` beyond the runs, or beyond them at all, unidentified.
 
     Args:
         at: where a forecast is asked.
         ranges: of the runs.
         teachers: what is known of their texts.
         identified: False for a law whose floor its runs do not show, which says nothing beyond them.
+        force: True says nothing, None warns, False refuses.
 
     Raises:
-        ExtrapolationError: a point is more than `MAX_REACH` beyond the runs; or beyond them at all, unidentified.
+        ExtrapolationError: without `force`.
     """
+    told = None if force else _too_far(at, ranges, teachers, identified)
+    if told is None:
+        return
+    if force is None:
+        # Level 3 is whoever called the fit's method, so that a notebook shows the line that asked.
+        warnings.warn(told, ExtrapolationWarning, stacklevel=3)
+    else:
+        raise ExtrapolationError(told)
+
+
+def _too_far(at: Points, ranges: Ranges, teachers: Texts, identified: bool) -> str | None:
     reach = farthest(at, ranges, teachers)
     # A limit is no claim about a run, but it is the floor that it asks for.
     if not identified and (reach > INSIDE or any(np.isinf(values).any() for values in _sizes(at).values())):
-        raise ExtrapolationError(_UNIDENTIFIED.format(ranges=in_words(ranges)))
+        return _UNIDENTIFIED.format(ranges=in_words(ranges))
     if reach > MAX_REACH:
         asked = ", ".join(f"{axis.upper()} = {_span(values)}" for axis, values in _sizes(at).items())
-        raise ExtrapolationError(_FAR.format(asked=asked, reach=reach, ranges=in_words(ranges), most=MAX_REACH))
+        return _FAR.format(asked=asked, reach=reach, ranges=in_words(ranges), most=MAX_REACH)
+    return None
 
 
 _UNIDENTIFIED = (

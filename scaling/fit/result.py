@@ -14,7 +14,7 @@ from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.neighbours import Runs
 from scaling.fit.prediction import Expected, Points, Prediction, Target, expected, member_logs, points
-from scaling.fit.reach import refuse_far
+from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
 from scaling.shown import Drawn
@@ -148,7 +148,7 @@ class Fit(Drawn):
         level: float = 0.9,
         of: Target = "run",
         given: Given = "runs",
-        force: bool = False,
+        force: bool | None = None,
         **columns: Any,
     ) -> Prediction:
         """Loss of a new run, with an interval for that run or for the mean of many.
@@ -162,7 +162,7 @@ class Fit(Drawn):
             level: probability of the interval.
             of: "run", one new run; "mean", the mean over many runs that differ in their seed alone.
             given: "runs", what was measured; "law", nothing but the law.
-            force: answer even far beyond the runs.
+            force: far beyond the runs, True answers, None answers with an ExtrapolationWarning, False refuses.
             **columns: `teacher`, the text_id or label of a text of the fit (None is real text unless divergences are
                 given); `delta_noise` and `delta_coverage`, divergences of the text, nats/token; further columns of the
                 law (as `c`). A mixture that the fit does not know is told by its `real_share`, its own divergences and
@@ -174,14 +174,13 @@ class Fit(Drawn):
         Raises:
             SpecError: impossible size, level or teacher.
             ExtrapolationError: more than `scaling.fit.reach.MAX_REACH` beyond the runs, or at all beyond runs that do
-                not determine the law, without `force`.
+                not determine the law, with `force` False.
         """
         _check_level(level)
         if of not in ("run", "mean"):
             raise SpecError(f"a forecast is of 'run' or of 'mean', got {of!r}")
         at = self.points(n, d, **columns)
-        if not force:
-            refuse_far(at, self.ranges, self.teachers, identified=self.success)
+        mind_reach(at, self.ranges, self.teachers, identified=self.success, force=force)
         found = self._expected(at, of, given)
         # Quantiles are of log loss: an interval is a factor, and never reaches below zero.
         tails = (self.calibration.quantile(q) for q in ((1 - level) / 2, (1 + level) / 2))
@@ -196,13 +195,19 @@ class Fit(Drawn):
         return expected(self.members, self.calibration, self.ranges, at, of, runs)
 
     def probability(
-        self, target: Any, n: Any = None, d: Any = None, *, given: Given = "runs", force: bool = False, **columns: Any
+        self,
+        target: Any,
+        n: Any = None,
+        d: Any = None,
+        *,
+        given: Given = "runs",
+        force: bool | None = None,
+        **columns: Any,
     ) -> Any:
-        """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from; refuses as it
-        does."""
+        """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from; warns or
+        refuses as it does."""
         at = self.points(n, d, **columns)
-        if not force:
-            refuse_far(at, self.ranges, self.teachers, identified=self.success)
+        mind_reach(at, self.ranges, self.teachers, identified=self.success, force=force)
         asked = Points(at.columns, np.broadcast_shapes(np.shape(target), at.shape))
         goal = np.broadcast_to(np.asarray(target, float), asked.shape).ravel()
         if np.any(goal <= 0):

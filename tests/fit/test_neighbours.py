@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.errors import ExtrapolationError
+from scaling.errors import ExtrapolationError, ExtrapolationWarning
 from scaling.fit.doubt.calibrate import missed
 from scaling.fit.evidence import Status
 from scaling.fit.fitter import fit
@@ -149,23 +149,28 @@ def test_a_saved_fit_keeps_its_runs_and_one_of_before_has_none(found, tmp_path):
     assert load(path).predict(*between).value == found.predict(*between, given="law").value
 
 
-def test_python_refuses_what_the_command_line_refuses(found):
+def test_far_beyond_the_runs_python_warns_and_refuses_where_a_decision_asks(found):
     n, d = 1e8, 1e10
     assert found.predict(n, d).reach["n"] == pytest.approx(1e8 / 6.4e7)
     for ask in (found.predict, lambda *at, **how: found.probability(2.0, *at, **how)):
         with pytest.raises(ExtrapolationError, match=r"at most 10× is trusted .* force=True") as refused:
+            ask([n, 100 * 6.4e7], d, force=False)
+        with pytest.warns(ExtrapolationWarning, match="at most 10× is trusted") as warned:
             ask([n, 100 * 6.4e7], d)
+        assert warned[0].filename == __file__
         assert refused.value.exit_code == 3
         assert np.all(np.isfinite(np.asarray(getattr(ask([n, 6.4e9], d, force=True), "value", 0.5))))
     assert found.predict(math.inf, math.inf).value < found.predict(n, d).value, "a limit is no claim about a run"
 
 
-def test_beyond_runs_that_do_not_determine_the_floor_python_refuses_too(found):
+def test_beyond_runs_that_do_not_determine_the_floor_python_warns_or_refuses_too(found):
     status = Status(converged=True, interior=False, identified=True, reasons=("E ended on a bound.",))
     open_ended = replace(found, status=status)
     assert open_ended.predict(2e6, 2e8).value == found.predict(2e6, 2e8).value
     for n in (1e8, math.inf):
         with pytest.raises(ExtrapolationError, match="do not determine its floor"):
+            open_ended.predict(n, 1e9, force=False)
+        with pytest.warns(ExtrapolationWarning, match="do not determine its floor"):
             open_ended.predict(n, 1e9)
     assert open_ended.predict(1e8, 1e9, force=True).value == found.predict(1e8, 1e9).value
 

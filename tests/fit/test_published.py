@@ -99,7 +99,7 @@ def test_larger_runs_are_forecast_better_than_by_any_single_law_and_covered_as_p
     errors, inside, is_porian = [], [], []
     for name, small, large in hold_outs(published):
         n, d, y = (large[column].to_numpy() for column in ("n", "d", "loss"))
-        forecast = fit(small, n="n", d="d", clusters=None, bootstrap=0, strict=False).predict(n, d)
+        forecast = fit(small, n="n", d="d", clusters=None, bootstrap=0, strict=False).predict(n, d, force=True)
         inside += list((forecast.low <= y) & (y <= forecast.high))
         data = observe(small, columns=SIZES, clusters=None)
         alone = []
