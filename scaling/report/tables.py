@@ -107,8 +107,9 @@ def _costs(found: Recommendation) -> Iterator[str]:
     """What the choice costs, why it is not smaller, and what else can be had."""
     choice, question = found.choice, found.question
     yield f"memory: {footprint_sum(choice)}"
-    if choice.rounding:
-        yield f"of its loss {choice.rounding:.4f} is what rounding the weights adds"
+    if (added := choice.rounding).source:
+        seen = f"{added.low:.4f} to {added.high:.4f}; {added.source}"
+        yield f"of its loss rounding the weights adds {added.nats:.4f} ({seen})"
     if (speed := choice.speed) is not None:
         usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
         yield f"speed on {question.device}: {usual} tokens/s ({low} – {high})"
