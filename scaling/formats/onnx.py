@@ -36,7 +36,7 @@ INT8_ACTIVATIONS = 4
 """``accuracy_level`` of MatMulNBits: activations are rounded to int8 in blocks, as llama.cpp does it."""
 
 BLANKS = ("blank", "blank ")
-"""Names of the text that makes a file as long as was forecast; a longer length takes a byte more, which the other saves."""
+"""Names of the text that makes a file as long as was forecast: where one cannot, the other, a byte longer, can."""
 
 _TOKENIZER = TypeAdapter(TokenizerLayout)
 
