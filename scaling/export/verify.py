@@ -142,9 +142,7 @@ def verify(
 
 def _forecast_speed(model: ModelSpec, where: Device, storage: Storage, engine: str) -> Speed | None:
     """None where nobody measured this engine on the device: the constants of another say nothing of it."""
-    if engine not in {one.engine for one in where.speeds}:
-        return None
-    return decode_speed(model, where, storage=storage, engine=engine)
+    return decode_speed(model, where, storage=storage, engine=engine) if where.knows(engine) else None
 
 
 def _forecast_memory(

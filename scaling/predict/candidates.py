@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.accounting import count_parameters, training_flops
+from scaling.accounting import STORED_FORMATS, count_parameters, training_flops
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.errors import SpecError
@@ -215,11 +215,15 @@ TINY_LOSS = 1e-9
 
 
 def _speeds(question: Question) -> Callable[[ModelSpec], Speed | None]:
-    """The speed of each model on the device that is asked about, worked out once."""
+    """The speed of each model on the device that is asked about, worked out once.
+
+    It is that of the format's own engine where that is known there, else that of the engine that is; it says whose.
+    """
     if question.device is None:
         return lambda model: None
     phone, storage = device(question.device), question.stored_as
-    return cache(lambda model: decode_speed(model, phone, storage=storage))
+    engine = phone.speed_for(STORED_FORMATS[question.format].engine).engine
+    return cache(lambda model: decode_speed(model, phone, storage=storage, engine=engine))
 
 
 def _one(many: Prediction, i: int) -> Prediction:

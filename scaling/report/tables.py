@@ -112,7 +112,8 @@ def _costs(found: Recommendation) -> Iterator[str]:
         yield f"of its loss rounding the weights adds {added.nats:.4f} ({seen})"
     if (speed := choice.speed) is not None:
         usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
-        yield f"speed on {question.device}: {usual} tokens/s ({low} – {high})"
+        engine = f", {speed.engine}" if speed.engine else ""
+        yield f"speed on {question.device}{engine}: {usual} tokens/s ({low} – {high})"
     if (cost := found.cost) is not None:
         yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
     yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
