@@ -10,6 +10,7 @@ over that set, which agree with the world's closed forms to within one record in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -148,6 +149,15 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
     if spec.data.teacher.is_stored:
         return _student_teacher_sets(spec, source, store, teacher_probs)
     return _world_sets(spec, source)
+
+
+def share_of(right: np.ndarray) -> tuple[float, float]:
+    """Share of right answers and its standard error.
+
+    ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of r right ones of n, which is not zero where all or none are right.
+    """
+    n, r = len(right), float(right.sum())
+    return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
 
 
 def _task_sets(spec: RunSpec, source: TaskSource) -> EvalSets:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets
+from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets, share_of
 from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec, StudentTeacher
 from scaling.train.generator import Forward, as_trained, log_probabilities, open_student
@@ -176,15 +176,6 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
         for best in [np.asarray(_likeliest(student.model)(params_of(student), batch.inputs))]
     ]
     return share_of(np.concatenate(right))
-
-
-def share_of(right: np.ndarray) -> tuple[float, float]:
-    """Share of right answers and its standard error.
-
-    ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of r right ones of n, which is not zero where all or none are right.
-    """
-    n, r = len(right), float(right.sum())
-    return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
 
 
 def evaluate(
