@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from math import prod
 
-from scaling.accounting.model import tensor_shapes
+from scaling.accounting.model import over_tensors
 from scaling.accounting.packed import PackedMemory, said_bytes
 from scaling.accounting.storage import Storage
 from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import Dimensions
 from scaling.errors import SpecError
-from scaling.spec import ModelSpec
 
 LITERT_STORAGE: dict[str, Storage] = {"litert": "symmetric_channel", "litert_f32": "F32"}
 """How the formats that are .tflite files store matrices."""
 
-_GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"symmetric_channel": (7950, 9366), "F32": (7950, 9366)}
-"""Operations, names and index of the whole, and of one layer."""
+_GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"symmetric_channel": (11950, 10400), "F32": (11950, 10400)}
+"""Operations, names and index at most: of the whole, and of one layer."""
 
 
-def litert_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def litert_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Exact size of the .tflite file of a model: what its program takes at most, which the writer fills with blanks.
 
     Raises:
@@ -32,13 +32,13 @@ def litert_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage)
     if storage not in _GRAPH_BYTES:
         raise SpecError(f"a .tflite file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
     whole, layer = _GRAPH_BYTES[storage]
-    weights = sum(_tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    weights = over_tensors(model, lambda shape: _tensor_bytes(shape, storage))
     looked_up = 0 if storage == "F32" else _looked_up_bytes(model)
     rotation = 4 * model.context * model.head_width
     return whole + layer * model.n_layers + weights + looked_up + rotation + said_bytes(model, tokenizer)
 
 
-def _looked_up_bytes(model: ModelSpec) -> int:
+def _looked_up_bytes(model: Dimensions) -> int:
     """A tied int8 table is stored for look-ups as well as for the output head; an untied one has no zero points."""
     return model.vocab_size * (model.width + 4) if model.tied_embeddings else -8 * model.vocab_size
 

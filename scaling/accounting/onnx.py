@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from math import prod
 
-from scaling.accounting.model import tensor_shapes
+from scaling.accounting.model import over_tensors
 from scaling.accounting.packed import PackedMemory, said_bytes
 from scaling.accounting.storage import Storage
 from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import GGUF_BLOCK, Dimensions
 from scaling.errors import SpecError
-from scaling.spec import GGUF_BLOCK, ModelSpec
 
 ONNX_STORAGE: dict[str, Storage] = {"onnx": "Q8_0", "onnx_f32": "F32"}
 """How the formats that are ONNX files store matrices."""
@@ -26,7 +26,7 @@ _NUMBERS = 70
 """Times that the number of a layer stands in its names, at most."""
 
 
-def onnx_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def onnx_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Exact size of the ONNX file of a model: what its graph takes at most, which the writer fills with blanks.
 
     Raises:
@@ -35,8 +35,10 @@ def onnx_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -
     if storage not in _GRAPH_BYTES:
         raise SpecError(f"an ONNX file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
     whole, layer = _GRAPH_BYTES[storage]
-    graph = whole + sum(layer + _NUMBERS * (len(str(i)) - 1) for i in range(model.n_layers))
-    weights = sum(_tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    # Layers 10 … have a digit more in their names, layers 100 … two.
+    digits = sum(max(0, model.n_layers - 10**power) for power in range(1, len(str(model.n_layers))))
+    graph = whole + layer * model.n_layers + _NUMBERS * digits
+    weights = over_tensors(model, lambda shape: _tensor_bytes(shape, storage))
     rotation = 4 * model.context * model.head_width
     return graph + weights + rotation + said_bytes(model, tokenizer)
 

@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from scaling.accounting.model import weights_bytes
+from scaling.accounting.model import described_bytes, weights_bytes
 from scaling.accounting.storage import Storage
 from scaling.accounting.stored import ABOUT_BYTES, Architecture, EngineMemory
 from scaling.accounting.tokenizer import TokenizerLayout
-from scaling.spec import ModelSpec
+from scaling.dimensions import Dimensions
 
 
-def said_bytes(model: ModelSpec, tokenizer: TokenizerLayout) -> int:
+def said_bytes(model: Dimensions, tokenizer: TokenizerLayout) -> int:
     """What a file holds for whoever reads it back: sizes and tokens as JSON, and room for texts for people."""
-    return len(model.model_dump_json()) + len(json.dumps(asdict(tokenizer)).encode()) + ABOUT_BYTES
+    return described_bytes(model) + len(json.dumps(asdict(tokenizer)).encode()) + ABOUT_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class PackedMemory(EngineMemory):
 
     copies: Mapping[Storage, float]
 
-    def compute_bytes(self, model: ModelSpec, context: int) -> int:
+    def compute_bytes(self, model: Dimensions, context: int) -> int:
         """As elsewhere, and the logits, in the engine and handed on: ``min(n_ubatch, T)·2·V·4``."""
         return super().compute_bytes(model, context) + 4 * min(self.n_ubatch, context) * 2 * model.vocab_size
 
-    def repacked_bytes(self, model: ModelSpec, storage: Storage, architecture: Architecture) -> int:
+    def repacked_bytes(self, model: Dimensions, storage: Storage, architecture: Architecture) -> int:
         return round(self.copies[storage] * weights_bytes(model, storage))

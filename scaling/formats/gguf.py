@@ -25,13 +25,14 @@ from scaling.accounting import (
     gguf_metadata,
     tensor_shapes,
 )
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError
 from scaling.files import write_file
 from scaling.formats.gguf_index import StoredTensor, read_index
 from scaling.formats.gguf_keys import read_model, read_tokenizer
 from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
 from scaling.formats.student import StudentFile
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,12 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from scaling.accounting import TokenizerLayout, onnx_bytes, tensor_shapes
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError, SpecError
 from scaling.files import write_file
 from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
 from scaling.formats.student import StudentFile
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 CONTRIB = "com.microsoft"
 OPSET = 17

@@ -19,7 +19,7 @@ from scaling.accounting import (
 )
 from scaling.predict.breakdown import Breakdown, breakdown
 from scaling.predict.cost import ONE_GPU, Trainer
-from scaling.predict.devices import Device, EngineSpeed, Range
+from scaling.predict.devices import Device, Range
 from scaling.predict.shapes import Shape
 from scaling.predict.speed import Speed, decode_speed, joules_per_token, prompt_seconds
 from scaling.spec import ModelSpec
