@@ -1,4 +1,4 @@
-"""Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
+"""Arithmetic of a model: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
 from scaling.accounting.energy import JOULES_PER_KWH, EnergySettings, Familiar, training_kwh
 from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata, model_file_bytes

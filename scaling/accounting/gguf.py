@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scaling.accounting.model import tensor_shapes, weights_bytes
+from scaling.accounting.model import layer_shapes, outer_shapes, over_tensors, weights_bytes
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import Dimensions
 from scaling.errors import SpecError
-from scaling.spec import ModelSpec
 
 GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
@@ -34,7 +34,7 @@ def gguf_about(about: Mapping[str, str]) -> dict[str, str]:
 
 
 def gguf_metadata(
-    model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, about: Mapping[str, str] | None = None
+    model: Dimensions, tokenizer: TokenizerLayout, storage: Storage, *, about: Mapping[str, str] | None = None
 ) -> dict[str, str | int | float | bool]:
     """Scalar keys of a GGUF file, in file order; the arrays of the tokenizer follow them.
 
@@ -73,7 +73,7 @@ def gguf_metadata(
     }
 
 
-def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def gguf_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Exact size of the GGUF file of a model: header, metadata, tensor index, and tensors padded to 32 bytes.
 
     Args:
@@ -83,15 +83,23 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -
     """
     scalars = _keys_bytes(gguf_metadata(model, tokenizer, storage))
     arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + _tokenizer_bytes(tokenizer)
-    shapes = tensor_shapes(model)
-    index = sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
     header = 4 + 4 + 8 + 8
-    return _padded(header + scalars + arrays + index) + sum(
-        _padded(tensor_bytes(shape, storage)) for shape in shapes.values()
+    tensors = over_tensors(model, lambda shape: _padded(tensor_bytes(shape, storage)))
+    return _padded(header + scalars + arrays + _index_bytes(model)) + tensors
+
+
+def _index_bytes(model: Dimensions) -> int:
+    """Names, shapes, types and places of all tensors: layers differ in the digits of their numbers alone."""
+    layer = {f"blk..{name}.weight": shape for name, shape in layer_shapes(model).items()}
+    digits = sum(len(str(i)) for i in range(model.n_layers))
+    one, outer = (
+        sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
+        for shapes in (layer, outer_shapes(model))
     )
+    return outer + model.n_layers * one + len(layer) * digits
 
 
-def model_file_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def model_file_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Size of the file of a model however its matrices are stored: exact where GGUF can hold them.
 
     Elsewhere: what the weights take, and tokens and index as GGUF would write them.

@@ -10,13 +10,13 @@ import json
 from dataclasses import asdict
 from math import prod
 
-from scaling.accounting.model import tensor_shapes
+from scaling.accounting.model import described_bytes, over_tensors
 from scaling.accounting.onnx import PackedMemory
 from scaling.accounting.storage import Storage
 from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import Dimensions
 from scaling.errors import SpecError
-from scaling.spec import ModelSpec
 
 LITERT_STORAGE: dict[str, Storage] = {"litert": "symmetric_channel", "litert_f32": "F32"}
 """How the formats that are .tflite files store matrices."""
@@ -28,7 +28,7 @@ _GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"symmetric_channel": (7950, 9366
 """Operations, names and index of the whole, and of one layer."""
 
 
-def litert_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def litert_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Size of the .tflite file of a model, to under 1 %: how the flatbuffer aligns its parts is not counted.
 
     Raises:
@@ -37,14 +37,14 @@ def litert_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage)
     if storage not in _GRAPH_BYTES:
         raise SpecError(f"a .tflite file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
     whole, layer = _GRAPH_BYTES[storage]
-    weights = sum(_tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    weights = over_tensors(model, lambda shape: _tensor_bytes(shape, storage))
     looked_up = 0 if storage == "F32" else _looked_up_bytes(model)
     rotation = 4 * model.context * model.head_width
-    said = len(model.model_dump_json()) + len(json.dumps(asdict(tokenizer)).encode()) + LITERT_ABOUT_BYTES
+    said = described_bytes(model) + len(json.dumps(asdict(tokenizer)).encode()) + LITERT_ABOUT_BYTES
     return whole + layer * model.n_layers + weights + looked_up + rotation + said
 
 
-def _looked_up_bytes(model: ModelSpec) -> int:
+def _looked_up_bytes(model: Dimensions) -> int:
     """A tied int8 table is stored for look-ups as well as for the output head; an untied one has no zero points."""
     return model.vocab_size * (model.width + 4) if model.tied_embeddings else -8 * model.vocab_size
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 
-from scaling.accounting.model import tensor_shapes, weights_bytes
+from scaling.accounting.model import described_bytes, over_tensors, weights_bytes
 from scaling.accounting.storage import Storage
 from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, Architecture, EngineMemory, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import GGUF_BLOCK, Dimensions
 from scaling.errors import SpecError
-from scaling.spec import GGUF_BLOCK, ModelSpec
 
 ONNX_STORAGE: dict[str, Storage] = {"onnx": "Q8_0", "onnx_f32": "F32"}
 """How the formats that are ONNX files store matrices."""
@@ -28,7 +28,7 @@ _GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"Q8_0": (1390, 3227), "F32": (86
 """Nodes, names and lengths of the graph: of the whole, and of one layer."""
 
 
-def onnx_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def onnx_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Size of the ONNX file of a model, to about a hundred bytes: how long numbers and names are is not counted.
 
     Raises:
@@ -37,9 +37,9 @@ def onnx_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -
     if storage not in _GRAPH_BYTES:
         raise SpecError(f"an ONNX file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
     whole, layer = _GRAPH_BYTES[storage]
-    weights = sum(_tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    weights = over_tensors(model, lambda shape: _tensor_bytes(shape, storage))
     rotation = 4 * model.context * model.head_width
-    said = len(model.model_dump_json()) + len(json.dumps(asdict(tokenizer)).encode()) + ONNX_ABOUT_BYTES
+    said = described_bytes(model) + len(json.dumps(asdict(tokenizer)).encode()) + ONNX_ABOUT_BYTES
     return whole + layer * model.n_layers + weights + rotation + said
 
 
@@ -63,11 +63,11 @@ class PackedMemory(EngineMemory):
 
     copies: Mapping[Storage, float]
 
-    def compute_bytes(self, model: ModelSpec, context: int) -> int:
+    def compute_bytes(self, model: Dimensions, context: int) -> int:
         """As elsewhere, and the logits, in the engine and handed on: ``min(n_ubatch, T)·2·V·4``."""
         return super().compute_bytes(model, context) + 4 * min(self.n_ubatch, context) * 2 * model.vocab_size
 
-    def repacked_bytes(self, model: ModelSpec, storage: Storage, architecture: Architecture) -> int:
+    def repacked_bytes(self, model: Dimensions, storage: Storage, architecture: Architecture) -> int:
         return round(self.copies[storage] * weights_bytes(model, storage))
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from scaling.chain.target import reference_runs
 from scaling.chain.workspace import Workspace
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ConfigError
-from scaling.spec import GGUF_BLOCK
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan

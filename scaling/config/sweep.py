@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import RecordError
 from scaling.numbers import parse_bytes
 from scaling.records import check_name
 from scaling.registry import did_you_mean
-from scaling.spec import GGUF_BLOCK, Spec
+from scaling.spec import Spec
 
 SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
 Level = Annotated[float, Field(gt=0, lt=1)]

@@ -25,12 +25,13 @@ from scaling.accounting import (
     gguf_metadata,
     tensor_shapes,
 )
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError
 from scaling.files import write_file
 from scaling.formats.gguf_index import StoredTensor, read_index
 from scaling.formats.gguf_keys import read_model, read_tokenizer
 from scaling.formats.quantized import QuantizedMatrix, check_finite
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 Tensor = np.ndarray | QuantizedMatrix
 

@@ -21,10 +21,11 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from scaling.accounting import ONNX_ABOUT_BYTES, TokenizerLayout, tensor_shapes
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError, SpecError
 from scaling.files import write_file
 from scaling.formats.quantized import QuantizedMatrix, check_finite
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 CONTRIB = "com.microsoft"
 OPSET = 17

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError
-from scaling.spec import GGUF_BLOCK
 
 F16_MAX = 65504.0
 """Largest scale of a block."""

@@ -12,6 +12,7 @@ import numpy as np
 from scaling.accounting import count_parameters, training_flops
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import SpecError
 from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
@@ -20,7 +21,7 @@ from scaling.predict.measured import Measured, Measurements
 from scaling.predict.quantization import rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
-from scaling.spec import GGUF_BLOCK, DataSpec, ModelSpec, RunSpec
+from scaling.spec import DataSpec, ModelSpec, RunSpec
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit

@@ -40,6 +40,12 @@ class Outcome:
         ood_loss_se: Its standard error.
         ood_exact_match: Share of those answered without an error.
         ood_exact_match_se: Its standard error.
+        consistency: Share of a task's questions that are answered alike, right or wrong, when they are asked in another
+            way: with a function's second name (substitutivity), or from the inside out (localism).
+        consistency_se: Its standard error.
+        memorised: Share of the exceptions that a task teaches which are answered as they were taught; answered by the
+            rule that they break, they are among ``ood_exact_match``.
+        memorised_se: Its standard error.
         train_loss: Mean training loss of the last twentieth of the run.
         loss_spikes: Times that the training loss jumped out of its noise (scaling/train/health.py).
         noise_scale: Gradient noise scale of the later half of the run, tokens.
@@ -79,6 +85,10 @@ class Outcome:
     ood_loss_se: float | None = None
     ood_exact_match: float | None = None
     ood_exact_match_se: float | None = None
+    consistency: float | None = None
+    consistency_se: float | None = None
+    memorised: float | None = None
+    memorised_se: float | None = None
     train_loss: float | None = None
     loss_spikes: int | None = None
     noise_scale: float | None = None

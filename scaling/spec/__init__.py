@@ -19,7 +19,7 @@ from scaling.spec.network_distill import (
     layer_step,
 )
 from scaling.spec.run import RunSpec, trunk_steps
-from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, KindSpec, Spec
+from scaling.spec.schema import SCHEMA_VERSION, KindSpec, Spec
 from scaling.spec.sources import (
     FactSource,
     HierarchySource,
@@ -55,7 +55,6 @@ __all__ = [
     "EvalSpec",
     "ExactTargets",
     "FactSource",
-    "GGUF_BLOCK",
     "HierarchySource",
     "KindSpec",
     "LogitDistill",

@@ -23,9 +23,6 @@ K = TypeVar("K", bound="KindSpec")
 SCHEMA_VERSION: Final = 1
 """Version of the run specification and of everything under results/; part of every hash."""
 
-GGUF_BLOCK = 32
-"""Inner dimensions are multiples of this, so that every matrix can be stored in blocks of 32 (Q8_0)."""
-
 
 class Spec(BaseModel):
     """Base of all specifications: frozen, an unknown key is an error, a number is no text and no boolean."""

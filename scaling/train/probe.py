@@ -12,12 +12,13 @@ from itertools import groupby
 
 import numpy as np
 
+from scaling.data.evaluation import share_of
 from scaling.data.tasks.minimal_pairs import PHENOMENA, Pair, minimal_pairs
 from scaling.data.text import AnyTokenizer, open_tokenizer
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import TextSource
-from scaling.train.evaluate import share_of, token_log_probs
+from scaling.train.evaluate import token_log_probs
 from scaling.train.finished import finished_student
 from scaling.train.model import Student
 from scaling.train.step import params_of

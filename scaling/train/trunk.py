@@ -24,11 +24,11 @@ from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec, trunk_steps
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
-from scaling.train.evaluate import held_out, measure
 from scaling.train.finished import started
 from scaling.train.generator import teacher_network
 from scaling.train.health import Diverged, count_spikes
 from scaling.train.line import LOGS, Line, metrics
+from scaling.train.measure import held_out, measure
 from scaling.train.mesh import DataMesh
 from scaling.train.model import Student
 from scaling.train.noise import noise_scale

@@ -266,7 +266,7 @@ def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
 def test_planning_loads_neither_jax_nor_pandas():
     code = (
         "import sys, scaling.config.load, scaling.config.expand, scaling.sweep.plan, scaling.sweep.run,"
-        "scaling.sweep.status, scaling.sweep.display; print([m for m in ('jax', 'pandas') if m in sys.modules])"
+        "scaling.sweep.status, scaling.sweep.board; print([m for m in ('jax', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
