@@ -92,6 +92,7 @@ def prune_stage(
     from scaling.train.measure import held_out
     from scaling.train.model import from_tensors, to_tensors
 
+    format = None if folder is None else _format_for(scheme, folder)
     pruning, real = Pruning(run, store), held_out(run, store).real
     cut = pruning.cut(kept)
     # Healing begins from what is left; which weights are to be zero it chooses anew on its way.
@@ -119,8 +120,8 @@ def prune_stage(
         born={} if fit is None else _born(fit, run, cut.model, n_params, tokens),
         folder=folder,
     )
-    if folder is not None:
-        _write(store, run, found, stored.with_loss(after, rounded), cut.model)
+    if format is not None:
+        _write(store, run, found, stored.with_loss(after, rounded), cut.model, format)
     return found
 
 
@@ -145,18 +146,28 @@ def _left(model: ModelSpec, zeros: float) -> int:
     return counts.n_params - round(zeros * (counts.attention + counts.mlp))
 
 
-def _write(store: RunStore, run: RunSpec, found: Pruned, student: QuantizedStudent, model: ModelSpec) -> None:
-    """A bundle whose provenance says what was left out."""
+def _format_for(scheme: str, folder: Path) -> str:
+    """The export format of a bundle, asked before anything is computed."""
     from scaling.accounting import STORED_FORMATS
     from scaling.errors import ExportError
-    from scaling.export.bundle import write_bundle
     from scaling.export.format import EXPORT_FORMATS
+
+    if folder.exists():
+        raise ExportError(f"{folder}: something is there, which is not overwritten; name another folder")
+    formats = [name for name in STORED_FORMATS if EXPORT_FORMATS[name].scheme == scheme]
+    if not formats:
+        raise ExportError(f"no export format stores matrices as {scheme} — leave --out away, or take q8_0")
+    return formats[0]
+
+
+def _write(
+    store: RunStore, run: RunSpec, found: Pruned, student: QuantizedStudent, model: ModelSpec, format: str
+) -> None:
+    """A bundle whose provenance says what was left out."""
+    from scaling.export.bundle import write_bundle
     from scaling.export.provenance import provenance_of
     from scaling.predict.footprint import tokenizer_layout
 
-    formats = [name for name in STORED_FORMATS if EXPORT_FORMATS[name].scheme == found.scheme]
-    if not formats:
-        raise ExportError(f"no export format stores matrices as {found.scheme} — leave --out away, or take q8_0")
     origin = provenance_of(store.load(run.run_id), store)
     origin = replace(
         origin,
@@ -170,7 +181,7 @@ def _write(store: RunStore, run: RunSpec, found: Pruned, student: QuantizedStude
         student,
         model,
         run_id=run.run_id,
-        format=formats[0],
+        format=format,
         tokenizer=tokenizer_layout(run.data, store),
         provenance=origin,
         on_conflict="refuse",
