@@ -52,6 +52,11 @@ class RunSpec(GrownSpec):
         self.recipe.check(self.data, self.model)
         return self
 
+    @model_validator(mode="after")
+    def _can_be_measured_as_asked(self) -> RunSpec:
+        self.evaluation.check(self.data.source, self.model.context)
+        return self
+
     @property
     def recipe(self) -> DistillSpec:
         """How the student learns from what it reads."""

@@ -74,8 +74,7 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
     """Share of sequences whose scored tokens greedy decoding writes exactly, and its standard error.
 
     Greedy decoding writes an answer if, and only if, each of its tokens is the likeliest one behind all before it: so
-    one reading of question and answer tells, and nothing has to be decoded. ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of
-    r right ones of n, which is not zero where all or none are right.
+    one reading of question and answer tells, and nothing has to be decoded.
     """
     right = [
         np.where(batch.at, best == _targets(batch), True).all(1)
@@ -86,12 +85,14 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
 
 
 def share_of(right: np.ndarray) -> tuple[float, float]:
-    """Share of right answers and its standard error.
+    """Share of right answers and its standard error."""
+    share = float(right.sum()) / len(right)
+    return share, standard_error(share, len(right))
 
-    ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of r right ones of n, which is not zero where all or none are right.
-    """
-    n, r = len(right), float(right.sum())
-    return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
+
+def standard_error(share: float, n: int) -> float:
+    """Of a share r/n: ``se² = (r + ½)(n − r + ½) / (n + 1)³``, which is not zero where all or none are right."""
+    return math.sqrt((n * share + 0.5) * (n - n * share + 0.5) / (n + 1) ** 3)
 
 
 def evaluate(
