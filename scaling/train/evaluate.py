@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet
+from scaling.data.evaluation import EvalBatch, EvalSet, share_of
 from scaling.spec import ModelSpec
 from scaling.train.generator import Forward, as_trained, log_probabilities
 from scaling.train.model import Student
@@ -82,17 +82,6 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
         for best in [np.asarray(_likeliest(student.model)(params_of(student), batch.inputs))]
     ]
     return share_of(np.concatenate(right))
-
-
-def share_of(right: np.ndarray) -> tuple[float, float]:
-    """Share of right answers and its standard error."""
-    share = float(right.sum()) / len(right)
-    return share, standard_error(share, len(right))
-
-
-def standard_error(share: float, n: int) -> float:
-    """Of a share r/n: ``se² = (r + ½)(n − r + ½) / (n + 1)³``, which is not zero where all or none are right."""
-    return math.sqrt((n * share + 0.5) * (n - n * share + 0.5) / (n + 1) ** 3)
 
 
 def evaluate(

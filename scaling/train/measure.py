@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaling.data.evaluation import EvalSet, EvalSets, evaluation_sets
+from scaling.data.evaluation import EvalSet, EvalSets, evaluation_sets, share_of
 from scaling.data.tasks.consistency import consistent
 from scaling.data.text import open_tokenizer
 from scaling.records import RunStore
 from scaling.spec import RunSpec, StudentTeacher, TextSource
 from scaling.train.answers import answerer
-from scaling.train.evaluate import Scored, evaluate, exact_match, share_of
+from scaling.train.evaluate import Scored, evaluate, exact_match
 from scaling.train.generator import open_student
 from scaling.train.model import Student
 from scaling.train.probe import probe, shares_of
