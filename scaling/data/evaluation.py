@@ -10,6 +10,7 @@ over that set, which agree with the world's closed forms to within one record in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,8 @@ from scaling.data.batches import check_fit, with_bos
 from scaling.data.counter import permute, random_at
 from scaling.data.sequences import TeacherSequences
 from scaling.data.shards import TokenShards, open_shards
-from scaling.data.tasks import open_task
+from scaling.data.tasks import Task, open_task
+from scaling.data.tasks.example import Paraphrase
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.generator import kl_divergence, split_divergence
@@ -112,6 +114,9 @@ class EvalSets:
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
         ood: Questions of the kind that a task keeps from training; None without a task.
+        task: What the questions are asked in; None without a task.
+        exceptions: Questions that a task taught against its rule, as they were taught; None without any.
+        paraphrases: Questions of a task, each beside another way to ask it.
     """
 
     real: EvalSet
@@ -124,6 +129,9 @@ class EvalSets:
     teacher_loss: float | None = None
     bytes_per_token: float | None = None
     ood: EvalSet | None = None
+    task: Task | None = None
+    exceptions: EvalSet | None = None
+    paraphrases: tuple[Paraphrase, ...] = ()
 
 
 def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenProbs | None = None) -> EvalSets:
@@ -150,18 +158,37 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
     return _world_sets(spec, source)
 
 
+def share_of(right: np.ndarray) -> tuple[float, float]:
+    """Share of right answers and its standard error.
+
+    ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of r right ones of n, which is not zero where all or none are right.
+    """
+    n, r = len(right), float(right.sum())
+    return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
+
+
 def _task_sets(spec: RunSpec, source: TaskSource) -> EvalSets:
     """Questions of the kind learned from and of the kind kept from it: as many of each as an evaluation has tokens."""
     check_fit(spec, context=source.sequence_tokens)
-    task = open_task(source)
+    task, wanted = open_task(source), -(-spec.evaluation.tokens // source.sequence_tokens)
+
+    def chosen(n: int) -> np.ndarray:
+        """Places of some of n, by batch."""
+        shape = _batch_shape(wanted, n)
+        return np.sort(permute(np.arange(shape[0] * shape[1]), n, seed=spec.evaluation.seed)).reshape(shape)
 
     def drawn(sequences: np.ndarray) -> EvalSet:
-        n_batches, b = _batch_shape(-(-spec.evaluation.tokens // source.sequence_tokens), len(sequences))
-        chosen = np.sort(permute(np.arange(n_batches * b), len(sequences), seed=spec.evaluation.seed))
-        own = sequences[chosen].reshape(n_batches, b, -1)
+        own = sequences[chosen(len(sequences))]
         return EvalSet(own, task.bos, task.is_answer(own))
 
-    return EvalSets(real=drawn(task.asked), ood=drawn(task.test))
+    asked_again = chosen(len(task.paraphrases)).ravel() if task.paraphrases else ()
+    return EvalSets(
+        real=drawn(task.asked),
+        ood=drawn(task.test),
+        task=task,
+        exceptions=drawn(task.exceptions) if len(task.exceptions) else None,
+        paraphrases=tuple(task.paraphrases[i] for i in asked_again),
+    )
 
 
 def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:

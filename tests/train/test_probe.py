@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scaling.data.evaluation import share_of
 from scaling.data.tasks.minimal_pairs import PHENOMENA, minimal_pairs
 from scaling.data.tokenizers import Tokenizer
 from scaling.errors import DataError
 from scaling.spec import ModelSpec
-from scaling.train.evaluate import share_of
 from scaling.train.model import Student
 from scaling.train.probe import choices, probe, sentence_log_probs
 
