@@ -84,7 +84,8 @@ def _on(found: OnPhones) -> Iterator[str]:
     """Bytes of the file, and tokens/s of each phone: usual, least and most."""
     yield size(found.formats[0].footprint.weights_bytes)
     for one in found.devices:
-        usual, low, high = (rate(float(f"{value:.2g}")) for value in vars(one.speed).values())
+        speed = one.speed
+        usual, low, high = (rate(float(f"{value:.2g}")) for value in (speed.tokens_per_s, speed.low, speed.high))
         yield f"{usual} ({low} – {high})"
 
 
