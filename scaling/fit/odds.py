@@ -86,6 +86,7 @@ def fit_odds(
         raise SpecError(f"questions count from one and a level lies inside 0 and 1, got {trials} and {level:g}")
     share, design = _cells(runs, metric, over)
     beta, covariance = _likeliest(share, design, trials)
+    # What the cells scatter beyond their questions is known from as many of them as there are beyond coefficients.
     freedom = len(share) - design.shape[1]
     found = 1 / (1 + np.exp(-design @ beta))
     spread = float((trials * (share - found) ** 2 / (found * (1 - found))).sum() / freedom) if freedom else 1.0
