@@ -169,6 +169,7 @@ def _write(
     from scaling.predict.footprint import tokenizer_layout
 
     origin = provenance_of(store.load(run.run_id), store)
+    # Where it comes from is the whole student's story, but for what it is now.
     origin = replace(
         origin,
         n_params=found.n_params,

@@ -61,6 +61,7 @@ def compress(
     if not prune:
         refuse_without_effect("no --prune", {"--heal": heal, "--out": out})
     store, run, workspace = _student(what, results)
+    # Fewer bits alone leave the student as it is; parts that go have to be healed.
     if not prune:
         emit(compress_stage(store, run, scheme=scheme), as_json=json_, show=show_compressed)
         return
