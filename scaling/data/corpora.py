@@ -106,8 +106,8 @@ def load_corpus(source: TextSource) -> Corpus:
     """Find a corpus and split it; reads it twice and holds none of it.
 
     Args:
-        source: A named corpus (``sotu``, ``books``, ``prose``) or a glob of .txt, .jsonl or .parquet files; its fingerprint, where
-            given, must be that of the text found.
+        source: A named corpus (``sotu``, ``books``, ``prose``) or a glob of .txt, .jsonl or .parquet files; its
+            fingerprint, where given, must be that of the text found.
 
     Raises:
         DataError: if the corpus is not installed, empty, unreadable, too small to split, or another edition than asked.
