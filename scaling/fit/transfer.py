@@ -135,6 +135,7 @@ def transfer(
     columns = {"n": n or size_column(runs.columns), "d": d, "loss": loss}
     if missing := [name for name in (*NEEDED, *columns.values()) if name not in runs]:
         raise RecordError(f"no column {', '.join(missing)}: transfer is measured on a runs table with continued runs")
+    # From here on the columns have the names of the law.
     runs = runs[finished(runs)[0]]
     runs = runs[list(NEEDED)].assign(
         **{name: runs[column] for name, column in columns.items()}, seed=runs.get("seed", 0)
@@ -163,6 +164,7 @@ def _points(runs: pd.DataFrame) -> tuple[list[list[TransferPoint]], list[str]]:
         if curve is None:
             left_out.append(f"{where}: no run of random weights of this text, size and seed; train one")
             continue
+        # Outside of what random weights reached there is no straight line to read off.
         losses = curve["loss"].to_numpy(float)
         effective = tokens_to_loss(curve["d"].to_numpy(float), losses, row["loss"])
         if math.isnan(effective):
