@@ -33,5 +33,7 @@ def test_symmetric_scales_are_those_of_qwix_but_for_the_half_step_that_it_counts
     expected = np.asarray(theirs.scale)[largest] * (127.5 / 127)
     # An f16 scale has eleven bits.
     np.testing.assert_allclose(ours.scales[largest].astype(np.float32), expected, rtol=6e-4)
-    errors = [np.abs(back - ROWS).mean() for back in (np.asarray(qwix.dequantize(theirs)), ours.dequantize())]
-    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+    assert np.abs(np.asarray(theirs.qvalue, int) - ours.values).max() <= 1
+    # Half an integer beyond the last one is clipped, which ours need not be.
+    ours_off, theirs_off = (np.abs(back - ROWS).mean() for back in (ours.dequantize(), qwix.dequantize(theirs)))
+    assert 0.9 * theirs_off < ours_off <= theirs_off
