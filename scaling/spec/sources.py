@@ -210,3 +210,15 @@ class TextSource(GrownSpec, Source):
     @property
     def label(self) -> str:
         return self.corpus
+
+    @property
+    def cut(self) -> str:
+        """Corpus and tokenizer, for people."""
+        return f"{self.corpus} by {self.tokenizer.kind} {self.vocab_size}"
+
+    def is_cut_finer_than(self, other: TextSource) -> bool:
+        """True where it is the same text by the first merges of the other's tokenizer: every token of the other is a
+        row of its own."""
+        same_text = self.model_copy(update={"tokenizer": other.tokenizer}) == other
+        merges = other.tokenizer.kind == "bpe" and self.tokenizer.kind in ("bytes", "bpe")
+        return same_text and merges and self.vocab_size < other.vocab_size
