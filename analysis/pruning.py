@@ -27,8 +27,9 @@ from scaling.fit.fitter import fit
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.train.checkpoint import load_student
-from scaling.train.evaluate import evaluate, held_out
+from scaling.train.evaluate import evaluate
 from scaling.train.generator import as_trained
+from scaling.train.measure import held_out
 from scaling.train.model import Student
 from scaling.train.step import params_of, with_params
 

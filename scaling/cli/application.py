@@ -16,7 +16,9 @@ from scaling.cli import (
     pages,
     phones,
     predictions,
+    recommendations,
     registered,
+    solutions,
     stages,
     trackers,
 )
@@ -33,7 +35,9 @@ app = typer.Typer(
 stages.register(app)
 compression.register(app)
 fits.register(app)
+recommendations.register(app)
 predictions.register(app)
+solutions.register(app)
 comparisons.register(app)
 measures.register(app)
 curves.register(app)

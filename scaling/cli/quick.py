@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-READERS: dict[Any, Callable[[str], Any]] = {str: str, float: float, Path: Path}
+READERS: dict[Any, Callable[[str], Any]] = {str: str, int: int, float: float, Path: Path}
 """Kinds of value that are read here."""
 
 

@@ -63,7 +63,7 @@ def run(
     from scaling.chain.run import run_chain
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_chain
-    from scaling.sweep.display import show_progress
+    from scaling.report.progress import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
     # Without a budget every run of the sweep is trained.
@@ -91,7 +91,7 @@ def sweep(
     from scaling.chain.training import collect_stage, train_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_sweep
-    from scaling.sweep.display import show_progress
+    from scaling.report.progress import show_progress
     from scaling.sweep.outcomes import forget
     from scaling.sweep.worker import WorkerOptions
 
@@ -121,8 +121,8 @@ def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrid
     """
     from scaling.chain.training import train_stage
     from scaling.chain.workspace import Workspace
+    from scaling.report.progress import show_progress
     from scaling.sweep import ranks
-    from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ()).prepare()
     rank = ranks.join()
@@ -139,7 +139,7 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
     from scaling.chain.training import train_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_sweep
-    from scaling.sweep.display import show_progress
+    from scaling.report.progress import show_progress
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = load_recommendation(workspace)

@@ -10,6 +10,7 @@ over that set, which agree with the world's closed forms to within one record in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -20,14 +21,15 @@ from scaling.data.counter import permute, random_at
 from scaling.data.recut import open_recut
 from scaling.data.sequences import TeacherSequences
 from scaling.data.shards import TokenShards, open_shards
-from scaling.data.tasks import open_task
-from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
+from scaling.data.tasks import Task, open_task
+from scaling.data.tasks.example import Paraphrase
+from scaling.data.text import open_other_text, open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.generator import kl_divergence, split_divergence
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import DataSpec, MixtureTeacher, RealTeacher, RunSpec, TaskSource, TextSource, WorldSource
+from scaling.spec import CorpusSpec, DataSpec, MixtureTeacher, RealTeacher, RunSpec, TaskSource, TextSource, WorldSource
 
 NextTokenProbs = Callable[[np.ndarray], np.ndarray]
 """Distributions of the next token given sequences: int32[b, T] to float64[b, T, V]."""
@@ -112,7 +114,15 @@ class EvalSets:
         generator_delta_noise: ``delta_noise``, likewise.
         teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
         bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
-        ood: Questions of the kind that a task keeps from training; None without a task.
+        ood: What is of another kind than what was read: questions that a task keeps from training, or another text;
+            None without either.
+        ood_bytes_per_token: ``bytes_per_token`` of another text.
+        unigram_loss: On the real set, of who knows how often each token comes in the source's training part and no
+            more; known where there is another text.
+        ood_unigram_loss: The same on the other text.
+        task: What the questions are asked in; None without a task.
+        exceptions: Questions that a task taught against its rule, as they were taught; None without any.
+        paraphrases: Questions of a task, each beside another way to ask it.
     """
 
     real: EvalSet
@@ -125,6 +135,12 @@ class EvalSets:
     teacher_loss: float | None = None
     bytes_per_token: float | None = None
     ood: EvalSet | None = None
+    ood_bytes_per_token: float | None = None
+    unigram_loss: float | None = None
+    ood_unigram_loss: float | None = None
+    task: Task | None = None
+    exceptions: EvalSet | None = None
+    paraphrases: tuple[Paraphrase, ...] = ()
 
 
 def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenProbs | None = None) -> EvalSets:
@@ -151,18 +167,39 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
     return _world_sets(spec, source)
 
 
+def share_of(right: np.ndarray) -> tuple[float, float]:
+    """Share of right answers and its standard error."""
+    share = float(right.sum()) / len(right)
+    return share, standard_error(share, len(right))
+
+
+def standard_error(share: float, n: int) -> float:
+    """Of a share r/n: ``se² = (r + ½)(n − r + ½) / (n + 1)³``, which is not zero where all or none are right."""
+    return math.sqrt((n * share + 0.5) * (n - n * share + 0.5) / (n + 1) ** 3)
+
+
 def _task_sets(spec: RunSpec, source: TaskSource) -> EvalSets:
     """Questions of the kind learned from and of the kind kept from it: as many of each as an evaluation has tokens."""
     check_fit(spec, context=source.sequence_tokens)
-    task = open_task(source)
+    task, wanted = open_task(source), -(-spec.evaluation.tokens // source.sequence_tokens)
+
+    def chosen(n: int) -> np.ndarray:
+        """Places of some of n, by batch."""
+        shape = _batch_shape(wanted, n)
+        return np.sort(permute(np.arange(shape[0] * shape[1]), n, seed=spec.evaluation.seed)).reshape(shape)
 
     def drawn(sequences: np.ndarray) -> EvalSet:
-        n_batches, b = _batch_shape(-(-spec.evaluation.tokens // source.sequence_tokens), len(sequences))
-        chosen = np.sort(permute(np.arange(n_batches * b), len(sequences), seed=spec.evaluation.seed))
-        own = sequences[chosen].reshape(n_batches, b, -1)
+        own = sequences[chosen(len(sequences))]
         return EvalSet(own, task.bos, task.is_answer(own))
 
-    return EvalSets(real=drawn(task.asked), ood=drawn(task.test))
+    asked_again = chosen(len(task.paraphrases)).ravel() if task.paraphrases else ()
+    return EvalSets(
+        real=drawn(task.asked),
+        ood=drawn(task.test),
+        task=task,
+        exceptions=drawn(task.exceptions) if len(task.exceptions) else None,
+        paraphrases=tuple(task.paraphrases[i] for i in asked_again),
+    )
 
 
 def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
@@ -241,12 +278,14 @@ def _student_teacher_sets(
 
 def _text_sets(spec: RunSpec, source: TextSource, store: RunStore) -> EvalSets:
     check_fit(spec)
-    teacher = spec.data.teacher
     text = open_text(source, "held_out", store)
     real = _text_set(text, spec)
-    bytes_per_token = float(open_tokenizer(source, store).n_bytes[real.sequences].mean())
+    sets = EvalSets(real=real, bytes_per_token=_bytes_per_token(real, source, store))
+    if spec.evaluation.ood is not None:
+        sets = _beside_other_text(sets, spec.evaluation.ood, spec, source, store)
+    teacher = spec.data.teacher
     if isinstance(teacher, RealTeacher):
-        return EvalSets(real=real, bytes_per_token=bytes_per_token)
+        return sets
     seed, context = spec.evaluation.seed, spec.model.context
     folder = teacher_text_dir(store, spec.data, seed=seed, split="held_out", context=context)
     written = open_shards(folder)
@@ -255,13 +294,10 @@ def _text_sets(spec: RunSpec, source: TextSource, store: RunStore) -> EvalSets:
         own = replace(own, bos=spec.data.source_token_id)
     elif isinstance(teacher, MixtureTeacher):
         own = _mixed(real, own, teacher.real, seed)
-    return EvalSets(
-        real=real,
-        teacher=own,
-        # Of a mixture, what is known is the loss of the teacher inside alone; that on other tokens says nothing here.
-        teacher_loss=None if isinstance(teacher, MixtureTeacher) or spec.data.is_recut else written.card.teacher_loss,
-        bytes_per_token=bytes_per_token,
-    )
+    # Of a mixture, what is known is the loss of the teacher inside alone; that on other tokens says nothing here.
+    unknown = isinstance(teacher, MixtureTeacher) or spec.data.is_recut
+    teacher_loss = None if unknown else written.card.teacher_loss
+    return replace(sets, teacher=own, teacher_loss=teacher_loss)
 
 
 def _recut_set(written: TokenShards, spec: RunSpec, store: RunStore) -> EvalSet:
@@ -278,6 +314,28 @@ def _same_cut_set(written: TokenShards, text: TokenShards, spec: RunSpec) -> Eva
             f"{text.card.tokenizer}; train the teacher on this source with this tokenizer"
         )
     return _text_set(written, spec)
+
+
+def _beside_other_text(
+    sets: EvalSets, other: CorpusSpec, spec: RunSpec, source: TextSource, store: RunStore
+) -> EvalSets:
+    """The sets with another text, and what both cost who knows the frequencies of tokens alone."""
+    ood = _text_set(open_other_text(other, source, store), spec)
+    counts = open_text(source, "train", store).counts()
+    # Each token as if it had been seen once more, so that none is impossible.
+    cost = np.log(counts.sum() + len(counts)) - np.log(counts + 1)
+    unigram, ood_unigram = (float(cost[one.sequences].mean()) for one in (sets.real, ood))
+    return replace(
+        sets,
+        ood=ood,
+        ood_bytes_per_token=_bytes_per_token(ood, source, store),
+        unigram_loss=unigram,
+        ood_unigram_loss=ood_unigram,
+    )
+
+
+def _bytes_per_token(text: EvalSet, source: TextSource, store: RunStore) -> float:
+    return float(open_tokenizer(source, store).n_bytes[text.sequences].mean())
 
 
 def _mixed(real: EvalSet, teacher: EvalSet, share: float, seed: int) -> EvalSet:

@@ -21,6 +21,8 @@ class DistillSpec(KindSpec):
     """Targets that the recipe can use."""
     needs_same_tokens: ClassVar[bool] = True
     """False where the student may have other tokens than its teacher."""
+    has_start: ClassVar[bool] = False
+    """True where it says itself which weights a student begins with."""
 
     def teacher_passes(self, tokens: int) -> float:
         """Forward passes of the teacher's network that a student of so many tokens asks for, a token; backward is two.
