@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet, share_of
+from scaling.data.eval_sets import EvalBatch, EvalSet, share_of
 from scaling.spec import ModelSpec
 from scaling.train.generator import Forward, as_trained, log_probabilities
 from scaling.train.model import Student

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaling.data.evaluation import EvalSet, EvalSets, evaluation_sets, share_of
+from scaling.data.eval_sets import EvalSet, EvalSets, share_of
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.tasks.consistency import consistent
 from scaling.data.text import open_tokenizer
 from scaling.records import RunStore

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import numpy as np
 
-from scaling.data.evaluation import share_of, standard_error
+from scaling.data.eval_sets import share_of, standard_error
 from scaling.data.tasks.minimal_pairs import PHENOMENA, Pair, minimal_pairs
 from scaling.data.text import AnyTokenizer, open_tokenizer
 from scaling.errors import DataError

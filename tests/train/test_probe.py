@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.data.evaluation import share_of
+from scaling.data.eval_sets import share_of
 from scaling.data.tasks.minimal_pairs import PHENOMENA, minimal_pairs
 from scaling.data.tokenizers import Tokenizer
 from scaling.errors import DataError
