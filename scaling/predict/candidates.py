@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.accounting import count_parameters, training_flops
+from scaling.accounting import STORED_FORMATS, count_parameters, training_flops
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.dimensions import GGUF_BLOCK
@@ -18,7 +18,7 @@ from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.measured import Measured, Measurements
-from scaling.predict.quantization import rounding_cost
+from scaling.predict.quantization import QuantizationCost, Rounding, rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.spec import DataSpec, ModelSpec, RunSpec
@@ -33,6 +33,8 @@ CONVENTIONS = ("n_params", "n_params_linear", "n_params_total")
 
 BEYOND_MEMORY = 4
 """Candidates reach this many times the budget, so that an infeasible answer can say what the target would need."""
+
+NO_ROUNDING = QuantizationCost(nats=0.0, low=0.0, high=0.0, source="")
 
 _FOLLOWS_WIDTH = ("n_heads", "n_kv_heads", "hidden")
 
@@ -50,7 +52,7 @@ class Candidate:
         footprint: Bytes on the phone.
         speed: Rate of writing on the device that was asked about; None without one.
         measured: The losses that decide, where runs of this configuration were trained; None for a forecast.
-        rounding: Loss that its stored format adds, nats/token.
+        rounding: Loss that its stored format adds, and where that was seen.
     """
 
     run: RunSpec
@@ -60,13 +62,13 @@ class Candidate:
     footprint: Footprint
     speed: Speed | None = None
     measured: Measured | None = None
-    rounding: float = 0.0
+    rounding: QuantizationCost = NO_ROUNDING
 
     @property
     def expected(self) -> Prediction:
         """The loss that decides: what was measured, or else what the law says, and what the stored format adds."""
         of_weights = self.prediction if self.measured is None else self.measured.prediction(self.prediction.level)
-        value, low, high = (end + self.rounding for end in (of_weights.value, of_weights.low, of_weights.high))
+        value, low, high = (end + self.rounding.nats for end in (of_weights.value, of_weights.low, of_weights.high))
         return replace(of_weights, value=value, low=low, high=high)
 
     @property
@@ -114,13 +116,16 @@ class Candidate:
             "footprint": vars(self.footprint),
             "speed": None if self.speed is None else vars(self.speed),
             "measured": None if self.measured is None else vars(self.measured),
-            "rounding": self.rounding,
+            "rounding": vars(self.rounding),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Candidate:
         """From JSON values; raises KeyError, TypeError or ValidationError where they are not a candidate's."""
-        speed, measured = values["speed"], values.get("measured")
+        speed, measured, rounding = values["speed"], values.get("measured"), values.get("rounding", 0.0)
+        # Files of before 2026-11-27 hold the added loss alone.
+        if not isinstance(rounding, Mapping):
+            rounding = {"nats": rounding, "low": rounding, "high": rounding, "source": ""}
         return cls(
             run=RunSpec.model_validate(values["run"]),
             n_params=values["n_params"],
@@ -129,7 +134,7 @@ class Candidate:
             footprint=Footprint(**values["footprint"]),
             speed=None if speed is None else Speed(**speed),
             measured=None if measured is None else Measured(**measured),
-            rounding=values.get("rounding", 0.0),
+            rounding=QuantizationCost(**rounding),
         )
 
 
@@ -165,6 +170,8 @@ def score(
     question: Question,
     measure: Measure,
     measured: Measurements | None = None,
+    *,
+    rounding: Rounding = rounding_cost,
 ) -> list[Candidate]:
     """Forecast every configuration at once, smallest footprint first (then fewest tokens).
 
@@ -178,8 +185,8 @@ def score(
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
-    rounding = np.array([rounding_cost(run, question.stored_as) for run in runs])
-    aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
+    costs = [rounding(run, question.stored_as) for run in runs]
+    aim = np.maximum(question.target_loss - np.array([cost.nats for cost in costs]), TINY_LOSS)
     # However far they reach: who chooses among them refuses what lies too far.
     forecast = fit.predict(n, d, teacher=text, level=question.level, force=True)
     alone = fit.predict(n, d, teacher=text, level=question.level, given="law", force=True)
@@ -198,7 +205,7 @@ def score(
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
                 measured=known,
-                rounding=float(rounding[i]),
+                rounding=costs[i],
             )
         )
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.run.n_tokens))
@@ -209,11 +216,15 @@ TINY_LOSS = 1e-9
 
 
 def _speeds(question: Question) -> Callable[[ModelSpec], Speed | None]:
-    """The speed of each model on the device that is asked about, worked out once."""
+    """The speed of each model on the device that is asked about, worked out once.
+
+    It is that of the format's own engine where that is known there, else that of the engine that is; it says whose.
+    """
     if question.device is None:
         return lambda model: None
     phone, storage = device(question.device), question.stored_as
-    return cache(lambda model: decode_speed(model, phone, storage=storage))
+    engine = phone.speed_for(STORED_FORMATS[question.format].engine).engine
+    return cache(lambda model: decode_speed(model, phone, storage=storage, engine=engine))
 
 
 def _one(many: Prediction, i: int) -> Prediction:
@@ -272,6 +283,10 @@ def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens:
     kept = {key: value for key, value in values["model"].items() if key not in ("width", *_FOLLOWS_WIDTH)}
     written = config.base.get("model", {})
     kept |= {key: written[key] for key in _FOLLOWS_WIDTH if isinstance(written, dict) and key in written}
+    start = values.get("start_from")
+    while start:
+        start["model"] = {"context": start["model"]["context"]}
+        start = start.get("start_from")
     models = [at_width(template.model, width, **kept) for width in widths]
     other = SweepConfig.model_validate(
         {

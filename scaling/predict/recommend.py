@@ -23,6 +23,7 @@ from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.measured import Measurements
+from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question, check_unit
 from scaling.records import RunStore
 from scaling.shown import Drawn
@@ -150,6 +151,7 @@ def recommend(
     measure: Measure | None = None,
     measured: Measurements | None = None,
     trainer: Trainer = ONE_GPU,
+    rounding: Rounding = rounding_cost,
     shapes: str = "",
     fit_id: str | None = None,
     force: bool = False,
@@ -167,6 +169,7 @@ def recommend(
         measure: Bytes of a model on the phone; by default with placeholders for a tokenizer.
         measured: Finished runs, whose own losses decide about their configurations.
         trainer: The machine that the cost of training is told for.
+        rounding: What storing a run's weights adds to its loss; by default as the reference tables have it.
         shapes: Which shapes the configurations have, in words; kept with the answer.
         fit_id: Name of the fit; by default the hash of its JSON.
         force: Accept forecasts more than ``MAX_REACH`` beyond the data.
@@ -180,7 +183,7 @@ def recommend(
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
     check_unit(question.target_loss, max(run.model.vocab_size for run in runs), fit.columns["loss"])
     # Smallest first: the first that qualifies is the answer.
-    candidates = score(fit, runs, question, measure or _with_placeholders(question), measured)
+    candidates = score(fit, runs, question, measure or _with_placeholders(question), measured, rounding=rounding)
     # A law that does not show its floor is trusted inside its runs alone.
     floor = float(fit.floor(text_name(fit, runs[0].data)).value) if fit.success else None
     trusted = MAX_REACH if fit.success else INSIDE
@@ -217,6 +220,7 @@ def recommend_of_sweep(
     store: RunStore,
     *,
     known: Iterable[str] = (),
+    rounding: Rounding = rounding_cost,
     fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
@@ -233,6 +237,7 @@ def recommend_of_sweep(
         store: Where the runs and the sweep's tokenizer lie, which is stored in the exported file and so part of its
             bytes.
         known: Ids of the runs that the fit was made of; their own losses decide about their configurations.
+        rounding: What storing a run's weights adds to its loss; `SweepDamage.cost` where the sweep's was measured.
         fit_id: Name of the fit.
         force: Accept forecasts far beyond the data.
 
@@ -265,6 +270,7 @@ def recommend_of_sweep(
         measure=measure,
         measured=Measurements.of(known, store, fit),
         trainer=trainer_of(store.records(known)) or ONE_GPU,
+        rounding=rounding,
         shapes=_shapes_in_words(trained),
         fit_id=fit_id,
         force=force,

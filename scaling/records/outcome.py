@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from scaling.accounting import count_parameters, forward_flops, training_flops, training_flops_6nd
-from scaling.spec import NetworkDistill, RunSpec, TextLabel, teacher_run, text_labels
+from scaling.spec import DataSpec, NetworkDistill, RunSpec, TextLabel, teacher_run, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -112,15 +113,21 @@ class RunRecord:
     spec: RunSpec
     outcome: Outcome
 
-    def row(self, label: TextLabel | None = None) -> dict[str, Any]:
+    @property
+    def texts(self) -> list[DataSpec]:
+        """What its student has read: here, and in the runs that it started from."""
+        return [self.spec.data] + [start.data for start in _starts(self.spec)]
+
+    def row(self, labels: Mapping[str, TextLabel] | None = None) -> dict[str, Any]:
         """One flat row of the runs table; the columns are described in results/README.md.
 
         Args:
-            label: What the table calls the text, where it has to tell it from others.
+            labels: What the table calls each of the texts, by ``text_id``, where it has to tell them from others.
         """
         spec, model, optim = self.spec, self.spec.model, self.spec.optim
         counts = count_parameters(model)
-        label = label or text_labels([spec.data])[spec.data.text_id]
+        labels = labels or text_labels(self.texts)
+        label = labels[spec.data.text_id]
         outcome = {f.name: getattr(self.outcome, f.name) for f in fields(Outcome) if f.name != "env"}
         if spec.data.generator is spec.data.teacher:
             # No mixture: the text is all the generator's.
@@ -135,6 +142,7 @@ class RunRecord:
             "teacher": label.teacher,
             "real_share": spec.data.real_share,
             "recipe": spec.recipe.kind,
+            **_start_columns(spec, labels),
             "seed": spec.seed,
             "n_params": counts.n_params,
             "n_params_linear": counts.n_params_linear,
@@ -155,6 +163,24 @@ class RunRecord:
             **outcome,
             **{key: self.outcome.env.get(key) for key in ("device", "jax_version", "git_commit")},
         }
+
+
+def _starts(spec: RunSpec) -> list[RunSpec]:
+    """The run that one starts from, the one that this started from, and so on."""
+    return [] if spec.start_from is None else [spec.start_from, *_starts(spec.start_from)]
+
+
+def _start_columns(spec: RunSpec, labels: Mapping[str, TextLabel]) -> dict[str, Any]:
+    """What a student knew before it read the first token; nothing, where its weights were random."""
+    starts = _starts(spec)
+    read = [labels[start.data.text_id] for start in starts]
+    return {
+        "start": ", before it ".join(f"{text.source} {text.teacher}" for text in read) or None,
+        "start_run": starts[0].run_id if starts else None,
+        "start_text_id": starts[0].data.text_id if starts else None,
+        "start_tokens": sum(start.n_tokens for start in starts),
+        "start_flops": float(sum(training_flops(start.model, start.n_tokens) for start in starts)),
+    }
 
 
 def _teacher_flops(spec: RunSpec) -> float | None:

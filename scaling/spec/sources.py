@@ -31,6 +31,11 @@ class Source(KindSpec):
     def label(self) -> str:
         """For people."""
 
+    @property
+    def meaning(self) -> str | None:
+        """What its tokens stand for, alike in sources that share a vocabulary; None for mere symbols."""
+        return self.kind
+
 
 class WorldSource(Source):
     """A world: a made language whose entropy is known exactly.
@@ -55,6 +60,10 @@ class WorldSource(Source):
     @property
     def label(self) -> str:
         return self.kind
+
+    @property
+    def meaning(self) -> None:
+        return None
 
 
 @Source.add_kind
@@ -189,7 +198,7 @@ class TextSource(GrownSpec, Source):
 
     kind: Literal["text"]
     corpus: str = "sotu"
-    """``sotu`` (speeches, 12 MB), ``prose`` (these and books from Debian packages, 68 MB), or a glob of files."""
+    """``sotu`` (speeches, 12 MB), ``books`` (from Debian packages, 56 MB), ``prose`` (both), or a glob of files."""
     tokenizer: TokenizerSpec = TokenizerSpec()
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the documents kept for evaluation, chosen by hash of their content."""
@@ -210,3 +219,9 @@ class TextSource(GrownSpec, Source):
     @property
     def label(self) -> str:
         return self.corpus
+
+    @property
+    def meaning(self) -> str:
+        """Its tokenizer, and the text that the pieces of one were learned from."""
+        learned_from = self.model_dump_json(exclude={"tokenizer"}) if self.tokenizer.kind == "bpe" else ""
+        return self.tokenizer.model_dump_json() + learned_from

@@ -42,7 +42,8 @@ from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
-from scaling.train.generator import finished_teacher, load_teacher
+from scaling.train.finished import finished_student
+from scaling.train.generator import finished_teacher
 from scaling.train.model import Student, from_tensors
 
 MAX_ROWS = 256
@@ -126,7 +127,7 @@ class TrainedText(ModelText):
 
     @cached_property
     def student(self) -> Student:
-        return load_teacher(self.teacher.run, self.store)
+        return finished_student(self.teacher.run, self.store, role="teacher")
 
 
 @GENERATORS.register("pretrained")

@@ -19,7 +19,7 @@ from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import TextSource
 from scaling.train.evaluate import token_log_probs
-from scaling.train.generator import load_teacher
+from scaling.train.finished import finished_student
 from scaling.train.model import Student
 from scaling.train.step import params_of
 
@@ -64,7 +64,7 @@ def probe_run(run_id: str, store: RunStore, *, n_pairs: int = PAIRS) -> list[Pro
     source = spec.data.source
     if not isinstance(source, TextSource):
         raise DataError(f"run {run_id} reads {source.label}, which has no sentences; probe a run whose source is text")
-    return probe(load_teacher(spec, store), open_tokenizer(source, store), n_pairs=n_pairs)
+    return probe(finished_student(spec, store), open_tokenizer(source, store), n_pairs=n_pairs)
 
 
 def probe(student: Student, tokenizer: AnyTokenizer, *, n_pairs: int = PAIRS) -> list[ProbeRow]:

@@ -15,7 +15,7 @@ import numpy as np
 from scaling.accounting import GGUF_STORAGE, TokenizerLayout
 from scaling.errors import EngineError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
-from scaling.export.engine import ENGINES, Engine, EngineRun, check_prompt
+from scaling.export.engine import ENGINES, Engine, EngineRun, check_prompt, speed_job
 
 NAME = "llama.cpp"
 PACKAGE = "xllamacpp"
@@ -84,15 +84,12 @@ class LlamaCpp(Engine):
         repeats: int = 5,
         threads: int | None = None,
     ) -> EngineRun:
-        """As :meth:`Engine.run`; a timed pass reads half a context and writes up to 64 tokens."""
         check_prompt(prompt_ids, n_tokens, context)
         job = self._job(path, cache=cache or context, threads=threads) | {
             "prompt": [int(token) for token in prompt_ids],
             "n_tokens": n_tokens,
             "repeats": repeats,
-            # Repeated, the prompt is as long as the typical one; what it says is no matter to the time it takes.
-            "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
-            "speed_tokens": max(1, min(64, context // 2 - 1)),
+            **speed_job(prompt_ids, context),
         }
         answer = self._answer(job, RUN_S)
         with as_asked(NAME):
