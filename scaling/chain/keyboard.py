@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import DEFAULT_FORMAT
 from scaling.chain.workspace import Workspace
-from scaling.errors import FitError, RecordError
+from scaling.errors import FitError
 from scaling.files import write_bytes
+from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import interruptible
-from scaling.tables.files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +43,28 @@ class KeyboardFound:
         """As JSON values."""
         law = None if self.fit is None else vars(self.fit)
         return {"rows": self.table.to_dict("records"), "savings": law, "path": self.path}
+
+
+@interruptible()
+def type_alone(
+    what: str, store: RunStore, *, is_bundle: bool, format: str | None, n_words: int, ngrams: bool = False
+) -> KeyboardFound:
+    """Type with one model, a run by its id or a bundle by its folder, which has no place for a table."""
+    import pandas as pd
+
+    from scaling.export.bundle import open_bundle
+    from scaling.export.keyboard import keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run
+
+    if is_bundle:
+        bundle = open_bundle(what)
+        rows = [keyboard_of_bundle(bundle, store, n_words=n_words)]
+        run = store.load(bundle.manifest.run_id).spec
+    else:
+        run = store.load(what).spec
+        rows = [keyboard_of_run(run, store, format=format or DEFAULT_FORMAT, n_words=n_words)]
+    if ngrams:
+        rows.append(keyboard_of_ngram(run, store, rows[0].weights_bytes, n_words=n_words))
+    return KeyboardFound(table=pd.DataFrame([row.row() for row in rows]))
 
 
 @interruptible()
@@ -88,53 +109,3 @@ def keyboard_stage(
     except FitError as error:
         watch(f"no forecast of savings: {error}")
         return KeyboardFound(table=table, path=path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavingsTarget:
-    """Savings to reach, as a loss.
-
-    Attributes:
-        loss: In the unit of the fit.
-        basis: What it was derived from, in words.
-    """
-
-    loss: float
-    basis: str
-
-
-def savings_target(workspace: Workspace, savings: float, probability: float) -> SavingsTarget:
-    """The loss at which a student saves so many keys, with the probability that the target is to be met with.
-
-    Both doubts are added, that of the loss and that of what it saves: together the student is at least as sure.
-
-    Args:
-        workspace: A sweep whose students have typed.
-        savings: Share of keys.
-        probability: Asked of the target.
-
-    Raises:
-        RecordError: no savings were measured, or the fit is of a loss on other text.
-        SpecError: no keyboard saves so much.
-        FitError: the students do not show how savings follow from the loss.
-    """
-    from scaling.fit.savings import fit_savings
-
-    path, unit = workspace.folder / KEYBOARD, workspace.config.fit.loss
-    if not path.exists():
-        raise RecordError(
-            f"target_savings: no savings were measured, from which a loss would follow — type with the students of the "
-            f"sweep: {workspace.command('scaling keyboard')}"
-        )
-    if unit == "loss_teacher":
-        raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
-    table = read_table(path)
-    fit = fit_savings(table)
-    bits = fit.bits_for(savings, probability=probability)
-    nats_per_bit = math.log(2) * float((table["loss"] / math.log(2) / table["bits_per_byte"]).median())
-    found = fit.predict(bits)
-    basis = (
-        f"{savings:.1%} of keystrokes with P ≥ {probability:g}: {bits:.4f} bits/byte, where {fit.n} students say "
-        f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
-    )
-    return SavingsTarget(loss=bits if unit == "bits_per_byte" else bits * nats_per_bit, basis=basis)

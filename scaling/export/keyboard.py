@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from scaling.accounting import DEFAULT_FORMAT
+from scaling.accounting import DEFAULT_FORMAT, weights_bytes
 from scaling.compress.student import quantize
 from scaling.data.batches import with_bos
 from scaling.data.tasks.next_words import WORDS, KeyboardUse, TypedWords, typed_words
@@ -116,7 +116,7 @@ def keyboard_of_bundle(bundle: Bundle, store: RunStore, *, n_words: int = WORDS)
         RecordError: if its run is not in the store, where the text lies that is typed.
     """
     run, format = store.load(bundle.manifest.run_id).spec, bundle.manifest.format
-    n_bytes = quantize(bundle.read().tensors, bundle.manifest.scheme).n_bytes
+    n_bytes = weights_bytes(bundle.manifest.model, bundle.format.stored.storage)
     return _of_weights(bundle.read().tensors, run, store, format, n_bytes, n_words)
 
 

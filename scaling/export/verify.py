@@ -12,6 +12,7 @@ from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import compare, meets_target
 from scaling.export.engine import engine_for
 from scaling.export.findings import Check, InEngine
+from scaling.export.keyboard import keyboard_of_bundle
 from scaling.export.measure import ENGINE_TOKENS, measure
 from scaling.predict.devices import Device, device
 from scaling.predict.footprint import Footprint, footprint
@@ -114,6 +115,8 @@ def verify(
     damage = foretold if said else rounding(run, stored.storage)
     loss = getattr(outcome, loss_name)
     memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
+    asks_savings = recommendation.question.target_savings is not None
+    saved = keyboard_of_bundle(bundle, store).use if asks_savings else None
     checks = compare(
         recommendation,
         memory=memory,
@@ -124,6 +127,7 @@ def verify(
         most_damage=bundle.format.most_damage,
         file_bytes=file.file_bytes,
         found=found,
+        saved=saved,
     )
     return Verification(
         outcome=outcome,
@@ -136,7 +140,7 @@ def verify(
         speed=speed,
         device=device_name,
         checks=checks,
-        target_met=meets_target(recommendation, loss),
+        target_met=meets_target(recommendation, loss, saved),
     )
 
 

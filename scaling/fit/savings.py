@@ -75,8 +75,8 @@ class SavingsFit:
         """
         if not 0 < savings < self.ceiling:
             raise SpecError(
-                f"target_savings: got {savings:.1%}, allowed is above 0% and below {self.ceiling:.1%}, which a keyboard "
-                "saves that shows every word before its first letter"
+                f"target_savings: got {savings:.1%}, allowed is above 0% and below {self.ceiling:.1%}, which a "
+                "keyboard saves that shows every word before its first letter"
             )
         t = self.scatter * self._quantile(probability)
         gap = self.at_centre + math.log(self._scale.odds(np.asarray(savings)))
@@ -110,8 +110,8 @@ def fit_savings(table: pd.DataFrame) -> SavingsFit:
     rows = rows[(rows["savings"] > 0) & (rows["savings"] < rows["ceiling"])]
     if len(rows) < LEAST_ROWS or rows["bits_per_byte"].nunique() < LEAST_ROWS:
         raise FitError(
-            f"{len(rows)} students with savings — {LEAST_ROWS} of different losses are needed to tell keystrokes from a "
-            "loss; train more of the sweep, then measure it: scaling keyboard"
+            f"{len(rows)} students with savings — {LEAST_ROWS} of different losses are needed to tell keystrokes from "
+            "a loss; train more of the sweep, then measure it: scaling keyboard"
         )
     bits, ceiling = rows["bits_per_byte"].to_numpy(float), float(rows["ceiling"].iloc[0])
     logit = -np.log(Scale(high=ceiling).odds(rows["savings"].to_numpy(float)))
