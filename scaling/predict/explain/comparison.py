@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
+from scaling.numbers import count
 from scaling.predict.explain.answer import Asked, asked_of, doubt_of
 from scaling.predict.explain.basis import UNIQUE, Basis
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
@@ -167,7 +168,7 @@ def compare_models(
 
     Args:
         sources: Fits, or names of published laws.
-        subjects: The models, or their names.
+        subjects: The models, their names, or sizes as people write them: ``1B``, ``1B:20B`` of 20B tokens.
         n_tokens: D of all; None for each named model's own, and no limit for a size alone.
         teacher: Whose text all of them read; None for real text.
         columns: What the laws are a function of beside N, D and the teacher.
@@ -205,10 +206,25 @@ def compare_models(
     )
 
 
-def named_subject(name: str) -> Subject:
-    """A model of the literature, asked about."""
-    known = named_model(name)
+def named_subject(text: str) -> Subject:
+    """``bert-base``, ``1B`` or ``1B:20B``: what begins with a digit, or is inf, is a size, and tokens after a colon.
+
+    Raises:
+        SpecError: neither a model of the literature nor a size.
+    """
+    size, colon, tokens = text.partition(":")
+    if text[:1] in "0123456789.+-" or size.lower() == "inf":
+        return Subject(label=text, n_params=_positive(size), n_tokens=_positive(tokens) if colon else None)
+    known = named_model(text)
     return Subject(label=known.label, model=known)
+
+
+def _positive(text: str) -> float:
+    value = float(count("inf" if text.strip().lower() == "inf" else text, "a model's size or tokens"))
+    # 1e400 is a slip of the pen, not the infinity that a float makes of it.
+    if not value > 0 or (math.isinf(value) and "inf" not in text.lower()):
+        raise SpecError(f"a model's size or tokens: got {text!r}, allowed is a positive number — as 100M, or 1B:20B")
+    return value
 
 
 def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bool) -> Row:
