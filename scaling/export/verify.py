@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from scaling.accounting import STORED_FORMATS, Storage, TokenizerLayout, this_architecture
 from scaling.compress.degradation import Degradation, degradation
 from scaling.data.evaluation import evaluation_sets
+from scaling.data.tasks.next_words import KeyboardUse
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import compare, meets_target
@@ -115,8 +116,7 @@ def verify(
     damage = foretold if said else rounding(run, stored.storage)
     loss = getattr(outcome, loss_name)
     memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
-    asks_savings = recommendation.question.target_savings is not None
-    saved = keyboard_of_bundle(bundle, store).use if asks_savings else None
+    saved = _saved(bundle, store, recommendation)
     checks = compare(
         recommendation,
         memory=memory,
@@ -142,6 +142,11 @@ def verify(
         checks=checks,
         target_met=meets_target(recommendation, loss, saved),
     )
+
+
+def _saved(bundle: Bundle, store: RunStore, recommendation: Recommendation) -> KeyboardUse | None:
+    """What the file is worth on a keyboard, where that was asked for."""
+    return None if recommendation.question.target_savings is None else keyboard_of_bundle(bundle, store).use
 
 
 def _forecast_speed(model: ModelSpec, where: Device, storage: Storage, engine: str) -> Speed | None:
