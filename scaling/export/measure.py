@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from scaling.compress.degradation import Degradation, paired
-from scaling.data.evaluation import EvalBatch, EvalSet
+from scaling.data.eval_sets import EvalBatch, EvalSet
 from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle

@@ -36,8 +36,13 @@ class Outcome:
         cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
         exact_match: Share of a task's questions answered without an error, of the kind learned from.
         exact_match_se: Its standard error.
-        ood_loss: Loss on answers to questions of the kind that a task keeps from training.
+        ood_loss: Loss on another kind than what was read: on answers to questions of the kind that a task keeps from
+            training, or on another text.
         ood_loss_se: Its standard error.
+        ood_bits_per_byte: ``ood_loss`` on another text, in bits per byte.
+        unigram_loss: Loss on real held-out text of who knows how often each token comes in the training part and no
+            more; measured where there is another text.
+        ood_unigram_loss: The same on the other text.
         ood_exact_match: Share of those answered without an error.
         ood_exact_match_se: Its standard error.
         consistency: Share of a task's questions that are answered alike, right or wrong, when they are asked in another
@@ -46,6 +51,9 @@ class Outcome:
         memorised: Share of the exceptions that a task teaches which are answered as they were taught; answered by the
             rule that they break, they are among ``ood_exact_match``.
         memorised_se: Its standard error.
+        pairs: Of minimal pairs, the share in which the right sentence is likelier, by phenomenon and by what keeps them
+            from text of the same grammar, with standard errors and the control with shuffled context; chance is ½.
+            Empty where none were asked.
         train_loss: Mean training loss of the last twentieth of the run.
         loss_spikes: Times that the training loss jumped out of its noise (scaling/train/health.py).
         noise_scale: Gradient noise scale of the later half of the run, tokens.
@@ -83,12 +91,16 @@ class Outcome:
     exact_match_se: float | None = None
     ood_loss: float | None = None
     ood_loss_se: float | None = None
+    ood_bits_per_byte: float | None = None
+    unigram_loss: float | None = None
+    ood_unigram_loss: float | None = None
     ood_exact_match: float | None = None
     ood_exact_match_se: float | None = None
     consistency: float | None = None
     consistency_se: float | None = None
     memorised: float | None = None
     memorised_se: float | None = None
+    pairs: dict[str, float] = field(default_factory=dict)
     train_loss: float | None = None
     loss_spikes: int | None = None
     noise_scale: float | None = None
@@ -132,6 +144,7 @@ class RunRecord:
         if spec.data.generator is spec.data.teacher:
             # No mixture: the text is all the generator's.
             outcome |= {f"generator_{name}": outcome[name] for name in ("delta_coverage", "delta_noise")}
+        pairs = {f"pairs_{name}": value for name, value in outcome.pop("pairs").items()}
         unique = outcome.pop("n_unique_tokens") or spec.n_tokens
         return {
             "run_id": spec.run_id,
@@ -162,6 +175,7 @@ class RunRecord:
             "batch_size": optim.batch_size,
             **outcome,
             **{key: self.outcome.env.get(key) for key in ("device", "jax_version", "git_commit")},
+            **pairs,
         }
 
 

@@ -21,6 +21,7 @@ from scaling.spec.network_distill import (
 from scaling.spec.run import RunSpec, trunk_steps
 from scaling.spec.schema import SCHEMA_VERSION, KindSpec, Spec
 from scaling.spec.sources import (
+    CorpusSpec,
     FactSource,
     HierarchySource,
     MarkovSource,
@@ -52,6 +53,7 @@ __all__ = [
     "DataSpec",
     "DistilbertDistill",
     "DistillSpec",
+    "CorpusSpec",
     "EvalSpec",
     "ExactTargets",
     "FactSource",

@@ -56,6 +56,11 @@ class RunSpec(GrownSpec):
         return self
 
     @model_validator(mode="after")
+    def _can_be_measured_as_asked(self) -> RunSpec:
+        self.evaluation.check(self.data.source, self.model.context)
+        return self
+
+    @model_validator(mode="after")
     def _can_go_on_from_its_start(self) -> RunSpec:
         if self.start_from is not None:
             check_start(self.recipe, self.model, self.data, self.start_from.model, self.start_from.data)

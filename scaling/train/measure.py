@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from scaling.data.evaluation import EvalSet, EvalSets, evaluation_sets, share_of
+from scaling.data.eval_sets import EvalSet, EvalSets, share_of
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.tasks.consistency import consistent
+from scaling.data.text import open_tokenizer
 from scaling.records import RunStore
-from scaling.spec import RunSpec, StudentTeacher
+from scaling.spec import RunSpec, StudentTeacher, TextSource
 from scaling.train.answers import answerer
 from scaling.train.evaluate import Scored, evaluate, exact_match
 from scaling.train.generator import open_student
 from scaling.train.model import Student
+from scaling.train.probe import probe, shares_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class HeldOut:
         teacher: The teacher's set; None where the student reads the real text.
         ood: The set of another kind than what was read; None where there is none.
         exceptions: What a task taught against its rule; None without.
+        probe: Asks a student minimal pairs and gives its shares; None where none are asked.
     """
 
     sets: EvalSets
@@ -32,6 +37,7 @@ class HeldOut:
     teacher: list[Scored] | None
     ood: list[Scored] | None
     exceptions: list[Scored] | None
+    probe: Callable[[Student], dict[str, float]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +61,16 @@ class Measured:
     exact_match_se: float | None = None
     ood_loss: float | None = None
     ood_loss_se: float | None = None
+    ood_bits_per_byte: float | None = None
+    unigram_loss: float | None = None
+    ood_unigram_loss: float | None = None
     ood_exact_match: float | None = None
     ood_exact_match_se: float | None = None
     consistency: float | None = None
     consistency_se: float | None = None
     memorised: float | None = None
     memorised_se: float | None = None
+    pairs: dict[str, float] = field(default_factory=dict)
 
 
 _HELD: dict[str, HeldOut] = {}
@@ -77,9 +87,23 @@ def held_out(spec: RunSpec, store: RunStore) -> HeldOut:
         is_student = isinstance(spec.data.teacher, StudentTeacher)
         probs = open_student(spec, store).next_token_probs if is_student else None
         sets = evaluation_sets(spec, store, teacher_probs=probs)
-        others = (_scored(one) for one in (sets.teacher, sets.ood, sets.exceptions))
-        _HELD[key] = HeldOut(sets, [Scored.of(batch) for batch in sets.real], *others)
+        _HELD[key] = HeldOut(
+            sets,
+            real=[Scored.of(batch) for batch in sets.real],
+            teacher=_scored(sets.teacher),
+            ood=_scored(sets.ood),
+            exceptions=_scored(sets.exceptions),
+            probe=_probe_of(spec, store),
+        )
     return _HELD[key]
+
+
+def _probe_of(spec: RunSpec, store: RunStore) -> Callable[[Student], dict[str, float]] | None:
+    source, n_pairs = spec.data.source, spec.evaluation.pairs
+    if n_pairs is None or not isinstance(source, TextSource):
+        return None
+    tokenizer = open_tokenizer(source, store)
+    return lambda student: shares_of(probe(student, tokenizer, n_pairs=n_pairs))
 
 
 def _scored(batches: EvalSet | None) -> list[Scored] | None:
@@ -105,17 +129,24 @@ def measure(student: Student, held: HeldOut) -> Measured:
         generator_delta_noise=sets.generator_delta_noise,
         kl_student=real.kl_student,
         cross_term=real.cross_term,
+        pairs={} if held.probe is None else held.probe(student),
         **_elsewhere(student, held),
         **_answered(student, held),
     )
 
 
-def _elsewhere(student: Student, held: HeldOut) -> dict[str, float]:
-    """The loss on another kind than what was read."""
+def _elsewhere(student: Student, held: HeldOut) -> dict[str, float | None]:
+    """The loss on another kind than what was read; of a text beside that of who knows its tokens' frequencies alone."""
     if held.ood is None:
         return {}
-    other = evaluate(student, held.ood)
-    return {"ood_loss": other.loss, "ood_loss_se": other.loss_se}
+    other, bytes_per_token = evaluate(student, held.ood), held.sets.ood_bytes_per_token
+    return {
+        "ood_loss": other.loss,
+        "ood_loss_se": other.loss_se,
+        "ood_bits_per_byte": None if bytes_per_token is None else other.loss / math.log(2.0) / bytes_per_token,
+        "unigram_loss": held.sets.unigram_loss,
+        "ood_unigram_loss": held.sets.ood_unigram_loss,
+    }
 
 
 def _answered(student: Student, held: HeldOut) -> dict[str, float]:

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import numpy as np
 
-from scaling.data.evaluation import share_of
+from scaling.data.eval_sets import share_of, standard_error
 from scaling.data.tasks.minimal_pairs import PHENOMENA, Pair, minimal_pairs
 from scaling.data.text import AnyTokenizer, open_tokenizer
 from scaling.errors import DataError
@@ -91,6 +91,22 @@ def probe(student: Student, tokenizer: AnyTokenizer, *, n_pairs: int = PAIRS) ->
                 )
             )
     return rows
+
+
+def shares_of(rows: Sequence[ProbeRow]) -> dict[str, float]:
+    """Shares of right choices by phenomenon, by what is held out, and of all: ``NAME``, ``NAME_se``, ``NAME_control``.
+
+    Blanks in names become underlines: ``template_and_word``.
+    """
+    found = {}
+    for name in dict.fromkeys(["all", *(row.phenomenon for row in rows), *(row.held_out for row in rows)]):
+        own = [row for row in rows if name in ("all", row.phenomenon, row.held_out)]
+        n = sum(row.n for row in own)
+        key = name.replace(" ", "_")
+        found[key] = sum(row.n * row.right for row in own) / n
+        found[f"{key}_se"] = standard_error(found[key], n)
+        found[f"{key}_control"] = sum(row.n * row.control for row in own) / n
+    return found
 
 
 def choices(student: Student, tokenizer: AnyTokenizer, pairs: Sequence[Pair]) -> np.ndarray:

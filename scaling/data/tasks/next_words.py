@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from scaling.data.counter import permute
-from scaling.data.evaluation import share_of
+from scaling.data.eval_sets import share_of
 from scaling.data.shards import TokenShards
 from scaling.errors import DataError
 

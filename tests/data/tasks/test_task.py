@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from scaling.data.batches import open_stream
-from scaling.data.evaluation import EvalSet, evaluation_sets
+from scaling.data.eval_sets import EvalSet
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.tasks import TaskSequences, open_task, pcfg_set, scan
 from scaling.records import RunStore
 from scaling.spec import PcfgSetSource, RunSpec, ScanSource
