@@ -21,7 +21,7 @@ from scaling.predict.quantization import QuantizationCost, Rounding, rounding_co
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
-from scaling.spec import ModelSpec
+from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible
 
 
@@ -110,10 +110,7 @@ def verify(
         found = InEngine(error=str(error))
     stored = bundle.format.stored
     speed = _forecast_speed(run.model, device(device_name), stored.storage, engine_name or stored.engine)
-    foretold = recommendation.choice.rounding
-    # Recommendations of before, and those of another format, do not say what this one costs.
-    said = format == recommendation.question.format and foretold.source
-    damage = foretold if said else rounding(run, stored.storage)
+    damage = _forecast_damage(recommendation, run, bundle, rounding)
     loss = getattr(outcome, loss_name)
     memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
     saved = _saved(bundle, store, recommendation)
@@ -147,6 +144,15 @@ def verify(
 def _saved(bundle: Bundle, store: RunStore, recommendation: Recommendation) -> KeyboardUse | None:
     """What the file is worth on a keyboard, where that was asked for."""
     return None if recommendation.question.target_savings is None else keyboard_of_bundle(bundle, store).use
+
+
+def _forecast_damage(
+    recommendation: Recommendation, run: RunSpec, bundle: Bundle, rounding: Rounding
+) -> QuantizationCost:
+    """Recommendations of before, and those of another format, do not say what this one costs."""
+    foretold = recommendation.choice.rounding
+    said = bundle.manifest.format == recommendation.question.format and foretold.source
+    return foretold if said else rounding(run, bundle.format.stored.storage)
 
 
 def _forecast_speed(model: ModelSpec, where: Device, storage: Storage, engine: str) -> Speed | None:
