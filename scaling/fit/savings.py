@@ -79,6 +79,7 @@ class SavingsFit:
                 "keyboard saves that shows every word before its first letter"
             )
         t = self.scatter * self._quantile(probability)
+        # What the logit at the centre has too much, and how fast it falls at least.
         gap = self.at_centre + math.log(self._scale.odds(np.asarray(savings)))
         slope_left = self.k**2 - t**2 / self.spread
         if slope_left <= 0:

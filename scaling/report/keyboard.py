@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scaling.chain.keyboard import KeyboardFound
+    from scaling.fit.savings import SavingsFit
 
 COLUMNS = ("model", "bytes", "bits/byte", "top 1", "top 3", "keys saved")
 
@@ -32,12 +33,14 @@ def show_keyboard(found: KeyboardFound) -> None:
         table.add_row(*own, *_cells(row))
     show(table)
     if found.fit is not None:
-        fit = found.fit
-        print(f"{fit!r}")
-        print(
-            f"  {fit.n} students of {fit.lowest:.3f} – {fit.highest:.3f} bits/byte, scatter {fit.scatter:.3f} of the "
-            f"logit; on other words of the text all save more or less, by ±{fit.words_se:.1%}"
-        )
+        print(_line(found.fit))
+
+
+def _line(fit: SavingsFit) -> str:
+    return (
+        f"{fit!r}\n  {fit.n} students of {fit.lowest:.3f} – {fit.highest:.3f} bits/byte, scatter {fit.scatter:.3f} of "
+        f"the logit; on other words of the text all save more or less, by ±{fit.words_se:.1%}"
+    )
 
 
 def _cells(row: Mapping) -> tuple[str, ...]:
