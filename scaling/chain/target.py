@@ -72,6 +72,7 @@ def ask(workspace: Workspace, **asked: Any) -> Question:
         if savings is not None:
             raise SpecError("target_savings and target_loss: one target is needed, got both — leave one out")
         return Question.of(workspace.config, **asked)
+    # Keystrokes that are asked for here stand before any target of the file.
     savings = savings or (recommend and recommend.target_savings)
     if savings:
         found = savings_target(workspace, savings, asked.get("probability") or (recommend or Question).probability)
@@ -144,6 +145,7 @@ def savings_target(workspace: Workspace, savings: float, probability: float) -> 
     table = read_table(path)
     fit = fit_savings(table)
     bits = fit.bits_for(savings, probability=probability)
+    # One tokenizer has one number of bytes for a token, whoever was measured on it.
     nats_per_bit = math.log(2) * float((table["loss"] / math.log(2) / table["bits_per_byte"]).median())
     found = fit.predict(bits)
     basis = (

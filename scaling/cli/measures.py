@@ -104,6 +104,7 @@ def keyboard(
     from scaling.report.keyboard import show_keyboard
 
     format = None if format_ is None else format_named(format_)
+    # A sweep has a folder for its table; what is measured of one run or bundle is printed alone.
     is_bundle = (Path(what) / "manifest.json").exists()
     if not is_bundle and (Path(what).suffix in (".yaml", ".yml") or Path(what).is_dir()):
         from scaling.chain.workspace import Workspace
