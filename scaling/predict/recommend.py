@@ -125,22 +125,25 @@ class Recommendation(Drawn):
         """
         values = read_json(Path(path))
         try:
-            if "question" not in values:
-                values = _of_first_layout(values)
-            return cls(
-                choice=Candidate.from_json(values["choice"]),
-                binding=values["binding"],
-                runners_up=tuple(Candidate.from_json(one) for one in values["runners_up"]),
-                floor=values["floor"],
-                question=Question.from_json(values["question"]),
-                fit_id=values["fit_id"],
-                cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
-                front=tuple(FrontPoint(**point) for point in values.get("front", ())),
-                shapes=values.get("shapes", ""),
-            )
+            return cls.from_values(values if "question" in values else _of_first_layout(values))
         except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
             said = str(error).splitlines()[0]
             raise RecordError(f"{path}: not a recommendation ({type(error).__name__}: {said})") from error
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Recommendation:
+        """From the JSON values of `to_json`."""
+        return cls(
+            choice=Candidate.from_json(values["choice"]),
+            binding=values["binding"],
+            runners_up=tuple(Candidate.from_json(one) for one in values["runners_up"]),
+            floor=values["floor"],
+            question=Question.from_json(values["question"]),
+            fit_id=values["fit_id"],
+            cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
+            front=tuple(FrontPoint(**point) for point in values.get("front", ())),
+            shapes=values.get("shapes", ""),
+        )
 
 
 def recommend(
