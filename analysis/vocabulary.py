@@ -95,8 +95,8 @@ def law(runs: pd.DataFrame) -> str:
 
 
 def _rounded(n_bytes: float) -> int:
-    """To the volume that was meant: half a megabyte, one, two."""
-    return int(2 ** round(math.log2(n_bytes / 500_000)) * 500_000)
+    """To the volume that was meant: a quarter of a megabyte, half of one, one."""
+    return int(2 ** round(math.log2(n_bytes / 1e6)) * 1e6)
 
 
 if __name__ == "__main__":
