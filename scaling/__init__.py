@@ -24,6 +24,7 @@ _PUBLIC = {
     "fit_curve": "scaling.curves.fitter",
     "fit_damage": "scaling.fit.damage",
     "fit_law": "scaling.fit.fitter",
+    "fit_odds": "scaling.fit.odds",
     "forecast": "scaling.predict.ask",
     "frontier": "scaling.fit.allocation.frontier",
     "footprint": "scaling.predict.footprint",
