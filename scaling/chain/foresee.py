@@ -22,7 +22,7 @@ def check_question(workspace: Workspace) -> None:
             target names students that it does not train.
     """
     from scaling.config.expand import recommended_text
-    from scaling.predict.candidates import at_width
+    from scaling.predict.family import at_width
     from scaling.predict.footprint import footprint
     from scaling.predict.question import Question
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scaling.accounting import LAYOUTS, Storage, count_parameters
 from scaling.laws.precision import RoundingNoise
-from scaling.spec import RunSpec, WorldSource
+
+if TYPE_CHECKING:
+    from scaling.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ def rounding_cost(run: RunSpec, storage: Storage) -> float:
 
     Nothing where it was trained for it; ``k·D^b/(N^a·(2^P − 1)²)`` for P bits in a world; else one number for all.
     """
+    from scaling.spec import WorldSource
+
     bits = LAYOUTS[storage].bits
     if run.optim.qat is not None and run.optim.qat == storage.lower():
         return 0.0
