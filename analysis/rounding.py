@@ -22,8 +22,9 @@ from scaling.dimensions import GGUF_BLOCK
 from scaling.formats.quantized import QuantizedMatrix, quantize_blocks, round_half_away
 from scaling.records import RunStore
 from scaling.train.checkpoint import load_student
-from scaling.train.evaluate import evaluate, held_out
+from scaling.train.evaluate import evaluate
 from scaling.train.generator import as_trained
+from scaling.train.measure import held_out
 from scaling.train.model import from_tensors, to_tensors
 
 SWEEP = Path(__file__).parents[1] / "sweeps/grid.yaml"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, overload
 
 from scaling.errors import SpecError
 
@@ -46,6 +46,12 @@ def resolve_scalar(text: str) -> Any:
     return text
 
 
+@overload
+def count(value: float | str, name: str) -> float: ...
+@overload
+def count(value: None, name: str) -> None: ...
+@overload
+def count(value: Any, name: str) -> Any: ...
 def count(value: Any, name: str) -> Any:
     """A number, or numbers, of which any may be written as people do: ``1e6``, ``"1M"``, ``["1M", "4M"]``.
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from scaling.accounting.model import over_tensors, tensor_shapes, weights_bytes
 from scaling.accounting.storage import Storage, tensor_bytes
-from scaling.accounting.stored import STORED_FORMATS, StoredFormat
+from scaling.accounting.stored import ABOUT_BYTES, STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout, symbol_layout
 from scaling.dimensions import GGUF_BLOCK, Decoder, Dimensions
 from scaling.errors import SpecError
@@ -16,22 +16,18 @@ from scaling.errors import SpecError
 GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
-GGUF_ABOUT_BYTES = 1024
-"""What a file says of itself for people takes so many bytes, filled with blanks: a file's size is known before there is
-anything to be said of its student."""
-
 GGUF_BLANK = "scaling.blank"
 
 
 def gguf_about(about: Mapping[str, str]) -> dict[str, str]:
-    """Keys for people, and one of blanks that makes all of them ``GGUF_ABOUT_BYTES`` long.
+    """Keys for people, and one of blanks that makes all of them ``ABOUT_BYTES`` long.
 
     Raises:
         SpecError: they are longer than that.
     """
-    left = GGUF_ABOUT_BYTES - _keys_bytes(about) - _keys_bytes({GGUF_BLANK: ""})
+    left = ABOUT_BYTES - _keys_bytes(about) - _keys_bytes({GGUF_BLANK: ""})
     if left < 0:
-        raise SpecError(f"what a GGUF file says of itself takes {-left} bytes more than {GGUF_ABOUT_BYTES}; shorten it")
+        raise SpecError(f"what a GGUF file says of itself takes {-left} bytes more than {ABOUT_BYTES}; shorten it")
     return {**about, GGUF_BLANK: left * " "}
 
 

@@ -20,6 +20,10 @@ from scaling.registry import Registry
 
 DEFAULT_FORMAT = "gguf"
 
+ABOUT_BYTES = 1024
+"""What a file says of itself for people takes so many bytes, filled with blanks: a file's size is known before there is
+anything to be said of its student."""
+
 Architecture = Literal["arm64", "x86_64"]
 """Of a processor: engines lay weights out anew as its instructions want them."""
 

@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from scaling.cli.declared import argument, option
 from scaling.errors import SpecError
+
+if TYPE_CHECKING:
+    from scaling.predict.recommend import Recommendation
 
 Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
 Results = Annotated[Path, option("--results", readable=False, help="Results folder.", show_default=True)]
@@ -81,6 +84,15 @@ def key_values(pairs: Iterable[str], name: str) -> dict[str, str | bool]:
 def say(text: str) -> None:
     """A line for the person at the terminal; stdout stays free for data."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_which(found: Recommendation) -> None:
+    """Which student a stage is about."""
+    question = found.question
+    say(
+        f"recommended for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g}: width "
+        f"{found.run.model.width}, run {found.run.run_id}, from fit {found.fit_id}"
+    )
 
 
 def emit(result: Any, *, as_json: bool, show) -> None:

@@ -82,9 +82,11 @@ def predict(
     parts = {"--explain": explain or None, "--bytes-per-token": bytes_per_token, "--batch-law": batch_law}
     # A table of models, under one law or several.
     if like is not None or len(source.laws) > 1:
+        from scaling.predict.explain.comparison import named_subject
+
         refuse_without_effect("a table of models", exact | parts)
-        subjects = [_subject(name) for name in names(like or params or "", "like")]
-        _table(source, subjects, d, who, None if as_good_as is None else _subject(as_good_as), as_json=json_)
+        subjects = [named_subject(name) for name in names(like or params or "", "like")]
+        _table(source, subjects, d, who, None if as_good_as is None else named_subject(as_good_as), as_json=json_)
         return
     refuse_without_effect("--params; models are compared by --like", {"--as-good-as": as_good_as})
     n, d = count(params or "", "params"), math.inf if d is None else d
@@ -176,15 +178,3 @@ def _table(
     sources = source.laws if source.fit_file is None else [source.fit(source.fit_file)]
     found = compare_models(sources, subjects, n_tokens=tokens, teacher=teacher, as_good_as=reference, **source.asked)
     emit(found, as_json=as_json, show=show_comparison)
-
-
-def _subject(text: str) -> Subject:
-    """``bert-base``, ``1B`` or ``1B:20B``: what begins with a digit, or is inf, is a size, and tokens after a colon."""
-    from scaling.predict.explain.comparison import Subject
-    from scaling.predict.named.models import named_model
-
-    size, colon, tokens = text.partition(":")
-    if text[:1] in "0123456789.+-" or size.lower() == "inf":
-        return Subject(label=text, n_params=count(size, "like"), n_tokens=count(tokens, "like") if colon else None)
-    known = named_model(text)
-    return Subject(label=known.label, model=known)

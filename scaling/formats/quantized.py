@@ -66,6 +66,10 @@ class QuantizedMatrix:
         return (grouped * self.scales[..., None].astype(np.float32)).reshape(self.shape)
 
 
+Tensor = np.ndarray | QuantizedMatrix
+"""As a file stores it: floats, or integers with scales."""
+
+
 def check_finite(tensors: Mapping[str, np.ndarray], *, what: str) -> None:
     """Refuse weights that are not numbers: an engine would run them all the same, and write tokens that mean nothing.
 

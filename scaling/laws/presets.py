@@ -15,6 +15,9 @@ __all__ = ["PRESETS", "preset"]
 def preset(name: str) -> Preset:
     """The published law called `name`.
 
+    >>> float(preset("besiroglu").law.loss(n=1e8, d=1e12).round(3))
+    2.698
+
     Raises:
         SpecError: no preset has that name; says which do.
     """

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.accounting import Storage, count_parameters
+from scaling.accounting import STORED_FORMATS, count_parameters
 from scaling.dimensions import Dimensions
 from scaling.errors import SpecError
 from scaling.fit.prediction import Prediction
 from scaling.predict.devices import device
 from scaling.predict.draft import Draft
 from scaling.predict.footprint import Footprint
-from scaling.predict.quantization import QUANTIZATION_COST, rounding_cost
+from scaling.predict.quantization import QUANTIZATION_COST, QuantizationCost, Rounding, rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 
@@ -34,6 +34,9 @@ BEYOND_MEMORY = 4
 """Candidates reach this many times the budget, so that an infeasible answer can say what the target would need."""
 
 
+NO_ROUNDING = QuantizationCost(nats=0.0, low=0.0, high=0.0, source="")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One configuration with what is forecast of it.
@@ -47,7 +50,7 @@ class Candidate:
         footprint: Bytes on the phone.
         speed: Rate of writing on the device that was asked about; None without one.
         measured: The losses that decide, where runs of this configuration were trained; None for a forecast.
-        rounding: Loss that its stored format adds, nats/token.
+        rounding: Loss that its stored format adds, and where that was seen.
     """
 
     offered: RunSpec | Draft
@@ -57,7 +60,7 @@ class Candidate:
     footprint: Footprint
     speed: Speed | None = None
     measured: Measured | None = None
-    rounding: float = 0.0
+    rounding: QuantizationCost = NO_ROUNDING
 
     @property
     def run(self) -> RunSpec:
@@ -82,10 +85,10 @@ class Candidate:
     @cached_property
     def expected(self) -> Prediction:
         """The loss that decides: what was measured, or else what the law says, and what the stored format adds."""
-        if self.measured is None and not self.rounding:
+        if self.measured is None and not self.rounding.nats:
             return self.prediction
         of_weights = self.prediction if self.measured is None else self.measured.prediction(self.prediction.level)
-        value, low, high = (end + self.rounding for end in (of_weights.value, of_weights.low, of_weights.high))
+        value, low, high = (end + self.rounding.nats for end in (of_weights.value, of_weights.low, of_weights.high))
         return replace(of_weights, value=value, low=low, high=high)
 
     @property
@@ -133,7 +136,7 @@ class Candidate:
             "footprint": vars(self.footprint),
             "speed": None if self.speed is None else vars(self.speed),
             "measured": None if self.measured is None else vars(self.measured),
-            "rounding": self.rounding,
+            "rounding": vars(self.rounding),
         }
 
     @classmethod
@@ -142,7 +145,10 @@ class Candidate:
         from scaling.predict.measured import Measured
         from scaling.spec import RunSpec
 
-        speed, measured = values["speed"], values.get("measured")
+        speed, measured, rounding = values["speed"], values.get("measured"), values.get("rounding", 0.0)
+        # Files of before 2026-11-27 hold the added loss alone.
+        if not isinstance(rounding, Mapping):
+            rounding = {"nats": rounding, "low": rounding, "high": rounding, "source": ""}
         return cls(
             offered=RunSpec.model_validate(values["run"]),
             n_params=values["n_params"],
@@ -151,7 +157,7 @@ class Candidate:
             footprint=Footprint(**values["footprint"]),
             speed=None if speed is None else Speed(**speed),
             measured=None if measured is None else Measured(**measured),
-            rounding=values.get("rounding", 0.0),
+            rounding=QuantizationCost(**rounding),
         )
 
 
@@ -192,6 +198,8 @@ def score(
     question: Question,
     measure: Measure,
     measured: Measurements | None = None,
+    *,
+    rounding: Rounding = rounding_cost,
 ) -> list[Candidate]:
     """Forecast every configuration at once, smallest footprint first (then fewest tokens).
 
@@ -205,8 +213,10 @@ def score(
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)
     d = np.array([run.n_tokens for run in runs], float)
     # What rounding adds is taken off the target: the law is of the weights as they were trained.
-    rounding = np.array([_rounding(run, question.stored_as) for run in runs])
-    aim = np.maximum(question.target_loss - rounding, TINY_LOSS)
+    # A draft is of some text, and may not be asked what it was trained for.
+    storage = question.stored_as
+    costs = [QUANTIZATION_COST[storage] if isinstance(run, Draft) else rounding(run, storage) for run in runs]
+    aim = np.maximum(question.target_loss - np.array([cost.nats for cost in costs]), TINY_LOSS)
     # However far they reach: who chooses among them refuses what lies too far.
     forecast = fit.predict(n, d, teacher=text, level=question.level, force=True)
     alone = None if measured is None else fit.predict(n, d, teacher=text, level=question.level, given="law", force=True)
@@ -225,7 +235,7 @@ def score(
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
                 measured=known,
-                rounding=float(rounding[i]),
+                rounding=costs[i],
             )
         )
     return sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.n_tokens))
@@ -235,17 +245,16 @@ TINY_LOSS = 1e-9
 """Stands for a target that the rounding alone exceeds: a loss is positive."""
 
 
-def _rounding(offered: RunSpec | Draft, storage: Storage) -> float:
-    """Loss that the stored format adds; of a draft as of any text."""
-    return QUANTIZATION_COST[storage].nats if isinstance(offered, Draft) else rounding_cost(offered, storage)
-
-
 def _speeds(question: Question) -> Callable[[Dimensions], Speed | None]:
-    """The speed of each model on the device that is asked about, worked out once."""
+    """The speed of each model on the device that is asked about, worked out once.
+
+    It is that of the format's own engine where that is known there, else that of the engine that is; it says whose.
+    """
     if question.device is None:
         return lambda model: None
     phone, storage = device(question.device), question.stored_as
-    return cache(lambda model: decode_speed(model, phone, storage=storage))
+    engine = phone.speed_for(STORED_FORMATS[question.format].engine).engine
+    return cache(lambda model: decode_speed(model, phone, storage=storage, engine=engine))
 
 
 def _one(many: Prediction, i: int) -> Prediction:

@@ -174,6 +174,14 @@ class Device:
         """What one app should take of its memory at most."""
         return int(APP_SHARE * self.memory_bytes)
 
+    def knows(self, engine: str) -> bool:
+        """Whether somebody said how fast an engine writes there."""
+        return any(one.engine == engine for one in self.speeds)
+
+    def speed_for(self, engine: str) -> EngineSpeed:
+        """How fast an engine writes where that is known, else how fast the first of which it is; it says which."""
+        return self.speed(engine if self.knows(engine) else None)
+
     def speed(self, engine: str | None = None, unit: str | None = None) -> EngineSpeed:
         """How fast an engine writes on a unit; by default the first that is known.
 

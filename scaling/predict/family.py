@@ -58,6 +58,10 @@ def family(config: SweepConfig, template: RunSpec, *, widths: list[int], tokens:
     kept = {key: value for key, value in values["model"].items() if key not in ("width", *_FOLLOWS_WIDTH)}
     written = config.base.get("model", {})
     kept |= {key: written[key] for key in _FOLLOWS_WIDTH if isinstance(written, dict) and key in written}
+    start = values.get("start_from")
+    while start:
+        start["model"] = {"context": start["model"]["context"]}
+        start = start.get("start_from")
     models = [at_width(template.model, width, **kept) for width in widths]
     other = SweepConfig.model_validate(
         {

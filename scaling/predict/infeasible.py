@@ -100,7 +100,7 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
     deltas = {name: known[name] for name in DELTAS if known.get(name)}
     if not deltas or not fit.success:
         return None
-    aim = max(question.target_loss - nearest.rounding, TINY_LOSS)
+    aim = max(question.target_loss - nearest.rounding.nats, TINY_LOSS)
 
     def suffices(share: float) -> bool:
         better: dict[str, Any] = {name: share * value for name, value in deltas.items()}

@@ -18,6 +18,7 @@ from scaling.predict.draft import Draft
 from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
+from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question, check_unit
 from scaling.shown import Drawn
 
@@ -119,22 +120,25 @@ class Recommendation(Drawn):
         """
         values = read_json(Path(path))
         try:
-            if "question" not in values:
-                values = _of_first_layout(values)
-            return cls(
-                choice=Candidate.from_json(values["choice"]),
-                binding=values["binding"],
-                runners_up=tuple(Candidate.from_json(one) for one in values["runners_up"]),
-                floor=values["floor"],
-                question=Question.from_json(values["question"]),
-                fit_id=values["fit_id"],
-                cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
-                front=tuple(FrontPoint(**point) for point in values.get("front", ())),
-                shapes=values.get("shapes", ""),
-            )
+            return cls.from_values(values if "question" in values else _of_first_layout(values))
         except (KeyError, TypeError, ValueError, SpecError) as error:
             said = str(error).splitlines()[0]
             raise RecordError(f"{path}: not a recommendation ({type(error).__name__}: {said})") from error
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Recommendation:
+        """From the JSON values of `to_json`."""
+        return cls(
+            choice=Candidate.from_json(values["choice"]),
+            binding=values["binding"],
+            runners_up=tuple(Candidate.from_json(one) for one in values["runners_up"]),
+            floor=values["floor"],
+            question=Question.from_json(values["question"]),
+            fit_id=values["fit_id"],
+            cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
+            front=tuple(FrontPoint(**point) for point in values.get("front", ())),
+            shapes=values.get("shapes", ""),
+        )
 
 
 def recommend(
@@ -145,6 +149,7 @@ def recommend(
     measure: Measure | None = None,
     measured: Measurements | None = None,
     trainer: Trainer = ONE_GPU,
+    rounding: Rounding = rounding_cost,
     shapes: str = "",
     fit_id: str | None = None,
     force: bool = False,
@@ -162,6 +167,7 @@ def recommend(
         measure: Bytes of a model on the phone; by default with placeholders for a tokenizer.
         measured: Finished runs, whose own losses decide about their configurations.
         trainer: The machine that the cost of training is told for.
+        rounding: What storing a run's weights adds to its loss; by default as the reference tables have it.
         shapes: Which shapes the configurations have, in words; kept with the answer.
         fit_id: Name of the fit; by default the hash of its JSON.
         force: Accept forecasts more than ``MAX_REACH`` beyond the data.
@@ -175,7 +181,7 @@ def recommend(
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
     check_unit(question.target_loss, max(run.model.vocab_size for run in runs), fit.columns["loss"])
     # Smallest first: the first that qualifies is the answer.
-    candidates = score(fit, runs, question, measure or _with_placeholders(question), measured)
+    candidates = score(fit, runs, question, measure or _with_placeholders(question), measured, rounding=rounding)
     # A law that does not show its floor is trusted inside its runs alone.
     floor = float(fit.floor(text_of(fit, runs[0])).value) if fit.success else None
     trusted = MAX_REACH if fit.success else INSIDE

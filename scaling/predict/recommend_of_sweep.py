@@ -12,6 +12,7 @@ from scaling.predict.cost import ONE_GPU, trainer_of
 from scaling.predict.family import offered, shape_of
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.measured import Measurements
+from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.recommend import Recommendation, recommend
 from scaling.records import RunStore
@@ -26,6 +27,7 @@ def recommend_of_sweep(
     store: RunStore,
     *,
     known: Iterable[str] = (),
+    rounding: Rounding = rounding_cost,
     fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
@@ -42,6 +44,7 @@ def recommend_of_sweep(
         store: Where the runs and the sweep's tokenizer lie, which is stored in the exported file and so part of its
             bytes.
         known: Ids of the runs that the fit was made of; their own losses decide about their configurations.
+        rounding: What storing a run's weights adds to its loss; `SweepDamage.cost` where the sweep's was measured.
         fit_id: Name of the fit.
         force: Accept forecasts far beyond the data.
 
@@ -74,6 +77,7 @@ def recommend_of_sweep(
         measure=measure,
         measured=Measurements.of(known, store, fit),
         trainer=trainer_of(store.records(known)) or ONE_GPU,
+        rounding=rounding,
         shapes=_shapes_in_words(trained),
         fit_id=fit_id,
         force=force,

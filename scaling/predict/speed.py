@@ -33,11 +33,13 @@ class Speed:
         tokens_per_s: At the device's central figures.
         low: At the slow end of all of them.
         high: At the fast end of all of them.
+        engine: Whose figures these are; empty in files of before 2026-11-27.
     """
 
     tokens_per_s: float
     low: float
     high: float
+    engine: str = ""
 
 
 def decode_speed(
@@ -64,8 +66,9 @@ def decode_speed(
     """
     # On average half of the cache is filled.
     count = decode_bytes(model, storage, position=model.context // 2 if position is None else position)
-    seconds = device.speed(engine, unit).seconds(model.n_layers, count)
-    return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low)
+    known = device.speed(engine, unit)
+    seconds = known.seconds(model.n_layers, count)
+    return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low, engine=known.engine)
 
 
 def prompt_seconds(

@@ -45,11 +45,13 @@ def _costs(found: Recommendation) -> Iterator[str]:
     """What the choice costs, why it is not smaller, and what else can be had."""
     choice, question = found.choice, found.question
     yield f"memory: {footprint_sum(choice)}"
-    if choice.rounding:
-        yield f"of its loss {choice.rounding:.4f} is what rounding the weights adds"
+    if (added := choice.rounding).source:
+        seen = f"{added.low:.4f} to {added.high:.4f}; {added.source}"
+        yield f"of its loss rounding the weights adds {added.nats:.4f} ({seen})"
     if (speed := choice.speed) is not None:
         usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
-        yield f"speed on {question.device}: {usual} tokens/s ({low} – {high})"
+        engine = f", {speed.engine}" if speed.engine else ""
+        yield f"speed on {question.device}{engine}: {usual} tokens/s ({low} – {high})"
     if (cost := found.cost) is not None:
         yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
     yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"

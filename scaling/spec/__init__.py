@@ -8,7 +8,7 @@ the same run, whoever asks for it and whatever it is called. Facts live in field
 from scaling.spec.data import DataSpec
 from scaling.spec.distill import DistillSpec, LogitDistill, SequenceDistill
 from scaling.spec.labels import TextLabel, text_labels
-from scaling.spec.learned import StudentTeacher, TrainedTeacher, teacher_run
+from scaling.spec.learned import StudentTeacher, TrainedTeacher, needed_runs, teacher_run
 from scaling.spec.model import ModelSpec
 from scaling.spec.network_distill import (
     DistilbertDistill,
@@ -21,6 +21,7 @@ from scaling.spec.network_distill import (
 from scaling.spec.run import RunSpec, trunk_steps
 from scaling.spec.schema import SCHEMA_VERSION, KindSpec, Spec
 from scaling.spec.sources import (
+    CorpusSpec,
     FactSource,
     HierarchySource,
     MarkovSource,
@@ -52,6 +53,7 @@ __all__ = [
     "DataSpec",
     "DistilbertDistill",
     "DistillSpec",
+    "CorpusSpec",
     "EvalSpec",
     "ExactTargets",
     "FactSource",
@@ -96,6 +98,7 @@ __all__ = [
     "TrainedTeacher",
     "WorldSource",
     "layer_step",
+    "needed_runs",
     "teacher_run",
     "text_labels",
     "trunk_steps",

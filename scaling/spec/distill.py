@@ -19,6 +19,8 @@ class DistillSpec(KindSpec):
 
     learns_from: ClassVar[type[Targets]] = Targets
     """Targets that the recipe can use."""
+    has_start: ClassVar[bool] = False
+    """True where it says itself which weights a student begins with."""
 
     def check(self, data: DataSpec, model: ModelSpec) -> None:
         """Raise ValueError, with what to change, where a student of this shape cannot learn so from this data."""

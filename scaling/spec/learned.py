@@ -65,3 +65,8 @@ def teacher_run(data: DataSpec) -> RunSpec | None:
     """The run that trains the teacher of some text; None where it is not one of this project's runs."""
     generator = data.generator
     return generator.run if isinstance(generator, TrainedTeacher | StudentTeacher) else None
+
+
+def needed_runs(spec: RunSpec) -> tuple[RunSpec, ...]:
+    """The runs that have to be trained before one: that of its teacher, and the one that it starts from."""
+    return tuple(run for run in (teacher_run(spec.data), spec.start_from) if run is not None)

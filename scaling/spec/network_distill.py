@@ -82,6 +82,8 @@ class DistilbertDistill(NetworkDistill):
     **Source:** Sanh et al. 2019, arXiv 1910.01108, section 3; the weights are those of its published training command.
     """
 
+    has_start: ClassVar[bool] = True
+
     kind: Literal["distilbert"]
     temperature: Annotated[float, Field(gt=0)] = 2.0
     soft_weight: Annotated[float, Field(ge=0)] = 5.0

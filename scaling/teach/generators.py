@@ -13,7 +13,8 @@ import numpy as np
 
 from scaling.accounting import kv_cache_bytes
 from scaling.data.counter import random_at
-from scaling.data.evaluation import EvalSet, evaluation_sets
+from scaling.data.eval_sets import EvalSet
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
 from scaling.data.shards import Card
 from scaling.data.text import Split, open_text, open_tokenizer
@@ -42,7 +43,8 @@ from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
-from scaling.train.generator import finished_teacher, load_teacher
+from scaling.train.finished import finished_student
+from scaling.train.generator import finished_teacher
 from scaling.train.model import Student, from_tensors
 
 MAX_ROWS = 256
@@ -126,7 +128,7 @@ class TrainedText(ModelText):
 
     @cached_property
     def student(self) -> Student:
-        return load_teacher(self.teacher.run, self.store)
+        return finished_student(self.teacher.run, self.store, role="teacher")
 
 
 @GENERATORS.register("pretrained")
