@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 def recommend(
     target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="nats/token.")] = None,
+    target_savings: Annotated[
+        str | None, option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in place of a loss.")
+    ] = None,
     fit_file: Annotated[Path | None, option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
     law: Annotated[str | None, option("--law", help="A published law, in place of a fit.")] = None,
     memory: Annotated[str | None, option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
@@ -44,7 +47,7 @@ def recommend(
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """The smallest student that meets a target loss on a phone; export and verify read the answer."""
+    """The smallest student that meets a target on a phone; export and verify read the answer."""
     from scaling.predict.question import Question, format_named
     from scaling.report.recommendations import show_recommendation
 
@@ -65,6 +68,7 @@ def recommend(
         from scaling.predict.published import VOCABULARY, recommend_published
 
         of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
+        of_sweep |= {"--target-savings": target_savings}
         refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
         if target_loss is None:
             raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
@@ -73,6 +77,7 @@ def recommend(
         found = recommend_published(question, law, vocab_size=size, force=force)
     elif fit_file is not None and law is None:
         refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
+        asked["target_savings"] = None if target_savings is None else _share(target_savings, "target-savings")
         found = _of_fit(fit_file, sweep, asked, teacher, results=results, overrides=overrides, force=force)
     else:
         raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
@@ -107,6 +112,16 @@ def _of_fit(
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = ask(workspace, teacher=named, **asked)
     return recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
+
+
+def _share(text: str, name: str) -> float:
+    """``25%`` or ``0.25`` as a share."""
+    from scaling.numbers import parse_share, resolve_scalar
+
+    value = parse_share(resolve_scalar(text.strip()))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise SpecError(f"--{name}: got {text!r}, allowed is a share between 0 and 1 — for example 25% or 0.25")
+    return float(value)
 
 
 def _whole_count(text: str, name: str) -> int:

@@ -46,7 +46,7 @@ QUANTIZATION_COST: dict[Storage, QuantizationCost] = {
         nats=0.0,
         low=-0.0006,
         high=0.0011,
-        source="36 students of results/reference/damage.csv; int8_cost of ledger.csv; SmolLM2-135M, llama.cpp",
+        source="damage.csv and ledger.csv of results/reference, SmolLM2-135M",
     ),
     "symmetric_channel": QuantizationCost(
         nats=0.0001, low=-0.0001, high=0.0002, source="students of 27k and 107k parameters, analysis/rounding.py"

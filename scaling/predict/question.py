@@ -37,6 +37,7 @@ class Question:
     Attributes:
         target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
         target_basis: What the target was derived from, in words; None for a number that was asked for.
+        target_savings: Share of keystrokes that was asked for, where the loss follows from it.
         memory_bytes: Budget for weights, cache, activations and engine; None for what one app may
             take of ``device``.
         device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
@@ -56,6 +57,7 @@ class Question:
 
     target_loss: float
     target_basis: str | None = None
+    target_savings: float | None = None
     memory_bytes: int | None = None
     device: str | None = None
     app_share: float = APP_SHARE

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from scaling.accounting import count_parameters, forward_flops, training_flops, training_flops_6nd
-from scaling.spec import DataSpec, NetworkDistill, RunSpec, TextLabel, teacher_run, text_labels
+from scaling.spec import DataSpec, RunSpec, TextLabel, teacher_run, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -198,9 +198,9 @@ def _start_columns(spec: RunSpec, labels: Mapping[str, TextLabel]) -> dict[str, 
 
 
 def _teacher_flops(spec: RunSpec) -> float | None:
-    """What the teacher computed for a run: a pass a token to write it, and one more where the recipe looks into it."""
+    """What the teacher computed for a run: a pass a token to write it, and those that the recipe asks for."""
     teacher = teacher_run(spec.data)
     if teacher is None:
         return None
-    passes = (1 - spec.data.real_share) + isinstance(spec.recipe, NetworkDistill)
+    passes = (1 - spec.data.real_share) + spec.recipe.teacher_passes(spec.n_tokens)
     return float(passes * forward_flops(teacher.model) * spec.n_tokens)

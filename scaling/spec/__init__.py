@@ -47,8 +47,12 @@ from scaling.spec.teachers import (
     TemperatureTeacher,
 )
 from scaling.spec.training import EvalSpec, OptimSpec
+from scaling.spec.vocabulary_distill import DualVocabDistill, MixedVocabDistill, VocabularyDistill
 
 __all__ = [
+    "DualVocabDistill",
+    "MixedVocabDistill",
+    "VocabularyDistill",
     "CoverageTeacher",
     "DataSpec",
     "DistilbertDistill",

@@ -22,6 +22,9 @@ class NetworkDistill(DistillSpec):
 
     learns_from: ClassVar[type[Targets]] = TokenTargets
 
+    def teacher_passes(self, tokens: int) -> float:
+        return 1.0
+
     def check(self, data: DataSpec, model: ModelSpec) -> None:
         super().check(data, model)
         run = teacher_run(data)
