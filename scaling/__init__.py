@@ -23,6 +23,7 @@ _PUBLIC = {
     "figures": "scaling.report.figures",
     "fit_curve": "scaling.curves.fitter",
     "fit_damage": "scaling.fit.damage",
+    "fit_savings": "scaling.fit.savings",
     "fit_law": "scaling.fit.fitter",
     "forecast": "scaling.predict.ask",
     "frontier": "scaling.fit.allocation.frontier",

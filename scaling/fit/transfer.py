@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from scaling.errors import FitError, RecordError
 from scaling.fit.tuning.critical_batch import tokens_to_loss
 from scaling.laws.published.rules import TransferredData
-from scaling.shown import Shown
+from scaling.shown import Drawn
 from scaling.tables.finished import finished
 from scaling.tables.read import select_rows
 from scaling.tables.units import size_column
@@ -87,7 +87,7 @@ class TransferLaw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer(Shown):
+class Transfer(Drawn):
     """The continued runs of a table.
 
     Attributes:
@@ -95,6 +95,8 @@ class Transfer(Shown):
         laws: One a start, where its runs suffice.
         left_out: What has no effective data or no law, with the reason.
     """
+
+    figure: ClassVar[str] = "transferred"
 
     points: tuple[TransferPoint, ...]
     laws: tuple[TransferLaw, ...]

@@ -42,7 +42,8 @@ def test_what_was_transferred_and_its_law_are_recovered_from_the_curves():
     assert (law.law.k, law.law.alpha, law.law.beta) == pytest.approx((K, ALPHA, BETA), rel=1e-6)
     assert law.rms < 1e-9
     assert law.law.value(2e4, 1e4) == pytest.approx(K * 1e4**ALPHA * 2e4**BETA)
-    assert len(found.frame()) == len(found.points)
+    frame = found.frame()
+    assert (frame["effective"] - frame["d"] == frame["transferred"]).all()
 
 
 def test_between_two_runs_a_floor_costs_a_few_percent():

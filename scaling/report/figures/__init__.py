@@ -8,6 +8,7 @@ from scaling.report.figures.budget import best_size_by_compute, extrapolation, f
 from scaling.report.figures.by_size import forecast, loss_by_ratio, loss_by_size, runs
 from scaling.report.figures.check import exponents, laws, predicted_and_actual, residuals
 from scaling.report.figures.ledger import hit_rate, ledger
+from scaling.report.figures.measures import bits_by_vocabulary, keystrokes, transferred
 from scaling.report.figures.phone import bytes_and_loss, bytes_by_part, damage
 from scaling.report.figures.style import styled
 from scaling.report.figures.sweep import sweep_figure
@@ -16,6 +17,7 @@ from scaling.report.figures.training import critical_batch, curve, isoflop, lear
 
 __all__ = [
     "best_size_by_compute",
+    "bits_by_vocabulary",
     "bytes_and_loss",
     "bytes_by_part",
     "critical_batch",
@@ -28,6 +30,7 @@ __all__ = [
     "hit_rate",
     "isoflop",
     "isoloss",
+    "keystrokes",
     "laws",
     "learning_rates",
     "ledger",
@@ -41,4 +44,5 @@ __all__ = [
     "runs",
     "styled",
     "sweep_figure",
+    "transferred",
 ]
