@@ -162,3 +162,23 @@ def test_a_teacher_that_falsifies_all_it_can_costs_most_and_half_of_it_less(prin
     found = dict(re.findall(r"^(.+): ([+-][\d.]+) of real text", printed("rules"), flags=re.MULTILINE))
     cost = {name: float(value) for name, value in found.items()}
     assert 0 < cost["0.5 real, rules 1"] < cost["rules 1"] == max(cost.values())
+
+
+@pytest.mark.slow
+def test_distributions_lead_to_the_floor_of_tokens_on_a_steeper_slope(printed):
+    text = printed("soft_targets")
+    beta = {kind: float(value) for kind, value in re.findall(r"beta\[(\w+)\] +([\d.]+)", text)}
+    assert beta["distribution"] > beta["tokens"] + 0.1
+    alone = re.findall(r"alone: .*\n  E +[\d.]+  \[([\d.]+), ([\d.]+)\]", text)
+    assert all(float(low) < 1.3704 < float(high) for low, high in alone)
+    assert len(alone) == 2
+    found = re.findall(r"^([\d,]+) tokens teach what ([\d,]+) \[", text, flags=re.MULTILINE)
+    shares = [float(few.replace(",", "")) / float(d.replace(",", "")) for d, few in found]
+    # The more is read, the more a distribution is worth.
+    assert 0.6 > shares[0] > shares[1] > shares[2] > shares[3] > 0.2
+    aicc = dict(re.findall(r"^(.+?) +k +\d+  AICc +(-[\d.]+)", text, flags=re.MULTILINE))
+    coupled, busbridge = (
+        float(aicc[name])
+        for name in ("each text at a speed of its own, coupled with size", "distillation from soft targets")
+    )
+    assert abs(coupled - busbridge) < 4

@@ -105,7 +105,7 @@ def recommend_stage(
         ExtrapolationError: only what lies too far beyond the data does.
     """
     from scaling.predict.measured import runs_of_fit
-    from scaling.predict.recommend import recommend_of_sweep
+    from scaling.predict.recommend_of_sweep import recommend_of_sweep
 
     # The runs in the table beside the fit are known by their own losses, and by what rounding costs them.
     found = recommend_of_sweep(

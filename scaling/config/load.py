@@ -50,6 +50,9 @@ class Sweep:
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Read and check a sweep file; no corpus needs to be installed.
 
+    >>> load_sweep("sweeps/grid.yaml").name
+    'grid'
+
     Args:
         path: The YAML file.
         overrides: ``key=value`` each, the value in YAML. A key is a path into a run (``model.width``), or into the file

@@ -9,6 +9,7 @@ import numpy as np
 from scaling.data.batches import check_fit
 from scaling.data.counter import permute, random_at
 from scaling.data.eval_sets import EvalSet, EvalSets, batch_shape
+from scaling.data.recut import open_recut
 from scaling.data.shards import TokenShards, open_shards
 from scaling.data.text import open_other_text, open_text, open_tokenizer, teacher_text_dir
 from scaling.errors import DataError
@@ -30,19 +31,30 @@ def text_sets(spec: RunSpec, source: TextSource, store: RunStore) -> EvalSets:
     seed, context = spec.evaluation.seed, spec.model.context
     folder = teacher_text_dir(store, spec.data, seed=seed, split="held_out", context=context)
     written = open_shards(folder)
-    if written.card.tokenizer != text.card.tokenizer:
-        raise DataError(
-            f"{folder}: the teacher writes with tokenizer {written.card.tokenizer}, the source has "
-            f"{text.card.tokenizer}; train the teacher on this source with this tokenizer"
-        )
-    own = _text_set(written, spec)
+    own = _recut_set(written, spec, store) if spec.data.is_recut else _same_cut_set(written, text, spec)
     if spec.data.source_token:
         own = replace(own, bos=spec.data.source_token_id)
     elif isinstance(teacher, MixtureTeacher):
         own = _mixed(real, own, teacher.real, seed)
-    # Of a mixture, what is known is the loss of the teacher inside alone.
-    teacher_loss = None if isinstance(teacher, MixtureTeacher) else written.card.teacher_loss
-    return replace(sets, teacher=own, teacher_loss=teacher_loss)
+    # Of a mixture, what is known is the loss of the teacher inside alone; that on other tokens says nothing here.
+    unknown = isinstance(teacher, MixtureTeacher) or spec.data.is_recut
+    return replace(sets, teacher=own, teacher_loss=None if unknown else written.card.teacher_loss)
+
+
+def _recut_set(written: TokenShards, spec: RunSpec, store: RunStore) -> EvalSet:
+    """What a teacher with more tokens wrote, in those of its student."""
+    own, recut = _text_set(written, spec), open_recut(spec.data, store)
+    rows = recut.rows(own.sequences.reshape(-1, spec.model.context))
+    return replace(own, sequences=rows.reshape(own.sequences.shape), bos=recut.small.eos_id)
+
+
+def _same_cut_set(written: TokenShards, text: TokenShards, spec: RunSpec) -> EvalSet:
+    if written.card.tokenizer != text.card.tokenizer:
+        raise DataError(
+            f"{written.folder}: the teacher writes with tokenizer {written.card.tokenizer}, the source has "
+            f"{text.card.tokenizer}; train the teacher on this source with this tokenizer"
+        )
+    return _text_set(written, spec)
 
 
 def _beside_other_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaling.compress.degradation import Degradation
+from scaling.data.tasks.next_words import KeyboardUse
 from scaling.export.engine import EngineRun
 from scaling.export.findings import Check, Greedy, InEngine
 from scaling.predict.footprint import Footprint
@@ -40,6 +41,7 @@ def compare(
     most_damage: float,
     file_bytes: int,
     found: InEngine,
+    saved: KeyboardUse | None = None,
 ) -> tuple[Check, ...]:
     """All comparisons of an exported student with what was forecast of it.
 
@@ -53,8 +55,10 @@ def compare(
         most_damage: nats/token that the file's format may cost.
         file_bytes: Size of the file.
         found: What the engine did.
+        saved: Of the file's weights on a keyboard, where the target is in keystrokes.
     """
     checks = [
+        *([] if saved is None else [_savings(recommendation, saved)]),
         _target(recommendation, loss),
         _loss(recommendation, loss),
         _file(memory.weights_bytes, file_bytes),
@@ -76,9 +80,23 @@ def compare(
     return tuple(checks)
 
 
-def meets_target(recommendation: Recommendation, loss: float | None) -> bool | None:
-    """True if a student's measured loss is what was asked for; None if there is no loss."""
+def meets_target(recommendation: Recommendation, loss: float | None, saved: KeyboardUse | None = None) -> bool | None:
+    """True if what was measured of a student is what was asked for, keystrokes or a loss; None if nothing was."""
+    asked = recommendation.question.target_savings
+    if asked is not None and saved is not None:
+        return saved.savings >= asked
     return None if loss is None else loss <= recommendation.question.target_loss
+
+
+def _savings(recommendation: Recommendation, saved: KeyboardUse) -> Check:
+    return Check(
+        name="keystrokes saved",
+        kind="target",
+        expected=f"≥ {recommendation.question.target_savings:.1%} asked",
+        measured=f"{saved.savings:.1%} ± {saved.savings_se:.1%}",
+        passed=meets_target(recommendation, None, saved),
+        note=f"{saved.n_words} words; next word guessed {saved.top1:.1%}, among three {saved.top3:.1%}",
+    )
 
 
 def _target(recommendation: Recommendation, loss: float | None) -> Check:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from scaling.accounting import STORED_FORMATS, Storage, TokenizerLayout, this_architecture
 from scaling.compress.degradation import Degradation, degradation
 from scaling.data.evaluation import evaluation_sets
+from scaling.data.tasks.next_words import KeyboardUse
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import compare, meets_target
 from scaling.export.engine import engine_for
 from scaling.export.findings import Check, InEngine
+from scaling.export.keyboard import keyboard_of_bundle
 from scaling.export.measure import ENGINE_TOKENS, measure
 from scaling.predict.devices import Device, device
 from scaling.predict.footprint import Footprint, footprint
@@ -19,7 +21,7 @@ from scaling.predict.quantization import QuantizationCost, Rounding, rounding_co
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
-from scaling.spec import ModelSpec
+from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible
 
 
@@ -108,12 +110,10 @@ def verify(
         found = InEngine(error=str(error))
     stored = bundle.format.stored
     speed = _forecast_speed(run.model, device(device_name), stored.storage, engine_name or stored.engine)
-    foretold = recommendation.choice.rounding
-    # Recommendations of before, and those of another format, do not say what this one costs.
-    said = format == recommendation.question.format and foretold.source
-    damage = foretold if said else rounding(run, stored.storage)
+    damage = _forecast_damage(recommendation, run, bundle, rounding)
     loss = getattr(outcome, loss_name)
     memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
+    saved = _saved(bundle, store, recommendation)
     checks = compare(
         recommendation,
         memory=memory,
@@ -124,6 +124,7 @@ def verify(
         most_damage=bundle.format.most_damage,
         file_bytes=file.file_bytes,
         found=found,
+        saved=saved,
     )
     return Verification(
         outcome=outcome,
@@ -136,8 +137,22 @@ def verify(
         speed=speed,
         device=device_name,
         checks=checks,
-        target_met=meets_target(recommendation, loss),
+        target_met=meets_target(recommendation, loss, saved),
     )
+
+
+def _saved(bundle: Bundle, store: RunStore, recommendation: Recommendation) -> KeyboardUse | None:
+    """What the file is worth on a keyboard, where that was asked for."""
+    return None if recommendation.question.target_savings is None else keyboard_of_bundle(bundle, store).use
+
+
+def _forecast_damage(
+    recommendation: Recommendation, run: RunSpec, bundle: Bundle, rounding: Rounding
+) -> QuantizationCost:
+    """Recommendations of before, and those of another format, do not say what this one costs."""
+    foretold = recommendation.choice.rounding
+    said = bundle.manifest.format == recommendation.question.format and foretold.source
+    return foretold if said else rounding(run, bundle.format.stored.storage)
 
 
 def _forecast_speed(model: ModelSpec, where: Device, storage: Storage, engine: str) -> Speed | None:

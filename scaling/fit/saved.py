@@ -43,6 +43,8 @@ def fit_id_of(text: str) -> str:
 def save(fit: Fit, path: str | Path, *, replace: bool = False) -> None:
     """Write a fit, atomically; a fit that is there is replaced, and nothing else.
 
+    >>> scaling.save_fit(fit, tmp_path / "fit.json")
+
     Args:
         fit: What is written.
         path: Where; folders above it are made.
@@ -89,7 +91,7 @@ def load(path: str | Path) -> Fit:
             "fit again from the runs table"
         )
     try:
-        return _from_plain(content)
+        return from_plain(content)
     except Exception as error:
         # The one boundary: whatever a foreign value makes the laws raise, the file is at fault.
         raise RecordError(
@@ -227,7 +229,7 @@ def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Arr
         return np.cov(np.where(log, np.log(np.maximum(samples, 1e-300)), samples).T).reshape(len(log), -1)
 
 
-def _from_plain(content: Mapping[str, Any]) -> Fit:
+def from_plain(content: Mapping[str, Any]) -> Fit:
     """A fit from its JSON values.
 
     Raises:

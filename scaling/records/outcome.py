@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from scaling.accounting import count_parameters, forward_flops, training_flops, training_flops_6nd
-from scaling.spec import DataSpec, NetworkDistill, RunSpec, TextLabel, teacher_run, text_labels
+from scaling.spec import DataSpec, RunSpec, TextLabel, teacher_run, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -155,6 +155,7 @@ class RunRecord:
             "teacher": label.teacher,
             "real_share": spec.data.real_share,
             "recipe": spec.recipe.kind,
+            "aims_at_loss": spec.recipe.aims_at_loss,
             **_start_columns(spec, labels),
             "seed": spec.seed,
             "n_params": counts.n_params,
@@ -164,7 +165,7 @@ class RunRecord:
             "n_unique_tokens": unique,
             "epochs": spec.n_tokens / unique,
             "tokens_per_param": spec.n_tokens / counts.n_params,
-            "flops": float(training_flops(model, spec.n_tokens)),
+            "flops": _flops(spec),
             "flops_6nd": float(training_flops_6nd(model, spec.n_tokens)),
             "teacher_flops": _teacher_flops(spec),
             "width": model.width,
@@ -197,10 +198,16 @@ def _start_columns(spec: RunSpec, labels: Mapping[str, TextLabel]) -> dict[str, 
     }
 
 
+def _flops(spec: RunSpec) -> float:
+    """What the student computed: its training, and what its recipe has it write."""
+    writing = spec.recipe.own_passes() * forward_flops(spec.model) * spec.n_tokens
+    return training_flops(spec.model, spec.n_tokens) + writing
+
+
 def _teacher_flops(spec: RunSpec) -> float | None:
-    """What the teacher computed for a run: a pass a token to write it, and one more where the recipe looks into it."""
+    """What the teacher computed for a run: a pass a token to write it, and those that the recipe asks for."""
     teacher = teacher_run(spec.data)
     if teacher is None:
         return None
-    passes = (1 - spec.data.real_share) + isinstance(spec.recipe, NetworkDistill)
+    passes = (1 - spec.data.real_share) + spec.recipe.teacher_passes(spec.n_tokens)
     return float(passes * forward_flops(teacher.model) * spec.n_tokens)

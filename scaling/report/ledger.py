@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from scaling.report.tables import key_values, show, size
+from scaling.report.numbers import size
+from scaling.report.tables import key_values, show
 
 if TYPE_CHECKING:
     from scaling.export.ledger import Value

@@ -23,7 +23,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
         table.add_row(
             row["run_id"],
             row["trunk_id"],
-            row["state"] if row["role"] == "student" else f"{row['state']}, teacher",
+            row["state"] if row["role"] == "student" else f"{row['state']}, {row['role']}",
             row["teacher"],
             str(row["width"]),
             number(row["n_params"]),

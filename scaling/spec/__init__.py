@@ -14,6 +14,7 @@ from scaling.spec.network_distill import (
     DistilbertDistill,
     MinilmDistill,
     NetworkDistill,
+    OnPolicyDistill,
     SoftDistill,
     TinybertDistill,
     layer_step,
@@ -47,8 +48,12 @@ from scaling.spec.teachers import (
     TemperatureTeacher,
 )
 from scaling.spec.training import EvalSpec, OptimSpec
+from scaling.spec.vocabulary_distill import DualVocabDistill, MixedVocabDistill, VocabularyDistill
 
 __all__ = [
+    "DualVocabDistill",
+    "MixedVocabDistill",
+    "VocabularyDistill",
     "CoverageTeacher",
     "DataSpec",
     "DistilbertDistill",
@@ -66,6 +71,7 @@ __all__ = [
     "ModelSpec",
     "ModelTeacher",
     "NetworkDistill",
+    "OnPolicyDistill",
     "NgramTeacher",
     "NoiseTeacher",
     "OptimSpec",

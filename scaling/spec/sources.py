@@ -228,6 +228,18 @@ class TextSource(CorpusSpec, Source):
         return None
 
     @property
+    def cut(self) -> str:
+        """Corpus and tokenizer, for people."""
+        return f"{self.corpus} by {self.tokenizer.kind} {self.vocab_size}"
+
+    def is_cut_finer_than(self, other: TextSource) -> bool:
+        """True where it is the same text by the first merges of the other's tokenizer: every token of the other is a
+        row of its own."""
+        same_text = self.model_copy(update={"tokenizer": other.tokenizer}) == other
+        merges = other.tokenizer.kind == "bpe" and self.tokenizer.kind in ("bytes", "bpe")
+        return same_text and merges and self.vocab_size < other.vocab_size
+
+    @property
     def meaning(self) -> str:
         """Its tokenizer, and the text that the pieces of one were learned from."""
         learned_from = self.model_dump_json(exclude={"tokenizer"}) if self.tokenizer.kind == "bpe" else ""

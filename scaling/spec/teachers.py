@@ -44,6 +44,10 @@ class Teacher(KindSpec):
         """Who generates what is not real: the teacher itself, or the one inside a mixture."""
         return self
 
+    def writes(self, source: Source) -> Source:
+        """The source whose tokens its text consists of: that of its students, unless it has one of its own."""
+        return source
+
     @property
     def real_share(self) -> float:
         """Share of the sequences that is real."""

@@ -30,7 +30,7 @@ class PlannedRun:
 
     Attributes:
         spec: The run.
-        teacher: What the plan calls the text that it reads.
+        teacher: What the plan calls the text that it reads, and what its student has read before.
         state: ``new``, how an earlier training of it ended, or ``damaged`` where its files no longer match.
         role: ``student``, or ``start`` or ``teacher`` if it is here only because others need it.
         n_params: N without embeddings.
@@ -241,9 +241,10 @@ def step_bytes(spec: RunSpec) -> int:
 
 def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:
     counts = count_parameters(spec.model)
+    before = labels[spec.start_from.data.text_id] if spec.start_from else None
     return PlannedRun(
         spec=spec,
-        teacher=labels[spec.data.text_id].teacher,
+        teacher=labels[spec.data.text_id].teacher + (f", after {before.source} {before.teacher}" if before else ""),
         state=state_of(store, spec.run_id),
         role=trunk.role,
         n_params=counts.n_params,

@@ -68,16 +68,10 @@ class StudentKeyboard:
         found = np.full((len(rows), model.vocab_size), -np.inf, np.float32)
         room = model.context - cache[0].shape[3]
         for lines in _packed(rows, [len(tokens) < room for tokens in behind]):
-            longest = max(len(behind[i]) for line in lines for i in line)
-            # Lengths are powers of two from 4 on, for which there are few programs.
-            tokens = np.zeros((ROWS, AT_ONCE, 1 << max(2, longest.bit_length())), np.int32)
-            lengths, contexts = np.zeros((ROWS, AT_ONCE), np.int32), np.zeros(ROWS, np.int32)
-            for b, line in enumerate(lines):
-                contexts[b] = rows[line[0]]
-                for w, i in enumerate(line):
-                    lengths[b, w] = len(behind[i])
-                    tokens[b, w, : lengths[b, w] + 1] = (last[rows[i]], *behind[i])
-            log_f_BWV = np.asarray(_continue(model, params, *cache, contexts, tokens, lengths))
+            contexts = [rows[line[0]] for line in lines]
+            tokens_BWR, last_BW = _laid_out([[(last[rows[i]], *behind[i]) for i in line] for line in lines])
+            contexts_B = np.pad(np.array(contexts, np.int32), (0, ROWS - len(lines)))
+            log_f_BWV = np.asarray(_continue(model, params, *cache, contexts_B, tokens_BWR, last_BW))
             for b, line in enumerate(lines):
                 found[line] = log_f_BWV[b, : len(line)]
         return found
@@ -91,6 +85,19 @@ def _packed(rows: Sequence[int], fits: Sequence[bool]) -> Iterator[list[list[int
             of_row[row].append(i)
     lines = [own[at : at + AT_ONCE] for own in of_row.values() for at in range(0, len(own), AT_ONCE)]
     return (lines[at : at + ROWS] for at in range(0, len(lines), ROWS))
+
+
+def _laid_out(lines: Sequence[Sequence[Tokens]]) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of each beginning, int32[ROWS, AT_ONCE, R], and where its last one lies."""
+    # Lengths are powers of two from 4 on, for which there are few programs.
+    longest = max(len(tokens) for line in lines for tokens in line)
+    out = np.zeros((ROWS, AT_ONCE, 1 << max(2, (longest - 1).bit_length())), np.int32)
+    last = np.zeros((ROWS, AT_ONCE), np.int32)
+    for b, line in enumerate(lines):
+        for w, tokens in enumerate(line):
+            out[b, w, : len(tokens)] = tokens
+            last[b, w] = len(tokens) - 1
+    return out, last
 
 
 @partial(jax.jit, static_argnames="model")

@@ -168,17 +168,21 @@ def measure_keyboard(model: Model, typed: TypedWords, spelling: Spelling, *, eff
     """
     letters, place = np.full((2, len(typed.words)), -1)
     for part, reader in model.read(typed.contexts):
-        typists = {i: _Typist(typed.words[i], spelling, effort) for i in range(*part.indices(len(typed.words)))}
-        while typists:
-            asked = [(i, tokens) for i, one in typists.items() for tokens in one.asks()]
-            if asked:
-                found = reader([i - part.start for i, _ in asked], [tokens for _, tokens in asked])
-                for (i, tokens), log_f in zip(asked, found, strict=True):
-                    typists[i].known[tokens] = log_f
-            for i, one in typists.items():
-                letters[i], place[i] = one.letters, one.place
-            typists = {i: one for i, one in typists.items() if not one.done}
+        typists = [_Typist(word, spelling, effort) for word in typed.words[part]]
+        while _answer(typists, reader):
+            pass
+        letters[part], place[part] = ([getattr(one, name) for one in typists] for name in ("letters", "place"))
     return keyboard_use(typed, letters, place)
+
+
+def _answer(typists: Sequence[_Typist], reader: Reader) -> bool:
+    """Tell each typist what it asks for; False once nobody asks."""
+    asked = [(row, tokens) for row, one in enumerate(typists) for tokens in one.asks()]
+    if asked:
+        found = reader([row for row, _ in asked], [tokens for _, tokens in asked])
+        for (row, tokens), log_f in zip(asked, found, strict=True):
+            typists[row].known[tokens] = log_f
+    return bool(asked)
 
 
 class _Typist:
@@ -213,10 +217,13 @@ class _Typist:
         if self._word in shown:
             self.letters, self.done = self._typed, True
             self.place = shown.index(self._word) if self._typed == 0 else -1
-            return
-        self._typed += 1
-        self.done = self._typed >= len(self._word)
-        if not self.done:
+        else:
+            self._typed += 1
+            self.done = self._typed >= len(self._word)
+        # Whoever is done forgets: the distributions of all words together are large.
+        if self.done:
+            self.known.clear()
+        else:
             self._search = self._begin()
 
 

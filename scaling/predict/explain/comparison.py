@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
@@ -154,10 +154,10 @@ class Comparison(Shown):
 
 
 def compare_models(
-    sources: Sequence[Fit | str],
-    subjects: Sequence[Subject | str],
+    sources: Sequence[Fit | str] | Fit | str,
+    subjects: Sequence[Subject | str] | Subject | str,
     *,
-    n_tokens: float | None = None,
+    n_tokens: float | str | None = None,
     teacher: str | TeacherAsked | None = None,
     columns: Mapping[str, float] | None = None,
     as_good_as: Subject | str | None = None,
@@ -166,9 +166,12 @@ def compare_models(
 ) -> Comparison:
     """Every model under every law.
 
+    >>> compare_models("besiroglu", ["bert-base", "1B"], n_tokens="inf").frame()["real"].round(3).tolist()
+    [2.587, 2.174]
+
     Args:
-        sources: Fits, or names of published laws.
-        subjects: The models, their names, or sizes as people write them: ``1B``, ``1B:20B`` of 20B tokens.
+        sources: Fits, or names of published laws; one or several.
+        subjects: The models, one or several: their names, or sizes as people write them, ``1B:20B`` with tokens.
         n_tokens: D of all; None for each named model's own, and no limit for a size alone.
         teacher: Whose text all of them read; None for real text.
         columns: What the laws are a function of beside N, D and the teacher.
@@ -181,11 +184,12 @@ def compare_models(
         ExtrapolationError: a model too far beyond a fit's runs.
     """
     rows: list[Row] = []
+    n_tokens = count(n_tokens, "n_tokens")
     losses, label = {}, ""
     reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
     # A law may read more of a named model's text than its length, so each pair is a question of its own.
-    for source in sources:
-        for one in subjects:
+    for source in _several(sources):
+        for one in _several(subjects):
             subject = named_subject(one) if isinstance(one, str) else one
             known = subject.text(source) if n_tokens is None else {}
             question = asked_of(source, teacher=teacher, columns=known | dict(columns or {}))
@@ -202,8 +206,12 @@ def compare_models(
         tokens=n_tokens,
         as_good_as="" if reference is None else reference.label,
         teacher_losses=losses,
-        level=None if all(isinstance(source, str) for source in sources) else level,
+        level=None if all(isinstance(source, str) for source in _several(sources)) else level,
     )
+
+
+def _several(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
 
 
 def named_subject(text: str) -> Subject:
