@@ -182,3 +182,13 @@ def test_distributions_lead_to_the_floor_of_tokens_on_a_steeper_slope(printed):
         for name in ("each text at a speed of its own, coupled with size", "distillation from soft targets")
     )
     assert abs(coupled - busbridge) < 4
+
+
+def test_the_better_speeches_are_known_the_more_is_lost_on_novels_whatever_the_size(printed):
+    text = printed("out_of_domain")
+    slope, spread = map(float, re.search(r"d gap / d loss = (-?[\d.]+), students off it by ([\d.]+)", text).groups())
+    assert slope < 0
+    assert spread < 0.05
+    (unigram,) = re.findall(r"^unigram: .* gap ([\d.]+) nats", text, flags=re.MULTILINE)
+    gaps = pd.read_csv(SCRIPTS.parent / "results/reference/out_of_domain.csv").eval("ood_loss - loss")
+    assert float(unigram) < gaps.min()
