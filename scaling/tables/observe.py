@@ -13,7 +13,7 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.tables.expression import evaluate, missing_column
-from scaling.tables.finished import RUN_KEYS, finished, last_checkpoints, listed
+from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
 from scaling.tables.read import select_rows
 from scaling.tables.units import loss_notes, one_unit
@@ -63,7 +63,10 @@ def observe(
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     done, left_out = finished(runs)
-    kept = runs[done]
+    aside, others = follows_no_law(runs[done])
+    kept, left_out = runs[done][~aside], left_out + others
+    if not len(kept):
+        raise RecordError(f"all {len(runs)} runs are left out: {others[0].reason}")
     numbers = {name: _numbers(kept, column, name) for name, column in columns.items()}
     for name, values in numbers.items():
         _usable(kept, columns[name], values, positive=name in COUNTS)
