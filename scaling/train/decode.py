@@ -69,6 +69,7 @@ def sample_sequences(
     Returns:
         int32[B, T].
     """
+    # One number a token, drawn beforehand: what is written does not hang on how the work is cut.
     uniform_TB = jax.random.uniform(key, (length, n_sequences))
     free_TB = jnp.full(uniform_TB.shape, FREE)
     sizes = max(1, min(GROWTH_STEPS, COMPILED_LAYERS // student.model.n_layers))
