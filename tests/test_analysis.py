@@ -192,3 +192,25 @@ def test_the_better_speeches_are_known_the_more_is_lost_on_novels_whatever_the_s
     (unigram,) = re.findall(r"^unigram: .* gap ([\d.]+) nats", text, flags=re.MULTILINE)
     gaps = pd.read_csv(SCRIPTS.parent / "results/reference/out_of_domain.csv").eval("ood_loss - loss")
     assert float(unigram) < gaps.min()
+
+
+def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
+    text = printed("distill_speeches")
+    found = {
+        (recipe, tokens): (float(data), float(data_se), float(flops))
+        for recipe, tokens, data, data_se, flops in re.findall(
+            r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.MULTILINE
+        )
+    }
+    assert {recipe for recipe, _ in found} == {"soft", "tinybert", "mixed_vocab", "dual_vocab"}
+    for (recipe, tokens), (data, data_se, flops) in found.items():
+        if recipe == "soft":
+            assert data + 3 * data_se < 0, tokens
+        else:
+            assert flops > 0, (recipe, tokens)
+    # The teacher comes first; every student is smaller, and none is as good.
+    table = pd.read_csv(importlib.import_module("distill_speeches").TABLE)
+    students = table.iloc[1:]
+    assert (students["file_bytes"] < table["file_bytes"][0]).all()
+    assert (students["bits_per_byte"] > table["bits_per_byte"][0]).all()
+    assert len(re.findall(r"J of training, reading alone", text)) == 4
