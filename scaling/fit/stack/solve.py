@@ -10,7 +10,7 @@ import numpy as np
 
 from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
 from scaling.fit.evidence import linear_doubt
-from scaling.fit.neighbours import Influence, Runs
+from scaling.fit.neighbours import Influence
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.prior import Prior
@@ -80,8 +80,8 @@ class Batch:
         if given is not None:
             at_runs, slope_at_runs = self._tangent(subset, self.problem.x)
             with np.errstate(all="ignore"):
-                logs = logs + (np.log(self.problem.loss) - at_runs) @ given.weights.T
-                slope = slope - given.weights @ slope_at_runs
+                logs = logs + given.weighed(np.log(self.problem.loss) - at_runs)
+                slope = slope - given.weighed_rows(slope_at_runs)
         return logs, linear_doubt(slope, self.covariance[:, subset])
 
     def _tangent(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
@@ -187,20 +187,18 @@ def _of_all_runs(problem: Problem, places: Array, weights: Array, prior: Prior) 
 
 
 def forecast_scores(
-    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], runs: Runs | None = None
+    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], given: Sequence[Influence] | None = None
 ) -> list[Score]:
-    """How every version of every form forecasts the larger runs of each cut, given the smaller `runs` nearby."""
+    """How every version of every form forecasts the larger runs of each cut, given the smaller ones nearby."""
     scores = []
     for i, cut in enumerate(cuts, start=1):
+        near = given[i - 1] if given else None
         held_out = data.select(np.isin(np.arange(len(data)), cut.scored))
-        given, left = None, np.ones(len(cut.scored))
-        if runs is not None and runs.share > 0:
-            given = runs.influence({name: values[cut.scored] for name, values in runs.columns.items()}, cut.small)
-            left = given.left
-        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns), given) for batch in batches]
+        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns), near) for batch in batches]
         logs, doubt = (np.concatenate(parts) for parts in zip(*each, strict=True))
         error = np.nan_to_num(logs - np.log(held_out.loss), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
         noise = np.concatenate([batch.noise[:, i] for batch in batches])
         relative = np.ones(len(held_out)) if held_out.relative_noise is None else held_out.relative_noise
+        left = np.ones(len(held_out)) if near is None else near.left
         scores.append(Score(cut.axis, error, doubt, noise[:, None] * relative, left))
     return scores
