@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,23 +72,32 @@ class Batch:
         theta = problem.decode(u)
         return problem, replace(self.whole, u=u, theta=theta, value=value, at_bound=at_bound, basins=u[None])
 
-    def forecast(self, subset: int, x: SimpleNamespace, given: Influence | None = None) -> tuple[Array, Array]:
-        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each.
-
-        What the runs add to a forecast moves with the law that they are held against, and so does its doubt.
-        """
-        logs, slope = self._tangent(subset, x)
-        if given is not None:
-            at_runs, slope_at_runs = self._tangent(subset, self.problem.x)
-            with np.errstate(all="ignore"):
-                logs = logs + given.weighed(np.log(self.problem.loss) - at_runs)
-                slope = slope - given.weighed_rows(slope_at_runs)
+    def forecast(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
+        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each."""
+        logs, slope = self._tangent(self.u[:, subset], x)
         return logs, linear_doubt(slope, self.covariance[:, subset])
 
-    def _tangent(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
-        """Log loss and its slope over search coordinates: float64[v, n_points] and [v, n_points, k]."""
+    def forecast_runs(self, subset: int, rows: Array, given: Influence | None = None) -> tuple[Array, Array]:
+        """The same at some of the runs, given others nearby.
+
+        What the runs nearby add to a forecast moves with the law that they are held against, and so does its doubt.
+        """
+        every, every_slope = (part[:, subset] for part in self._at_runs)
+        logs, slope = every[:, rows], every_slope[:, rows]
+        if given is not None:
+            with np.errstate(all="ignore"):
+                logs = logs + given.weighed(np.log(self.problem.loss) - every)
+                slope = slope - given.weighed_rows(every_slope)
+        return logs, linear_doubt(slope, self.covariance[:, subset])
+
+    @cached_property
+    def _at_runs(self) -> tuple[Array, Array]:
+        """Of every fit at every run: float64[v, s, n_runs] and [v, s, n_runs, k]."""
+        return self._tangent(self.u, self.problem.x)
+
+    def _tangent(self, u: Array, x: SimpleNamespace) -> tuple[Array, Array]:
+        """Log loss and its slope over search coordinates: float64[..., n_points] and [..., n_points, k]."""
         elsewhere = replace(self.problem, x=x, objective=Objective("squared"))
-        u = self.u[:, subset]
         with np.errstate(all="ignore"):
             logs = np.log(np.maximum(self.problem.law.evaluate(self.problem.decode(u), x), 1e-300))
             return logs, coordinate_jacobian(elsewhere, u)
@@ -192,13 +202,12 @@ def forecast_scores(
     """How every version of every form forecasts the larger runs of each cut, given the smaller ones nearby."""
     scores = []
     for i, cut in enumerate(cuts, start=1):
-        near = given[i - 1] if given else None
-        held_out = data.select(np.isin(np.arange(len(data)), cut.scored))
-        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns), near) for batch in batches]
+        near, rows = given[i - 1] if given else None, cut.scored
+        each = [batch.forecast_runs(i, rows, near) for batch in batches]
         logs, doubt = (np.concatenate(parts) for parts in zip(*each, strict=True))
-        error = np.nan_to_num(logs - np.log(held_out.loss), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
+        error = np.nan_to_num(logs - np.log(data.loss[rows]), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
         noise = np.concatenate([batch.noise[:, i] for batch in batches])
-        relative = np.ones(len(held_out)) if held_out.relative_noise is None else held_out.relative_noise
-        left = np.ones(len(held_out)) if near is None else near.left
+        relative = np.ones(len(rows)) if data.relative_noise is None else data.relative_noise[rows]
+        left = np.ones(len(rows)) if near is None else near.left
         scores.append(Score(cut.axis, error, doubt, noise[:, None] * relative, left))
     return scores
