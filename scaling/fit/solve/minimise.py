@@ -242,18 +242,18 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
         jet = _predict(problem, u)
         residual = problem.objective.measure(jet.value) - runs.target
         psi = np.minimum(np.maximum(residual, -runs.limit), runs.limit)
-        push, tilt = runs.weights * psi, runs.weights * (psi == residual)
-        bend, slopes = push, _stack(jet, u.shape)
+        push, square, inside = runs.weights * psi, runs.weights, psi == residual
         if problem.objective.log:
-            # d residual / d predicted is 1/predicted, whose own derivative takes every run's push off its curvature.
+            # d residual / d predicted is 1/predicted; its own derivative takes psi off the curvature of every run.
             per_loss = 1.0 / jet.value
-            bend, tilt = push * per_loss, tilt - push
-            slopes *= per_loss[:, None]
+            push, square, inside = push * per_loss, square * per_loss * per_loss, inside - psi
+        slopes = _stack(jet, u.shape)
         across = slopes.transpose(0, 2, 1)
         gradient = (slopes @ push[..., None])[..., 0]
-        weighted = slopes * runs.weights[:, None]
+        weighted = slopes * square[:, None]
         metric = weighted @ across
-        hessian = np.multiply(slopes, tilt[:, None], out=weighted) @ across + jet.curvature(bend, u.shape[1])
+        hessian = np.multiply(slopes, (square * inside)[:, None], out=weighted) @ across
+        hessian += jet.curvature(push, u.shape[1])
     if runs.prior is not None:
         gradient = gradient + runs.prior.pull(u)[1]
         hessian, metric = hessian + runs.prior.precision, metric + runs.prior.precision
