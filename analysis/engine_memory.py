@@ -15,10 +15,11 @@ import numpy as np
 from scipy.optimize import nnls
 
 from scaling.accounting import ENGINE_MEMORY, TokenizerLayout, kv_cache_bytes, tensor_shapes
+from scaling.dimensions import GGUF_BLOCK
 from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.formats.gguf import write_gguf
 from scaling.formats.quantized import QuantizedMatrix
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 SIZES = [
     dict(zip(("vocab_size", "width", "n_layers", "context", "merges", "hidden"), (*values, 0)[:6], strict=True))

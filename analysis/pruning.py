@@ -7,7 +7,6 @@ under RESULTS, writes the table and prints it; where they are not there, prints 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,22 +14,21 @@ import numpy as np
 import pandas as pd
 from published import REFERENCE
 
-from scaling.accounting import count_parameters, forward_flops, training_flops, weights_bytes
+from scaling.accounting import count_parameters, training_flops, weights_bytes
 from scaling.compress.forward import forward
-from scaling.compress.heal import heal
 from scaling.compress.importance import block_influence, head_importance, neuron_importance
 from scaling.compress.prune import keep_heads, keep_layers, keep_neurons
-from scaling.compress.sparse import Sparsity, is_thinned, masks
+from scaling.compress.pruning import WEIGHTS, Pruning, healing_flops, tokens_for
+from scaling.compress.sparse import Sparsity, is_thinned
 from scaling.config.load import open_sweep
-from scaling.data.batches import open_stream
 from scaling.fit.fitter import fit
 from scaling.records import RunStore
 from scaling.spec import RunSpec
-from scaling.train.checkpoint import load_student
-from scaling.train.evaluate import evaluate, held_out
+from scaling.train.evaluate import evaluate
 from scaling.train.generator import as_trained
+from scaling.train.measure import held_out
 from scaling.train.model import Student
-from scaling.train.step import params_of, with_params
+from scaling.train.step import params_of
 
 HERE = Path(__file__).parent
 SWEEPS = HERE.parent / "sweeps"
@@ -41,8 +39,8 @@ ENTROPY = 1.3704
 """Of W0, nats per scored token: the law's floor is known."""
 
 
-class Pruning:
-    """One student with its text, what is cut from it, and the rows that come of that.
+class Trial:
+    """One student, what is cut from it, and the rows that come of that.
 
     Args:
         name: Of the student, in the table.
@@ -53,25 +51,13 @@ class Pruning:
 
     def __init__(self, name: str, run: RunSpec, store: RunStore, law):
         self.name, self.run, self.law = name, run, law
-        self.student = load_student(store.student_dir(run.run_id), run.model)
+        self.pruning = Pruning(run, store)
+        self.student, (self.inputs, self.targets) = self.pruning.student, self.pruning.seen
         self.real = held_out(run, store).real
-        self.stream = open_stream(run, store)
-        # What is important is asked of the beginning of the training stream.
-        batches = self.stream.batches(0, 32)
-        flat = [np.asarray(part).reshape(-1, run.model.context) for part in (batches.inputs, batches.targets)]
-        self.inputs, self.targets = flat
         self.rows: list[dict] = []
 
-    def fresh(self) -> Iterator[np.ndarray]:
-        """Batches that the student has not read."""
-        step = self.run.steps
-        while True:
-            yield from self.stream.batches(step, 32).inputs
-            step += 32
-
     def healed(self, student: Student, tokens: int = HEALING_TOKENS, **how) -> Student:
-        steps = round(tokens / self.run.step_tokens)
-        return heal(student, self.student, self.fresh(), optim=self.run.optim, steps=steps, **how)
+        return self.pruning.healed(student, tokens, **how)
 
     def note(self, what: str, student: Student, *, tokens=0, run=as_trained, zeros=0.0, is_anew=False) -> None:
         """One row: the loss, and what the law says of a student born so small, with what was spent on this one.
@@ -88,11 +74,10 @@ class Pruning:
         dense = count_parameters(model).n_params
         thinned = sum(leaf.size for path, leaf in _leaves(student) if is_thinned(path, leaf))
         n = dense - round(zeros * thinned)
-        # The step of a healing reads the teacher once more; FLOPs of a zero are spent all the same.
-        healing = tokens * (3 * forward_flops(model) + forward_flops(parent))
+        # FLOPs of a zero are spent all the same.
+        healing = healing_flops(parent, model, tokens)
         spent = healing + (0 if is_anew else training_flops(parent, self.run.n_tokens))
         loss = evaluate(student, self.real, forward=run).loss
-        a_token = 3 * forward_flops(model)
         self.rows.append(
             {
                 "student": self.name,
@@ -102,8 +87,8 @@ class Pruning:
                 "q8_0_bytes": weights_bytes(model, "Q8_0"),
                 "loss": loss,
                 "born_equal_data": self.law(n, tokens if is_anew else self.run.n_tokens),
-                "born_equal_compute": self.law(n, spent / a_token),
-                "born_healing_compute": self.law(n, healing / a_token) if tokens and not is_anew else np.nan,
+                "born_equal_compute": self.law(n, tokens_for(model, spent)),
+                "born_healing_compute": self.law(n, tokens_for(model, healing)) if tokens and not is_anew else np.nan,
             }
         )
         print(f"{self.name:8} {what:40} {tokens:8,d} tokens: {loss:.4f}", flush=True)
@@ -117,9 +102,7 @@ class Pruning:
         """Weights to zero at once, and on the way of a healing."""
         what = f"{zeros:.0%} of the blocks' weights by {by}"
         if by == "magnitude":
-            params = params_of(self.student)
-            kept = masks(_map(np.abs, params), zeros)
-            self.note(what, with_params(self.run.model, _map(np.multiply, params, kept)), zeros=zeros)
+            self.note(what, self.pruning.cut({WEIGHTS: 1 - zeros}), zeros=zeros)
         begin = 0.1 if by == "movement" else 0.0
         thinned = self.healed(self.student, sparsity=Sparsity(zeros=zeros, by=by, begin=begin))
         self.note(what, thinned, tokens=HEALING_TOKENS, zeros=zeros)
@@ -141,8 +124,8 @@ def prune(results: str) -> pd.DataFrame:
     """All rows."""
     store = RunStore(results)
     law = born()
-    wide = Pruning("128 x 2", _largest(SWEEPS / "grid.yaml"), store, law)
-    deep = Pruning("64 x 4", _largest(SWEEPS / "pruning.yaml"), store, law)
+    wide = Trial("128 x 2", _largest(SWEEPS / "grid.yaml"), store, law)
+    deep = Trial("64 x 4", _largest(SWEEPS / "pruning.yaml"), store, law)
     wide.note("nothing", wide.student)
     heads = head_importance(wide.student, wide.inputs, wide.targets)
     neurons = neuron_importance(wide.student, wide.inputs)
@@ -172,12 +155,6 @@ def born():
 def _largest(sweep: Path) -> RunSpec:
     runs = [run for run in open_sweep(sweep, ()).runs if run.data.teacher.kind == "real"]
     return max(runs, key=lambda run: (run.model.width, run.tokens))
-
-
-def _map(one, *trees):
-    import jax
-
-    return jax.tree.map(one, *trees)
 
 
 def _leaves(student: Student):

@@ -18,12 +18,13 @@ from scaling.compress.degradation import paired
 from scaling.compress.scheme import SCHEMES
 from scaling.compress.student import quantize
 from scaling.config.load import open_sweep
+from scaling.dimensions import GGUF_BLOCK
 from scaling.formats.quantized import QuantizedMatrix, quantize_blocks, round_half_away
 from scaling.records import RunStore
-from scaling.spec import GGUF_BLOCK
 from scaling.train.checkpoint import load_student
-from scaling.train.evaluate import evaluate, held_out
+from scaling.train.evaluate import evaluate
 from scaling.train.generator import as_trained
+from scaling.train.measure import held_out
 from scaling.train.model import from_tensors, to_tensors
 
 SWEEP = Path(__file__).parents[1] / "sweeps/grid.yaml"

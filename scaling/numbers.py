@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, overload
 
 from scaling.errors import SpecError
 
@@ -22,6 +22,7 @@ _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _COUNT = re.compile(r"([-+]?(?:\.\d+|\d+(?:_\d+)*(?:\.\d*)?))([kKMBGT])$")
 _BYTES = re.compile(r"(\.\d+|\d+(?:_\d+)*(?:\.\d*)?)\s*([kKMG]i?B|B)$")
 _RATIO = re.compile(r"(\.\d+|\d+(?:\.\d*)?)x$")
+_SHARE = re.compile(r"(\.\d+|\d+(?:\.\d*)?)\s*%$")
 _LONGEST_NUMBER = 400
 
 
@@ -46,6 +47,12 @@ def resolve_scalar(text: str) -> Any:
     return text
 
 
+@overload
+def count(value: float | str, name: str) -> float: ...
+@overload
+def count(value: None, name: str) -> None: ...
+@overload
+def count(value: Any, name: str) -> Any: ...
 def count(value: Any, name: str) -> Any:
     """A number, or numbers, of which any may be written as people do: ``1e6``, ``"1M"``, ``["1M", "4M"]``.
 
@@ -70,6 +77,12 @@ def parse_bytes(value: Any) -> Any:
     """Bytes of ``512MiB`` or ``1.5 GB``; anything else comes back as it is, for its reader to judge."""
     match = _BYTES.match(value) if isinstance(value, str) else None
     return round(_scaled(match[1], BYTE_SUFFIXES[match[2]])) if match else value
+
+
+def parse_share(value: Any) -> Any:
+    """0.25 of ``25%``; anything else comes back as it is, for its reader to judge."""
+    match = _SHARE.match(value) if isinstance(value, str) else None
+    return _scaled(match[1], 1) / 100 if match else value
 
 
 def tokens_per_param(value: Any) -> float | None:

@@ -19,6 +19,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "scaling"
 
 RANKS = {
+    "dimensions": 0,
     "errors": 0,
     "files": 1,
     "numbers": 1,

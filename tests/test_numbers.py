@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from scaling.config.sweep import Bytes
-from scaling.numbers import parse_bytes, resolve_scalar, tokens_per_param
+from scaling.numbers import parse_bytes, parse_share, resolve_scalar, tokens_per_param
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,11 @@ def test_no_text_breaks_the_reader(text):
 @pytest.mark.parametrize(("text", "size"), [("512MiB", 2**29), ("1.5 GB", 1_500_000_000), ("100 kB", 100_000), (7, 7)])
 def test_sizes_take_binary_and_decimal_units(text, size):
     assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize(("text", "share"), [("25%", 0.25), ("7.5 %", 0.075), (0.3, 0.3), ("a%", "a%")])
+def test_shares_may_be_written_in_percent(text, share):
+    assert parse_share(text) == share
 
 
 def test_a_size_that_is_none_says_how_sizes_are_written():

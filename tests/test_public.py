@@ -14,22 +14,8 @@ import scaling
 from scaling.errors import SpecError
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = (
-    "compare",
-    "compare_laws",
-    "fit_law",
-    "footprint",
-    "forecast",
-    "invert",
-    "load_fit",
-    "load_runs",
-    "optimal",
-    "plot",
-    "read_runs",
-    "recommend",
-    "solve",
-)
-"""What a notebook begins with: each has an example."""
+SHOWN = sorted(set(scaling.__all__) - {"Fit", "ModelSpec", "RunSpec", "figures"})
+"""What a notebook calls: each has an example."""
 
 
 @pytest.mark.parametrize("name", scaling.__all__)
@@ -65,10 +51,10 @@ def names():
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_the_example_of_a_public_name_gives_what_it_says(name, names, monkeypatch):
+def test_the_example_of_a_public_name_gives_what_it_says(name, names, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     value = getattr(scaling, name)
-    globs = vars(inspect.getmodule(value)) | names | {"scaling": scaling, name: value}
+    globs = vars(inspect.getmodule(value)) | names | {"scaling": scaling, "tmp_path": tmp_path, name: value}
     (example,) = doctest.DocTestFinder(recurse=False).find(value, name, globs=globs)
     assert example.examples
     said: list[str] = []
@@ -77,6 +63,14 @@ def test_the_example_of_a_public_name_gives_what_it_says(name, names, monkeypatc
 
 def test_tab_lists_every_verb_of_a_notebook():
     assert set(SHOWN) < set(dir(scaling))
+
+
+def test_every_question_takes_numbers_as_people_write_them(names):
+    assert scaling.explain("besiroglu", "1B", "20B") == scaling.explain("besiroglu", 1e9, 2e10)
+    assert scaling.solve("hoffmann", flops="1e21", inference_tokens="2T").frame()["n_params"].min() > 0
+    assert scaling.solve("hoffmann", target_loss=2.2, d="100B").trainings[0].n_tokens == 1e11
+    by_number = scaling.frontier(names["runs"], [1e11], law="q1q2", bootstrap=0)
+    assert scaling.frontier(names["runs"], "1e11", law="q1q2", bootstrap=0).frame().equals(by_number.frame())
 
 
 def test_a_fit_is_read_from_its_own_text(names):

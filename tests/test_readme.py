@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -77,13 +78,26 @@ def test_a_command_of_the_readme_parses(line):
     parse(line)
 
 
-@pytest.mark.parametrize(("command", "lines"), box())
-def test_a_command_of_the_box_prints_what_stands_below_it(command, lines, capsys, monkeypatch):
+def run(command: str, monkeypatch, tmp_path) -> None:
+    """Do what a line of the README says, in this process; a script's figure stays as it is."""
     from scaling.cli import main
 
-    monkeypatch.setattr("sys.argv", shlex.split(command))
+    program, *words = shlex.split(command)
+    if program == "python":
+        path = ROOT / words[0]
+        monkeypatch.syspath_prepend(path.parent)
+        script = importlib.import_module(path.stem)
+        monkeypatch.setattr(script, "FIGURE", tmp_path / "figure.png")
+        script.main()
+        return
+    monkeypatch.setattr("sys.argv", [program, *words])
     with contextlib.suppress(SystemExit):
         main()
+
+
+@pytest.mark.parametrize(("command", "lines"), box())
+def test_a_command_of_the_box_prints_what_stands_below_it(command, lines, capsys, monkeypatch, tmp_path):
+    run(command, monkeypatch, tmp_path)
     out, errors = capsys.readouterr()
     printed = [line.rstrip() for line in out.splitlines()]
     assert (errors, bool(lines)) == ("", True)
@@ -91,7 +105,7 @@ def test_a_command_of_the_box_prints_what_stands_below_it(command, lines, capsys
 
 
 def test_the_question_is_answered_in_three_commands():
-    asked = [command for command, _ in box()]
+    asked = [command for command, _ in box() if command.startswith("scaling ")]
     assert [command.split()[:2] for command in asked] == [["scaling", "predict"], *[["scaling", "footprint"]] * 2]
 
 
@@ -125,6 +139,14 @@ def test_the_two_commands_stand_on_the_first_screen():
     first = "\n".join(README.splitlines()[:20])
     assert "make demo" in first
     assert "make test" in first
+
+
+def test_the_first_screen_is_a_figure_six_lines_and_the_whole_answer():
+    first, _, _ = README.partition("\n## ")
+    assert len(re.findall(r"^- ", first, flags=re.MULTILINE)) == 6
+    assert re.search(r"^!\[.+\]\(.+\.png\)$", first, flags=re.MULTILINE)
+    (lines,) = (lines for command, lines in box() if command == "python analysis/answer.py")
+    assert f"```\n$ python analysis/answer.py\n{chr(10).join(lines)}\n```" in first, "every line of it"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

@@ -1,8 +1,8 @@
-"""Arithmetic of a ModelSpec: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
+"""Arithmetic of a model: parameters by group, FLOPs, bytes, memory, energy. Nobody else counts."""
 
 from scaling.accounting.energy import JOULES_PER_KWH, EnergySettings, Familiar, training_kwh
 from scaling.accounting.gguf import GGUF_ARRAYS, GGUF_BLANK, GGUF_STORAGE, gguf_bytes, gguf_metadata, model_file_bytes
-from scaling.accounting.litert import LITERT_ABOUT_BYTES, LITERT_STORAGE, litert_bytes
+from scaling.accounting.litert import LITERT_STORAGE, litert_bytes
 from scaling.accounting.model import (
     ParameterCount,
     count_parameters,
@@ -15,7 +15,7 @@ from scaling.accounting.model import (
     training_flops_6nd,
     weights_bytes,
 )
-from scaling.accounting.onnx import ONNX_ABOUT_BYTES, ONNX_STORAGE, onnx_bytes
+from scaling.accounting.onnx import ONNX_STORAGE, onnx_bytes
 from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage, storage_named, tensor_bytes
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
@@ -42,12 +42,10 @@ __all__ = [
     "GGUF_STORAGE",
     "JOULES_PER_KWH",
     "LAYOUTS",
-    "LITERT_ABOUT_BYTES",
     "LITERT_STORAGE",
     "Layout",
     "NEVER_APPLIED_MERGE",
     "PHONE",
-    "ONNX_ABOUT_BYTES",
     "ONNX_STORAGE",
     "ParameterCount",
     "STORED_FORMATS",

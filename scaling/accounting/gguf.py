@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
-from scaling.accounting.model import tensor_shapes, weights_bytes
+from scaling.accounting.model import over_tensors, tensor_shapes, weights_bytes
 from scaling.accounting.storage import Storage, tensor_bytes
-from scaling.accounting.stored import STORED_FORMATS, StoredFormat
-from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.accounting.stored import ABOUT_BYTES, STORED_FORMATS, StoredFormat
+from scaling.accounting.tokenizer import TokenizerLayout, symbol_layout
+from scaling.dimensions import GGUF_BLOCK, Decoder, Dimensions
 from scaling.errors import SpecError
-from scaling.spec import ModelSpec
 
 GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
 GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 GGUF_ALIGNMENT = 32
-GGUF_ABOUT_BYTES = 1024
-"""What a file says of itself for people takes so many bytes, filled with blanks: a file's size is known before there is
-anything to be said of its student."""
-
 GGUF_BLANK = "scaling.blank"
 
 
 def gguf_about(about: Mapping[str, str]) -> dict[str, str]:
-    """Keys for people, and one of blanks that makes all of them ``GGUF_ABOUT_BYTES`` long.
+    """Keys for people, and one of blanks that makes all of them ``ABOUT_BYTES`` long.
 
     Raises:
         SpecError: they are longer than that.
     """
-    left = GGUF_ABOUT_BYTES - _keys_bytes(about) - _keys_bytes({GGUF_BLANK: ""})
+    left = ABOUT_BYTES - _keys_bytes(about) - _keys_bytes({GGUF_BLANK: ""})
     if left < 0:
-        raise SpecError(f"what a GGUF file says of itself takes {-left} bytes more than {GGUF_ABOUT_BYTES}; shorten it")
+        raise SpecError(f"what a GGUF file says of itself takes {-left} bytes more than {ABOUT_BYTES}; shorten it")
     return {**about, GGUF_BLANK: left * " "}
 
 
 def gguf_metadata(
-    model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage, *, about: Mapping[str, str] | None = None
+    model: Dimensions, tokenizer: TokenizerLayout, storage: Storage, *, about: Mapping[str, str] | None = None
 ) -> dict[str, str | int | float | bool]:
     """Scalar keys of a GGUF file, in file order; the arrays of the tokenizer follow them.
 
@@ -73,7 +71,7 @@ def gguf_metadata(
     }
 
 
-def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def gguf_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Exact size of the GGUF file of a model: header, metadata, tensor index, and tensors padded to 32 bytes.
 
     Args:
@@ -81,17 +79,43 @@ def gguf_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -
         tokenizer: What the file says about its tokens.
         storage: How its matrices are stored.
     """
-    scalars = _keys_bytes(gguf_metadata(model, tokenizer, storage))
+    scalars = _scalars_bytes(tokenizer.pre, storage)
     arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + _tokenizer_bytes(tokenizer)
-    shapes = tensor_shapes(model)
-    index = sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
     header = 4 + 4 + 8 + 8
-    return _padded(header + scalars + arrays + index) + sum(
-        _padded(tensor_bytes(shape, storage)) for shape in shapes.values()
+    tensors = over_tensors(model, lambda shape: _padded(tensor_bytes(shape, storage)))
+    index = _index_bytes(model.n_layers, model.tied_embeddings)
+    return _padded(header + scalars + arrays + index) + tensors
+
+
+@lru_cache(maxsize=64)
+def _scalars_bytes(pre: str, storage: Storage) -> int:
+    """The scalar keys: but for the tokenizer's expression they take as many bytes in every file."""
+    tokenizer = replace(symbol_layout(2), pre=pre)
+    return _keys_bytes(gguf_metadata(_any_model(1, is_tied=True), tokenizer, storage))
+
+
+@lru_cache(maxsize=1024)
+def _index_bytes(n_layers: int, is_tied: bool) -> int:
+    """Names, shapes, types and places of all tensors, whatever their sizes."""
+    shapes = tensor_shapes(_any_model(n_layers, is_tied=is_tied))
+    return sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
+
+
+def _any_model(n_layers: int, *, is_tied: bool) -> Decoder:
+    return Decoder(
+        vocab_size=2,
+        width=GGUF_BLOCK,
+        n_layers=n_layers,
+        head_width=GGUF_BLOCK,
+        n_heads=1,
+        n_kv_heads=1,
+        hidden=GGUF_BLOCK,
+        context=2,
+        tied_embeddings=is_tied,
     )
 
 
-def model_file_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
+def model_file_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
     """Size of the file of a model however its matrices are stored: exact where GGUF can hold them.
 
     Elsewhere: what the weights take, and tokens and index as GGUF would write them.

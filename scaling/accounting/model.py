@@ -1,4 +1,4 @@
-"""Parameters by group, FLOPs, and bytes of a ModelSpec.
+"""Parameters by group, FLOPs, and bytes of a model.
 
 Three parameter counts are kept because laws in the literature use different ones, and for phone-size students, whose
 embedding dominates, the choice changes the exponents (Porian et al. 2024, arXiv 2406.19146; Pearce & Song 2024,
@@ -7,10 +7,12 @@ arXiv 2406.12907).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 from scaling.accounting.storage import Storage, tensor_bytes
-from scaling.spec import ModelSpec
+from scaling.dimensions import Decoder, Dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class ParameterCount:
         return self.embedding + self.attention + self.mlp + self.norms + self.head
 
 
-def count_parameters(model: ModelSpec) -> ParameterCount:
+def count_parameters(model: Dimensions) -> ParameterCount:
     """Count the parameters of a model by group.
 
     ``attention = L·M·K·(2H + 2H_kv)``, ``mlp = 3·L·M·F``, ``norms = (2L + 1)·M``, ``embedding = V·M``.
@@ -65,7 +67,7 @@ def count_parameters(model: ModelSpec) -> ParameterCount:
     )
 
 
-def forward_flops(model: ModelSpec, context: int | None = None) -> int:
+def forward_flops(model: Dimensions, context: int | None = None) -> int:
     """FLOPs of one token's forward pass, averaged over a full causal context.
 
     ``2·n_params_linear + 2·L·H·K·T``: two per weight of every linear layer and of the output head, and scores and
@@ -82,37 +84,40 @@ def forward_flops(model: ModelSpec, context: int | None = None) -> int:
     return 2 * count_parameters(model).n_params_linear + 2 * model.n_layers * model.n_heads * model.head_width * t
 
 
-def training_flops(model: ModelSpec, n_tokens: int) -> int:
+def training_flops(model: Dimensions, n_tokens: int) -> int:
     """C, exact FLOPs of a training: three forward passes (one forward, two backward) a token."""
     return 3 * forward_flops(model) * n_tokens
 
 
-def training_flops_6nd(model: ModelSpec, n_tokens: int) -> int:
+def training_flops_6nd(model: Dimensions, n_tokens: int) -> int:
     """The usual approximation ``6·N·D`` with N non-embedding; off by 20–60 % for small models, kept for comparison."""
     return 6 * count_parameters(model).n_params * n_tokens
 
 
-def kv_cache_bytes(model: ModelSpec, context: int, *, value_bytes: float = 2.0) -> int:
+def kv_cache_bytes(model: Dimensions, context: int, *, value_bytes: float = 2.0) -> int:
     """Bytes of the key–value cache: ``2·L·H_kv·K·context·value_bytes`` (2 for f16, 34/32 for q8_0)."""
     return round(2 * model.n_layers * model.n_kv_heads * model.head_width * context * value_bytes)
 
 
-def tensor_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: Dimensions) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors of a model under their GGUF names, matrices as [out, in].
 
     ``output.weight`` is absent where the head is tied, which is how GGUF says it.
     """
-    table = (model.vocab_size, model.width)
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": table, "output_norm.weight": (model.width,)}
-    if not model.tied_embeddings:
-        shapes["output.weight"] = table
-    block = layer_shapes(model)
+    shapes, block = outer_shapes(model), layer_shapes(model)
     for i in range(model.n_layers):
         shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in block.items()}
     return shapes
 
 
-def layer_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
+def outer_shapes(model: Dimensions) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that belong to no layer, under their GGUF names."""
+    table = (model.vocab_size, model.width)
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": table, "output_norm.weight": (model.width,)}
+    return shapes if model.tied_embeddings else {**shapes, "output.weight": table}
+
+
+def layer_shapes(model: Dimensions) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of one layer, matrices as [out, in]."""
     m, f = model.width, model.hidden
     q, kv = model.n_heads * model.head_width, model.n_kv_heads * model.head_width
@@ -122,12 +127,26 @@ def layer_shapes(model: ModelSpec) -> dict[str, tuple[int, ...]]:
     }  # fmt: skip
 
 
-def weights_bytes(model: ModelSpec, storage: Storage) -> int:
+def weights_bytes(model: Dimensions, storage: Storage) -> int:
     """Bytes of all tensors of a model, without the metadata of a file."""
-    return sum(tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    return over_tensors(model, lambda shape: tensor_bytes(shape, storage))
 
 
-def decode_bytes(model: ModelSpec, storage: Storage, *, position: int = 0) -> int:
+def over_tensors(model: Dimensions, count: Callable[[tuple[int, ...]], int]) -> int:
+    """The sum of a count over all tensors; layers are alike, so one of them is counted."""
+    layer = sum(map(count, layer_shapes(model).values()))
+    return sum(map(count, outer_shapes(model).values())) + model.n_layers * layer
+
+
+def described_bytes(model: Dimensions) -> int:
+    """Bytes of a model's dimensions as JSON, as files without a header of their own keep them."""
+    return len(json.dumps({name: getattr(model, name) for name in DIMENSIONS}, separators=(",", ":")))
+
+
+DIMENSIONS = tuple(field.name for field in fields(Decoder))
+
+
+def decode_bytes(model: Dimensions, storage: Storage, *, position: int = 0) -> int:
     """Bytes an engine reads to write one token: every matrix once, and the f16 cache of the positions before.
 
     Of a separate token table only one row is read; a tied table is read whole, because it is the output head as well.

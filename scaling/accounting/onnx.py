@@ -1,35 +1,33 @@
 """The size of a student's ONNX file, and the memory of ONNX Runtime, before there is either.
 
-The graph's bytes were fitted to 7 models (onnx 1.23, residuals up to 140 bytes), the memory to 9 (width 32 … 512, 1 …
-12 layers, V 65 … 4,096; onnxruntime 1.32, one thread, 64-bit Linux).
+The memory was fitted to 9 models (width 32 … 512, 1 … 12 layers, V 65 … 4,096; onnxruntime 1.32, one thread, 64-bit
+Linux).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from math import prod
 
-from scaling.accounting.model import tensor_shapes, weights_bytes
+from scaling.accounting.model import over_tensors
+from scaling.accounting.packed import PackedMemory, longer_numbers, said_bytes
 from scaling.accounting.storage import Storage
-from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, Architecture, EngineMemory, StoredFormat
+from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import GGUF_BLOCK, Dimensions
 from scaling.errors import SpecError
-from scaling.spec import GGUF_BLOCK, ModelSpec
 
 ONNX_STORAGE: dict[str, Storage] = {"onnx": "Q8_0", "onnx_f32": "F32"}
 """How the formats that are ONNX files store matrices."""
 
-ONNX_ABOUT_BYTES = 1024
-"""Room for what a file says of itself for people, as in GGUF."""
+_GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"Q8_0": (1700, 3400), "F32": (1150, 2800)}
+"""Nodes, names and lengths of the graph, at most: of the whole, and of one layer whose number has one digit."""
 
-_GRAPH_BYTES: dict[Storage, tuple[int, int]] = {"Q8_0": (1390, 3227), "F32": (860, 2592)}
-"""Nodes, names and lengths of the graph: of the whole, and of one layer."""
+_NUMBERS = 70
+"""Times that the number of a layer stands in its names, at most."""
 
 
-def onnx_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -> int:
-    """Size of the ONNX file of a model, to about a hundred bytes: how long numbers and names are is not counted.
+def onnx_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:
+    """Exact size of the ONNX file of a model: what its graph takes at most, which the writer fills with blanks.
 
     Raises:
         SpecError: if the storage does not exist there.
@@ -37,10 +35,10 @@ def onnx_bytes(model: ModelSpec, tokenizer: TokenizerLayout, storage: Storage) -
     if storage not in _GRAPH_BYTES:
         raise SpecError(f"an ONNX file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
     whole, layer = _GRAPH_BYTES[storage]
-    weights = sum(_tensor_bytes(shape, storage) for shape in tensor_shapes(model).values())
+    graph = whole + layer * model.n_layers + _NUMBERS * longer_numbers(model.n_layers)
+    weights = over_tensors(model, lambda shape: _tensor_bytes(shape, storage))
     rotation = 4 * model.context * model.head_width
-    said = len(model.model_dump_json()) + len(json.dumps(asdict(tokenizer)).encode()) + ONNX_ABOUT_BYTES
-    return whole + layer * model.n_layers + weights + rotation + said
+    return graph + weights + rotation + said_bytes(model, tokenizer)
 
 
 def _tensor_bytes(shape: tuple[int, ...], storage: Storage) -> int:
@@ -51,24 +49,6 @@ def _tensor_bytes(shape: tuple[int, ...], storage: Storage) -> int:
 
 for _name, _storage in ONNX_STORAGE.items():
     STORED_FORMATS.add(_name, StoredFormat(name=_name, storage=_storage, engine="onnx_runtime", bytes_of=onnx_bytes))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackedMemory(EngineMemory):
-    """Of an engine that packs weights for its kernels, and hands on logits of every position that it reads at once.
-
-    Attributes:
-        copies: Of the weights, beside the file.
-    """
-
-    copies: Mapping[Storage, float]
-
-    def compute_bytes(self, model: ModelSpec, context: int) -> int:
-        """As elsewhere, and the logits, in the engine and handed on: ``min(n_ubatch, T)·2·V·4``."""
-        return super().compute_bytes(model, context) + 4 * min(self.n_ubatch, context) * 2 * model.vocab_size
-
-    def repacked_bytes(self, model: ModelSpec, storage: Storage, architecture: Architecture) -> int:
-        return round(self.copies[storage] * weights_bytes(model, storage))
 
 
 ENGINE_MEMORY.add(

@@ -11,9 +11,9 @@ from functools import lru_cache
 from math import prod
 from typing import Literal
 
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import SpecError
 from scaling.registry import did_you_mean
-from scaling.spec import GGUF_BLOCK
 
 Storage = Literal["F32", "F16", "Q8_0", "Q4_0", "symmetric_channel", "affine_channel"]
 """``Q8_0``, ``Q4_0``: 8 or 4 bits in blocks of 32 with one f16 scale each (GGUF). ``symmetric_channel``: int8 with

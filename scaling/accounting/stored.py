@@ -15,10 +15,14 @@ from typing import Literal, get_args
 from scaling.accounting.model import layer_shapes
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.tokenizer import TokenizerLayout
+from scaling.dimensions import Dimensions
 from scaling.registry import Registry
-from scaling.spec import ModelSpec
 
 DEFAULT_FORMAT = "gguf"
+
+ABOUT_BYTES = 1024
+"""What a file says of itself for people takes so many bytes, filled with blanks: a file's size is known before there is
+anything to be said of its student."""
 
 Architecture = Literal["arm64", "x86_64"]
 """Of a processor: engines lay weights out anew as its instructions want them."""
@@ -46,7 +50,7 @@ class StoredFormat:
     name: str
     storage: Storage
     engine: str
-    bytes_of: Callable[[ModelSpec, TokenizerLayout, Storage], int]
+    bytes_of: Callable[[Dimensions, TokenizerLayout, Storage], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +92,12 @@ class EngineMemory:
         """Positions of the cache that is allocated for a context."""
         return math.ceil(context / self.cache_step) * self.cache_step
 
-    def compute_bytes(self, model: ModelSpec, context: int) -> int:
+    def compute_bytes(self, model: Dimensions, context: int) -> int:
         """Activations while a prompt is read: ``min(n_ubatch, T) · (hidden_floats·F + width_floats·M) · 4``."""
         activations = self.hidden_floats * model.hidden + self.width_floats * model.width
         return round(4 * min(self.n_ubatch, context) * activations)
 
-    def engine_bytes(self, model: ModelSpec, tokenizer: TokenizerLayout, context: int) -> int:
+    def engine_bytes(self, model: Dimensions, tokenizer: TokenizerLayout, context: int) -> int:
         """The engine itself: ``code + base + per_token·V + per_merge·merges + per_layer·L + per_position·T``."""
         return (
             self.code
@@ -104,7 +108,7 @@ class EngineMemory:
             + self.per_position * context
         )
 
-    def repacked_bytes(self, model: ModelSpec, storage: Storage, architecture: Architecture) -> int:
+    def repacked_bytes(self, model: Dimensions, storage: Storage, architecture: Architecture) -> int:
         """Copies of matrices in the layout of the processor: of every matrix that a token is multiplied with.
 
         A tied table is the output head as well, of which a copy is made; of a separate one rows are only looked up.

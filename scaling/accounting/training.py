@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaling.accounting.model import count_parameters
-from scaling.spec import ModelSpec
+from scaling.dimensions import Dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class TrainingBytes:
         return self.parameters + self.optimizer + max(self.gradients, self.scaled + self.activations + self.logits)
 
 
-def training_bytes(model: ModelSpec, batch_size: int) -> TrainingBytes:
+def training_bytes(model: Dimensions, batch_size: int) -> TrainingBytes:
     """Forecast the peak memory of a training step.
 
     ``activations = 4·B·T·(L·(3·M + K·(6·H + 3·H_kv) + 5·F + 1.2·H·T_c) + 2·M)``, ``logits = 8.8·B·T·V`` and ``scaled =

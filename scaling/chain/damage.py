@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.chain.workspace import DAMAGE
 from scaling.errors import FitError
 from scaling.files import write_bytes
 from scaling.records import RunStore
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.fit.damage import DamageFit
-
-DAMAGE = "damage.csv"
-"""Beside a sweep's runs table."""
 
 
 @dataclass(frozen=True, kw_only=True)

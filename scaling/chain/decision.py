@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from scaling.chain.target import ask
 from scaling.chain.ways_on import ways_on
-from scaling.chain.workspace import RECOMMENDATION, Workspace
+from scaling.chain.workspace import DAMAGE, RECOMMENDATION, Workspace
 from scaling.errors import FitError, RecordError
 from scaling.files import write_json
 from scaling.formats.plain import plain
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.fit.result import Fit
+    from scaling.predict.quantization import Rounding
     from scaling.predict.question import Question
     from scaling.predict.recommend import Recommendation
 
@@ -104,21 +105,32 @@ def recommend_stage(
         ExtrapolationError: only what lies too far beyond the data does.
     """
     from scaling.predict.measured import runs_of_fit
-    from scaling.predict.recommend import recommend_of_sweep
+    from scaling.predict.recommend_of_sweep import recommend_of_sweep
 
-    # The runs in the table beside the fit are known by their own losses.
+    # The fitted runs are known by their own losses, and by what rounding costs them; a fit of before 2026-11-27 does
+    # not name them, but the table beside it does.
     found = recommend_of_sweep(
         question or ask(workspace),
         fit,
         workspace.config,
         workspace.runs,
         workspace.store,
-        known=runs_of_fit(workspace.table_path),
+        known=fit.made_of.run_ids or runs_of_fit(workspace.table_path),
+        rounding=rounding_of(workspace),
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,
     )
     write_json((fit_path or workspace.fit_path).with_name(RECOMMENDATION), plain(found))
     return found
+
+
+def rounding_of(workspace: Workspace) -> Rounding:
+    """What storing a run's weights adds to its loss: as `scaling damage` measured it, else by the reference tables."""
+    from scaling.predict.damage import SweepDamage
+    from scaling.predict.quantization import rounding_cost
+
+    own = SweepDamage.read(workspace.folder / DAMAGE)
+    return rounding_cost if own is None else own.cost
 
 
 def load_recommendation(workspace: Workspace) -> Recommendation:

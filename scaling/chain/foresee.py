@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from scaling.chain.target import reference_runs
 from scaling.chain.workspace import Workspace
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ConfigError
-from scaling.spec import GGUF_BLOCK
+from scaling.spec import TextSource
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan
@@ -18,11 +19,11 @@ def check_question(workspace: Workspace) -> None:
     """Refuse a question whose budget is smaller than the smallest student that could be offered.
 
     Raises:
-        ConfigError: the memory is too small, the device unknown, the teacher not one of the sweep's, or a relative
-            target names students that it does not train.
+        ConfigError: the memory is too small, the device unknown, the teacher not one of the sweep's, a relative target
+            names students that it does not train, or keystrokes are asked of what nobody types.
     """
     from scaling.config.expand import recommended_text
-    from scaling.predict.candidates import at_width
+    from scaling.predict.family import at_width
     from scaling.predict.footprint import footprint
     from scaling.predict.question import Question
 
@@ -31,7 +32,12 @@ def check_question(workspace: Workspace) -> None:
         return
     if asked.target is not None:
         reference_runs(workspace, asked.target)
-    # A relative target is not known yet. Only bytes are looked at here, for which any loss will do.
+    if asked.target_savings is not None and not all(isinstance(run.data.source, TextSource) for run in workspace.runs):
+        mark = workspace.config.document.mark(("recommend", "target_savings"))
+        raise ConfigError(
+            [f"{mark}: recommend.target_savings: only text is typed, which this sweep does not read — say target_loss"]
+        )
+    # A target that is no loss is not known yet. Only bytes are looked at here, for which any loss will do.
     question = Question.of(workspace.config, target_loss=asked.target_loss or 1.0)
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     template = next(run for run in workspace.runs if run.data.text_id == text.text_id)

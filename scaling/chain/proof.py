@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.chain.decision import rounding_of
 from scaling.chain.workspace import Workspace
+from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.stop import interruptible
 
@@ -37,7 +39,7 @@ class Compressed:
 
 
 @interruptible()
-def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: str = "q8_0") -> Compressed:
+def compress_stage(store: RunStore, run: RunSpec, *, scheme: str = "q8_0") -> Compressed:
     """Quantize a trained student and measure the cost."""
     from scaling.compress.calibrate import calibrated
     from scaling.compress.degradation import degradation
@@ -46,10 +48,10 @@ def compress_stage(workspace: Workspace, run: RunSpec, *, scheme: str = "q8_0") 
     from scaling.data.evaluation import evaluation_sets
     from scaling.export.bundle import load_tensors
 
-    tensors = load_tensors(workspace.store, run)
+    tensors = load_tensors(store, run)
     student, made = quantize(tensors, scheme), SCHEMES[scheme]
-    real = evaluation_sets(run, workspace.store).real
-    ranges = calibrated(run, workspace.store) if made.is_calibrated else None
+    real = evaluation_sets(run, store).real
+    ranges = calibrated(run, store) if made.is_calibrated else None
     return Compressed(
         scheme=scheme,
         float_bytes=sum(tensor.nbytes for tensor in tensors.values()),
@@ -116,7 +118,14 @@ def verify_stage(
     """The exported file, read back and run by an engine, beside its forecast; its card says what was measured."""
     from scaling.export.verify import verify
 
-    found = verify(bundle, workspace.store, recommendation, loss_name=fit.columns["loss"], engine_name=engine)
+    found = verify(
+        bundle,
+        workspace.store,
+        recommendation,
+        loss_name=fit.columns["loss"],
+        engine_name=engine,
+        rounding=rounding_of(workspace),
+    )
     bundle.describe(found.checks)
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scaling.chain.decision import rounding_of
 from scaling.chain.target import ask
 from scaling.chain.training import Watch, collect_stage, train_runs
 from scaling.chain.workspace import Workspace
@@ -60,7 +61,15 @@ def next_runs_stage(
 
     table = runs_table(workspace.store.records(run.run_id for run in workspace.runs))
     asked = question or ask(workspace)
-    return advise(asked, workspace.config, workspace.runs, table, flops=flops, most_trunks=most_trunks)
+    return advise(
+        asked,
+        workspace.config,
+        workspace.runs,
+        table,
+        flops=flops,
+        most_trunks=most_trunks,
+        rounding=rounding_of(workspace),
+    )
 
 
 def train_in_rounds(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.chain.decision import fit_stage, recommend_stage
 from scaling.chain.foresee import check_question
+from scaling.chain.keyboard import keyboard_stage
 from scaling.chain.proof import export_stage, ledger_stage, verify_stage
 from scaling.chain.rounds import Rounds, train_in_rounds
 from scaling.chain.training import Watch, collect_stage, train_stage
@@ -148,6 +149,10 @@ def run_chain(
             said.append(f"{outcome.ended} after {len(outcome.outcomes)} rounds, {outcome.flops:.3g} FLOPs")
         said.append(_trained(outcome))
         table = collect_stage(workspace)
+    if workspace.config.recommend and workspace.config.recommend.target_savings:
+        with clock.stage("keyboard") as said:
+            typed = keyboard_stage(workspace)
+            said.append(f"{len(typed.table)} students typed; {typed.fit!r}")
     tries: list[Try] = []
     # Training is shared by all who ask for it; what follows is done by one after the other.
     with workspace.held(waits=lambda: say("another `scaling run` works on this sweep; this one goes on when it ends")):

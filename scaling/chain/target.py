@@ -1,4 +1,4 @@
-"""A target that is relative to students of the sweep itself: which they are, and the number that they give it."""
+"""A target that is not a loss: relative to students of the sweep itself, or in keystrokes; and the loss that it is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
 
+from scaling.chain.keyboard import KEYBOARD
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import matches
 from scaling.config.sweep import RelativeTarget
-from scaling.errors import ConfigError, RecordError
+from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.question import Question
 from scaling.spec import RunSpec, text_labels
 
@@ -54,7 +55,7 @@ def reference_runs(workspace: Workspace, target: RelativeTarget) -> tuple[RunSpe
 
 
 def ask(workspace: Workspace, **asked: Any) -> Question:
-    """The question of a sweep file, its relative target as the number that the sweep's own runs give it.
+    """The question of a sweep file, a target that is no loss as the loss that the sweep's own runs give it.
 
     Args:
         workspace: The sweep.
@@ -62,10 +63,20 @@ def ask(workspace: Workspace, **asked: Any) -> Question:
 
     Raises:
         ConfigError: nothing says what the target or the budget is.
-        RecordError: the students that the target is relative to are not trained.
+        RecordError: the students that the target is relative to are not trained, or did not type.
+        SpecError: a loss and savings are asked for.
     """
-    recommend = workspace.config.recommend
-    if recommend and recommend.target and asked.get("target_loss") is None:
+    recommend, savings = workspace.config.recommend, asked.pop("target_savings", None)
+    if asked.get("target_loss") is not None:
+        if savings is not None:
+            raise SpecError("target_savings and target_loss: one target is needed, got both — leave one out")
+        return Question.of(workspace.config, **asked)
+    # Keystrokes that are asked for here stand before any target of the file.
+    savings = savings or (recommend and recommend.target_savings)
+    if savings:
+        found = savings_target(workspace, savings, asked.get("probability") or (recommend or Question).probability)
+        asked |= {"target_loss": found.loss, "target_basis": found.basis, "target_savings": savings}
+    elif recommend and recommend.target:
         found = measured_target(workspace)
         asked |= {"target_loss": found.loss, "target_basis": found.basis}
     return Question.of(workspace.config, **asked)
@@ -102,3 +113,42 @@ def measured_target(workspace: Workspace) -> Target:
     basis += f", mean of {len(losses)} seeds" if len(losses) > 1 else ""
     basis += f"; {target.within:.3g} of it may be lost" if target.within else ""
     return Target(loss=(1 + target.within) * mean, basis=basis)
+
+
+def savings_target(workspace: Workspace, savings: float, probability: float) -> Target:
+    """The loss at which a student saves so many keys, with the probability that the target is to be met with.
+
+    Both doubts are added, that of the loss and that of what it saves: together the student is at least as sure.
+
+    Args:
+        workspace: A sweep whose students have typed.
+        savings: Share of keys.
+        probability: Asked of the target.
+
+    Raises:
+        RecordError: no savings were measured, or the fit is of a loss on other text.
+        SpecError: no keyboard saves so much.
+        FitError: the students do not show how savings follow from the loss.
+    """
+    from scaling.fit.savings import fit_savings
+    from scaling.tables.files import read_table
+
+    path, unit = workspace.folder / KEYBOARD, workspace.config.fit.loss
+    if not path.exists():
+        raise RecordError(
+            f"target_savings: no savings were measured, from which a loss would follow — type with the students of the "
+            f"sweep: {workspace.command('scaling keyboard')}"
+        )
+    if unit == "loss_teacher":
+        raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
+    table = read_table(path)
+    fit = fit_savings(table)
+    bits = fit.bits_for(savings, probability=probability)
+    # One tokenizer has one number of bytes for a token, whoever was measured on it.
+    nats_per_bit = float((table["loss"] / table["bits_per_byte"]).median())
+    found = fit.predict(bits)
+    basis = (
+        f"{savings:.1%} of keystrokes with P ≥ {probability:g}: {bits:.4f} bits/byte, where {fit.n} students say "
+        f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
+    )
+    return Target(loss=bits if unit == "bits_per_byte" else bits * nats_per_bit, basis=basis)

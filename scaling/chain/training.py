@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scaling.sweep.run import SweepOutcome
 
 Watch = Callable[["Plan"], AbstractContextManager["Listener"]]
-"""Opens something that shows the events of a plan's training; `scaling.sweep.display.show_progress` is one."""
+"""Opens something that shows the events of a plan's training; `scaling.report.progress.show_progress` is one."""
 
 LOCAL = (None, "local")
 """Executors whose workers are processes of this machine; what runs inline may be one rank of many."""

@@ -17,6 +17,7 @@ from scaling.files import locked, write_bytes
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
+DAMAGE = "damage.csv"
 RECOMMENDATION = "recommendation.json"
 RESOLVED = "sweep.yaml"
 

@@ -1,19 +1,124 @@
-"""Commands that ask what fewer bits cost."""
+"""Commands that make a student smaller, and say what that costs: fewer bits, fewer parts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Json, Results, emit, say
-from scaling.errors import SpecError
+from scaling.cli.options import (
+    RESULTS,
+    Json,
+    Results,
+    count,
+    emit,
+    key_values,
+    refuse_without_effect,
+    say,
+    say_which,
+)
+from scaling.errors import RecordError, SpecError
+
+if TYPE_CHECKING:
+    from scaling.chain.workspace import Workspace
+    from scaling.records import RunStore
+    from scaling.spec import RunSpec
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(rich_help_panel="Train, export, verify")(damage)
+    for command in (compress, damage):
+        app.command(rich_help_panel="Train, export, verify")(command)
+
+
+def compress(
+    what: Annotated[
+        str, typer.Argument(metavar="SWEEP.yaml|RUN_ID", help="The recommended student of a sweep, or that of a run.")
+    ],
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel, f16 or f32.")
+    ] = "q8_0",
+    prune: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prune", metavar="PART=KEPT", help="Leave out all but heads=4, neurons=192, layers=3 or weights=0.5."
+        ),
+    ] = None,
+    heal: Annotated[
+        str | None, typer.Option("--heal", metavar="TOKENS", help="Of healing after --prune; by default a tenth of D.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write what --prune left as a bundle.")] = None,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """Quantize a trained student, with --prune after leaving parts out and healing it, and measure what that costs."""
+    from scaling.chain.proof import compress_stage
+    from scaling.chain.pruning import prune_stage
+    from scaling.report.chain import show_compressed
+    from scaling.report.compression import show_pruned
+
+    if not prune:
+        refuse_without_effect("no --prune", {"--heal": heal, "--out": out})
+    store, run, workspace = _student(what, results)
+    # Fewer bits alone leave the student as it is; parts that go have to be healed.
+    if not prune:
+        emit(compress_stage(store, run, scheme=scheme), as_json=json_, show=show_compressed)
+        return
+    found = prune_stage(
+        store,
+        run,
+        _kept(prune),
+        scheme=scheme,
+        healing_tokens=None if heal is None else int(count(heal, "heal")),
+        fit=_fit_of(workspace),
+        folder=out,
+        say=say,
+    )
+    emit(found, as_json=json_, show=show_pruned)
+
+
+def _student(what: str, results: Path) -> tuple[RunStore, RunSpec, Workspace | None]:
+    """The trained student that is meant: the recommended one of a sweep, or that of a run.
+
+    Raises:
+        RecordError: it is not trained, or nothing is recommended yet.
+    """
+    from scaling.chain.decision import load_recommendation, trained
+    from scaling.chain.workspace import Workspace
+    from scaling.records import RunStore
+
+    if is_sweep(what):
+        workspace = Workspace.open(what, results=results)
+        recommendation = trained(workspace, load_recommendation(workspace))
+        say_which(recommendation)
+        return workspace.store, recommendation.run, workspace
+    store = RunStore(results)
+    record = store.load(what)
+    if record.outcome.status != "done":
+        raise RecordError(f"run {what} {record.outcome.status}: it has no student to compress — name another run")
+    return store, record.spec, None
+
+
+def _fit_of(workspace: Workspace | None):
+    """The sweep's fit, which says what a student born so small would be; None for a run alone."""
+    from scaling.chain.decision import load_fit
+
+    return load_fit(workspace) if workspace is not None and workspace.fit_path.exists() else None
+
+
+def _kept(pairs: list[str]) -> dict[str, float]:
+    found = {}
+    for part, value in key_values(pairs, "prune").items():
+        if value is True:
+            raise SpecError(f"--prune: got {part!r} alone — say how much of it is kept, as {part}=4")
+        found[part] = count(str(value), f"prune {part}")
+    return found
+
+
+def is_sweep(what: str) -> bool:
+    """Whether an argument names a sweep file or a sweep's folder, and not a run."""
+    return Path(what).suffix in (".yaml", ".yml") or Path(what).is_dir()
 
 
 def damage(
@@ -30,7 +135,7 @@ def damage(
 
     asked = _whole_numbers(bits)
     # A run has no folder of its own for tables: what is measured of one is printed alone.
-    if Path(what).suffix in (".yaml", ".yml") or Path(what).is_dir():
+    if is_sweep(what):
         workspace = Workspace.open(what, results=results).prepare()
         found = damage_stage(workspace.store, workspace.runs, bits=asked, folder=workspace.folder, watch=say)
     else:

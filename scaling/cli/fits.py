@@ -1,4 +1,4 @@
-"""Commands of the paper half: fit, backtest, recommend, import. None of them loads jax."""
+"""Commands of runs tables: fit, backtest, import. None of them loads jax."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ import typer
 
 from scaling.cli.options import (
     RESULTS,
-    Force,
     Json,
-    Overrides,
     Results,
-    byte_count,
-    count,
     emit,
     refuse_without_effect,
     say,
@@ -22,8 +18,6 @@ from scaling.cli.options import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from scaling.predict.recommend import Recommendation
 
 Table = Annotated[
     Path,
@@ -37,7 +31,7 @@ Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (fit, backtest, recommend):
+    for command in (fit, backtest):
         app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
     app.command("import", rich_help_panel="Fit, forecast, recommend (no jax)")(import_)
 
@@ -118,117 +112,6 @@ def backtest(
         return
     found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
-
-
-def recommend(
-    target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
-    fit_file: Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
-    law: Annotated[str | None, typer.Option("--law", help="A published law, in place of a fit.")] = None,
-    memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
-    app_share: Annotated[
-        float | None, typer.Option("--app-share", help="Of the phone's memory; by default .1.")
-    ] = None,
-    speed: Annotated[
-        float | None, typer.Option("--min-tokens-per-second", metavar="R", help="Least tokens/s on the device.")
-    ] = None,
-    sweep: Annotated[
-        Path | None,
-        typer.Option("--sweep", readable=False, help="Sweep that the fit came from; by default the one beside it."),
-    ] = None,
-    tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
-    max_flops: Annotated[
-        str | None, typer.Option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
-    ] = None,
-    probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
-    context: Annotated[int | None, typer.Option("--context", metavar="T", help="Tokens of the cache.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
-    ] = None,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the sweep.")] = None,
-    vocab: Annotated[str | None, typer.Option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
-    results: Results = RESULTS,
-    overrides: Overrides = None,
-    force: Force = False,
-    json_: Json = False,
-) -> None:
-    """The smallest student that meets a target loss on a phone; export and verify read the answer."""
-    from scaling.errors import SpecError
-    from scaling.predict.question import Question, format_named
-    from scaling.report.tables import show_recommendation
-
-    # Numbers as people write them; what is None is left to the sweep file.
-    asked: dict[str, Any] = {
-        "target_loss": target_loss,
-        "memory_bytes": None if memory is None else byte_count(memory, "memory"),
-        "device": device,
-        "app_share": app_share,
-        "tokens_per_s": speed,
-        "tokens": None if tokens is None else _whole_count(tokens, "tokens"),
-        "max_training_flops": None if max_flops is None else count(max_flops, "max-training-flops"),
-        "probability": probability,
-        "context": context,
-        "format": None if format_ is None else format_named(format_),
-    }
-    if fit_file is None and law is not None:
-        from scaling.predict.published import VOCABULARY, recommend_published
-
-        of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
-        refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
-        if target_loss is None:
-            raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
-        question = Question(**{name: value for name, value in asked.items() if value is not None})
-        size = VOCABULARY if vocab is None else _whole_count(vocab, "vocab")
-        found = recommend_published(question, law, vocab_size=size, force=force)
-    elif fit_file is not None and law is None:
-        refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
-        found = _of_fit(fit_file, sweep, asked, teacher, results=results, overrides=overrides, force=force)
-    else:
-        raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    emit(found, as_json=json_, show=show_recommendation)
-
-
-def _of_fit(
-    fit_file: Path,
-    sweep: Path | None,
-    asked: dict[str, Any],
-    teacher: str | None,
-    *,
-    results: Path,
-    overrides: list[str] | None,
-    force: bool,
-) -> Recommendation:
-    """The recommendation from a fit and the sweep beside it, which says what it leaves open."""
-    from scaling.chain.decision import recommend_stage
-    from scaling.chain.target import ask
-    from scaling.chain.workspace import Workspace
-    from scaling.errors import SpecError
-    from scaling.fit.saved import load
-    from scaling.predict.question import teacher_named
-
-    fit, source = load(fit_file), sweep or fit_file.parent / "sweep.yaml"
-    if sweep is None and not source.exists():
-        raise SpecError(
-            f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
-            "name the sweep file that trains them"
-        )
-    workspace = Workspace.open(source, results=results, overrides=overrides or ())
-    named = None if teacher is None else teacher_named(teacher, workspace.runs)
-    # What is not asked here is asked by the sweep file; the answer keeps the whole question.
-    question = ask(workspace, teacher=named, **asked)
-    return recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
-
-
-def _whole_count(text: str, name: str) -> int:
-    """``2M`` as a whole number: what cannot be infinite."""
-    import math
-
-    from scaling.errors import SpecError
-
-    value = count(text, name)
-    if math.isinf(value):
-        raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
-    return round(value)
 
 
 def import_(

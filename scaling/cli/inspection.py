@@ -40,12 +40,12 @@ def status(
     sweep_file: SweepFile,
     results: Results = RESULTS,
     overrides: Overrides = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until the sweep is done.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the sweep until it is done.")] = False,
     json_: Json = False,
 ) -> None:
     """How far a sweep is: done, running, failed and pending runs, throughput, time left."""
     from scaling.chain.workspace import Workspace
-    from scaling.report.plan import show_status
+    from scaling.report.status import show_status
     from scaling.sweep.status import status as look
     from scaling.sweep.trunks import group
 

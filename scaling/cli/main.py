@@ -6,14 +6,22 @@ import io
 import os
 import shlex
 import sys
+from importlib import import_module
 
 from scaling.cli.quick import read_plainly
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
 
-QUICK = ("predict", "solve", "trends", "vocabulary")
-"""Commands that answer at once: they do without the other commands and their library, half of a cold start."""
+QUICK = {
+    "predict": "predictions",
+    "recommend": "recommendations",
+    "solve": "solutions",
+    "trends": "solutions",
+    "vocabulary": "solutions",
+}
+"""Commands that answer at once, and their modules: they do without the other commands and their library, half of a cold
+start."""
 
 
 def main() -> None:
@@ -53,9 +61,7 @@ def main() -> None:
 def _run(words: list[str]) -> None:
     """Run a command: one that only predicts without the rest of the application, if it is written plainly."""
     if words and words[0] in QUICK:
-        from scaling.cli import predictions
-
-        command = getattr(predictions, words[0])
+        command = getattr(import_module(f"scaling.cli.{QUICK[words[0]]}"), words[0])
         values = read_plainly(command, words[1:])
         if values is not None:
             command(**values)

@@ -1,4 +1,5 @@
-"""Commands that measure what a loss alone does not say: the bits that a text costs a learner, and what it knows."""
+"""Commands that measure what a loss alone does not say: the bits that a text costs a learner, what a student knows, and
+what it saves on a keyboard."""
 
 from __future__ import annotations
 
@@ -8,13 +9,14 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Map, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import RESULTS, Json, Results, emit
+from scaling.cli.options import RESULTS, Json, Results, emit, refuse_without_effect, say
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("code-length", rich_help_panel="Fit, forecast, recommend (no jax)")(code_length)
-    app.command(rich_help_panel="Train, export, verify")(probe)
+    for command in (probe, keyboard):
+        app.command(rich_help_panel="Train, export, verify")(command)
 
 
 def code_length(
@@ -79,3 +81,39 @@ def probe(
     from scaling.train.probe import probe_run
 
     emit(probe_run(run_id, RunStore(results), n_pairs=pairs), as_json=json_, show=show_probe)
+
+
+def keyboard(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="SWEEP.yaml|RUN_ID|BUNDLE", help="All finished runs of a sweep, a run, or a bundle."),
+    ],
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Export format that the weights are rounded to; by default gguf.")
+    ] = None,
+    words: Annotated[int, typer.Option("--words", metavar="N", min=10, help="Typed, of held-out text.")] = 500,
+    ngram: Annotated[bool, typer.Option("--ngram", help="Beside an n-gram model of as many bytes.")] = False,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """What a student saves on a keyboard that shows three words: next words guessed, and keystrokes; of a sweep also
+    how they follow from the loss."""
+    from scaling.chain.keyboard import keyboard_stage, type_alone
+    from scaling.predict.question import format_named
+    from scaling.records import RunStore
+    from scaling.report.keyboard import show_keyboard
+
+    format = None if format_ is None else format_named(format_)
+    # A sweep has a folder for its table; what is measured of one run or bundle is printed alone.
+    is_bundle = (Path(what) / "manifest.json").exists()
+    if not is_bundle and (Path(what).suffix in (".yaml", ".yml") or Path(what).is_dir()):
+        from scaling.chain.workspace import Workspace
+
+        workspace = Workspace.open(what, results=results).prepare()
+        found = keyboard_stage(workspace, format=format, n_words=words, ngrams=ngram, watch=say)
+        say(f"wrote {found.path}")
+    else:
+        if is_bundle:
+            refuse_without_effect("a bundle, which has a format", {"--format": format_})
+        found = type_alone(what, RunStore(results), is_bundle=is_bundle, format=format, n_words=words, ngrams=ngram)
+    emit(found, as_json=json_, show=show_keyboard)

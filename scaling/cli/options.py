@@ -7,18 +7,20 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from scaling.cli.declared import argument, option
 from scaling.errors import SpecError
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Results = Annotated[Path, typer.Option("--results", readable=False, help="Results folder.", show_default=True)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
-SweepFile = Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
-Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
-Force = Annotated[bool, typer.Option("--force", help="Answer even far outside the data.")]
+if TYPE_CHECKING:
+    from scaling.predict.recommend import Recommendation
+
+Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
+Results = Annotated[Path, option("--results", readable=False, help="Results folder.", show_default=True)]
+Overrides = Annotated[list[str] | None, option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
+SweepFile = Annotated[Path, argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
+Jobs = Annotated[int, option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
+Force = Annotated[bool, option("--force", help="Answer even far outside the data.")]
 
 RESULTS = Path("results")
 
@@ -82,6 +84,15 @@ def key_values(pairs: Iterable[str], name: str) -> dict[str, str | bool]:
 def say(text: str) -> None:
     """A line for the person at the terminal; stdout stays free for data."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_which(found: Recommendation) -> None:
+    """Which student a stage is about."""
+    question = found.question
+    say(
+        f"recommended for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g}: width "
+        f"{found.run.model.width}, run {found.run.run_id}, from fit {found.fit_id}"
+    )
 
 
 def emit(result: Any, *, as_json: bool, show) -> None:

@@ -20,6 +20,7 @@ from scaling.cli.options import (
     key_values,
     refuse_without_effect,
     say,
+    say_which,
     workers,
 )
 from scaling.errors import SpecError
@@ -27,7 +28,6 @@ from scaling.errors import SpecError
 if TYPE_CHECKING:
     from scaling.chain.run import ChainResult
     from scaling.chain.workspace import Workspace
-    from scaling.predict.recommend import Recommendation
 
 Executor = Annotated[str | None, typer.Option("--executor", help="inline, local, slurm, print, or a package's own.")]
 
@@ -43,7 +43,7 @@ Format = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (run, sweep, train, compress, export, verify, worker):
+    for command in (run, sweep, train, export, verify, worker):
         app.command(rich_help_panel="Train, export, verify")(command)
 
 
@@ -63,7 +63,7 @@ def run(
     from scaling.chain.run import run_chain
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_chain
-    from scaling.sweep.display import show_progress
+    from scaling.report.progress import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
     # Without a budget every run of the sweep is trained.
@@ -91,7 +91,7 @@ def sweep(
     from scaling.chain.training import collect_stage, train_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_sweep
-    from scaling.sweep.display import show_progress
+    from scaling.report.progress import show_progress
     from scaling.sweep.outcomes import forget
     from scaling.sweep.worker import WorkerOptions
 
@@ -121,8 +121,8 @@ def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrid
     """
     from scaling.chain.training import train_stage
     from scaling.chain.workspace import Workspace
+    from scaling.report.progress import show_progress
     from scaling.sweep import ranks
-    from scaling.sweep.display import show_progress
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ()).prepare()
     rank = ranks.join()
@@ -139,35 +139,14 @@ def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False
     from scaling.chain.training import train_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_sweep
-    from scaling.sweep.display import show_progress
+    from scaling.report.progress import show_progress
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = load_recommendation(workspace)
-    _say_which(recommendation)
+    say_which(recommendation)
     outcome = train_stage(workspace, runs=[recommendation.run], jobs=1, watch=show_progress)
     emit(outcome, as_json=json_, show=show_sweep)
     raise typer.Exit(outcome.exit_code)
-
-
-def compress(
-    sweep_file: SweepFile,
-    scheme: Annotated[
-        str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel, f16 or f32.")
-    ] = "q8_0",
-    results: Results = RESULTS,
-    json_: Json = False,
-) -> None:
-    """Quantize the recommended student, and measure what that costs."""
-    from scaling.chain.decision import load_recommendation, trained
-    from scaling.chain.proof import compress_stage
-    from scaling.chain.workspace import Workspace
-    from scaling.report.chain import show_compressed
-
-    workspace = Workspace.open(sweep_file, results=results)
-    recommendation = trained(workspace, load_recommendation(workspace))
-    _say_which(recommendation)
-    found = compress_stage(workspace, recommendation.run, scheme=scheme)
-    emit(found, as_json=json_, show=show_compressed)
 
 
 def export(
@@ -193,7 +172,7 @@ def export(
         refuse_without_effect("no --target", {"--language": language, "--author": author or None, "--feature": feature})
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
-    _say_which(recommendation)
+    say_which(recommendation)
     found = export_stage(workspace, recommendation, load_fit(workspace), format=format, license=license)
     if target == "futo":
         # The bundle stays as it is; the keyboard's file lies beside it.
@@ -219,21 +198,13 @@ def verify(
 
     workspace = Workspace.open(sweep_file, results=results)
     recommendation, fit = trained(workspace, load_recommendation(workspace)), load_fit(workspace)
-    _say_which(recommendation)
+    say_which(recommendation)
     bundle = export_stage(workspace, recommendation, fit, format=format)
     found = verify_stage(workspace, fit, recommendation, bundle, engine=engine)
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.succeeded:
         raise typer.Exit(1)
-
-
-def _say_which(found: Recommendation) -> None:
-    question = found.question
-    say(
-        f"recommended for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g}: width "
-        f"{found.run.model.width}, run {found.run.run_id}, from fit {found.fit_id}"
-    )
 
 
 def _runs_named(run_ids: list[str], workspace: Workspace) -> list[str]:

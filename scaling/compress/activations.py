@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.compress.forward import Tap, forward
-from scaling.spec import GGUF_BLOCK
+from scaling.dimensions import GGUF_BLOCK
 from scaling.train.generator import Forward
 from scaling.train.model import Student
 from scaling.train.step import params_of, with_params

@@ -15,7 +15,8 @@ from scaling.records import RunStore, runs_table
 from scaling.spec import RunSpec
 from scaling.stop import check_stop
 from scaling.train.checkpoint import load_student
-from scaling.train.evaluate import evaluate, held_out
+from scaling.train.evaluate import evaluate
+from scaling.train.measure import held_out
 from scaling.train.model import from_tensors, to_tensors
 
 BITS = (2, 3, 4, 5, 6, 8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet
+from scaling.data.eval_sets import EvalBatch, EvalSet
 from scaling.spec import ModelSpec
 from scaling.stop import stoppable
 from scaling.train.evaluate import Scored, evaluate

@@ -15,12 +15,9 @@ import numpy as np
 from scaling.accounting import Storage
 from scaling.compress.activations import Ranges
 from scaling.errors import ExportError
-from scaling.formats.quantized import QuantizedMatrix
+from scaling.formats.quantized import Tensor
 from scaling.registry import Registry
 from scaling.train.generator import Forward, as_trained
-
-Matrix = np.ndarray | QuantizedMatrix
-"""As a file stores it: floats, or integers with scales."""
 
 
 class Scheme(ABC):
@@ -37,7 +34,7 @@ class Scheme(ABC):
     is_calibrated: ClassVar[bool] = False
 
     @abstractmethod
-    def quantize(self, matrix: np.ndarray) -> Matrix:
+    def quantize(self, matrix: np.ndarray) -> Tensor:
         """What is stored of a finite float32[out, in].
 
         Raises:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaling.compress.scheme import SCHEMES, Matrix
+from scaling.compress.scheme import SCHEMES
 from scaling.errors import ExportError
-from scaling.formats.quantized import QuantizedMatrix, check_finite
+from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class QuantizedStudent:
     """
 
     scheme: str
-    matrices: dict[str, Matrix]
+    matrices: dict[str, Tensor]
     vectors: dict[str, np.ndarray]
     loss_before: float | None = None
     loss_after: float | None = None
@@ -47,7 +47,7 @@ class QuantizedStudent:
                 raise ExportError(f"the student's loss is {loss}; the training diverged, export another run")
 
     @property
-    def tensors(self) -> dict[str, Matrix]:
+    def tensors(self) -> dict[str, Tensor]:
         """All tensors as stored, ready to be written."""
         return {**self.matrices, **self.vectors}
 

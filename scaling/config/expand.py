@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -171,20 +172,31 @@ class Expansion:
         return any(matches(values, condition) for condition in self.config.exclude)
 
     def _complete(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_ = ()) -> bool:
-        """Fill in what follows from the rest: vocabulary, a teacher's own run, values by rule."""
+        """Fill in what follows from the rest: vocabulary, runs of its start and teacher, values by rule."""
         data, model = _mapping(tree.get("data")), tree.get("model")
         source = self._source(data)
-        broken = False
+        broken = self._complete_start(tree, given, prefix)
         # A wrong source is reported as such, not as a missing vocabulary.
         if source is None and isinstance(model, dict):
             model.setdefault("vocab_size", 2)
         if source is not None and isinstance(model, dict):
             marked = _mapping(data.get("teacher")).get("source_token") is True
-            broken = self._fit_to_source(model, source, source.vocab_size + marked, given, prefix)
+            broken |= self._fit_to_source(model, source, source.vocab_size + marked, given, prefix)
         if source is not None:
             data["source"] = source
             broken |= self._complete_teacher(data, given, prefix)
         return self._apply_rules(tree, given, prefix) or broken
+
+    def _complete_start(self, tree: dict[str, Any], given: list[Assignment], prefix: Path_) -> bool:
+        """Let the run that a student starts from be like the student in all that it does not say itself."""
+        start = tree.get("start_from")
+        if not isinstance(start, dict):
+            return False
+        for key in ("model", "optim", "evaluation"):
+            shared, own = tree.get(key), start.get(key, {})
+            if isinstance(shared, dict) and isinstance(own, dict):
+                start[key] = copy.deepcopy(shared) | own
+        return self._complete(start, given, (*prefix, "start_from"))
 
     def _fit_to_source(
         self, model: dict[str, Any], source: Source, vocab_size: int, given: list[Assignment], prefix: Path_

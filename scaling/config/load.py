@@ -50,6 +50,9 @@ class Sweep:
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Read and check a sweep file; no corpus needs to be installed.
 
+    >>> load_sweep("sweeps/grid.yaml").name
+    'grid'
+
     Args:
         path: The YAML file.
         overrides: ``key=value`` each, the value in YAML. A key is a path into a run (``model.width``), or into the file
@@ -180,9 +183,10 @@ def _derived_paths(config: SweepConfig) -> list[str]:
 
 def _condition_paths(config: SweepConfig) -> list[str]:
     """A condition on a key that no run has never matches: it is a slip of the pen, not a choice."""
-    known = run_paths()
     conditions: list[tuple[Path_, dict[str, Any]]] = [(("exclude", i), c) for i, c in enumerate(config.exclude)]
     conditions += [(("when", i, "match"), when.match) for i, when in enumerate(config.when)]
+    # Most files have no condition, and are spared the search for what a run may be.
+    known = run_paths() if conditions else []
     return [
         f"{config.document.mark((*origin, path))}: {dotted((*origin, path))}: no run has this key"
         + did_you_mean(path, known)

@@ -10,7 +10,7 @@ from scaling.spec import KindSpec, RunSpec
 
 
 def run_paths(model: type[BaseModel] = RunSpec, prefix: str = "", above: tuple[type[BaseModel], ...] = ()) -> list[str]:
-    """Every dotted path that may be an axis of a sweep; inside a run's teacher, its run's are left out."""
+    """Every dotted path that may be an axis of a sweep; those of a teacher's run and of a start are left out."""
     paths = []
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"

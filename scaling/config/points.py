@@ -96,6 +96,9 @@ def origin_of(path: Path_, given: list[Assignment]) -> Path_:
         n = len(assignment.target)
         if path[:n] == assignment.target:
             return (*assignment.origin, *path[n:])
+        # A mapping was taken apart: what is said of the whole is said of its last part.
+        if path and assignment.target[: len(path)] == path:
+            return assignment.origin
     return ("base", *path)
 
 

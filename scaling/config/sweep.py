@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from scaling.accounting import STORED_FORMATS
 from scaling.config.document import Document
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import RecordError
-from scaling.numbers import parse_bytes
+from scaling.numbers import parse_bytes, parse_share
 from scaling.records import check_name
 from scaling.registry import did_you_mean
-from scaling.spec import GGUF_BLOCK, Spec
+from scaling.spec import Spec
 
 SizeConvention = Literal["n_params", "n_params_linear", "n_params_total"]
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -31,6 +32,10 @@ def _bytes(value: Any) -> Any:
 
 Bytes = Annotated[int, BeforeValidator(_bytes)]
 """A field that takes a number of bytes in human form."""
+
+
+Share = Annotated[float, BeforeValidator(parse_share), Field(gt=0, lt=1)]
+"""A field that takes a share, as 0.25 or 25%."""
 
 
 class WidthPower(Spec):
@@ -155,6 +160,8 @@ class RecommendOptions(Spec):
     """nats/token on real held-out text."""
     target: RelativeTarget | None = None
     """In its place, where no loss is known beforehand, as of a text of one's own."""
+    target_savings: Share | None = None
+    """In its place, the share of keystrokes that its suggestions are to save on text, as 25%."""
     memory: Annotated[Bytes, Field(ge=1)] | None = None
     """Largest footprint as int8 on the phone, in bytes; by default a tenth of the device's memory."""
     device: str | None = None
@@ -193,11 +200,12 @@ class RecommendOptions(Spec):
 
     @model_validator(mode="after")
     def _has_one_target(self) -> RecommendOptions:
-        if (self.target_loss is None) == (self.target is None):
-            got = "neither" if self.target is None else "both"
+        targets = ("target_loss", "target", "target_savings")
+        given = [name for name in targets if getattr(self, name) is not None]
+        if len(given) != 1:
             raise ValueError(
-                f"target_loss or target: needed is one, got {got} — say target_loss: 1.72, or target: "
-                "{like: {width: 64}} for what students of width 64 reach on real text"
+                f"target_loss, target or target_savings: needed is one, got {' and '.join(given) or 'none'} — say "
+                "target_loss: 1.72, or target: {like: {width: 64}} for what students of width 64 reach on real text"
             )
         return self
 

@@ -30,6 +30,10 @@ FEWEST_POINTS = 4
 def fit_curve(x: Array, loss: Array, *, form: str = "auto", outliers: bool = True, seed: int = 0) -> CurveFit:
     """Fit loss(x) and return something that predicts.
 
+    >>> x = np.geomspace(100, 1e5, 20)
+    >>> float(fit_curve(x, 1.5 + 8 * x**-0.4, form="m2").predict(2e5).value.round(3))
+    1.561
+
     Squared residuals of log loss are minimised by Levenberg-Marquardt with exact derivatives, from many starts at
     once. With form="auto" every candidate is scored by size-ordered validation inside the curve: fitted without the
     last octave, and without the last octave and a half, and asked for the octave that follows. Its squared error is

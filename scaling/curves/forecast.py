@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from scaling.curves.candidates import OCTAVE, Candidate
 from scaling.curves.law import CurveLaw
 from scaling.curves.outliers import Outlier
 from scaling.errors import ExtrapolationError, RecordError, SpecError
+from scaling.shown import Drawn, Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 MAX_REACH = 10.0
@@ -42,7 +47,7 @@ class CurvePart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveForecast:
+class CurveForecast(Shown):
     """Loss at some x, with an interval for what would be measured there.
 
     Attributes:
@@ -58,6 +63,13 @@ class CurveForecast:
     level: float
     reach: Array
 
+    def frame(self) -> pd.DataFrame:
+        """One row a point: loss, its interval, and how far beyond the curve."""
+        import pandas as pd
+
+        columns = {"loss": self.value, "low": self.low, "high": self.high, "reach": self.reach}
+        return pd.DataFrame({name: np.ravel(values) for name, values in columns.items()})
+
     def __repr__(self) -> str:
         if np.ndim(self.value):
             return f"CurveForecast({np.size(self.value)} points, {self.level:.0%} intervals)"
@@ -65,7 +77,7 @@ class CurveForecast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveFit:
+class CurveFit(Drawn):
     """A curve that can be continued.
 
     Attributes:
@@ -83,6 +95,8 @@ class CurveFit:
         outliers: points that were left out.
     """
 
+    figure: ClassVar[str] = "curve"
+
     form: str
     parts: tuple[CurvePart, ...]
     x_range: tuple[float, float]
@@ -92,6 +106,17 @@ class CurveFit:
     trend: float
     noise: float
     outliers: tuple[Outlier, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """One row a form behind the forecast, heaviest first: its weight, its scores, its law."""
+        import pandas as pd
+
+        rows = [
+            {"form": part.candidate.form, "memory": part.candidate.memory, "weight": part.weight, "skill": part.skill}
+            | {"residual": part.residual, "law": repr(part.law)}
+            for part in self.parts
+        ]
+        return pd.DataFrame(rows)
 
     @property
     def law(self) -> CurveLaw:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from scaling.formats.plain import plain
 from scaling.laws.jet import Jet
 from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.registry import Registry
@@ -67,6 +68,12 @@ class CurveLaw(ScalingLaw):
         for i, by_theta in loss.first.items():
             slope[:, i] = by_theta / loss.value
         return np.log(loss.value), slope
+
+
+@plain.register
+def to_plain(law: CurveLaw) -> dict[str, Any]:
+    """JSON values of a curve: its form and its numbers."""
+    return {"form": law.name, "values": {name: plain(value) for name, value in (law.values or {}).items()}}
 
 
 def positive(name: str, unit: str = "") -> Coefficient:

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.data.mixing import MarkedSequences, MixedSequences
+from scaling.data.recut import MixedCut, RecutSequences, open_recut
 from scaling.data.sequences import Sequences, TeacherSequences, TextSequences, WorldSequences
 from scaling.data.shards import open_shards
-from scaling.data.targets import ComputedTargets, SoftTargetReader, StoredTargets, with_records
+from scaling.data.targets import ComputedTargets, StoredTargets, TargetReader, with_records
 from scaling.data.tasks import TaskSequences, open_task
 from scaling.data.text import open_text, targets_dir, teacher_text_dir
 from scaling.data.worlds import MixtureGenerator, open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
-from scaling.spec import RunSpec, SoftTargets, TaskSource, TextSource, WorldSource
+from scaling.spec import RunSpec, SoftTargets, TaskSource, TextSource, VocabularyDistill, WorldSource
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Stream:
     Args:
         sequences: What is read, in order; step i reads the i-th ``batch_size`` of them.
         batch_size: B, of the whole batch.
-        soft: Where soft targets come from; None where the tokens are all that is learned.
+        beside: Where what is told beside the tokens comes from; None where they are all that is learned.
         rows: Those of every batch that are read here.
     """
 
@@ -52,13 +53,13 @@ class Stream:
         self,
         sequences: Sequences,
         batch_size: int,
-        soft: SoftTargetReader | None = None,
+        beside: TargetReader | None = None,
         *,
         rows: range | None = None,
     ):
         self.sequences = sequences
         self.batch_size = batch_size
-        self.soft = soft
+        self.beside = beside
         self.rows = range(batch_size) if rows is None else rows
 
     def shard(self, index: int, count: int, *, parts: int = 1) -> Stream:
@@ -76,7 +77,7 @@ class Stream:
             )
         size = self.batch_size // count
         rows = range(index * size, (index + parts) * size)
-        return Stream(self.sequences, self.batch_size, self.soft, rows=rows)
+        return Stream(self.sequences, self.batch_size, self.beside, rows=rows)
 
     def batch(self, step: int) -> Batch:
         """The batch of one step: [B, T] each. Many at once are faster, worlds write 256 sequences at a time."""
@@ -101,11 +102,11 @@ class Stream:
         return first.reshape(count, self.batch_size)[:, self.rows]
 
     def _targets(self, places: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """The rows of each step, which begin at ``places``, with what the teacher's distribution says of them."""
-        if self.soft is None:
+        """The rows of each step, which begin at ``places``, with what is told beside them."""
+        if self.beside is None:
             return self.sequences.targets(own)
         steps = zip(places, own, strict=True)
-        return np.stack([with_records(rows, self.soft.read(int(place), rows)) for place, rows in steps])
+        return np.stack([with_records(rows, self.beside.read(int(place), rows)) for place, rows in steps])
 
 
 def with_bos(sequences: np.ndarray, bos: int | np.ndarray) -> np.ndarray:
@@ -126,11 +127,14 @@ def open_stream(spec: RunSpec, store: RunStore) -> Stream:
     Raises:
         DataError: if the source does not fit the model, or its text is absent, damaged or not prepared.
     """
-    return Stream(_sequences(spec, store), spec.optim.batch_size, _soft_targets(spec, store))
+    sequences = _sequences(spec, store)
+    return Stream(sequences, spec.optim.batch_size, _beside(spec, sequences, store))
 
 
-def _soft_targets(spec: RunSpec, store: RunStore) -> SoftTargetReader | None:
+def _beside(spec: RunSpec, sequences: Sequences, store: RunStore) -> TargetReader | None:
     data, context = spec.data, spec.model.context
+    if isinstance(spec.recipe, VocabularyDistill) and isinstance(sequences, RecutSequences):
+        return MixedCut(sequences, spec.recipe.share, data.seed)
     if not isinstance(data.targets, SoftTargets):
         return None
     if isinstance(data.source, WorldSource):
@@ -155,7 +159,9 @@ def _sequences(spec: RunSpec, store: RunStore) -> Sequences:
         if data.real_share == 1:
             return real
     folder = teacher_text_dir(store, data, seed=data.seed, split="train", context=context)
-    generated = TeacherSequences(open_shards(folder), context)
+    generated: Sequences = TeacherSequences(open_shards(folder), context)
+    if data.is_recut:
+        generated = RecutSequences(generated, open_recut(data, store))
     if real is None:
         return generated
     begin = (real.bos, data.source_token_id) if data.source_token else None

@@ -12,16 +12,17 @@ import importlib.util
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from scaling.data.documents import read_files, to_bytes
-from scaling.data.prose import open_prose
+from scaling.data.prose import BOOKS, Book, open_prose
 from scaling.errors import DataError
-from scaling.spec import TextSource
+from scaling.registry import did_you_mean
+from scaling.spec import CorpusSpec
 
 Split = Literal["train", "held_out"]
 Reader = Callable[[], Iterator[str]]
@@ -101,13 +102,13 @@ class Corpus:
             yield rank, text
 
 
-@lru_cache(maxsize=2)
-def load_corpus(source: TextSource) -> Corpus:
+@lru_cache(maxsize=4)
+def load_corpus(source: CorpusSpec) -> Corpus:
     """Find a corpus and split it; reads it twice and holds none of it.
 
     Args:
-        source: A named corpus (``sotu``, ``prose``) or a glob of .txt, .jsonl or .parquet files; its fingerprint, where
-            given, must be that of the text found.
+        source: A named corpus (``sotu``, ``books`` or one of them, ``prose``) or a glob of .txt, .jsonl or .parquet
+            files; its fingerprint, where given, must be that of the text found.
 
     Raises:
         DataError: if the corpus is not installed, empty, unreadable, too small to split, or another edition than asked.
@@ -141,7 +142,7 @@ def load_corpus(source: TextSource) -> Corpus:
     )
 
 
-def fingerprint(source: TextSource) -> str:
+def fingerprint(source: CorpusSpec) -> str:
     """Hash of a corpus's text, whatever the order of its documents: 16 hex digits.
 
     Raises:
@@ -150,14 +151,15 @@ def fingerprint(source: TextSource) -> str:
     return _scan(_open(source)[0]).fingerprint
 
 
-def _open(source: TextSource) -> tuple[Reader, str]:
+def _open(source: CorpusSpec) -> tuple[Reader, str]:
     corpus = source.corpus
     if corpus in NAMED:
         return NAMED[corpus]()
     if not any(mark in corpus for mark in "*?[/.\\"):
         raise DataError(
-            f"unknown corpus {corpus!r}; known are {', '.join(sorted(NAMED))}; for your own text give a glob of files, "
-            "for example 'texts/*.txt'"
+            f"unknown corpus {corpus!r}{did_you_mean(corpus, NAMED)}; known are sotu, prose and each of its books "
+            f"({', '.join(book.package for book in BOOKS)}); for your own text give a glob of files, for example "
+            "'texts/*.txt'"
         )
     notice = f"Files {corpus}, of whose terms nothing is known here."
     return lambda: read_files(corpus, non_utf8=source.non_utf8), notice
@@ -177,19 +179,34 @@ def _open_sotu() -> tuple[Reader, str]:
     )
 
 
-def _open_prose() -> tuple[Reader, str]:
-    """Debian's books, and the speeches."""
-    speeches, speeches_notice = _open_sotu()
+def _open_books() -> tuple[Reader, str]:
     books = open_prose()
+    return lambda: read_files(str(books.path)), books.notice
+
+
+def _open_prose() -> tuple[Reader, str]:
+    """The speeches, and Debian's books."""
+    parts = _open_sotu(), _open_books()
 
     def read() -> Iterator[str]:
-        yield from speeches()
-        yield from read_files(str(books.path))
+        for reader, _ in parts:
+            yield from reader()
 
-    return read, f"{speeches_notice}\n\n{books.notice}"
+    return read, "\n\n".join(notice for _, notice in parts)
 
 
-NAMED: dict[str, Callable[[], tuple[Reader, str]]] = {"prose": _open_prose, "sotu": _open_sotu}
+def _open_book(book: Book) -> tuple[Reader, str]:
+    """One of Debian's books by itself."""
+    found = open_prose((book,))
+    return lambda: read_files(str(found.path)), found.notice
+
+
+NAMED: dict[str, Callable[[], tuple[Reader, str]]] = {
+    "books": _open_books,
+    "prose": _open_prose,
+    "sotu": _open_sotu,
+    **{book.package: partial(_open_book, book) for book in BOOKS},
+}
 """Corpora that can be asked for by name."""
 
 

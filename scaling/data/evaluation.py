@@ -10,120 +10,24 @@ over that set, which agree with the world's closed forms to within one record in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from scaling.data.batches import check_fit, with_bos
-from scaling.data.counter import permute, random_at
+from scaling.data.batches import check_fit
+from scaling.data.counter import permute
+from scaling.data.eval_sets import EvalSet, EvalSets, NextTokenProbs, batch_shape
 from scaling.data.sequences import TeacherSequences
-from scaling.data.shards import TokenShards, open_shards
+from scaling.data.shards import open_shards
 from scaling.data.tasks import open_task
-from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
+from scaling.data.text import teacher_text_dir
+from scaling.data.text_evaluation import text_sets
 from scaling.data.worlds import Divergence, Generator, open_generator
 from scaling.data.worlds.generator import kl_divergence, split_divergence
 from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import DataSpec, MixtureTeacher, RealTeacher, RunSpec, TaskSource, TextSource, WorldSource
-
-NextTokenProbs = Callable[[np.ndarray], np.ndarray]
-"""Distributions of the next token given sequences: int32[b, T] to float64[b, T, V]."""
-
-BATCH = 64
-"""Sequences of one evaluation batch, at most."""
-
-
-@dataclass(frozen=True)
-class EvalBatch:
-    """A part of an evaluation set; all parts of a set have one shape.
-
-    Attributes:
-        inputs: int32[b, T].
-        targets: int32[b, T], the tokens that are there; a text's loss is scored on them.
-        weights: float32[b, T], 1 where the loss counts and 0 elsewhere.
-        p: float32[b, T, V], exact distribution of the next token in the real world; None for text.
-        q: the same of the teacher; None for text and where there is no teacher.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    p: np.ndarray | None = None
-    q: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class EvalSet:
-    """Sequences to be measured on, in batches of equal shape.
-
-    Attributes:
-        sequences: int32[n_batches, b, T].
-        bos: Token that every sequence is predicted from.
-        scored: bool[T], positions that count in every sequence, or bool[n_batches, b, T], those of each.
-        p: Distribution of the next token given sequences, int32[b, T] to float64[b, T, V]; None for text.
-        q: The teacher's, likewise.
-    """
-
-    sequences: np.ndarray
-    bos: int
-    scored: np.ndarray
-    p: NextTokenProbs | None = None
-    q: NextTokenProbs | None = None
-
-    @property
-    def n_sequences(self) -> int:
-        return self.sequences.shape[0] * self.sequences.shape[1]
-
-    @property
-    def n_scored(self) -> int:
-        """Tokens that count in the loss."""
-        return int(np.broadcast_to(self.scored, self.sequences.shape).sum())
-
-    def __len__(self) -> int:
-        return len(self.sequences)
-
-    def __iter__(self) -> Iterator[EvalBatch]:
-        scored = np.broadcast_to(self.scored, self.sequences.shape).astype(np.float32)
-        for sequences, weights in zip(self.sequences, scored, strict=True):
-            yield EvalBatch(
-                inputs=with_bos(sequences, self.bos),
-                targets=sequences,
-                weights=weights,
-                p=None if self.p is None else self.p(sequences).astype(np.float32),
-                q=None if self.q is None else self.q(sequences).astype(np.float32),
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalSets:
-    """All that a run of one source is measured on, and what is known of it beforehand. Nats per scored token.
-
-    Attributes:
-        real: Held-out real text.
-        teacher: Held-out text of the teacher; None where the student reads the real world.
-        entropy: H(p) on the real set; None for text.
-        delta_coverage: Part of KL(p‖q) on the real set from contexts that the teacher never learned; None for text,
-            and for a teacher that is a student of the world, where its distribution was not given.
-        delta_noise: All other KL(p‖q); None likewise.
-        generator_delta_coverage: ``delta_coverage`` of the teacher inside a mixture, else None.
-        generator_delta_noise: ``delta_noise``, likewise.
-        teacher_loss: ``H(p) + KL(p‖q)``, or the measured loss of a trained teacher; None where neither is known.
-        bytes_per_token: Bytes of text behind a scored token of the real set; None for worlds.
-        ood: Questions of the kind that a task keeps from training; None without a task.
-    """
-
-    real: EvalSet
-    teacher: EvalSet | None = None
-    entropy: float | None = None
-    delta_coverage: float | None = None
-    delta_noise: float | None = None
-    generator_delta_coverage: float | None = None
-    generator_delta_noise: float | None = None
-    teacher_loss: float | None = None
-    bytes_per_token: float | None = None
-    ood: EvalSet | None = None
 
 
 def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenProbs | None = None) -> EvalSets:
@@ -140,7 +44,7 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
     """
     source = spec.data.source
     if isinstance(source, TextSource):
-        return _text_sets(spec, source, store)
+        return text_sets(spec, source, store)
     if isinstance(source, TaskSource):
         return _task_sets(spec, source)
     if not isinstance(source, WorldSource):
@@ -153,15 +57,25 @@ def evaluation_sets(spec: RunSpec, store: RunStore, *, teacher_probs: NextTokenP
 def _task_sets(spec: RunSpec, source: TaskSource) -> EvalSets:
     """Questions of the kind learned from and of the kind kept from it: as many of each as an evaluation has tokens."""
     check_fit(spec, context=source.sequence_tokens)
-    task = open_task(source)
+    task, wanted = open_task(source), -(-spec.evaluation.tokens // source.sequence_tokens)
+
+    def chosen(n: int) -> np.ndarray:
+        """Places of some of n, by batch."""
+        shape = batch_shape(wanted, n)
+        return np.sort(permute(np.arange(shape[0] * shape[1]), n, seed=spec.evaluation.seed)).reshape(shape)
 
     def drawn(sequences: np.ndarray) -> EvalSet:
-        n_batches, b = _batch_shape(-(-spec.evaluation.tokens // source.sequence_tokens), len(sequences))
-        chosen = np.sort(permute(np.arange(n_batches * b), len(sequences), seed=spec.evaluation.seed))
-        own = sequences[chosen].reshape(n_batches, b, -1)
+        own = sequences[chosen(len(sequences))]
         return EvalSet(own, task.bos, task.is_answer(own))
 
-    return EvalSets(real=drawn(task.asked), ood=drawn(task.test))
+    asked_again = chosen(len(task.paraphrases)).ravel() if task.paraphrases else ()
+    return EvalSets(
+        real=drawn(task.asked),
+        ood=drawn(task.test),
+        task=task,
+        exceptions=drawn(task.exceptions) if len(task.exceptions) else None,
+        paraphrases=tuple(task.paraphrases[i] for i in asked_again),
+    )
 
 
 def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
@@ -170,7 +84,7 @@ def _world_sets(spec: RunSpec, source: WorldSource) -> EvalSets:
     # Where sequences say whether they are real, the teacher's distribution is asked for by its token, unmixed.
     p, q = open_generator(source), open_generator(source, data.generator if marked else data.teacher)
     check_fit(spec, context=p.context)
-    shape = _batch_shape(-(-spec.evaluation.tokens // p.context))
+    shape = batch_shape(-(-spec.evaluation.tokens // p.context))
 
     def draw(generator: Generator) -> np.ndarray:
         sequences = generator.evaluation_sequences(shape[0] * shape[1], spec.evaluation.seed)
@@ -236,76 +150,6 @@ def _student_teacher_sets(
         delta_noise=known.noise,
         teacher_loss=sets.entropy + known.total,
     )
-
-
-def _text_sets(spec: RunSpec, source: TextSource, store: RunStore) -> EvalSets:
-    check_fit(spec)
-    teacher = spec.data.teacher
-    text = open_text(source, "held_out", store)
-    real = _text_set(text, spec)
-    bytes_per_token = float(open_tokenizer(source, store).n_bytes[real.sequences].mean())
-    if isinstance(teacher, RealTeacher):
-        return EvalSets(real=real, bytes_per_token=bytes_per_token)
-    seed, context = spec.evaluation.seed, spec.model.context
-    folder = teacher_text_dir(store, spec.data, seed=seed, split="held_out", context=context)
-    written = open_shards(folder)
-    if written.card.tokenizer != text.card.tokenizer:
-        raise DataError(
-            f"{folder}: the teacher writes with tokenizer {written.card.tokenizer}, the source has "
-            f"{text.card.tokenizer}; train the teacher on this source with this tokenizer"
-        )
-    own = _text_set(written, spec)
-    if spec.data.source_token:
-        own = replace(own, bos=spec.data.source_token_id)
-    elif isinstance(teacher, MixtureTeacher):
-        own = _mixed(real, own, teacher.real, seed)
-    return EvalSets(
-        real=real,
-        teacher=own,
-        # Of a mixture, what is known is the loss of the teacher inside alone.
-        teacher_loss=None if isinstance(teacher, MixtureTeacher) else written.card.teacher_loss,
-        bytes_per_token=bytes_per_token,
-    )
-
-
-def _mixed(real: EvalSet, teacher: EvalSet, share: float, seed: int) -> EvalSet:
-    """As many sequences as the smaller set has, a share of them real."""
-    flat = [one.sequences.reshape(-1, one.sequences.shape[-1]) for one in (real, teacher)]
-    n = min(map(len, flat))
-    n_batches, b = _batch_shape(n, n)
-    is_real = random_at(seed, "mixture evaluation").permutation(n_batches * b) < round(share * n_batches * b)
-    sequences = np.where(is_real[:, None], flat[0][: len(is_real)], flat[1][: len(is_real)])
-    return replace(teacher, sequences=sequences.reshape(n_batches, b, -1))
-
-
-def _text_set(shards: TokenShards, spec: RunSpec) -> EvalSet:
-    """Windows spread over a held-out text by a permutation that depends on the evaluation seed alone."""
-    context = spec.model.context
-    per_sequence = shards.card.sequence_tokens
-    lengths = [(shard.tokens, per_sequence or shard.tokens) for shard in shards.card.shards]
-    per_shard = [total // piece * (piece // context) for total, piece in lengths]
-    available = sum(per_shard)
-    if available == 0:
-        raise DataError(
-            f"{shards.folder}: the held-out text is shorter than one context of {context} tokens; "
-            "use more text, a larger held_out share, or a smaller model.context"
-        )
-    n_batches, b = _batch_shape(-(-spec.evaluation.tokens // context), available)
-    chosen = np.sort(permute(np.arange(n_batches * b), available, seed=spec.evaluation.seed))
-    shard = np.searchsorted(np.cumsum(per_shard), chosen, side="right")
-    within = chosen - np.concatenate([[0], np.cumsum(per_shard)])[shard]
-    piece = np.array([piece for _, piece in lengths])[shard]
-    offset = within // (piece // context) * piece + within % (piece // context) * context
-    sequences = shards.windows(shard, offset, context).reshape(n_batches, b, context)
-    return EvalSet(sequences, shards.card.bos, np.ones(context, bool))
-
-
-def _batch_shape(n_sequences: int, available: int | None = None) -> tuple[int, int]:
-    """Batches of equal shape that hold at least so many sequences, or all there are but a remainder: (n_batches, b)."""
-    wanted = n_sequences if available is None else min(n_sequences, available)
-    n_batches = -(-wanted // BATCH)
-    b = -(-wanted // n_batches)
-    return n_batches, b if available is None or n_batches * b <= available else available // n_batches
 
 
 def _known_terms(real: EvalSet, real_probs: NextTokenProbs, teacher: Generator) -> tuple[float, Divergence]:

@@ -160,6 +160,10 @@ class TokenShards:
             for shard in self.card.shards
         ]
 
+    def counts(self) -> np.ndarray:
+        """How often each token of the vocabulary comes: int64[V]."""
+        return sum((np.bincount(one, minlength=self.card.vocab_size) for one in self.maps), np.zeros(1, np.int64))
+
     def windows(self, shard: np.ndarray, offset: np.ndarray, length: int) -> np.ndarray:
         """Cut windows out of the text: int32[n, length], or records.
 

@@ -36,8 +36,8 @@ Keep = Callable[[np.ndarray, Any, np.ndarray, int], tuple[np.ndarray | None, np.
 KEPT: Registry[Keep] = Registry("kind of soft targets", error=DataError)
 
 
-class SoftTargetReader(Protocol):
-    """Where a stream's soft targets come from."""
+class TargetReader(Protocol):
+    """Where what a stream tells beside the tokens comes from."""
 
     def read(self, start: int, sequences: np.ndarray) -> np.ndarray:
         """Records of the sequences ``start … start+count``, which are int32[count, T]: record[count, T]."""
@@ -159,11 +159,16 @@ def draw(probs: np.ndarray, uniform: np.ndarray, exponent: float) -> tuple[np.nd
 
 
 def with_records(tokens: np.ndarray, records: np.ndarray) -> np.ndarray:
-    """Tokens and their records as one array, so that whatever cuts a batch cuts both: fields token, (ids,) weights."""
+    """Tokens and their records as one array, so that whatever cuts a batch cuts both: a field token, and theirs."""
     names = records.dtype.names or ()
-    parts = [(name, "<i4" if name == "ids" else "<f4", records.dtype[name].shape) for name in names]
+    parts = [(name, _wide(records.dtype[name]), records.dtype[name].shape) for name in names]
     out = np.empty(tokens.shape, np.dtype([("token", "<i4"), *parts]))
     out["token"] = tokens
     for name in names:
         out[name] = records[name]
     return out
+
+
+def _wide(field: np.dtype) -> str:
+    """What a device takes of a field that is stored in as few bytes as it needs."""
+    return "<f4" if field.base.kind == "f" else "<i4"

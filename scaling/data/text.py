@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,9 +34,10 @@ from scaling.data.shards import (
 from scaling.data.sorting import in_hash_order
 from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from scaling.records import RunStore
-from scaling.spec import DataSpec, PretrainedTeacher, SoftTargets, TextSource, TrainedTeacher
+from scaling.spec import CorpusSpec, DataSpec, PretrainedTeacher, SoftTargets, TextSource, TrainedTeacher
 
 AnyTokenizer = Tokenizer | GgufTokenizer
+AnyCorpus = TypeVar("AnyCorpus", bound="CorpusSpec")
 
 LAYOUT_VERSION = 1
 """Of how text becomes tokens on disk; part of every id."""
@@ -69,13 +70,18 @@ def open_text(source: TextSource, split: Split, store: RunStore) -> TokenShards:
     Raises:
         DataError: if the corpus or the ``tokenizers`` package is missing.
     """
-    folder = _source_dir(store, source) / split
+    return _encoded(_source_dir(store, source) / split, source, split, open_tokenizer(source, store))
+
+
+def open_other_text(other: CorpusSpec, source: TextSource, store: RunStore) -> TokenShards:
+    """The held-out part of another corpus, cut by the tokenizer of a source; encoded the first time it is asked for.
+
+    Raises:
+        DataError: if the corpus is missing.
+    """
     tokenizer = open_tokenizer(source, store)
-    with locked(folder):
-        card = read_card(folder)
-        if card is None or damaged_shards(folder, card):
-            _encode(folder, load_corpus(source), source, split, tokenizer)
-    return open_shards(folder)
+    recipe = {"text": "other", "source": _with_fingerprint(other).model_dump(mode="json"), "tokenizer": tokenizer.hash}
+    return _encoded(store.root / "corpora" / _recipe_id(recipe), other, "held_out", tokenizer)
 
 
 def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split, context: int) -> Path:
@@ -105,12 +111,17 @@ def _source_dir(store: RunStore, source: TextSource) -> Path:
 
 def _identified(source: TextSource) -> TextSource:
     """The source with the fingerprints of its text and of its tokenizer's file."""
-    found: dict[str, Any] = {}
-    if not source.fingerprint:
-        found["fingerprint"] = load_corpus(source).fingerprint
-    if source.tokenizer.kind == "gguf" and not source.tokenizer.fingerprint:
-        found["tokenizer"] = source.tokenizer.model_copy(update={"fingerprint": fingerprint(source.tokenizer)})
-    return source.model_copy(update=found)
+    found = _with_fingerprint(source)
+    if found.tokenizer.kind != "gguf" or found.tokenizer.fingerprint:
+        return found
+    tokenizer = found.tokenizer.model_copy(update={"fingerprint": fingerprint(found.tokenizer)})
+    return found.model_copy(update={"tokenizer": tokenizer})
+
+
+def _with_fingerprint(corpus: AnyCorpus) -> AnyCorpus:
+    if corpus.fingerprint:
+        return corpus
+    return corpus.model_copy(update={"fingerprint": load_corpus(corpus).fingerprint})
 
 
 def _recipe_id(recipe: dict[str, Any]) -> str:
@@ -118,13 +129,20 @@ def _recipe_id(recipe: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def _encode(
-    folder: Path, corpus: Corpus, source: TextSource, split: Split, tokenizer: Tokenizer | GgufTokenizer
-) -> None:
+def _encoded(folder: Path, corpus: CorpusSpec, split: Split, tokenizer: AnyTokenizer) -> TokenShards:
+    """A part of a corpus as tokens, in its folder; made where it is not there, or damaged."""
+    with locked(folder):
+        card = read_card(folder)
+        if card is None or damaged_shards(folder, card):
+            _encode(folder, load_corpus(corpus), split, tokenizer)
+    return open_shards(folder)
+
+
+def _encode(folder: Path, corpus: Corpus, split: Split, tokenizer: AnyTokenizer) -> None:
     card = Card(
         text="real",
         split=split,
-        source=source.label,
+        source=corpus.name,
         vocab_size=tokenizer.vocab_size,
         tokenizer=tokenizer.hash,
         eos_id=tokenizer.eos_id,

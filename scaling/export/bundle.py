@@ -25,12 +25,13 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
 from scaling.export.card import CARD_FILE, card
 from scaling.export.findings import Check
-from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
+from scaling.export.format import EXPORT_FORMATS, ExportFormat
 from scaling.export.manifest import FileFacts, Manifest, read_manifest, write_manifest
 from scaling.export.provenance import UNSAID, Provenance, about, provenance_of
 from scaling.export.tokenizer_json import tokenizer_json
 from scaling.files import make_folder, write_bytes, write_folder, write_json
 from scaling.formats.quantized import check_finite
+from scaling.formats.student import StudentFile
 from scaling.predict.footprint import tokenizer_layout
 from scaling.predict.recommend import Recommendation
 from scaling.records import RunStore
@@ -73,7 +74,7 @@ class Bundle:
         """The file that an engine loads."""
         return self.path / _model_file(self.format)
 
-    def read(self) -> ReadBack:
+    def read(self) -> StudentFile:
         """The weights and tokens of its file.
 
         Raises:

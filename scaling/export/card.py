@@ -49,6 +49,8 @@ def _origin(found: Provenance) -> str:
         f"- Written by: {found.teacher}{said}",
         f"- License of the student: {found.license}",
     ]
+    if found.pruned:
+        lines.append(f"- Pruned: {found.pruned}")
     if found.fit:
         lines.append("- Asked for by a fit: " + ", ".join(f"{name} {value}" for name, value in found.fit.items()))
     return "\n".join(lines)

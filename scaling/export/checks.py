@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from scaling.compress.degradation import Degradation
+from scaling.data.tasks.next_words import KeyboardUse
 from scaling.export.engine import EngineRun
 from scaling.export.findings import Check, Greedy, InEngine
 from scaling.predict.footprint import Footprint
+from scaling.predict.quantization import QuantizationCost
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed
 
@@ -22,6 +24,9 @@ NEAR_TIE = 0.05
 MAX_MEMORY_ERROR = 0.10
 """Share by which the peak memory may exceed its forecast."""
 
+NOT_FORECAST = "not forecast"
+"""Of an engine that nobody measured on the device: the constants of another would be a guess."""
+
 MIB = 2**20
 
 
@@ -29,30 +34,36 @@ def compare(
     recommendation: Recommendation,
     *,
     memory: Footprint,
-    speed: Speed,
+    damage: QuantizationCost,
+    speed: Speed | None,
     loss: float | None,
     read_back: Degradation,
     most_damage: float,
     file_bytes: int,
     found: InEngine,
+    saved: KeyboardUse | None = None,
 ) -> tuple[Check, ...]:
     """All comparisons of an exported student with what was forecast of it.
 
     Args:
         recommendation: The forecast.
         memory: Forecast bytes of this format in this engine.
-        speed: Forecast of the decoding speed.
+        damage: What storing the weights so was to add to the loss.
+        speed: Forecast of the decoding speed; None where nothing is known of this engine there.
         loss: Of the trained student, in the unit of the forecast.
         read_back: Float student against the file's weights.
         most_damage: nats/token that the file's format may cost.
         file_bytes: Size of the file.
         found: What the engine did.
+        saved: Of the file's weights on a keyboard, where the target is in keystrokes.
     """
     checks = [
+        *([] if saved is None else [_savings(recommendation, saved)]),
         _target(recommendation, loss),
         _loss(recommendation, loss),
         _file(memory.weights_bytes, file_bytes),
         _read_back(read_back, most_damage),
+        _damage(damage, read_back),
     ]
     if found.error is not None:
         checks.append(_engine(found.error, refused=found.refused))
@@ -69,9 +80,23 @@ def compare(
     return tuple(checks)
 
 
-def meets_target(recommendation: Recommendation, loss: float | None) -> bool | None:
-    """True if a student's measured loss is what was asked for; None if there is no loss."""
+def meets_target(recommendation: Recommendation, loss: float | None, saved: KeyboardUse | None = None) -> bool | None:
+    """True if what was measured of a student is what was asked for, keystrokes or a loss; None if nothing was."""
+    asked = recommendation.question.target_savings
+    if asked is not None and saved is not None:
+        return saved.savings >= asked
     return None if loss is None else loss <= recommendation.question.target_loss
+
+
+def _savings(recommendation: Recommendation, saved: KeyboardUse) -> Check:
+    return Check(
+        name="keystrokes saved",
+        kind="target",
+        expected=f"≥ {recommendation.question.target_savings:.1%} asked",
+        measured=f"{saved.savings:.1%} ± {saved.savings_se:.1%}",
+        passed=meets_target(recommendation, None, saved),
+        note=f"{saved.n_words} words; next word guessed {saved.top1:.1%}, among three {saved.top3:.1%}",
+    )
 
 
 def _target(recommendation: Recommendation, loss: float | None) -> Check:
@@ -124,6 +149,17 @@ def _read_back(cost: Degradation, most_damage: float) -> Check:
         measured=f"{cost.after:.4f}",
         passed=cost.increase <= most_damage,
         note=f"{cost.increase:+.5f} ± {cost.increase_se:.5f}",
+    )
+
+
+def _damage(forecast: QuantizationCost, cost: Degradation) -> Check:
+    return Check(
+        name="damage of rounding",
+        kind="forecast",
+        expected=f"{forecast.nats:+.4f} ({forecast.low:+.4f} – {forecast.high:+.4f})",
+        measured=f"{cost.increase:+.5f}",
+        passed=forecast.holds(cost.increase, cost.increase_se),
+        note=forecast.source,
     )
 
 
@@ -186,17 +222,19 @@ def _memory(forecast: int, run: EngineRun) -> Check:
     )
 
 
-def _speed(speed: Speed, run: EngineRun) -> Check:
+def _speed(speed: Speed | None, run: EngineRun) -> Check:
     """A rate that was measured beside other programs says little of the engine: no miss is made of it."""
     rate, range = run.tokens_per_s, run.tokens_per_s_range
-    passed = None if rate is None else speed.low <= rate <= speed.high
-    slow_and_busy = passed is False and rate is not None and rate < speed.low and run.machine_busy
-    threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}, load {run.load_average:.1f}"
+    measured = "none" if rate is None or range is None else f"{rate:,.0f} (best {range[1]:,.0f})"
+    note = f"{run.threads} thread{'s' if run.threads > 1 else ''}, load {run.load_average:.1f}"
+    passed = None if rate is None or speed is None else speed.low <= rate <= speed.high
+    if speed is not None and rate is not None and rate < speed.low and run.machine_busy:
+        passed, note = None, f"machine busy: {note}; measure again when it is idle"
     return Check(
         name="tokens/s",
         kind="forecast",
-        expected=f"{speed.tokens_per_s:,.0f} ({speed.low:,.0f} – {speed.high:,.0f})",
-        measured="none" if rate is None or range is None else f"{rate:,.0f} (best {range[1]:,.0f})",
-        passed=None if slow_and_busy else passed,
-        note=f"machine busy: {threads}; measure again when it is idle" if slow_and_busy else threads,
+        expected=NOT_FORECAST if speed is None else f"{speed.tokens_per_s:,.0f} ({speed.low:,.0f} – {speed.high:,.0f})",
+        measured=measured,
+        passed=passed,
+        note=note,
     )

@@ -37,6 +37,17 @@ def check_prompt(prompt_ids: Sequence[int], n_tokens: int, context: int) -> None
         )
 
 
+def speed_job(prompt_ids: Sequence[int], context: int) -> dict[str, int | list[int]]:
+    """A timed pass: half a context is read, then up to 64 tokens are written.
+
+    Repeated, the prompt is as long as the typical one; what it says is no matter to the time it takes.
+    """
+    return {
+        "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
+        "speed_tokens": max(1, min(64, context // 2 - 1)),
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineRun:
     """What an engine did with a file.

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from scaling.accounting import STORED_FORMATS, StoredFormat, TokenizerLayout
 from scaling.compress.student import QuantizedStudent
 from scaling.errors import ExportError
+from scaling.formats.student import StudentFile
 from scaling.registry import Registry
 from scaling.spec import ModelSpec
 
@@ -38,25 +37,6 @@ class About:
     description: str
     license: str
     text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadBack:
-    """What an exported file says.
-
-    Attributes:
-        model: Sizes of the model.
-        tokenizer: Its tokens.
-        tensors: float32 weights by tensor name, dequantized, as an engine sees them.
-        run_id: Of the student.
-        file_bytes: Size on disk.
-    """
-
-    model: ModelSpec
-    tokenizer: TokenizerLayout
-    tensors: dict[str, np.ndarray]
-    run_id: str
-    file_bytes: int
 
 
 class ExportFormat(ABC):
@@ -91,6 +71,18 @@ class ExportFormat(ABC):
         """Why this format cannot hold a model, or None if it can: asked before anything is computed."""
         return None
 
+    def check_scheme(self, student: QuantizedStudent) -> None:
+        """Refuse a student that is stored otherwise.
+
+        Raises:
+            ExportError: naming both schemes.
+        """
+        if student.scheme != self.scheme:
+            raise ExportError(
+                f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
+                f"scheme {self.scheme}"
+            )
+
     @abstractmethod
     def write(
         self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
@@ -109,7 +101,7 @@ class ExportFormat(ABC):
         """
 
     @abstractmethod
-    def read(self, path: Path) -> ReadBack:
+    def read(self, path: Path) -> StudentFile:
         """Read a file as an engine does.
 
         Raises:

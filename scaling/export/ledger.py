@@ -68,7 +68,7 @@ class LedgerRow:
         peak_bytes_forecast: Memory while it runs on the machine that verified, the app not included.
         peak_bytes_measured: The same in the engine, the interpreter not included.
         device: Device of the speed forecast.
-        tokens_per_s_forecast: Rate of writing.
+        tokens_per_s_forecast: Rate of writing; empty where this engine was not measured on the device before.
         tokens_per_s_low: Lower end of its range.
         tokens_per_s_high: Upper end.
         tokens_per_s_measured: Median in the engine, on the machine that verified.
@@ -83,6 +83,10 @@ class LedgerRow:
         mapped_bytes: Part of it that is the mapped file, which a phone may take back.
         texts_tried: Texts that the engine's tokenizer was given; empty for a world.
         texts_equal: Those of them that it cut as the student's.
+        damage_forecast: What storing the weights so was to add to the loss, beside ``int8_cost``.
+        damage_low: Lower end of its range.
+        damage_high: Upper end.
+        damage_basis: Where that was seen: the sweep's own damage.csv, or the reference tables.
     """
 
     recorded_at: str
@@ -120,9 +124,9 @@ class LedgerRow:
     peak_bytes_forecast: int
     peak_bytes_measured: int | None
     device: str
-    tokens_per_s_forecast: float
-    tokens_per_s_low: float
-    tokens_per_s_high: float
+    tokens_per_s_forecast: float | None
+    tokens_per_s_low: float | None
+    tokens_per_s_high: float | None
     tokens_per_s_measured: float | None
     greedy_tokens: int | None
     greedy_equal: int | None
@@ -135,6 +139,10 @@ class LedgerRow:
     mapped_bytes: int | None
     texts_tried: int | None
     texts_equal: int | None
+    damage_forecast: float | None
+    damage_low: float | None
+    damage_high: float | None
+    damage_basis: str | None
 
 
 COLUMNS = tuple(field.name for field in fields(LedgerRow))
@@ -143,7 +151,8 @@ KEY = ("run_id", "fit_id", "format", "engine")
 
 LATER = (
     "target_basis", "target_probability", "probability", "target_met", "seen_before", "format", "tokens_per_s_best",
-    "load_average", "allocated_bytes", "mapped_bytes", "texts_tried", "texts_equal",
+    "load_average", "allocated_bytes", "mapped_bytes", "texts_tried", "texts_equal", "damage_forecast",
+    "damage_low", "damage_high", "damage_basis",
 )  # fmt: skip
 """Columns that ledgers of before 2026-11-26 lack; those of their rows that can be told are filled in when read."""
 
@@ -180,6 +189,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
     """The row of a recommendation; see :class:`LedgerRow`."""
     forecast, run, found = recommendation.prediction, recommendation.run, verification.in_engine
     counts, cost, engine, greedy = count_parameters(run.model), verification.read_back, found.run, found.greedy
+    speed = verification.speed
     # Compared is the loss that the fit forecasts, which need not be that on real text.
     loss_name = fit.columns["loss"]
     measured = getattr(verification.outcome, loss_name)
@@ -219,9 +229,9 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         peak_bytes_forecast=verification.memory.total_bytes,
         peak_bytes_measured=None if engine is None else engine.peak_bytes,
         device=verification.device,
-        tokens_per_s_forecast=verification.speed.tokens_per_s,
-        tokens_per_s_low=verification.speed.low,
-        tokens_per_s_high=verification.speed.high,
+        tokens_per_s_forecast=None if speed is None else speed.tokens_per_s,
+        tokens_per_s_low=None if speed is None else speed.low,
+        tokens_per_s_high=None if speed is None else speed.high,
         tokens_per_s_measured=None if engine is None else engine.tokens_per_s,
         greedy_tokens=None if greedy is None else greedy.n_tokens,
         greedy_equal=None if greedy is None else greedy.n_equal,
@@ -234,6 +244,10 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         mapped_bytes=None if engine is None else engine.mapped_bytes,
         texts_tried=None if found.texts_equal is None else found.texts_equal[1],
         texts_equal=None if found.texts_equal is None else found.texts_equal[0],
+        damage_forecast=verification.damage.nats,
+        damage_low=verification.damage.low,
+        damage_high=verification.damage.high,
+        damage_basis=verification.damage.source,
     )
 
 

@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.compress.scheme import Matrix
-from scaling.formats.quantized import QuantizedMatrix
+from scaling.formats.quantized import QuantizedMatrix, Tensor
 from scaling.spec import ModelSpec
 from scaling.train.model import rope_table
 
@@ -41,7 +40,7 @@ class Program:
     outputs: tuple[str, ...]
 
 
-def step_program(model: ModelSpec, tensors: Mapping[str, Matrix]) -> Program:
+def step_program(model: ModelSpec, tensors: Mapping[str, Tensor]) -> Program:
     """The program that reads one token and gives the logits of the next.
 
     Args:
@@ -56,7 +55,7 @@ def step_program(model: ModelSpec, tensors: Mapping[str, Matrix]) -> Program:
     return Program(bytes(exported.mlir_module_serialized), ("token", "position", *names), ("logits", *names))
 
 
-def _step(model: ModelSpec, tensors: Mapping[str, Matrix]):
+def _step(model: ModelSpec, tensors: Mapping[str, Tensor]):
     """The function of one token that is traced."""
     floats = {
         name: tensor.dequantize() if isinstance(tensor, QuantizedMatrix) else np.asarray(tensor, np.float32)
@@ -86,7 +85,7 @@ def _step(model: ModelSpec, tensors: Mapping[str, Matrix]):
     return step
 
 
-def _row(table: Matrix, floats: np.ndarray, token: jax.Array) -> jax.Array:
+def _row(table: Tensor, floats: np.ndarray, token: jax.Array) -> jax.Array:
     """The row of a token, [1, M]."""
     if not isinstance(table, QuantizedMatrix):
         return jnp.take(jnp.asarray(floats), token, axis=0)

@@ -10,14 +10,14 @@ import numpy as np
 from flax import nnx
 
 from scaling.compress.degradation import Degradation, paired
-from scaling.data.evaluation import EvalBatch, EvalSet
+from scaling.data.eval_sets import EvalBatch, EvalSet
 from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle
 from scaling.export.engine import Engine, EngineRun, FileRefusedError
 from scaling.export.findings import Greedy, InEngine
-from scaling.export.format import ReadBack
 from scaling.export.hostile import hostile_texts
+from scaling.formats.student import StudentFile
 from scaling.records import RunStore
 from scaling.spec import Source, TextSource
 from scaling.stop import check_stop
@@ -31,7 +31,7 @@ ENGINE_TOKENS = 512
 def measure(
     engine: Engine,
     bundle: Bundle,
-    file: ReadBack,
+    file: StudentFile,
     store: RunStore,
     source: Source,
     real: EvalSet,
@@ -65,7 +65,7 @@ def measure(
 
 
 def _run_engine(
-    engine: Engine, bundle: Bundle, file: ReadBack, student: Student, real: EvalSet, *, cache: int
+    engine: Engine, bundle: Bundle, file: StudentFile, student: Student, real: EvalSet, *, cache: int
 ) -> tuple[EngineRun, Greedy]:
     """Continue the beginning of the first held-out sequence, in the engine and in JAX."""
     context = file.model.context
@@ -108,7 +108,7 @@ def _compare_tokenizer(
 
 
 def _engine_cost(
-    engine: Engine, bundle: Bundle, file: ReadBack, student: Student, real: EvalSet, n_tokens: int
+    engine: Engine, bundle: Bundle, file: StudentFile, student: Student, real: EvalSet, n_tokens: int
 ) -> Degradation | None:
     """Loss of JAX on the file's weights against the engine's, on the first sequences of a set, their last token apart.
 

@@ -39,6 +39,7 @@ class Provenance:
         loss: Measured of the float student.
         loss_se: Its standard error.
         license: Of the student, as its maker says.
+        pruned: What was left out of the student of that training, in words; empty for the whole one.
         asked: What the recommendation was asked for; empty without one.
         forecast: What it forecast: loss with its interval, probability, bytes.
         fit: What it forecast from: id, law, numbers of runs and trunks.
@@ -54,6 +55,7 @@ class Provenance:
     loss: float | None
     loss_se: float | None
     license: str = UNSAID
+    pruned: str = ""
     asked: Mapping[str, Any] = field(default_factory=dict)
     forecast: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.export.ledger import Value, latest
+from scaling.predict.quantization import QuantizationCost
 
 Row = Mapping[str, Value]
 
@@ -65,6 +66,7 @@ class Score:
         targets: Met targets, by how surely they were to be met.
         damage: Mean nats/token that storing the weights cost.
         worst_damage: Most.
+        damages_inside: Share of it inside the range that was forecast; None where none was.
         file: Errors of file sizes.
         peak: Errors of peak memory.
         speed: Errors of tokens/s.
@@ -81,6 +83,7 @@ class Score:
     targets: tuple[Bin, ...]
     damage: float | None
     worst_damage: float | None
+    damages_inside: float | None
     file: Errors | None
     peak: Errors | None
     speed: Errors | None
@@ -98,7 +101,10 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
     # What the fit had seen was not forecast; what was not measured cannot be judged.
     forecast = [row for row in students if not row["seen_before"] and row["loss_measured"] is not None]
     damage = _values(students, "int8_cost")
-    timed = [row for row in students if row["tokens_per_s_measured"] is not None]
+    foreseen = [row for row in students if row["damage_forecast"] is not None]
+    timed = [
+        row for row in students if row["tokens_per_s_measured"] is not None and row["tokens_per_s_forecast"] is not None
+    ]
     return Score(
         n_rows=len(rows),
         n_students=len(students),
@@ -109,9 +115,10 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
         targets=_bins(students),
         damage=_mean(damage),
         worst_damage=max(damage, default=None),
+        damages_inside=_share(foreseen, _damage_inside),
         file=_errors(students, "file_bytes"),
         peak=_errors(students, "peak_bytes"),
-        speed=_errors(students, "tokens_per_s"),
+        speed=_errors(timed, "tokens_per_s"),
         speeds_inside=_share(timed, _speed_inside),
         promises_kept=_share(students, lambda row: bool(row["passed"])),
     )
@@ -148,6 +155,12 @@ def _errors(rows: Sequence[Row], name: str) -> Errors | None:
         mean_error=float(np.abs(error).mean()),
         worst=float(np.abs(error).max()),
     )
+
+
+def _damage_inside(row: Row) -> bool:
+    forecast = {end: _number(row, f"damage_{end}") for end in ("low", "high")}
+    found = QuantizationCost(nats=_number(row, "damage_forecast"), **forecast, source="")
+    return found.holds(_number(row, "int8_cost"), _number(row, "int8_cost_se"))
 
 
 def _speed_inside(row: Row) -> bool:

@@ -15,7 +15,7 @@ from scaling.accounting import TokenizerLayout
 from scaling.data.tokenizers import import_tokenizers
 from scaling.errors import DataError, EngineError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
-from scaling.export.engine import Engine, EngineRun, check_prompt
+from scaling.export.engine import Engine, EngineRun, check_prompt, speed_job
 
 TOKENIZER_FILE = "tokenizer.json"
 """In the folder of the exported file."""
@@ -72,13 +72,8 @@ class TokenEngine(Engine):
         threads: int | None = None,
     ) -> EngineRun:
         check_prompt(prompt_ids, n_tokens, context)
-        job = self._job(path, prompt_ids, threads=threads) | {
-            "n_tokens": n_tokens,
-            "repeats": repeats,
-            # Repeated, the prompt is as long as the typical one; what it says is no matter to the time it takes.
-            "speed_prompt": [int(token) for token in np.resize(prompt_ids, max(1, context // 2))],
-            "speed_tokens": max(1, min(64, context // 2 - 1)),
-        }
+        job = self._job(path, prompt_ids, threads=threads) | speed_job(prompt_ids, context)
+        job |= {"n_tokens": n_tokens, "repeats": repeats}
         answer = self._answer(job)
         with as_asked(self.title):
             return engine_run(answer, job, engine=self.probe(), code_bytes=self.memory.code)

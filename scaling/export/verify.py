@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from scaling.accounting import STORED_FORMATS, TokenizerLayout, this_architecture
+from scaling.accounting import STORED_FORMATS, Storage, TokenizerLayout, this_architecture
 from scaling.compress.degradation import Degradation, degradation
 from scaling.data.evaluation import evaluation_sets
+from scaling.data.tasks.next_words import KeyboardUse
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.checks import compare, meets_target
 from scaling.export.engine import engine_for
 from scaling.export.findings import Check, InEngine
+from scaling.export.keyboard import keyboard_of_bundle
 from scaling.export.measure import ENGINE_TOKENS, measure
-from scaling.predict.devices import device
+from scaling.predict.devices import Device, device
 from scaling.predict.footprint import Footprint, footprint
+from scaling.predict.quantization import QuantizationCost, Rounding, rounding_cost
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
+from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible
 
 
@@ -32,7 +36,8 @@ class Verification:
         memory: Forecast bytes of this format in this engine.
         file_bytes: Size of the file.
         in_engine: What the engine did with it.
-        speed: Forecast decoding speed.
+        damage: What storing the weights so was to add to the loss.
+        speed: Forecast decoding speed; None where this engine was not measured on the device.
         device: Device of that forecast.
         checks: All comparisons, that with the target first.
         target_met: True if the student's loss is what was asked for; None if it has none.
@@ -44,7 +49,8 @@ class Verification:
     memory: Footprint
     file_bytes: int
     in_engine: InEngine
-    speed: Speed
+    damage: QuantizationCost
+    speed: Speed | None
     device: str
     checks: tuple[Check, ...]
     target_met: bool | None
@@ -70,6 +76,7 @@ def verify(
     device_name: str = "x86-core",
     engine_name: str | None = None,
     engine_tokens: int = ENGINE_TOKENS,
+    rounding: Rounding = rounding_cost,
 ) -> Verification:
     """Measure an exported student in every way that was forecast.
 
@@ -81,6 +88,7 @@ def verify(
         device_name: Device whose speed is forecast.
         engine_name: Engine that runs the file; by default the one whose memory was forecast.
         engine_tokens: Tokens of the engine's own loss; 0 for none.
+        rounding: What was to be expected of a format that the recommendation is not about.
 
     Raises:
         ExportError: if the file cannot be read back, or holds weights that are not finite.
@@ -100,18 +108,23 @@ def verify(
         found = measure(engine, bundle, file, store, run.data.source, real, cache=cache, n_tokens=engine_tokens)
     except EngineError as error:
         found = InEngine(error=str(error))
-    speed = decode_speed(run.model, device(device_name), storage=bundle.format.stored.storage)
+    stored = bundle.format.stored
+    speed = _forecast_speed(run.model, device(device_name), stored.storage, engine_name or stored.engine)
+    damage = _forecast_damage(recommendation, run, bundle, rounding)
     loss = getattr(outcome, loss_name)
     memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
+    saved = _saved(bundle, store, recommendation)
     checks = compare(
         recommendation,
         memory=memory,
+        damage=damage,
         speed=speed,
         loss=loss,
         read_back=read_back,
         most_damage=bundle.format.most_damage,
         file_bytes=file.file_bytes,
         found=found,
+        saved=saved,
     )
     return Verification(
         outcome=outcome,
@@ -120,11 +133,31 @@ def verify(
         memory=memory,
         file_bytes=file.file_bytes,
         in_engine=found,
+        damage=damage,
         speed=speed,
         device=device_name,
         checks=checks,
-        target_met=meets_target(recommendation, loss),
+        target_met=meets_target(recommendation, loss, saved),
     )
+
+
+def _saved(bundle: Bundle, store: RunStore, recommendation: Recommendation) -> KeyboardUse | None:
+    """What the file is worth on a keyboard, where that was asked for."""
+    return None if recommendation.question.target_savings is None else keyboard_of_bundle(bundle, store).use
+
+
+def _forecast_damage(
+    recommendation: Recommendation, run: RunSpec, bundle: Bundle, rounding: Rounding
+) -> QuantizationCost:
+    """Recommendations of before, and those of another format, do not say what this one costs."""
+    foretold = recommendation.choice.rounding
+    said = bundle.manifest.format == recommendation.question.format and foretold.source
+    return foretold if said else rounding(run, bundle.format.stored.storage)
+
+
+def _forecast_speed(model: ModelSpec, where: Device, storage: Storage, engine: str) -> Speed | None:
+    """None where nobody measured this engine on the device: the constants of another say nothing of it."""
+    return decode_speed(model, where, storage=storage, engine=engine) if where.knows(engine) else None
 
 
 def _forecast_memory(

@@ -80,6 +80,9 @@ def backtest(
 ) -> Backtest:
     """Fit the training rows, forecast the test rows.
 
+    >>> backtest(runs, law="q1q2", train="n_params < 3e5", bootstrap=0).n_test
+    12
+
     Args:
         runs: one row a run.
         train: expression that keeps the rows to fit, as "n < 1e9"; default: all rows that `test` does not keep. Without

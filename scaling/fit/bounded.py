@@ -17,6 +17,7 @@ from scaling.errors import RecordError, SpecError
 from scaling.fit.fitter import fit
 from scaling.fit.prediction import Prediction, Target
 from scaling.fit.result import Fit
+from scaling.shown import Shown
 from scaling.tables.expression import evaluate
 from scaling.tables.finished import finished, listed
 
@@ -55,7 +56,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class BoundedFit:
+class BoundedFit(Shown):
     """A law of a bounded metric.
 
     Attributes:
@@ -67,6 +68,10 @@ class BoundedFit:
     fit: Fit
     scale: Scale
     column: str
+
+    def frame(self) -> pd.DataFrame:
+        """The coefficients of the law of the odds, one row each."""
+        return self.fit.frame()
 
     def predict(
         self, n: Any = None, d: Any = None, *, level: float = 0.9, of: Target = "run", **columns: Any
@@ -103,6 +108,10 @@ def fit_bounded(
     **options: Any,
 ) -> BoundedFit:
     """Fit a law to a metric between two bounds.
+
+    >>> right = runs.assign(right=1 / (1 + runs["loss"]))
+    >>> 0.3 < fit_bounded(right, "right", law="q1q2", bootstrap=0).predict("300k", "1M").value < 0.5
+    True
 
     z = (high - m)/(m - low) for a metric that rises; a law of n and d is fitted to z, residuals of log z.
 

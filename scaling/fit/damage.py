@@ -9,12 +9,12 @@ import numpy as np
 
 from scaling.errors import FitError
 from scaling.fit.fitter import fit
+from scaling.fit.result import Fit
+from scaling.shown import Shown
 from scaling.tables.units import size_column
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from scaling.fit.result import Fit
 
 DAMAGE_LAWS = ("damage-kumar", "damage-ouyang", "damage-noise")
 
@@ -27,7 +27,7 @@ they are those whose noise happened to point up."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DamageFit:
+class DamageFit(Shown):
     """One form fitted to the damage of many runs.
 
     Attributes:
@@ -44,9 +44,19 @@ class DamageFit:
     ahead: float
     n_rows: int
 
+    def frame(self) -> pd.DataFrame:
+        """One row: the form, its errors inside and ahead, and its coefficients."""
+        import pandas as pd
+
+        errors = {"law": self.law, "error": self.error, "ahead": self.ahead, "rows": self.n_rows}
+        return pd.DataFrame([errors | dict(self.fit.params)])
+
 
 def fit_damage(table: pd.DataFrame) -> list[DamageFit]:
     """Fit every form of damage to the rows that can be told from zero, and forecast the largest size from the others.
+
+    >>> [one.law for one in fit_damage(scaling.read_runs("results/reference/damage.csv"))]
+    ['damage-kumar', 'damage-ouyang', 'damage-noise']
 
     Args:
         table: Rows of `damage_table`: a size, ``n_tokens``, ``bits``, ``damage``, ``damage_se``.

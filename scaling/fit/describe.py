@@ -16,7 +16,11 @@ from scaling.tables.units import SIZE_COLUMNS
 
 
 def summary(fit: Fit, level: float = 0.9) -> str:
-    """Plain-text report of a fit."""
+    """Plain-text report of a fit.
+
+    >>> summary(fit).splitlines()[0][:24]
+    'floor and effective data'
+    """
     lines = [repr(fit.law), f"  {made_of(fit)}; trunks {fit.n_clusters}, {_columns(fit)}"]
     lines.append(
         f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of "
@@ -95,7 +99,11 @@ def _beside(fit: Fit, level: float) -> list[str]:
 
 
 def to_latex(fit: Fit) -> str:
-    """One row of a LaTeX table: law, then value with interval for each coefficient."""
+    """One row of a LaTeX table: law, then value with interval for each coefficient.
+
+    >>> to_latex(fit).split(" & ")[0]
+    'q1q2'
+    """
     return latex_row(fit.law.label, fit.params, fit.interval())
 
 

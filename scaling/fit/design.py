@@ -15,6 +15,7 @@ from scaling.fit.identify import CONDITION_MAX, design_faults
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
+from scaling.shown import Shown
 from scaling.tables.observe import observe
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Shown):
     """Expected precision of a planned sweep.
 
     Attributes:
@@ -42,6 +43,14 @@ class Design:
     n_runs: int
     n_trunks: int
 
+    def frame(self) -> pd.DataFrame:
+        """One row a coefficient, and one a forecast: its expected standard error."""
+        import pandas as pd
+
+        told = {"coefficient": self.errors, "forecast": self.forecasts}
+        rows = [{"what": what, "name": name, "error": error} for what, of in told.items() for name, error in of.items()]
+        return pd.DataFrame(rows)
+
 
 def design(
     plan: pd.DataFrame,
@@ -55,6 +64,10 @@ def design(
     clusters: str = "trunk_id",
 ) -> Design:
     """Expected standard errors of a planned sweep under a guessed law.
+
+    >>> real = runs[runs["teacher"] == "real"]
+    >>> design(real, law=scaling.preset("besiroglu").law, forecast={"phone": {"n": 1e8, "d": 1e10}}).faults
+    ()
 
     covariance = (J' V^-1 J)^-1, with J the derivatives of log loss and V the noise: independent by run, shared
     within a trunk.

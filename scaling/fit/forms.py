@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from scaling.errors import SpecError
 from scaling.fit import select
 from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
+from scaling.laws.each_text import EachText
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
@@ -55,8 +56,8 @@ def _bases(data: Observations) -> list[ScalingLaw]:
 
 def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
     """A teacher form takes free divergences where the table does not know them."""
-    if form.name == "qm":
-        return named_law("qm", teachers=list(data.teachers))
+    if isinstance(form, EachText):
+        return named_law(form.name, teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
         return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
     return form

@@ -43,6 +43,8 @@ def fit_id_of(text: str) -> str:
 def save(fit: Fit, path: str | Path, *, replace: bool = False) -> None:
     """Write a fit, atomically; a fit that is there is replaced, and nothing else.
 
+    >>> scaling.save_fit(fit, tmp_path / "fit.json")
+
     Args:
         fit: What is written.
         path: Where; folders above it are made.
@@ -89,7 +91,7 @@ def load(path: str | Path) -> Fit:
             "fit again from the runs table"
         )
     try:
-        return _from_plain(content)
+        return from_plain(content)
     except Exception as error:
         # The one boundary: whatever a foreign value makes the laws raise, the file is at fault.
         raise RecordError(
@@ -163,7 +165,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
         "excluded": [dict(row) for row in fit.excluded],
-        "made_of": asdict(fit.made_of),
+        "made_of": {name: value for name, value in asdict(fit.made_of).items() if value != ()},
         "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
         "scatter": None if fit.scatter is None else asdict(fit.scatter),
         "without": {name: _number(value) for name, value in fit.without.items()},
@@ -210,6 +212,10 @@ def _plain_runs(runs: Runs) -> dict[str, Any]:
     }
 
 
+def _made_of(content: Mapping[str, Any]) -> MadeOf:
+    return MadeOf(**{**content, "run_ids": tuple(content.get("run_ids", ()))})
+
+
 def _runs(content: Mapping[str, Any]) -> Runs:
     columns = {name: np.array(values, float) for name, values in content["columns"].items()}
     loss_se = None if content["loss_se"] is None else np.array(content["loss_se"], float)
@@ -227,7 +233,7 @@ def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Arr
         return np.cov(np.where(log, np.log(np.maximum(samples, 1e-300)), samples).T).reshape(len(log), -1)
 
 
-def _from_plain(content: Mapping[str, Any]) -> Fit:
+def from_plain(content: Mapping[str, Any]) -> Fit:
     """A fit from its JSON values.
 
     Raises:
@@ -277,7 +283,7 @@ def _from_plain(content: Mapping[str, Any]) -> Fit:
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
         profiles=content["profiles"],
-        made_of=MadeOf(**content.get("made_of", {})),
+        made_of=_made_of(content.get("made_of", {})),
         suspects=tuple(Suspect(tuple(s["rows"]), s["shift"], s["text"]) for s in content.get("suspects", ())),
         without=content.get("without", {}),
         scatter=Scatter(**content["scatter"]) if content.get("scatter") else None,

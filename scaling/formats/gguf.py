@@ -25,35 +25,25 @@ from scaling.accounting import (
     gguf_metadata,
     tensor_shapes,
 )
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError
 from scaling.files import write_file
 from scaling.formats.gguf_index import StoredTensor, read_index
 from scaling.formats.gguf_keys import read_model, read_tokenizer
-from scaling.formats.quantized import QuantizedMatrix, check_finite
-from scaling.spec import GGUF_BLOCK, ModelSpec
-
-Tensor = np.ndarray | QuantizedMatrix
+from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
+from scaling.formats.student import StudentFile
+from scaling.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class GgufFile:
-    """What a GGUF file says.
+class GgufFile(StudentFile):
+    """What a GGUF file says, its texts by key: ``general.name``, ``general.license``, …
 
     Attributes:
-        model: Sizes of the model.
-        tokenizer: Its tokens.
-        tensors: float32 arrays under their GGUF names, dequantized.
         storage: Type of each tensor as stored, e.g. ``Q8_0``.
-        about: Its texts for people and programs, by key: ``general.name``, ``general.license``, …
-        file_bytes: Size on disk.
     """
 
-    model: ModelSpec
-    tokenizer: TokenizerLayout
-    tensors: dict[str, np.ndarray]
     storage: dict[str, str]
-    about: dict[str, str]
-    file_bytes: int
 
 
 def write_gguf(

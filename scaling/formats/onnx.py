@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from scaling.accounting import ONNX_ABOUT_BYTES, TokenizerLayout, tensor_shapes
+from scaling.accounting import TokenizerLayout, onnx_bytes, tensor_shapes
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError, SpecError
 from scaling.files import write_file
-from scaling.formats.quantized import QuantizedMatrix, check_finite
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
+from scaling.formats.student import StudentFile
+from scaling.spec import ModelSpec
 
 CONTRIB = "com.microsoft"
 OPSET = 17
@@ -34,20 +36,10 @@ ZERO = 128
 INT8_ACTIVATIONS = 4
 """``accuracy_level`` of MatMulNBits: activations are rounded to int8 in blocks, as llama.cpp does it."""
 
-Tensor = np.ndarray | QuantizedMatrix
+BLANKS = ("blank", "blank ")
+"""Names of the text that makes a file as long as was forecast: where one cannot, the other, a byte longer, can."""
 
 _TOKENIZER = TypeAdapter(TokenizerLayout)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnnxFile:
-    """What an ONNX file of ours says: sizes, tokens, float32 tensors under their GGUF names, texts for people."""
-
-    model: ModelSpec
-    tokenizer: TokenizerLayout
-    tensors: dict[str, np.ndarray]
-    about: dict[str, str]
-    file_bytes: int
 
 
 def write_onnx(
@@ -67,8 +59,11 @@ def write_onnx(
         tokenizer: Kept in the file for whoever reads it back; engines take tokens.
         about: What it says for people.
 
+    Returns:
+        Size of the file in bytes; equal to ``accounting.onnx_bytes``.
+
     Raises:
-        ExportError: if a tensor is absent, or the ``onnx`` package is missing.
+        ExportError: if a tensor is absent, too much is said for people, or the ``onnx`` package is missing.
     """
     onnx = _import_onnx()
     graph = _Graph(onnx, model, tensors)
@@ -80,23 +75,37 @@ def write_onnx(
     )
     # An engine needs neither; whoever reads the file back has no other source for them.
     facts = {"model": model.model_dump_json(), "tokenizer": json.dumps(asdict(tokenizer))}
-    onnx.helper.set_model_props(made, facts | _filled(about or {}))
+    onnx.helper.set_model_props(made, facts | dict(about or {}))
+    is_int8 = isinstance(tensors["token_embd.weight"], QuantizedMatrix)
+    _fill(made, onnx_bytes(model, tokenizer, "Q8_0" if is_int8 else "F32"))
     path = Path(path)
     write_file(path, lambda draft: draft.write_bytes(made.SerializeToString()))
     return path.stat().st_size
 
 
-def _filled(about: Mapping[str, str]) -> dict[str, str]:
-    """Texts for people, and one of blanks: together as long as the forecast of a file's bytes has it."""
-    left = ONNX_ABOUT_BYTES - sum(len(f"{key}{value}".encode()) for key, value in about.items())
-    if left < 0:
-        raise ExportError(
-            f"what an ONNX file says of itself takes {-left} bytes more than {ONNX_ABOUT_BYTES}; shorten it"
-        )
-    return {**about, "blank": left * " "}
+def _fill(made: Any, n_bytes: int) -> None:
+    """Add a text of blanks that makes a file as long as was forecast.
+
+    Raises:
+        ExportError: it is longer already.
+    """
+    for name in BLANKS:
+        blank = made.metadata_props.add(key=name, value="")
+        left = n_bytes - made.ByteSize()
+        if left < 0:
+            raise ExportError(
+                f"what an ONNX file says of itself takes {-left} bytes more than there is room for; shorten it"
+            )
+        # The lengths of a text are written too: of each some bytes.
+        blank.value = left * " "
+        while made.ByteSize() > n_bytes:
+            blank.value = blank.value[:-1]
+        if made.ByteSize() == n_bytes:
+            return
+        made.metadata_props.remove(blank)
 
 
-def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
+def read_onnx(path: str | os.PathLike[str]) -> StudentFile:
     """Read a file that :func:`write_onnx` wrote.
 
     Raises:
@@ -111,13 +120,13 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
         props = {prop.key: prop.value for prop in made.metadata_props}
         model = ModelSpec.model_validate_json(props.pop("model"))
         tokenizer = _TOKENIZER.validate_json(props.pop("tokenizer"))
-        props.pop("blank")
+        about = {key: value for key, value in props.items() if key not in BLANKS}
         stored = {one.name: onnx.numpy_helper.to_array(one) for one in made.graph.initializer}
         tensors = {name: _floats(stored, name, shape) for name, shape in tensor_shapes(model).items()}
     except (KeyError, TypeError, ValueError, ValidationError, SpecError, _decode_error()) as error:
         raise ExportError(f"{path}: not an ONNX file of a student ({str(error).splitlines()[0][:160]})") from error
     check_finite(tensors, what=str(path))
-    return OnnxFile(model=model, tokenizer=tokenizer, tensors=tensors, about=props, file_bytes=path.stat().st_size)
+    return StudentFile(model=model, tokenizer=tokenizer, tensors=tensors, about=about, file_bytes=path.stat().st_size)
 
 
 def _floats(stored: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError
-from scaling.spec import GGUF_BLOCK
 
 F16_MAX = 65504.0
 """Largest scale of a block."""
@@ -64,6 +64,10 @@ class QuantizedMatrix:
         if self.zero_points is not None:
             grouped -= self.zero_points[..., None].astype(np.float32)
         return (grouped * self.scales[..., None].astype(np.float32)).reshape(self.shape)
+
+
+Tensor = np.ndarray | QuantizedMatrix
+"""As a file stores it: floats, or integers with scales."""
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], *, what: str) -> None:

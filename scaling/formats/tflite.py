@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from scaling.accounting import LITERT_ABOUT_BYTES, TokenizerLayout, tensor_shapes
+from scaling.accounting import TokenizerLayout, litert_bytes, tensor_shapes
 from scaling.errors import ExportError
-from scaling.formats.quantized import QuantizedMatrix, check_finite
+from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
+from scaling.formats.student import StudentFile
 from scaling.spec import ModelSpec
 
 ENTRY = "student.json"
 LARGEST_ENTRY = 1 << 26
 """Bytes of an index that is read, at most."""
 
-Tensor = np.ndarray | QuantizedMatrix
+ZIP_BYTES = 30 + 46 + 22 + 2 * len(ENTRY)
+"""Of an archive with one entry, beside what it holds: two headers with its name, and the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def append_index(
         about: What the file says for people.
 
     Raises:
-        ExportError: if a tensor is not there bit for bit.
+        ExportError: if a tensor is not there bit for bit, or the file is longer than ``accounting.litert_bytes``.
     """
     content = path.read_bytes()
     places = {name: _places(content, name, tensor) for name, tensor in tensors.items()}
@@ -70,9 +72,15 @@ def append_index(
         "places": places,
         "blank": "",
     }
-    # Blanks make texts for people as long as the forecast of a file's bytes has them.
-    spelled = sum(len(json.dumps(f"{key}{value}")) for key, value in about.items())
-    values["blank"] = " " * max(0, LITERT_ABOUT_BYTES - spelled)
+    # Blanks make the file as long as was forecast.
+    is_int8 = isinstance(tensors["token_embd.weight"], QuantizedMatrix)
+    forecast = litert_bytes(model, tokenizer, "symmetric_channel" if is_int8 else "F32")
+    left = forecast - len(content) - ZIP_BYTES - len(json.dumps(values))
+    if left < 0:
+        raise ExportError(
+            f"{path}: is {-left} bytes longer than was forecast; shorten what it says, or mend the forecast"
+        )
+    values["blank"] = left * " "
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         # No date: the same student gives the same bytes.
         archive.writestr(zipfile.ZipInfo(ENTRY), json.dumps(values))
@@ -96,8 +104,8 @@ def _parts(tensor: Tensor) -> dict[str, np.ndarray]:
     return {"floats": np.asarray(tensor, "<f4")}
 
 
-def read_tflite(path: Path) -> tuple[Index, dict[str, np.ndarray]]:
-    """The index of a file, and its tensors as float32 under their GGUF names.
+def read_tflite(path: Path) -> StudentFile:
+    """A file of a student, by the index behind it.
 
     Raises:
         ExportError: if it is absent, cut off, hostile, or has no such index.
@@ -119,7 +127,13 @@ def read_tflite(path: Path) -> tuple[Index, dict[str, np.ndarray]]:
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, ValidationError, EOFError) as error:
         raise ExportError(f"{path}: not a .tflite file of a student ({str(error).splitlines()[0][:160]})") from error
     check_finite(tensors, what=str(path))
-    return index, tensors
+    return StudentFile(
+        model=index.model,
+        tokenizer=index.tokenizer,
+        tensors=tensors,
+        about=index.about,
+        file_bytes=path.stat().st_size,
+    )
 
 
 def _floats(content: np.ndarray, places: Mapping[str, int], shape: tuple[int, ...]) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import SpecError
-from scaling.laws.law import Coefficient, ScalingLaw, amplitude, exponent, floor_coefficient
+from scaling.laws.law import Coefficient
 from scaling.laws.on_base import DEFAULT_BASE, OnBase
 from scaling.laws.text import indicator, let
 
@@ -261,40 +261,3 @@ class Mixture(TeacherLaw):
         plateau = p.kappa * (np.maximum(unaware - floor, 0.0) + TINY)
         real = np.fmax(x.real_share, 1e-300) * x.d
         return self.on(p, x.n, x.d) + p.kappa * floor + 1 / (1 / let("u", plateau) + real**p.beta / p.B)
-
-
-class SeparateTeachers(ScalingLaw):
-    """QM: L = E_q + A_q/N^alpha + B_q/D^beta: each teacher q its own E, A and B, exponents shared: the saturated
-    reference that no form can beat in fit.
-
-    Args:
-        teachers: every label, real text included.
-    """
-
-    name = "qm"
-    title = "each teacher apart"
-    columns = ("n", "d", "teacher")
-    teachers: tuple[str, ...]
-
-    def __init__(self, teachers: Sequence[str] = ("real",), **values: float):
-        object.__setattr__(self, "teachers", tuple(teachers))
-        own = [
-            make(f"{letter}[{q}]")
-            for q in teachers
-            for letter, make in (("E", floor_coefficient), ("A", amplitude), ("B", amplitude))
-        ]
-        object.__setattr__(self, "coefficients", (exponent("alpha"), exponent("beta"), *own))
-        super().__init__(**values)
-
-    def structure(self) -> dict[str, Any]:
-        """All teachers."""
-        return {"teachers": list(self.teachers)}
-
-    def formula(self, p, x):
-        """A Chinchilla law for each teacher."""
-        size, data = x.n**-p.alpha, x.d**-p.beta
-        return sum(
-            (getattr(p, f"E[{q}]") + getattr(p, f"A[{q}]") * size + getattr(p, f"B[{q}]") * data)
-            * indicator(x.teacher, code, q)
-            for code, q in enumerate(self.teachers)
-        )

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -175,6 +174,14 @@ class Device:
         """What one app should take of its memory at most."""
         return int(APP_SHARE * self.memory_bytes)
 
+    def knows(self, engine: str) -> bool:
+        """Whether somebody said how fast an engine writes there."""
+        return any(one.engine == engine for one in self.speeds)
+
+    def speed_for(self, engine: str) -> EngineSpeed:
+        """How fast an engine writes where that is known, else how fast the first of which it is; it says which."""
+        return self.speed(engine if self.knows(engine) else None)
+
     def speed(self, engine: str | None = None, unit: str | None = None) -> EngineSpeed:
         """How fast an engine writes on a unit; by default the first that is known.
 
@@ -192,7 +199,7 @@ class Device:
 @cache
 def devices() -> dict[str, Device]:
     """All devices of this room, by name."""
-    return _parsed(resources.files("scaling.predict").joinpath("devices.toml").read_text("utf-8"), "devices.toml", {})
+    return _parsed(Path(__file__).with_name("devices.toml").read_text("utf-8"), "devices.toml", {})
 
 
 def device(name: str) -> Device:

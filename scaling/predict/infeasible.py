@@ -55,7 +55,7 @@ def why_none(
         )
     elif meeting is not None and meeting.speed is not None and meeting.footprint.total_bytes <= question.budget_bytes:
         message = (
-            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.run.model.width} would, at "
+            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.model.width} would, at "
             f"{meeting.speed.low:.3g} tokens/s or more on {question.device} — ask for less, or name a faster device"
         )
     elif needed is not None:
@@ -100,11 +100,11 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
     deltas = {name: known[name] for name in DELTAS if known.get(name)}
     if not deltas or not fit.success:
         return None
-    aim = max(question.target_loss - nearest.rounding, TINY_LOSS)
+    aim = max(question.target_loss - nearest.rounding.nats, TINY_LOSS)
 
     def suffices(share: float) -> bool:
         better: dict[str, Any] = {name: share * value for name, value in deltas.items()}
-        chance = fit.probability(aim, nearest.n_params, nearest.run.n_tokens, force=True, **better)
+        chance = fit.probability(aim, nearest.n_params, nearest.n_tokens, force=True, **better)
         return chance >= question.probability
 
     if not suffices(0.0):

@@ -17,10 +17,11 @@ from scaling.errors import SpecError
 from scaling.fit.belief import NOISE, TRUNK_NOISE, Belief, believe
 from scaling.fit.reach import MAX_REACH
 from scaling.laws.named import named_law
-from scaling.predict.candidates import TINY_LOSS, offered, size_of
+from scaling.predict.candidates import TINY_LOSS, size_of
+from scaling.predict.family import offered
 from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
-from scaling.predict.quantization import rounding_cost
+from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
@@ -88,6 +89,7 @@ def advise(
     *,
     flops: float,
     most_trunks: int | None = None,
+    rounding: Rounding = rounding_cost,
 ) -> Advice:
     """The runs of a sweep that most reduce the expected error of the size it will recommend.
 
@@ -101,6 +103,7 @@ def advise(
         table: Its finished runs; may be empty.
         flops: Budget of what comes next.
         most_trunks: Trainings of one round; None for as many as the budget allows.
+        rounding: What storing a run's weights adds to its loss, as the recommendation will have it.
 
     Raises:
         SpecError: the cheapest trunk costs more than the budget.
@@ -121,7 +124,7 @@ def advise(
     seen = done if everything else done[done["text_id"] == text.text_id]
     volume = float(candidates[0].n_tokens)
     belief = _belief(seen, config.fit.n, form, volume, facts if everything else {})
-    decision = _decision(asked, candidates, config.fit.n, facts[text.text_id] if everything else {}, done)
+    decision = _decision(asked, candidates, config.fit.n, facts[text.text_id] if everything else {}, done, rounding)
     sites = [
         _site(run, config.fit.n, facts.get(run.data.text_id, {}) if everything else {})
         for run in left
@@ -209,11 +212,12 @@ def _decision(
     size: str,
     facts: dict[str, float],
     done: pd.DataFrame,
+    rounding: Rounding,
 ) -> Decision:
     """The sweep's question as a decision among its candidates; those that are trained are known by their loss."""
     # One target for all: the least that rounding takes of it, which is that of the largest candidate.
-    rounding = min(rounding_cost(run, question.stored_as) for run in candidates)
-    target = max(question.target_loss - rounding, TINY_LOSS)
+    added = min(rounding(run, question.stored_as).nats for run in candidates)
+    target = max(question.target_loss - added, TINY_LOSS)
     losses = dict(zip(done["run_id"], done["loss"], strict=True))
     return Decision(
         sizes=np.array([size_of(run.model, size) for run in candidates], float),

@@ -19,7 +19,7 @@ from scaling.accounting import (
 )
 from scaling.predict.breakdown import Breakdown, breakdown
 from scaling.predict.cost import ONE_GPU, Trainer
-from scaling.predict.devices import Device, EngineSpeed, Range
+from scaling.predict.devices import Device, Range
 from scaling.predict.shapes import Shape
 from scaling.predict.speed import Speed, decode_speed, joules_per_token, prompt_seconds
 from scaling.spec import ModelSpec
@@ -199,7 +199,7 @@ def energy_of(
 
 
 def _on(device: Device, parts: Breakdown, model: ModelSpec, context: int) -> OnDevice:
-    speed = _speed_of(device, parts.engine)
+    speed = device.speed_for(parts.engine)
     total = parts.footprint.total_bytes
     return OnDevice(
         device=device.name,
@@ -216,9 +216,3 @@ def _on(device: Device, parts: Breakdown, model: ModelSpec, context: int) -> OnD
         prompt_s=prompt_seconds(model, device, context, engine=speed.engine, unit=speed.unit),
         basis=speed.bandwidth.basis,
     )
-
-
-def _speed_of(device: Device, engine: str) -> EngineSpeed:
-    """The engine that is counted where its speed on the device is known, else the first of which it is."""
-    known = [one for one in device.speeds if one.engine == engine]
-    return known[0] if known else device.speeds[0]

@@ -9,14 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
-from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
 from scaling.registry import did_you_mean
-from scaling.spec import RunSpec, text_labels
+
+if TYPE_CHECKING:
+    from scaling.config.sweep import RecommendOptions, SweepConfig
+    from scaling.spec import RunSpec
 
 
 def _is_number(value: object) -> bool:
@@ -35,6 +37,7 @@ class Question:
     Attributes:
         target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
         target_basis: What the target was derived from, in words; None for a number that was asked for.
+        target_savings: Share of keystrokes that was asked for, where the loss follows from it.
         memory_bytes: Budget for weights, cache, activations and engine; None for what one app may
             take of ``device``.
         device: The phone, a name of devices.toml or ``FILE.toml:NAME``; needed where ``memory_bytes`` is None or a
@@ -54,6 +57,7 @@ class Question:
 
     target_loss: float
     target_basis: str | None = None
+    target_savings: float | None = None
     memory_bytes: int | None = None
     device: str | None = None
     app_share: float = APP_SHARE
@@ -202,6 +206,8 @@ def teacher_named(label: str, runs: Sequence[RunSpec]) -> dict[str, Any]:
     Raises:
         SpecError: no run of the sweep reads text of that teacher.
     """
+    from scaling.spec import text_labels
+
     labels = text_labels(run.data for run in runs)
     known = {labels[run.data.text_id].teacher: run.data.teacher for run in runs}
     if label not in known:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaling.accounting import count_parameters
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import SpecError
 from scaling.predict.named.models import NamedModel
-from scaling.spec import GGUF_BLOCK, ModelSpec
+from scaling.spec import ModelSpec
 
 VOCABULARY = 32_000
 """Of Llama and Llama 2, where none is named."""

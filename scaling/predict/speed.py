@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaling.accounting import Storage, count_parameters, decode_bytes, forward_flops
+from scaling.dimensions import Dimensions
 from scaling.predict.devices import Device, Range
-from scaling.spec import ModelSpec
 
 JOULES_PER_PARAMETER = Range(
     1e-10,
@@ -33,15 +33,17 @@ class Speed:
         tokens_per_s: At the device's central figures.
         low: At the slow end of all of them.
         high: At the fast end of all of them.
+        engine: Whose figures these are; empty in files of before 2026-11-27.
     """
 
     tokens_per_s: float
     low: float
     high: float
+    engine: str = ""
 
 
 def decode_speed(
-    model: ModelSpec,
+    model: Dimensions,
     device: Device,
     *,
     storage: Storage = "Q8_0",
@@ -64,12 +66,13 @@ def decode_speed(
     """
     # On average half of the cache is filled.
     count = decode_bytes(model, storage, position=model.context // 2 if position is None else position)
-    seconds = device.speed(engine, unit).seconds(model.n_layers, count)
-    return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low)
+    known = device.speed(engine, unit)
+    seconds = known.seconds(model.n_layers, count)
+    return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low, engine=known.engine)
 
 
 def prompt_seconds(
-    model: ModelSpec, device: Device, n_tokens: int, *, engine: str | None = None, unit: str | None = None
+    model: Dimensions, device: Device, n_tokens: int, *, engine: str | None = None, unit: str | None = None
 ) -> Range | None:
     """Forecast time to read a prompt: ``n_tokens · forward_flops(model, n_tokens) / flops_per_s``.
 
@@ -86,7 +89,7 @@ def prompt_seconds(
     return Range(flops / rate.value, flops / rate.high, flops / rate.low, rate.basis, rate.source)
 
 
-def joules_per_token(model: ModelSpec) -> Range:
+def joules_per_token(model: Dimensions) -> Range:
     """Energy of one written token on a phone: ``JOULES_PER_PARAMETER · n_params_linear``.
 
     The type of quantization hardly changes it (arXiv 2603.26603, on Galaxy S25 Ultra), so it is no argument.

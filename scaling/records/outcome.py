@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from scaling.accounting import count_parameters, forward_flops, training_flops, training_flops_6nd
-from scaling.spec import NetworkDistill, RunSpec, TextLabel, teacher_run, text_labels
+from scaling.spec import DataSpec, RunSpec, TextLabel, teacher_run, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -35,10 +36,24 @@ class Outcome:
         cross_term: Δ, what closes ``loss = entropy + KL(p‖q) + KL(q‖f) + Δ``.
         exact_match: Share of a task's questions answered without an error, of the kind learned from.
         exact_match_se: Its standard error.
-        ood_loss: Loss on answers to questions of the kind that a task keeps from training.
+        ood_loss: Loss on another kind than what was read: on answers to questions of the kind that a task keeps from
+            training, or on another text.
         ood_loss_se: Its standard error.
+        ood_bits_per_byte: ``ood_loss`` on another text, in bits per byte.
+        unigram_loss: Loss on real held-out text of who knows how often each token comes in the training part and no
+            more; measured where there is another text.
+        ood_unigram_loss: The same on the other text.
         ood_exact_match: Share of those answered without an error.
         ood_exact_match_se: Its standard error.
+        consistency: Share of a task's questions that are answered alike, right or wrong, when they are asked in another
+            way: with a function's second name (substitutivity), or from the inside out (localism).
+        consistency_se: Its standard error.
+        memorised: Share of the exceptions that a task teaches which are answered as they were taught; answered by the
+            rule that they break, they are among ``ood_exact_match``.
+        memorised_se: Its standard error.
+        pairs: Of minimal pairs, the share in which the right sentence is likelier, by phenomenon and by what keeps them
+            from text of the same grammar, with standard errors and the control with shuffled context; chance is ½.
+            Empty where none were asked.
         train_loss: Mean training loss of the last twentieth of the run.
         loss_spikes: Times that the training loss jumped out of its noise (scaling/train/health.py).
         noise_scale: Gradient noise scale of the later half of the run, tokens.
@@ -76,8 +91,16 @@ class Outcome:
     exact_match_se: float | None = None
     ood_loss: float | None = None
     ood_loss_se: float | None = None
+    ood_bits_per_byte: float | None = None
+    unigram_loss: float | None = None
+    ood_unigram_loss: float | None = None
     ood_exact_match: float | None = None
     ood_exact_match_se: float | None = None
+    consistency: float | None = None
+    consistency_se: float | None = None
+    memorised: float | None = None
+    memorised_se: float | None = None
+    pairs: dict[str, float] = field(default_factory=dict)
     train_loss: float | None = None
     loss_spikes: int | None = None
     noise_scale: float | None = None
@@ -102,19 +125,26 @@ class RunRecord:
     spec: RunSpec
     outcome: Outcome
 
-    def row(self, label: TextLabel | None = None) -> dict[str, Any]:
+    @property
+    def texts(self) -> list[DataSpec]:
+        """What its student has read: here, and in the runs that it started from."""
+        return [self.spec.data] + [start.data for start in _starts(self.spec)]
+
+    def row(self, labels: Mapping[str, TextLabel] | None = None) -> dict[str, Any]:
         """One flat row of the runs table; the columns are described in results/README.md.
 
         Args:
-            label: What the table calls the text, where it has to tell it from others.
+            labels: What the table calls each of the texts, by ``text_id``, where it has to tell them from others.
         """
         spec, model, optim = self.spec, self.spec.model, self.spec.optim
         counts = count_parameters(model)
-        label = label or text_labels([spec.data])[spec.data.text_id]
+        labels = labels or text_labels(self.texts)
+        label = labels[spec.data.text_id]
         outcome = {f.name: getattr(self.outcome, f.name) for f in fields(Outcome) if f.name != "env"}
         if spec.data.generator is spec.data.teacher:
             # No mixture: the text is all the generator's.
             outcome |= {f"generator_{name}": outcome[name] for name in ("delta_coverage", "delta_noise")}
+        pairs = {f"pairs_{name}": value for name, value in outcome.pop("pairs").items()}
         unique = outcome.pop("n_unique_tokens") or spec.n_tokens
         return {
             "run_id": spec.run_id,
@@ -125,6 +155,8 @@ class RunRecord:
             "teacher": label.teacher,
             "real_share": spec.data.real_share,
             "recipe": spec.recipe.kind,
+            "aims_at_loss": spec.recipe.aims_at_loss,
+            **_start_columns(spec, labels),
             "seed": spec.seed,
             "n_params": counts.n_params,
             "n_params_linear": counts.n_params_linear,
@@ -133,7 +165,7 @@ class RunRecord:
             "n_unique_tokens": unique,
             "epochs": spec.n_tokens / unique,
             "tokens_per_param": spec.n_tokens / counts.n_params,
-            "flops": float(training_flops(model, spec.n_tokens)),
+            "flops": _flops(spec),
             "flops_6nd": float(training_flops_6nd(model, spec.n_tokens)),
             "teacher_flops": _teacher_flops(spec),
             "width": model.width,
@@ -144,13 +176,38 @@ class RunRecord:
             "batch_size": optim.batch_size,
             **outcome,
             **{key: self.outcome.env.get(key) for key in ("device", "jax_version", "git_commit")},
+            **pairs,
         }
 
 
+def _starts(spec: RunSpec) -> list[RunSpec]:
+    """The run that one starts from, the one that this started from, and so on."""
+    return [] if spec.start_from is None else [spec.start_from, *_starts(spec.start_from)]
+
+
+def _start_columns(spec: RunSpec, labels: Mapping[str, TextLabel]) -> dict[str, Any]:
+    """What a student knew before it read the first token; nothing, where its weights were random."""
+    starts = _starts(spec)
+    read = [labels[start.data.text_id] for start in starts]
+    return {
+        "start": ", before it ".join(f"{text.source} {text.teacher}" for text in read) or None,
+        "start_run": starts[0].run_id if starts else None,
+        "start_text_id": starts[0].data.text_id if starts else None,
+        "start_tokens": sum(start.n_tokens for start in starts),
+        "start_flops": float(sum(training_flops(start.model, start.n_tokens) for start in starts)),
+    }
+
+
+def _flops(spec: RunSpec) -> float:
+    """What the student computed: its training, and what its recipe has it write."""
+    writing = spec.recipe.own_passes() * forward_flops(spec.model) * spec.n_tokens
+    return training_flops(spec.model, spec.n_tokens) + writing
+
+
 def _teacher_flops(spec: RunSpec) -> float | None:
-    """What the teacher computed for a run: a pass a token to write it, and one more where the recipe looks into it."""
+    """What the teacher computed for a run: a pass a token to write it, and those that the recipe asks for."""
     teacher = teacher_run(spec.data)
     if teacher is None:
         return None
-    passes = (1 - spec.data.real_share) + isinstance(spec.recipe, NetworkDistill)
+    passes = (1 - spec.data.real_share) + spec.recipe.teacher_passes(spec.n_tokens)
     return float(passes * forward_flops(teacher.model) * spec.n_tokens)

@@ -25,8 +25,8 @@ def runs_table(records: Iterable[RunRecord]) -> pd.DataFrame:
     import pandas as pd
 
     records = list(records)
-    labels = text_labels(record.spec.data for record in records)
-    frame = pd.DataFrame([record.row(labels[record.spec.data.text_id]) for record in records])
+    labels = text_labels(text for record in records for text in record.texts)
+    frame = pd.DataFrame([record.row(labels) for record in records])
     numbers = [f.name for f in fields(Outcome) if str(f.type).startswith("float") and f.name in frame]
     return frame.astype({name: "float64" for name in numbers})
 

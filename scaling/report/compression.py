@@ -1,4 +1,4 @@
-"""What fewer bits cost, as a table and as a figure."""
+"""What fewer bits and fewer parts cost, as tables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.report import numbers
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.chain.damage import DamageFound
+    from scaling.chain.pruning import Pruned
 
 
 def show_damage(found: DamageFound) -> None:
@@ -27,3 +29,24 @@ def show_damage(found: DamageFound) -> None:
     for one in found.fits:
         print(f"{one.fit.law!r}")
         print(f"  off by e^±{one.error:.2f} on {one.n_rows} rows, by e^±{one.ahead:.2f} at the largest size unseen")
+
+
+def show_pruned(found: Pruned) -> None:
+    """The student whole, cut, healed and stored, and those that were born so small."""
+    kept = ", ".join(f"{part}={value:g}" for part, value in found.kept.items())
+    whole, left = numbers.number(found.n_params_before), numbers.number(found.n_params)
+    rows = [
+        (f"whole, run {found.run_id}", whole, numbers.size(found.bytes_before), numbers.loss(found.loss_before)),
+        (f"{kept} kept", left, numbers.size(found.n_bytes), numbers.loss(found.loss_cut)),
+        (f"healed on {found.healing_tokens:,} tokens", left, numbers.size(found.n_bytes), numbers.loss(found.loss)),
+        (f"stored as {found.scheme}", left, numbers.size(found.n_bytes), numbers.loss(found.loss_stored)),
+        *((f"born so small, {said}, by the law", left, "", numbers.loss(value)) for said, value in found.born.items()),
+    ]
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "N", f"as {found.scheme}", "loss"):
+        table.add_column(name, justify="left" if not name else "right")
+    for row in rows:
+        table.add_row(*row)
+    show(table)
+    if found.folder is not None:
+        print(f"bundle: {found.folder}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from scaling.report.tables import key_values, show, size
+from scaling.report.numbers import size
+from scaling.report.tables import key_values, show
 
 if TYPE_CHECKING:
     from scaling.export.ledger import Value
@@ -40,11 +41,16 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['target_loss']:g}{'' if probability is None else f' P {probability:.2f}'}{met}",
         f"{row['loss_forecast']:.3f} [{row['loss_low']:.3f}, {row['loss_high']:.3f}]",
         "none" if measured is None else f"{measured:.3f}{' seen' if row['seen_before'] else mark}",
-        f"{row['int8_cost']:+.4f}",
+        _damage(row),
         "" if peak is None else size(peak),
         "" if rate is None else f"{rate:,.0f}",
         "kept" if row["passed"] else "BROKEN",
     ]
+
+
+def _damage(row: dict[str, Any]) -> str:
+    foreseen = "" if row["damage_forecast"] is None else f" of {row['damage_forecast']:+.4f}"
+    return f"{row['int8_cost']:+.4f}{foreseen}"
 
 
 def _facts(found: Score) -> dict[str, str]:
@@ -58,7 +64,8 @@ def _facts(found: Score) -> dict[str, str]:
         label = f"targets with P {one.low:g} – {one.high:g}"
         facts[label] = f"{one.met:.0%} of {one.n} met, {one.promised:.0%} promised"
     if found.damage is not None:
-        facts["damage"] = f"{found.damage:+.5f} nats/token mean, {found.worst_damage:+.5f} at most"
+        inside = "" if found.damages_inside is None else f"; {found.damages_inside:.0%} inside what was forecast"
+        facts["damage"] = f"{found.damage:+.5f} nats/token mean, {found.worst_damage:+.5f} at most{inside}"
     facts["file size"] = _said(found.file).removeprefix("; ")
     facts["peak memory"] = _said(found.peak).removeprefix("; ") or "not measured"
     speeds = "" if found.speeds_inside is None else f"{found.speeds_inside:.0%} inside their range"

@@ -43,6 +43,18 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: ``45 s``, ``3 min``, ``2 h 5 min``, ``3 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
 def energy(kwh: float) -> str:
     """kWh and CO2 equivalents, in units that a person knows where they come to a twentieth of one."""
     from scaling.accounting import EnergySettings, Familiar

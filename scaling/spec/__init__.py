@@ -8,19 +8,21 @@ the same run, whoever asks for it and whatever it is called. Facts live in field
 from scaling.spec.data import DataSpec
 from scaling.spec.distill import DistillSpec, LogitDistill, SequenceDistill
 from scaling.spec.labels import TextLabel, text_labels
-from scaling.spec.learned import StudentTeacher, TrainedTeacher, teacher_run
+from scaling.spec.learned import StudentTeacher, TrainedTeacher, needed_runs, teacher_run
 from scaling.spec.model import ModelSpec
 from scaling.spec.network_distill import (
     DistilbertDistill,
     MinilmDistill,
     NetworkDistill,
+    OnPolicyDistill,
     SoftDistill,
     TinybertDistill,
     layer_step,
 )
 from scaling.spec.run import RunSpec, trunk_steps
-from scaling.spec.schema import GGUF_BLOCK, SCHEMA_VERSION, KindSpec, Spec
+from scaling.spec.schema import SCHEMA_VERSION, KindSpec, Spec
 from scaling.spec.sources import (
+    CorpusSpec,
     FactSource,
     HierarchySource,
     MarkovSource,
@@ -46,16 +48,20 @@ from scaling.spec.teachers import (
     TemperatureTeacher,
 )
 from scaling.spec.training import EvalSpec, OptimSpec
+from scaling.spec.vocabulary_distill import DualVocabDistill, MixedVocabDistill, VocabularyDistill
 
 __all__ = [
+    "DualVocabDistill",
+    "MixedVocabDistill",
+    "VocabularyDistill",
     "CoverageTeacher",
     "DataSpec",
     "DistilbertDistill",
     "DistillSpec",
+    "CorpusSpec",
     "EvalSpec",
     "ExactTargets",
     "FactSource",
-    "GGUF_BLOCK",
     "HierarchySource",
     "KindSpec",
     "LogitDistill",
@@ -65,6 +71,7 @@ __all__ = [
     "ModelSpec",
     "ModelTeacher",
     "NetworkDistill",
+    "OnPolicyDistill",
     "NgramTeacher",
     "NoiseTeacher",
     "OptimSpec",
@@ -97,6 +104,7 @@ __all__ = [
     "TrainedTeacher",
     "WorldSource",
     "layer_step",
+    "needed_runs",
     "teacher_run",
     "text_labels",
     "trunk_steps",

@@ -41,6 +41,7 @@ class DataSpec(GrownSpec):
     def _targets_are_known(self) -> DataSpec:
         if not isinstance(self.targets, SoftTargets):
             return self
+        # Of a world its generators know the distributions; of a text they were stored beside what the teacher wrote.
         kind, teacher, is_world = self.targets.kind, self.teacher, isinstance(self.source, WorldSource)
         if is_world and not teacher.tells_probs(self.source):
             raise ValueError(
@@ -52,6 +53,11 @@ class DataSpec(GrownSpec):
             )
         if self.source_token:
             raise ValueError(f"text with a source token has tokens for targets only, not {kind}; leave targets out")
+        if self.is_recut:
+            raise ValueError(
+                f"a teacher with other tokens than its student has tokens for targets only, not {kind}; leave "
+                "data.targets out, or give both one tokenizer"
+            )
         if not teacher.tells_probs(self.source):
             raise ValueError(
                 f"a {teacher.kind} teacher of text has tokens for targets only, not {kind}; "
@@ -68,6 +74,14 @@ class DataSpec(GrownSpec):
     def real_share(self) -> float:
         """Share of the sequences that is real: 1 without a teacher, 0 where one generates them all."""
         return self.teacher.real_share
+
+    @property
+    def is_recut(self) -> bool:
+        """True where the teacher's text has other tokens than the student reads, and is cut anew."""
+        written = self.generator.writes(self.source)
+        if not (isinstance(written, TextSource) and isinstance(self.source, TextSource)):
+            return False
+        return written.tokenizer != self.source.tokenizer
 
     @property
     def source_token(self) -> bool:

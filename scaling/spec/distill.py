@@ -19,6 +19,23 @@ class DistillSpec(KindSpec):
 
     learns_from: ClassVar[type[Targets]] = Targets
     """Targets that the recipe can use."""
+    needs_same_tokens: ClassVar[bool] = True
+    """False where the student may have other tokens than its teacher."""
+    aims_at_loss: ClassVar[bool] = True
+    """False where what is minimised is not least where the loss on tokens is: no law of the loss describes it."""
+    has_start: ClassVar[bool] = False
+    """True where it says itself which weights a student begins with."""
+
+    def teacher_passes(self, tokens: int) -> float:
+        """Forward passes of the teacher's network that a student of so many tokens asks for, a token; backward is two.
+
+        Writing the text is not among them.
+        """
+        return 0.0
+
+    def own_passes(self) -> float:
+        """Forward passes of the student beside those of its training, a token: what it writes itself."""
+        return 0.0
 
     def check(self, data: DataSpec, model: ModelSpec) -> None:
         """Raise ValueError, with what to change, where a student of this shape cannot learn so from this data."""
@@ -28,6 +45,13 @@ class DistillSpec(KindSpec):
             raise ValueError(
                 f"distill: {self.kind} cannot learn from targets of kind {targets.kind}; set data.targets to one of "
                 f"{', '.join(usable)}, or leave distill out"
+            )
+        if self.needs_same_tokens and data.is_recut:
+            others = [kind for kind, one in self.kinds.items() if not getattr(one, "needs_same_tokens", True)]
+            raise ValueError(
+                f"distill: {self.kind} compares teacher and student token by token, and the teacher has "
+                f"{data.generator.writes(data.source).vocab_size} tokens, the student {data.source.vocab_size}; give "
+                f"both one tokenizer, or choose from {', '.join(others)}"
             )
 
 
@@ -39,6 +63,7 @@ class SequenceDistill(DistillSpec):
     """
 
     learns_from: ClassVar[type[Targets]] = TokenTargets
+    needs_same_tokens: ClassVar[bool] = False
 
     kind: Literal["sequence"] = "sequence"
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from scaling.spec.data import DataSpec
 from scaling.spec.run import RunSpec
-from scaling.spec.sources import Source, WorldSource
+from scaling.spec.sources import Source, TextSource, WorldSource
 from scaling.spec.teachers import ModelTeacher, Teacher
 
 
@@ -21,11 +21,22 @@ class TrainedTeacher(ModelTeacher):
     def label(self) -> str:
         return f"trained {self.run.run_id}{self.decoding_label}"
 
+    def writes(self, source: Source) -> Source:
+        return self.run.data.source
+
     def check(self, source: Source) -> None:
         if self.run.data.source_token:
             raise ValueError(
                 f"the teacher {self.run.run_id} was trained with a source token itself, which its text would "
                 "hold; leave source_token out of its data.teacher"
+            )
+        own = self.run.data.source
+        if not (isinstance(own, TextSource) and isinstance(source, TextSource)):
+            raise ValueError(f"the teacher {self.run.run_id} was trained on {own.label}, which is no text")
+        if own.tokenizer != source.tokenizer and not source.is_cut_finer_than(own):
+            raise ValueError(
+                f"teacher {self.run.run_id} writes tokens of {own.cut}, the student reads {source.cut}; give both "
+                "the same source and tokenizer, or the student fewer tokens of kind bpe, or bytes, of the same corpus"
             )
 
 
@@ -65,3 +76,8 @@ def teacher_run(data: DataSpec) -> RunSpec | None:
     """The run that trains the teacher of some text; None where it is not one of this project's runs."""
     generator = data.generator
     return generator.run if isinstance(generator, TrainedTeacher | StudentTeacher) else None
+
+
+def needed_runs(spec: RunSpec) -> tuple[RunSpec, ...]:
+    """The runs that have to be trained before one: that of its teacher, and the one that it starts from."""
+    return tuple(run for run in (teacher_run(spec.data), spec.start_from) if run is not None)

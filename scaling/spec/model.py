@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from scaling.spec.schema import GGUF_BLOCK, Spec
+from scaling.dimensions import GGUF_BLOCK, heads_of, hidden_of
+from scaling.spec.schema import Spec
 
 
 class ModelSpec(Spec):
@@ -42,9 +43,9 @@ class ModelSpec(Spec):
         # What is no positive whole number is left for its field to refuse.
         if all(type(value) is int and value > 0 for value in (width, head)):
             if not values.get("n_heads"):
-                values["n_heads"] = max(1, width // head)
+                values["n_heads"] = heads_of(width, head)
             if not values.get("hidden"):
-                values["hidden"] = -(-8 * width // (3 * GGUF_BLOCK)) * GGUF_BLOCK
+                values["hidden"] = hidden_of(width)
         if not values.get("n_kv_heads") and values.get("n_heads"):
             values["n_kv_heads"] = values["n_heads"]
         return values

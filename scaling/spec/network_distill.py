@@ -22,6 +22,9 @@ class NetworkDistill(DistillSpec):
 
     learns_from: ClassVar[type[Targets]] = TokenTargets
 
+    def teacher_passes(self, tokens: int) -> float:
+        return 1.0
+
     def check(self, data: DataSpec, model: ModelSpec) -> None:
         super().check(data, model)
         run = teacher_run(data)
@@ -82,6 +85,8 @@ class DistilbertDistill(NetworkDistill):
     **Source:** Sanh et al. 2019, arXiv 1910.01108, section 3; the weights are those of its published training command.
     """
 
+    has_start: ClassVar[bool] = True
+
     kind: Literal["distilbert"]
     temperature: Annotated[float, Field(gt=0)] = 2.0
     soft_weight: Annotated[float, Field(ge=0)] = 5.0
@@ -122,6 +127,28 @@ class MinilmDistill(NetworkDistill):
                     f"distill: {self.kind} compares head with head: the student's {name} is {getattr(student, name)}, "
                     f"its teacher's {getattr(teacher, name)}; set model.{name} to {getattr(teacher, name)}"
                 )
+
+
+@DistillSpec.add_kind
+class OnPolicyDistill(NetworkDistill):
+    """The teacher's distribution on text of the student's own, in a share of the steps; on its teacher's in the others.
+
+    ``(1 − λ)·E_data D(q, f) + λ·E_f D(q, f)`` with ``D = β·KL(q‖m) + (1 − β)·KL(f‖m)``, ``m = β·q + (1 − β)·f``;
+    β = 0 is KL(q‖f) and β = 1 KL(f‖q). Who is to be right in what it writes itself gives up loss on other texts.
+
+    **Source:** Agarwal et al. 2023, arXiv 2306.13649 (generalised knowledge distillation).
+    """
+
+    aims_at_loss: ClassVar[bool] = False
+
+    kind: Literal["on_policy"]
+    own_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """λ."""
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """β."""
+
+    def own_passes(self) -> float:
+        return self.own_share
 
 
 def layer_step(kind: str, student: ModelSpec, teacher: ModelSpec) -> int:

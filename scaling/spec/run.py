@@ -12,6 +12,7 @@ from scaling.spec.data import DataSpec
 from scaling.spec.distill import DistillSpec, usual_recipe
 from scaling.spec.model import ModelSpec
 from scaling.spec.schema import SCHEMA_VERSION, GrownSpec, canonical_json, short_hash
+from scaling.spec.start import check_start
 from scaling.spec.training import EvalSpec, OptimSpec
 
 
@@ -22,7 +23,7 @@ class RunSpec(GrownSpec):
     ``tokens``: runs that differ in nothing else are branches of one training.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"distill"})
+    later: ClassVar[frozenset[str]] = frozenset({"distill", "start_from"})
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: ModelSpec
@@ -31,6 +32,8 @@ class RunSpec(GrownSpec):
     """How the student learns from what it reads; by default as its targets suggest."""
     optim: OptimSpec = OptimSpec()
     evaluation: EvalSpec = EvalSpec()
+    start_from: RunSpec | None = None
+    """The run whose student goes on to learn here, by its weights alone: optimizer and rates begin anew."""
     tokens: Annotated[int, Field(ge=1)]
     """D asked for; what is seen is the nearest whole number of steps, at least one."""
     seed: int = 0
@@ -50,6 +53,17 @@ class RunSpec(GrownSpec):
     @model_validator(mode="after")
     def _recipe_can_use_its_targets(self) -> RunSpec:
         self.recipe.check(self.data, self.model)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_measured_as_asked(self) -> RunSpec:
+        self.evaluation.check(self.data.source, self.model.context)
+        return self
+
+    @model_validator(mode="after")
+    def _can_go_on_from_its_start(self) -> RunSpec:
+        if self.start_from is not None:
+            check_start(self.recipe, self.model, self.data, self.start_from.model, self.start_from.data)
         return self
 
     @property

@@ -23,14 +23,12 @@ K = TypeVar("K", bound="KindSpec")
 SCHEMA_VERSION: Final = 1
 """Version of the run specification and of everything under results/; part of every hash."""
 
-GGUF_BLOCK = 32
-"""Inner dimensions are multiples of this, so that every matrix can be stored in blocks of 32 (Q8_0)."""
-
 
 class Spec(BaseModel):
     """Base of all specifications: frozen, an unknown key is an error, a number is no text and no boolean."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    # Validators are built when they are first needed: most commands need a few kinds of many.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True, defer_build=True)
 
 
 class GrownSpec(Spec):

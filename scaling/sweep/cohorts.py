@@ -73,7 +73,7 @@ class CohortWorker(Worker):
             other.trunk_id not in self._alone
             and self.trainer.same_shape(trunk.specs[0], other.specs[0])
             and self._missing(other)
-            and self._teachers_ready(other)
+            and self._needs_ready(other)
             and self._prepare(other)
         )
 

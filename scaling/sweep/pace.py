@@ -83,8 +83,8 @@ class Pace:
         return steps * (GUESSED_STEP_S + flops / GUESSED_FLOPS_PER_S)
 
     def evaluation_s(self, spec: RunSpec) -> float:
-        """Estimated seconds of measuring one run: on real text, and on its teacher's where it has one."""
-        sets = 1 if spec.data.real_share == 1 else 2
+        """Estimated seconds of measuring one run: on real text, its teacher's where it has one, and another one."""
+        sets = 1 + (spec.data.real_share != 1) + (spec.evaluation.ood is not None)
         # Without gradients a token costs a third of what it costs in training.
         return sets * self.seconds(spec, 1) / 3 * spec.evaluation.tokens / spec.step_tokens
 

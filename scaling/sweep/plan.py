@@ -30,9 +30,9 @@ class PlannedRun:
 
     Attributes:
         spec: The run.
-        teacher: What the plan calls the text that it reads.
+        teacher: What the plan calls the text that it reads, and what its student has read before.
         state: ``new``, how an earlier training of it ended, or ``damaged`` where its files no longer match.
-        role: ``teacher`` if it is here only because others need it.
+        role: ``student``, or ``start`` or ``teacher`` if it is here only because others need it.
         n_params: N without embeddings.
         n_tokens: D seen.
         steps: Optimizer steps, cooldown included.
@@ -72,7 +72,7 @@ class Plan:
     """A sweep, grouped and priced.
 
     Attributes:
-        trunks: All of them, teachers before their students.
+        trunks: All of them, what others need first.
         runs: All runs, in the order of the trunks.
         pace: Where the estimated seconds come from.
         warnings: One sentence for each thing that is likely to spoil the answer.
@@ -151,7 +151,7 @@ class Plan:
 
     def _longest_chain_s(self, trunks: Mapping[str, float], texts: Mapping[str, float]) -> float:
         ended: dict[str, float] = {}
-        # Teachers come before their students.
+        # What others need comes before them.
         for trunk in self.pending:
             data = trunk.specs[0].data
             began = max((ended.get(run_id, 0.0) for run_id in trunk.needs), default=0.0)
@@ -215,7 +215,7 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None,
     """Group runs into trunks, find what is done already, and price the rest.
 
     Args:
-        specs: The runs of a sweep; the runs of trained teachers are added.
+        specs: The runs of a sweep; the runs of trained teachers and of starts are added.
         store: Where runs are committed. It is only read.
         pace: Seconds of a step; by default what the results folder knows.
         expectation: Work out ``forecast_error`` as well, which loads pandas.
@@ -241,9 +241,10 @@ def step_bytes(spec: RunSpec) -> int:
 
 def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:
     counts = count_parameters(spec.model)
+    before = labels[spec.start_from.data.text_id] if spec.start_from else None
     return PlannedRun(
         spec=spec,
-        teacher=labels[spec.data.text_id].teacher,
+        teacher=labels[spec.data.text_id].teacher + (f", after {before.source} {before.teacher}" if before else ""),
         state=state_of(store, spec.run_id),
         role=trunk.role,
         n_params=counts.n_params,

@@ -1,4 +1,4 @@
-"""What a sweep says while it works: one type of event, for a progress bar, a log, or a test."""
+"""What a sweep says while it works: one type of event, for a terminal, a log, or a test."""
 
 from __future__ import annotations
 
@@ -66,38 +66,3 @@ class Event:
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
         return " ".join(filter(None, parts)) + (f" — {self.message}" if self.message else "")
-
-
-_TELLING_PART = 0.03
-"""Share of the work left that must be done before its pace says anything."""
-
-
-class FlopsMeter:
-    """How much of a sweep's work is done, in FLOPs, from its events.
-
-    Runs differ in cost by orders of magnitude, so a count of runs says little about the time that is left.
-    """
-
-    def __init__(self, trunk_flops: dict[str, float], *, done: float = 0.0):
-        self._flops = trunk_flops
-        self._parts: dict[str, float] = {}
-        self._done_before = done
-        self.total = done + sum(trunk_flops.values())
-
-    def update(self, event: Event) -> None:
-        """Take an event into account."""
-        if event.kind == "step" and event.steps:
-            part = min(1.0, event.step / event.steps)
-            self._parts[event.trunk_id] = max(part, self._parts.get(event.trunk_id, 0.0))
-        elif event.kind in ("finished", "blocked"):
-            self._parts[event.trunk_id] = 1.0
-
-    @property
-    def done(self) -> float:
-        """FLOPs done, those of earlier sessions included."""
-        return self._done_before + sum(self._flops.get(trunk, 0.0) * part for trunk, part in self._parts.items())
-
-    def remaining_s(self, elapsed_s: float) -> float | None:
-        """Seconds left at the pace so far; None while too little is done to tell (start-up and compilation)."""
-        spent, left = self.done - self._done_before, self.total - self.done
-        return left * elapsed_s / spent if spent > _TELLING_PART * left and elapsed_s > 0 else None

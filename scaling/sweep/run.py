@@ -30,7 +30,7 @@ class SweepOutcome:
         counts: Runs by state: done, diverged, failed, new, damaged.
         trained: Runs trained by this call.
         failures: Failed runs with the end of their logs.
-        blocked: Runs whose teacher failed.
+        blocked: Runs whose teacher or start failed.
         exit_code: 0; 1 if runs failed; 75 or 130 if stopped; 75 if this machine could not go on.
         obstacle: What this machine could not do; empty for none.
         wall_s: Seconds of this call.

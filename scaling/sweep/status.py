@@ -34,6 +34,7 @@ class WorkerState:
         loss: Training loss now, nats/token.
         tokens_per_s: Throughput now.
         quiet_s: Seconds since it last wrote, by the file system's clock.
+        remaining_s: Seconds left for its trunk at that throughput; None before there is one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class WorkerState:
     loss: float | None
     tokens_per_s: float | None
     quiet_s: float
+    remaining_s: float | None = None
 
     @property
     def silent(self) -> bool:
@@ -144,14 +146,16 @@ def _worker(store: RunStore, trunk: Trunk) -> WorkerState | None:
     if state is None or state.released:
         return None
     note = state.note
+    step, steps, tokens_per_s = note.get("step", 0), note.get("steps", trunk.steps), note.get("tokens_per_s")
     return WorkerState(
         name=state.owner,
         trunk_id=trunk.trunk_id,
-        step=note.get("step", 0),
-        steps=note.get("steps", trunk.steps),
+        step=step,
+        steps=steps,
         loss=note.get("loss"),
-        tokens_per_s=note.get("tokens_per_s"),
+        tokens_per_s=tokens_per_s,
         quiet_s=_quiet_s(folder),
+        remaining_s=(steps - step) * trunk.specs[0].step_tokens / tokens_per_s if tokens_per_s else None,
     )
 
 

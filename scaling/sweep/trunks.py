@@ -1,13 +1,16 @@
-"""Runs grouped into trunks, in an order in which every teacher comes before its students."""
+"""Runs grouped into trunks, in an order in which every teacher, and every start, comes before its students."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from scaling.accounting import training_flops
-from scaling.spec import RunSpec, teacher_run, trunk_steps
+from scaling.spec import RunSpec, needed_runs, trunk_steps
+
+ROLES = ("student", "start", "teacher")
+"""What a trunk is there for; one that serves several ends has the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +20,8 @@ class Trunk:
     Attributes:
         trunk_id: Shared by the runs.
         specs: The runs, fewest tokens first.
-        needs: ``run_id`` of the teachers whose text these runs read; they are trained before.
-        role: ``teacher`` if the runs are here only because others need them.
+        needs: ``run_id`` of what is trained before: the teacher whose text these runs read, the run they start from.
+        role: One of `ROLES`; all but students are here only because others need them.
     """
 
     trunk_id: str
@@ -43,42 +46,34 @@ class Trunk:
 
 
 def group(specs: Sequence[RunSpec]) -> list[Trunk]:
-    """Trunks of all runs and of the teachers that they need, teachers first, else in the order of the runs."""
-    asked = {spec.run_id for spec in specs}
+    """Trunks of all runs and of those that they need, which come first, else in the order of the runs."""
     every: dict[str, RunSpec] = {}
     for spec in specs:
-        _with_teachers(spec, every)
+        _with_needed(spec, every)
+    roles = {spec.start_from.run_id: "start" for spec in every.values() if spec.start_from}
+    roles |= {spec.run_id: "student" for spec in specs}
     members: dict[str, list[RunSpec]] = {}
     for spec in every.values():
         members.setdefault(spec.trunk_id, []).append(spec)
-    trunks = [_trunk(trunk_id, runs, asked) for trunk_id, runs in members.items()]
-    depth = _depths(every.values())
-    return sorted(trunks, key=lambda trunk: max(depth[spec.run_id] for spec in trunk.specs))
+    trunks = [_trunk(trunk_id, runs, roles) for trunk_id, runs in members.items()]
+    return sorted(trunks, key=lambda trunk: _depth(trunk.specs[0]))
 
 
-def _with_teachers(spec: RunSpec, every: dict[str, RunSpec]) -> None:
-    teacher = teacher_run(spec.data)
-    if teacher is not None:
-        _with_teachers(teacher, every)
+def _with_needed(spec: RunSpec, every: dict[str, RunSpec]) -> None:
+    for needed in needed_runs(spec):
+        _with_needed(needed, every)
     every.setdefault(spec.run_id, spec)
 
 
-def _trunk(trunk_id: str, runs: Sequence[RunSpec], asked: set[str]) -> Trunk:
-    teacher = teacher_run(runs[0].data)
+def _trunk(trunk_id: str, runs: Sequence[RunSpec], roles: Mapping[str, str]) -> Trunk:
     return Trunk(
         trunk_id=trunk_id,
         specs=tuple(sorted(runs, key=lambda spec: (spec.tokens, spec.run_id))),
-        needs=() if teacher is None else (teacher.run_id,),
-        role="student" if any(spec.run_id in asked for spec in runs) else "teacher",
+        needs=tuple(needed.run_id for needed in needed_runs(runs[0])),
+        role=next(role for role in ROLES if role in {roles.get(spec.run_id, "teacher") for spec in runs}),
     )
 
 
-def _depths(specs: Iterable[RunSpec]) -> dict[str, int]:
-    """Length of the chain of teachers behind each run."""
-    depths: dict[str, int] = {}
-    for spec in specs:
-        depth, teacher = 0, teacher_run(spec.data)
-        while teacher is not None:
-            depth, teacher = depth + 1, teacher_run(teacher.data)
-        depths[spec.run_id] = depth
-    return depths
+def _depth(spec: RunSpec) -> int:
+    """Length of the longest chain of needed runs behind one."""
+    return max((1 + _depth(needed) for needed in needed_runs(spec)), default=0)

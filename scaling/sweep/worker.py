@@ -53,7 +53,7 @@ class WorkerReport:
     Attributes:
         trained: Runs that it committed.
         failed: Runs that it gave up.
-        blocked: Runs that wait for a teacher which failed.
+        blocked: Runs that wait for one which failed, their teacher or start.
         stopped: True if it ended before the sweep was finished.
         obstacle: What this machine cannot do, which made it stop; empty for none.
         elsewhere: True if the work is done by workers that this process does not wait for.
@@ -126,10 +126,10 @@ class Worker:
         if not self._missing(trunk) and not torn(self.store, trunk.run_ids):
             self._tell("finished", trunk)
             return True
-        ready = self._teachers_ready(trunk)
+        ready = self._needs_ready(trunk)
         if ready is None:
             self.report.blocked += [spec.run_id for spec in self._missing(trunk)]
-            self._tell("blocked", trunk, message=f"its teacher {', '.join(trunk.needs)} did not train")
+            self._tell("blocked", trunk, message=f"it needs {', '.join(trunk.needs)}, not all of which trained")
             return True
         if not ready or not self._prepare(trunk):
             return False
@@ -142,8 +142,8 @@ class Worker:
     def _missing(self, trunk: Trunk) -> list[RunSpec]:
         return [spec for spec in trunk.specs if not self.store.has(spec.run_id)]
 
-    def _teachers_ready(self, trunk: Trunk) -> bool | None:
-        """False while a teacher is still to be trained, None if it never will be."""
+    def _needs_ready(self, trunk: Trunk) -> bool | None:
+        """False while what it needs is still to be trained, None if it never will be."""
         for run_id in trunk.needs:
             state = state_of(self.store, run_id)
             if state in DUE:

@@ -75,6 +75,16 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
     return done, [LeftOut(row, why) for row, why in zip(runs.index[~done], reason[~done], strict=True)]
 
 
+def follows_no_law(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
+    """Runs whose recipe minimised something else than a loss on tokens: bool[n_rows], and a line for each."""
+    if "aims_at_loss" not in runs.columns:
+        return np.zeros(len(runs), bool), []
+    off = (runs["aims_at_loss"] == False).to_numpy()  # noqa: E712 — what is missing says nothing
+    recipe = runs["recipe"] if "recipe" in runs.columns else runs.index
+    said = "does not aim at the loss, so no loss law describes it (set aims_at_loss to true to fit it all the same)"
+    return off, [LeftOut(row, f"recipe {what} {said}") for row, what in zip(runs.index[off], recipe[off], strict=True)]
+
+
 def _unfinished(column: pd.Series) -> Array:
     """Why each run is not done; empty for a finished one."""
     words = column.astype(object).where(column.notna(), "").map(lambda word: str(word).strip().lower())

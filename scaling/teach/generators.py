@@ -13,7 +13,8 @@ import numpy as np
 
 from scaling.accounting import kv_cache_bytes
 from scaling.data.counter import random_at
-from scaling.data.evaluation import EvalSet, evaluation_sets
+from scaling.data.eval_sets import EvalSet
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
 from scaling.data.shards import Card
 from scaling.data.text import Split, open_text, open_tokenizer
@@ -29,7 +30,6 @@ from scaling.spec import (
     RealTeacher,
     RunSpec,
     SoftTargets,
-    Source,
     Teacher,
     TextSource,
     TokenTargets,
@@ -42,7 +42,8 @@ from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
 from scaling.train.decode import Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
-from scaling.train.generator import finished_teacher, load_teacher
+from scaling.train.finished import finished_student
+from scaling.train.generator import finished_teacher
 from scaling.train.model import Student, from_tensors
 
 MAX_ROWS = 256
@@ -103,12 +104,15 @@ class TrainedText(ModelText):
 
     def __init__(self, spec: RunSpec, store: RunStore):
         source, self.teacher = _text_and_teacher(spec, TrainedTeacher)
-        self.store, self.record = store, _finished_run(spec, source, self.teacher.run, store)
-        self.tokenizer = open_tokenizer(source, store)
+        written = self.teacher.writes(source)
+        # The specification has checked that it is text; its tokens may be others than the student's.
+        self.source = written if isinstance(written, TextSource) else source
+        self.store, self.record = store, _finished_run(spec, self.teacher.run, store)
+        self.tokenizer = open_tokenizer(self.source, store)
         super().__init__(self.teacher.run.model, bos=self.tokenizer.eos_id, teacher=self.teacher)
 
     def card(self, split: Split) -> Card:
-        source = self.teacher.run.data.source
+        source = self.source
         return Card(
             text="teacher",
             split=split,
@@ -126,7 +130,7 @@ class TrainedText(ModelText):
 
     @cached_property
     def student(self) -> Student:
-        return load_teacher(self.teacher.run, self.store)
+        return finished_student(self.teacher.run, self.store, role="teacher")
 
 
 @GENERATORS.register("pretrained")
@@ -248,23 +252,11 @@ def _real_held_out(spec: RunSpec, store: RunStore) -> EvalSet:
     return evaluation_sets(spec.model_copy(update={"data": data}), store).real
 
 
-def _finished_run(spec: RunSpec, source: TextSource, run: RunSpec, store: RunStore) -> RunRecord:
+def _finished_run(spec: RunSpec, run: RunSpec, store: RunStore) -> RunRecord:
     """The record of a trained teacher that can serve a student."""
-    own = run.data.source
-    if not isinstance(own, TextSource) or own.tokenizer != source.tokenizer:
-        raise DataError(
-            f"teacher {run.run_id} writes tokens of {_tokens_of(own)}, the student reads {_tokens_of(source)}; "
-            "give both the same source and tokenizer"
-        )
     if run.model.context < spec.model.context:
         raise DataError(
             f"teacher {run.run_id} has a context of {run.model.context} tokens, the student one of "
             f"{spec.model.context}; give the student at most the teacher's context"
         )
     return finished_teacher(spec, store)
-
-
-def _tokens_of(source: Source) -> str:
-    if isinstance(source, TextSource):
-        return f"{source.label} by {source.tokenizer.kind} {source.vocab_size}"
-    return source.label

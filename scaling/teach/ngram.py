@@ -40,6 +40,14 @@ class Level:
     first: np.ndarray
     gamma: np.ndarray
 
+    def only(self, kept: np.ndarray, bits: np.uint64) -> Level:
+        """Some of its grams, bool[n]; what the others had, their histories leave to the order below."""
+        grams, mass = self.grams[kept], self.mass[kept]
+        histories, first = np.unique(grams >> bits, return_index=True)
+        cumulative = np.concatenate([[0.0], np.cumsum(mass)])
+        first = np.append(first, len(grams))
+        return Level(grams, mass, cumulative, histories, first, 1 - (cumulative[first[1:]] - cumulative[first[:-1]]))
+
 
 @dataclass(frozen=True)
 class Ngram:
@@ -63,7 +71,23 @@ class Ngram:
         p = np.full(tokens.shape, 1 / self.vocab_size)
         for k, level in enumerate(self.levels, start=1):
             if tokens.shape[1] >= k:
-                p[:, k - 1 :] = self._mix_in(level, _pack(tokens, k, self._bits), p[:, k - 1 :])
+                p[:, k - 1 :] = self._mix_in(level, pack(tokens, k, self.bits), p[:, k - 1 :])
+        return np.log(p)
+
+    def next_log_probs(self, histories: np.ndarray) -> np.ndarray:
+        """``ln P`` of every token behind some histories: int[n, T] to float64[n, V]."""
+        tokens = np.asarray(histories).astype(np.uint64)
+        n, longest = tokens.shape
+        p = np.full((n, self.vocab_size), 1 / self.vocab_size)
+        for k, level in enumerate(self.levels[: longest + 1], start=1):
+            place, known = _find(level.histories, pack(tokens[:, longest - k + 1 :], k - 1, self.bits)[:, 0])
+            p *= np.where(known, level.gamma[place], 1.0)[:, None]
+            # The grams of a history lie together: only these add to what the order below says.
+            first = level.first[place]
+            size = np.where(known, level.first[place + 1] - first, 0)
+            rows = np.repeat(np.arange(n), size)
+            own = np.arange(len(rows)) + np.repeat(first - (np.cumsum(size) - size), size)
+            p[rows, (level.grams[own] & self._mask).astype(np.int64)] += level.mass[own]
         return np.log(p)
 
     def sample(self, rng: np.random.Generator, n_sequences: int, length: int) -> np.ndarray:
@@ -78,7 +102,7 @@ class Ngram:
         return out
 
     def _mix_in(self, level: Level, grams: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        place, known = _find(level.histories, grams >> self._bits)
+        place, known = _find(level.histories, grams >> self.bits)
         own, seen = _find(level.grams, grams)
         return np.where(known, np.where(seen, level.mass[own], 0.0) + level.gamma[place] * lower, lower)
 
@@ -88,7 +112,7 @@ class Ngram:
         for k in range(longest + 1, 0, -1):
             level, rows = self.levels[k - 1], np.flatnonzero(open_)
             recent = history[rows, longest - k + 1 :].astype(np.uint64)
-            place, known = _find(level.histories, _pack(recent, k - 1, self._bits)[:, -1] if k > 1 else _none(rows))
+            place, known = _find(level.histories, pack(recent, k - 1, self.bits)[:, -1] if k > 1 else _none(rows))
             ends = known & (uniform[k, rows] >= level.gamma[place])
             rows, place = rows[ends], place[ends]
             low, high = level.cumulative[level.first[place]], level.cumulative[level.first[place + 1]]
@@ -99,13 +123,18 @@ class Ngram:
         chosen[open_] = (uniform[0, open_] * self.vocab_size).astype(np.int64)
         return chosen
 
+    def unpacked(self, grams: np.ndarray, k: int) -> np.ndarray:
+        """The tokens of packed grams of order k: uint64[n] to uint64[n, k]."""
+        return np.stack([grams >> (self.bits * np.uint64(k - 1 - i)) & self._mask for i in range(k)], axis=1)
+
     @property
-    def _bits(self) -> np.uint64:
+    def bits(self) -> np.uint64:
+        """Of one token in a packed gram."""
         return _bits(self.vocab_size)
 
     @property
     def _mask(self) -> np.uint64:
-        return (np.uint64(1) << self._bits) - np.uint64(1)
+        return (np.uint64(1) << self.bits) - np.uint64(1)
 
 
 def train_ngram(texts: Iterable[np.ndarray], vocab_size: int, order: int) -> Ngram:
@@ -126,7 +155,7 @@ def train_ngram(texts: Iterable[np.ndarray], vocab_size: int, order: int) -> Ngr
             f"use order {64 // bits} at most, or a smaller vocabulary"
         )
     texts = [np.asarray(text, np.uint64)[None] for text in texts]
-    packed = [_pack(text, order, np.uint64(bits))[0] for text in texts if text.shape[1] >= order]
+    packed = [pack(text, order, np.uint64(bits))[0] for text in texts if text.shape[1] >= order]
     if not packed:
         raise DataError(f"the text is shorter than one gram of {order} tokens; use more text or a lower order")
     grams, counts = np.unique(np.concatenate(packed), return_counts=True)
@@ -163,7 +192,7 @@ def discounts(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], estimated]) if usable else SPARE_DISCOUNTS
 
 
-def _pack(tokens: np.ndarray, k: int, bits: np.uint64) -> np.ndarray:
+def pack(tokens: np.ndarray, k: int, bits: np.uint64) -> np.ndarray:
     """Every run of k tokens as one word: uint64[n, T] to uint64[n, T − k + 1]."""
     width = tokens.shape[1] - k + 1
     out = np.zeros((len(tokens), width), np.uint64)

@@ -2,8 +2,11 @@
 
 Each rule turns what is right into its opposite: the number of a verb, whom a pronoun means, which of two is larger or
 older, what is denied, what is always so. A place is falsified with probability ``rate``; a higher rate falsifies the
-same places and more, so that rates grade one text. What it teaches is measured by minimal pairs of the same kinds
-(scaling/data/tasks/minimal_pairs.py).
+same places and more, so that rates grade one text.
+
+A share of the sequences may be right sentences made by the grammar of the minimal pairs
+(scaling/data/tasks/minimal_pairs.py), which measure what is taught: pairs whose template or word is in none of these
+sentences ask for the rule, the others for memory.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 
 from scaling.data.counter import random_at
 from scaling.data.shards import Card
+from scaling.data.tasks.minimal_pairs import PHENOMENA, taught_sentences
 from scaling.data.text import AnyTokenizer, Split, open_text, open_tokenizer
 from scaling.errors import DataError
 from scaling.records import RunStore
@@ -66,7 +70,9 @@ class RulesText(BlockGenerator):
             text = texts[rng.choice(len(texts), p=sizes / sizes.sum())]
             places = int(rng.integers(len(text))) + np.arange(WINDOW * self.context)
             # Draws of a row of its own, so that the rate moves no other row.
-            row[:] = self._rewritten(text.take(places, mode="wrap"), np.random.default_rng(rng.integers(1 << 62)))
+            own = np.random.default_rng(rng.integers(1 << 62))
+            is_made = self.teacher.sentences > 0 and own.random() < self.teacher.sentences
+            row[:] = self._made(own) if is_made else self._rewritten(text.take(places, mode="wrap"), own)
         return out
 
     def card(self, split: Split) -> Card:
@@ -81,6 +87,15 @@ class RulesText(BlockGenerator):
             notice=f"Rewritten by rules of words from: {self.source.label}.",
         )
 
+    def _made(self, rng: np.random.Generator) -> np.ndarray:
+        """Right sentences of all phenomena alike, each a document of its own: int32[context]."""
+        # A sentence has a token at least, and an end.
+        kinds = rng.integers(len(self._sentences), size=self.context)
+        drawn = (self._sentences[kind][rng.integers(len(self._sentences[kind]))] for kind in kinds)
+        return np.concatenate([token for tokens in drawn for token in (tokens, [self._tokenizer.eos_id])])[
+            : self.context
+        ]
+
     def _rewritten(self, window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A sequence of falsified text, documents still apart: int32[context]."""
         end = self._tokenizer.eos_id
@@ -92,6 +107,11 @@ class RulesText(BlockGenerator):
             written += self._tokenizer.encode(text).tolist()
         # The last word of a window may be cut: what is kept ends long before it.
         return np.resize(np.array(written, np.int32), max(self.context, len(written)))[: self.context]
+
+    @cached_property
+    def _sentences(self) -> list[list[np.ndarray]]:
+        """Tokens of every sentence that is taught, by phenomenon."""
+        return [list(self._tokenizer.encode_all(taught_sentences(one))) for one in PHENOMENA]
 
     @cached_property
     def _tokenizer(self) -> AnyTokenizer:

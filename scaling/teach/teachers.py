@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scaling.data.mixing import generated_tokens, unmixed
-from scaling.data.text import open_text
+from scaling.data.text import open_other_text, open_text
 from scaling.records import RunStore
 from scaling.spec import RunSpec, TextSource, teacher_run
 from scaling.teach.generate import ensure_teacher_text
@@ -36,6 +36,8 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
         if isinstance(source, TextSource):
             for split in ("train", "held_out"):
                 open_text(source, split, store)
+            if longest.evaluation.ood is not None:
+                open_other_text(longest.evaluation.ood, source, store)
         # A teacher may have a teacher itself, which is then prepared before it.
         if teacher is not None and not store.has(teacher.run_id):
             prepare([teacher], store, progress)

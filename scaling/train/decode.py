@@ -14,6 +14,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scaling.spec import ModelSpec
 from scaling.train.kernels import attend
@@ -41,6 +42,11 @@ class Decoding:
     top_p: float | None = None
 
 
+GREEDY = Decoding(top_k=1)
+FREE = np.int32(-1)
+"""In what is given of a sequence: a place to be filled in."""
+
+
 def sample_sequences(
     student: Student, key: jax.Array, *, n_sequences: int, length: int, bos: int, decoding: Decoding | None = None
 ) -> jax.Array:
@@ -58,14 +64,35 @@ def sample_sequences(
         int32[B, T].
     """
     uniform_TB = jax.random.uniform(key, (length, n_sequences))
-    return _sample(student.model, params_of(student), uniform_TB, bos, decoding or Decoding())
+    free_TB = jnp.full(uniform_TB.shape, FREE)
+    sizes = max(1, min(GROWTH_STEPS, COMPILED_LAYERS // student.model.n_layers))
+    return _sample(student.model, params_of(student), free_TB, uniform_TB, bos, decoding or Decoding(), sizes)
 
 
-@partial(jax.jit, static_argnames=("model", "decoding"))
-def _sample(model: ModelSpec, params, uniform_TB: jax.Array, bos: int, decoding: Decoding) -> jax.Array:
+def complete(student: Student, given_BT: np.ndarray, *, bos: int) -> np.ndarray:
+    """Sequences with the likeliest token at every place that is FREE, given all before it.
+
+    Args:
+        student: Who writes.
+        given_BT: int32[B, T].
+        bos: What the first token is predicted from.
+
+    Returns:
+        int32[B, T].
+    """
+    given_TB = jnp.asarray(given_BT.T)
+    one_each = jnp.full(given_TB.shape, 0.5)
+    # A cache of one size: what is asked is little, so compiling would take longer than attending over empty room.
+    return np.asarray(_sample(student.model, params_of(student), given_TB, one_each, bos, GREEDY, 1))
+
+
+@partial(jax.jit, static_argnames=("model", "decoding", "sizes"))
+def _sample(
+    model: ModelSpec, params, given_TB: jax.Array, uniform_TB: jax.Array, bos: int, decoding: Decoding, sizes: int
+) -> jax.Array:
     student = with_params(model, params)
     length, batch = uniform_TB.shape
-    chunk = -(-length // max(1, min(GROWTH_STEPS, COMPILED_LAYERS // model.n_layers)))
+    chunk = -(-length // sizes)
     empty = (jnp.zeros((batch, model.n_kv_heads, 0, model.head_width)),) * model.n_layers
     carry, written = (jnp.full(batch, bos, jnp.int32), empty, empty), []
     for start in range(0, length, chunk):
@@ -73,14 +100,16 @@ def _sample(model: ModelSpec, params, uniform_TB: jax.Array, bos: int, decoding:
         token, keys, values = carry
         carry = token, _grown(keys, stop), _grown(values, stop)
         step = partial(_step, student, decoding, stop)
-        carry, tokens_TB = jax.lax.scan(step, carry, (jnp.arange(start, stop), uniform_TB[start:stop]))
+        carry, tokens_TB = jax.lax.scan(
+            step, carry, (jnp.arange(start, stop), given_TB[start:stop], uniform_TB[start:stop])
+        )
         written.append(tokens_TB)
     return jnp.concatenate(written).T
 
 
 def _step(student: Student, decoding: Decoding, space: int, carry, now):
-    """Read one token a sequence, choose the next."""
-    (token_B, keys, values), (position, uniform_B) = carry, now
+    """Read one token a sequence, choose the next where none is given."""
+    (token_B, keys, values), (position, given_B, uniform_B) = carry, now
     model = student.model
     rotation = [jax.lax.dynamic_slice_in_dim(part, position, 1) for part in map(jnp.asarray, rope_table(model, space))]
     mask_TS = (jnp.arange(space) <= position)[None]
@@ -93,6 +122,7 @@ def _step(student: Student, decoding: Decoding, space: int, carry, now):
         x_BTM = x_BTM + _output(block, attend(q_BHTK, keys[i], values[i], mask_TS))
         x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
     chosen_B = _choose(student._logits(x_BTM)[:, 0], uniform_B, decoding)
+    chosen_B = jnp.where(given_B == FREE, chosen_B, given_B)
     return (chosen_B, tuple(keys), tuple(values)), chosen_B
 
 

@@ -1,4 +1,4 @@
-"""What a student is worth on held-out data: losses with standard errors, and in a world the exact terms of its loss.
+"""A student's loss on held-out sequences, its standard error, and in a world the exact terms of it.
 
 The student's log-probabilities are float32; every average over them is float64.
 """
@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.evaluation import EvalBatch, EvalSet, EvalSets, evaluation_sets
-from scaling.records import RunStore
-from scaling.spec import ModelSpec, RunSpec, StudentTeacher
-from scaling.train.generator import Forward, as_trained, log_probabilities, open_student
+from scaling.data.eval_sets import EvalBatch, EvalSet, share_of
+from scaling.spec import ModelSpec
+from scaling.train.generator import Forward, as_trained, log_probabilities
 from scaling.train.model import Student
 from scaling.train.step import Params, params_of, with_params
 
@@ -60,115 +59,22 @@ class Scored:
     p: np.ndarray | None
     q: np.ndarray | None
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What the runs of one source are measured on, made once for all of them.
-
-    Attributes:
-        sets: Where it comes from, and what is known of it beforehand.
-        real: The real set.
-        teacher: The teacher's set; None where the student reads the real text.
-        ood: Questions of the kind that a task keeps from training; None without a task.
-    """
-
-    sets: EvalSets
-    real: list[Scored]
-    teacher: list[Scored] | None
-    ood: list[Scored] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """The part of an Outcome that evaluation fills; fields as there."""
-
-    loss: float
-    loss_se: float
-    bits_per_byte: float | None
-    loss_teacher: float | None
-    loss_teacher_se: float | None
-    teacher_loss: float | None
-    entropy: float | None
-    delta_coverage: float | None
-    delta_noise: float | None
-    generator_delta_coverage: float | None
-    generator_delta_noise: float | None
-    kl_student: float | None
-    cross_term: float | None
-    exact_match: float | None = None
-    exact_match_se: float | None = None
-    ood_loss: float | None = None
-    ood_loss_se: float | None = None
-    ood_exact_match: float | None = None
-    ood_exact_match_se: float | None = None
+    @classmethod
+    def of(cls, batch: EvalBatch) -> Scored:
+        at = batch.weights > 0
+        p, q = (None if probs is None else probs[at] for probs in (batch.p, batch.q))
+        return cls(batch.inputs, at, batch.targets[at], p, q)
 
 
 LOGITS_BYTES = 1 << 28
 """Logits that exist at once while a text is scored, at most; a pretrained vocabulary would need gigabytes."""
-
-_HELD: dict[str, HeldOut] = {}
-_MOST_HELD = 3
-
-
-def held_out(spec: RunSpec, store: RunStore) -> HeldOut:
-    """The evaluation sets of a run; trunks of the same source and teacher share them within a process."""
-    parts = (spec.data, spec.evaluation, spec.model.context, spec.model.vocab_size, str(store.root))
-    key = repr(parts)
-    if key not in _HELD:
-        while len(_HELD) >= _MOST_HELD:
-            _HELD.pop(next(iter(_HELD)))
-        is_student = isinstance(spec.data.teacher, StudentTeacher)
-        probs = open_student(spec, store).next_token_probs if is_student else None
-        sets = evaluation_sets(spec, store, teacher_probs=probs)
-        teacher = None if sets.teacher is None else [_scored(batch) for batch in sets.teacher]
-        ood = None if sets.ood is None else [_scored(batch) for batch in sets.ood]
-        _HELD[key] = HeldOut(sets, [_scored(batch) for batch in sets.real], teacher, ood)
-    return _HELD[key]
-
-
-def measure(student: Student, held: HeldOut) -> Measured:
-    """Everything that a record says about a student's loss."""
-    sets = held.sets
-    real = evaluate(student, held.real)
-    teacher = None if held.teacher is None else evaluate(student, held.teacher, under="teacher")
-    return Measured(
-        loss=real.loss,
-        loss_se=real.loss_se,
-        bits_per_byte=None if sets.bytes_per_token is None else real.loss / math.log(2.0) / sets.bytes_per_token,
-        loss_teacher=None if teacher is None else teacher.loss,
-        loss_teacher_se=None if teacher is None else teacher.loss_se,
-        teacher_loss=sets.teacher_loss,
-        entropy=sets.entropy,
-        delta_coverage=sets.delta_coverage,
-        delta_noise=sets.delta_noise,
-        generator_delta_coverage=sets.generator_delta_coverage,
-        generator_delta_noise=sets.generator_delta_noise,
-        kl_student=real.kl_student,
-        cross_term=real.cross_term,
-        **({} if held.ood is None else _answered(student, held.real, held.ood)),
-    )
-
-
-def _answered(student: Student, like: list[Scored], ood: list[Scored]) -> dict[str, float]:
-    """What a task asks for beside the loss: right answers, to the kind learned from and to the kind kept from it."""
-    other = evaluate(student, ood)
-    (right, right_se), (ood_right, ood_right_se) = (exact_match(student, part) for part in (like, ood))
-    return {
-        "exact_match": right,
-        "exact_match_se": right_se,
-        "ood_loss": other.loss,
-        "ood_loss_se": other.loss_se,
-        "ood_exact_match": ood_right,
-        "ood_exact_match_se": ood_right_se,
-    }
 
 
 def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, float]:
     """Share of sequences whose scored tokens greedy decoding writes exactly, and its standard error.
 
     Greedy decoding writes an answer if, and only if, each of its tokens is the likeliest one behind all before it: so
-    one reading of question and answer tells, and nothing has to be decoded. ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of
-    r right ones of n, which is not zero where all or none are right.
+    one reading of question and answer tells, and nothing has to be decoded.
     """
     right = [
         np.where(batch.at, best == _targets(batch), True).all(1)
@@ -176,15 +82,6 @@ def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, flo
         for best in [np.asarray(_likeliest(student.model)(params_of(student), batch.inputs))]
     ]
     return share_of(np.concatenate(right))
-
-
-def share_of(right: np.ndarray) -> tuple[float, float]:
-    """Share of right answers and its standard error.
-
-    ``se² = (r + ½)(n − r + ½) / (n + 1)³`` of r right ones of n, which is not zero where all or none are right.
-    """
-    n, r = len(right), float(right.sum())
-    return r / n, math.sqrt((r + 0.5) * (n - r + 0.5) / (n + 1) ** 3)
 
 
 def evaluate(
@@ -206,7 +103,7 @@ def evaluate(
         forward: What computes the logits; by default the student as it was trained.
     """
     model, params = student.model, params_of(student)
-    ready = (batch if isinstance(batch, Scored) else _scored(batch) for batch in batches)
+    ready = (batch if isinstance(batch, Scored) else Scored.of(batch) for batch in batches)
     parts = [
         _score_text(model, params, batch, forward)
         if batch.p is None
@@ -235,12 +132,6 @@ class _Sums:
     loss: np.ndarray
     kl_student: np.ndarray | None = None
     cross_term: np.ndarray | None = None
-
-
-def _scored(batch: EvalBatch) -> Scored:
-    at = batch.weights > 0
-    p, q = (None if probs is None else probs[at] for probs in (batch.p, batch.q))
-    return Scored(batch.inputs, at, batch.targets[at], p, q)
 
 
 def _score_text(model: ModelSpec, params: Params, batch: Scored, forward: Forward) -> _Sums:

@@ -22,9 +22,9 @@ from scaling.data.worlds.unlabelled import infer_divergence
 from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
 from scaling.spec import ModelSpec, NetworkDistill, RunSpec, WorldSource, teacher_run
-from scaling.train.checkpoint import load_student
 from scaling.train.decode import sample_sequences
-from scaling.train.model import Student, to_tensors
+from scaling.train.finished import finished_run, finished_student
+from scaling.train.model import Student
 from scaling.train.step import params_of, with_params
 
 MEASURED_ON = 4096
@@ -104,31 +104,14 @@ def open_student(spec: RunSpec, store: RunStore) -> StudentGenerator:
     run = finished_teacher(spec, store).spec
     if not isinstance(run.data.source, WorldSource):
         raise DataError(f"teacher {run.run_id} was trained on text, not in a world; name it as a trained teacher")
-    return StudentGenerator(run.data.source, load_teacher(run, store))
-
-
-def load_teacher(run: RunSpec, store: RunStore) -> Student:
-    """The student that a run has trained, as a teacher of others.
-
-    Raises:
-        TrainError: if it cannot be read.
-        DataError: if its weights are not finite: what it would generate says nothing.
-    """
-    student = load_student(store.student_dir(run.run_id), run.model)
-    broken = [name for name, tensor in to_tensors(student).items() if not np.isfinite(tensor).all()]
-    if broken:
-        raise DataError(
-            f"teacher {run.run_id}: {broken[0]} holds weights that are not finite; move its folder away and it is "
-            "trained again, or give it a lower optim.lr"
-        )
-    return student
+    return StudentGenerator(run.data.source, finished_student(run, store, role="teacher"))
 
 
 @lru_cache(maxsize=4)
 def _network(run_id: str, root: str) -> Student:
     """One object a teacher, so that all its students share one program."""
     store = RunStore(root)
-    return load_teacher(store.load(run_id).spec, store)
+    return finished_student(store.load(run_id).spec, store, role="teacher")
 
 
 def teacher_network(spec: RunSpec, store: RunStore) -> Student | None:
@@ -151,15 +134,7 @@ def finished_teacher(spec: RunSpec, store: RunStore) -> RunRecord:
     run = teacher_run(spec.data)
     if run is None:
         raise DataError(f"a {spec.data.teacher.kind} teacher is not trained by this project; open it by its kind")
-    if not store.has(run.run_id):
-        raise DataError(f"teacher {run.run_id} is not trained yet; train it first (`scaling sweep` does so)")
-    record = store.load(run.run_id)
-    if record.outcome.status != "done":
-        raise DataError(
-            f"teacher {run.run_id} ended as {record.outcome.status}; change its run (a lower optim.lr, for example) "
-            "so that it trains to its end"
-        )
-    return record
+    return finished_run(run, store, role="teacher")
 
 
 Forward = Callable[[Student, jax.Array], jax.Array]

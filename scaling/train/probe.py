@@ -12,13 +12,14 @@ from itertools import groupby
 
 import numpy as np
 
+from scaling.data.eval_sets import share_of, standard_error
 from scaling.data.tasks.minimal_pairs import PHENOMENA, Pair, minimal_pairs
 from scaling.data.text import AnyTokenizer, open_tokenizer
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import TextSource
-from scaling.train.evaluate import share_of, token_log_probs
-from scaling.train.generator import load_teacher
+from scaling.train.evaluate import token_log_probs
+from scaling.train.finished import finished_student
 from scaling.train.model import Student
 from scaling.train.step import params_of
 
@@ -63,7 +64,7 @@ def probe_run(run_id: str, store: RunStore, *, n_pairs: int = PAIRS) -> list[Pro
     source = spec.data.source
     if not isinstance(source, TextSource):
         raise DataError(f"run {run_id} reads {source.label}, which has no sentences; probe a run whose source is text")
-    return probe(load_teacher(spec, store), open_tokenizer(source, store), n_pairs=n_pairs)
+    return probe(finished_student(spec, store), open_tokenizer(source, store), n_pairs=n_pairs)
 
 
 def probe(student: Student, tokenizer: AnyTokenizer, *, n_pairs: int = PAIRS) -> list[ProbeRow]:
@@ -90,6 +91,22 @@ def probe(student: Student, tokenizer: AnyTokenizer, *, n_pairs: int = PAIRS) ->
                 )
             )
     return rows
+
+
+def shares_of(rows: Sequence[ProbeRow]) -> dict[str, float]:
+    """Shares of right choices by phenomenon, by what is held out, and of all: ``NAME``, ``NAME_se``, ``NAME_control``.
+
+    Blanks in names become underlines: ``template_and_word``.
+    """
+    found = {}
+    for name in dict.fromkeys(["all", *(row.phenomenon for row in rows), *(row.held_out for row in rows)]):
+        own = [row for row in rows if name in ("all", row.phenomenon, row.held_out)]
+        n = sum(row.n for row in own)
+        key = name.replace(" ", "_")
+        found[key] = sum(row.n * row.right for row in own) / n
+        found[f"{key}_se"] = standard_error(found[key], n)
+        found[f"{key}_control"] = sum(row.n * row.control for row in own) / n
+    return found
 
 
 def choices(student: Student, tokenizer: AnyTokenizer, pairs: Sequence[Pair]) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from scaling.dimensions import GGUF_BLOCK
 from scaling.formats.quantized import quantize_blocks
-from scaling.spec import GGUF_BLOCK
 from scaling.train.model import Student, from_tensors, to_tensors
 
 QAT_BITS = {"q4_0": 4}

@@ -24,10 +24,11 @@ from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec, trunk_steps
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
-from scaling.train.evaluate import held_out, measure
+from scaling.train.finished import started
 from scaling.train.generator import teacher_network
 from scaling.train.health import Diverged, count_spikes
 from scaling.train.line import LOGS, Line, metrics
+from scaling.train.measure import held_out, measure
 from scaling.train.mesh import DataMesh
 from scaling.train.model import Student
 from scaling.train.noise import noise_scale
@@ -123,7 +124,7 @@ class TrunkTraining:
             self.program, self.cooldown = (
                 program_of(spec, mesh, cooldown=last, teacher=teacher) for last in (False, True)
             )
-            self.trunk = Line(self.program.init(spec.seed), spec.model.vocab_size)
+            self.trunk = Line(started(self.program.init(spec.seed), spec, store), spec.model.vocab_size)
             if mesh.leads:
                 self._restore()
         self._share()

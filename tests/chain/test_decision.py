@@ -43,6 +43,17 @@ def test_what_was_recommended_is_read_and_not_computed_again(workspace, monkeypa
     assert files(workspace) == before
 
 
+def test_a_sweep_whose_damage_was_measured_is_recommended_by_it(workspace):
+    asked = Question.of(workspace.config, target_loss=1.75, memory_bytes=2**25)
+    by_tables = recommend_stage(workspace, load_fit(workspace), asked).choice
+    shutil.copy(ROOT / "results" / "reference" / "damage.csv", workspace.folder / "damage.csv")
+    found = recommend_stage(workspace, load_fit(workspace), asked).choice
+    assert "damage.csv of this sweep" in found.rounding.source
+    assert "results/reference" in by_tables.rounding.source
+    assert found.rounding.nats != by_tables.rounding.nats
+    assert load_recommendation(workspace).choice == found
+
+
 def test_without_a_recommendation_the_command_that_makes_one_is_told(workspace):
     before = files(workspace)
     with pytest.raises(RecordError) as caught:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from scaling.chain.keyboard import KEYBOARD
 from scaling.chain.target import ask, measured_target, reference_runs
 from scaling.chain.training import plan_stage
 from scaling.chain.workspace import Workspace
 from scaling.config.load import load_sweep
-from scaling.errors import ConfigError, RecordError
+from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord
 
@@ -89,5 +92,41 @@ def test_students_that_the_sweep_does_not_train_are_refused_by_the_plan(tmp_path
 @pytest.mark.parametrize("recommend", ["probability: 0.9", f"target_loss: 2, {RELATIVE}"])
 def test_a_question_has_one_target(tmp_path, recommend):
     (tmp_path / "own.yaml").write_text(TEXT.format(recommend=recommend))
-    with pytest.raises(ConfigError, match="target_loss or target: needed is one, got (neither|both)"):
+    with pytest.raises(ConfigError, match="needed is one, got (none|target_loss and target)"):
         load_sweep(tmp_path / "own.yaml")
+
+
+def typed(workspace: Workspace) -> None:
+    """A table of students whose savings are 0.8/(1 + e^(1.5 bits − 2.4)) exactly, 2 bytes a token."""
+    bits = np.linspace(1.8, 2.4, 8)
+    table = pd.DataFrame({"bits_per_byte": bits, "loss": bits * 2 * np.log(2), "savings_se": 0.01, "ceiling": 0.8})
+    workspace.prepare()
+    table.assign(savings=0.8 / (1 + np.exp(1.5 * bits - 2.4))).to_csv(workspace.folder / KEYBOARD, index=False)
+
+
+def test_a_target_in_keystrokes_is_the_loss_at_which_students_save_them(tmp_path):
+    workspace = opened(tmp_path, "target_savings: 25%")
+    typed(workspace)
+    question = ask(workspace)
+    bits = (2.4 - np.log(0.25 / 0.55)) / 1.5
+    assert question.target_loss == pytest.approx(bits * 2 * np.log(2))
+    assert question.target_savings == 0.25
+    assert question.target_basis == (
+        f"25.0% of keystrokes with P ≥ 0.9: {bits:.4f} bits/byte, where 8 students say 25.0% [25.0%, 25.0%]"
+    )
+    assert Question.from_json(question.to_json()) == question
+    # What is asked stands before what the file says, and a loss before both.
+    assert ask(workspace, target_savings=0.3).target_loss < question.target_loss
+    assert ask(workspace, target_loss=3.0).target_savings is None
+    with pytest.raises(SpecError, match="one target is needed, got both"):
+        ask(workspace, target_loss=3.0, target_savings=0.3)
+
+
+def test_keystrokes_are_refused_where_no_student_has_typed_or_nobody_types(tmp_path):
+    workspace = opened(tmp_path, "target_savings: 0.25")
+    with pytest.raises(RecordError, match=r"no savings were measured.*scaling keyboard"):
+        ask(workspace)
+    with pytest.raises(ConfigError, match=r"own\.yaml:8:.*only text is typed"):
+        plan_stage(workspace)
+    with pytest.raises(ConfigError, match="target_savings"):
+        opened(tmp_path, "target_savings: 125%")

@@ -1,25 +1,28 @@
-"""`scaling damage`: what it refuses, and what it writes."""
+"""`scaling damage` and `scaling compress`: what they refuse, and what they write."""
 
 from __future__ import annotations
 
 import json
 
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
+import scaling.chain.pruning as stage
 import scaling.compress.damage as measuring
 from scaling.cli import app
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, ModelSpec, RunSpec
 
 
-def run_of(store: RunStore, width: int, tokens: int) -> RunSpec:
+def run_of(store: RunStore, width: int, tokens: int, *, status: str = "done") -> RunSpec:
     run = RunSpec(
         model=ModelSpec(vocab_size=65, width=width, n_layers=1, context=40),
         data=DataSpec.model_validate({"source": {"kind": "w0"}}),
         tokens=tokens,
     )
-    store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=4.0)), store.draft(run.run_id))
+    outcome = Outcome(status=status, loss=4.0 if status == "done" else None)
+    store.commit(RunRecord(spec=run, outcome=outcome), store.draft(run.run_id))
     return run
 
 
@@ -48,3 +51,39 @@ def test_a_run_that_is_not_there_is_refused(tmp_path):
     done = CliRunner().invoke(app, ["damage", "0123456789", "--results", str(tmp_path)])
     assert done.exit_code != 0
     assert "0123456789" in str(done.exception)
+
+
+def test_a_run_is_pruned_by_its_id_with_the_parts_that_are_asked_for(tmp_path, monkeypatch):
+    run, asked = run_of(RunStore(tmp_path).prepare(), 32, 10_000), {}
+
+    def pruned(store, run, kept, **options):
+        asked.update(options, run=run.run_id, kept=kept)
+        return {"kept": kept}
+
+    monkeypatch.setattr(stage, "prune_stage", pruned)
+    words = ["compress", run.run_id, "--prune", "heads=4", "--prune", "weights=0.5", "--heal", "10k"]
+    done = CliRunner().invoke(app, [*words, "--results", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["kept"] == {"heads": 4, "weights": 0.5}
+    assert (asked["run"], asked["healing_tokens"], asked["fit"], asked["folder"]) == (run.run_id, 10_000, None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--heal", "10k"], "--heal: has no effect beside no --prune"),
+        (["--prune", "heads"], "--prune: got 'heads' alone — say how much of it is kept, as heads=4"),
+        (["--prune", "heads=all"], "--prune heads: got 'all', allowed is a positive number"),
+    ],
+)
+def test_a_pruning_that_says_too_little_is_refused(tmp_path, words, said):
+    run = run_of(RunStore(tmp_path).prepare(), 32, 10_000)
+    done = CliRunner().invoke(app, ["compress", run.run_id, *words, "--results", str(tmp_path)])
+    assert said in str(done.exception)
+
+
+def test_a_run_that_diverged_has_nothing_to_compress(tmp_path):
+    store = RunStore(tmp_path).prepare()
+    run = run_of(store, 32, 10_000, status="diverged")
+    done = CliRunner().invoke(app, ["compress", run.run_id, "--results", str(tmp_path)])
+    assert f"run {run.run_id} diverged: it has no student to compress" in str(done.exception)

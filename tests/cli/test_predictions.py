@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from scaling.cli import main
-from scaling.cli.predictions import predict, solve
+from scaling.cli.predictions import predict
 from scaling.cli.quick import read_plainly
+from scaling.cli.solutions import solve
 from scaling.errors import EXIT_NO_ANSWER, EXIT_USAGE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,7 +200,7 @@ def test_both_ways_of_reading_give_the_same_answer(capsys, monkeypatch):
 
 
 def test_a_required_option_is_missed_by_the_library():
-    from scaling.cli.predictions import vocabulary
+    from scaling.cli.solutions import vocabulary
 
     assert read_plainly(vocabulary, ["--memory", "64MiB"]) is None
     assert read_plainly(solve, []) is not None

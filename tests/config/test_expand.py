@@ -132,6 +132,29 @@ def test_a_trained_teacher_is_a_run_on_the_same_source():
     assert recommended_text(config, [real, taught]) == taught.data
 
 
+def test_a_start_is_like_its_student_in_what_it_does_not_say_itself():
+    start = {"data": {"source": {"kind": "w1", "n_symbols": 64, "context": 40}}, "tokens": "2x"}
+    fresh, *continued = runs(
+        grid={"start_from": [None, start | {"optim": {"batch_size": 4}}], "model.width": [32, 64]},
+        derive={"optim.lr": {"rule": "width_power", "base": 8e-3, "base_width": 32, "power": 1.0}},
+        seeds=[3],
+    )[1:]
+    assert fresh.start_from is None
+    for run in continued:
+        first = run.start_from
+        assert (first.model, first.evaluation) == (run.model, run.evaluation)
+        assert (first.optim.lr, first.optim.batch_size, first.seed) == (run.optim.lr, 4, 0)
+        assert first.tokens == 2 * count_parameters(run.model).n_params
+    assert [run.optim.lr for run in continued] == [8e-3, 4e-3]
+
+
+def test_a_start_of_another_vocabulary_is_a_mistake_in_the_file(write):
+    start = "start_from: [{data: {source: {kind: w1, context: 40}}, tokens: 1M}]"
+    path = write(("tokens: [100k, 200k]", f"tokens: [100k, 200k]\n  {start}"))
+    with pytest.raises(ConfigError, match=r"yaml:14:\d+: start_from: it has the vocabulary of w1 \(257 tokens\)"):
+        load_sweep(path)
+
+
 def test_a_corpus_of_another_edition_is_another_run():
     config = SweepConfig.model_validate({"name": "x", "base": SPEECHES})
     first, second = (expand(config, fingerprint=lambda _, edition=e: edition)[0] for e in "ab")

@@ -8,9 +8,10 @@ import pytest
 
 from scaling.data.corpora import fingerprint, load_corpus
 from scaling.data.documents import read_files, to_bytes
+from scaling.data.prose import Prose
 from scaling.data.sorting import in_hash_order
 from scaling.errors import DataError
-from scaling.spec import TextSource
+from scaling.spec import CorpusSpec, TextSource
 
 
 def source(corpus, **fields):
@@ -91,10 +92,27 @@ def test_a_bad_file_is_named_with_its_cure(tmp_path, name, content, message):
         load_corpus(source(str(tmp_path / "x.*")))
 
 
+def test_a_book_of_the_prose_is_a_corpus_by_the_name_of_its_package(tmp_path, monkeypatch):
+    path = tmp_path / "prose.jsonl"
+    path.write_text("".join(f'{{"text": "Chapter {i}."}}\n' for i in range(9)), "utf-8")
+    asked = []
+
+    def open_prose(books):
+        asked.extend(books)
+        return Prose(path, "Novels.")
+
+    monkeypatch.setattr("scaling.data.corpora.open_prose", open_prose)
+    corpus = load_corpus(CorpusSpec(corpus="r-cran-janeaustenr", held_out=0.4))
+    assert [book.package for book in asked] == ["r-cran-janeaustenr"]
+    assert corpus.notice == "Novels."
+    assert len(list(corpus.texts("held_out"))) == 4
+    assert len(list(corpus.texts("train"))) == 5
+
+
 def test_what_cannot_be_a_corpus_is_refused(tmp_path):
     with pytest.raises(DataError, match="no file matches"):
         load_corpus(source(str(tmp_path / "*.txt")))
-    with pytest.raises(DataError, match="unknown corpus 'sott'; known are prose, sotu"):
+    with pytest.raises(DataError, match="unknown corpus 'sott' — did you mean 'sotu'"):
         load_corpus(source("sott"))
     (tmp_path / "only.txt").write_text("one document")
     with pytest.raises(DataError, match="needs at least 2"):

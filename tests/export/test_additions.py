@@ -15,9 +15,10 @@ from scaling.compress.student import QuantizedStudent
 from scaling.errors import EngineError, ExportError, SpecError
 from scaling.export.bundle import export, open_bundle
 from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
-from scaling.export.format import EXPORT_FORMATS, ExportFormat, ReadBack
+from scaling.export.format import EXPORT_FORMATS, ExportFormat
 from scaling.export.ledger import append, read_ledger
 from scaling.export.verify import verify
+from scaling.formats.student import StudentFile
 from scaling.predict.footprint import footprint
 from scaling.spec import ModelSpec
 from scaling.train.model import from_tensors
@@ -36,19 +37,19 @@ class RowsFormat(ExportFormat):
         return None if model.n_layers < 3 else f"{model.n_layers} layers are more than 2"
 
     def write(self, path: Path, student: QuantizedStudent, *, model, tokenizer, about) -> None:
-        self.model, self.tokenizer, self.run_id = model, tokenizer, about.run_id
+        self.model, self.tokenizer, self.about = model, tokenizer, vars(about)
         tensors = student.dequantize()
         path.write_bytes(b"".join(tensors[key].tobytes() for key in tensor_shapes(model)))
 
-    def read(self, path: Path) -> ReadBack:
+    def read(self, path: Path) -> StudentFile:
         values, tensors = np.frombuffer(path.read_bytes(), np.float32), {}
         for key, shape in tensor_shapes(self.model).items():
             tensors[key], values = values[: np.prod(shape)].reshape(shape), values[np.prod(shape) :]
-        return ReadBack(
+        return StudentFile(
             model=self.model,
             tokenizer=self.tokenizer,
             tensors=tensors,
-            run_id=self.run_id,
+            about=self.about,
             file_bytes=path.stat().st_size,
         )
 

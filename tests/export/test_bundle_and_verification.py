@@ -25,6 +25,7 @@ from scaling.export.manifest import MANIFEST_FILE
 from scaling.export.provenance import provenance_of
 from scaling.export.verify import verify
 from scaling.formats.gguf import read_gguf, write_gguf
+from scaling.predict.quantization import QUANTIZATION_COST
 from scaling.spec import ModelSpec
 from scaling.train.checkpoint import load_student, save_student
 
@@ -176,6 +177,8 @@ def test_an_export_is_verified_by_a_real_engine_and_gets_its_ledger_row(store, r
     assert row["run_id"] == run.run_id
     assert row["loss_measured"] == loss
     assert row["loss_in_interval"] is True
+    assert row["damage_low"] <= row["int8_cost"] <= row["damage_high"]
+    assert row["damage_basis"] == QUANTIZATION_COST["Q8_0"].source
     assert row["peak_bytes_measured"] == found.in_engine.run.peak_bytes
     assert row["passed"] is True
 
@@ -190,6 +193,7 @@ def test_a_forecast_that_misses_is_reported_and_breaks_no_promise(store, run, bu
         "loss of the student": False,
         "file size": True,
         "loss read back from the file": True,
+        "damage of rounding": True,
         "engine": None,
     }
     assert found.passed

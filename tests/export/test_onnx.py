@@ -28,10 +28,11 @@ pytest.importorskip("onnx", reason="writes ONNX files: pip install 'scaling[onnx
 pytest.importorskip("onnxruntime", reason="runs ONNX files: pip install 'scaling[onnx]'")
 
 GROUPED = ModelSpec(vocab_size=65, width=64, n_layers=2, n_heads=4, n_kv_heads=2, context=40)
+DEEP = ModelSpec(vocab_size=65, width=32, n_layers=104, context=40)
 WIDE = ModelSpec(vocab_size=257, width=96, n_layers=3, head_width=64, n_heads=2, context=64, tied_embeddings=False)
 
 
-@pytest.mark.parametrize("model", [GROUPED, WIDE], ids=["grouped", "untied"])
+@pytest.mark.parametrize("model", [GROUPED, WIDE, DEEP], ids=["grouped", "untied", "deep"])
 @pytest.mark.parametrize("scheme", ["f32", "q8_0"])
 def test_a_file_gives_back_what_was_written_and_has_the_bytes_that_were_forecast(tmp_path, model, scheme):
     student = quantize(to_tensors(Student(model, seed=1)), scheme)
@@ -43,7 +44,7 @@ def test_a_file_gives_back_what_was_written_and_has_the_bytes_that_were_forecast
     assert back.tensors.keys() == expected.keys()
     assert all(np.array_equal(back.tensors[key], expected[key]) for key in expected)
     stored = STORED_FORMATS["onnx" if scheme == "q8_0" else "onnx_f32"]
-    assert stored.bytes_of(model, tokenizer, stored.storage) == pytest.approx(size, abs=200)
+    assert stored.bytes_of(model, tokenizer, stored.storage) == size
 
 
 @pytest.mark.parametrize("model", [GROUPED, WIDE], ids=["grouped", "untied"])

@@ -18,7 +18,8 @@ def row(run_id: str, **changes) -> dict:
         "level": 0.9, "probability": 0.9, "target_met": True, "int8_cost": 0.001, "file_bytes_forecast": 100,
         "file_bytes_measured": 100, "peak_bytes_forecast": 200, "peak_bytes_measured": 190,
         "tokens_per_s_forecast": 10.0, "tokens_per_s_low": 8.0, "tokens_per_s_high": 12.0,
-        "tokens_per_s_measured": 11.0, "passed": True,
+        "tokens_per_s_measured": 11.0, "passed": True, "int8_cost_se": 0.0001,
+        "damage_forecast": 0.001, "damage_low": 0.0, "damage_high": 0.002,
     }  # fmt: skip
     return KEYS | values | changes
 
@@ -37,6 +38,7 @@ def test_hit_rates_and_errors_are_those_of_the_last_row_of_each_student():
     assert found.loss.bias == pytest.approx((0.25 - 0.0625 + 0.25) / 3)
     assert [(one.n, one.promised, one.met) for one in found.targets] == [(1, 0.3, 0.0), (1, 0.9, 1.0), (1, 1.0, 1.0)]
     assert (found.damage, found.worst_damage) == (pytest.approx(0.005 / 3), 0.003)
+    assert found.damages_inside == pytest.approx(2 / 3)
     assert (found.file.worst, found.peak.n, found.peak.bias) == (0.0, 2, pytest.approx(-0.05))
     assert found.speeds_inside == pytest.approx(2 / 3)
     assert found.promises_kept == pytest.approx(2 / 3)
@@ -46,6 +48,13 @@ def test_what_the_fit_had_seen_is_no_forecast():
     found = score([row("a", seen_before=True)])
     assert (found.n_losses, found.losses_inside, found.loss) == (0, None, None)
     assert found.file.n == 1
+
+
+def test_an_engine_whose_speed_was_not_forecast_is_no_miss_of_it():
+    unknown = {"tokens_per_s_forecast": None, "tokens_per_s_low": None, "tokens_per_s_high": None}
+    found = score([row("a", **unknown), row("b")])
+    assert (found.speed.n, found.speeds_inside) == (1, 1.0)
+    assert score([row("a", **unknown)]).speed is None
 
 
 def test_an_empty_ledger_and_one_of_before_can_be_scored():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from scaling.errors import FitError, RecordError, SpecError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save, to_json
+from scaling.fit.solve.minimise import Problem
+from scaling.laws.distillation import Busbridge
+from scaling.laws.each_text import SeparateSpeeds
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import FloorAndEffectiveData
 from scaling.tables.observe import observe
@@ -86,6 +90,29 @@ def test_noise_teachers_are_fitted_by_the_form_that_made_them():
     low, high = found.interval(0.9)["kappa"]
     assert low < found.params["kappa"] < high
     assert found.floor("noise-0.4").value == pytest.approx(found.params["E"] + 0.4 * found.params["kappa"], rel=1e-9)
+
+
+def test_kinds_of_targets_share_a_floor_and_have_each_a_speed_of_its_own():
+    speeds = {"distribution": (4000.0, 0.45), "tokens": (1200.0, 0.36)}
+    own = {f"{name}[{q}]": v for q, pair in speeds.items() for name, v in zip(("B", "beta"), pair, strict=True)}
+    law = SeparateSpeeds(teachers=tuple(speeds), E=1.7, kappa=1.0, A=400.0, alpha=0.34, **own)
+    parts = []
+    for code, kind in enumerate(speeds):
+        for delta in (0.0, 0.2):
+            part = grid(law, teacher=code, delta_noise=delta, delta_coverage=0.0)
+            trunk_id = part["trunk_id"] + 10 * len(parts)
+            parts.append(part.assign(teacher=kind, delta_noise=delta, trunk_id=trunk_id))
+    found = fit(pd.concat(parts, ignore_index=True), law="qt", bootstrap=0)
+    assert found.params == pytest.approx(law.values, rel=1e-5)
+
+
+def test_a_coefficient_that_ends_on_its_bound_is_one_that_its_law_takes():
+    data = observe(grid(), columns={"n": "n_params", "d": "n_tokens"})
+    law = Busbridge()
+    x = data.inputs(("n", "d")).__dict__ | {"teacher_loss": np.zeros(len(data))}
+    problem = Problem(law, SimpleNamespace(**x), data.loss, np.ones(len(data)))
+    for ends in (problem.low, problem.high):
+        law.with_values(np.where(np.isfinite(ends), problem.decode(ends), 1.0))
 
 
 def test_texts_are_told_apart_by_their_id_whatever_they_are_called():

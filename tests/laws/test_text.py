@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from scaling.laws.each_text import EachText
 from scaling.laws.law import LAWS
 from scaling.laws.named import named_law
 from scaling.laws.text import GUARD, Text, let, written_out
@@ -59,7 +60,7 @@ FORMS = [
 
 def rows_of(law, x):
     """For each run, every symbol of a printed law as a number; a schedule's steps stay a list."""
-    teachers = law.teachers if law.name == "qm" else ("real", *getattr(law, "teachers", ()))
+    teachers = law.teachers if isinstance(law, EachText) else ("real", *getattr(law, "teachers", ()))
     for i in range(len(next(iter(vars(x).values())))):
         at = {symbol: getattr(x, name) for name, symbol in law.symbols.items()}
         row = {symbol: column if symbol in ("lr_k", "drop_k") else column[i] for symbol, column in at.items()}
@@ -81,9 +82,9 @@ def test_what_is_printed_is_what_is_computed(name, numbers, columns_of, coeffici
     np.testing.assert_allclose(found, law.evaluate(theta, x), rtol=loose, atol=1e-3 * GUARD)
 
 
-@pytest.mark.parametrize("name", ["q1", "q2", "q1q2", "q3", "q4", "q5", "qm"])
+@pytest.mark.parametrize("name", ["q1", "q2", "q1q2", "q3", "q4", "q5", "qm", "qt", "qtk"])
 def test_free_divergences_are_printed_with_the_teachers_that_they_belong_to(name, columns_of, coefficients_of):
-    teachers = ["exact 12", "noise 0.2"] if name != "qm" else ["real", "exact 12", "noise 0.2"]
+    teachers = ["exact 12", "noise 0.2"] if name not in ("qm", "qt", "qtk") else ["real", "exact 12", "noise 0.2"]
     law = named_law(name, teachers=teachers)
     x, theta = columns_of(law), coefficients_of(law, 1)[0]
     assert "[teacher = exact 12]" in law.written()

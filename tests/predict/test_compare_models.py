@@ -130,6 +130,11 @@ def test_data_that_nobody_published_must_be_given():
 
 def test_a_name_becomes_a_subject_with_its_label():
     assert named_subject("palm").label == "PaLM"
+    assert named_subject("1B").n_params == 1e9
+    assert named_subject("100M:2.5B").n_tokens == 2.5e9
+    for wrong in ("0", "-1M", "1e400", "1B:none"):
+        with pytest.raises(SpecError, match="size or tokens: got"):
+            named_subject(wrong)
 
 
 def test_a_fit_gives_the_chance_to_be_as_good_as_a_reference_within_its_runs():

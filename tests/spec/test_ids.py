@@ -83,7 +83,7 @@ FIELDS = {
     StudentTeacher: (FACTS, {"run": teacher_runs(FACTS)}),
     MixtureTeacher: (FACTS, {"real": SHARES, "teacher": NOISE | STALE, "source_token": st.booleans()}),
     NgramTeacher: (SPEECHES, {"order": st.integers(1, 6)}),
-    RulesTeacher: (SPEECHES, {"rate": SHARES}),
+    RulesTeacher: (SPEECHES, {"rate": SHARES, "sentences": SHARES}),
     TrainedTeacher: (SPEECHES, {"run": teacher_runs(SPEECHES), **DECODING}),
     PretrainedTeacher: (
         GGUF,

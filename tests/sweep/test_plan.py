@@ -51,6 +51,22 @@ def test_teachers_of_teachers_come_first(make_spec):
     assert [trunk.specs[0].model.width for trunk in longest_first(trunks)] == [128, 64, 32]
 
 
+def test_what_students_start_from_comes_first_and_is_no_run_of_the_sweep(make_spec, store):
+    start, other = make_spec(seed=1), make_spec(seed=2)
+    going_on = [make_spec(tokens=steps * 640).model_copy(update={"start_from": start}) for steps in (10, 20)]
+    chained = make_spec().model_copy(update={"start_from": going_on[0].model_copy(update={"start_from": other})})
+    trunks = group([*going_on, chained])
+    assert [(trunk.role, trunk.needs) for trunk in trunks] == [
+        ("start", ()),
+        ("start", ()),
+        ("student", (start.run_id,)),
+        ("start", (other.run_id,)),
+        ("student", (chained.start_from.run_id,)),
+    ]
+    outcome = run(plan([*going_on, chained], store), store, trainer=QuickTrainer())
+    assert (outcome.exit_code, outcome.counts["done"]) == (0, 6)
+
+
 def test_several_workers_begin_with_the_longest_trunk(make_spec):
     trunks = longest_first(group([make_spec(32), make_spec(128), make_spec(64)]))
     assert [trunk.specs[0].model.width for trunk in trunks] == [128, 64, 32]
@@ -250,7 +266,7 @@ def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
 def test_planning_loads_neither_jax_nor_pandas():
     code = (
         "import sys, scaling.config.load, scaling.config.expand, scaling.sweep.plan, scaling.sweep.run,"
-        "scaling.sweep.status, scaling.sweep.display; print([m for m in ('jax', 'pandas') if m in sys.modules])"
+        "scaling.sweep.status, scaling.sweep.board; print([m for m in ('jax', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

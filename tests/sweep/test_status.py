@@ -1,13 +1,10 @@
 """Status is read from the files, at any moment, by anyone."""
 
-import io
-
 from quick_trainer import QuickTrainer
 
-from scaling.sweep.display import duration, show_progress
 from scaling.sweep.lease import Claims
 from scaling.sweep.plan import plan
-from scaling.sweep.progress import Event, FlopsMeter
+from scaling.sweep.progress import Event
 from scaling.sweep.run import run
 from scaling.sweep.status import status
 from scaling.sweep.trunks import group
@@ -40,6 +37,7 @@ def test_a_claimed_trunk_is_running_with_what_its_worker_says(grid, store):
     (worker,) = seen.workers
     assert (worker.name, worker.step, worker.loss, worker.silent) == ("me", 23, 2.5, False)
     assert seen.tokens_per_s == 1000
+    assert worker.remaining_s == 23 * 640 / 1000
     assert seen.flops_done == trunk.flops / 2
     lease.release()
     assert status(group(grid), store).counts["running"] == 0
@@ -50,50 +48,6 @@ def test_failed_runs_are_listed_with_the_end_of_their_log(grid, store):
     seen = status(group(grid), store)
     assert seen.counts["failed"] == 3
     assert "made to fail" in seen.failures[0].log_tail[-1]
-
-
-def test_progress_weighs_trunks_by_their_flops():
-    meter = FlopsMeter({"small": 10.0, "large": 90.0})
-    meter.update(Event(kind="finished", worker="w", trunk_id="small"))
-    assert meter.done == 10
-    assert meter.remaining_s(20.0) == 180
-    meter.update(Event(kind="step", worker="w", trunk_id="large", step=1, steps=3))
-    assert meter.done == 40
-    assert meter.remaining_s(20.0) == 30
-
-
-def test_without_a_terminal_every_event_is_one_line(grid, store):
-    stream = io.StringIO()
-    made = plan(grid, store)
-    with show_progress(made, stream=stream) as listener:
-        run(made, store, trainer=QuickTrainer(), progress=listener)
-    lines = stream.getvalue().splitlines()
-    assert sum(" done run " in line for line in lines) == 6
-    assert sum(line.endswith("finished") for line in lines) == 2
-    assert lines[-1].startswith("[100%")
-
-
-def test_a_terminal_gets_a_bar(grid, store):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    stream = Terminal()
-    made = plan(grid, store)
-    with show_progress(made, stream=stream) as listener:
-        run(made, store, trainer=QuickTrainer(), progress=listener)
-    assert "training" in stream.getvalue()
-    assert "100%" in stream.getvalue()
-
-
-def test_durations_read_like_a_person_says_them():
-    assert [duration(s) for s in (5, 240, 7500, 273600)] == ["5 s", "4 min", "2 h 5 min", "3 d 4 h"]
-
-
-def test_no_time_left_is_shown_before_there_is_a_pace():
-    meter = FlopsMeter({"a": 100.0})
-    meter.update(Event(kind="step", worker="w", trunk_id="a", step=1, steps=100))
-    assert meter.remaining_s(5.0) is None
 
 
 def test_a_line_tells_the_training_loss_from_the_loss_of_a_run():

@@ -7,6 +7,7 @@ import pytest
 
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
+from scaling.data.tasks.minimal_pairs import PHENOMENA, taught_sentences
 from scaling.data.text import open_tokenizer
 from scaling.records import RunStore
 from scaling.spec import RunSpec
@@ -80,6 +81,19 @@ def test_a_rate_moves_words_of_the_same_windows(tmp_path):
     assert (real[:, 0] == false[:, 0]).mean() > 0.9
     assert 0.5 < (real != false).any(1).mean() < 1
     assert PLACE.search(SENTENCES)
+
+
+def test_made_sentences_are_those_that_are_taught_in_their_share_of_the_sequences(tmp_path):
+    teacher = {"kind": "rules", "rate": 0.0, "sentences": 0.3}
+    spec, store = a_run(tmp_path, teacher), RunStore(tmp_path / "results").prepare()
+    tokenizer, block = open_tokenizer(spec.data.source, store), open_text_generator(spec, store).block(0, "train", 0)
+    taught = [f"{sentence}\0" for phenomenon in PHENOMENA for sentence in taught_sentences(phenomenon)]
+    firsts = [tokenizer.decode(row.tolist()) for row in np.where(block == tokenizer.eos_id, 0, block)]
+    made = [any(one.startswith(text[: len(one)]) for one in taught) for text in firsts]
+    assert np.mean(made) == pytest.approx(0.3, abs=4 * (0.21 / len(block)) ** 0.5)
+    rest = [row for row, one in zip(block, made, strict=True) if not one]
+    others = [row for row, one in zip(block_of(tmp_path, 0.0), made, strict=True) if not one]
+    assert np.array_equal(rest, others)
 
 
 @pytest.mark.parametrize("mixed", [False, True])

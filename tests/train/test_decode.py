@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scaling.spec import ModelSpec
-from scaling.train.decode import Decoding, sample_sequences
+from scaling.train.decode import FREE, Decoding, complete, sample_sequences
 from scaling.train.model import Student
 
 MODEL = ModelSpec(vocab_size=11, width=32, n_layers=2, head_width=16, n_kv_heads=1, context=12)
@@ -33,6 +33,15 @@ def laws(student, sequences):
 def test_the_cold_limit_writes_what_the_forward_pass_finds_likeliest(student):
     sequences = write(student, 5, temperature=1e-4)
     assert np.array_equal(sequences, laws(student, sequences).argmax(-1))
+
+
+def test_what_is_given_stays_and_the_rest_is_the_likeliest_behind_it(student):
+    given = np.random.default_rng(0).integers(BOS, size=(5, 12)).astype(np.int32)
+    free = np.arange(12) >= np.array([3, 12, 0, 7, 1])[:, None]
+    free[3, 9] = False
+    written = complete(student, np.where(free, FREE, given), bos=BOS)
+    assert np.array_equal(written[~free], given[~free])
+    assert np.array_equal(written[free], laws(student, written).argmax(-1)[free])
 
 
 def test_samples_are_as_surprising_as_the_forward_pass_says_at_every_position(student):

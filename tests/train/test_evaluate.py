@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling.data.evaluation import EvalBatch
+from scaling.data.eval_sets import EvalBatch
 from scaling.spec import ModelSpec
 from scaling.train.evaluate import evaluate
 from scaling.train.model import Student

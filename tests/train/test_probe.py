@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scaling.data.eval_sets import share_of
 from scaling.data.tasks.minimal_pairs import PHENOMENA, minimal_pairs
 from scaling.data.tokenizers import Tokenizer
 from scaling.errors import DataError
 from scaling.spec import ModelSpec
-from scaling.train.evaluate import share_of
 from scaling.train.model import Student
-from scaling.train.probe import choices, probe, sentence_log_probs
+from scaling.train.probe import ProbeRow, choices, probe, sentence_log_probs, shares_of
 
 TOKENIZER = Tokenizer()
 
@@ -53,6 +53,22 @@ def test_a_share_has_an_error_even_where_all_are_right():
     share, se = share_of(np.ones(99))
     assert share == 1.0
     assert se == pytest.approx((99.5 * 0.5 / 100**3) ** 0.5)
+
+
+def test_shares_are_pooled_by_phenomenon_and_by_what_is_held_out():
+    kinds = [("size", "taught", 30, 0.9), ("size", "word", 10, 0.5), ("age", "template and word", 60, 0.5)]
+    rows = [
+        ProbeRow(phenomenon=p, held_out=h, n=n, right=right, right_se=0.1, control=0.5, control_se=0.1)
+        for p, h, n, right in kinds
+    ]
+    found = shares_of(rows)
+    assert found["size"] == pytest.approx(32 / 40)
+    assert found["size_se"] == pytest.approx(((32.5 * 8.5) / 41**3) ** 0.5)
+    assert found["all"] == pytest.approx(62 / 100)
+    assert found["template_and_word"] == found["age"] == 0.5
+    assert {name for name in found if name.endswith("_control")} == {
+        f"{one}_control" for one in ("all", "size", "age", "taught", "word", "template_and_word")
+    }
 
 
 def test_a_context_too_short_for_a_sentence_is_refused():

@@ -1,4 +1,4 @@
-"""What a task is made of: examples, and their division into those learned from and those asked for."""
+"""What a task is made of: examples, their division into learned from and asked for, and other ways to ask."""
 
 from __future__ import annotations
 
@@ -24,16 +24,33 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Paraphrase:
+    """A question, and another way to ask it.
+
+    Attributes:
+        steps: Questions asked one behind the other; a word ``*k`` stands for what was answered to step k.
+        whole: The question itself, which the last step should be answered like.
+    """
+
+    steps: tuple[tuple[str, ...], ...]
+    whole: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Split:
     """Examples to learn from, and examples that test what was learned.
 
     Attributes:
         train: Learned from; an example that occurs twice counts twice.
         test: Asked for.
+        paraphrases: Questions of the test, each beside another way to ask it.
+        exceptions: Those of ``train`` that break a rule; they are all learned from, and asked as they were taught.
     """
 
     train: tuple[Example, ...]
     test: tuple[Example, ...]
+    paraphrases: tuple[Paraphrase, ...] = ()
+    exceptions: tuple[Example, ...] = ()
 
 
 def fingerprint(examples: Iterable[Example]) -> str:

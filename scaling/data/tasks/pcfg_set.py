@@ -14,13 +14,13 @@ nine. So accuracies here are compared with one another, over size and data, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from scaling.data.tasks.example import Example, Split
+from scaling.data.tasks.example import Example, Paraphrase, Split
 from scaling.data.tasks.task import LANGUAGES, Language
 from scaling.errors import DataError
 from scaling.registry import did_you_mean
@@ -47,6 +47,7 @@ LETTERS = tuple(f"{letter}{number}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" f
 """The 520 letters of the strings."""
 TWINS = {f"{name}_twin": name for name in ("swap_first_last", "repeat", "append", "remove_second")}
 """Second names of functions, which ``substitutivity`` exchanges."""
+OWN_TWIN = {name: twin for twin, name in TWINS.items()}
 HELD_OUT_PAIRS = frozenset(
     {
         ("swap_first_last", "repeat"),
@@ -145,21 +146,8 @@ def n_functions(question: Sequence[str]) -> int:
     return sum(_plain(word) in FUNCTIONS for word in question)
 
 
-@dataclass(frozen=True)
-class Unrolled:
-    """A question asked from the inside out, as the test of localism does.
-
-    Attributes:
-        steps: Each a question of one function; an argument ``*k`` stands for what was answered to step k.
-        whole: The question itself, which the last step should be answered like.
-    """
-
-    steps: tuple[Words, ...]
-    whole: Words
-
-
-def unrolled(question: Sequence[str]) -> Unrolled:
-    """Take a question apart into questions of one function each."""
+def unrolled(question: Sequence[str]) -> Paraphrase:
+    """A question asked from the inside out, as the test of localism does: each step has one function."""
     steps: list[Words] = []
 
     def walk(words: Words) -> tuple[Words, Words]:
@@ -176,7 +164,7 @@ def unrolled(question: Sequence[str]) -> Unrolled:
         return left, (f"*{len(steps) - 1}",)
 
     walk(tuple(question))
-    return Unrolled(tuple(steps), tuple(question))
+    return Paraphrase(tuple(steps), tuple(question))
 
 
 def exceptional_answer(question: Words) -> Words:
@@ -256,25 +244,44 @@ def _productivity(drawn: tuple[Example, ...], rng: np.random.Generator) -> Split
     return _divide(drawn, lambda example: n_functions(example.question) > MAX_TRAIN_FUNCTIONS)
 
 
+def _localism(drawn: tuple[Example, ...], rng: np.random.Generator) -> Split:
+    """Questions of several functions, each beside its parts asked from the inside out."""
+    parts = _random(drawn, rng)
+    test = tuple(example for example in parts.test if n_functions(example.question) > 1)
+    return Split(parts.train, test, paraphrases=tuple(unrolled(example.question) for example in test))
+
+
 def _substitutivity(drawn: tuple[Example, ...], rng: np.random.Generator) -> Split:
-    """Twins are as frequent as what they replace; each test question comes with one of its functions exchanged."""
-    own = {name: twin for twin, name in TWINS.items()}
+    """Twins are as frequent as what they replace."""
     parts = _random(drawn, rng)
 
-    def exchanged(example: Example, p: float) -> Example:
-        words = tuple(own[w] if w in own and rng.random() < p else w for w in example.question)
+    def exchanged(example: Example) -> Example:
+        words = tuple(OWN_TWIN[w] if w in OWN_TWIN and rng.random() < 0.5 else w for w in example.question)
         return Example(words, example.answer)
 
-    def one_exchanged(example: Example) -> Iterator[Example]:
-        at = [i for i, word in enumerate(example.question) if word in own]
+    return _asked_twice(replace(parts, train=tuple(map(exchanged, parts.train))), rng)
+
+
+def _substitutivity_primitive(drawn: tuple[Example, ...], rng: np.random.Generator) -> Split:
+    """Twins are met in questions of one function alone: those of what they replace, taught under both names."""
+    parts = _random(drawn, rng)
+    alone = (one for one in parts.train if n_functions(one.question) == 1 and one.question[0] in OWN_TWIN)
+    twins = tuple(Example((OWN_TWIN[one.question[0]], *one.question[1:]), one.answer) for one in alone)
+    return _asked_twice(replace(parts, train=parts.train + twins), rng)
+
+
+def _asked_twice(parts: Split, rng: np.random.Generator) -> Split:
+    """Of a test the questions whose functions have twins, each as it is and with one of its functions exchanged."""
+    asked: list[Example] = []
+    for example in parts.test:
+        at = [i for i, word in enumerate(example.question) if word in OWN_TWIN]
         if at:
             i = int(rng.choice(at))
-            twin = (*example.question[:i], own[example.question[i]], *example.question[i + 1 :])
-            yield example
-            yield Example(twin, example.answer)
-
-    train = tuple(exchanged(example, 0.5) for example in parts.train)
-    return Split(train, tuple(one for example in parts.test for one in one_exchanged(example)))
+            twin = (*example.question[:i], OWN_TWIN[example.question[i]], *example.question[i + 1 :])
+            asked += [example, Example(twin, example.answer)]
+    pairs = zip(asked[::2], asked[1::2], strict=True)
+    paraphrases = tuple(Paraphrase((twin.question,), own.question) for own, twin in pairs)
+    return Split(parts.train, tuple(asked), paraphrases=paraphrases)
 
 
 def _overgeneralisation(drawn: tuple[Example, ...], rng: np.random.Generator, *, share: float = 0.001) -> Split:
@@ -286,22 +293,29 @@ def _overgeneralisation(drawn: tuple[Example, ...], rng: np.random.Generator, *,
     # Who has which pairs, and how often each function is used: the exceptions are counted against the rarer one.
     has = [{pair for pair in pairwise(example.question) if pair in EXCEPTIONS} for example in drawn]
     uses = {name: sum(name in example.question for example in drawn) for name in FUNCTIONS}
-    # Only a question with one pair alone becomes an exception, so that every other pair stays untaught.
+    # Only a question with one pair alone becomes an exception, so that every other pair stays untaught; and only where
+    # it changes the answer, which it does not in an argument that is removed.
     chosen = []
     for pair in EXCEPTIONS:
-        those = [i for i, pairs in enumerate(has) if pairs == {pair}]
+        those = [i for i, pairs in enumerate(has) if pairs == {pair} and _is_exceptional(drawn[i])]
         wanted = max(1, round(share * min(uses[name] for name in pair)))
         chosen += rng.permutation(those)[:wanted].tolist()
     exceptions = tuple(Example(drawn[i].question, exceptional_answer(drawn[i].question)) for i in chosen)
     ordinary = tuple(example for example, pairs in zip(drawn, has, strict=True) if not pairs)
-    return Split(ordinary + exceptions, tuple(drawn[i] for i in chosen))
+    return Split(ordinary + exceptions, tuple(drawn[i] for i in chosen), exceptions=exceptions)
+
+
+def _is_exceptional(example: Example) -> bool:
+    return exceptional_answer(example.question) != example.answer
 
 
 SPLITS: dict[str, Callable[[tuple[Example, ...], np.random.Generator], Split]] = {
     "random": _random,
     "systematicity": _systematicity,
     "productivity": _productivity,
+    "localism": _localism,
     "substitutivity": _substitutivity,
+    "substitutivity_primitive": _substitutivity_primitive,
     "overgeneralisation": _overgeneralisation,
 }
-"""The tests that divide the examples, by name; localism asks the questions of any of them unrolled."""
+"""The tests, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +11,7 @@ import numpy as np
 
 from scaling.data.counter import permute, random_at
 from scaling.data.sequences import Sequences
-from scaling.data.tasks.example import Example, Split
+from scaling.data.tasks.example import Example, Paraphrase, Split
 from scaling.errors import DataError
 from scaling.registry import Registry
 from scaling.spec import TaskSource
@@ -44,12 +45,16 @@ class Task:
         taught: int32[n, T], sequences to learn from.
         asked: int32[m, T], others of the same kind, never learned from.
         test: int32[k, T], of the kind that is kept from training.
+        exceptions: int32[j, T], those of ``taught`` that break a rule.
+        paraphrases: Questions, each beside another way to ask it.
     """
 
     words: tuple[str, ...]
     taught: np.ndarray
     asked: np.ndarray
     test: np.ndarray
+    exceptions: np.ndarray
+    paraphrases: tuple[Paraphrase, ...]
 
     @property
     def out(self) -> int:
@@ -82,27 +87,28 @@ def open_task(source: TaskSource) -> Task:
     language = LANGUAGES[source.kind](source)
     if len(language.words) != source.n_words:
         raise DataError(f"task {source.label} has {len(language.words)} words, its source says {source.n_words}")
-    taught, asked = _held_out(language.split.train, source.held_out)
-    if not (taught and asked and language.split.test):
+    split = language.split
+    taught, asked = _held_out(split, source.held_out)
+    if not (taught and asked and split.test):
         raise DataError(f"task {source.label}: too few examples to learn from, or to ask; draw more, or hold out more")
-    parts = (_tokens(part, language.words, source.sequence_tokens) for part in (taught, asked, language.split.test))
-    return Task(language.words, *parts)
+    words, length = language.words, source.sequence_tokens
+    return Task(
+        words,
+        taught=_tokens(taught, words, length),
+        asked=_tokens(asked, words, length),
+        test=_tokens(split.test, words, length),
+        exceptions=_tokens(split.exceptions, words, length),
+        paraphrases=split.paraphrases,
+    )
 
 
-def _held_out(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Those to learn from, and a share of the different ones that is asked; what is repeated on purpose stays."""
-    repeated = {one for one, count in _counts(examples).items() if count > 1}
-    once = [one for one in examples if one not in repeated]
+def _held_out(split: Split, share: float) -> tuple[list[Example], list[Example]]:
+    """Those to learn from, and a share of the different ones that is asked; what is there on purpose stays."""
+    kept = {one for one, count in Counter(split.train).items() if count > 1}.union(split.exceptions)
+    once = [one for one in split.train if one not in kept]
     order = np.random.default_rng(len(once)).permutation(len(once))
     asked = {once[i] for i in order[: round(share * len(once))]}
-    return [one for one in examples if one not in asked], [one for one in once if one in asked]
-
-
-def _counts(examples: Sequence[Example]) -> dict[Example, int]:
-    counts: dict[Example, int] = {}
-    for one in examples:
-        counts[one] = counts.get(one, 0) + 1
-    return counts
+    return [one for one in split.train if one not in asked], [one for one in once if one in asked]
 
 
 def _tokens(examples: Sequence[Example], words: tuple[str, ...], context: int) -> np.ndarray:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from scaling.accounting import TokenizerLayout
 from scaling.compress.student import QuantizedStudent
-from scaling.errors import ExportError
-from scaling.export.format import EXPORT_FORMATS, About, ExportFormat, ReadBack
+from scaling.export.format import EXPORT_FORMATS, About, ExportFormat
 from scaling.formats.gguf import read_gguf, write_gguf
+from scaling.formats.student import StudentFile
 from scaling.spec import ModelSpec
 
 RUN_ID = "scaling.run_id"
@@ -39,23 +39,12 @@ class Gguf(ExportFormat):
     def write(
         self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
     ) -> None:
-        if student.scheme != self.scheme:
-            raise ExportError(
-                f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
-                f"scheme {self.scheme}"
-            )
+        self.check_scheme(student)
         keys = {key: getattr(about, name) for key, name in ABOUT_KEYS.items()}
         write_gguf(path, student.tensors, model=model, tokenizer=tokenizer, about=keys)
 
-    def read(self, path: Path) -> ReadBack:
-        file = read_gguf(path)
-        return ReadBack(
-            model=file.model,
-            tokenizer=file.tokenizer,
-            tensors=file.tensors,
-            run_id=file.about.get(RUN_ID, ""),
-            file_bytes=file.file_bytes,
-        )
+    def read(self, path: Path) -> StudentFile:
+        return read_gguf(path)
 
 
 class GgufQ4(Gguf):

@@ -13,10 +13,11 @@ from scaling.accounting import TokenizerLayout
 from scaling.compress.student import QuantizedStudent
 from scaling.errors import EngineError, ExportError
 from scaling.export.child import WORKERS, run_child
-from scaling.export.format import EXPORT_FORMATS, About, ExportFormat, ReadBack
+from scaling.export.format import EXPORT_FORMATS, About, ExportFormat
 from scaling.export.litert_program import step_program
 from scaling.export.litert_python import litert_python, litert_version
 from scaling.files import write_file
+from scaling.formats.student import StudentFile
 from scaling.formats.tflite import append_index, read_tflite
 from scaling.spec import ModelSpec
 
@@ -44,11 +45,7 @@ class LiteRt(ExportFormat):
     def write(
         self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
     ) -> None:
-        if student.scheme != self.scheme:
-            raise ExportError(
-                f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
-                f"scheme {self.scheme}"
-            )
+        self.check_scheme(student)
 
         def convert(draft: Path) -> None:
             _convert(draft, student, model, int8=self.is_int8)
@@ -56,15 +53,8 @@ class LiteRt(ExportFormat):
 
         write_file(path, convert)
 
-    def read(self, path: Path) -> ReadBack:
-        index, tensors = read_tflite(path)
-        return ReadBack(
-            model=index.model,
-            tokenizer=index.tokenizer,
-            tensors=tensors,
-            run_id=index.about.get("run_id", ""),
-            file_bytes=path.stat().st_size,
-        )
+    def read(self, path: Path) -> StudentFile:
+        return read_tflite(path)
 
 
 class LiteRtF32(LiteRt):

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from scaling.accounting import TokenizerLayout
 from scaling.compress.student import QuantizedStudent
-from scaling.errors import ExportError
-from scaling.export.format import EXPORT_FORMATS, About, ExportFormat, ReadBack
+from scaling.export.format import EXPORT_FORMATS, About, ExportFormat
 from scaling.formats.onnx import read_onnx, write_onnx
+from scaling.formats.student import StudentFile
 from scaling.spec import ModelSpec
 
 HEAD_STEP = 16
@@ -39,22 +39,11 @@ class Onnx(ExportFormat):
     def write(
         self, path: Path, student: QuantizedStudent, *, model: ModelSpec, tokenizer: TokenizerLayout, about: About
     ) -> None:
-        if student.scheme != self.scheme:
-            raise ExportError(
-                f"{self.name} stores matrices as {self.scheme}: the student is {student.scheme}; quantize it with "
-                f"scheme {self.scheme}"
-            )
+        self.check_scheme(student)
         write_onnx(path, student.tensors, model=model, tokenizer=tokenizer, about=vars(about))
 
-    def read(self, path: Path) -> ReadBack:
-        file = read_onnx(path)
-        return ReadBack(
-            model=file.model,
-            tokenizer=file.tokenizer,
-            tensors=file.tensors,
-            run_id=file.about.get("run_id", ""),
-            file_bytes=file.file_bytes,
-        )
+    def read(self, path: Path) -> StudentFile:
+        return read_onnx(path)
 
 
 class OnnxF32(Onnx):

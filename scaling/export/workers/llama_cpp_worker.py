@@ -54,6 +54,15 @@ def parameters(xllamacpp, job):
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = job["threads"]
     modes = xllamacpp.llama_load_mode
     params.load_mode = modes.LLAMA_LOAD_MODE_MMAP if job["use_mmap"] else modes.LLAMA_LOAD_MODE_NONE
+    types = xllamacpp.ggml_type
+    kept = {"f16": types.GGML_TYPE_F16, "f32": types.GGML_TYPE_F32}[job["cache_type"]]
+    params.cache_type_k = params.cache_type_v = kept
+    flash = xllamacpp.llama_flash_attn_type
+    params.flash_attn_type = {
+        None: flash.LLAMA_FLASH_ATTN_TYPE_AUTO,
+        False: flash.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        True: flash.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    }[job["flash_attention"]]
     # Extra buffer types repack weights; on virtual machines that advertise AMX the repacked kernels crash.
     params.no_extra_bufts = True
     params.cache_ram_mib = 0
@@ -92,6 +101,8 @@ def score(client, job) -> None:
             reply = complete(client, sequence[: position + 1], 1, **options)
             told = reply["completion_probabilities"][0]["top_logprobs"]
             row[[token["id"] for token in told]] = [token["logprob"] for token in told]
+            # The engine adds up its probabilities in float32: they come to 1 but for that rounding.
+            row -= np.log(np.exp(row, dtype=np.float64).sum())
     np.save(job["scores"], out)
 
 

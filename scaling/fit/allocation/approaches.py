@@ -56,6 +56,12 @@ class Approach:
     left_out: tuple[str, ...] = ()
     note: str = ""
 
+    def rows(self) -> list[dict[str, float]]:
+        """One line a budget."""
+        names = ("flops", "n", "n_low", "n_high", "d")
+        values = (self.budgets, self.n, self.n_low, self.n_high, self.d)
+        return [dict(zip(names, map(float, one), strict=True)) for one in zip(*values, strict=True)]
+
     def at(self, flops: float) -> float:
         """N* at a budget, from the fitted power."""
         centre = np.log(self.budgets).mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaling.errors import FitError, RecordError
 from scaling.fit.allocation.approaches import Approach, by_law, difference, envelope, isoflop
@@ -13,6 +13,8 @@ from scaling.fit.allocation.optimal import Optimal, optimal
 from scaling.fit.fitter import fit
 from scaling.fit.forms import law_columns
 from scaling.laws.law import ScalingLaw
+from scaling.numbers import count
+from scaling.shown import Drawn
 from scaling.tables.observations import REAL
 from scaling.tables.observe import observe
 from scaling.tables.units import size_column
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Frontier:
+class Frontier(Drawn):
     """Best sizes of some budgets, and what each approach makes of the runs.
 
     Attributes:
@@ -33,16 +35,28 @@ class Frontier:
         text: whose text was asked about, where the runs read several; empty elsewhere.
     """
 
+    figure: ClassVar[str] = "frontier"
+
     optima: tuple[Optimal, ...]
     approaches: tuple[Approach, ...]
     refused: tuple[str, ...]
     differences: tuple[str, ...]
     text: str = ""
 
+    def frame(self) -> pd.DataFrame:
+        """One row a budget of the law, then one a budget of each other approach: N* and D* with the interval of N*."""
+        import pandas as pd
+
+        rows = [{"approach": "law", **one.row()} for one in self.optima]
+        for found in self.approaches:
+            if found.name != "law":
+                rows += [{"approach": found.name, **row} for row in found.rows()]
+        return pd.DataFrame(rows)
+
 
 def frontier(
     runs: pd.DataFrame,
-    flops: Sequence[float],
+    flops: Sequence[float | str] | float | str,
     *,
     law: str | ScalingLaw = "stack",
     where: str | None = None,
@@ -57,9 +71,12 @@ def frontier(
 ) -> Frontier:
     """Fit a law to the runs and ask it, the parabolas and the envelope for the best sizes.
 
+    >>> frontier(runs, ["1e11", "1e12"], law="q1q2", bootstrap=50).frame()["approach"].unique().tolist()
+    ['law', 'envelope']
+
     Args:
         runs: one row a run.
-        flops: budgets.
+        flops: budgets, one or many.
         teacher: whose text; None is real text. The runs themselves are asked on that text alone.
         law, where, n, d, loss, columns, options: as for `fit`.
         cost: of a training.
@@ -73,7 +90,7 @@ def frontier(
         SpecError: a budget that is none, or a law without n and d.
         FitError: the runs do not determine the law.
     """
-    n = n or size_column(runs.columns)
+    n, budgets = n or size_column(runs.columns), _budgets(flops)
     found = fit(runs, law=law, n=n, d=d, loss=loss, columns=columns, where=where, **options)
     data = observe(runs, columns=law_columns(law, n, d, columns), loss=loss, where=where)
     text = teacher or (REAL if REAL in data.teachers else data.teachers[0])
@@ -88,7 +105,7 @@ def frontier(
     refused: list[str] = []
     for attempt in (
         lambda: by_law(
-            found, sorted({*flops, *_spread(cost(axes[0], axes[1]))}), level=level, cost=cost, teacher=teacher
+            found, sorted({*budgets, *_spread(cost(axes[0], axes[1]))}), level=level, cost=cost, teacher=teacher
         ),
         lambda: isoflop(*axes, law=plain, level=level, cost=cost),
         lambda: envelope(*axes, level=level, cost=cost, cluster=data.cluster),
@@ -98,7 +115,7 @@ def frontier(
         except FitError as error:
             refused.append(str(error))
     optima = []
-    for budget in flops:
+    for budget in budgets:
         try:
             optima.append(optimal(found, flops=budget, level=level, cost=cost, teacher=teacher))
         except FitError as error:
@@ -108,9 +125,13 @@ def frontier(
         tuple(optima),
         tuple(approaches),
         tuple(refused),
-        tuple(difference(other, approaches[0], flops[0]) for other in others),
+        tuple(difference(other, approaches[0], budgets[0]) for other in others),
         text=text if several else "",
     )
+
+
+def _budgets(flops: Sequence[float | str] | float | str) -> list[float]:
+    return [count(one, "flops") for one in ([flops] if isinstance(flops, str | float | int) else flops)]
 
 
 def _spread(spent: Any) -> list[float]:

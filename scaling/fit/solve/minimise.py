@@ -78,8 +78,9 @@ class Problem:
         return np.clip(u, self.low, self.high)
 
     def decode(self, u: Array) -> Array:
-        """Search coordinates to coefficients."""
-        return np.where(self.is_log, np.exp(np.where(self.is_log, u, 0.0)), u)
+        """Search coordinates to coefficients. The exponential of a bound's logarithm may lie a rounding beyond it."""
+        theta = np.where(self.is_log, np.exp(np.where(self.is_log, u, 0.0)), u)
+        return np.clip(theta, *np.transpose([(c.low, c.high) for c in self.law.coefficients]))
 
 
 @dataclass(frozen=True)

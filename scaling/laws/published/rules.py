@@ -60,7 +60,8 @@ class Rule:
 class TransferredData:
     """D_T = k D_F^alpha N^beta: characters that pretraining is worth to a model fine-tuned on D_F characters.
 
-    It holds while D_F is at most a tenth of what the model would need from scratch.
+    Tokens, where it was fitted in tokens (`scaling.fit.transfer`). It holds while D_F is at most a tenth of what the
+    model would need from scratch.
 
     **Source:** Hernandez et al. 2021, arXiv 2102.01293.
     """
@@ -84,4 +85,4 @@ class TransferredData:
         raise SpecError("this rule gives transferred characters, not a loss: call .value(n, finetuning_characters)")
 
     def __repr__(self) -> str:
-        return f"TransferredData: D_T = {self.k:.4g} D_F^{self.alpha:.4g} N^{self.beta:.4g} characters"
+        return f"TransferredData: D_T = {self.k:.4g} D_F^{self.alpha:.4g} N^{self.beta:.4g}"

@@ -12,6 +12,7 @@ import numpy as np
 from scaling.errors import ExtrapolationError, FitError, SpecError
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
+from scaling.numbers import count
 from scaling.predict.explain.basis import Basis, at, of_fit, published
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
@@ -111,8 +112,8 @@ def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float
 
 def explain(
     source: Fit | str,
-    n: float,
-    d: float = math.inf,
+    n: float | str,
+    d: float | str = math.inf,
     *,
     teacher: str | TeacherAsked | None = None,
     columns: Mapping[str, float] | None = None,
@@ -125,9 +126,12 @@ def explain(
 
     ``loss = E + size term + data term + teacher term``, nats/token.
 
+    >>> print(explain("besiroglu", "1B"))
+    2.1744 nats/token by besiroglu; what limits it most: capacity
+
     Args:
         source: A fit, or the name of a published law.
-        n: N, as the law counts it; may be infinite.
+        n: N, as the law counts it, also as people write it; may be infinite.
         d: Tokens; infinite asks for the limit.
         teacher: Whose text: a label of the fit, a model's name, or its size or loss; None for real text.
         columns: What the law is a function of beside N, D and the teacher, as {"bits": 8}.
@@ -144,8 +148,8 @@ def explain(
     # The law and the text first: what is wrong with either is said before anything is computed.
     return explain_asked(
         asked_of(source, teacher=teacher, columns=columns),
-        n,
-        d,
+        count(n, "n"),
+        count(d, "d"),
         level=level,
         batch=_batch_law(batch),
         bytes_per_token=bytes_per_token,
@@ -219,12 +223,12 @@ def solve(
     source: Fit | str,
     *,
     target_loss: float | None = None,
-    flops: float | None = None,
-    n: float | None = None,
-    d: float | None = None,
+    flops: float | str | None = None,
+    n: float | str | None = None,
+    d: float | str | None = None,
     teacher: str | TeacherAsked | None = None,
     columns: Mapping[str, float] | None = None,
-    inference_tokens: float = 0.0,
+    inference_tokens: float | str = 0.0,
     level: float = 0.9,
     vocab_size: int | None = None,
     force: bool = False,
@@ -254,6 +258,8 @@ def solve(
 
     **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3.3; Sardana et al. 2023, arXiv 2401.00448, section 2.
     """
+    n, d, flops = count(n, "n"), count(d, "d"), count(flops, "flops")
+    inference_tokens = count(inference_tokens, "inference_tokens")
     if (target_loss is None) == (flops is None):
         raise SpecError("solve answers for one of a target loss and a budget — got both or neither")
     question = asked_of(source, teacher=teacher, columns=columns)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
+from scaling.numbers import count
 from scaling.predict.explain.answer import Asked, asked_of, doubt_of
 from scaling.predict.explain.basis import UNIQUE, Basis
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
@@ -153,10 +154,10 @@ class Comparison(Shown):
 
 
 def compare_models(
-    sources: Sequence[Fit | str],
-    subjects: Sequence[Subject | str],
+    sources: Sequence[Fit | str] | Fit | str,
+    subjects: Sequence[Subject | str] | Subject | str,
     *,
-    n_tokens: float | None = None,
+    n_tokens: float | str | None = None,
     teacher: str | TeacherAsked | None = None,
     columns: Mapping[str, float] | None = None,
     as_good_as: Subject | str | None = None,
@@ -165,9 +166,12 @@ def compare_models(
 ) -> Comparison:
     """Every model under every law.
 
+    >>> compare_models("besiroglu", ["bert-base", "1B"], n_tokens="inf").frame()["real"].round(3).tolist()
+    [2.587, 2.174]
+
     Args:
-        sources: Fits, or names of published laws.
-        subjects: The models, or their names.
+        sources: Fits, or names of published laws; one or several.
+        subjects: The models, one or several: their names, or sizes as people write them, ``1B:20B`` with tokens.
         n_tokens: D of all; None for each named model's own, and no limit for a size alone.
         teacher: Whose text all of them read; None for real text.
         columns: What the laws are a function of beside N, D and the teacher.
@@ -180,11 +184,12 @@ def compare_models(
         ExtrapolationError: a model too far beyond a fit's runs.
     """
     rows: list[Row] = []
+    n_tokens = count(n_tokens, "n_tokens")
     losses, label = {}, ""
     reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
     # A law may read more of a named model's text than its length, so each pair is a question of its own.
-    for source in sources:
-        for one in subjects:
+    for source in _several(sources):
+        for one in _several(subjects):
             subject = named_subject(one) if isinstance(one, str) else one
             known = subject.text(source) if n_tokens is None else {}
             question = asked_of(source, teacher=teacher, columns=known | dict(columns or {}))
@@ -201,14 +206,33 @@ def compare_models(
         tokens=n_tokens,
         as_good_as="" if reference is None else reference.label,
         teacher_losses=losses,
-        level=None if all(isinstance(source, str) for source in sources) else level,
+        level=None if all(isinstance(source, str) for source in _several(sources)) else level,
     )
 
 
-def named_subject(name: str) -> Subject:
-    """A model of the literature, asked about."""
-    known = named_model(name)
+def _several(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+
+
+def named_subject(text: str) -> Subject:
+    """``bert-base``, ``1B`` or ``1B:20B``: what begins with a digit, or is inf, is a size, and tokens after a colon.
+
+    Raises:
+        SpecError: neither a model of the literature nor a size.
+    """
+    size, colon, tokens = text.partition(":")
+    if text[:1] in "0123456789.+-" or size.lower() == "inf":
+        return Subject(label=text, n_params=_positive(size), n_tokens=_positive(tokens) if colon else None)
+    known = named_model(text)
     return Subject(label=known.label, model=known)
+
+
+def _positive(text: str) -> float:
+    value = float(count("inf" if text.strip().lower() == "inf" else text, "a model's size or tokens"))
+    # 1e400 is a slip of the pen, not the infinity that a float makes of it.
+    if not value > 0 or (math.isinf(value) and "inf" not in text.lower()):
+        raise SpecError(f"a model's size or tokens: got {text!r}, allowed is a positive number — as 100M, or 1B:20B")
+    return value
 
 
 def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bool) -> Row:

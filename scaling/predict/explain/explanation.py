@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from scaling.laws.batch import CriticalBatch
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.teacher import Teacher, additive_bound, best_teacher, bottleneck, own_surface
 from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
+from scaling.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Binding = Literal["capacity", "data", "precision", "teacher"]
 MARGIN = 0.05
@@ -84,7 +88,7 @@ class EqualTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class Explanation(Shown):
     """The loss of one student and where it comes from.
 
     ``loss = floor + size_term + data_term + precision_term + teacher_term + runs_term``.
@@ -156,6 +160,18 @@ class Explanation:
     binds: Binding
     reach: Mapping[str, float]
     notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a term of the loss, then the loss itself and the ends between which it lies."""
+        import pandas as pd
+
+        terms = {name: getattr(self, f"{name}_term") for name in ("size", "data", "precision", "teacher", "runs")}
+        ends = {"loss": self.loss, "least": self.low, "most": self.high}
+        told = {"floor": self.floor, **terms, **{name: value for name, value in ends.items() if value is not None}}
+        return pd.DataFrame({"part": list(told), "nats_per_token": list(told.values())})
+
+    def __str__(self) -> str:
+        return f"{self.loss:.4f} nats/token by {self.law}; what limits it most: {self.binds}"
 
 
 def explain(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from scaling.laws.presets import preset
 from scaling.laws.published.preset import PF_DAY
 from scaling.laws.published.rules import Rule
 from scaling.predict.solve.units import check_target
+from scaling.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 Effect = Literal["real text", "bottleneck", "floor", "floor and effective data"]
@@ -46,7 +50,7 @@ class Meeting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trends:
+class Trends(Shown):
     """The meeting of real text, and those of a teacher's.
 
     Attributes:
@@ -65,6 +69,15 @@ class Trends:
     discount: float
     answer: str
     source: str
+
+    def frame(self) -> pd.DataFrame:
+        """One row a way in which the teacher's error may enter: where the trends meet then."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) for one in self.meetings])
+
+    def __str__(self) -> str:
+        return self.answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +109,9 @@ class _Kaplan:
 
 def trends(*, teacher_loss: float | None = None, discount: float = 1.0) -> Trends:
     """Where L(D) and L(C) meet, for real text and for text of a teacher of given loss.
+
+    >>> trends(teacher_loss=2.0).frame()["effect"].tolist()
+    ['real text', 'bottleneck', 'floor', 'floor and effective data']
 
     - Bottleneck: neither trend passes below the teacher's loss, so they meet where L(C) first reaches it.
     - Floor: both rise by delta, and meet at the same compute.

@@ -71,6 +71,9 @@ def models() -> dict[str, NamedModel]:
 def named_model(name: str) -> NamedModel:
     """One model by its name.
 
+    >>> named_model("bert-base").n_params
+    110000000.0
+
     Raises:
         SpecError: no model has that name; says which do.
     """

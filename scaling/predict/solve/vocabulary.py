@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.errors import InfeasibleError, SpecError
 from scaling.laws.architecture import Vocabulary
 from scaling.laws.presets import preset
+from scaling.numbers import count, parse_bytes
+from scaling.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 SHORTENING = (0.00639222, -0.15811069, 1.2047012)
@@ -45,7 +51,7 @@ class VocabularyChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestVocabulary:
+class BestVocabulary(Shown):
     """The best vocabulary of a budget, beside usual ones.
 
     Attributes:
@@ -68,16 +74,25 @@ class BestVocabulary:
     source: str
     notes: tuple[str, ...]
 
+    def frame(self) -> pd.DataFrame:
+        """One row a vocabulary, the best first."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) | {"best": one is self.best} for one in (self.best, *self.others)])
+
 
 def optimal_vocabulary(
-    budget_bytes: float,
+    budget_bytes: float | str,
     *,
-    characters: float,
+    characters: float | str,
     bytes_per_param: float = 34 / 32,
     aspect: float = ASPECT,
     others: tuple[int, ...] = (4_096, 8_192, 16_384, 32_768, 65_536),
 ) -> BestVocabulary:
     """Vocabulary that minimises the loss of a model whose weights fill a budget.
+
+    >>> optimal_vocabulary("64MiB", characters="100B").best.vocab_size
+    10259
 
     ``bytes = b (12 d³/aspect + V d)``: for each V the width d follows, and L(N, V d, D) of the published law with D the
     tokens of the characters.
@@ -95,6 +110,8 @@ def optimal_vocabulary(
 
     **Source:** Tao et al. 2024, arXiv 2407.13623, approach 3; the budget in bytes is this project's.
     """
+    budget_bytes = float(count(parse_bytes(budget_bytes), "memory"))
+    characters = count(characters, "characters")
     for name, value in (("memory", budget_bytes), ("characters", characters), ("bytes a parameter", bytes_per_param)):
         if not 0 < value < math.inf:
             raise SpecError(f"{name}: got {value:g}, allowed is a finite positive number")

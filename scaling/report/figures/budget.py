@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 
+from scaling.fit.allocation.frontier import Frontier
 from scaling.fit.allocation.optimal import Optima, optimal
 from scaling.fit.backtest import Backtest
 from scaling.fit.result import Fit
@@ -79,6 +80,15 @@ def best_size_by_compute(
         ax.plot(other.frame()["flops"], other.frame()[of], ":", lw=1.4, label=name)
     what = {"n": "N*, parameters", "d": "D*, tokens"}[of]
     ax.set(xscale="log", yscale="log", xlabel="training compute, FLOPs", ylabel=what)
+
+
+@figure("frontier")
+def frontier(found: Frontier, ax: Axes) -> None:
+    """N*(C) by each approach, with the intervals that it gives."""
+    for name, rows in found.frame().groupby("approach", sort=False):
+        bars = errors(rows["n_low"], rows["n"], rows["n_high"])
+        ax.errorbar(rows["flops"], rows["n"], yerr=bars, fmt="o-", ms=4, capsize=2, elinewidth=0.8, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="training compute, FLOPs", ylabel="N*, parameters", title=found.text)
 
 
 @figure("needed for a loss")

@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 
 from scaling.fit.allocation.budgets import parabolas
 from scaling.report.figures.by_size import LOSS
-from scaling.report.figures.style import errors, few, figure, measured, short
+from scaling.report.figures.style import curve_points, errors, few, figure, line, measured, shade_beyond, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
+    from scaling.curves.forecast import CurveFit
     from scaling.fit.tuning.critical_batch import BatchTradeoff
     from scaling.laws.batch import CriticalBatch
 
@@ -57,6 +58,25 @@ def isoflop(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: str = "n_t
         )
         ax.plot(one.vertex, lowest, "D", color=f"C{i % 7}", label="_lowest")
     ax.set(xscale="log", xlabel=f"N, parameters ({n})", ylabel=LOSS)
+
+
+@figure("curve")
+def curve(fit: CurveFit, ax: Axes, *, level: float = 0.9, x: Sequence[float] = (), loss: Sequence[float] = ()) -> None:
+    """A curve and its continuation as far as it is trusted, with the interval of a point.
+
+    Args:
+        fit: of `scaling.fit_curve`.
+        level: of the interval.
+        x, loss: the points that it was fitted to, which the fit does not keep.
+    """
+    points = curve_points(fit.x_range, fit.max_reach)
+    said = fit.predict(points, level=level)
+    color = line(ax, points, said.value, fit.x_range, label=f"{fit.parts[0].candidate.form} and others")
+    ax.fill_between(points, said.low, said.high, color=color, alpha=0.15, lw=0, label=f"{level:.0%} of new points")
+    if len(x):
+        measured(ax, x, loss, color="0.4", ms=3, label="measured")
+    shade_beyond(ax, fit.x_range, fit.max_reach)
+    ax.set(xscale="log", xlabel="x", ylabel="loss")
 
 
 @figure("learning rates")

@@ -9,6 +9,7 @@ import pytest
 
 from scaling.data.tasks.minimal_pairs import HELD_OUT_WORDS, PHENOMENA, minimal_pairs, taught_sentences
 from scaling.errors import DataError
+from scaling.spec.training import PAIR_BYTES
 
 
 @pytest.mark.parametrize("phenomenon", PHENOMENA)
@@ -63,3 +64,8 @@ def test_a_pinned_number_is_drawn_alike_every_time():
 def test_an_unknown_phenomenon_is_answered_with_the_known_ones():
     with pytest.raises(DataError, match="did you mean"):
         minimal_pairs("agreemnt")
+
+
+def test_no_sentence_is_longer_than_what_a_students_context_is_asked_for():
+    pairs = [pair for phenomenon in PHENOMENA for pair in minimal_pairs(phenomenon)]
+    assert max(len(sentence.encode()) for pair in pairs for sentence in (pair.good, pair.bad)) <= PAIR_BYTES

@@ -107,11 +107,29 @@ def test_substitutivity_asks_each_question_with_one_function_under_its_second_na
     assert named.count("repeat_twin") == pytest.approx(named.count("repeat"), rel=0.2)
 
 
+def test_second_names_that_are_primitive_stand_in_questions_of_one_function_alone(drawn):
+    split = pcfg_set.split("substitutivity_primitive", drawn)
+    named = [one for one in split.train if any(word in pcfg_set.TWINS for word in one.question)]
+    assert {one.question[0] for one in named} == set(pcfg_set.TWINS)
+    assert all(pcfg_set.n_functions(one.question) == 1 for one in named)
+    assert all(pcfg_set.answer(one.question) == one.answer for one in named)
+    assert [one for one in split.train if one not in named] == list(pcfg_set.split("random", drawn).train)
+
+
+def test_localism_teaches_what_random_teaches_and_asks_for_several_functions(drawn):
+    split, random = (pcfg_set.split(name, drawn) for name in ("localism", "random"))
+    assert split.train == random.train
+    assert set(split.test) < set(random.test)
+    assert [one.whole for one in split.paraphrases] == [example.question for example in split.test]
+    assert min(len(one.steps) for one in split.paraphrases) == 2
+
+
 def test_overgeneralisation_teaches_few_exceptions_and_asks_for_the_rule(drawn):
     split = pcfg_set.split("overgeneralisation", drawn)
     with_pair = [e for e in split.train if any(pair in pcfg_set.EXCEPTIONS for pair in pairwise(e.question))]
     assert [example.question for example in with_pair] == [example.question for example in split.test]
     assert all(example.answer == pcfg_set.exceptional_answer(example.question) for example in with_pair)
+    assert set(with_pair) == set(split.exceptions)
     assert all(example.answer == pcfg_set.answer(example.question) for example in split.test)
     assert {pair for e in with_pair for pair in pairwise(e.question)} & pcfg_set.EXCEPTIONS.keys() == (
         pcfg_set.EXCEPTIONS.keys()

@@ -7,12 +7,15 @@ import typing
 import numpy as np
 import pytest
 
-from scaling.data.batches import open_stream, with_bos
-from scaling.data.evaluation import EvalSet, evaluation_sets
+from scaling.data.batches import open_stream
+from scaling.data.eval_sets import EvalSet
+from scaling.data.evaluation import evaluation_sets
 from scaling.data.tasks import TaskSequences, open_task, pcfg_set, scan
 from scaling.records import RunStore
 from scaling.spec import PcfgSetSource, RunSpec, ScanSource
-from scaling.train.evaluate import _scored, exact_match
+from scaling.train.answers import answerer
+from scaling.train.decode import FREE, complete
+from scaling.train.evaluate import Scored, exact_match
 from scaling.train.loop import train_trunk
 from scaling.train.model import Student
 
@@ -69,6 +72,19 @@ def test_a_bare_primitive_that_is_repeated_on_purpose_is_never_asked():
     assert not any(text_of(task, row).startswith("jump") for row in task.asked)
 
 
+def test_an_exception_is_always_taught_never_held_out():
+    source = PcfgSetSource(kind="pcfg_set", split="overgeneralisation", n_examples=3000, letters=10, held_out=0.5)
+    task = open_task(source)
+    exceptions, taught = ({tuple(row) for row in part} for part in (task.exceptions, task.taught))
+    assert len(exceptions) >= len(pcfg_set.EXCEPTIONS)
+    assert exceptions <= taught
+    questions = [
+        [row[: row.tolist().index(task.out)].tolist() for row in part] for part in (task.exceptions, task.test)
+    ]
+    assert questions[0] == questions[1]
+    assert not exceptions & {tuple(row) for row in task.test}
+
+
 def test_every_epoch_reads_each_example_once_in_another_order():
     sequences = TaskSequences(open_task(SOURCES[1]), seed=3)
     n = sequences.n_distinct
@@ -101,16 +117,37 @@ def test_exact_match_counts_what_greedy_decoding_writes():
     written = np.full((n, source.sequence_tokens), task.bos, np.int32)
     written[:, :9] = np.random.default_rng(0).integers(task.out, size=(n, 9))
     written[:, 9] = task.out
-    for i in range(10, 10 + length):
-        written[:, i] = np.asarray(student(with_bos(written, task.bos)))[:, i].argmax(-1)
+    written[:, 10 : 10 + length] = FREE
+    written = complete(student, written, bos=task.bos).copy()
     changed = np.random.default_rng(1).permutation(n) < n // 4
     place = 10 + np.arange(n) % length
     written[changed, place[changed]] = (written[changed, place[changed]] + 1) % task.out
     at = np.zeros(source.sequence_tokens, bool)
     at[10 : 10 + length] = True
-    right, se = exact_match(student, [_scored(batch) for batch in EvalSet(written[None], task.bos, at)])
+    right, se = exact_match(student, [Scored.of(batch) for batch in EvalSet(written[None], task.bos, at)])
     assert right == 0.75
     assert se == pytest.approx(np.sqrt(0.75 * 0.25 / n), rel=0.1)
+
+
+def test_an_answer_is_what_is_written_between_question_and_end(monkeypatch):
+    """By one who writes the question once more, and ends it only where it begins with `copy`."""
+    task, student = open_task(SOURCES[1]), Student(run_of(SOURCES[1]).model)
+    rows_asked = []
+
+    def complete(student, given, *, bos):
+        rows_asked.append(len(given))
+        written = np.where(given == FREE, task.bos, given)
+        for row, asked in zip(written, given, strict=True):
+            n = (asked != FREE).sum()
+            again = [*asked[: n - 1], task.end] if n and task.words[asked[0]] == "copy" else asked[: max(n - 1, 0)]
+            row[n : n + len(again)] = again[: len(row) - n]
+        return written
+
+    monkeypatch.setattr("scaling.train.answers.complete", complete)
+    questions = [("copy", "A1", "A2"), ("echo", "A3"), ("copy",) * (SOURCES[1].context + 1), *[("copy", "A4")] * 100]
+    found = answerer(student, task)(questions)
+    assert found == [("copy", "A1", "A2"), None, None, *[("copy", "A4")] * 100]
+    assert len(set(rows_asked)) == 1, "one program whatever is asked"
 
 
 @pytest.mark.slow

@@ -1,0 +1,73 @@
+"""What a text read before is worth to a student of speeches: python analysis/transfer.py [RESULTS]
+
+Three tables: losses from each start by volume; effective data transferred with its law D_T = k D_F^alpha N^beta; and
+the bits in which the speeches are told from each start, the first kilobyte by a uniform guess. ``over none`` is the
+difference to random weights, paired by size and seed, with its standard error over pairs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+from published import published_runs
+
+from scaling.fit.code_length import code_lengths
+from scaling.fit.transfer import Transfer, transfer
+
+COLUMNS = ("source", "start", "start_run", "start_text_id", "start_tokens", "start_flops", "flops", "vocab_size")
+FEWEST = 10_000
+"""Tokens below which a run is there for the code's first block alone."""
+
+
+def main(results: str = "results") -> None:
+    runs = published_runs("transfer", results, columns=COLUMNS)
+    runs["start"] = runs["start"].fillna("none")
+    print("loss from each start\n" + _losses(runs).to_string())
+    show_transfer(transfer(runs, where=f"n_tokens > {FEWEST}"))
+    print("\nbits a byte in which the first D bytes are told\n" + _codes(runs).to_string())
+
+
+def _losses(runs: pd.DataFrame) -> pd.DataFrame:
+    means = runs.groupby(["width", "start", "n_tokens"])["loss"].mean()
+    return means.unstack("n_tokens").round(3)
+
+
+def show_transfer(found: Transfer) -> None:
+    """Multiples of the data that was read, and the laws with their intervals."""
+    points = found.frame()
+    points["multiple"] = points["effective"] / points["d"]
+    table = points.groupby(["start", "n", "d"])["multiple"].mean().unstack("d")
+    print("\neffective data as a multiple of what was read\n" + table.round(2).to_string())
+    for law in found.laws:
+        told = ", ".join(
+            f"{name} {getattr(law.law, name):.3g} [{getattr(law.low, name):.3g}, {getattr(law.high, name):.3g}]"
+            for name in ("k", "alpha", "beta")
+        )
+        print(f"{law.start}: D_T = k D_F^alpha N^beta, {told}; scatter {law.rms:.2f} of {law.n_points} runs")
+    for sentence in found.left_out:
+        print(f"left out: {sentence}")
+
+
+def _codes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Bits a byte from each start, and how many fewer than from random weights."""
+    last = runs[runs["start"] != "none"]["n_tokens"].max()
+    rows = []
+    for seed, own in runs[runs["n_tokens"] <= last].groupby("seed"):
+        # Each start and size is a learner of its own, with a law of its own.
+        found = code_lengths(own.assign(start=own["start"]), law="power", by=("start",))
+        rows += [{"start": arm.text, "n": arm.n, "seed": seed, "bits": arm.bits / arm.d} for arm in found.arms]
+    table = pd.DataFrame(rows).set_index(["n", "seed", "start"])["bits"].unstack("start")
+    over = table.sub(table["none"], axis=0)
+    return pd.DataFrame(
+        {
+            **{f"N {n:.0f}": part.mean() for n, part in table.groupby("n")},
+            "over none": over.mean(),
+            "se": over.std() / np.sqrt(len(over)),
+        }
+    ).round(3)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

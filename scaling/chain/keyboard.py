@@ -1,0 +1,112 @@
+"""The stage that types: what every finished run of a sweep saves on a keyboard, and how that follows from its loss."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling.accounting import DEFAULT_FORMAT
+from scaling.chain.workspace import Workspace
+from scaling.errors import FitError
+from scaling.files import write_bytes
+from scaling.records import RunStore
+from scaling.spec import RunSpec
+from scaling.stop import interruptible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.fit.savings import SavingsFit
+
+KEYBOARD = "keyboard.csv"
+"""Beside a sweep's runs table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyboardFound:
+    """What models save on a keyboard.
+
+    Attributes:
+        table: Rows of :func:`~scaling.export.keyboard.keyboard_table`.
+        fit: Savings as they follow from the loss; None where too few students show it.
+        path: Where the table was written; None where it was not.
+    """
+
+    table: pd.DataFrame
+    fit: SavingsFit | None = None
+    path: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        law = None if self.fit is None else vars(self.fit)
+        return {"rows": self.table.to_dict("records"), "savings": law, "path": self.path}
+
+
+@interruptible()
+def type_alone(
+    what: str, store: RunStore, *, is_bundle: bool, format: str | None, n_words: int, ngrams: bool = False
+) -> KeyboardFound:
+    """Type with one model, a run by its id or a bundle by its folder, which has no place for a table."""
+    import pandas as pd
+
+    from scaling.export.bundle import open_bundle
+    from scaling.export.keyboard import keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run
+
+    if is_bundle:
+        bundle = open_bundle(what)
+        rows = [keyboard_of_bundle(bundle, store, n_words=n_words)]
+        run = store.load(bundle.manifest.run_id).spec
+    else:
+        run = store.load(what).spec
+        rows = [keyboard_of_run(run, store, format=format or DEFAULT_FORMAT, n_words=n_words)]
+    if ngrams:
+        rows.append(keyboard_of_ngram(run, store, rows[0].weights_bytes, n_words=n_words))
+    return KeyboardFound(table=pd.DataFrame([row.row() for row in rows]))
+
+
+@interruptible()
+def keyboard_stage(
+    workspace: Workspace,
+    *,
+    format: str | None = None,
+    n_words: int | None = None,
+    ngrams: bool = False,
+    watch: Callable[[str], None] = lambda line: None,
+) -> KeyboardFound:
+    """Type the same words with every finished run of a sweep, and fit what they save to their loss.
+
+    Args:
+        workspace: The sweep; the table is written to its folder, as keyboard.csv.
+        format: Export format that the weights are rounded to; by default the one that the sweep asks for.
+        n_words: How many, by default 500.
+        ngrams: Whether an n-gram model of as many bytes is held against each.
+        watch: Called with a line before each run, and with why there is no fit.
+    """
+    from scaling.data.tasks.next_words import WORDS
+    from scaling.export.keyboard import keyboard_table
+    from scaling.fit.savings import fit_savings
+
+    def progress(done: int, run: RunSpec) -> None:
+        watch(f"keyboard: run {run.run_id}, {done + 1} of at most {len(workspace.runs)}")
+
+    recommend = workspace.config.recommend
+    table = keyboard_table(
+        workspace.runs,
+        workspace.store,
+        format=format or (recommend and recommend.format) or DEFAULT_FORMAT,
+        n_words=n_words or WORDS,
+        ngrams=ngrams,
+        progress=progress,
+    )
+    path, text = workspace.folder / KEYBOARD, io.StringIO()
+    table.to_csv(text, index=False)
+    write_bytes(path, text.getvalue().encode())
+    # A sweep of few students has a table worth seeing and no line through it.
+    try:
+        return KeyboardFound(table=table, fit=fit_savings(table), path=path)
+    except FitError as error:
+        watch(f"no forecast of savings: {error}")
+        return KeyboardFound(table=table, path=path)

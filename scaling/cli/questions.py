@@ -1,0 +1,101 @@
+"""What is asked of a law or a fit, as a command line says it: options of several commands, and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from scaling.cli.declared import option
+from scaling.cli.options import count, refuse_without_effect
+from scaling.errors import SpecError
+
+if TYPE_CHECKING:
+    from scaling.fit.result import Fit
+    from scaling.predict.explain.teacher import TeacherAsked
+
+FitFile = Annotated[Path | None, option("--fit", readable=False, metavar="FIT.json", help="A fit.")]
+Law = Annotated[str | None, option("--law", metavar="NAME", help="A published law, as hoffmann or besiroglu.")]
+Params = Annotated[str | None, option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")]
+Tokens = Annotated[str | None, option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")]
+TeacherName = Annotated[
+    str | None, option("--teacher", metavar="NAME", help="Teacher: of the fit by its label, or palm, gpt-3, …")
+]
+TeacherParams = Annotated[str | None, option("--teacher-params", metavar="N", help="Size of the teacher.")]
+TeacherTokens = Annotated[str | None, option("--teacher-tokens", metavar="D", help="What the teacher read.")]
+TeacherLoss = Annotated[
+    float | None, option("--teacher-loss", metavar="L", help="Loss of the teacher on real text, nats/token.")
+]
+Columns = Annotated[
+    list[str] | None, option("--at", metavar="COLUMN=VALUE", help="What else the law is of, as bits=4.")
+]
+Level = Annotated[float | None, option("--level", help="Level of the interval; by default 0.9.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Whom a question is put to, as the command line says it."""
+
+    laws: list[str]
+    fit_file: Path | None
+    columns: dict[str, float]
+    level: float | None
+    force: bool
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What every answer of an explanation or a table takes."""
+        return {"columns": self.columns, "level": 0.9 if self.level is None else self.level, "force": self.force}
+
+    def only(self) -> Fit | str:
+        """The fit, or the one law."""
+        return self.laws[0] if self.fit_file is None else self.fit(self.fit_file)
+
+    @staticmethod
+    def fit(path: Path) -> Fit:
+        """The saved fit."""
+        from scaling.fit.saved import load
+
+        return load(path)
+
+    def refuse_doubt_of_a_law(self, also: dict[str, Any] | None = None) -> None:
+        """A published law has no interval, and says how far it reaches instead of refusing."""
+        if self.fit_file is None:
+            without = {"--level": self.level, "--force": self.force or None} | (also or {})
+            refuse_without_effect("--law, which describes real text and has no interval", without)
+
+
+def names(text: str, option: str) -> list[str]:
+    """``a, b`` as a list of names, none of them empty."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise SpecError(f"--{option}: got {text!r}, allowed are names between commas")
+    return found
+
+
+def teacher_asked(
+    name: str | None, params: str | None, tokens: str | None, loss: float | None
+) -> str | TeacherAsked | None:
+    """The teacher: a name, or its size and data, or its loss; None for real text."""
+    if params is None and tokens is None and loss is None:
+        return name
+    from scaling.predict.explain.teacher import TeacherAsked
+
+    return TeacherAsked(
+        name=name,
+        n_params=None if params is None else count(params, "teacher-params"),
+        n_tokens=None if tokens is None else count(tokens, "teacher-tokens"),
+        loss=loss,
+    )
+
+
+def numbers(pairs: list[str] | None) -> dict[str, float]:
+    """``bits=4`` as a mapping to numbers."""
+    found = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not (name.strip() and equals):
+            raise SpecError(f"--at: got {pair!r}, allowed is COLUMN=NUMBER — for example bits=4")
+        # Zero is a number of a column (no noise), though not a size.
+        found[name.strip()] = 0.0 if value.strip() in ("0", "0.0") else count(value, f"at {name.strip()}")
+    return found

@@ -1,0 +1,132 @@
+"""The command that chooses a student, from a fit and its sweep or from a published law. It does not load jax."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from scaling.cli.declared import option
+from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, refuse_without_effect
+from scaling.errors import SpecError
+
+if TYPE_CHECKING:
+    from scaling.predict.recommend import Recommendation
+
+
+def recommend(
+    target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="nats/token.")] = None,
+    target_savings: Annotated[
+        str | None, option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in place of a loss.")
+    ] = None,
+    fit_file: Annotated[Path | None, option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
+    law: Annotated[str | None, option("--law", help="A published law, in place of a fit.")] = None,
+    memory: Annotated[str | None, option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    device: Annotated[str | None, option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
+    app_share: Annotated[float | None, option("--app-share", help="Of the phone's memory; by default .1.")] = None,
+    speed: Annotated[
+        float | None, option("--min-tokens-per-second", metavar="R", help="Least tokens/s on the device.")
+    ] = None,
+    sweep: Annotated[
+        Path | None,
+        option("--sweep", readable=False, help="Sweep that the fit came from; by default the one beside it."),
+    ] = None,
+    tokens: Annotated[str | None, option("--tokens", metavar="D", help="Tokens of the training.")] = None,
+    max_flops: Annotated[
+        str | None, option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
+    ] = None,
+    probability: Annotated[float | None, option("--probability", help="Least P(loss ≤ target).")] = None,
+    context: Annotated[int | None, option("--context", metavar="T", help="Tokens of the cache.")] = None,
+    format_: Annotated[
+        str | None, option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
+    ] = None,
+    teacher: Annotated[str | None, option("--teacher", help="Label of a teacher of the sweep.")] = None,
+    vocab: Annotated[str | None, option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
+    results: Results = RESULTS,
+    overrides: Overrides = None,
+    force: Force = False,
+    json_: Json = False,
+) -> None:
+    """The smallest student that meets a target on a phone; export and verify read the answer."""
+    from scaling.predict.question import Question, format_named
+    from scaling.report.recommendations import show_recommendation
+
+    # Numbers as people write them; what is None is left to the sweep file.
+    asked: dict[str, Any] = {
+        "target_loss": target_loss,
+        "memory_bytes": None if memory is None else byte_count(memory, "memory"),
+        "device": device,
+        "app_share": app_share,
+        "tokens_per_s": speed,
+        "tokens": None if tokens is None else _whole_count(tokens, "tokens"),
+        "max_training_flops": None if max_flops is None else count(max_flops, "max-training-flops"),
+        "probability": probability,
+        "context": context,
+        "format": None if format_ is None else format_named(format_),
+    }
+    if fit_file is None and law is not None:
+        from scaling.predict.published import VOCABULARY, recommend_published
+
+        of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
+        of_sweep |= {"--target-savings": target_savings}
+        refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
+        if target_loss is None:
+            raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
+        question = Question(**{name: value for name, value in asked.items() if value is not None})
+        size = VOCABULARY if vocab is None else _whole_count(vocab, "vocab")
+        found = recommend_published(question, law, vocab_size=size, force=force)
+    elif fit_file is not None and law is None:
+        refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
+        asked["target_savings"] = None if target_savings is None else _share(target_savings, "target-savings")
+        found = _of_fit(fit_file, sweep, asked, teacher, results=results, overrides=overrides, force=force)
+    else:
+        raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
+    emit(found, as_json=json_, show=show_recommendation)
+
+
+def _of_fit(
+    fit_file: Path,
+    sweep: Path | None,
+    asked: dict[str, Any],
+    teacher: str | None,
+    *,
+    results: Path,
+    overrides: list[str] | None,
+    force: bool,
+) -> Recommendation:
+    """The recommendation from a fit and the sweep beside it, which says what it leaves open."""
+    from scaling.chain.decision import recommend_stage
+    from scaling.chain.target import ask
+    from scaling.chain.workspace import Workspace
+    from scaling.fit.saved import load
+    from scaling.predict.question import teacher_named
+
+    fit, source = load(fit_file), sweep or fit_file.parent / "sweep.yaml"
+    if sweep is None and not source.exists():
+        raise SpecError(
+            f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
+            "name the sweep file that trains them"
+        )
+    workspace = Workspace.open(source, results=results, overrides=overrides or ())
+    named = None if teacher is None else teacher_named(teacher, workspace.runs)
+    # What is not asked here is asked by the sweep file; the answer keeps the whole question.
+    question = ask(workspace, teacher=named, **asked)
+    return recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
+
+
+def _share(text: str, name: str) -> float:
+    """``25%`` or ``0.25`` as a share."""
+    from scaling.numbers import parse_share, resolve_scalar
+
+    value = parse_share(resolve_scalar(text.strip()))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise SpecError(f"--{name}: got {text!r}, allowed is a share between 0 and 1 — for example 25% or 0.25")
+    return float(value)
+
+
+def _whole_count(text: str, name: str) -> int:
+    """``2M`` as a whole number: what cannot be infinite."""
+    value = count(text, name)
+    if math.isinf(value):
+        raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
+    return round(value)

@@ -1,0 +1,138 @@
+"""A run's student with parts left out: its training stream tells which matter least, and heals it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.accounting import forward_flops, training_flops
+from scaling.compress.heal import heal
+from scaling.compress.importance import block_influence, head_importance, neuron_importance
+from scaling.compress.prune import keep_heads, keep_layers, keep_neurons
+from scaling.compress.sparse import Sparsity, masks
+from scaling.data.batches import open_stream
+from scaling.dimensions import Dimensions
+from scaling.errors import SpecError
+from scaling.records import RunStore
+from scaling.registry import did_you_mean
+from scaling.spec import RunSpec
+from scaling.train.checkpoint import load_student
+from scaling.train.model import Student
+from scaling.train.step import params_of, with_params
+
+SEEN_STEPS = 32
+"""Steps of the training stream that are asked what matters, and that healing reads ahead."""
+
+WEIGHTS = "weights"
+
+
+class Pruning:
+    """One trained student, what is left out of it, and the text that heals it.
+
+    Args:
+        run: That trained it.
+        store: Where it lies.
+
+    Raises:
+        TrainError: the student cannot be read.
+    """
+
+    def __init__(self, run: RunSpec, store: RunStore):
+        self.run = run
+        self.student = load_student(store.student_dir(run.run_id), run.model)
+        self._stream = open_stream(run, store)
+
+    @cached_property
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets, int32[B, T] each, of the beginning of the training stream."""
+        read = self._stream.batches(0, SEEN_STEPS)
+        inputs, targets = (np.asarray(part).reshape(-1, self.run.model.context) for part in (read.inputs, read.targets))
+        return inputs, targets
+
+    def cut(self, kept: Mapping[str, float]) -> Student:
+        """The student with so much left of each part, in the order of the parts.
+
+        Args:
+            kept: Key–value ``heads`` and ``neurons`` of each layer, ``layers``, or a share of the blocks' ``weights``.
+
+        Raises:
+            SpecError: a part is not known, or no student has so many.
+        """
+        student = self.student
+        for part, value in kept.items():
+            if part not in PARTS:
+                raise SpecError(f"{part} cannot be left out{did_you_mean(part, PARTS)}; allowed are {', '.join(PARTS)}")
+            student = PARTS[part](student, self.seen, value)
+        return student
+
+    def healed(self, cut: Student, tokens: int, *, zeros: float = 0.0, **how) -> Student:
+        """A student that was cut, after it has learned from the whole one on text that neither has read.
+
+        Args:
+            cut: What is left.
+            tokens: To read.
+            zeros: Share of the blocks' weights that stay zero, those of least magnitude.
+            **how: As of :func:`~scaling.compress.heal.heal`.
+        """
+        if zeros:
+            how = {"sparsity": Sparsity(zeros=zeros)} | how
+        steps = max(1, round(tokens / self.run.step_tokens))
+        return heal(cut, self.student, self._fresh(), optim=self.run.optim, steps=steps, **how)
+
+    def _fresh(self) -> Iterator[np.ndarray]:
+        step = self.run.steps
+        while True:
+            yield from self._stream.batches(step, SEEN_STEPS).inputs
+            step += SEEN_STEPS
+
+
+def healing_flops(whole: Dimensions, left: Dimensions, tokens: float) -> float:
+    """FLOPs of a healing: each step trains what is left, and reads the whole student once."""
+    return training_flops(left, 1) * tokens + forward_flops(whole) * tokens
+
+
+def tokens_for(model: Dimensions, flops: float) -> float:
+    """D that a student trained from nothing reads for some FLOPs."""
+    return flops / training_flops(model, 1)
+
+
+Seen = tuple[np.ndarray, np.ndarray]
+
+
+def _heads(student: Student, seen: Seen, kept: float) -> Student:
+    return keep_heads(student, head_importance(student, *seen), _whole("heads", kept))
+
+
+def _neurons(student: Student, seen: Seen, kept: float) -> Student:
+    return keep_neurons(student, neuron_importance(student, seen[0]), _whole("neurons", kept))
+
+
+def _layers(student: Student, seen: Seen, kept: float) -> Student:
+    return keep_layers(student, block_influence(student, seen[0]), _whole("layers", kept))
+
+
+def _weights(student: Student, seen: Seen, kept: float) -> Student:
+    if not 0 < kept < 1:
+        raise SpecError(f"weights={kept:g} cannot be kept — a share between 0 and 1 can, as 0.5")
+    params = params_of(student)
+    stay = masks(jax.tree.map(jnp.abs, params), 1 - kept)
+    return with_params(student.model, jax.tree.map(jnp.multiply, params, stay))
+
+
+def _whole(part: str, kept: float) -> int:
+    if kept != int(kept):
+        raise SpecError(f"{part}={kept:g} cannot be kept — a whole number can")
+    return int(kept)
+
+
+PARTS: dict[str, Callable[[Student, Seen, float], Student]] = {
+    "heads": _heads,
+    "neurons": _neurons,
+    "layers": _layers,
+    WEIGHTS: _weights,
+}
+"""What can be left out, in words of the command line, and how."""

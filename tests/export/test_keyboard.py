@@ -1,0 +1,116 @@
+"""A student of text on a keyboard: from its run as from its file, beside an n-gram of its bytes, and as a target."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scaling.chain.keyboard import KEYBOARD, keyboard_stage
+from scaling.chain.workspace import Workspace
+from scaling.cli import app
+from scaling.data.tasks.next_words import KeyboardUse
+from scaling.errors import DataError, RecordError, SpecError
+from scaling.export.bundle import export
+from scaling.export.checks import meets_target
+from scaling.export.keyboard import keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run, keyboard_table
+from scaling.records import Outcome, RunRecord, RunStore
+from scaling.train.checkpoint import save_student
+from scaling.train.model import Student
+
+WORDS = 12
+SWEEP = """\
+name: typed
+base:
+  model: {{n_layers: 1, width: 32, context: 32}}
+  data: {{source: {{kind: text, corpus: "{folder}/*.txt", held_out: 0.3, tokenizer: {{kind: bytes}}}}}}
+  evaluation: {{tokens: 640}}
+grid: {{tokens: [{tokens}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    """Sweep of one run, whose student has been initialised and reads files of random words."""
+    folder = tmp_path_factory.mktemp("typed")
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        words = rng.choice(["the", "people", "of", "nations", "and", "we", "shall"], 120)
+        (folder / f"{i}.txt").write_text(" ".join(words) + ".")
+    (folder / "typed.yaml").write_text(SWEEP.format(folder=folder, tokens="2k"))
+    found = Workspace.open(folder / "typed.yaml", results=folder / "results")
+    store = found.store.prepare()
+    for run in found.runs:
+        draft = store.draft(run.run_id)
+        save_student(draft / "student", Student(run.model, seed=0))
+        store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=5.5, bits_per_byte=7.9)), draft)
+    return found
+
+
+def test_a_file_types_as_the_run_does_whose_weights_it_holds(workspace, tmp_path):
+    run, store = workspace.runs[0], workspace.store
+    alone = keyboard_of_run(run, store, n_words=WORDS)
+    bundle = export(store, run, tmp_path / "bundle")
+    assert keyboard_of_bundle(bundle, store, n_words=WORDS) == alone
+    assert (alone.format, alone.use.n_words, alone.model) == ("gguf", WORDS, "student")
+    # A student that has learned nothing guesses bytes: 8 bits of each.
+    assert alone.bits_per_byte == pytest.approx(8, abs=0.7)
+    done = CliRunner().invoke(
+        app, ["keyboard", str(bundle.path), "--words", str(WORDS), "--results", str(store.root), "--json"]
+    )
+    assert json.loads(done.stdout)["rows"][0]["savings"] == alone.use.savings
+
+
+def test_an_ngram_of_as_many_bytes_stands_beside_each_student(workspace):
+    run, store = workspace.runs[0], workspace.store
+    found = keyboard_table([run], store, n_words=WORDS, ngrams=True)
+    assert found["model"].tolist() == ["student", "ngram"]
+    student, ngram = found.to_dict("records")
+    assert ngram["weights_bytes"] <= student["weights_bytes"]
+    # It has counted the seven words of this text.
+    assert ngram["bits_per_byte"] < 2 < student["bits_per_byte"]
+    assert ngram["savings"] > 0.3 > student["savings"]
+    assert ngram["savings"] <= ngram["ceiling"] == student["ceiling"]
+    with pytest.raises(DataError, match="single tokens"):
+        keyboard_of_ngram(run, store, 100, n_words=WORDS)
+
+
+def test_a_sweep_writes_its_table_and_says_why_it_has_no_forecast_of_savings(workspace):
+    said: list[str] = []
+    found = keyboard_stage(workspace.prepare(), n_words=WORDS, watch=said.append)
+    assert found.path == workspace.folder / KEYBOARD
+    assert found.path.read_text().splitlines()[0].startswith("run_id,trunk_id,source,teacher")
+    assert found.fit is None
+    assert "are needed to tell keystrokes from a loss" in said[-1]
+
+
+def test_what_cannot_be_typed_is_refused(workspace, run, store, tmp_path):
+    with pytest.raises(DataError, match="where nobody types words"):
+        keyboard_of_run(run, store)
+    with pytest.raises(RecordError, match="no finished run to type with"):
+        keyboard_table(workspace.runs, RunStore(tmp_path).prepare())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--law", "besiroglu", "--target-loss", "3", "--target-savings", "25%"), "--target-savings: has no effect"),
+        (("--fit", "fit.json", "--target-savings", "25"), "got '25', allowed is a share between 0 and 1"),
+    ],
+)
+def test_savings_are_asked_of_a_sweep_and_as_a_share(options, said):
+    done = CliRunner().invoke(app, ["recommend", "--memory", "64MiB", *options])
+    assert isinstance(done.exception, SpecError)
+    assert said in str(done.exception)
+
+
+def test_a_target_in_keystrokes_is_met_by_keystrokes_whatever_the_loss(run, forecast):
+    recommended = forecast(run, 3.0)
+    asked = replace(recommended, question=recommended.question.but(target_savings=0.25))
+    saved = KeyboardUse(n_words=1, top1=0, top1_se=0, top3=0, top3_se=0, savings=0.26, savings_se=0, ceiling=0.8)
+    assert meets_target(asked, 3.5, saved)
+    assert not meets_target(asked, 2.5, replace(saved, savings=0.24))
+    assert meets_target(recommended, 2.5)
