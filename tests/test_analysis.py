@@ -182,3 +182,25 @@ def test_distributions_lead_to_the_floor_of_tokens_on_a_steeper_slope(printed):
         for name in ("each text at a speed of its own, coupled with size", "distillation from soft targets")
     )
     assert abs(coupled - busbridge) < 4
+
+
+def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
+    text = printed("distill_speeches")
+    found = {
+        (recipe, tokens): (float(data), float(data_se), float(flops))
+        for recipe, tokens, data, data_se, flops in re.findall(
+            r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.MULTILINE
+        )
+    }
+    assert {recipe for recipe, _ in found} == {"soft", "tinybert", "mixed_vocab", "dual_vocab"}
+    for (recipe, tokens), (data, data_se, flops) in found.items():
+        if recipe == "soft":
+            assert data + 3 * data_se < 0, tokens
+        else:
+            assert flops > 0, (recipe, tokens)
+    # The teacher comes first; every student is smaller, and none is as good.
+    table = pd.read_csv(importlib.import_module("distill_speeches").TABLE)
+    students = table.iloc[1:]
+    assert (students["file_bytes"] < table["file_bytes"][0]).all()
+    assert (students["bits_per_byte"] > table["bits_per_byte"][0]).all()
+    assert len(re.findall(r"J of training, reading alone", text)) == 4
