@@ -105,7 +105,7 @@ class Search:
         self._open: list[tuple[float, Tokens, bytes, int]] = []
         self._children: dict[Tokens, tuple[np.ndarray, np.ndarray]] = {}
         self._found: dict[str, float] = {}
-        self._waiting = [(0.0, (), b"")]
+        self._waiting: list[tuple[float, Tokens, bytes]] = [(0.0, (), b"")]
 
     def asks(self) -> list[Tokens]:
         """Prefixes whose distributions are needed next; none once the words are found, or the effort is spent."""
