@@ -145,6 +145,25 @@ def test_what_was_met_alone_is_used_in_no_command(printed):
     assert abs(taught - kept) < 0.02
 
 
+def test_odds_of_commands_rise_with_data_and_of_untaught_words_nothing_is_known_but_how_rare_they_are(printed):
+    text = printed("compositional")
+    (low,) = re.findall(r"^simple +ood_exact_match .*n_tokens\^[\d.]+ \[([\d.-]+),", text, flags=re.MULTILINE)
+    assert float(low) > 0
+    assert re.search(r"^jump +ood_exact_match +no slope, 0 of 2,520 right: a share below 0.0009$", text, re.MULTILINE)
+
+
+def test_questions_asked_in_two_ways_are_answered_alike_more_often_than_rightly(printed):
+    found = re.findall(r"answered alike ([\d.]+), rightly ([\d.]+)$", printed("compositional"), flags=re.MULTILINE)
+    assert len(found) == 3
+    assert all(float(alike) > float(right) for alike, right in found)
+
+
+def test_a_teacher_that_falsifies_all_it_can_costs_most_and_half_of_it_less(printed):
+    found = dict(re.findall(r"^(.+): ([+-][\d.]+) of real text", printed("rules"), flags=re.MULTILINE))
+    cost = {name: float(value) for name, value in found.items()}
+    assert 0 < cost["0.5 real, rules 1"] < cost["rules 1"] == max(cost.values())
+
+
 @pytest.mark.slow
 def test_distributions_lead_to_the_floor_of_tokens_on_a_steeper_slope(printed):
     text = printed("soft_targets")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import RecordError, SpecError
+from scaling.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class Exponent:
 
 
 @dataclass(frozen=True)
-class OddsFit:
+class OddsFit(Shown):
     """A power law of odds.
 
     Attributes:
@@ -51,6 +52,13 @@ class OddsFit:
     dispersion: float
     freedom: int
     level: float
+
+    def frame(self) -> pd.DataFrame:
+        """One row a column: its exponent with the interval."""
+        import pandas as pd
+
+        rows = [(name, one.value, one.low, one.high) for name, one in self.exponents.items()]
+        return pd.DataFrame(rows, columns=["column", "exponent", "low", "high"])
 
 
 def fit_odds(

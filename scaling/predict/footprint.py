@@ -123,11 +123,12 @@ def tokenizer_layout(data: DataSpec, store: RunStore) -> TokenizerLayout:
 
     A source token comes last, as a control token: what the file is asked for begins as real text does.
     """
-    from scaling.data.text import open_tokenizer
     from scaling.spec import TextSource
 
     if not isinstance(data.source, TextSource):
         return symbol_layout(data.vocab_size, bos_id=data.source.vocab_size - 1)
+    from scaling.data.text import open_tokenizer
+
     layout = open_tokenizer(data.source, store).to_gguf()
     if not data.source_token:
         return layout

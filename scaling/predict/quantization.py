@@ -52,7 +52,7 @@ QUANTIZATION_COST: dict[Storage, QuantizationCost] = {
         nats=0.0,
         low=-0.0002,
         high=0.0002,
-        source="students of 27k to 222k parameters: analysis/rounding.py, LiteRT files",
+        source="students of 27k to 222k parameters, LiteRT and analysis/rounding.py",
     ),
     "affine_channel": QuantizationCost(
         nats=0.0001, low=0.0, high=0.0002, source="students of 27k and 107k parameters, analysis/rounding.py"

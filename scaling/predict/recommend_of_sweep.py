@@ -69,14 +69,14 @@ def recommend_of_sweep(
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
-    known = tuple(known)
+    records = list(store.records(known))
     return recommend(
         fit,
         offered(config, trained, asked, measure),
         asked,
         measure=measure,
-        measured=Measurements.of(known, store, fit),
-        trainer=trainer_of(store.records(known)) or ONE_GPU,
+        measured=Measurements.of(records, fit),
+        trainer=trainer_of(records) or ONE_GPU,
         rounding=rounding,
         shapes=_shapes_in_words(trained),
         fit_id=fit_id,

@@ -22,8 +22,7 @@ class DistillSpec(KindSpec):
     needs_same_tokens: ClassVar[bool] = True
     """False where the student may have other tokens than its teacher."""
     aims_at_loss: ClassVar[bool] = True
-    """False where something else is minimised than the loss on tokens has its minimum with: no loss law describes it.
-    """
+    """False where what is minimised is not least where the loss on tokens is: no law of the loss describes it."""
     has_start: ClassVar[bool] = False
     """True where it says itself which weights a student begins with."""
 

@@ -58,6 +58,7 @@ def observe(
             units; duplicates.
     """
     loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
+    run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     n_rows, runs = len(runs), select_rows(runs, where)
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
@@ -94,7 +95,7 @@ def observe(
         names=dict(columns) | {"loss": loss},
         notes=tuple(loss_notes(kept, loss, measured)),
         texts=texts,
-        made_of=MadeOf(n_rows, where, n_rows - len(runs)),
+        made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids),
     )
 
 

@@ -219,6 +219,8 @@ def run_of(recipe: dict | None, *, model: ModelSpec = STUDENT, teacher: ModelSpe
         ({"kind": "distilbert"}, {}, "set model.width to 64"),
         ({"kind": "minilm"}, {"n_heads": 4, "n_kv_heads": 4}, "set model.n_heads to 2"),
         ({"kind": "soft", "weight": 2}, {}, "less than or equal to 1"),
+        ({"kind": "on_policy", "beta": -1}, {}, "greater than or equal to 0"),
+        ({"kind": "dual_vocab"}, {}, "w0 is no text; leave distill out"),
     ],
 )
 def test_a_student_that_cannot_learn_so_is_refused_with_what_would_work(recipe, model, said):
