@@ -88,7 +88,7 @@ def from_a_law(students: pd.DataFrame) -> None:
             low, told, high = _chained(line, *(float(nats) / per_bit for nats in (loss.low, loss.value, loss.high)))
             errors.append(100 * (told - one["savings"]))
             print(
-                f"  width {one['width']}, {one['n_tokens']:,} tokens: loss {loss.value:.3f}, measured {one['loss']:.3f}",
+                f"  width {one['width']}, {one['n_tokens']:,} tokens: loss {loss.value:.3f}, was {one['loss']:.3f}",
                 f"savings {told:.1%} [{low:.1%}, {high:.1%}], measured {one['savings']:.1%}: {errors[-1]:+.2f} points",
                 sep="; ",
             )
