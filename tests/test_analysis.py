@@ -198,3 +198,25 @@ def test_files_memory_damage_and_speed_are_forecast_on_six_students_of_two_sweep
     assert int(found[1]) == int(found[2]) >= 6
     assert float(found[3]) <= 5
     assert f"{found[1]} damages inside their interval" in text
+
+
+def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
+    text = printed("distill_speeches")
+    found = {
+        (recipe, tokens): (float(data), float(data_se), float(flops))
+        for recipe, tokens, data, data_se, flops in re.findall(
+            r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.MULTILINE
+        )
+    }
+    assert {recipe for recipe, _ in found} == {"soft", "tinybert", "mixed_vocab", "dual_vocab"}
+    for (recipe, tokens), (data, data_se, flops) in found.items():
+        if recipe == "soft":
+            assert data + 3 * data_se < 0, tokens
+        else:
+            assert flops > 0, (recipe, tokens)
+    # The teacher comes first; every student is smaller, and none is as good.
+    table = pd.read_csv(importlib.import_module("distill_speeches").TABLE)
+    students = table.iloc[1:]
+    assert (students["file_bytes"] < table["file_bytes"][0]).all()
+    assert (students["bits_per_byte"] > table["bits_per_byte"][0]).all()
+    assert len(re.findall(r"J of training, reading alone", text)) == 4

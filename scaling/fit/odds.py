@@ -71,6 +71,10 @@ def fit_odds(
 ) -> OddsFit:
     """Fit the odds of a share of right answers by maximum likelihood, each answer right or wrong.
 
+    >>> simple = scaling.load_runs("results/reference/compositional.csv").query("source == 'scan simple'")
+    >>> fit_odds(simple, "exact_match", trials=630).frame()["column"].tolist()
+    ['n_params', 'n_tokens']
+
     ``ln(m/(1 − m)) = a + Σ_j b_j · ln x_j``. Cells scatter more than questions do (seeds, and what the law leaves out):
     the variance is that of a binomial times what the cells show, and intervals are Student's t.
 

@@ -16,6 +16,7 @@ import numpy as np
 from scaling.errors import FitError, SpecError
 from scaling.fit.bounded import Scale
 from scaling.fit.prediction import Prediction
+from scaling.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ LEAST_ROWS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavingsFit:
+class SavingsFit(Shown):
     """The line and its doubt. Forecasts are of another student that types the same words.
 
     Attributes:
@@ -50,6 +51,12 @@ class SavingsFit:
     lowest: float
     highest: float
     words_se: float
+
+    def frame(self) -> pd.DataFrame:
+        """One row: the line, its scatter and the students behind it."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
 
     def __repr__(self) -> str:
         half = math.exp(self.centre + self.at_centre / self.k)
@@ -100,6 +107,12 @@ class SavingsFit:
 
 def fit_savings(table: pd.DataFrame) -> SavingsFit:
     """The line of the students of a table; n-gram models are left aside.
+
+    >>> bits = np.array([1.5, 1.7, 2.0, 2.3, 2.6])
+    >>> saved = 0.8 / (1 + np.exp(1.5 * bits - 2 + np.array([0.01, -0.01, 0.0, 0.01, -0.01])))
+    >>> typed = {"bits_per_byte": bits, "savings": saved, "savings_se": 0.01, "ceiling": 0.8}
+    >>> round(fit_savings(pd.DataFrame(typed)).k, 1)
+    1.5
 
     Args:
         table: ``savings``, ``savings_se``, ``ceiling`` and ``bits_per_byte`` of students that typed the same words.
