@@ -13,7 +13,7 @@ from scaling.chain.keyboard import KEYBOARD, keyboard_stage
 from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.data.tasks.next_words import KeyboardUse
-from scaling.errors import DataError, RecordError, SpecError
+from scaling.errors import DataError, RecordError
 from scaling.export.bundle import export
 from scaling.export.checks import meets_target
 from scaling.export.keyboard import keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run, keyboard_table
@@ -92,19 +92,6 @@ def test_what_cannot_be_typed_is_refused(workspace, run, store, tmp_path):
         keyboard_of_run(run, store)
     with pytest.raises(RecordError, match="no finished run to type with"):
         keyboard_table(workspace.runs, RunStore(tmp_path).prepare())
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--law", "besiroglu", "--target-loss", "3", "--target-savings", "25%"), "--target-savings: has no effect"),
-        (("--fit", "fit.json", "--target-savings", "25"), "got '25', allowed is a share between 0 and 1"),
-    ],
-)
-def test_savings_are_asked_of_a_sweep_and_as_a_share(options, said):
-    done = CliRunner().invoke(app, ["recommend", "--memory", "64MiB", *options])
-    assert isinstance(done.exception, SpecError)
-    assert said in str(done.exception)
 
 
 def test_a_target_in_keystrokes_is_met_by_keystrokes_whatever_the_loss(run, forecast):
