@@ -75,20 +75,28 @@ def by_trunk(students: pd.DataFrame) -> None:
 
 
 def from_a_law(students: pd.DataFrame) -> None:
-    """Both steps of the chain, of four students left out: loss from size and tokens, savings from that loss."""
-    widest = (students["width"] == students["width"].max()) & (students["teacher"] == "real")
-    known, left_out = students[~widest], students[widest]
-    law, line = fit(known, law=LAW, bootstrap=0, strict=False), fit_savings(known)
-    print(f"\nboth steps: loss by {law.law!r} of the {len(known)} others")
-    for _, one in left_out.iterrows():
-        loss = law.predict(one["n_params"], one["n_tokens"], teacher="real")
-        per_bit = one["loss"] / one["bits_per_byte"]
-        low, told, high = _chained(line, *(float(nats) / per_bit for nats in (loss.low, loss.value, loss.high)))
-        print(
-            f"width {one['width']}, {one['n_tokens']:,} tokens: loss {loss.value:.3f}, measured {one['loss']:.3f}; "
-            f"savings {told:.1%} [{low:.1%}, {high:.1%}], measured {one['savings']:.1%}, off by "
-            f"{100 * (told - one['savings']):+.2f} points"
-        )
+    """Both steps of the chain, of the widest trunk of each text left out: loss from size and tokens, savings from that
+    loss."""
+    errors = []
+    for text, widest in students[students["width"] == students["width"].max()].groupby("teacher"):
+        known = students[~students["run_id"].isin(widest["run_id"])]
+        law, line = fit(known, law=LAW, bootstrap=0, strict=False), fit_savings(known)
+        print(f"\n{text}, loss by {law.law!r} of the {len(known)} others")
+        for _, one in widest.iterrows():
+            loss = law.predict(one["n_params"], one["n_tokens"], teacher=text)
+            per_bit = one["loss"] / one["bits_per_byte"]
+            low, told, high = _chained(line, *(float(nats) / per_bit for nats in (loss.low, loss.value, loss.high)))
+            errors.append(100 * (told - one["savings"]))
+            print(
+                f"  width {one['width']}, {one['n_tokens']:,} tokens: loss {loss.value:.3f}, was {one['loss']:.3f}",
+                f"savings {told:.1%} [{low:.1%}, {high:.1%}], measured {one['savings']:.1%}: {errors[-1]:+.2f} points",
+                sep="; ",
+            )
+    off = pd.Series(errors).abs()
+    print(
+        f"both steps: off by {off.mean():.2f} points in the mean, {off.max():.2f} at most; within two points "
+        f"{(off <= 2).sum()} of {len(off)}"
+    )
 
 
 def _chained(line: SavingsFit, low: float, value: float, high: float) -> tuple[float, float, float]:

@@ -194,6 +194,22 @@ def test_the_better_speeches_are_known_the_more_is_lost_on_novels_whatever_the_s
     assert float(unigram) < gaps.min()
 
 
+def test_savings_follow_from_the_loss_within_two_points_and_stand_beside_an_ngram(printed):
+    text = printed("keyboard")
+    assert float(re.search(r"a trunk left out: .* ([\d.]+) at most", text)[1]) < 2
+    within, of = map(int, re.search(r"both steps: .* within two points (\d+) of (\d+)", text).groups())
+    assert within >= of - 1 >= 4
+    assert len(re.findall(r"n-gram above student, (?:top1|top3|savings): [+-]", text)) == 3
+
+
+def test_files_memory_damage_and_speed_are_forecast_on_six_students_of_two_sweeps(printed):
+    text = printed("phone_forecasts")
+    found = re.search(r"(\d+) students of 2 sweeps .*: (\d+) files exact; peak memory off by ([\d.]+)%", text)
+    assert int(found[1]) == int(found[2]) >= 6
+    assert float(found[3]) <= 5
+    assert f"{found[1]} damages inside their interval" in text
+
+
 def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
     text = printed("distill_speeches")
     found = {

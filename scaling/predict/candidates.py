@@ -73,6 +73,12 @@ class Candidate:
         return None if isinstance(self.offered, Draft) else self.offered.run_id
 
     @property
+    def reads(self) -> str:
+        """Whose text it reads, in words."""
+        real = isinstance(self.offered, Draft) or self.offered.data.label == "real"
+        return "real text" if real else "this teacher's text"
+
+    @property
     def model(self) -> Dimensions:
         """Its shape."""
         return self.offered.model

@@ -90,15 +90,13 @@ class SweepDamage:
     @cached_property
     def _of_all(self) -> dict[int, QuantizationCost]:
         """The mean over all runs and the range of it, by bits."""
-        return {
-            bits: QuantizationCost(
-                nats=float(found.mean()),
-                low=float(found.min()),
-                high=float(found.max()),
-                source=f"mean of {len(found)} runs, {self.name} of this sweep",
-            )
-            for bits, found in self.table.groupby("bits")["damage"]
-        }
+        costs: dict[int, QuantizationCost] = {}
+        for bits in self.table["bits"].unique().tolist():
+            found = self.table["damage"][self.table["bits"] == bits]
+            source = f"mean of {len(found)} runs, {self.name} of this sweep"
+            nats, low, high = (float(end) for end in (found.mean(), found.min(), found.max()))
+            costs[bits] = QuantizationCost(nats=nats, low=low, high=high, source=source)
+        return costs
 
     @cached_property
     def _law(self) -> DamageFit | None:

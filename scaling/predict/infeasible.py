@@ -41,9 +41,9 @@ def why_none(
         basis = "forecast" if nearest.measured is None else "measured"
         said = f"the best that fits is {basis} at {nearest.expected.value:.4f} (P {nearest.probability:.2f})"
     known = (
-        "the floor of this teacher's text is not identified"
+        f"the floor of {candidates[0].reads} is not identified"
         if floor is None
-        else f"the floor of this teacher's text is {floor:.4f}"
+        else f"the floor of {candidates[0].reads} is {floor:.4f}"
     )
     teacher_loss = None if meeting is not None or nearest is None else sufficient_teacher(fit, text, question, nearest)
     better = "" if teacher_loss is None else f"; a teacher of loss {teacher_loss:.4f} would do for that size"

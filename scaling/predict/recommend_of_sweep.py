@@ -87,4 +87,8 @@ def recommend_of_sweep(
 def _shapes_in_words(trained: Sequence[RunSpec]) -> str:
     depths = sorted({shape_of(run.model)[0] for run in trained})
     said = " or ".join(str(depth) for depth in depths)
-    return f"depths that the sweep trained ({said} layers): the law knows N alone, not shape"
+    vocab = trained[0].model.vocab_size
+    return (
+        f"depths that the sweep trained ({said} layers) at the V = {vocab:,} of its text: the law knows N alone, "
+        "neither shape nor vocabulary"
+    )

@@ -36,7 +36,7 @@ def _answer(found: Recommendation) -> Iterator[str]:
         f"≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within {size(question.budget_bytes)}"
     )
     floor = "not identified" if found.floor is None else loss(found.floor)
-    yield f"  asked for {asked}; the floor of this teacher's text is {floor}"
+    yield f"  asked for {asked}; the floor of {choice.reads} is {floor}"
     if question.target_basis:
         yield f"  the target: {question.target_basis}"
 

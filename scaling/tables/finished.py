@@ -118,9 +118,11 @@ def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, lis
     key = next((name for name in RUN_KEYS if name in runs.columns), None)
     keep, left_out = np.ones(len(runs), bool), []
     for name, rows in _trainings(runs, key, n):
-        volumes = d[rows]
+        if len(rows) < (2 if key else EVENLY):
+            continue
         # One size at rising volumes under one name may be one training; without a name only even spacing gives it away.
-        several = len(rows) > 1 and len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
+        volumes = d[rows]
+        several = len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
         if not several or (key is None and not _evenly_spaced(volumes)):
             continue
         whose = f"run {name}" if key else f"one run of size {name:g} (its volumes are equally spaced)"
@@ -148,8 +150,6 @@ def _trainings(runs: pd.DataFrame, key: str | None, n: Array) -> list[tuple[Any,
 
 def _evenly_spaced(volumes: Array) -> bool:
     """Whether the volumes are those of a log: one step apart from the first on."""
-    if len(volumes) < EVENLY:
-        return False
     steps = np.diff(np.sort(volumes))
     return bool(steps.std() < UNEVEN * steps.mean() and volumes.min() < 2.5 * steps.mean())
 

@@ -50,7 +50,7 @@ def test_a_vocabulary_has_a_line_of_its_students_that_read_most_by_bytes():
 
 def test_keystrokes_are_points_of_both_kinds_and_the_line_through_the_students():
     bits = np.linspace(1.8, 2.4, 8)
-    students = pd.DataFrame({"bits_per_byte": bits, "savings": 0.8 / (1 + np.exp(1.5 * bits - 2.4)), "ceiling": 0.8})
+    students = pd.DataFrame({"bits_per_byte": bits, "savings": 0.8 / (1 + (bits / 2) ** 1.5), "ceiling": 0.8})
     students = students.assign(model="student", savings_se=0.01)
     ngrams = students[:3].assign(model="ngram", savings=0.5)
     ax = figures.keystrokes(pd.concat([students, ngrams]))
