@@ -20,9 +20,7 @@ real.pivot_table(index="n_params", columns="bits", values="damage").round(5)
 
 # %%
 forms = scaling.fit_damage(real)
-pd.DataFrame(
-    {"law": [one.law for one in forms], "error": [one.error for one in forms], "ahead": [one.ahead for one in forms]}
-)
+forms.frame()[["law", "error", "ahead", "rows"]].round(3)
 
 # %%
 ax = scaling.figures.damage(real, law=forms[-1].fit.law)

@@ -24,6 +24,14 @@ runs["split"] = runs["source"].str.removeprefix("scan ")
 cells = runs.set_index(["split", "width", "n_tokens"]).sort_index()
 cells[["loss", "exact_match", "exact_match_se", "ood_loss", "ood_exact_match"]].round(4)
 
+# %% [markdown]
+# Shares are bounded, so their odds are fitted: `m/(1 − m) = c · N^a · D^b`, of 630 questions each. Four cells leave one
+# beyond the coefficients, hence the wide intervals.
+
+# %%
+simple = runs[runs["split"] == "simple"]
+scaling.fit_odds(simple, "ood_exact_match", trials=630).frame().round(2)
+
 # %%
 ax = None
 for (split, width), rows in runs.groupby(["split", "width"]):

@@ -20,12 +20,17 @@ COLUMNS = ("recipe", "flops", "teacher_flops")
 
 def main(results: str = "results") -> None:
     runs = published_runs("distill", results, columns=COLUMNS)
-    runs = runs[runs["recipe"].notna() & (runs["teacher"] != "real")]
-    runs["flops_all"] = runs["flops"] + runs["teacher_flops"]
+    show(runs[runs["recipe"].notna() & (runs["teacher"] != "real")])
+
+
+def show(runs: pd.DataFrame) -> None:
+    """Losses of each recipe, then its distance from reading alone."""
+    runs = runs.assign(flops_all=runs["flops"] + runs["teacher_flops"])
     print(
         runs.groupby(["recipe", "n_tokens"])
         .agg(loss=("loss", "mean"), se=("loss", "sem"), kl=("kl_student", "mean"), flops=("flops_all", "mean"))
-        .round({"loss": 4, "se": 4, "kl": 4})
+        .dropna(axis=1, how="all")
+        .round(4)
         .to_string()
     )
     reading = runs[runs["recipe"] == READING]

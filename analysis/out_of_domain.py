@@ -27,8 +27,9 @@ def main(results: str = "results") -> None:
     slope, _, spread = line(real)
     print(f"real text, one line for all sizes: d gap / d loss = {slope:.3f}, students off it by {spread:.4f} (rms)")
     for teacher, rows in runs[runs["teacher"] != "real"].groupby("teacher"):
-        matched = rows["gap"].mean() - on_line(real, rows["loss"]).mean()
-        print(f"{teacher}: at the same loss on speeches its students' gap is {matched:+.4f} of that of real text's")
+        off = rows["gap"] - on_line(real, rows["loss"])
+        error = np.hypot(off.std(), spread) / len(rows) ** 0.5
+        print(f"{teacher}: at the same loss on speeches its students' gap differs by {off.mean():+.4f} ± {error:.4f}")
 
 
 def line(runs: pd.DataFrame) -> tuple[float, float, float]:

@@ -21,6 +21,8 @@ def main(results: str = "results") -> None:
     runs["over_real"] = over_real(runs, ["width", "n_tokens"])
     cells = runs.set_index(["teacher", "n_tokens"]).sort_index()
     print(cells[["loss", "loss_se", "over_real", "loss_teacher", "ood_loss"]].round(4).to_string())
+    for teacher, cost in runs.groupby("teacher", sort=False)["over_real"].mean().items():
+        print(f"{teacher}: {cost:+.4f} of real text, mean over volumes")
     most = runs[runs["n_tokens"] == runs["n_tokens"].max()].set_index("teacher")
     for title, names in (("by what is held out", ("all", *KINDS)), ("by phenomenon", PHENOMENA)):
         print(f"\nright of minimal pairs after {most['n_tokens'].iloc[0]:,} tokens, {title}; chance .5")

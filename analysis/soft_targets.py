@@ -1,9 +1,9 @@
 """Students told whole distributions beside students that read sampled tokens: python analysis/soft_targets.py [RESULTS]
 
-The law `qt`: one floor and one size term, B and beta of each kind of targets; whether the floor is one, from a law of
-each kind alone; how many tokens of each kind bring as much; then Busbridge's law for distillation on the part of the
-table that it speaks of (real text, and distributions), by AICc and by the error on the left-out corner of the largest
-students on the most tokens. Intervals are of 90 %, by bootstrap over trunks.
+A law of each kind alone says whether the floor is one; the laws `qt` and `qtk` (size and data coupled) give B and beta
+of each kind on one floor and one size term; from `qt`, how many tokens of each kind teach as much. Then Busbridge's law
+for distillation on the part of the table that it speaks of (real text, and distributions), by AICc and by the error on
+the left-out corner of the largest students on the most tokens. Intervals are of 90 %, by bootstrap over trunks.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ def main(results: str = "results") -> None:
     for kind, own in runs.groupby("kind"):
         show(f"{kind} alone", scaling.fit_law(own.assign(teacher=kind), law="q1", n="n_params", strict=False))
     both = runs.assign(teacher=runs["kind"])
-    show("one floor, one size term", scaling.fit_law(both, law="qt", n="n_params", strict=False))
-    known = scaling.fit_law(both, law="qt", n="n_params", held={"E": entropy}, strict=False)
-    show("the same at the exact entropy", known)
+    show("qt", scaling.fit_law(both, law="qt", n="n_params", strict=False))
+    for law in ("qtk", "qt"):
+        known = scaling.fit_law(both, law=law, n="n_params", held={"E": entropy}, strict=False)
+        show(f"{law} at the exact entropy {entropy:.4f}", known)
     for d in sorted(runs["n_tokens"].unique()):
         print(f"{d:,.0f} tokens teach what {_as_many(known, d)} distributions do")
     print("real text and distributions alone:")
     for one in candidates(runs[is_soft | (runs["teacher"] == "real")]):
-        said = f"{one.law.heading:40} k {one.k:2}  AICc {one.aicc:7.1f}  rms {one.rms:.2%}"
+        said = f"{one.law.heading:52} k {one.k:2}  AICc {one.aicc:7.1f}  rms {one.rms:.2%}"
         print(f"{said}  left-out corner {one.corner:.2%}  at bound: {', '.join(one.optimum.at_bound) or 'none'}")
 
 
@@ -58,7 +59,8 @@ def candidates(runs: pd.DataFrame) -> list:
     """Laws of real text and of students that are told distributions, best first."""
     table = runs.assign(teacher=np.where(runs["kind"] == SOFT, SOFT, "real"))
     data = observe(table, columns={"n": "n_params", "d": "n_tokens"})
-    forms = [named_law("q1"), named_law("qt", teachers=data.teachers), named_law("qb")]
+    own = [named_law(name, teachers=data.teachers) for name in ("qt", "qtk")]
+    forms = [named_law("q1"), *own, named_law("qb")]
     return compare(data, forms)
 
 

@@ -25,6 +25,7 @@ _PUBLIC = {
     "fit_damage": "scaling.fit.damage",
     "fit_savings": "scaling.fit.savings",
     "fit_law": "scaling.fit.fitter",
+    "fit_odds": "scaling.fit.odds",
     "forecast": "scaling.predict.ask",
     "frontier": "scaling.fit.allocation.frontier",
     "footprint": "scaling.predict.footprint",

@@ -6,6 +6,7 @@ chosen becomes a `ModelSpec`, which has the same numbers and may be asked wherev
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ GGUF_BLOCK = 32
 """Inner dimensions are multiples of this, so that every matrix can be stored in blocks of 32 (Q8_0)."""
 
 
-class Dimensions(Protocol):
+class Dimensions(Hashable, Protocol):
     """What is counted of a decoder; `ModelSpec` says what each number is."""
 
     @property

@@ -38,7 +38,7 @@ class Registry(Mapping[str, T]):
     ):
         self.what, self.package, self.group, self.error = what, package, group, error
         self._entries: dict[str, T] = {}
-        self._is_complete = False
+        self._is_imported = self._is_complete = False
 
     def add(self, name: str, entry: T) -> T:
         """Add one entry.
@@ -56,15 +56,16 @@ class Registry(Mapping[str, T]):
         return lambda entry: self.add(name, entry)
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
-            self._discover()
-        if name not in self._entries:
+        if name not in self:
             raise self.error(f"unknown {self.what} {name!r}{did_you_mean(name, self._entries)}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        if name not in self._entries:
-            self._discover()
+        # Other packages are asked last: finding their entry points takes a tenth of a cold forecast.
+        for look_further in (self._import_package, self._discover):
+            if name in self._entries:
+                return True
+            look_further()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
@@ -75,16 +76,20 @@ class Registry(Mapping[str, T]):
         self._discover()
         return len(self._entries)
 
+    def _import_package(self) -> None:
+        if self._is_imported or not self.package:
+            return
+        self._is_imported = True
+        package = import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            import_module(f"{self.package}.{module.name}")
+
     def _discover(self) -> None:
         if self._is_complete:
             return
         self._is_complete = True
-        if self.package:
-            package = import_module(self.package)
-            for module in pkgutil.iter_modules(package.__path__):
-                import_module(f"{self.package}.{module.name}")
+        self._import_package()
         if self.group:
-            # A tenth of a cold forecast, which knows its law already.
             from importlib.metadata import entry_points
 
             for entry in entry_points(group=self.group):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +24,8 @@ class Shown(ABC):
         """The result as a table, one row an entry, columns in plain units."""
 
     def _repr_html_(self) -> str:
+        import html
+
         # Only a sentence of its own says more than the table does.
         told = type(self).__str__ is not object.__str__
         title = f"<p>{html.escape(str(self))}</p>" if told else ""

@@ -143,3 +143,90 @@ def test_what_was_met_alone_is_used_in_no_command(printed):
         float, re.search(r"simple: taught kind ([\d.]+), kind kept from training ([\d.]+)", text).groups()
     )
     assert abs(taught - kept) < 0.02
+
+
+def test_odds_of_commands_rise_with_data_and_of_untaught_words_nothing_is_known_but_how_rare_they_are(printed):
+    text = printed("compositional")
+    (low,) = re.findall(r"^simple +ood_exact_match .*n_tokens\^[\d.]+ \[([\d.-]+),", text, flags=re.MULTILINE)
+    assert float(low) > 0
+    assert re.search(r"^jump +ood_exact_match +no slope, 0 of 2,520 right: a share below 0.0009$", text, re.MULTILINE)
+
+
+def test_questions_asked_in_two_ways_are_answered_alike_more_often_than_rightly(printed):
+    found = re.findall(r"answered alike ([\d.]+), rightly ([\d.]+)$", printed("compositional"), flags=re.MULTILINE)
+    assert len(found) == 3
+    assert all(float(alike) > float(right) for alike, right in found)
+
+
+def test_a_teacher_that_falsifies_all_it_can_costs_most_and_half_of_it_less(printed):
+    found = dict(re.findall(r"^(.+): ([+-][\d.]+) of real text", printed("rules"), flags=re.MULTILINE))
+    cost = {name: float(value) for name, value in found.items()}
+    assert 0 < cost["0.5 real, rules 1"] < cost["rules 1"] == max(cost.values())
+
+
+@pytest.mark.slow
+def test_distributions_lead_to_the_floor_of_tokens_on_a_steeper_slope(printed):
+    text = printed("soft_targets")
+    beta = {kind: float(value) for kind, value in re.findall(r"beta\[(\w+)\] +([\d.]+)", text)}
+    assert beta["distribution"] > beta["tokens"] + 0.1
+    alone = re.findall(r"alone: .*\n  E +[\d.]+  \[([\d.]+), ([\d.]+)\]", text)
+    assert all(float(low) < 1.3704 < float(high) for low, high in alone)
+    assert len(alone) == 2
+    found = re.findall(r"^([\d,]+) tokens teach what ([\d,]+) \[", text, flags=re.MULTILINE)
+    shares = [float(few.replace(",", "")) / float(d.replace(",", "")) for d, few in found]
+    # The more is read, the more a distribution is worth.
+    assert 0.6 > shares[0] > shares[1] > shares[2] > shares[3] > 0.2
+    aicc = dict(re.findall(r"^(.+?) +k +\d+  AICc +(-[\d.]+)", text, flags=re.MULTILINE))
+    coupled, busbridge = (
+        float(aicc[name])
+        for name in ("each text at a speed of its own, coupled with size", "distillation from soft targets")
+    )
+    assert abs(coupled - busbridge) < 4
+
+
+def test_the_better_speeches_are_known_the_more_is_lost_on_novels_whatever_the_size(printed):
+    text = printed("out_of_domain")
+    slope, spread = map(float, re.search(r"d gap / d loss = (-?[\d.]+), students off it by ([\d.]+)", text).groups())
+    assert slope < 0
+    assert spread < 0.05
+    (unigram,) = re.findall(r"^unigram: .* gap ([\d.]+) nats", text, flags=re.MULTILINE)
+    gaps = pd.read_csv(SCRIPTS.parent / "results/reference/out_of_domain.csv").eval("ood_loss - loss")
+    assert float(unigram) < gaps.min()
+
+
+def test_savings_follow_from_the_loss_within_two_points_and_stand_beside_an_ngram(printed):
+    text = printed("keyboard")
+    assert float(re.search(r"a trunk left out: .* ([\d.]+) at most", text)[1]) < 2
+    within, of = map(int, re.search(r"both steps: .* within two points (\d+) of (\d+)", text).groups())
+    assert within >= of - 1 >= 4
+    assert len(re.findall(r"n-gram above student, (?:top1|top3|savings): [+-]", text)) == 3
+
+
+def test_files_memory_damage_and_speed_are_forecast_on_six_students_of_two_sweeps(printed):
+    text = printed("phone_forecasts")
+    found = re.search(r"(\d+) students of 2 sweeps .*: (\d+) files exact; peak memory off by ([\d.]+)%", text)
+    assert int(found[1]) == int(found[2]) >= 6
+    assert float(found[3]) <= 5
+    assert f"{found[1]} damages inside their interval" in text
+
+
+def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
+    text = printed("distill_speeches")
+    found = {
+        (recipe, tokens): (float(data), float(data_se), float(flops))
+        for recipe, tokens, data, data_se, flops in re.findall(
+            r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.MULTILINE
+        )
+    }
+    assert {recipe for recipe, _ in found} == {"soft", "tinybert", "mixed_vocab", "dual_vocab"}
+    for (recipe, tokens), (data, data_se, flops) in found.items():
+        if recipe == "soft":
+            assert data + 3 * data_se < 0, tokens
+        else:
+            assert flops > 0, (recipe, tokens)
+    # The teacher comes first; every student is smaller, and none is as good.
+    table = pd.read_csv(importlib.import_module("distill_speeches").TABLE)
+    students = table.iloc[1:]
+    assert (students["file_bytes"] < table["file_bytes"][0]).all()
+    assert (students["bits_per_byte"] > table["bits_per_byte"][0]).all()
+    assert len(re.findall(r"J of training, reading alone", text)) == 4

@@ -8,6 +8,7 @@ import pkgutil
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import scaling
@@ -54,7 +55,7 @@ def names():
 def test_the_example_of_a_public_name_gives_what_it_says(name, names, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     value = getattr(scaling, name)
-    globs = vars(inspect.getmodule(value)) | names | {"scaling": scaling, "tmp_path": tmp_path, name: value}
+    globs = vars(inspect.getmodule(value)) | names | {"scaling": scaling, "pd": pd, "tmp_path": tmp_path, name: value}
     (example,) = doctest.DocTestFinder(recurse=False).find(value, name, globs=globs)
     assert example.examples
     said: list[str] = []

@@ -119,6 +119,18 @@ def test_an_edited_config_is_refused(store):
     path.write_text(path.read_text().replace("10000", "20000", 1))
     with pytest.raises(RecordError, match=f"not {run_id}"):
         store.load(run_id)
+    # Who looks at it alone is told as well: to take it for done would promise what nothing can read.
+    with pytest.raises(RecordError, match=f"not {run_id}"):
+        store.outcome(run_id)
+
+
+def test_inputs_that_leave_a_default_unsaid_are_the_same_run(store):
+    run_id = store.commit(record()).spec.run_id
+    path = store.run_dir(run_id) / "config.json"
+    written = json.loads(path.read_text())
+    assert written.pop("seed") == 0, "as it is where nothing is said"
+    path.write_text(json.dumps(written))
+    assert store.outcome(run_id).status == store.load(run_id).outcome.status
 
 
 def test_a_folder_of_another_schema_version_is_refused_and_unchanged(tmp_path):

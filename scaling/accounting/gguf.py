@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
-from scaling.accounting.model import layer_shapes, outer_shapes, over_tensors, weights_bytes
+from scaling.accounting.model import over_tensors, tensor_shapes, weights_bytes
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.accounting.stored import ABOUT_BYTES, STORED_FORMATS, StoredFormat
-from scaling.accounting.tokenizer import TokenizerLayout
-from scaling.dimensions import Dimensions
+from scaling.accounting.tokenizer import TokenizerLayout, symbol_layout
+from scaling.dimensions import GGUF_BLOCK, Decoder, Dimensions
 from scaling.errors import SpecError
 
 GGUF_FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}
@@ -77,22 +79,40 @@ def gguf_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) 
         tokenizer: What the file says about its tokens.
         storage: How its matrices are stored.
     """
-    scalars = _keys_bytes(gguf_metadata(model, tokenizer, storage))
+    scalars = _scalars_bytes(tokenizer.pre, storage)
     arrays = sum(_text_bytes(key) + 4 + 4 + 8 for key in GGUF_ARRAYS) + _tokenizer_bytes(tokenizer)
     header = 4 + 4 + 8 + 8
     tensors = over_tensors(model, lambda shape: _padded(tensor_bytes(shape, storage)))
-    return _padded(header + scalars + arrays + _index_bytes(model)) + tensors
+    index = _index_bytes(model.n_layers, model.tied_embeddings)
+    return _padded(header + scalars + arrays + index) + tensors
 
 
-def _index_bytes(model: Dimensions) -> int:
-    """Names, shapes, types and places of all tensors: layers differ in the digits of their numbers alone."""
-    layer = {f"blk..{name}.weight": shape for name, shape in layer_shapes(model).items()}
-    digits = sum(len(str(i)) for i in range(model.n_layers))
-    one, outer = (
-        sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
-        for shapes in (layer, outer_shapes(model))
+@lru_cache(maxsize=64)
+def _scalars_bytes(pre: str, storage: Storage) -> int:
+    """The scalar keys: but for the tokenizer's expression they take as many bytes in every file."""
+    tokenizer = replace(symbol_layout(2), pre=pre)
+    return _keys_bytes(gguf_metadata(_any_model(1, is_tied=True), tokenizer, storage))
+
+
+@lru_cache(maxsize=1024)
+def _index_bytes(n_layers: int, is_tied: bool) -> int:
+    """Names, shapes, types and places of all tensors, whatever their sizes."""
+    shapes = tensor_shapes(_any_model(n_layers, is_tied=is_tied))
+    return sum(_text_bytes(tensor) + 4 + 8 * len(shape) + 4 + 8 for tensor, shape in shapes.items())
+
+
+def _any_model(n_layers: int, *, is_tied: bool) -> Decoder:
+    return Decoder(
+        vocab_size=2,
+        width=GGUF_BLOCK,
+        n_layers=n_layers,
+        head_width=GGUF_BLOCK,
+        n_heads=1,
+        n_kv_heads=1,
+        hidden=GGUF_BLOCK,
+        context=2,
+        tied_embeddings=is_tied,
     )
-    return outer + model.n_layers * one + len(layer) * digits
 
 
 def model_file_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) -> int:

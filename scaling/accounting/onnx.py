@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from scaling.accounting.model import over_tensors
-from scaling.accounting.packed import PackedMemory, said_bytes
+from scaling.accounting.packed import PackedMemory, longer_numbers, said_bytes
 from scaling.accounting.storage import Storage
 from scaling.accounting.stored import ENGINE_MEMORY, STORED_FORMATS, StoredFormat
 from scaling.accounting.tokenizer import TokenizerLayout
@@ -35,9 +35,7 @@ def onnx_bytes(model: Dimensions, tokenizer: TokenizerLayout, storage: Storage) 
     if storage not in _GRAPH_BYTES:
         raise SpecError(f"an ONNX file cannot hold {storage} — allowed: {', '.join(_GRAPH_BYTES)}")
     whole, layer = _GRAPH_BYTES[storage]
-    # Layers 10 … have a digit more in their names, layers 100 … two.
-    digits = sum(max(0, model.n_layers - 10**power) for power in range(1, len(str(model.n_layers))))
-    graph = whole + layer * model.n_layers + _NUMBERS * digits
+    graph = whole + layer * model.n_layers + _NUMBERS * longer_numbers(model.n_layers)
     weights = over_tensors(model, lambda shape: _tensor_bytes(shape, storage))
     rotation = 4 * model.context * model.head_width
     return graph + weights + rotation + said_bytes(model, tokenizer)

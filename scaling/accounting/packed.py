@@ -18,6 +18,11 @@ def said_bytes(model: Dimensions, tokenizer: TokenizerLayout) -> int:
     return described_bytes(model) + len(json.dumps(asdict(tokenizer)).encode()) + ABOUT_BYTES
 
 
+def longer_numbers(n_layers: int) -> int:
+    """Digits that the numbers of layers have beyond one: layers 10 … have one more in their names, 100 … two."""
+    return sum(max(0, n_layers - 10**power) for power in range(1, len(str(n_layers))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackedMemory(EngineMemory):
     """Of an engine that packs weights for its kernels, and hands on logits of every position that it reads at once.

@@ -46,7 +46,7 @@ class TokenizerLayout:
     @cached_property
     def text_bytes(self) -> int:
         """Bytes of all tokens and merges in UTF-8. Counted once: a sweep's candidates share one tokenizer."""
-        return sum(len(text.encode()) for text in (*self.tokens, *self.merges))
+        return len("".join((*self.tokens, *self.merges)).encode())
 
 
 def symbol_layout(n_symbols: int, *, bos_id: int | None = None) -> TokenizerLayout:

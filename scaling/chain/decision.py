@@ -105,16 +105,17 @@ def recommend_stage(
         ExtrapolationError: only what lies too far beyond the data does.
     """
     from scaling.predict.measured import runs_of_fit
-    from scaling.predict.recommend import recommend_of_sweep
+    from scaling.predict.recommend_of_sweep import recommend_of_sweep
 
-    # The runs in the table beside the fit are known by their own losses, and by what rounding costs them.
+    # The fitted runs are known by their own losses, and by what rounding costs them; a fit of before 2026-11-27 does
+    # not name them, but the table beside it does.
     found = recommend_of_sweep(
         question or ask(workspace),
         fit,
         workspace.config,
         workspace.runs,
         workspace.store,
-        known=runs_of_fit(workspace.table_path),
+        known=fit.made_of.run_ids or runs_of_fit(workspace.table_path),
         rounding=rounding_of(workspace),
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,

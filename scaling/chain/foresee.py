@@ -23,7 +23,7 @@ def check_question(workspace: Workspace) -> None:
             names students that it does not train, or keystrokes are asked of what nobody types.
     """
     from scaling.config.expand import recommended_text
-    from scaling.predict.candidates import at_width
+    from scaling.predict.family import at_width
     from scaling.predict.footprint import footprint
     from scaling.predict.question import Question
 

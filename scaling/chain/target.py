@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
@@ -146,7 +145,7 @@ def savings_target(workspace: Workspace, savings: float, probability: float) -> 
     fit = fit_savings(table)
     bits = fit.bits_for(savings, probability=probability)
     # One tokenizer has one number of bytes for a token, whoever was measured on it.
-    nats_per_bit = math.log(2) * float((table["loss"] / math.log(2) / table["bits_per_byte"]).median())
+    nats_per_bit = float((table["loss"] / table["bits_per_byte"]).median())
     found = fit.predict(bits)
     basis = (
         f"{savings:.1%} of keystrokes with P ≥ {probability:g}: {bits:.4f} bits/byte, where {fit.n} students say "

@@ -15,13 +15,14 @@ from scaling.cli import (
     measures,
     pages,
     phones,
-    predictions,
-    recommendations,
     registered,
-    solutions,
     stages,
     trackers,
 )
+from scaling.cli.declared import for_typer
+from scaling.cli.predictions import predict
+from scaling.cli.recommendations import recommend
+from scaling.cli.solutions import solve, trends, vocabulary
 
 app = typer.Typer(
     name="scaling",
@@ -35,9 +36,8 @@ app = typer.Typer(
 stages.register(app)
 compression.register(app)
 fits.register(app)
-recommendations.register(app)
-predictions.register(app)
-solutions.register(app)
+for command in (recommend, predict, solve, trends, vocabulary):
+    app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
 comparisons.register(app)
 measures.register(app)
 curves.register(app)
@@ -46,6 +46,8 @@ registered.register(app)
 inspection.register(app)
 pages.register(app)
 trackers.register(app)
+for info in app.registered_commands:
+    info.callback = for_typer(info.callback) if info.callback else None
 
 
 @app.callback()

@@ -65,6 +65,7 @@ def compare(
     """Which of two arms is better, over the settings that both were trained in, and with what chance."""
     from scaling.errors import SpecError
     from scaling.fit.compare import compare as compare_arms
+    from scaling.report.columns import wrapped
     from scaling.tables.expression import column_values
     from scaling.tables.read import select_rows
     from scaling.tables.units import size_column
@@ -87,7 +88,7 @@ def compare(
         loss=names.get("loss", "loss"),
         level=level,
     )
-    emit(found, as_json=json_, show=print)
+    emit(found, as_json=json_, show=lambda shown: print(wrapped(str(shown))))
 
 
 def next_runs(

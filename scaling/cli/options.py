@@ -9,19 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from scaling.cli.declared import argument, option
 from scaling.errors import SpecError
 
 if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Results = Annotated[Path, typer.Option("--results", readable=False, help="Results folder.", show_default=True)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
-SweepFile = Annotated[Path, typer.Argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
-Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
-Force = Annotated[bool, typer.Option("--force", help="Answer even far outside the data.")]
+Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
+Results = Annotated[Path, option("--results", readable=False, help="Results folder.", show_default=True)]
+Overrides = Annotated[list[str] | None, option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
+SweepFile = Annotated[Path, argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
+Jobs = Annotated[int, option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
+Force = Annotated[bool, option("--force", help="Answer even far outside the data.")]
 
 RESULTS = Path("results")
 

@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
+from scaling.cli.declared import option
 from scaling.cli.options import Force, Json, count, emit, refuse_without_effect
 from scaling.cli.questions import (
     Columns,
@@ -32,41 +31,36 @@ if TYPE_CHECKING:
     from scaling.predict.forecast import Forecast
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(predict)
-
-
 def predict(
     params: Params = None,
     like: Annotated[
         str | None,
-        typer.Option("--like", metavar="A,B,…", help="A table of models, as bert-base,1B,7B:2T."),
+        option("--like", metavar="A,B,…", help="A table of models, as bert-base,1B,7B:2T."),
     ] = None,
     tokens: Tokens = None,
     fit_file: FitFile = None,
     law: Annotated[
-        str | None, typer.Option("--law", metavar="NAME[,NAME]", help="A published law, as hoffmann; several: a table.")
+        str | None, option("--law", metavar="NAME[,NAME]", help="A published law, as hoffmann; several: a table.")
     ] = None,
     teacher: TeacherName = None,
     teacher_params: TeacherParams = None,
     teacher_tokens: TeacherTokens = None,
     teacher_loss: TeacherLoss = None,
-    delta_noise: Annotated[float | None, typer.Option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
-    delta_coverage: Annotated[float | None, typer.Option("--delta-coverage", help="Coverage part of KL.")] = None,
+    delta_noise: Annotated[float | None, option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
+    delta_coverage: Annotated[float | None, option("--delta-coverage", help="Coverage part of KL.")] = None,
     columns: Columns = None,
     as_good_as: Annotated[
-        str | None, typer.Option("--as-good-as", metavar="NAME", help="Reference of the verdict, as gpt-3 or 7B:2T.")
+        str | None, option("--as-good-as", metavar="NAME", help="Reference of the verdict, as gpt-3 or 7B:2T.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Take the forecast apart.")] = False,
+    explain: Annotated[bool, option("--explain", help="Take the forecast apart.")] = False,
     bytes_per_token: Annotated[
-        str | None, typer.Option("--bytes-per-token", metavar="B", help="For bits/byte: 4.3, or fit, as its runs have.")
+        str | None, option("--bytes-per-token", metavar="B", help="For bits/byte: 4.3, or fit, as its runs have.")
     ] = None,
     batch_law: Annotated[
-        str | None, typer.Option("--batch-law", help="Critical batch: kaplan-batch, or B_star=2e4,alpha_B=0.3,E=1.4.")
+        str | None, option("--batch-law", help="Critical batch: kaplan-batch, or B_star=2e4,alpha_B=0.3,E=1.4.")
     ] = None,
     level: Level = None,
-    mean: Annotated[bool, typer.Option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
+    mean: Annotated[bool, option("--mean", help="Interval of the mean over many runs, not of one.")] = False,
     force: Force = False,
     json_: Json = False,
 ) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from scaling.cli.declared import option
 from scaling.cli.options import count, refuse_without_effect
 from scaling.errors import SpecError
 
@@ -15,22 +14,22 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.explain.teacher import TeacherAsked
 
-FitFile = Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")]
-Law = Annotated[str | None, typer.Option("--law", metavar="NAME", help="A published law, as hoffmann or besiroglu.")]
-Params = Annotated[str | None, typer.Option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")]
-Tokens = Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")]
+FitFile = Annotated[Path | None, option("--fit", readable=False, metavar="FIT.json", help="A fit.")]
+Law = Annotated[str | None, option("--law", metavar="NAME", help="A published law, as hoffmann or besiroglu.")]
+Params = Annotated[str | None, option("--params", metavar="N", help="Model size, as 1e6, 100M or inf.")]
+Tokens = Annotated[str | None, option("--tokens", metavar="D", help="Tokens, as 1e8, 2B or inf.")]
 TeacherName = Annotated[
-    str | None, typer.Option("--teacher", metavar="NAME", help="Teacher: of the fit by its label, or palm, gpt-3, …")
+    str | None, option("--teacher", metavar="NAME", help="Teacher: of the fit by its label, or palm, gpt-3, …")
 ]
-TeacherParams = Annotated[str | None, typer.Option("--teacher-params", metavar="N", help="Size of the teacher.")]
-TeacherTokens = Annotated[str | None, typer.Option("--teacher-tokens", metavar="D", help="What the teacher read.")]
+TeacherParams = Annotated[str | None, option("--teacher-params", metavar="N", help="Size of the teacher.")]
+TeacherTokens = Annotated[str | None, option("--teacher-tokens", metavar="D", help="What the teacher read.")]
 TeacherLoss = Annotated[
-    float | None, typer.Option("--teacher-loss", metavar="L", help="Loss of the teacher on real text, nats/token.")
+    float | None, option("--teacher-loss", metavar="L", help="Loss of the teacher on real text, nats/token.")
 ]
 Columns = Annotated[
-    list[str] | None, typer.Option("--at", metavar="COLUMN=VALUE", help="What else the law is of, as bits=4.")
+    list[str] | None, option("--at", metavar="COLUMN=VALUE", help="What else the law is of, as bits=4.")
 ]
-Level = Annotated[float | None, typer.Option("--level", help="Level of the interval; by default 0.9.")]
+Level = Annotated[float | None, option("--level", help="Level of the interval; by default 0.9.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A command line that is written plainly, read without the library of the application.
 
 The library validates each value with pydantic, which takes longer to load than a forecast takes. Here a command's own
-signature is read, as the library reads it: `--name value`, `--name=value` and flags. Whatever else is written (help, a
+signature is read, as the library does: `--name value`, `--name=value` and flags. Whatever else is written (help, a
 wrong name, a missing value, a number that is none) is left to the library, which knows what to say.
 """
 
@@ -54,9 +54,8 @@ def _options(command: Callable[..., None]) -> dict[str, tuple[str, Any, bool]]:
         if name == "return":
             continue
         kind, is_list = _kind(get_args(hint)[0])
-        for info in get_args(hint)[1:]:
-            declared = [info.default, *(info.param_decls or ())]
-            found |= {word: (name, kind, is_list) for word in declared if isinstance(word, str) and word[:1] == "-"}
+        for said in get_args(hint)[1:]:
+            found |= {word: (name, kind, is_list) for word in said.names}
     return found
 
 

@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from scaling.cli.declared import option
 from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, refuse_without_effect
 from scaling.errors import SpecError
 
@@ -15,42 +14,34 @@ if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(recommend)
-
-
 def recommend(
-    target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
+    target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="nats/token.")] = None,
     target_savings: Annotated[
-        str | None,
-        typer.Option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in place of a loss."),
+        str | None, option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in place of a loss.")
     ] = None,
-    fit_file: Annotated[Path | None, typer.Option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
-    law: Annotated[str | None, typer.Option("--law", help="A published law, in place of a fit.")] = None,
-    memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
-    app_share: Annotated[
-        float | None, typer.Option("--app-share", help="Of the phone's memory; by default .1.")
-    ] = None,
+    fit_file: Annotated[Path | None, option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
+    law: Annotated[str | None, option("--law", help="A published law, in place of a fit.")] = None,
+    memory: Annotated[str | None, option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    device: Annotated[str | None, option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
+    app_share: Annotated[float | None, option("--app-share", help="Of the phone's memory; by default .1.")] = None,
     speed: Annotated[
-        float | None, typer.Option("--min-tokens-per-second", metavar="R", help="Least tokens/s on the device.")
+        float | None, option("--min-tokens-per-second", metavar="R", help="Least tokens/s on the device.")
     ] = None,
     sweep: Annotated[
         Path | None,
-        typer.Option("--sweep", readable=False, help="Sweep that the fit came from; by default the one beside it."),
+        option("--sweep", readable=False, help="Sweep that the fit came from; by default the one beside it."),
     ] = None,
-    tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Tokens of the training.")] = None,
+    tokens: Annotated[str | None, option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     max_flops: Annotated[
-        str | None, typer.Option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
+        str | None, option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
     ] = None,
-    probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
-    context: Annotated[int | None, typer.Option("--context", metavar="T", help="Tokens of the cache.")] = None,
+    probability: Annotated[float | None, option("--probability", help="Least P(loss ≤ target).")] = None,
+    context: Annotated[int | None, option("--context", metavar="T", help="Tokens of the cache.")] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
+        str | None, option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
     ] = None,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="Label of a teacher of the sweep.")] = None,
-    vocab: Annotated[str | None, typer.Option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
+    teacher: Annotated[str | None, option("--teacher", help="Label of a teacher of the sweep.")] = None,
+    vocab: Annotated[str | None, option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
@@ -58,7 +49,7 @@ def recommend(
 ) -> None:
     """The smallest student that meets a target on a phone; export and verify read the answer."""
     from scaling.predict.question import Question, format_named
-    from scaling.report.tables import show_recommendation
+    from scaling.report.recommendations import show_recommendation
 
     # Numbers as people write them; what is None is left to the sweep file.
     asked: dict[str, Any] = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
+from scaling.cli.declared import option
 from scaling.cli.options import Force, Json, byte_count, count, emit, refuse_without_effect
 from scaling.cli.questions import (
     Columns,
@@ -25,18 +24,12 @@ from scaling.cli.questions import (
 from scaling.errors import SpecError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    for command in (solve, trends, vocabulary):
-        app.command(rich_help_panel="Fit, forecast, recommend (no jax)")(command)
-
-
 def solve(
-    target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
-    flops: Annotated[str | None, typer.Option("--flops", metavar="C", help="Training budget, as 1e20.")] = None,
-    energy: Annotated[float | None, typer.Option("--energy", metavar="KWH", help="Training budget in kWh.")] = None,
-    flops_per_s: Annotated[str | None, typer.Option("--flops-per-s", metavar="R", help="What the energy runs.")] = None,
-    watts: Annotated[float | None, typer.Option("--watts", help="Power at that rate, building included.")] = None,
+    target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="nats/token.")] = None,
+    flops: Annotated[str | None, option("--flops", metavar="C", help="Training budget, as 1e20.")] = None,
+    energy: Annotated[float | None, option("--energy", metavar="KWH", help="Training budget in kWh.")] = None,
+    flops_per_s: Annotated[str | None, option("--flops-per-s", metavar="R", help="What the energy runs.")] = None,
+    watts: Annotated[float | None, option("--watts", help="Power at that rate, building included.")] = None,
     params: Params = None,
     tokens: Tokens = None,
     fit_file: FitFile = None,
@@ -47,10 +40,10 @@ def solve(
     teacher_loss: TeacherLoss = None,
     columns: Columns = None,
     inference_tokens: Annotated[
-        str | None, typer.Option("--inference-tokens", metavar="D", help="Tokens read and written in use.")
+        str | None, option("--inference-tokens", metavar="D", help="Tokens read and written in use.")
     ] = None,
     batch_law: Annotated[
-        str | None, typer.Option("--batch-law", help="Critical batch of a law of steps; by default kaplan-batch.")
+        str | None, option("--batch-law", help="Critical batch of a law of steps; by default kaplan-batch.")
     ] = None,
     level: Level = None,
     force: Force = False,
@@ -100,9 +93,9 @@ def solve(
 
 
 def trends(
-    teacher: Annotated[str | None, typer.Option("--teacher", metavar="NAME", help="A model by name, as gpt-3.")] = None,
+    teacher: Annotated[str | None, option("--teacher", metavar="NAME", help="A model by name, as gpt-3.")] = None,
     teacher_loss: TeacherLoss = None,
-    discount: Annotated[float, typer.Option("--discount", help="c: its tokens count e^(-c delta).")] = 1.0,
+    discount: Annotated[float, option("--discount", help="c: its tokens count e^(-c delta).")] = 1.0,
     json_: Json = False,
 ) -> None:
     """Where the trends of loss in data and in compute meet, and whether a better teacher moves that point."""
@@ -121,9 +114,9 @@ def trends(
 
 
 def vocabulary(
-    memory: Annotated[str, typer.Option("--memory", metavar="BYTES", help="Of the weights, as 64MiB.")],
-    characters: Annotated[str, typer.Option("--characters", metavar="T", help="Text of the training, as 10B.")],
-    bits: Annotated[float, typer.Option("--bits", help="Bits a parameter, scales included; Q8_0 has 8.5.")] = 8.5,
+    memory: Annotated[str, option("--memory", metavar="BYTES", help="Of the weights, as 64MiB.")],
+    characters: Annotated[str, option("--characters", metavar="T", help="Text of the training, as 10B.")],
+    bits: Annotated[float, option("--bits", help="Bits a parameter, scales included; Q8_0 has 8.5.")] = 8.5,
     json_: Json = False,
 ) -> None:
     """The vocabulary that a budget of bytes is spent on best, by a published law."""

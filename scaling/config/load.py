@@ -183,9 +183,10 @@ def _derived_paths(config: SweepConfig) -> list[str]:
 
 def _condition_paths(config: SweepConfig) -> list[str]:
     """A condition on a key that no run has never matches: it is a slip of the pen, not a choice."""
-    known = run_paths()
     conditions: list[tuple[Path_, dict[str, Any]]] = [(("exclude", i), c) for i, c in enumerate(config.exclude)]
     conditions += [(("when", i, "match"), when.match) for i, when in enumerate(config.when)]
+    # Most files have no condition, and are spared the search for what a run may be.
+    known = run_paths() if conditions else []
     return [
         f"{config.document.mark((*origin, path))}: {dotted((*origin, path))}: no run has this key"
         + did_you_mean(path, known)

@@ -101,7 +101,7 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
     # What the fit had seen was not forecast; what was not measured cannot be judged.
     forecast = [row for row in students if not row["seen_before"] and row["loss_measured"] is not None]
     damage = _values(students, "int8_cost")
-    foreseen = [row for row in students if row["damage_forecast"] is not None]
+    foreseen = [row for row in students if damage_inside(row) is not None]
     timed = [
         row for row in students if row["tokens_per_s_measured"] is not None and row["tokens_per_s_forecast"] is not None
     ]
@@ -115,7 +115,7 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
         targets=_bins(students),
         damage=_mean(damage),
         worst_damage=max(damage, default=None),
-        damages_inside=_share(foreseen, _damage_inside),
+        damages_inside=_share(foreseen, lambda row: bool(damage_inside(row))),
         file=_errors(students, "file_bytes"),
         peak=_errors(students, "peak_bytes"),
         speed=_errors(timed, "tokens_per_s"),
@@ -157,7 +157,10 @@ def _errors(rows: Sequence[Row], name: str) -> Errors | None:
     )
 
 
-def _damage_inside(row: Row) -> bool:
+def damage_inside(row: Row) -> bool | None:
+    """Whether what storing the weights cost lies in the range that was forecast; None where none was."""
+    if row["damage_forecast"] is None:
+        return None
     forecast = {end: _number(row, f"damage_{end}") for end in ("low", "high")}
     found = QuantizationCost(nats=_number(row, "damage_forecast"), **forecast, source="")
     return found.holds(_number(row, "int8_cost"), _number(row, "int8_cost_se"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,33 @@ class DamageFit(Shown):
         return pd.DataFrame([errors | dict(self.fit.params)])
 
 
-def fit_damage(table: pd.DataFrame) -> list[DamageFit]:
+@dataclass(frozen=True)
+class DamageFits(Shown):
+    """Every form fitted to one table.
+
+    Attributes:
+        each: One a form.
+    """
+
+    each: tuple[DamageFit, ...]
+
+    def __iter__(self) -> Iterator[DamageFit]:
+        return iter(self.each)
+
+    def __getitem__(self, index: int) -> DamageFit:
+        return self.each[index]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a form: its errors inside and ahead, and its coefficients."""
+        import pandas as pd
+
+        return pd.concat([one.frame() for one in self.each], ignore_index=True)
+
+
+def fit_damage(table: pd.DataFrame) -> DamageFits:
     """Fit every form of damage to the rows that can be told from zero, and forecast the largest size from the others.
 
-    >>> [one.law for one in fit_damage(scaling.read_runs("results/reference/damage.csv"))]
+    >>> fit_damage(scaling.read_runs("results/reference/damage.csv")).frame()["law"].tolist()
     ['damage-kumar', 'damage-ouyang', 'damage-noise']
 
     Args:
@@ -81,7 +105,7 @@ def fit_damage(table: pd.DataFrame) -> list[DamageFit]:
         whole = _fitted(rows, law)
         ahead = np.nan if largest.all() else _error(_fitted(rows[~largest], law), rows[largest])
         found.append(DamageFit(law=law, fit=whole, error=_error(whole, rows), ahead=ahead, n_rows=len(rows)))
-    return found
+    return DamageFits(tuple(found))
 
 
 def _fitted(rows: pd.DataFrame, law: str) -> Fit:

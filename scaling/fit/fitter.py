@@ -19,7 +19,7 @@ from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, setting
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.neighbours import Runs, elsewhere, kept_runs, shared_scatter
+from scaling.fit.neighbours import Runs, correlation_of, elsewhere, influence_on_runs, kept_runs, shared_scatter
 from scaling.fit.prediction import left_out
 from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
@@ -205,12 +205,14 @@ def _given_runs(
         return stacked, None, odd
     problem, u = stacked.members[0].problem, stacked.members[0].optimum.u
     slope = np.nan_to_num(coordinate_jacobian(problem, u)[:, inner(problem, u)])
-    runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), slope, data.cluster))
+    correlation = correlation_of(runs.columns)
+    runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), slope, data.cluster, correlation))
     if runs.share == 0:
         return stacked, runs, odd
     # Neighbours may have something in common, and yet say nothing of larger runs: laws are weighed and widened by what
     # they say given the runs only where larger runs are then forecast no worse.
-    given = assemble(batches, data, cuts, runs)
+    near = [influence_on_runs(correlation, runs.share, cut.scored, cut.small & ~runs.off) for cut in cuts]
+    given = assemble(batches, data, cuts, near)
     if missed(given.scores) > missed(stacked.scores):
         return stacked, replace(runs, share=0.0), odd
     return given, runs, odd
@@ -224,7 +226,9 @@ def _calibrated(
     found = replace(calibration(stacked.scores, stacked.noise, data.n_clusters - free), trend=trend)
     if runs is None or runs.share == 0:
         return found
-    missed = left_out(members, found, runs, elsewhere(runs.columns, data.cluster))
+    others = elsewhere(runs.columns, data.cluster) & ~runs.off
+    near = influence_on_runs(correlation_of(runs.columns), runs.share, np.arange(len(data)), others)
+    missed = left_out(members, found, runs, near)
     return replace(found, inside=factor_inside(missed[~runs.off]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection
 
 import numpy as np
@@ -21,10 +22,10 @@ CONDITION_MAX = 1e6
 
 def levels(values: Array) -> int:
     """Distinct values of an axis: each level holds what lies within 2 % of its smallest value."""
-    ordered = np.unique(np.log(values))
+    ordered = np.unique(np.log(values)).tolist()
     count, at = 0, 0
     while at < len(ordered):
-        count, at = count + 1, int(np.searchsorted(ordered, ordered[at] + SAME_LEVEL, side="right"))
+        count, at = count + 1, bisect_right(ordered, ordered[at] + SAME_LEVEL)
     return count
 
 

@@ -31,8 +31,11 @@ MOST_NEIGHBOURS = 24
 """Runs that one forecast is given; those behind them are screened off."""
 MOST_RUNS = 2000
 """With more runs than so many a fit keeps none: the law is then what they say together."""
-MOST_TRIED = 400
+MOST_TRIED = 192
 """Runs on which the share is chosen, evenly over the table."""
+ONE_THREAD = 96
+"""A larger system OpenBLAS spreads over threads, which wait for each other on a busy machine, and when they are done
+keep their cores spinning for ten times as long as the sum took."""
 NEARBY = 0.5
 """Correlation from which a run is counted as nearby: at .7 in ln N and ln D on the same text."""
 SAME_CELL = 1e-3
@@ -43,17 +46,27 @@ READ = frozenset({"n", "d", "teacher", *TEXT_COLUMNS})
 
 @dataclass(frozen=True)
 class Influence:
-    """What each run adds to a forecast, per unit of its residual.
+    """What the runs nearby add to a forecast, per unit of their residuals.
 
     Attributes:
-        weights: float64[n_points, n_runs].
+        nearest: int[n_points, n_neighbours], the runs.
+        weights: float64[n_points, n_neighbours].
         left: float64[n_points], share of the variance of one run about the law that stays unknown.
         near: int[n_points], runs nearby.
     """
 
+    nearest: Array
     weights: Array
     left: Array
     near: Array
+
+    def weighed(self, values: Array) -> Array:
+        """Sum over the runs of weight times value: float64[..., n_runs] -> float64[..., n_points]."""
+        return np.vecdot(values[..., self.nearest], self.weights)
+
+    def weighed_rows(self, rows: Array) -> Array:
+        """The same of a row for each run: float64[..., n_runs, k] -> float64[..., n_points, k]."""
+        return self.weighed(rows.swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
 @dataclass(frozen=True)
@@ -85,9 +98,9 @@ class Runs:
         variance, repeats = variance_within(np.log(self.loss), cells)
         return math.sqrt(variance) if repeats else noise
 
-    def influence(self, points: Mapping[str, Array], among: Array | None = None) -> Influence:
-        """What each of the runs (of those in `among`: bool, for all points or point by point) adds at each point."""
-        return influence(points, self.columns, self.share, ~self.off if among is None else among & ~self.off)
+    def influence(self, points: Mapping[str, Array]) -> Influence:
+        """What the runs add at each point."""
+        return influence(points, self.columns, self.share, ~self.off)
 
 
 def kept_runs(data: Observations, columns: set[str], off: Sequence[int] = ()) -> Runs | None:
@@ -108,27 +121,53 @@ def kept_runs(data: Observations, columns: set[str], off: Sequence[int] = ()) ->
 
 def influence(points: Mapping[str, Array], runs: Mapping[str, Array], share: float, among: Array | None) -> Influence:
     """Weights of simple kriging from the nearest runs, in units of the law's variance."""
-    shape = (len(points["n"]), len(runs["n"]))
-    if share == 0:
-        return Influence(np.zeros(shape), np.ones(shape[0]), np.zeros(shape[0], int))
+    shared = _correlation(points, runs)
     # Runs that may not speak count as infinitely far.
-    allowed = np.broadcast_to(True if among is None else among, shape)
-    shared = np.where(allowed, _correlation(points, runs), 0.0)
-    count = min(MOST_NEIGHBOURS, shape[1])
-    nearest = np.argpartition(-shared, count - 1, axis=1)[:, :count]
-    own = share * np.take_along_axis(shared, nearest, axis=1)
-    # One small system a point: its neighbours among each other, and a diagonal of what each has for itself.
+    shared = shared if among is None else np.where(among, shared, 0.0)
+    nearest = _nearest(shared)
     picked = {name: values[nearest] for name, values in runs.items()}
-    between = share * _correlation(picked, picked) + (1 - share) * np.eye(count)
-    silent = own == 0
-    between = np.where(silent[:, :, None] | silent[:, None, :], np.eye(count), between)
-    solved = np.linalg.solve(between, own[..., None])[..., 0]
-    weights = np.zeros(shape)
-    np.put_along_axis(weights, nearest, solved, axis=1)
-    return Influence(weights, 1 - np.sum(solved * own, axis=1), np.sum(shared >= NEARBY, axis=1))
+    return _kriged(shared, nearest, _correlation(picked, picked), share)
 
 
-def shared_scatter(runs: Runs, residual: Array, slope: Array, cluster: Array) -> float:
+def influence_on_runs(correlation: Array, share: float, rows: Array, among: Array) -> Influence:
+    """`influence` at some of the runs themselves.
+
+    Args:
+        correlation: of all runs, from `correlation_of`.
+        share: of the scatter that neighbours have in common.
+        rows: int[n_points], the runs asked about.
+        among: bool[n_runs] or bool[n_points, n_runs]: those that may speak.
+    """
+    shared = np.where(among, correlation[rows], 0.0)
+    nearest = _nearest(shared)
+    return _kriged(shared, nearest, correlation[nearest[:, :, None], nearest[:, None, :]], share)
+
+
+def correlation_of(columns: Mapping[str, Array]) -> Array:
+    """Of the residuals of every two runs: float64[n_runs, n_runs]."""
+    return _correlation(columns, columns)
+
+
+def _nearest(shared: Array) -> Array:
+    """The runs that a forecast is given: int[n_points, count]."""
+    count = min(MOST_NEIGHBOURS, shared.shape[1])
+    return np.argpartition(-shared, count - 1, axis=1)[:, :count]
+
+
+def _kriged(shared: Array, nearest: Array, between: Array, share: float) -> Influence:
+    """One small system a point: its neighbours among each other, and a diagonal of what each has for itself."""
+    if share == 0:
+        return Influence(
+            nearest[:, :0], np.empty((len(nearest), 0)), np.ones(len(nearest)), np.zeros(len(nearest), int)
+        )
+    own = share * np.take_along_axis(shared, nearest, axis=1)
+    eye, silent = np.eye(nearest.shape[1]), own == 0
+    system = np.where(silent[:, :, None] | silent[:, None, :], eye, share * between + (1 - share) * eye)
+    weights = np.linalg.solve(system, own[..., None])[..., 0]
+    return Influence(nearest, weights, 1 - np.sum(weights * own, axis=1), np.sum(shared >= NEARBY, axis=1))
+
+
+def shared_scatter(runs: Runs, residual: Array, slope: Array, cluster: Array, correlation: Array) -> float:
     """The share of the scatter that neighbours have in common: that by which each run is told best from the runs of
     other cells and trunks.
 
@@ -137,6 +176,7 @@ def shared_scatter(runs: Runs, residual: Array, slope: Array, cluster: Array) ->
         residual: float64[n_runs], log(loss/law).
         slope: float64[n_runs, k], of the law over its coefficients.
         cluster: int[n_runs]: runs that share a trunk, and so their noise.
+        correlation: of all runs, from `correlation_of`.
 
     Returns:
         One of `SHARES`; 0, the law alone, unless another misses less.
@@ -144,28 +184,49 @@ def shared_scatter(runs: Runs, residual: Array, slope: Array, cluster: Array) ->
     sound = np.flatnonzero(~runs.off)
     some = sound[np.unique(np.linspace(0, len(sound) - 1, MOST_TRIED).astype(int))]
     columns = {name: values[some] for name, values in runs.columns.items()}
-    together, shared = ~elsewhere(columns, cluster[some]), _correlation(columns, columns)
+    together, shared, eye = ~elsewhere(columns, cluster[some]), correlation[np.ix_(some, some)], np.eye(len(some))
     missed = []
     for share in SHARES:
-        covariance = share * shared + (1 - share) * np.eye(len(some))
-        missed.append(np.mean(np.abs(_left_out(residual[some], slope[some], covariance, together))))
+        inverse = _inverse(share * shared + (1 - share) * eye) if share else eye
+        missed.append(np.mean(np.abs(_left_out(residual[some], slope[some], inverse, together))))
     return SHARES[int(np.argmin(missed))]
 
 
-def _left_out(residual: Array, slope: Array, covariance: Array, together: Array) -> Array:
+def _inverse(matrix: Array) -> Array:
+    """Of a positive definite matrix, by halves that are small enough for one thread (Schur's complement)."""
+    half = len(matrix) // 2
+    if len(matrix) <= ONE_THREAD:
+        return np.linalg.inv(matrix)
+    first = _inverse(matrix[:half, :half])
+    across = first @ matrix[:half, half:]
+    # A product with a transposed matrix would be spread over threads sooner.
+    below = across.T.copy()
+    rest = _inverse(matrix[half:, half:] - below @ matrix[:half, half:])
+    side = across @ rest
+    return np.block([[first + side @ below, -side], [-side.T, rest]])
+
+
+def _left_out(residual: Array, slope: Array, inverse: Array, together: Array) -> Array:
     """Error of each run once those that stand together with it are left out and the law is fitted anew, to first order:
     float64[n_runs].
 
+    Args:
+        residual, slope: as for `shared_scatter`.
+        inverse: of the covariance of all runs.
+        together: bool[n_runs, n_runs].
+
     **Source:** Dubrule 1983, cross-validation of kriging in a unique neighbourhood.
     """
-    inverse = np.linalg.inv(covariance)
     along = inverse @ slope
     # What is left of the precision when the coefficients follow the runs.
-    precision = inverse - along @ np.linalg.pinv(slope.T @ along) @ along.T
-    pulled, errors = precision @ residual, np.empty(len(residual))
-    for i, group in enumerate(map(np.flatnonzero, together)):
-        solved = np.linalg.lstsq(precision[np.ix_(group, group)], pulled[group], rcond=None)[0]
-        errors[i] = solved[np.searchsorted(group, i)]
+    precision = inverse - np.einsum("ik,jk->ij", along @ np.linalg.pinv(slope.T @ along), along)
+    pulled, errors, sizes = precision @ residual, np.empty(len(residual)), together.sum(axis=1)
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        group = np.nonzero(together[rows])[1].reshape(-1, size)
+        # A group that alone determines a coefficient leaves a singular block.
+        block = np.linalg.pinv(precision[group[:, :, None], group[:, None, :]], hermitian=True)
+        errors[rows] = np.vecdot(block[group == rows[:, None]], pulled[group])
     return errors
 
 
@@ -177,8 +238,9 @@ def elsewhere(columns: Mapping[str, Array], cluster: Array) -> Array:
 
 def _correlation(a: Mapping[str, Array], b: Mapping[str, Array]) -> Array:
     """Of the residuals of two runs: float64[..., n_a, n_b]."""
-    r = math.sqrt(3) / LENGTH * np.hypot(_log_apart(a, b, "n"), _log_apart(a, b, "d"))
-    near = (1 + np.minimum(r, 1e3)) * np.exp(-np.minimum(r, 1e3))
+    apart = np.square(_log_apart(a, b, "n")) + np.square(_log_apart(a, b, "d"))
+    r = np.minimum(math.sqrt(3) / LENGTH * np.sqrt(apart), 1e3)
+    near = (1 + r) * np.exp(-r)
     return near * np.where(_same_text(a, b), 1.0, OTHER_TEXT)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import RecordError, SpecError
+from scaling.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class Exponent:
 
 
 @dataclass(frozen=True)
-class OddsFit:
+class OddsFit(Shown):
     """A power law of odds.
 
     Attributes:
@@ -52,6 +53,13 @@ class OddsFit:
     freedom: int
     level: float
 
+    def frame(self) -> pd.DataFrame:
+        """One row a column: its exponent with the interval."""
+        import pandas as pd
+
+        rows = [(name, one.value, one.low, one.high) for name, one in self.exponents.items()]
+        return pd.DataFrame(rows, columns=["column", "exponent", "low", "high"])
+
 
 def fit_odds(
     runs: pd.DataFrame,
@@ -62,6 +70,10 @@ def fit_odds(
     level: float = 0.9,
 ) -> OddsFit:
     """Fit the odds of a share of right answers by maximum likelihood, each answer right or wrong.
+
+    >>> simple = scaling.load_runs("results/reference/compositional.csv").query("source == 'scan simple'")
+    >>> fit_odds(simple, "exact_match", trials=630).frame()["column"].tolist()
+    ['n_params', 'n_tokens']
 
     ``ln(m/(1 − m)) = a + Σ_j b_j · ln x_j``. Cells scatter more than questions do (seeds, and what the law leaves out):
     the variance is that of a binomial times what the cells show, and intervals are Student's t.

@@ -197,10 +197,10 @@ def expected(
     return Expected(np.where(known, mean, centre), np.where(known, spread, scale), near.near, count)
 
 
-def left_out(members: Sequence[Member], calibration: Calibration, runs: Runs, among: Array) -> Array:
-    """Error of what is said of each run from those in `among` alone, in units of its scale: float64[n_runs]."""
+def left_out(members: Sequence[Member], calibration: Calibration, runs: Runs, others: Influence) -> Array:
+    """Error of what is said of each run given what others add to it, in units of its scale: float64[n_runs]."""
     at = Points(runs.columns, (len(runs.loss),))
-    centre, scale = _of_laws(members, calibration, {}, at, "run", (runs, runs.influence(at.columns, among)))
+    centre, scale = _of_laws(members, calibration, {}, at, "run", (runs, others))
     return (np.log(runs.loss) - centre) / scale
 
 
@@ -232,9 +232,9 @@ def _each_law(members: Sequence[Member], at: Points, given: tuple[Runs, Influenc
         runs, near = given
         at_runs = Points(runs.columns, (len(runs.loss),))
         # Each law is held against the runs by itself: where they are near, laws that disagree are moved together.
-        logs = logs + (np.log(runs.loss) - member_logs(members, at_runs)) @ near.weights.T
+        logs = logs + near.weighed(np.log(runs.loss) - member_logs(members, at_runs))
         known = [member.slope(member.columns(runs.columns)) for member in members]
-        slopes = [slope - near.weights @ own for slope, own in zip(slopes, known, strict=True)]
+        slopes = [slope - near.weighed_rows(own) for slope, own in zip(slopes, known, strict=True)]
     return logs, np.array([member.doubt(slope) for member, slope in zip(members, slopes, strict=True)])
 
 

@@ -165,7 +165,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
         "excluded": [dict(row) for row in fit.excluded],
-        "made_of": asdict(fit.made_of),
+        "made_of": {name: value for name, value in asdict(fit.made_of).items() if value != ()},
         "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
         "scatter": None if fit.scatter is None else asdict(fit.scatter),
         "without": {name: _number(value) for name, value in fit.without.items()},
@@ -210,6 +210,10 @@ def _plain_runs(runs: Runs) -> dict[str, Any]:
         "off": runs.off.tolist(),
         "share": runs.share,
     }
+
+
+def _made_of(content: Mapping[str, Any]) -> MadeOf:
+    return MadeOf(**{**content, "run_ids": tuple(content.get("run_ids", ()))})
 
 
 def _runs(content: Mapping[str, Any]) -> Runs:
@@ -279,7 +283,7 @@ def from_plain(content: Mapping[str, Any]) -> Fit:
         backtest=content["backtest"],
         condition=math.inf if content["condition"] is None else content["condition"],
         profiles=content["profiles"],
-        made_of=MadeOf(**content.get("made_of", {})),
+        made_of=_made_of(content.get("made_of", {})),
         suspects=tuple(Suspect(tuple(s["rows"]), s["shift"], s["text"]) for s in content.get("suspects", ())),
         without=content.get("without", {}),
         scatter=Scatter(**content["scatter"]) if content.get("scatter") else None,

@@ -1,7 +1,8 @@
 """From a loss to keystrokes: what share of the keys a student's suggestions save, of its bits of a byte.
 
-``ln(s/(c − s)) = a − k·b``: savings s lie between none and those of a keyboard that knows every word beforehand, c, and
-fall as the bits b rise. Two coefficients by least squares; residuals are of the logit.
+``s = c/(1 + (b/b_half)^k)``: a student of no bits b of a byte saves what a keyboard saves that knows every word, c, one
+of b_half half of it, and one that knows nothing saves nothing. So ``ln(s/(c − s)) = −k·ln(b/b_half)`` is a line in
+ln b; its two coefficients are those of least squares, and residuals are of the logit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from scaling.errors import FitError, SpecError
 from scaling.fit.bounded import Scale
 from scaling.fit.prediction import Prediction
+from scaling.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +26,16 @@ LEAST_ROWS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavingsFit:
+class SavingsFit(Shown):
     """The line and its doubt. Forecasts are of another student that types the same words.
 
     Attributes:
-        k: Slope, logit for a bit of a byte; above zero.
-        centre: b̄, mean of the students' bits.
+        k: Slope, logit for ln b; above zero.
+        centre: Mean of the students' ln b.
         at_centre: The logit there.
         ceiling: c.
         scatter: Standard deviation of a student about the line, logit.
-        spread: ``Σ (b − b̄)²``.
+        spread: ``Σ (ln b − centre)²``.
         n: Students.
         lowest, highest: Bits of the best and of the worst student.
         words_se: Standard error of one student's savings by the words that happened to be drawn, which all type.
@@ -50,13 +52,19 @@ class SavingsFit:
     highest: float
     words_se: float
 
+    def frame(self) -> pd.DataFrame:
+        """One row: the line, its scatter and the students behind it."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
+
     def __repr__(self) -> str:
-        a = self.at_centre + self.k * self.centre
-        return f"savings = {self.ceiling:.3f}/(1 + e^({self.k:.3f} bits_per_byte - {a:.3f}))"
+        half = math.exp(self.centre + self.at_centre / self.k)
+        return f"savings = {self.ceiling:.3f}/(1 + (bits_per_byte/{half:.3f})^{self.k:.3f})"
 
     def predict(self, bits_per_byte: float, *, level: float = 0.9) -> Prediction:
         """Savings of a student of so many bits, with the interval of a new one; its ``scale`` is of the logit."""
-        off = bits_per_byte - self.centre
+        off = math.log(bits_per_byte) - self.centre
         scale = self.scatter * math.sqrt(1 + 1 / self.n + off**2 / self.spread)
         middle = self.at_centre - self.k * off
         far = scale * self._quantile((1 + level) / 2)
@@ -67,7 +75,7 @@ class SavingsFit:
     def bits_for(self, savings: float, *, probability: float = 0.5) -> float:
         """The most bits of a byte at which a new student saves so much with a probability.
 
-        Where ``a − k·b − t·scale(b)`` is the target's logit; t is Student's, of the probability.
+        Where the line less t times its scale is the target's logit; t is Student's, of the probability.
 
         Raises:
             SpecError: the savings are none, or more than any keyboard saves.
@@ -85,7 +93,7 @@ class SavingsFit:
         if slope_left <= 0:
             raise FitError(f"{self.n} students do not show how savings change with the loss; measure more of them")
         doubt = t * math.sqrt(gap**2 / self.spread + slope_left * (1 + 1 / self.n))
-        return self.centre + (gap * self.k - doubt) / slope_left
+        return math.exp(self.centre + (gap * self.k - doubt) / slope_left)
 
     @property
     def _scale(self) -> Scale:
@@ -100,11 +108,20 @@ class SavingsFit:
 def fit_savings(table: pd.DataFrame) -> SavingsFit:
     """The line of the students of a table; n-gram models are left aside.
 
+    >>> bits = np.array([1.5, 1.7, 2.0, 2.3, 2.6])
+    >>> saved = 0.8 / (1 + np.exp(1.5 * bits - 2 + np.array([0.01, -0.01, 0.0, 0.01, -0.01])))
+    >>> typed = {"bits_per_byte": bits, "savings": saved, "savings_se": 0.01, "ceiling": 0.8}
+    >>> round(fit_savings(pd.DataFrame(typed)).k, 1)
+    1.5
+
     Args:
         table: ``savings``, ``savings_se``, ``ceiling`` and ``bits_per_byte`` of students that typed the same words.
 
     Raises:
         FitError: too few of them save anything, or those of fewer bits save no more.
+
+    >>> fit_savings(scaling.load_runs("results/reference/keyboard.csv"))
+    savings = 0.820/(1 + (bits_per_byte/1.946)^2.010)
     """
     rows = table[table["model"] == "student"] if "model" in table else table
     # Who saves nothing has no logit; it is no student that a keyboard would have.
@@ -116,14 +133,14 @@ def fit_savings(table: pd.DataFrame) -> SavingsFit:
         )
     bits, ceiling = rows["bits_per_byte"].to_numpy(float), float(rows["ceiling"].iloc[0])
     logit = -np.log(Scale(high=ceiling).odds(rows["savings"].to_numpy(float)))
-    off = bits - bits.mean()
+    off = np.log(bits) - np.log(bits).mean()
     k = -float((off * logit).sum() / (off**2).sum())
     if k <= 0:
         raise FitError("students of a lower loss save no more keystrokes; type more words: scaling keyboard --words")
     residual = logit - logit.mean() + k * off
     return SavingsFit(
         k=k,
-        centre=float(bits.mean()),
+        centre=float(np.log(bits).mean()),
         at_centre=float(logit.mean()),
         ceiling=ceiling,
         scatter=float(np.sqrt((residual**2).sum() / (len(rows) - 2))),

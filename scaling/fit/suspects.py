@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling.fit.doubt.covariance import weighted_jacobian
 from scaling.fit.evidence import Suspect
-from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, robust_scale, search
 from scaling.tables.finished import listed
@@ -78,9 +78,8 @@ def without(odd: Sequence[Suspect], problem: Problem, optimum: Optimum, data: Ob
         return {}
     part = SimpleNamespace(**{name: values[keep] for name, values in vars(problem.x).items()})
     less = replace(problem, x=part, loss=problem.loss[keep], weights=problem.weights[keep])
-    held = {name: float(optimum.theta[problem.law.names.index(name)]) for name in problem.held}
-    again = search(less, starts=optimum.theta[None], held=held)
-    return dict(zip(problem.law.names, again.theta.tolist(), strict=True))
+    again = less.decode(minimise(less, optimum.u[None]).u[0])
+    return dict(zip(problem.law.names, again.tolist(), strict=True))
 
 
 def _rows(shift: Array, fitted: Array, data: Observations, free: int) -> list[tuple[int, Suspect]]:

@@ -80,3 +80,38 @@ class SeparateSpeeds(EachText):
         floor = p.E + p.kappa * let("delta", x.delta_coverage + x.delta_noise)
         data = self.each(x, lambda q: getattr(p, f"B[{q}]") * x.d ** -getattr(p, f"beta[{q}]"))
         return floor + p.A * x.n**-p.alpha + data
+
+
+class CoupledSpeeds(EachText):
+    """QTK: L = E + kappa delta + (A/N^alpha + B_q/D^beta_q)^k: QT whose size and data interact where k differs from 1,
+    as in the law that Busbridge et al. 2025 (arXiv 2502.08606) give students of soft targets."""
+
+    name = "qtk"
+    title = "each text at a speed of its own, coupled with size"
+    columns = SeparateSpeeds.columns
+    is_linear = False
+    coefficients = (
+        floor_coefficient(),
+        KAPPA,
+        Coefficient("A", log=True),
+        exponent("alpha", (0.1, 0.5)),
+        Coefficient("k", low=0.02, high=20.0, log=True, start=(0.5, 5.0)),
+    )
+
+    def own_coefficients(self):
+        """B and beta."""
+        return [
+            one for q in self.teachers for one in (Coefficient(f"B[{q}]", log=True), exponent(f"beta[{q}]", (0.1, 0.8)))
+        ]
+
+    def formula(self, p, x):
+        """The floor, and a power of the sum of both terms."""
+        floor = p.E + p.kappa * let("delta", x.delta_coverage + x.delta_noise)
+        data = self.each(x, lambda q: getattr(p, f"B[{q}]") * x.d ** -getattr(p, f"beta[{q}]"))
+        return floor + (p.A * x.n**-p.alpha + data) ** p.k
+
+    def seed(self, start, amplitudes):
+        """Far from the crossing either term alone is a power: each is drawn to 1/k, exponents and all."""
+        drawn = {name: value / start["k"] for name, value in start.items() if name.startswith(("alpha", "beta"))}
+        own = {f"B[{q}]": amplitudes["B"] ** (1 / start["k"]) for q in self.teachers}
+        return start | drawn | own | {"E": amplitudes["E"], "A": amplitudes["A"] ** (1 / start["k"])}

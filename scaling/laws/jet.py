@@ -58,8 +58,8 @@ class Jet(NDArrayOperatorsMixin):
 
     @classmethod
     def variable(cls, value: Array, index: int, *, order: int = 2) -> Jet:
-        """The coefficient number `index` itself, to be followed to first or second derivatives."""
-        return cls(value, {index: ONE}, (), () if order == 2 else None)
+        """The coefficient number `index` itself, to be followed to second, to first or (0) to no derivatives."""
+        return cls(value, {index: ONE} if order else {}, (), () if order == 2 else None)
 
     def curvature(self, weights: Array, count: int) -> Array:
         """sum_n weights_n d2 value_n / d theta_i d theta_j.

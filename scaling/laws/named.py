@@ -36,12 +36,10 @@ def named_law(name: str, **structure: Any) -> ScalingLaw:
         from scaling.laws.presets import PRESETS
 
         # A published law is known by the name of its source, a form by its own.
-        published = PRESETS.get(name)
-        if published is not None and isinstance(published.law, ScalingLaw):
-            form = published.law.name
+        if name in PRESETS and isinstance(published := PRESETS[name].law, ScalingLaw):
             raise SpecError(
                 f"{name!r} is a published law, its numbers known: forecast with it by that name, or fit "
-                f"its form, {form!r}"
+                f"its form, {published.name!r}"
             )
         hint = did_you_mean(name, (*LAWS, STACK, AUTO))
         raise SpecError(f"unknown law {name!r}{hint} (a law on another base is written BASE+LAW, as tied+q1)")

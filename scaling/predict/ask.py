@@ -20,7 +20,8 @@ from scaling.predict.explain.answer import Asked, asked_of, solve
 from scaling.predict.explain.teacher import TeacherAsked
 from scaling.predict.published import recommend_published
 from scaling.predict.question import Question
-from scaling.predict.recommend import Recommendation, recommend_of_sweep
+from scaling.predict.recommend import Recommendation
+from scaling.predict.recommend_of_sweep import recommend_of_sweep
 from scaling.predict.solve.budget import Solution
 from scaling.records import RunStore
 from scaling.shown import Drawn

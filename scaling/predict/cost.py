@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
 from scaling.accounting import JOULES_PER_KWH, training_flops, training_kwh
 
 if TYPE_CHECKING:
+    from scaling.predict.draft import Draft
     from scaling.records import RunRecord
     from scaling.spec import RunSpec
 
@@ -54,7 +54,7 @@ class TrainingCost:
     source: str
 
 
-def training_cost(run: RunSpec, trainer: Trainer = ONE_GPU) -> TrainingCost:
+def training_cost(run: RunSpec | Draft, trainer: Trainer = ONE_GPU) -> TrainingCost:
     """FLOPs, hours and kWh of a training: ``flops / flops_per_s``, and that times the watts."""
     flops = float(training_flops(run.model, run.n_tokens))
     kwh = training_kwh(flops, flops_per_s=trainer.flops_per_s, watts=trainer.watts)
@@ -63,6 +63,8 @@ def training_cost(run: RunSpec, trainer: Trainer = ONE_GPU) -> TrainingCost:
 
 def trainer_of(records: Iterable[RunRecord]) -> Trainer | None:
     """The machine that trained some runs, as they say themselves; None where none does."""
+    from statistics import median
+
     timed = [one for one in records if one.outcome.tokens_per_s and one.outcome.kwh and one.outcome.wall_s]
     if not timed:
         return None

@@ -13,6 +13,7 @@ from scaling.errors import FitError, RecordError
 from scaling.predict.candidates import size_of
 from scaling.predict.quantization import (
     SAID_BY_LAW,
+    TRAINED_FOR,
     QuantizationCost,
     is_trained_for,
     rounding_cost,
@@ -66,19 +67,36 @@ class SweepDamage:
         """What storing a run's weights so adds to its loss: measured of itself, else by the law of the others, else the
         mean of the others, else as the reference tables have it."""
         layout = LAYOUTS[storage]
-        at_bits = self.table[self.table["bits"] == layout.bits] if layout.block else self.table[:0]
-        own = at_bits[at_bits["run_id"] == run.run_id]
-        if len(own):
-            nats, low, high = (float(own[name].iloc[-1]) for name in ("damage", "damage_low", "damage_high"))
-            source = f"measured of this run, {self.name} of this sweep"
-            return QuantizationCost(nats=nats, low=low, high=high, source=source)
-        if not len(at_bits) or is_trained_for(run, storage):
+        if layout.block is None or layout.bits not in self._of_all:
             return rounding_cost(run, storage)
+        if own := self._of_runs.get((run.run_id, layout.bits)):
+            return own
+        if is_trained_for(run, storage):
+            return TRAINED_FOR
         if layout.bits < SAID_BY_LAW and self._law is not None:
             return self._by_law(self._law, run, layout.bits)
-        nats, low, high = (float(getattr(at_bits["damage"], end)()) for end in ("mean", "min", "max"))
-        source = f"mean of {len(at_bits)} runs, {self.name} of this sweep"
-        return QuantizationCost(nats=nats, low=low, high=high, source=source)
+        return self._of_all[layout.bits]
+
+    @cached_property
+    def _of_runs(self) -> dict[tuple[str, int], QuantizationCost]:
+        """What was measured, by run and bits."""
+        source = f"measured of this run, {self.name} of this sweep"
+        ends = ("run_id", "bits", "damage", "damage_low", "damage_high")
+        return {
+            (run_id, bits): QuantizationCost(nats=nats, low=low, high=high, source=source)
+            for run_id, bits, nats, low, high in zip(*(self.table[name].tolist() for name in ends), strict=True)
+        }
+
+    @cached_property
+    def _of_all(self) -> dict[int, QuantizationCost]:
+        """The mean over all runs and the range of it, by bits."""
+        costs: dict[int, QuantizationCost] = {}
+        for bits in self.table["bits"].unique().tolist():
+            found = self.table["damage"][self.table["bits"] == bits]
+            source = f"mean of {len(found)} runs, {self.name} of this sweep"
+            nats, low, high = (float(end) for end in (found.mean(), found.min(), found.max()))
+            costs[bits] = QuantizationCost(nats=nats, low=low, high=high, source=source)
+        return costs
 
     @cached_property
     def _law(self) -> DamageFit | None:

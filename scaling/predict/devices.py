@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -200,7 +199,7 @@ class Device:
 @cache
 def devices() -> dict[str, Device]:
     """All devices of this room, by name."""
-    return _parsed(resources.files("scaling.predict").joinpath("devices.toml").read_text("utf-8"), "devices.toml", {})
+    return _parsed(Path(__file__).with_name("devices.toml").read_text("utf-8"), "devices.toml", {})
 
 
 def device(name: str) -> Device:

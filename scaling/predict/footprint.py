@@ -23,13 +23,14 @@ from scaling.accounting import (
     kv_cache_bytes,
     symbol_layout,
 )
-from scaling.data.text import open_tokenizer
-from scaling.records import RunStore
+from scaling.dimensions import Dimensions
 from scaling.shown import Drawn
-from scaling.spec import DataSpec, ModelSpec, TextSource
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from scaling.records import RunStore
+    from scaling.spec import DataSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class Footprint(Drawn):
 
 
 def footprint(
-    model: ModelSpec,
+    model: Dimensions,
     *,
     context: int | None = None,
     tokenizer: TokenizerLayout | None = None,
@@ -83,6 +84,7 @@ def footprint(
 ) -> Footprint:
     """Predict the memory of a model in a phone engine.
 
+    >>> from scaling.spec import ModelSpec
     >>> model = ModelSpec(vocab_size=32000, width=512, n_layers=8)
     >>> footprint(model, context=2048).frame()["part"].tolist()
     ['weights', 'kv_cache', 'compute', 'engine', 'repacked', 'total']
@@ -121,8 +123,12 @@ def tokenizer_layout(data: DataSpec, store: RunStore) -> TokenizerLayout:
 
     A source token comes last, as a control token: what the file is asked for begins as real text does.
     """
+    from scaling.spec import TextSource
+
     if not isinstance(data.source, TextSource):
         return symbol_layout(data.vocab_size, bos_id=data.source.vocab_size - 1)
+    from scaling.data.text import open_tokenizer
+
     layout = open_tokenizer(data.source, store).to_gguf()
     if not data.source_token:
         return layout

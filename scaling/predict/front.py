@@ -36,7 +36,7 @@ class FrontPoint:
 def pareto_front(candidates: Sequence[Candidate]) -> tuple[FrontPoint, ...]:
     """Those of which none is as small and as good or better, smallest first; of equals the first."""
     best, front = float("inf"), []
-    for one in sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.expected.value, c.run.n_tokens)):
+    for one in sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.expected.value, c.n_tokens)):
         if one.expected.value < best:
             best = one.expected.value
             front.append(_point(one))
@@ -49,8 +49,8 @@ def _point(one: Candidate) -> FrontPoint:
         loss=one.expected.value,
         probability=one.probability,
         reach=one.reach,
-        width=one.run.model.width,
-        n_layers=one.run.model.n_layers,
+        width=one.model.width,
+        n_layers=one.model.n_layers,
         n_params=one.n_params,
-        n_tokens=one.run.n_tokens,
+        n_tokens=one.n_tokens,
     )

@@ -41,9 +41,9 @@ def why_none(
         basis = "forecast" if nearest.measured is None else "measured"
         said = f"the best that fits is {basis} at {nearest.expected.value:.4f} (P {nearest.probability:.2f})"
     known = (
-        "the floor of this teacher's text is not identified"
+        f"the floor of {candidates[0].reads} is not identified"
         if floor is None
-        else f"the floor of this teacher's text is {floor:.4f}"
+        else f"the floor of {candidates[0].reads} is {floor:.4f}"
     )
     teacher_loss = None if meeting is not None or nearest is None else sufficient_teacher(fit, text, question, nearest)
     better = "" if teacher_loss is None else f"; a teacher of loss {teacher_loss:.4f} would do for that size"
@@ -55,7 +55,7 @@ def why_none(
         )
     elif meeting is not None and meeting.speed is not None and meeting.footprint.total_bytes <= question.budget_bytes:
         message = (
-            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.run.model.width} would, at "
+            f"nothing within {allowed} meets {target} {chance}: {said}; width {meeting.model.width} would, at "
             f"{meeting.speed.low:.3g} tokens/s or more on {question.device} — ask for less, or name a faster device"
         )
     elif needed is not None:
@@ -104,7 +104,7 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
 
     def suffices(share: float) -> bool:
         better: dict[str, Any] = {name: share * value for name, value in deltas.items()}
-        chance = fit.probability(aim, nearest.n_params, nearest.run.n_tokens, force=True, **better)
+        chance = fit.probability(aim, nearest.n_params, nearest.n_tokens, force=True, **better)
         return chance >= question.probability
 
     if not suffices(0.0):

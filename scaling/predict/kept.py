@@ -30,17 +30,16 @@ def save(result: Any, path: str | Path) -> None:
     >>> save(scaling.trends(teacher_loss=2.0), tmp_path / "trends.json")
 
     Args:
-        result: What a function of `scaling` returned; a list of them as well.
+        result: What a function of `scaling` returned.
         path: Where; folders above it are made, and a result that is there is replaced.
 
     Raises:
         SpecError: it is no result, as a table, which pandas writes.
         RecordError: something else than a result is there.
     """
-    # Of a list all are of one kind, as the fits of several forms.
-    path, first = Path(path), result[0] if isinstance(result, list) and result else result
-    kind = type(first)
-    if not dataclasses.is_dataclass(first) or not f"{kind.__module__}.".startswith(ROOMS):
+    path, kind = Path(path), type(result)
+    # Other dataclasses may hold what JSON does not say.
+    if not dataclasses.is_dataclass(kind) or not f"{kind.__module__}.".startswith(ROOMS):
         raise SpecError(
             f"save: got a {kind.__name__}, allowed is a result of scaling; pandas writes tables, as .to_csv"
         )
@@ -66,9 +65,7 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     content = read_json(path)
     try:
-        kind = _kind(content["result"])
-        values = content["values"]
-        return [_read(kind, one) for one in values] if isinstance(values, list) else _read(kind, values)
+        return _read(_kind(content["result"]), content["values"])
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, SpecError) as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RecordError(f"{path}: not a result of this version ({said}) — compute it again") from error

@@ -16,7 +16,7 @@ from scaling.fit.prediction import Prediction
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
-    from scaling.records import RunStore
+    from scaling.records import RunRecord
     from scaling.spec import RunSpec
 
 
@@ -72,10 +72,10 @@ class Measurements:
         self.scatter = seed_scatter([list(one.values()) for one in self._seeds.values()], noise=noise)
 
     @classmethod
-    def of(cls, run_ids: Iterable[str], store: RunStore, fit: Fit) -> Measurements:
-        """Those of some runs that are done, in the column that the fit forecasts."""
+    def of(cls, records: Iterable[RunRecord], fit: Fit) -> Measurements:
+        """Those of the runs that are done, in the column that the fit forecasts."""
         losses, column = [], fit.columns["loss"]
-        for record in store.records(run_ids):
+        for record in records:
             loss = getattr(record.outcome, column)
             if record.outcome.status == "done" and loss is not None:
                 losses.append((record.spec, loss, getattr(record.outcome, f"{column}_se", None) or 0.0))

@@ -17,7 +17,8 @@ from scaling.errors import SpecError
 from scaling.fit.belief import NOISE, TRUNK_NOISE, Belief, believe
 from scaling.fit.reach import MAX_REACH
 from scaling.laws.named import named_law
-from scaling.predict.candidates import TINY_LOSS, offered, size_of
+from scaling.predict.candidates import TINY_LOSS, size_of
+from scaling.predict.family import offered
 from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
 from scaling.predict.quantization import Rounding, rounding_cost

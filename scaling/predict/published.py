@@ -7,17 +7,18 @@ from itertools import product
 
 import numpy as np
 
-from scaling.accounting import LAYOUTS, count_parameters
+from scaling.accounting import LAYOUTS, count_parameters, training_flops
+from scaling.dimensions import Decoder, heads_of, hidden_of
 from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
 from scaling.laws.presets import preset
-from scaling.predict.candidates import BEYOND_MEMORY, within_flops
+from scaling.predict.candidates import BEYOND_MEMORY
+from scaling.predict.draft import Draft
 from scaling.predict.question import Question
 from scaling.predict.recommend import Recommendation, recommend
-from scaling.spec import ModelSpec, RunSpec
 
 CONTEXT = 2048
 """Tokens of training sequence and cache, where no other context is asked for."""
@@ -62,7 +63,7 @@ def recommend_published(
     fit = fit_of_preset(name)
     # The cache is allocated for the context, and the training has one of the same length.
     asked = question if question.context is not None else question.but(context=CONTEXT)
-    runs = [_run(model, asked) for model in standard_shapes(asked, vocab_size)]
+    runs = [_draft(model, asked) for model in standard_shapes(asked, vocab_size)]
     said = (
         f"llama shapes of 2 to {_DEPTHS[-1]} layers and {LEAST_ASPECT} to {MOST_ASPECT} widths a layer, "
         f"V = {vocab_size:,}; N counted as {fit.columns['n']}"
@@ -105,38 +106,31 @@ def size_convention(counts: str) -> str:
     return "n_params" if "without embeddings" in counts else "n_params_total"
 
 
-def standard_shapes(question: Question, vocab_size: int) -> Iterator[ModelSpec]:
+def standard_shapes(question: Question, vocab_size: int) -> Iterator[Decoder]:
     """Llama shapes with tied embeddings, as far as a few times the memory: widths in steps of 64, heads of 64."""
     most = BEYOND_MEMORY * question.budget_bytes * 8 / LAYOUTS[question.stored_as].bits
     for width, depth, shared in product(range(64, _WIDEST + 1, 64), _DEPTHS, _QUERIES_PER_KEY):
-        heads = width // 64
+        heads = heads_of(width, 64)
         if not LEAST_ASPECT <= width / depth <= MOST_ASPECT or heads % shared:
             continue
-        model = ModelSpec(
+        model = Decoder(
             vocab_size=vocab_size,
             width=width,
             n_layers=depth,
             head_width=64,
+            n_heads=heads,
             n_kv_heads=heads // shared,
+            hidden=hidden_of(width),
             context=question.context or CONTEXT,
         )
         if count_parameters(model).n_params_total <= most:
             yield model
 
 
-def _run(model: ModelSpec, question: Question) -> RunSpec:
-    """A training of one's own texts, which are named before it can start."""
-    data = {
-        "source": {
-            "kind": "text",
-            "corpus": "texts/*.txt",
-            "tokenizer": {"kind": "bpe", "vocab_size": model.vocab_size},
-        }
-    }
-    tokens = question.tokens or TOKENS_PER_PARAMETER * count_parameters(model).n_params_total
-    if question.tokens is None and question.max_training_flops is not None:
-        tokens = 10**18
-    # Half a million tokens a step, and AdamW's beta2 of .95 at that.
-    optim = {"batch_size": max(1, 2**19 // model.context), "beta2_half_life_tokens": 14 * 2**19}
-    run = RunSpec.model_validate({"model": model, "data": data, "optim": optim, "tokens": tokens})
-    return run if question.max_training_flops is None else within_flops(run, question.max_training_flops)
+def _draft(model: Decoder, question: Question) -> Draft:
+    """Its training, on the tokens that were asked for, or as many as the FLOPs allow, or the usual multiple of N."""
+    flops = question.max_training_flops
+    if question.tokens is None and flops is not None:
+        return Draft(model=model, tokens=1).within(flops)
+    found = Draft(model=model, tokens=question.tokens or TOKENS_PER_PARAMETER * count_parameters(model).n_params_total)
+    return found if flops is None or training_flops(model, found.n_tokens) <= flops else found.within(flops)

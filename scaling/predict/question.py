@@ -9,14 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
-from scaling.config.sweep import RecommendOptions, SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
 from scaling.registry import did_you_mean
-from scaling.spec import RunSpec, text_labels
+
+if TYPE_CHECKING:
+    from scaling.config.sweep import RecommendOptions, SweepConfig
+    from scaling.spec import RunSpec
 
 
 def _is_number(value: object) -> bool:
@@ -204,6 +206,8 @@ def teacher_named(label: str, runs: Sequence[RunSpec]) -> dict[str, Any]:
     Raises:
         SpecError: no run of the sweep reads text of that teacher.
     """
+    from scaling.spec import text_labels
+
     labels = text_labels(run.data for run in runs)
     known = {labels[run.data.text_id].teacher: run.data.teacher for run in runs}
     if label not in known:

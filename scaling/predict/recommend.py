@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ValidationError
-
-from scaling.config.expand import recommended_text
-from scaling.config.sweep import SweepConfig
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.prediction import Prediction
 from scaling.fit.reach import INSIDE, MAX_REACH
-from scaling.fit.saved import fit_id_of, to_json
-from scaling.predict.candidates import Candidate, Measure, offered, score, shape_of, text_name
-from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, trainer_of, training_cost
-from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
+from scaling.predict.candidates import Candidate, Measure, score, text_of
+from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, training_cost
+from scaling.predict.draft import Draft
+from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
-from scaling.predict.measured import Measurements
 from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question, check_unit
-from scaling.records import RunStore
 from scaling.shown import Drawn
-from scaling.spec import ModelSpec, RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.fit.result import Fit
+    from scaling.predict.measured import Measurements
+    from scaling.spec import RunSpec
 
 Binding = Literal["target", "speed", "smallest"]
 """Which constraint keeps the answer from being smaller; see `Recommendation.binding`."""
@@ -76,9 +71,9 @@ class Recommendation(Drawn):
         return pd.DataFrame([candidate.row() for candidate in (self.choice, *self.runners_up)])
 
     def __str__(self) -> str:
-        model, target = self.run.model, self.question.target_loss
+        model, target = self.choice.model, self.question.target_loss
         return (
-            f"width {model.width}, {model.n_layers} layers, {self.run.n_tokens:,} tokens: P(loss ≤ {target:g}) = "
+            f"width {model.width}, {model.n_layers} layers, {self.choice.n_tokens:,} tokens: P(loss ≤ {target:g}) = "
             f"{self.probability:.2f}, {self.footprint.total_bytes / 2**20:.1f} MiB; binding: {self.binding}"
         )
 
@@ -126,7 +121,7 @@ class Recommendation(Drawn):
         values = read_json(Path(path))
         try:
             return cls.from_values(values if "question" in values else _of_first_layout(values))
-        except (KeyError, TypeError, ValueError, ValidationError, SpecError) as error:
+        except (KeyError, TypeError, ValueError, SpecError) as error:
             said = str(error).splitlines()[0]
             raise RecordError(f"{path}: not a recommendation ({type(error).__name__}: {said})") from error
 
@@ -148,7 +143,7 @@ class Recommendation(Drawn):
 
 def recommend(
     fit: Fit,
-    runs: Sequence[RunSpec],
+    runs: Sequence[RunSpec | Draft],
     question: Question,
     *,
     measure: Measure | None = None,
@@ -188,7 +183,7 @@ def recommend(
     # Smallest first: the first that qualifies is the answer.
     candidates = score(fit, runs, question, measure or _with_placeholders(question), measured, rounding=rounding)
     # A law that does not show its floor is trusted inside its runs alone.
-    floor = float(fit.floor(text_name(fit, runs[0].data)).value) if fit.success else None
+    floor = float(fit.floor(text_of(fit, runs[0])).value) if fit.success else None
     trusted = MAX_REACH if fit.success else INSIDE
     fitting = [c for c in candidates if c.fits(question)]
     qualified = [c for c in fitting if c.meets(question)]
@@ -200,7 +195,7 @@ def recommend(
                 f"at most {trusted:.3g}× is trusted{'' if fit.success else ' while the floor is not identified'} — "
                 "train larger runs first, or repeat with --force"
             )
-        raise why_none(fit, text_name(fit, runs[0].data), question, floor, candidates)
+        raise why_none(fit, text_of(fit, runs[0]), question, floor, candidates)
     choice = within[0]
     return Recommendation(
         choice=choice,
@@ -208,82 +203,17 @@ def recommend(
         runners_up=tuple(within[1 : 1 + RUNNERS_UP]),
         floor=floor,
         question=question,
-        fit_id=fit_id or fit_id_of(to_json(fit)),
-        cost=training_cost(choice.run, trainer),
+        fit_id=fit_id or _fit_id(fit),
+        cost=training_cost(choice.offered, trainer),
         front=pareto_front(candidates),
         shapes=shapes,
     )
 
 
-def recommend_of_sweep(
-    question: Question,
-    fit: Fit,
-    config: SweepConfig,
-    runs: Sequence[RunSpec],
-    store: RunStore,
-    *,
-    known: Iterable[str] = (),
-    rounding: Rounding = rounding_cost,
-    fit_id: str | None = None,
-    force: bool = False,
-) -> Recommendation:
-    """Choose from a sweep's own family of models.
+def _fit_id(fit: Fit) -> str:
+    from scaling.fit.saved import fit_id_of, to_json
 
-    Candidates are the sweep's configuration at every width that is asked about, on the largest volume of the sweep
-    unless another is asked for, with the learning rate that the sweep derives for each width.
-
-    Args:
-        question: What is asked.
-        fit: Of that sweep's runs.
-        config: The sweep.
-        runs: What it expands to.
-        store: Where the runs and the sweep's tokenizer lie, which is stored in the exported file and so part of its
-            bytes.
-        known: Ids of the runs that the fit was made of; their own losses decide about their configurations.
-        rounding: What storing a run's weights adds to its loss; `SweepDamage.cost` where the sweep's was measured.
-        fit_id: Name of the fit.
-        force: Accept forecasts far beyond the data.
-
-    Raises:
-        ConfigError: the teacher is none of the sweep's, or several.
-        InfeasibleError: nothing meets the target within the budget.
-        ExtrapolationError: only what lies too far beyond the data does.
-    """
-    text = recommended_text(config, runs, teacher=question.teacher, targets=question.targets)
-    trained = [run for run in runs if run.data.text_id == text.text_id]
-    tokenizer = tokenizer_layout(trained[0].data, store)
-    context = question.context or trained[0].model.context
-
-    def measure(model: ModelSpec) -> Footprint:
-        return footprint(
-            model,
-            context=context,
-            tokenizer=tokenizer,
-            format=question.format,
-            architecture=question.architecture,
-        )
-
-    # What the caller leaves open follows from the sweep, and stands in the stored question.
-    asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
-    known = tuple(known)
-    return recommend(
-        fit,
-        offered(config, trained, asked, measure),
-        asked,
-        measure=measure,
-        measured=Measurements.of(known, store, fit),
-        trainer=trainer_of(store.records(known)) or ONE_GPU,
-        rounding=rounding,
-        shapes=_shapes_in_words(trained),
-        fit_id=fit_id,
-        force=force,
-    )
-
-
-def _shapes_in_words(trained: Sequence[RunSpec]) -> str:
-    depths = sorted({shape_of(run.model)[0] for run in trained})
-    said = " or ".join(str(depth) for depth in depths)
-    return f"depths that the sweep trained ({said} layers): the law knows N alone, not shape"
+    return fit_id_of(to_json(fit))
 
 
 def _with_placeholders(question: Question) -> Measure:

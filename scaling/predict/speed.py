@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaling.accounting import Storage, count_parameters, decode_bytes, forward_flops
+from scaling.dimensions import Dimensions
 from scaling.predict.devices import Device, Range
-from scaling.spec import ModelSpec
 
 JOULES_PER_PARAMETER = Range(
     1e-10,
@@ -43,7 +43,7 @@ class Speed:
 
 
 def decode_speed(
-    model: ModelSpec,
+    model: Dimensions,
     device: Device,
     *,
     storage: Storage = "Q8_0",
@@ -72,7 +72,7 @@ def decode_speed(
 
 
 def prompt_seconds(
-    model: ModelSpec, device: Device, n_tokens: int, *, engine: str | None = None, unit: str | None = None
+    model: Dimensions, device: Device, n_tokens: int, *, engine: str | None = None, unit: str | None = None
 ) -> Range | None:
     """Forecast time to read a prompt: ``n_tokens · forward_flops(model, n_tokens) / flops_per_s``.
 
@@ -89,7 +89,7 @@ def prompt_seconds(
     return Range(flops / rate.value, flops / rate.high, flops / rate.low, rate.basis, rate.source)
 
 
-def joules_per_token(model: ModelSpec) -> Range:
+def joules_per_token(model: Dimensions) -> Range:
     """Energy of one written token on a phone: ``JOULES_PER_PARAMETER · n_params_linear``.
 
     The type of quantization hardly changes it (arXiv 2603.26603, on Galaxy S25 Ultra), so it is no argument.

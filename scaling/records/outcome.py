@@ -155,6 +155,7 @@ class RunRecord:
             "teacher": label.teacher,
             "real_share": spec.data.real_share,
             "recipe": spec.recipe.kind,
+            "aims_at_loss": spec.recipe.aims_at_loss,
             **_start_columns(spec, labels),
             "seed": spec.seed,
             "n_params": counts.n_params,
@@ -164,7 +165,7 @@ class RunRecord:
             "n_unique_tokens": unique,
             "epochs": spec.n_tokens / unique,
             "tokens_per_param": spec.n_tokens / counts.n_params,
-            "flops": float(training_flops(model, spec.n_tokens)),
+            "flops": _flops(spec),
             "flops_6nd": float(training_flops_6nd(model, spec.n_tokens)),
             "teacher_flops": _teacher_flops(spec),
             "width": model.width,
@@ -195,6 +196,12 @@ def _start_columns(spec: RunSpec, labels: Mapping[str, TextLabel]) -> dict[str, 
         "start_tokens": sum(start.n_tokens for start in starts),
         "start_flops": float(sum(training_flops(start.model, start.n_tokens) for start in starts)),
     }
+
+
+def _flops(spec: RunSpec) -> float:
+    """What the student computed: its training, and what its recipe has it write."""
+    writing = spec.recipe.own_passes() * forward_flops(spec.model) * spec.n_tokens
+    return training_flops(spec.model, spec.n_tokens) + writing
 
 
 def _teacher_flops(spec: RunSpec) -> float | None:

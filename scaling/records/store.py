@@ -19,6 +19,7 @@ from scaling.errors import RecordError
 from scaling.files import clear_errors, file_hash, make_folder, publish_folder, read_json, remove_folder, write_json
 from scaling.records.outcome import Outcome, RunRecord
 from scaling.spec import SCHEMA_VERSION, RunSpec
+from scaling.spec.schema import canonical_json, short_hash
 from scaling.tables.files import FORMER_NAMES
 
 RESERVED_NAMES = frozenset(
@@ -169,20 +170,17 @@ class RunStore:
             outcome = replace(outcome, env=_ENV.validate_python(env))
         except ValidationError as error:
             raise RecordError(_unreadable(folder, error)) from error
-        if spec.run_id != run_id:
-            raise RecordError(
-                f"{folder}: config.json describes run {spec.run_id}, not {run_id}; "
-                "it was edited or moved: restore it, or move the folder away"
-            )
         return RunRecord(spec=spec, outcome=outcome)
 
     def outcome(self, run_id: str) -> Outcome:
-        """What a committed run measured, without its ``env``: one file is read, of the others their sizes alone.
+        """What a committed run measured, without its ``env``; of its log and its student the sizes alone are looked at.
 
         Raises:
             RecordError: if the run is absent, damaged or foreign.
         """
-        return _read_outcome(self.run_dir(run_id), thorough=False)
+        found = _read_outcome(self.run_dir(run_id), thorough=False)
+        _check_inputs(self.run_dir(run_id), run_id)
+        return found
 
     def set_aside_torn(self, run_id: str) -> bool:
         """Move a record with damaged files away; only for the owner of the run's claim. False where none is."""
@@ -282,6 +280,23 @@ def _read_outcome(folder: Path, *, thorough: bool) -> Outcome:
     for name, kept in result.files.items():
         _compare(folder / name, kept, thorough)
     return Outcome(**{one.name: getattr(result, one.name) for one in fields(Outcome)})
+
+
+def _check_inputs(folder: Path, run_id: str) -> None:
+    """Raise ForeignRecord where a record's inputs are not those of the run that its folder is named after."""
+    config = read_json(folder / "config.json")
+    # As a rule the file is the very text that the id is the hash of; only another spelling of it is validated.
+    if isinstance(config, dict) and short_hash(canonical_json(config)) == run_id:
+        return
+    try:
+        described = RunSpec.model_validate(config).run_id
+    except ValidationError as error:
+        raise ForeignRecord(_unreadable(folder, error)) from error
+    if described != run_id:
+        raise ForeignRecord(
+            f"{folder}: config.json describes run {described}, not {run_id}; "
+            "it was edited or moved: restore it, or move the folder away"
+        )
 
 
 def _compare(path: Path, kept: dict[str, Any], thorough: bool) -> None:

@@ -37,8 +37,8 @@ def show_frontier(found: Frontier) -> None:
     show(table)
     # The other ways to the same answer, where they differ, and what none of them can say.
     for approach in found.approaches:
-        print(f"{approach} — {approach.note}")
+        print(wrapped(f"{approach} — {approach.note}"))
         for sentence in approach.left_out:
-            print(f"  left out {sentence}")
+            print(wrapped(f"  left out {sentence}"))
     for sentence in (*found.differences, *(f"not answered: {reason}" for reason in found.refused)):
         print(wrapped(sentence))

@@ -9,7 +9,8 @@ from rich.table import Table
 from scaling.fit.describe import summary
 from scaling.report.columns import wrapped
 from scaling.report.numbers import number, seconds, size
-from scaling.report.tables import show, show_recommendation
+from scaling.report.recommendations import show_recommendation
+from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.chain.proof import Compressed

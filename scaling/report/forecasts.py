@@ -46,12 +46,17 @@ def show_forecast(forecast: Forecast) -> None:
 
 
 def _parts(forecast: Forecast, interval: str) -> dict[str, str]:
-    """The loss, what it is made of, and the law."""
+    """The loss, what it is made of, and the law.
+
+    The terms are of the text that is read: where a teacher's tokens count for less, its data term does. An explanation
+    tells those of real text, and all that the teacher takes as one.
+    """
+    of_text = " of this text" if forecast.text.startswith("text of") else ""
     return {
         "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",
-        "= floor": loss(forecast.floor),
+        f"= floor{of_text}": loss(forecast.floor),
         "+ size term": loss(forecast.size_term),
-        "+ data term": loss(forecast.data_term),
+        f"+ data term{of_text}": loss(forecast.data_term),
         **({"+ runs nearby": loss(forecast.runs_term)} if forecast.runs_term else {}),
         "tokens to within 0.05 of L(N, ∞)": _volume(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
@@ -81,7 +86,7 @@ def show_explanation(found: Explanation) -> None:
         "loss": f"{loss(found.loss)}{bounds}{kind if bounds else ''}",
         "= floor E": loss(found.floor),
         "+ size term": loss(found.size_term),
-        "+ data term": loss(found.data_term),
+        f"+ data term{'' if who is None else ' of real text'}": loss(found.data_term),
     }
     rows |= {"+ precision term": loss(found.precision_term)} if found.precision_term else {}
     rows |= _of_teacher(found)
@@ -129,7 +134,7 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
     if who is None or found.additive_bound is None or found.bottleneck is None:
         return {}
     rows = {
-        "+ teacher term": loss(found.teacher_term),
+        "+ teacher term": f"{loss(found.teacher_term)}, what its tokens count less included",
         "teacher": f"{who.label}: {loss(who.loss)} on real text, delta {loss(who.delta)} above E",
         "additive bound": f"{loss(found.additive_bound)}: its errors are everywhere, and all are learned",
         "bottleneck": f"{loss(found.bottleneck)}: it lacks what is rare, which this student hardly reaches",

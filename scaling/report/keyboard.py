@@ -28,7 +28,7 @@ def show_keyboard(found: KeyboardFound) -> None:
     table = Table(*(("text", "width", "D") if of_sweep else ()), *COLUMNS[:1], box=None, pad_edge=False)
     for name in COLUMNS[1:]:
         table.add_column(name, justify="right")
-    for _, row in found.table.iterrows():
+    for row in found.table.to_dict("records"):
         own = (str(row["teacher"]), str(row["width"]), f"{row['n_tokens']:,}") if of_sweep else ()
         table.add_row(*own, *_cells(row))
     show(table)

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from scaling.report.tables import key_values, show, size
+from scaling.export.score import damage_inside
+from scaling.report.numbers import size
+from scaling.report.tables import key_values, show
 
 if TYPE_CHECKING:
     from scaling.export.ledger import Value
     from scaling.export.score import Errors, Score
 
 COLUMNS = ("sweep", "run", "format", "target", "forecast", "measured", "damage", "peak", "tokens/s", "promises")
+
+_MARKS = {True: " ok", False: " out", None: ""}
+"""Of a measurement, by whether it lies in what was forecast."""
 
 
 def show_ledger(rows: Sequence[dict[str, Value]], found: Score) -> None:
@@ -30,7 +35,7 @@ def show_ledger(rows: Sequence[dict[str, Value]], found: Score) -> None:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     met = {True: " met", False: " MISSED", None: ""}[row["target_met"]]
-    mark = "" if row["loss_in_interval"] is None else " ok" if row["loss_in_interval"] else " out"
+    mark = _MARKS[row["loss_in_interval"]]
     probability, measured, rate = row["probability"], row["loss_measured"], row["tokens_per_s_measured"]
     peak = row["peak_bytes_measured"]
     return [
@@ -40,16 +45,11 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['target_loss']:g}{'' if probability is None else f' P {probability:.2f}'}{met}",
         f"{row['loss_forecast']:.3f} [{row['loss_low']:.3f}, {row['loss_high']:.3f}]",
         "none" if measured is None else f"{measured:.3f}{' seen' if row['seen_before'] else mark}",
-        _damage(row),
+        f"{row['int8_cost']:+.4f}{_MARKS[damage_inside(row)]}",
         "" if peak is None else size(peak),
         "" if rate is None else f"{rate:,.0f}",
         "kept" if row["passed"] else "BROKEN",
     ]
-
-
-def _damage(row: dict[str, Any]) -> str:
-    foreseen = "" if row["damage_forecast"] is None else f" of {row['damage_forecast']:+.4f}"
-    return f"{row['int8_cost']:+.4f}{foreseen}"
 
 
 def _facts(found: Score) -> dict[str, str]:

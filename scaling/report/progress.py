@@ -31,7 +31,7 @@ _LINES = ("claimed", "resumed", "released", "done", *_KEPT)
 
 _EXPLAINED = (
     "trunk: one training, from which a run branches off at each number of tokens",
-    "loss: nats/token of the text in training; of a trunk that is done, on held-out text",
+    "loss: nats/token, in training on what is read; else of its last run, held out",
 )
 
 

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from scaling.report.columns import wrapped
-from scaling.report.numbers import energy, loss, number, rate, seconds, size
+from scaling.report.numbers import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from scaling.fit.result import Fit
-    from scaling.predict.candidates import Candidate
-    from scaling.predict.front import FrontPoint
     from scaling.predict.hindsight import Hindsight
-    from scaling.predict.recommend import Recommendation
 
 
 def key_values(title: str, rows: dict[str, str]) -> Table:
@@ -70,104 +64,4 @@ def show_hindsight(found: Hindsight) -> None:
                 "regret": f"{found.regret:.0%} of the FLOPs of the best choice, where the target is met",
             },
         )
-    )
-
-
-def show_recommendation(found: Recommendation) -> None:
-    """The chosen configuration, what it costs, its runners-up, and what else can be had."""
-    for line in _answer(found):
-        print(line)
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis"):
-        table.add_column(name, justify="left" if name in ("", "basis") else "right")
-    table.add_row("choice", *_candidate(found.choice))
-    for candidate in found.runners_up:
-        table.add_row("next", *_candidate(candidate), style="dim")
-    show(table)
-    for line in _costs(found):
-        print(wrapped(f"  {line}"))
-
-
-def _answer(found: Recommendation) -> Iterator[str]:
-    """Which student, and what was asked."""
-    model, question = found.run.model, found.question
-    shared = "" if model.n_kv_heads == model.n_heads else f" ({model.n_kv_heads} of keys)"
-    shape = f"width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}"
-    yield f"recommended: {shape}, trained on {number(found.run.n_tokens)} tokens  (run {found.run.run_id})"
-    asked = (
-        f"≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within {size(question.budget_bytes)}"
-    )
-    floor = "not identified" if found.floor is None else loss(found.floor)
-    yield f"  asked for {asked}; the floor of this teacher's text is {floor}"
-    if question.target_basis:
-        yield f"  the target: {question.target_basis}"
-
-
-def _costs(found: Recommendation) -> Iterator[str]:
-    """What the choice costs, why it is not smaller, and what else can be had."""
-    choice, question = found.choice, found.question
-    yield f"memory: {footprint_sum(choice)}"
-    if (added := choice.rounding).source:
-        seen = f"{added.low:.4f} to {added.high:.4f}; {added.source}"
-        yield f"of its loss rounding the weights adds {added.nats:.4f} ({seen})"
-    if (speed := choice.speed) is not None:
-        usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
-        engine = f", {speed.engine}" if speed.engine else ""
-        yield f"speed on {question.device}{engine}: {usual} tokens/s ({low} – {high})"
-    if (cost := found.cost) is not None:
-        yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
-    yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
-    if len(found.front) > 1:
-        yield f"bytes against loss: {front_line(found.front)}"
-
-
-def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
-    """The front in one line: its ends and some points between, evenly."""
-    picked = sorted({round(i * (len(front) - 1) / (most - 1)) for i in range(most)}) if len(front) > most else None
-    points = front if picked is None else [front[i] for i in picked]
-    return ", ".join(f"{size(point.total_bytes)} {point.loss:.3f}" for point in points)
-
-
-def hours(value: float) -> str:
-    """A time of training as a person says it."""
-    return seconds(3600 * value) if value < 2 else f"{value:,.0f} h"
-
-
-_BINDING = {
-    "target": "no smaller candidate meets the target that surely",
-    "speed": "a smaller candidate meets the target, but is too slow",
-    "smallest": "no smaller candidate was offered",
-}
-
-
-def _candidate(candidate: Candidate) -> list[str]:
-    return [
-        str(candidate.run.model.width),
-        number(candidate.n_params),
-        f"{candidate.expected.value:.4f}",
-        interval(candidate),
-        "—" if _is_certain(candidate) else f"{candidate.probability:.2f}",
-        size(candidate.footprint.total_bytes),
-        "measured" if candidate.measured is not None else candidate.prediction.basis,
-    ]
-
-
-def interval(candidate: Candidate) -> str:
-    """Of the loss that decides; a law without runs has none."""
-    expected = candidate.expected
-    return "—" if _is_certain(candidate) else f"{expected.low:.4f} – {expected.high:.4f}"
-
-
-def _is_certain(candidate: Candidate) -> bool:
-    """Whether its loss comes without doubt, as a published law gives it: then no chance is told either."""
-    return candidate.expected.low == candidate.expected.high
-
-
-def footprint_sum(candidate: Candidate) -> str:
-    """The parts of a memory footprint."""
-    parts = candidate.footprint
-    repacked = f" + repacked at load {size(parts.repacked_bytes)}" if parts.repacked_bytes else ""
-    return (
-        f"weights {size(parts.weights_bytes)}{repacked} + cache {size(parts.kv_cache_bytes)} + activations "
-        f"{size(parts.compute_bytes)} + engine {size(parts.engine_bytes)}"
     )

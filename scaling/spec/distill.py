@@ -21,6 +21,8 @@ class DistillSpec(KindSpec):
     """Targets that the recipe can use."""
     needs_same_tokens: ClassVar[bool] = True
     """False where the student may have other tokens than its teacher."""
+    aims_at_loss: ClassVar[bool] = True
+    """False where what is minimised is not least where the loss on tokens is: no law of the loss describes it."""
     has_start: ClassVar[bool] = False
     """True where it says itself which weights a student begins with."""
 
@@ -29,6 +31,10 @@ class DistillSpec(KindSpec):
 
         Writing the text is not among them.
         """
+        return 0.0
+
+    def own_passes(self) -> float:
+        """Forward passes of the student beside those of its training, a token: what it writes itself."""
         return 0.0
 
     def check(self, data: DataSpec, model: ModelSpec) -> None:

@@ -129,6 +129,28 @@ class MinilmDistill(NetworkDistill):
                 )
 
 
+@DistillSpec.add_kind
+class OnPolicyDistill(NetworkDistill):
+    """The teacher's distribution on text of the student's own, in a share of the steps; on its teacher's in the others.
+
+    ``(1 − λ)·E_data D(q, f) + λ·E_f D(q, f)`` with ``D = β·KL(q‖m) + (1 − β)·KL(f‖m)``, ``m = β·q + (1 − β)·f``;
+    β = 0 is KL(q‖f) and β = 1 KL(f‖q). Who is to be right in what it writes itself gives up loss on other texts.
+
+    **Source:** Agarwal et al. 2023, arXiv 2306.13649 (generalised knowledge distillation).
+    """
+
+    aims_at_loss: ClassVar[bool] = False
+
+    kind: Literal["on_policy"]
+    own_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """λ."""
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """β."""
+
+    def own_passes(self) -> float:
+        return self.own_share
+
+
 def layer_step(kind: str, student: ModelSpec, teacher: ModelSpec) -> int:
     """Layers of the teacher that one of the student's stands for: ``L_T/L_S``.
 

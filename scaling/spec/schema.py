@@ -27,7 +27,8 @@ SCHEMA_VERSION: Final = 1
 class Spec(BaseModel):
     """Base of all specifications: frozen, an unknown key is an error, a number is no text and no boolean."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    # Validators are built when they are first needed: most commands need a few kinds of many.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True, defer_build=True)
 
 
 class GrownSpec(Spec):

@@ -14,6 +14,7 @@ from scaling.spec.data import DataSpec
 from scaling.spec.distill import DistillSpec
 from scaling.spec.model import ModelSpec
 from scaling.spec.network_distill import NetworkDistill, layer_step
+from scaling.spec.sources import TextSource
 
 
 class VocabularyDistill(NetworkDistill):
@@ -26,6 +27,11 @@ class VocabularyDistill(NetworkDistill):
 
     def check(self, data: DataSpec, model: ModelSpec) -> None:
         super().check(data, model)
+        if not isinstance(data.source, TextSource):
+            raise ValueError(
+                f"distill: {self.kind} is for text, which can be cut into more tokens or fewer, and "
+                f"{data.source.kind} is no text; leave distill out, or use soft, tinybert or minilm"
+            )
         if data.real_share:
             raise ValueError(
                 f"distill: {self.kind} needs every sequence as its teacher wrote it, and {data.real_share:g} of these "

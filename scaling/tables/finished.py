@@ -75,6 +75,16 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
     return done, [LeftOut(row, why) for row, why in zip(runs.index[~done], reason[~done], strict=True)]
 
 
+def follows_no_law(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
+    """Runs whose recipe minimised something else than a loss on tokens: bool[n_rows], and a line for each."""
+    if "aims_at_loss" not in runs.columns:
+        return np.zeros(len(runs), bool), []
+    off = (runs["aims_at_loss"] == False).to_numpy()  # noqa: E712 — what is missing says nothing
+    recipe = runs["recipe"] if "recipe" in runs.columns else runs.index
+    said = "does not aim at the loss, so no loss law describes it (set aims_at_loss to true to fit it all the same)"
+    return off, [LeftOut(row, f"recipe {what} {said}") for row, what in zip(runs.index[off], recipe[off], strict=True)]
+
+
 def _unfinished(column: pd.Series) -> Array:
     """Why each run is not done; empty for a finished one."""
     words = column.astype(object).where(column.notna(), "").map(lambda word: str(word).strip().lower())
@@ -108,9 +118,11 @@ def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, lis
     key = next((name for name in RUN_KEYS if name in runs.columns), None)
     keep, left_out = np.ones(len(runs), bool), []
     for name, rows in _trainings(runs, key, n):
-        volumes = d[rows]
+        if len(rows) < (2 if key else EVENLY):
+            continue
         # One size at rising volumes under one name may be one training; without a name only even spacing gives it away.
-        several = len(rows) > 1 and len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
+        volumes = d[rows]
+        several = len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
         if not several or (key is None and not _evenly_spaced(volumes)):
             continue
         whose = f"run {name}" if key else f"one run of size {name:g} (its volumes are equally spaced)"
@@ -138,8 +150,6 @@ def _trainings(runs: pd.DataFrame, key: str | None, n: Array) -> list[tuple[Any,
 
 def _evenly_spaced(volumes: Array) -> bool:
     """Whether the volumes are those of a log: one step apart from the first on."""
-    if len(volumes) < EVENLY:
-        return False
     steps = np.diff(np.sort(volumes))
     return bool(steps.std() < UNEVEN * steps.mean() and volumes.min() < 2.5 * steps.mean())
 

@@ -27,11 +27,13 @@ class MadeOf:
         n_rows: rows of the table.
         where: the filter, or None.
         n_filtered: rows that it left out.
+        run_ids: the ids of all rows, of a table that has them: whose runs they are is known without the table.
     """
 
     n_rows: int = 0
     where: str | None = None
     n_filtered: int = 0
+    run_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.tables.expression import evaluate, missing_column
-from scaling.tables.finished import RUN_KEYS, finished, last_checkpoints, listed
+from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
 from scaling.tables.read import select_rows
 from scaling.tables.units import loss_notes, one_unit
@@ -58,11 +58,15 @@ def observe(
             units; duplicates.
     """
     loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
+    run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     n_rows, runs = len(runs), select_rows(runs, where)
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     done, left_out = finished(runs)
-    kept = runs[done]
+    aside, others = follows_no_law(runs[done])
+    kept, left_out = runs[done][~aside], left_out + others
+    if not len(kept):
+        raise RecordError(f"all {len(runs)} runs are left out: {others[0].reason}")
     numbers = {name: _numbers(kept, column, name) for name, column in columns.items()}
     for name, values in numbers.items():
         _usable(kept, columns[name], values, positive=name in COUNTS)
@@ -91,7 +95,7 @@ def observe(
         names=dict(columns) | {"loss": loss},
         notes=tuple(loss_notes(kept, loss, measured)),
         texts=texts,
-        made_of=MadeOf(n_rows, where, n_rows - len(runs)),
+        made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids),
     )
 
 

@@ -48,7 +48,13 @@ FREE = np.int32(-1)
 
 
 def sample_sequences(
-    student: Student, key: jax.Array, *, n_sequences: int, length: int, bos: int, decoding: Decoding | None = None
+    student: Student,
+    key: jax.Array,
+    *,
+    n_sequences: int,
+    length: int,
+    bos: int | jax.Array,
+    decoding: Decoding | None = None,
 ) -> jax.Array:
     """Write sequences, each from BOS on and independent of the others.
 
@@ -57,12 +63,13 @@ def sample_sequences(
         key: Decides every draw.
         n_sequences: B, written side by side.
         length: T, tokens of each, at most the generator's context if its text is to be its own distribution.
-        bos: What the first token is predicted from; it is not part of the result.
+        bos: What the first token is predicted from, one for all or int32[B]; it is not part of the result.
         decoding: By default temperature 1, ancestral sampling.
 
     Returns:
         int32[B, T].
     """
+    # One number a token, drawn beforehand: what is written does not hang on how the work is cut.
     uniform_TB = jax.random.uniform(key, (length, n_sequences))
     free_TB = jnp.full(uniform_TB.shape, FREE)
     sizes = max(1, min(GROWTH_STEPS, COMPILED_LAYERS // student.model.n_layers))
@@ -88,7 +95,13 @@ def complete(student: Student, given_BT: np.ndarray, *, bos: int) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("model", "decoding", "sizes"))
 def _sample(
-    model: ModelSpec, params, given_TB: jax.Array, uniform_TB: jax.Array, bos: int, decoding: Decoding, sizes: int
+    model: ModelSpec,
+    params,
+    given_TB: jax.Array,
+    uniform_TB: jax.Array,
+    bos: int | jax.Array,
+    decoding: Decoding,
+    sizes: int,
 ) -> jax.Array:
     student = with_params(model, params)
     length, batch = uniform_TB.shape

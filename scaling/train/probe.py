@@ -15,7 +15,7 @@ import numpy as np
 from scaling.data.eval_sets import share_of, standard_error
 from scaling.data.tasks.minimal_pairs import PHENOMENA, Pair, minimal_pairs
 from scaling.data.text import AnyTokenizer, open_tokenizer
-from scaling.errors import DataError
+from scaling.errors import DataError, RecordError
 from scaling.records import RunStore
 from scaling.spec import TextSource
 from scaling.train.evaluate import token_log_probs
@@ -57,9 +57,12 @@ def probe_run(run_id: str, store: RunStore, *, n_pairs: int = PAIRS) -> list[Pro
     """Ask the student of a finished run all minimal pairs.
 
     Raises:
+        RecordError: there is no such run, or it is not finished.
         DataError: it reads no text, or its context is too short for a sentence.
         TrainError: its weights cannot be read.
     """
+    if not store.has(run_id):
+        raise RecordError(f"{run_id}: no finished run of that id in {store.root} — name a folder of {store.root}/runs")
     spec = store.load(run_id).spec
     source = spec.data.source
     if not isinstance(source, TextSource):

@@ -80,9 +80,10 @@ def test_the_ledger_holds_forecast_beside_measured(first, folder):
         rows = list(csv.DictReader(file))
     assert len(rows) == 1
     assert rows[0]["sweep"] == "smallest"
-    pairs = [(key, key.replace("forecast", "measured")) for key in rows[0] if "forecast" in key]
-    assert len(pairs) >= 3
-    assert all(rows[0][forecast] and rows[0][measured] for forecast, measured in pairs)
+    pairs = {key: key.replace("forecast", "measured") for key in rows[0] if "forecast" in key}
+    pairs["damage_forecast"] = "int8_cost"
+    assert len(pairs) >= 4
+    assert all(rows[0][forecast] and rows[0][measured] for forecast, measured in pairs.items())
 
 
 def test_the_exported_file_is_what_was_promised(first):

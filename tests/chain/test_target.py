@@ -97,18 +97,18 @@ def test_a_question_has_one_target(tmp_path, recommend):
 
 
 def typed(workspace: Workspace) -> None:
-    """A table of students whose savings are 0.8/(1 + e^(1.5 bits − 2.4)) exactly, 2 bytes a token."""
+    """A table of students whose savings are 0.8/(1 + (bits/2)^1.5) exactly, 2 bytes a token."""
     bits = np.linspace(1.8, 2.4, 8)
     table = pd.DataFrame({"bits_per_byte": bits, "loss": bits * 2 * np.log(2), "savings_se": 0.01, "ceiling": 0.8})
     workspace.prepare()
-    table.assign(savings=0.8 / (1 + np.exp(1.5 * bits - 2.4))).to_csv(workspace.folder / KEYBOARD, index=False)
+    table.assign(savings=0.8 / (1 + (bits / 2) ** 1.5)).to_csv(workspace.folder / KEYBOARD, index=False)
 
 
 def test_a_target_in_keystrokes_is_the_loss_at_which_students_save_them(tmp_path):
     workspace = opened(tmp_path, "target_savings: 25%")
     typed(workspace)
     question = ask(workspace)
-    bits = (2.4 - np.log(0.25 / 0.55)) / 1.5
+    bits = 2 * (0.55 / 0.25) ** (1 / 1.5)
     assert question.target_loss == pytest.approx(bits * 2 * np.log(2))
     assert question.target_savings == 0.25
     assert question.target_basis == (

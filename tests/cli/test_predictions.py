@@ -206,7 +206,10 @@ def test_a_required_option_is_missed_by_the_library():
     assert read_plainly(solve, []) is not None
 
 
-@pytest.mark.parametrize("words", [ASKED["predict"], TABLE, ("predict", "--fit", FIT, "--params", "1e5")])
+CHOICE = ("recommend", "--law", "besiroglu", "--target-loss", "3", "--device", "mid-8gb", "--tokens", "100B")
+
+
+@pytest.mark.parametrize("words", [ASKED["predict"], TABLE, ("predict", "--fit", FIT, "--params", "1e5"), CHOICE])
 def test_a_forecast_starts_without_what_takes_long_to_load(words):
     code = (
         "import sys; from scaling.cli import main; sys.argv = ['scaling', *sys.argv[1:]]; main(); "
@@ -215,4 +218,25 @@ def test_a_forecast_starts_without_what_takes_long_to_load(words):
     words = (*words, "--tokens", "1e6") if "--tokens" not in words else words
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split("LOADED")[1].split())
-    assert not {"pydantic", "rich.table", "pandas", "scipy", "jax", "scaling.spec", "scaling.cli.stages"} & loaded
+    slow = {
+        "typer",
+        "pydantic",
+        "rich.table",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "jax",
+        "scaling.spec",
+        "scaling.cli.stages",
+    }
+    assert not slow & loaded
+
+
+def test_a_recommendation_by_a_law_is_read_plainly_and_as_the_library_reads_it(capsys, monkeypatch):
+    from typer.testing import CliRunner
+
+    from scaling.cli import app
+
+    out, _, code = answer(capsys, monkeypatch, *CHOICE)
+    assert (code, "recommended: width" in out) == (0, True)
+    assert CliRunner().invoke(app, CHOICE).output == out

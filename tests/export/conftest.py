@@ -70,7 +70,7 @@ def forecast():
 
     def recommended(run: RunSpec, loss: float, *, memory: Footprint | None = None) -> Recommendation:
         choice = Candidate(
-            run=run,
+            offered=run,
             n_params=1,
             prediction=Prediction(loss, loss - 0.1, loss + 0.1, level=0.9, scale=0.05, reach={"n": 1.0, "d": 1.0}),
             probability=0.5,

@@ -65,3 +65,19 @@ def test_a_file_has_the_loss_in_the_engine_that_jax_gives_it(tmp_path, kind, for
     at = tokens[:, 1:, None]
     difference = np.take_along_axis(theirs, at, -1).mean() - np.take_along_axis(ours, at, -1).mean()
     assert abs(difference) <= most
+
+
+def test_a_token_is_as_likely_as_in_jax_where_keys_are_not_rounded_and_all_probabilities_come_to_1(tmp_path):
+    tokenizer, writer = symbol_layout(65), EXPORT_FORMATS["gguf_f32"]
+    model = ModelSpec(vocab_size=65, width=64, n_layers=2, n_heads=4, n_kv_heads=2, context=40)
+    path, student = tmp_path / "model.gguf", quantize(weights(model), "f32")
+    writer.write(path, student, model=model, tokenizer=tokenizer, about=ABOUT)
+    tokens = np.random.default_rng(0).integers(0, 65, (2, 33)).astype(np.int32)
+    ours = np.asarray(jax.nn.log_softmax(as_trained(from_tensors(model, student.dequantize()), tokens)), np.float64)
+    off = {}
+    # The fused attention would round them whatever the cache holds.
+    for engine in (LlamaCpp(), LlamaCpp(cache_type="f32", flash_attention=False)):
+        theirs = engine.log_probs(path, tokens, tokenizer=tokenizer, context=40).astype(np.float64)
+        np.testing.assert_allclose(np.exp(theirs).sum(axis=-1), 1, atol=1e-6)
+        off[engine.cache_type] = np.abs(theirs - ours).max()
+    assert off["f32"] < 2e-5 < 2e-4 < off["f16"]

@@ -14,7 +14,7 @@ from scaling.errors import ExtrapolationError, ExtrapolationWarning
 from scaling.fit.doubt.calibrate import missed
 from scaling.fit.evidence import Status
 from scaling.fit.fitter import fit
-from scaling.fit.neighbours import LENGTH, OTHER_TEXT, Runs, influence, shared_scatter
+from scaling.fit.neighbours import LENGTH, OTHER_TEXT, Runs, correlation_of, influence, shared_scatter
 from scaling.fit.saved import digest, load, save, to_json
 from scaling.fit.stack.validate import Score
 from scaling.laws.size_and_data import Chinchilla
@@ -71,15 +71,17 @@ def test_far_from_the_runs_the_law_speaks_alone(found):
 def test_runs_that_scatter_each_for_itself_leave_forecasts_to_the_law():
     runs = fitted(sweep(bent=0.0, noise=0.003)).runs
     assert runs.share == 0.0
-    assert shared_scatter(runs, bend(runs.columns["n"], runs.columns["d"]), np.ones((49, 1)), np.arange(49)) > 0
+    bent = bend(runs.columns["n"], runs.columns["d"])
+    assert shared_scatter(runs, bent, np.ones((49, 1)), np.arange(49), correlation_of(runs.columns)) > 0
 
 
 def test_noise_that_a_trunk_shares_is_not_taken_for_what_neighbours_share():
     n, d = (grid.ravel() for grid in np.meshgrid(4.0 ** np.arange(10, 17), 1.3 ** np.arange(70, 77), indexing="ij"))
     trunk = np.repeat(np.arange(7), 7)
     runs, residual = Runs(known(n, d), np.ones(49), np.zeros(49, bool)), 0.01 * (-1.0) ** trunk
-    assert shared_scatter(runs, residual, np.ones((49, 1)), np.arange(49)) > 0
-    assert shared_scatter(runs, residual, np.ones((49, 1)), trunk) == 0
+    near = correlation_of(runs.columns)
+    assert shared_scatter(runs, residual, np.ones((49, 1)), np.arange(49), near) > 0
+    assert shared_scatter(runs, residual, np.ones((49, 1)), trunk, near) == 0
 
 
 def test_a_cell_that_was_measured_answers_with_its_measurement(found):
@@ -124,10 +126,10 @@ def test_weights_are_those_of_kriging():
 
     expected = np.linalg.solve(covariance(runs, runs) + (1 - share) * np.eye(12), covariance(runs, points)).T
     given = influence(points, runs, share, None)
-    np.testing.assert_allclose(given.weights, expected, rtol=1e-9)
+    np.testing.assert_allclose(given.weighed(np.eye(12)).T, expected, rtol=1e-9)
     np.testing.assert_allclose(given.left, 1 - np.sum(expected * covariance(points, runs), axis=1), rtol=1e-9)
     some = np.arange(12) % 2 == 0
-    assert not influence(points, runs, share, some).weights[:, ~some].any()
+    assert not influence(points, runs, share, some).weighed(np.eye(12))[~some].any()
 
 
 def test_a_text_told_by_its_divergence_is_not_the_one_that_was_measured():

@@ -21,6 +21,7 @@ def test_exponents_are_the_logits_slope_where_the_law_holds_exactly():
     found = fit_odds(cells([1 / 2, 4 / 5, 2 / 3, 8 / 9]), "right", trials=90)
     assert found.exponents["n_params"].value == pytest.approx(1 / 2)
     assert found.exponents["n_tokens"].value == pytest.approx(1 / 2)
+    assert found.frame()["exponent"].tolist() == pytest.approx([0.5, 0.5])
     assert found.dispersion == 1.0
     assert found.freedom == 1
 

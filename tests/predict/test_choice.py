@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from scaling.accounting import LAYOUTS, STORED_FORMATS
 from scaling.errors import InfeasibleError, SpecError
-from scaling.predict.candidates import shape_of, size_of, within_flops
+from scaling.predict.candidates import size_of
 from scaling.predict.devices import devices
+from scaling.predict.draft import Draft
+from scaling.predict.family import shape_of, within_flops
 from scaling.predict.footprint import footprint
 from scaling.predict.published import fit_of_preset, recommend_published, standard_shapes
 from scaling.predict.quantization import QUANTIZATION_COST, rounding_cost
@@ -26,13 +28,10 @@ bytes_of = cache(lambda model: footprint(model, context=1024))
 
 
 @cache
-def every_run() -> tuple[RunSpec, ...]:
+def every_run() -> tuple[Draft, ...]:
     """Real shapes on ten volumes each."""
     question = Question(target_loss=1.0, memory_bytes=2 * 2**30, context=1024)
-    model = ModelSpec(vocab_size=32_000, width=64, head_width=64, context=1024)
-    template = RunSpec.model_validate({"model": model, "data": {"source": {"kind": "w0"}}, "tokens": 10**9})
-    shapes = list(standard_shapes(question, 32_000))
-    return tuple(template.model_copy(update={"model": one, "tokens": d}) for one in shapes for d in VOLUMES)
+    return tuple(Draft(model=one, tokens=d) for one in standard_shapes(question, 32_000) for d in VOLUMES)
 
 
 @settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate))
@@ -42,7 +41,7 @@ def test_among_ten_thousand_configurations_it_is_the_answer_of_brute_force(targe
     assert len(runs) >= 10_000
     question = Question(target_loss=target, memory_bytes=int(memory * 2**20), context=1024)
     meeting = [
-        (bytes_of(one.model).total_bytes, one.n_tokens, one.run_id)
+        (bytes_of(one.model).total_bytes, one.n_tokens)
         for one in runs
         if LAW.law.loss(n=size_of(one.model, "n_params_total"), d=one.n_tokens) <= target
         and bytes_of(one.model).total_bytes <= question.budget_bytes
@@ -52,7 +51,7 @@ def test_among_ten_thousand_configurations_it_is_the_answer_of_brute_force(targe
             recommend(LAW, runs, question, measure=bytes_of)
         return
     found = recommend(LAW, runs, question, measure=bytes_of)
-    assert (found.footprint.total_bytes, found.run.n_tokens) == min(meeting)[:2]
+    assert (found.footprint.total_bytes, found.run.n_tokens) == min(meeting)
     assert len(found.runners_up) == min(3, len(meeting) - 1)
 
 
@@ -170,6 +169,24 @@ def test_a_target_in_another_unit_is_refused_with_the_likely_one(target, said):
 def test_a_law_of_other_things_is_refused(name):
     with pytest.raises(SpecError, match="law"):
         recommend_published(Question(target_loss=2.6, memory_bytes=2**29), name)
+
+
+def test_a_draft_is_written_out_as_the_run_that_was_judged():
+    found = answer(3.0, 400)
+    assert found is not None
+    for one in (found.choice, *found.runners_up):
+        assert (one.run.n_tokens, one.run.model.n_kv_heads) == (one.n_tokens, one.model.n_kv_heads)
+        assert size_of(one.run.model, "n_params_total") == one.n_params
+        assert bytes_of(one.run.model) == bytes_of(one.model)
+        assert one.run_id is None
+    assert found.run.model == ModelSpec(
+        vocab_size=32_000,
+        width=found.run.model.width,
+        n_layers=found.run.model.n_layers,
+        head_width=64,
+        n_kv_heads=found.run.model.n_kv_heads,
+        context=2048,
+    )
 
 
 def test_the_shapes_are_real():

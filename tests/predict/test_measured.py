@@ -89,7 +89,7 @@ def test_only_finished_runs_with_a_loss_count(tmp_path):
     store = RunStore(tmp_path).prepare()
     store.commit(RunRecord(spec=run(32), outcome=Outcome(status="diverged")))
     store.commit(RunRecord(spec=run(64), outcome=Outcome(status="done", loss=1.7, loss_se=0.01)))
-    measured = Measurements.of([run(width).run_id for width in (32, 64, 96)], store, FIT)
+    measured = Measurements.of(store.records(run(width).run_id for width in (32, 64, 96)), FIT)
     assert measured[run(32)] is None
     assert measured[run(96)] is None
     assert (measured[run(64)].loss, measured[run(64)].se) == (1.7, 0.01)

@@ -103,7 +103,7 @@ def test_more_probability_never_chooses_a_smaller_model():
 
 
 def test_a_target_below_the_floor_names_the_floor_and_the_best_within_the_memory():
-    with pytest.raises(InfeasibleError, match="floor of this teacher's text is 1.4000") as caught:
+    with pytest.raises(InfeasibleError, match="floor of real text is 1.4000") as caught:
         ask(GRID, target_loss=1.3)
     best = min(float(LAW.loss(n=size_of(one.model, "n_params"), d=one.n_tokens)) for one in GRID)
     assert caught.value.best_loss == pytest.approx(best)

@@ -12,7 +12,8 @@ from scaling.errors import ConfigError, InfeasibleError
 from scaling.fit.saved import load
 from scaling.predict.devices import device
 from scaling.predict.question import Question
-from scaling.predict.recommend import Recommendation, recommend_of_sweep
+from scaling.predict.recommend import Recommendation
+from scaling.predict.recommend_of_sweep import recommend_of_sweep
 from scaling.predict.speed import decode_speed
 from scaling.records import RunStore
 

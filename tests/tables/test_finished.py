@@ -137,3 +137,17 @@ def test_losses_in_nats_beside_their_perplexity_and_bits_need_no_note():
     assert observe(runs, columns=COLUMNS).notes == ()
     noted = fit(runs.assign(loss=runs.ppl**4), law="chinchilla", bootstrap=0, strict=False)
     assert "note: column 'loss' seems to hold perplexities" in summary(noted)
+
+
+def test_runs_that_aim_at_something_else_than_the_loss_are_left_out_of_laws_and_say_how_to_stay():
+    runs = sweep().assign(recipe="sequence", aims_at_loss=True)
+    runs.loc[3, ["recipe", "aims_at_loss", "loss"]] = ["on_policy", False, 3 * runs["loss"][3]]
+    data = observe(runs, columns=COLUMNS)
+    assert data.rows == tuple(i for i in range(16) if i != 3)
+    assert reasons(data)[3].startswith("recipe on_policy does not aim at the loss")
+    assert "recipe on_policy does not aim at the loss" in summary(fit(runs, law="chinchilla", bootstrap=0))
+    assert len(observe(runs.assign(aims_at_loss=True), columns=COLUMNS)) == 16
+    # What a table of before does not say, or says of some runs alone, leaves nothing out.
+    assert len(observe(runs.assign(aims_at_loss=np.nan), columns=COLUMNS)) == 16
+    with pytest.raises(RecordError, match="all 16 runs are left out: recipe sequence does not aim"):
+        observe(runs.assign(recipe="sequence", aims_at_loss=False), columns=COLUMNS)

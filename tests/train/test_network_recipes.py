@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from scaling.errors import TrainError
 from scaling.records import RunStore
-from scaling.spec import ModelSpec, RunSpec, SoftDistill, TinybertDistill, TokenTargets
+from scaling.spec import ModelSpec, OnPolicyDistill, RunSpec, SoftDistill, TinybertDistill, TokenTargets
 from scaling.train.checkpoint import load_student
 from scaling.train.distill.distilbert import cosine
 from scaling.train.distill.features import causal_mean, features, relation_loss, relative_error
 from scaling.train.distill.minilm import value_relations
+from scaling.train.distill.on_policy import divergence, own_text
 from scaling.train.distill.recipe import Moment, recipe_of
 from scaling.train.distill.soft import distribution_loss
 from scaling.train.loop import train_trunk
@@ -22,6 +23,7 @@ from scaling.train.model import Student, to_tensors
 
 RNG = np.random.default_rng(7)
 TEACHER = ModelSpec(vocab_size=65, width=64, n_layers=4, context=40, n_heads=2)
+SMALL_TEACHER, SMALL = (ModelSpec(vocab_size=65, width=32, n_layers=n, context=3, n_heads=2) for n in (2, 1))
 STUDENT = ModelSpec(vocab_size=65, width=32, n_layers=2, context=40, n_heads=2)
 
 
@@ -61,6 +63,14 @@ def plain_cosine(taught, own):
     return ((own * taught).sum(-1) / norms).mean()
 
 
+def plain_divergence(taught, own, beta):
+    q, f = softmax(taught), softmax(own)
+    m = beta * q + (1 - beta) * f
+    apart = {0.0: lambda: q * np.log(q / f), 1.0: lambda: f * np.log(f / q)}
+    between = lambda: beta * q * np.log(q / m) + (1 - beta) * f * np.log(f / m)  # noqa: E731
+    return apart.get(beta, between)().sum(-1).mean()
+
+
 def plain_values(taught, own):
     k = own.shape[-1]
     relations = [(x @ np.swapaxes(x, -1, -2)) / np.sqrt(k) for x in (taught, own)]
@@ -73,6 +83,14 @@ LOSSES = {
         lambda t, s: plain_distribution(t, s, 2.0),
         lambda t, s: distribution_loss(t, s, 2.0),
     ),
+    **{
+        f"divergence {beta}": (
+            (2, 3, 5),
+            lambda t, s, beta=beta: plain_divergence(t, s, beta),
+            lambda t, s, beta=beta: divergence(t, s, beta),
+        )
+        for beta in (0.0, 0.3, 1.0)
+    },
     "attention": ((1, 2, 4, 4), plain_relation, relation_loss),
     "scores": ((1, 2, 4, 4), plain_scores, lambda t, s: causal_mean((s - t) ** 2)),
     "states": ((2, 3, 4), plain_error, lambda t, s: relative_error(s, t)),
@@ -149,6 +167,28 @@ def test_tinybert_learns_below_the_logits_first_and_the_distribution_then():
     assert aims == pytest.approx([below, below, above], rel=1e-5)
 
 
+def test_a_student_that_learns_on_policy_is_scored_on_what_it_writes_in_a_share_of_the_steps():
+    teacher, student = Student(SMALL_TEACHER, seed=1), Student(SMALL, seed=2)
+    tokens = RNG.integers(65, size=(2, 3)).astype(np.int32)
+    recipe = recipe_of(OnPolicyDistill(kind="on_policy", own_share=0.5), TokenTargets(), teacher)
+
+    @jax.jit
+    def aims(step):
+        key = jax.random.fold_in(jax.random.key(0), step)
+        written = own_text(student, tokens[:, 0], 3, key)
+        apart = [divergence(teacher(x), student(x), 0.5) for x in (tokens, written)]
+        return recipe.losses(student, tokens, tokens, Moment(step, {})).aim, *apart, written
+
+    chosen = []
+    for step in range(8):
+        aim, on_data, on_own, written = (np.asarray(part) for part in aims(step))
+        np.testing.assert_array_equal(written[:, 0], tokens[:, 0])
+        is_own = abs(aim - on_own) < abs(aim - on_data)
+        assert aim == pytest.approx(on_own if is_own else on_data, rel=1e-5)
+        chosen.append(is_own)
+    assert 0 < sum(chosen) < 8
+
+
 def test_a_recipe_without_a_network_is_refused():
     with pytest.raises(TrainError, match="soft needs its teacher's network"):
         recipe_of(SoftDistill(kind="soft"), TokenTargets())
@@ -179,6 +219,8 @@ def run_of(recipe: dict | None, *, model: ModelSpec = STUDENT, teacher: ModelSpe
         ({"kind": "distilbert"}, {}, "set model.width to 64"),
         ({"kind": "minilm"}, {"n_heads": 4, "n_kv_heads": 4}, "set model.n_heads to 2"),
         ({"kind": "soft", "weight": 2}, {}, "less than or equal to 1"),
+        ({"kind": "on_policy", "beta": -1}, {}, "greater than or equal to 0"),
+        ({"kind": "dual_vocab"}, {}, "w0 is no text; leave distill out"),
     ],
 )
 def test_a_student_that_cannot_learn_so_is_refused_with_what_would_work(recipe, model, said):
@@ -204,6 +246,7 @@ def test_every_recipe_trains_a_student_that_is_kept_without_what_it_learned_besi
         "tinybert": run_of({"kind": "tinybert", "first_stage_tokens": 6_400}),
         "minilm": run_of({"kind": "minilm"}),
         "distilbert": run_of({"kind": "distilbert"}, model=shallow),
+        "on_policy": run_of({"kind": "on_policy"}),
     }
     prepare(list(runs.values()), store)
     losses = {}
@@ -212,6 +255,7 @@ def test_every_recipe_trains_a_student_that_is_kept_without_what_it_learned_besi
         assert record.outcome.status == "done", record.outcome.error
         assert load_student(store.student_dir(run.run_id), run.model).model == run.model
         losses[name] = record.outcome.loss
+        assert record.row()["aims_at_loss"] == (name != "on_policy")
         assert record.row()["teacher_flops"] > 0
     # Whoever starts from the teacher's own layers is ahead of all who start from nothing.
     assert losses["distilbert"] == min(losses.values())

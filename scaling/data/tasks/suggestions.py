@@ -3,8 +3,8 @@
 A word scores the probability of its likeliest spelling in tokens, the space before it included, times that of a token
 behind it which ends it (one that begins with no letter, or the end of the document). Spellings are found best first:
 a prefix is never less likely than what it leads to, so once three words are likelier than every open prefix, they are
-the likeliest of all. What the tokens of one word do not decide between words typed so far, they share: each prefix is
-asked for once, however many letters are typed behind it.
+the likeliest of all. A letter that is typed changes which prefixes are allowed, not what a model says behind them: each
+is asked for once a word.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Search:
 
     Args:
         spelling: Of the vocabulary.
-        known: ``ln`` distributions of prefixes asked for before, in the same context; added to.
+        known: ``ln`` distributions of prefixes in this context, to which the caller adds those that are asked for.
         letters: What is typed.
         effort: Prefixes that may be asked for.
     """
@@ -105,7 +105,7 @@ class Search:
         self._open: list[tuple[float, Tokens, bytes, int]] = []
         self._children: dict[Tokens, tuple[np.ndarray, np.ndarray]] = {}
         self._found: dict[str, float] = {}
-        self._waiting = [(0.0, (), b"")]
+        self._waiting: list[tuple[float, Tokens, bytes]] = [(0.0, (), b"")]
 
     def asks(self) -> list[Tokens]:
         """Prefixes whose distributions are needed next; none once the words are found, or the effort is spent."""

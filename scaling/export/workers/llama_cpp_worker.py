@@ -101,6 +101,8 @@ def score(client, job) -> None:
             reply = complete(client, sequence[: position + 1], 1, **options)
             told = reply["completion_probabilities"][0]["top_logprobs"]
             row[[token["id"] for token in told]] = [token["logprob"] for token in told]
+            # The engine adds up its probabilities in float32: they come to 1 but for that rounding.
+            row -= np.log(np.exp(row, dtype=np.float64).sum())
     np.save(job["scores"], out)
 
 

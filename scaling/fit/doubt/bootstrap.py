@@ -71,21 +71,22 @@ def _draw_trunks(problem: Problem, codes: Array, count: int, rng: np.random.Gene
     groups = codes.max() + 1
     share = np.full(groups, 1 / groups)
     drawn = rng.multinomial(groups, share, size=count)
-    present = []
-    for axis in ("n", "d"):
-        if hasattr(problem.x, axis):
-            level = np.unique(np.round(np.log(getattr(problem.x, axis)), 2), return_inverse=True)[1]
-            table = np.zeros((groups, level.max() + 1))
-            table[codes, level] = 1
-            present.append(table)
+    axes = [np.round(np.log(getattr(problem.x, axis)), 2) for axis in ("n", "d") if hasattr(problem.x, axis)]
     for _ in range(100):
         thin = np.zeros(count, bool)
-        for table in present:
-            thin |= ((drawn @ table) > 0).sum(1) < min(LEVELS_KEPT, table.shape[1])
+        for axis in axes:
+            thin |= _levels_drawn(drawn, axis, codes) < min(LEVELS_KEPT, len(np.unique(axis)))
         if not thin.any():
             break
         drawn[thin] = rng.multinomial(groups, share, size=int(thin.sum()))
     return drawn.astype(float)
+
+
+def _levels_drawn(drawn: Array, axis: Array, codes: Array) -> Array:
+    """Distinct values of an axis among the runs of each replicate: int[count]."""
+    order = np.argsort(axis, kind="stable")
+    first = np.flatnonzero(np.diff(axis[order], prepend=-np.inf))
+    return np.logical_or.reduceat(drawn[:, codes[order]] > 0, first, axis=1).sum(axis=1)
 
 
 def leveraged_residual(problem: Problem, optimum: Optimum, codes: Array) -> Array:

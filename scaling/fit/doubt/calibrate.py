@@ -18,6 +18,8 @@ TAIL = 4
 fits to show them."""
 PRIOR_SPREAD = 0.5
 """Before any validation, the model's own scale is trusted within this factor of e (one standard deviation)."""
+FACTORS = np.exp(np.linspace(-1.5, 2.5, 41))
+"""Between error and scale, far closer to each other than the prior is wide."""
 
 
 def calibration(scores: Sequence[Score], noise: float, left: int) -> Calibration:
@@ -78,11 +80,13 @@ def inflation(errors: Sequence[Array], axes: Sequence[str]) -> dict[str, float]:
 
     An axis without a cut of its own takes the factor of all cuts together.
     """
-    if not errors:
-        return {}
-    together = expected_factor(errors)
-    own = {axis: [e for e, other in zip(errors, axes, strict=True) if other == axis] for axis in ("n", "d", "c")}
-    return {axis: expected_factor(some) if some else together for axis, some in own.items()}
+    return {axis: factor_along(axis, errors, axes) for axis in ("n", "d", "c")} if errors else {}
+
+
+def factor_along(axis: str, errors: Sequence[Array], axes: Sequence[str]) -> float:
+    """The factor of one axis."""
+    own = [error for error, other in zip(errors, axes, strict=True) if other == axis]
+    return expected_factor(own or errors)
 
 
 def factor_inside(errors: Array) -> float:
@@ -101,14 +105,13 @@ def expected_factor(errors: Sequence[Array]) -> float:
     A handful of cuts leaves the factor itself in doubt, and the variance of a forecast is the mean of the variances
     that it may have. The errors of one validation fit share that fit's mistake: together they count as one.
     """
-    factors = np.exp(np.linspace(-1.5, 2.5, 41))  # far closer than the prior is wide
-    cost = np.log(factors) ** 2 / (2 * PRIOR_SPREAD**2)
+    cost = np.log(FACTORS) ** 2 / (2 * PRIOR_SPREAD**2)
     for error in errors:
-        ratio = error[:, None] / factors
-        density = (TAIL + 1) / 2 * np.log1p(ratio**2 / TAIL) + np.log(factors)
+        ratio = error[:, None] / FACTORS
+        density = (TAIL + 1) / 2 * np.log1p(ratio**2 / TAIL) + np.log(FACTORS)
         cost = cost + density.mean(axis=0)
     chance = np.exp(cost.min() - cost)
-    return float(np.sqrt(np.average(factors**2, weights=chance)))
+    return float(np.sqrt(np.average(FACTORS**2, weights=chance)))
 
 
 def cross_checked(scores: Sequence[Score], level: float = 0.9) -> Mapping[str, float]:
@@ -124,7 +127,7 @@ def cross_checked(scores: Sequence[Score], level: float = 0.9) -> Mapping[str, f
     axes, inside, errors = [score.axis for score in scores], [], []
     for i, score in enumerate(scores):
         others = [*scores[:i], *scores[i + 1 :]]
-        factor = inflation(honest(others), [*axes[:i], *axes[i + 1 :]]).get(score.axis, 1.0)
+        factor = factor_along(score.axis, honest(others), [*axes[:i], *axes[i + 1 :]])
         weights = stack_weights(others, len(score.error))
         inside.append(np.abs(standardised(score, weights)) <= factor * stdtrit(TAIL, (1 + level) / 2))
         errors.append(np.abs(np.expm1(weights @ score.error)))

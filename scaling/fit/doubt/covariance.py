@@ -127,12 +127,12 @@ def design_effect(slopes: Array, score: Array, found: Array, weights: Array, clu
     **Source:** Moulton 1986; Cameron and Miller 2015.
     """
     codes = np.unique(cluster, return_inverse=True)[1]
+    if codes.max() + 1 == len(codes):
+        return np.ones(len(slopes))
     member = np.zeros((len(codes), codes.max() + 1))
     member[np.arange(len(codes)), codes] = 1
     used = weights > 0
     trunks = np.sum((used @ member) > 0, axis=-1)
-    if member.shape[1] == len(codes):
-        return np.ones(len(slopes))
     values, axes = np.linalg.eigh(found)
     whitened = slopes @ (axes * np.sqrt(np.maximum(values, 0))[:, None, :]) * score[..., None]
     alone = np.sum(whitened**2, axis=(1, 2))

@@ -115,19 +115,30 @@ class _Runs:
 
 @dataclass
 class _Local:
-    """Quadratic model of each problem at its current point."""
+    """Quadratic model of each problem at its current point, along axes on which curvature and metric are diagonal.
 
-    value: Array
-    gradient: Array
-    hessian: Array
-    metric: Array
+    Attributes:
+        slope, curvature: of the objective along the axes, float64[n_problems, k].
+        axes: rows of float64[n_problems, k, k], in search coordinates.
+        sound: bool[n_problems]: whether all derivatives are numbers.
+    """
+
+    slope: Array
+    curvature: Array
+    axes: Array
+    sound: Array
+
+    def step(self, damping: Array) -> tuple[Array, Array]:
+        """Step against the slope with |curvature| + damping, and the gain that it promises."""
+        along = self.slope / (np.abs(self.curvature) + damping[:, None])
+        return -(along[:, None] @ self.axes)[:, 0], np.vecdot(along, self.slope)
 
     def take(self, index: Array) -> _Local:
-        return _Local(self.value[index], self.gradient[index], self.hessian[index], self.metric[index])
+        return _Local(self.slope[index], self.curvature[index], self.axes[index], self.sound[index])
 
-    def put(self, mask: Array, other: _Local) -> None:
-        for name in ("value", "gradient", "hessian", "metric"):
-            getattr(self, name)[mask] = getattr(other, name)[mask]
+    def put(self, index: Array, other: _Local) -> None:
+        for name in ("slope", "curvature", "axes", "sound"):
+            getattr(self, name)[index] = getattr(other, name)
 
 
 def minimise(
@@ -185,87 +196,93 @@ def minimise(
 def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision: float) -> Minima:
     """One chunk: all rows step together; rows that are done drop out."""
     u = np.clip(start, problem.low, problem.high)
-    final_u, final_value = u.copy(), np.full(len(u), np.inf)
-    converged = np.zeros(len(u), bool)
-    rows = np.arange(len(u))
-    damping = np.full(len(u), 1e-3)
     here = _model(problem, u, runs)
+    value = np.where(here.sound, _value(problem, u, runs), np.inf)
+    final_u, final_value, converged = u.copy(), value.copy(), np.zeros(len(u), bool)
+    rows, damping = np.arange(len(u)), np.full(len(u), 1e-3)
     for _ in range(steps):
-        step, gain = _newton_step(problem, u, here, damping)
+        step, gain = here.step(damping)
         trial = np.clip(u + step, problem.low, problem.high)
-        there = _model(problem, trial, runs)
-        better = there.value < here.value
-        small = gain <= precision * np.abs(here.value) + 1e-300
-        u = np.where(better[:, None], trial, u)
-        here.put(better, there)
+        there = _value(problem, trial, runs)
+        small = gain <= precision * np.abs(value) + 1e-300
+        better = there < value
+        # Derivatives cost ten times the value: a step that failed, or was the last, goes without.
+        moved = np.flatnonzero(better & ~small)
+        if len(moved):
+            found = _model(problem, trial[moved], runs.take(moved))
+            better[moved] = found.sound
+            here.put(moved[found.sound], found.take(found.sound))
+        u, value = np.where(better[:, None], trial, u), np.where(better, there, value)
         # Steps that fail are tried again more cautiously; those that succeed become bolder.
         damping = np.where(better, np.maximum(damping * 0.1, 1e-12), np.minimum(damping * 8, 1e12))
         done = small | (damping >= 1e12)
-        final_u[rows], final_value[rows] = u, here.value
+        final_u[rows], final_value[rows] = u, value
         converged[rows[done]] = True
         if done.any():
-            keep = ~done
-            rows, u, damping, here, runs = rows[keep], u[keep], damping[keep], here.take(keep), runs.take(keep)
+            left = np.flatnonzero(~done)
+            rows, u, value, damping = rows[left], u[left], value[left], damping[left]
+            here, runs = here.take(left), runs.take(left)
         if not len(rows):
             break
     return Minima(final_u, final_value, converged & np.isfinite(final_value))
 
 
-def _newton_step(problem: Problem, u: Array, here: _Local, damping: Array) -> tuple[Array, Array]:
-    """Step against the gradient with |curvature| + damping, both measured in the metric of the predictions."""
-    outward = ((u <= problem.low) & (here.gradient > 0)) | ((u >= problem.high) & (here.gradient < 0))
-    free = problem.free & ~outward
-    gradient = np.where(free, here.gradient, 0.0)
-    both = free[:, :, None] & free[:, None, :]
-    eye = np.eye(u.shape[1])
-    scale = 1 / np.sqrt(np.maximum(np.einsum("pii->pi", here.metric), 1e-30))
-    outer = scale[:, :, None] * scale[:, None, :]
-    metric = np.where(both, here.metric * outer, eye) + 1e-12 * eye
-    hessian = np.where(both, here.hessian * outer, 0.0)
-    inverse_root = np.linalg.inv(np.linalg.cholesky(metric))
-    curvature, axes = np.linalg.eigh(inverse_root @ hessian @ inverse_root.transpose(0, 2, 1))
-    slope = np.einsum("pij,pj->pi", inverse_root, gradient * scale)
-    along = np.einsum("pji,pj->pi", axes, slope) / (np.abs(curvature) + damping[:, None])
-    step = -scale * np.einsum("pji,pj->pi", inverse_root, np.einsum("pij,pj->pi", axes, along))
-    return np.where(free, step, 0.0), -np.einsum("pi,pi->p", gradient, step)
+def _value(problem: Problem, u: Array, runs: _Runs) -> Array:
+    """The objective, per row of `u`; infinite where it is not a number."""
+    with np.errstate(all="ignore"):
+        residual = problem.objective.measure(_predict(problem, u, order=0).value) - runs.target
+        value = np.sum(runs.weights * problem.objective.rho(residual, runs.limit), axis=-1)
+    if runs.prior is not None:
+        value = value + runs.prior.pull(u)[0]
+    return np.where(np.isfinite(value), value, np.inf)
 
 
 def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
-    """Value, gradient, exact Hessian and Gauss-Newton metric of the objective, per row of `u`."""
-    weights, limit = runs.weights, runs.limit
+    """Gradient, exact Hessian and Gauss-Newton metric of the objective, per row of `u`, diagonalised together."""
     with np.errstate(all="ignore"):
         jet = _predict(problem, u)
-        predicted = jet.value
-        residual = problem.objective.measure(predicted) - runs.target
-        # d residual / d predicted is 1/predicted on log loss, else 1; its derivative folds into the first-order
-        # weights below.
-        per_loss = 1.0 / predicted if problem.objective.log else 1.0
-        bend = 1.0 if problem.objective.log else 0.0
-        psi = np.clip(residual, -limit, limit)
-        inside = np.abs(residual) <= limit
-        value = np.sum(weights * problem.objective.rho(residual, limit), axis=-1)
-        push = weights * psi * per_loss
+        residual = problem.objective.measure(jet.value) - runs.target
+        psi = np.minimum(np.maximum(residual, -runs.limit), runs.limit)
+        push, square, inside = runs.weights * psi, runs.weights, psi == residual
+        if problem.objective.log:
+            # d residual / d predicted is 1/predicted; its own derivative takes psi off the curvature of every run.
+            per_loss = 1.0 / jet.value
+            push, square, inside = push * per_loss, square * per_loss * per_loss, inside - psi
         slopes = _stack(jet, u.shape)
+        across = slopes.transpose(0, 2, 1)
         gradient = (slopes @ push[..., None])[..., 0]
-        square = weights * per_loss * per_loss * np.ones_like(predicted)
-        metric = (slopes * square[:, None]) @ slopes.transpose(0, 2, 1)
-        hessian = (slopes * (square * (inside - bend * psi))[:, None]) @ slopes.transpose(0, 2, 1)
+        weighted = slopes * square[:, None]
+        metric = weighted @ across
+        hessian = np.multiply(slopes, (square * inside)[:, None], out=weighted) @ across
         hessian += jet.curvature(push, u.shape[1])
     if runs.prior is not None:
-        penalty, slope = runs.prior.pull(u)
-        value, gradient = value + penalty, gradient + slope
+        gradient = gradient + runs.prior.pull(u)[1]
         hessian, metric = hessian + runs.prior.precision, metric + runs.prior.precision
-    bad = ~(np.isfinite(value) & np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2)))
-    value[bad] = np.inf
-    gradient[bad], hessian[bad], metric[bad] = 0.0, np.eye(u.shape[1]), np.eye(u.shape[1])
-    return _Local(value, gradient, hessian, metric)
+    sound = np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2))
+    gradient[~sound], hessian[~sound], metric[~sound] = 0.0, np.eye(u.shape[1]), np.eye(u.shape[1])
+    return _diagonal(problem, u, gradient, hessian, metric, sound)
 
 
-def _predict(problem: Problem, u: Array) -> Jet:
-    """Loss with derivatives in search coordinates."""
+def _diagonal(problem: Problem, u: Array, gradient: Array, hessian: Array, metric: Array, sound: Array) -> _Local:
+    """The axes on which Hessian and metric are diagonal, of the coefficients that are neither held nor pressed against
+    a bound."""
+    outward = ((u <= problem.low) & (gradient > 0)) | ((u >= problem.high) & (gradient < 0))
+    free = problem.free & ~outward
+    both = free[:, :, None] & free[:, None, :]
+    eye = np.eye(u.shape[1])
+    scale = free / np.sqrt(np.maximum(metric.diagonal(axis1=1, axis2=2), 1e-30))
+    outer = scale[:, :, None] * scale[:, None, :]
+    inverse_root = np.linalg.inv(np.linalg.cholesky(np.where(both, metric * outer, eye) + 1e-12 * eye))
+    curvature, axes = np.linalg.eigh(inverse_root @ (hessian * outer) @ inverse_root.transpose(0, 2, 1))
+    axes = axes.transpose(0, 2, 1) @ inverse_root * scale[:, None, :]
+    return _Local((axes @ gradient[..., None])[..., 0], curvature, axes, sound)
+
+
+def _predict(problem: Problem, u: Array, order: int = 2) -> Jet:
+    """Loss with derivatives in search coordinates, to second order or to none."""
     p = {}
     for i, name in enumerate(problem.law.names):
-        variable = Jet.variable(u[:, i, None], i)
+        variable = Jet.variable(u[:, i, None], i, order=order)
         p[name] = np.exp(variable) if problem.is_log[i] else variable
     return problem.law.formula(SimpleNamespace(**p), problem.x)
 

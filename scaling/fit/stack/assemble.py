@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.fit.neighbours import Runs
+from scaling.fit.neighbours import Influence
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack.solve import Batch, forecast_scores
@@ -56,17 +56,19 @@ class Stacked:
         return sum(one.weight * one.noise for one in self.members)
 
 
-def assemble(batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], runs: Runs | None = None) -> Stacked:
+def assemble(
+    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], given: Sequence[Influence] | None = None
+) -> Stacked:
     """Members are the versions whose coefficients lie inside their bounds; their errors on larger runs weigh them.
 
     Args:
         batches: one a form.
         data: the runs that they were fitted to.
         cuts: of validation; without any, all members weigh the same.
-        runs: that forecasts are given; None for the laws alone.
+        given: what the smaller runs of each cut add to its forecasts; None for the laws alone.
     """
     inside = inner_members(np.concatenate([batch.on_bound for batch in batches]))
-    scores = tuple(score.select(inside) for score in forecast_scores(batches, data, cuts, runs))
+    scores = tuple(score.select(inside) for score in forecast_scores(batches, data, cuts, given))
     weights = stack_weights(scores, len(inside))
     order = np.argsort(-weights, kind="stable")
     kept = order[weights[order] >= DROPPED * weights.max()]

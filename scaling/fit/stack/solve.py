@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
 
 from scaling.fit.doubt.covariance import coordinate_jacobian, covariance, inner, robust_information
 from scaling.fit.evidence import linear_doubt
-from scaling.fit.neighbours import Influence, Runs
+from scaling.fit.neighbours import Influence
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.prior import Prior
@@ -71,23 +72,32 @@ class Batch:
         theta = problem.decode(u)
         return problem, replace(self.whole, u=u, theta=theta, value=value, at_bound=at_bound, basins=u[None])
 
-    def forecast(self, subset: int, x: SimpleNamespace, given: Influence | None = None) -> tuple[Array, Array]:
-        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each.
-
-        What the runs add to a forecast moves with the law that they are held against, and so does its doubt.
-        """
-        logs, slope = self._tangent(subset, x)
-        if given is not None:
-            at_runs, slope_at_runs = self._tangent(subset, self.problem.x)
-            with np.errstate(all="ignore"):
-                logs = logs + (np.log(self.problem.loss) - at_runs) @ given.weights.T
-                slope = slope - given.weights @ slope_at_runs
+    def forecast(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
+        """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each."""
+        logs, slope = self._tangent(self.u[:, subset], x)
         return logs, linear_doubt(slope, self.covariance[:, subset])
 
-    def _tangent(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
-        """Log loss and its slope over search coordinates: float64[v, n_points] and [v, n_points, k]."""
+    def forecast_runs(self, subset: int, rows: Array, given: Influence | None = None) -> tuple[Array, Array]:
+        """The same at some of the runs, given others nearby.
+
+        What the runs nearby add to a forecast moves with the law that they are held against, and so does its doubt.
+        """
+        every, every_slope = (part[:, subset] for part in self._at_runs)
+        logs, slope = every[:, rows], every_slope[:, rows]
+        if given is not None:
+            with np.errstate(all="ignore"):
+                logs = logs + given.weighed(np.log(self.problem.loss) - every)
+                slope = slope - given.weighed_rows(every_slope)
+        return logs, linear_doubt(slope, self.covariance[:, subset])
+
+    @cached_property
+    def _at_runs(self) -> tuple[Array, Array]:
+        """Of every fit at every run: float64[v, s, n_runs] and [v, s, n_runs, k]."""
+        return self._tangent(self.u, self.problem.x)
+
+    def _tangent(self, u: Array, x: SimpleNamespace) -> tuple[Array, Array]:
+        """Log loss and its slope over search coordinates: float64[..., n_points] and [..., n_points, k]."""
         elsewhere = replace(self.problem, x=x, objective=Objective("squared"))
-        u = self.u[:, subset]
         with np.errstate(all="ignore"):
             logs = np.log(np.maximum(self.problem.law.evaluate(self.problem.decode(u), x), 1e-300))
             return logs, coordinate_jacobian(elsewhere, u)
@@ -187,20 +197,17 @@ def _of_all_runs(problem: Problem, places: Array, weights: Array, prior: Prior) 
 
 
 def forecast_scores(
-    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], runs: Runs | None = None
+    batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], given: Sequence[Influence] | None = None
 ) -> list[Score]:
-    """How every version of every form forecasts the larger runs of each cut, given the smaller `runs` nearby."""
+    """How every version of every form forecasts the larger runs of each cut, given the smaller ones nearby."""
     scores = []
     for i, cut in enumerate(cuts, start=1):
-        held_out = data.select(np.isin(np.arange(len(data)), cut.scored))
-        given, left = None, np.ones(len(cut.scored))
-        if runs is not None and runs.share > 0:
-            given = runs.influence({name: values[cut.scored] for name, values in runs.columns.items()}, cut.small)
-            left = given.left
-        each = [batch.forecast(i, held_out.inputs(batch.problem.law.columns), given) for batch in batches]
+        near, rows = given[i - 1] if given else None, cut.scored
+        each = [batch.forecast_runs(i, rows, near) for batch in batches]
         logs, doubt = (np.concatenate(parts) for parts in zip(*each, strict=True))
-        error = np.nan_to_num(logs - np.log(held_out.loss), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
+        error = np.nan_to_num(logs - np.log(data.loss[rows]), nan=WORTHLESS, posinf=WORTHLESS, neginf=-WORTHLESS)
         noise = np.concatenate([batch.noise[:, i] for batch in batches])
-        relative = np.ones(len(held_out)) if held_out.relative_noise is None else held_out.relative_noise
+        relative = np.ones(len(rows)) if data.relative_noise is None else data.relative_noise[rows]
+        left = np.ones(len(rows)) if near is None else near.left
         scores.append(Score(cut.axis, error, doubt, noise[:, None] * relative, left))
     return scores

@@ -9,6 +9,7 @@ from typing import Literal
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.law import ScalingLaw
 from scaling.laws.published.rules import Rule, TransferredData
+from scaling.registry import Registry
 
 PF_DAY = 8.64e19
 """FLOPs in one petaflop/s-day."""
@@ -55,3 +56,7 @@ class Preset:
     def __repr__(self) -> str:
         note = f"\n  note: {self.note}" if self.note else ""
         return f"{self.name}: {self.law!r}\n  {self.source} [{self.verified}] {self.counts}".rstrip() + note
+
+
+PRESETS: Registry[Preset] = Registry("published law", package="scaling.laws.published")
+"""Every published law by name; a file of this package is loaded when a name is not in those before it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaling.laws.batch import CriticalBatch
-from scaling.laws.published.preset import HOFFMANN, KAPLAN, PF_DAY, SHEHPER, Preset
+from scaling.laws.published.preset import HOFFMANN, KAPLAN, PF_DAY, PRESETS, SHEHPER, Preset
 from scaling.laws.published.rules import Rule
 
 DEEPSEEK = "DeepSeek-AI 2024, arXiv 2401.02954"
@@ -89,4 +89,5 @@ def _others() -> list[Preset]:
     ]
 
 
-SETTING_PRESETS = (*_kaplan(), *_shehper(), *_others())
+for _found in (*_kaplan(), *_shehper(), *_others()):
+    PRESETS.add(_found.name, _found)

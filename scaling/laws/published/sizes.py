@@ -11,6 +11,7 @@ from scaling.laws.published.preset import (
     KAPLAN,
     KAPLAN_RANGES,
     PF_DAY,
+    PRESETS,
     SHEHPER,
     Preset,
 )
@@ -180,4 +181,5 @@ def _sardana() -> list[Preset]:
     return presets
 
 
-SIZE_PRESETS = (*_kaplan(), *_shehper(), *_hoffmann(), *_refits(), *_sardana())
+for _found in (*_kaplan(), *_shehper(), *_hoffmann(), *_refits(), *_sardana()):
+    PRESETS.add(_found.name, _found)

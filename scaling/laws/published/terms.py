@@ -10,7 +10,7 @@ from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.kaplan import KaplanN
 from scaling.laws.precision import KumarDamage, LowPrecision, OuyangDamage
-from scaling.laws.published.preset import Preset
+from scaling.laws.published.preset import PRESETS, Preset
 from scaling.laws.published.rules import TransferredData
 from scaling.laws.repetition import Repeated
 from scaling.laws.schedule import MultiPower
@@ -141,4 +141,5 @@ def _schedules() -> list[Preset]:
     ]
 
 
-TERM_PRESETS = (*_data(), *_teachers(), *_precision(), *_experts(), *_schedules())
+for _found in (*_data(), *_teachers(), *_precision(), *_experts(), *_schedules()):
+    PRESETS.add(_found.name, _found)

@@ -102,7 +102,7 @@ def published(name: str, columns: Mapping[str, float] | None = None) -> Basis:
     found = preset(name)
     law = found.law
     if not isinstance(law, ScalingLaw):
-        raise SpecError(f"--law {name}: {law!r} gives no loss; name a law of loss, as hoffmann or besiroglu")
+        raise SpecError(f"law {name}: {law!r} gives no loss; name a law of loss, as hoffmann or besiroglu")
     given = dict(columns or {})
     known = {column: value for column, value in REAL_TEXT.items() if column in law.columns} | given
     # Every token once, unless repetition is asked for.
@@ -147,11 +147,11 @@ def _exact(law: ScalingLaw) -> Surface | None:
 
 def _columns_wanted(found: Preset, law: ScalingLaw, missing: list[str], unknown: list[str]) -> str:
     """What a law is a function of, and how to say it."""
-    say = f"--law {found.name}: is a function of {', '.join(law.columns)}"
+    say = f"law {found.name}: is a function of {', '.join(law.columns)}"
     if unknown:
         return f"{say}, and not of {', '.join(unknown)} — leave that out"
     if missing:
-        return f"{say} — give {' '.join(f'--at {column}=…' for column in missing)}"
+        return f"{say} — give {' '.join(f'--at {column}=…' for column in missing)} (in Python columns, by name)"
     return f"{say}, this command knows N and D — use it from Python: scaling.preset({found.name!r})"
 
 

@@ -61,8 +61,8 @@ class TeacherAsked:
         said = [self.name is not None, sized, self.loss is not None]
         if sum(said) != 1 or (sized and None in (self.n_params, self.n_tokens)):
             raise SpecError(
-                "a teacher is told by --teacher NAME, by --teacher-params N with --teacher-tokens D, or by "
-                "--teacher-loss L: give one of the three"
+                "a teacher is told by its name, by its size and its tokens, or by its loss — give one of the three "
+                "(--teacher; --teacher-params and --teacher-tokens; --teacher-loss)"
             )
 
     def on(self, basis: Basis) -> Teacher:
@@ -90,12 +90,14 @@ class TeacherAsked:
         if self.name is not None:
             known = named_model(self.name)
             if known.n_tokens is None:
-                raise SpecError(f"--teacher {self.name}: {known.label}'s data was not published — give --teacher-loss")
+                raise SpecError(
+                    f"teacher {self.name}: {known.label}'s data was not published — give its loss (--teacher-loss)"
+                )
             return known.label, known.size(embeddings=basis.embeddings), known.n_tokens
         if self.loss is not None:
             return f"a teacher of loss {self.loss:g}", math.inf, math.inf
         if self.n_params is None or self.n_tokens is None:
-            raise SpecError("a teacher's size needs its tokens too: give --teacher-params and --teacher-tokens")
+            raise SpecError("a teacher's size needs its tokens too — give both (--teacher-params and --teacher-tokens)")
         return f"a teacher of N = {_short(self.n_params)}, D = {_short(self.n_tokens)}", self.n_params, self.n_tokens
 
 

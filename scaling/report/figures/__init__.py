@@ -8,7 +8,7 @@ from scaling.report.figures.budget import best_size_by_compute, extrapolation, f
 from scaling.report.figures.by_size import forecast, loss_by_ratio, loss_by_size, runs
 from scaling.report.figures.check import exponents, laws, predicted_and_actual, residuals
 from scaling.report.figures.ledger import hit_rate, ledger
-from scaling.report.figures.measures import bits_by_vocabulary, transferred
+from scaling.report.figures.measures import bits_by_vocabulary, keystrokes, transferred
 from scaling.report.figures.phone import bytes_and_loss, bytes_by_part, damage
 from scaling.report.figures.style import styled
 from scaling.report.figures.sweep import sweep_figure
@@ -30,6 +30,7 @@ __all__ = [
     "hit_rate",
     "isoflop",
     "isoloss",
+    "keystrokes",
     "laws",
     "learning_rates",
     "ledger",

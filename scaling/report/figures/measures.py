@@ -1,13 +1,15 @@
-"""What a loss alone does not say: what a text read before is worth, and what a vocabulary costs."""
+"""What a loss alone does not say: what a text read before is worth, what a vocabulary costs, what a keyboard saves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 
+from scaling.fit.savings import fit_savings
 from scaling.fit.transfer import Transfer
-from scaling.report.figures.style import figure, short
+from scaling.report.figures.style import figure, measured, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,3 +43,22 @@ def bits_by_vocabulary(runs: pd.DataFrame, ax: Axes) -> None:
         own = own.sort_values("file_bytes")
         ax.plot(own["file_bytes"], own["bits_per_byte"], "-o", label=f"V = {size:,}")
     ax.set(xscale="log", xlabel="int8 file with its tokenizer, bytes", ylabel="bits/byte")
+
+
+@figure("keystrokes")
+def keystrokes(table: pd.DataFrame, ax: Axes) -> None:
+    """Savings over bits of a byte: students with the line through them and its 90 % interval, n-gram models beside.
+
+    Args:
+        table: as `scaling keyboard` writes it, with `model`, `bits_per_byte`, `savings` and `savings_se`.
+    """
+    for name, label, look in (("student", "students", "o"), ("ngram", "n-grams of as many bytes", "x")):
+        own = table[table["model"] == name]
+        if len(own):
+            measured(ax, own["bits_per_byte"], own["savings"], own["savings_se"], fmt=look, label=label)
+    line = fit_savings(table)
+    bits = np.linspace(line.lowest, line.highest, 50)
+    told = [line.predict(one) for one in bits]
+    ax.plot(bits, [one.value for one in told], color="C0")
+    ax.fill_between(bits, [one.low for one in told], [one.high for one in told], color="C0", alpha=0.15)
+    ax.set(xlabel="bits/byte", ylabel="share of keystrokes saved")

@@ -15,12 +15,14 @@ from scaling.accounting import TokenizerLayout
 from scaling.chain.target import ask
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import recommended_text
+from scaling.dimensions import Dimensions
 from scaling.errors import RecordError
 from scaling.export.ledger import latest, read_ledger
 from scaling.fit.result import Fit
 from scaling.fit.saved import load
-from scaling.predict.candidates import offered, size_of
-from scaling.predict.footprint import footprint, tokenizer_layout
+from scaling.predict.candidates import size_of
+from scaling.predict.family import offered
+from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.published import CONTEXT, VOCABULARY, fit_of_preset
 from scaling.predict.question import Question
 from scaling.records import load_runs
@@ -58,7 +60,7 @@ def page_of_sweep(workspace: Workspace) -> str:
     tokenizer = tokenizer_layout(trained[0].data, workspace.store)
     context = question.context or trained[0].model.context
 
-    def measure(model: ModelSpec) -> Any:
+    def measure(model: Dimensions) -> Footprint:
         return footprint(model, context=context, tokenizer=tokenizer)
 
     tokens = question.tokens or max(run.tokens for run in workspace.runs)

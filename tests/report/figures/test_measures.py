@@ -46,3 +46,14 @@ def test_a_vocabulary_has_a_line_of_its_students_that_read_most_by_bytes():
     ax = figures.bits_by_vocabulary(runs)
     lines = {line.get_label(): (*line.get_xdata(), *line.get_ydata()) for line in ax.lines}
     assert lines == {"V = 1,024": (200, 300, 2.6, 2.5), "V = 8,192": (400, 2.4)}
+
+
+def test_keystrokes_are_points_of_both_kinds_and_the_line_through_the_students():
+    bits = np.linspace(1.8, 2.4, 8)
+    students = pd.DataFrame({"bits_per_byte": bits, "savings": 0.8 / (1 + (bits / 2) ** 1.5), "ceiling": 0.8})
+    students = students.assign(model="student", savings_se=0.01)
+    ngrams = students[:3].assign(model="ngram", savings=0.5)
+    ax = figures.keystrokes(pd.concat([students, ngrams]))
+    told, *_ = [line for line in ax.lines if len(line.get_xdata()) == 50]
+    np.testing.assert_allclose(np.interp(bits, *told.get_data()), students["savings"], atol=1e-3)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["students", "n-grams of as many bytes"]
