@@ -2,7 +2,8 @@
 
 Bits a byte of held-out speeches, by vocabulary and width, beside the int8 file with its tokenizer and the share of the
 table of embeddings in it; then at equal bytes, on a line in log bytes between two widths; then the published form with
-a term of the vocabulary, fitted to the loss beside the unigram model of the same pieces, D in bytes of text.
+a term of the vocabulary, D in bytes of text, fitted to the loss beside the unigram model of the same pieces, as it was
+published, and to bits a byte.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scaling.fit.fitter import fit
 from scaling.records import RunRecord, RunStore, load_runs
 
 TABLE = REFERENCE / "vocabulary.csv"
-BUDGETS = (150_000, 250_000, 350_000, 480_000)
+BUDGETS = (150_000, 250_000, 350_000, 480_000, 597_000)
 COLUMNS = [
     *("run_id", "trunk_id", "status", "seed", "vocab_size", "width", "n_params", "n_vocab_params", "n_tokens"),
     *("text_bytes", "flops", "file_bytes", "table_bytes", "loss", "loss_se", "bits_per_byte", "unigram_loss"),
@@ -35,7 +36,9 @@ def main(results: str = "results") -> None:
     runs["text"] = runs["text_bytes"].map(lambda n_bytes: f"{_rounded(n_bytes):,}")
     print("bits a byte by bytes of text read\n" + by_file(runs).to_string())
     print("\nat equal bytes of the file\n" + at_equal_bytes(runs).to_string())
-    print("\n" + law(runs))
+    runs["beside_unigrams"] = runs["loss"] - runs["unigram_loss"]
+    print(f"\nnats a token beside unigrams: {law(runs, 'beside_unigrams')}")
+    print(f"bits a byte: {law(runs, 'bits_per_byte')}")
 
 
 def measured(store: RunStore) -> pd.DataFrame:
@@ -84,14 +87,14 @@ def at_equal_bytes(runs: pd.DataFrame) -> pd.DataFrame:
     return table.pivot_table("bits", ["text", "bytes"], "vocabulary", sort=False).round(3)
 
 
-def law(runs: pd.DataFrame) -> str:
-    """The law with its term of the vocabulary, and how far the runs lie off it."""
-    runs = runs.assign(loss=runs["loss"] - runs["unigram_loss"])
+def law(runs: pd.DataFrame, loss: str) -> str:
+    """The law with its term of the vocabulary, and how much of the runs it explains."""
     columns = {"n": "n_params", "n_vocab_params": "n_vocab_params", "d": "text_bytes"}
-    found = fit(runs, law="vocabulary", columns=columns, objective="squared", log=False, strict=False)
-    off = found.loss(**{name: runs[column].to_numpy(float) for name, column in columns.items()}) - runs["loss"]
-    explained = 1 - off.var() / runs["loss"].var()
-    return f"loss beside unigrams: {found.law}; off by {off.std():.3f} nats/token, R² {explained:.3f}, {len(runs)} runs"
+    found = fit(runs, law="vocabulary", columns=columns, loss=loss, objective="squared", log=False, strict=False)
+    values = {name: runs[column].to_numpy(float) for name, column in columns.items()}
+    # Of the law, not of the fit, which gives no loss below zero.
+    off = found.law.loss(**values) - runs[loss]
+    return f"{found.law}; off by {off.std():.3f}, R² {1 - off.var() / runs[loss].var():.2f}, {len(runs)} runs"
 
 
 def _rounded(n_bytes: float) -> int:

@@ -86,6 +86,19 @@ def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tm
     assert four.is_monotonic_decreasing
 
 
+def test_text_of_the_kind_is_worth_more_than_other_text_and_symbols_harm(printed):
+    text = printed("transfer")
+    over = dict(re.findall(r"^(\S.*?real|\S.*?ngram 6|none) +[\d.]+ +[\d.]+ +(-?[\d.]+) ", text, flags=re.MULTILINE))
+    assert float(over["sotu ngram 6"]) < float(over["books real"]) < 0 < float(over["w1 real"])
+    assert len(re.findall(r"D_T = k D_F\^alpha N\^beta, k", text)) == 2
+
+
+def test_at_equal_bytes_more_pieces_have_fewer_bits_on_little_text(printed):
+    row = re.search(r"^ +597000 +NaN +([\d.]+) +([\d.]+) +([\d.]+)$", printed("vocabulary"), flags=re.MULTILINE)
+    of_1024, of_4096, of_8192 = map(float, row.groups())
+    assert of_1024 > of_4096 > of_8192
+
+
 def test_students_chosen_surely_meet_their_target_whatever_the_seeds(monkeypatch, capsys):
     monkeypatch.syspath_prepend(SCRIPTS)
     importlib.import_module("repetitions").main()
