@@ -152,7 +152,7 @@ def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path):
 def test_a_target_below_the_floor_exits_with_3_and_names_floor_and_best(fitted, tmp_path):
     done = scaling("recommend", "--fit", str(fitted), "--target-loss", "1.2", *OF_REAL_TEXT, cwd=tmp_path)
     assert done.returncode == 3
-    assert re.search(r"floor of this teacher's text is 1\.[34]\d+", done.stderr)
+    assert re.search(r"floor of real text is 1\.[34]\d+", done.stderr)
     assert "the best that fits is forecast at" in done.stderr
 
 
