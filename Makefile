@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes that run the tests; each wants about 1.5 GB.
+# Processes that run the tests; each wants about 1.5 GB, and up to 4 GB at its end.
 WORKERS ?= 2
 
 .PHONY: demo test lint attack bench clean
