@@ -117,6 +117,9 @@ sweep = made({folder!r})
 show_status(lambda: status(sweep.trunks, RunStore({folder!r})), watch=True, as_json=False)
 """
 
+LAST_LINE = "loss: nats/token"
+"""How the last line of a table begins."""
+
 
 class Terminal:
     """A child on a terminal of its own, and what its screen shows."""
@@ -154,9 +157,10 @@ class Terminal:
         self.row, self.column = len(above) + len(last) - 1, len(last[-1])
 
     def wait_for(self, pattern: str) -> str:
-        """Read until the screen shows something; gives the screen."""
+        """Read until the screen shows something in a whole table; gives the screen."""
         until = time.monotonic() + 60
-        while not re.search(pattern, "\n".join(self.lines)):
+        # What is read may end in the middle of a table: a whole one leaves the cursor on its last line.
+        while not (self.lines[self.row].startswith(LAST_LINE) and re.search(pattern, "\n".join(self.lines))):
             assert time.monotonic() < until, f"no {pattern} in\n" + "\n".join(self.lines)
             if select.select([self._ours], [], [], 0.1)[0]:
                 self._read()
