@@ -242,7 +242,7 @@ def at_shares(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def until_right(curves: pd.DataFrame) -> pd.DataFrame:
-    """Share of the table's FLOPs from which on a design decides as all runs do; all it may spend where it never does."""
+    """Share of the FLOPs from which on a design decides as all runs do; all that it may spend where it never does."""
     rows = []
     for (design, *_), curve in curves.groupby(["design", "table", "text", "target", "copy"]):
         right = curve["off_full"].to_numpy() < 1e-6
