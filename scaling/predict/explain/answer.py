@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +18,18 @@ from scaling.predict.explain.basis import Basis, at, of_fit, published
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
 from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
+from scaling.predict.measured import law_and_measured
 from scaling.predict.named.models import models
 from scaling.predict.solve.budget import Solution, Training, trainings_for_budget, trainings_for_loss
 from scaling.predict.solve.inverse import Surface
 from scaling.predict.solve.units import check_target
 from scaling.registry import did_you_mean
+from scaling.tables.observations import REAL
 
 if TYPE_CHECKING:
+    from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
+    from scaling.predict.measured import Measured
 
 NOTABLE_REACH = 1.001
 """From this factor on, an answer of a published law says how far beyond its runs it lies."""
@@ -86,6 +91,8 @@ def asked_of(
     fit = basis.fit
     # A label of the fit comes before a name of the literature.
     if fit is not None and isinstance(teacher, str):
+        if fit.texts.get(teacher, teacher) == REAL:
+            return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
         if teacher in fit.teachers or teacher in fit.texts:
             return _of_own_text(basis, fit, teacher, given)
         if teacher not in models():
@@ -120,6 +127,7 @@ def explain(
     level: float = 0.9,
     batch: str | CriticalBatch | None = None,
     bytes_per_token: float | None = None,
+    table: Path | None = None,
     force: bool = False,
 ) -> Explanation:
     """Take one forecast apart: its terms, its teacher, what a doubling would bring, and what binds.
@@ -138,6 +146,7 @@ def explain(
         level: Of a fit's interval.
         batch: Law of the critical batch, or the name of a published one (kaplan-batch), for steps.
         bytes_per_token: Mean length of a token, for bits/byte.
+        table: runs.parquet, where measured losses are looked up for a fit that was saved without its runs.
         force: Answer a fit even more than 10 × beyond its runs.
 
     Raises:
@@ -153,6 +162,7 @@ def explain(
         level=level,
         batch=_batch_law(batch),
         bytes_per_token=bytes_per_token,
+        table=table,
         force=force,
     )
 
@@ -165,10 +175,11 @@ def explain_asked(
     level: float = 0.9,
     batch: CriticalBatch | None = None,
     bytes_per_token: float | None = None,
+    table: Path | None = None,
     force: bool = False,
 ) -> Explanation:
     """`explain`, of a question whose law and text are found already."""
-    doubt = doubt_of(question, n, d, level=level, force=force)
+    doubt = _doubt_beside(question, n, d, table, level=level, force=force)
     taught = question.surface if question.own_text else None
     found = explain_basis(
         question.basis,
@@ -180,7 +191,10 @@ def explain_asked(
         batch=batch,
         bytes_per_token=bytes_per_token,
     )
-    return found if doubt is None else replace(found, low=doubt.low, high=doubt.high, level=level, error=doubt.error)
+    if doubt is None:
+        return found
+    ends = {"low": doubt.low, "high": doubt.high, "level": level, "error": doubt.error}
+    return replace(found, **ends, basis=doubt.basis, measured=doubt.measured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,32 +205,60 @@ class Doubt:
         low, high: Ends of the interval, nats/token.
         error: Standard deviation of log loss behind it.
         runs: By how much runs nearby lie off the law.
+        basis: What the forecast rests on.
+        measured: What was measured of this very size, volume and text, where the law is told beside it.
     """
 
     low: float
     high: float
     error: float
     runs: float
+    basis: str
+    measured: Measured | None = None
 
 
 def doubt_of(question: Asked, n: float, d: float, *, level: float, force: bool = False) -> Doubt | None:
-    """A fit's interval and what its runs nearby say; None for a published law.
+    """A fit's interval and what its runs nearby say, or those of this very size; None for a published law.
 
     Raises:
         ExtrapolationError: too far beyond the fit's runs, unless forced.
         FitError: the runs do not determine the floor, unless forced.
     """
-    fit = question.basis.fit
+    fit = _asked_within(question, n, d, force=force)
     if fit is None:
         return None
-    if not force:
+    return _doubt(fit, question, n, d, fit.predict(n, d, level=level, force=force, **question.text_columns))
+
+
+def _doubt_beside(
+    question: Asked, n: float, d: float, table: Path | None, *, level: float, force: bool
+) -> Doubt | None:
+    """`doubt_of`, the law's alone beside what was measured."""
+    fit = _asked_within(question, n, d, force=force)
+    if fit is None:
+        return None
+    said, measured = law_and_measured(fit, n, d, table=table, level=level, force=force, **question.text_columns)
+    doubt = _doubt(fit, question, n, d, said)
+    return doubt if measured is None else replace(doubt, basis="measured", measured=measured)
+
+
+def _asked_within(question: Asked, n: float, d: float, *, force: bool) -> Fit | None:
+    """The fit, where there is one; what it cannot say is refused."""
+    fit = question.basis.fit
+    if fit is not None and not force:
         _refuse_without_terms(fit)
         _refuse_beyond(question.basis, n, d, "this forecast")
-    found = fit.predict(n, d, level=level, force=force, **question.text_columns)
+    return fit
+
+
+def _doubt(fit: Fit, question: Asked, n: float, d: float, said: Prediction) -> Doubt:
+    """What is said of a text of the fit, in the terms of the text that is asked about."""
     of_law = float(fit.loss(n, d, **question.text_columns))
     # A form without divergences adds the teacher's error to what it says of real text.
     added = at(question.surface, n, d) - of_law
-    return Doubt(low=found.low + added, high=found.high + added, error=found.scale, runs=found.value - of_law)
+    return Doubt(
+        low=said.low + added, high=said.high + added, error=said.scale, runs=said.value - of_law, basis=said.basis
+    )
 
 
 def solve(
