@@ -65,7 +65,7 @@ def _merged(best: Recommendation, answers: Sequence[Recommendation], *, n_asked:
     """The best answer, beside what the others offer."""
     offered = [one for answer in answers for one in (answer.choice, *answer.runners_up) if one is not best.choice]
     sizes = sorted({one.choice.model.vocab_size for one in answers})
-    of_all = f"{len(answers)} of {n_asked} fits have an answer, V = {' and '.join(f'{size:,}' for size in sizes)}"
+    of_all = f"of {n_asked} fits {len(answers)} answered, V = {' and '.join(f'{size:,}' for size in sizes)}"
     # Another fit may have offered less, which does not meet the target.
     less = any(point.total_bytes < _bytes(best.choice) for one in answers for point in one.front)
     smallest = best.binding == "smallest" and len(answers) == n_asked and not less

@@ -85,7 +85,7 @@ def test_what_is_printed_names_vocabularies_and_the_unit(fits, capsys):
     show_recommendation(found)
     said = " ".join(capsys.readouterr().out.split())
     assert "≤ 2.1 bits/byte" in said
-    assert "2 of 3 fits have an answer, V = 1,024 and 4,096, each by a law of its own runs" in said
+    assert "of 3 fits 2 answered, V = 1,024 and 4,096, each by a law of its own runs" in said
     assert " V width " in said
 
 
