@@ -113,6 +113,7 @@ def from_fit(
         if not 0 <= value < math.inf:
             raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
     text: dict[str, Any] = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
+    # Of a student that was measured the law is told beside the measurement.
     asked: dict[str, Any] = {"level": level, "of": of, "force": force}
     said, measured = law_and_measured(fit, n_params, n_tokens, table=table, **asked, **text)
     found = explain(

@@ -16,7 +16,8 @@ from scaling.errors import ExtrapolationError, SpecError
 from scaling.fit.fitter import fit
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
-from scaling.predict.explain.answer import asked_of, explain
+from scaling.predict.explain.answer import explain
+from scaling.predict.explain.asked import asked_of
 from scaling.predict.explain.basis import published
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
