@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.chain.keystrokes import keystrokes_of
 from scaling.chain.target import ask
 from scaling.chain.ways_on import ways_on
 from scaling.chain.workspace import DAMAGE, RECOMMENDATION, Workspace
@@ -120,6 +121,8 @@ def recommend_stage(
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,
     )
+    if found.question.target_savings is not None:
+        found = replace(found, savings=keystrokes_of(workspace).of_loss(found.choice.expected))
     write_json((fit_path or workspace.fit_path).with_name(RECOMMENDATION), plain(found))
     return found
 
