@@ -46,6 +46,7 @@ _PUBLIC = {
     "solve": "scaling.predict.explain.answer",
     "summary": "scaling.fit.describe",
     "to_latex": "scaling.fit.describe",
+    "transfer": "scaling.fit.transfer",
     "trends": "scaling.predict.explain.trends",
 }
 

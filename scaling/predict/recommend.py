@@ -20,7 +20,7 @@ from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.quantization import Rounding, rounding_cost
-from scaling.predict.question import Question, check_unit
+from scaling.predict.question import NATS, Question, check_unit, unit_of
 from scaling.shown import Drawn
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Recommendation(Drawn):
         front: The candidates that no other beats in bytes and in loss, smallest first.
         shapes: Which shapes were offered, in words, and why no others.
         savings: Share of keystrokes that the choice is to save; None where none was asked for.
+        unit: Of all losses.
     """
 
     figure: ClassVar[str] = "bytes and loss"
@@ -66,6 +67,7 @@ class Recommendation(Drawn):
     front: tuple[FrontPoint, ...] = ()
     shapes: str = ""
     savings: Prediction | None = None
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """The choice, then its runners-up: shape, loss with its interval, P(loss ≤ target), bytes."""
@@ -113,6 +115,7 @@ class Recommendation(Drawn):
             "front": [vars(point) for point in self.front],
             "shapes": self.shapes,
             "savings": plain(self.savings),
+            "unit": self.unit,
         }
 
     @classmethod
@@ -143,6 +146,7 @@ class Recommendation(Drawn):
             front=tuple(FrontPoint(**point) for point in values.get("front", ())),
             shapes=values.get("shapes", ""),
             savings=Prediction(**values["savings"]) if values.get("savings") else None,
+            unit=values.get("unit", NATS),
         )
 
 
@@ -195,9 +199,10 @@ def recommend(
     within = qualified if force else [c for c in qualified if c.reach <= trusted]
     if not within:
         if qualified:
+            target, why = f"{question.target_loss:g} {unit_of(fit)}", " while the floor is not identified"
             raise ExtrapolationError(
-                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {question.target_loss:g} nats/token; "
-                f"at most {trusted:.3g}× is trusted{'' if fit.success else ' while the floor is not identified'} — "
+                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {target}; "
+                f"at most {trusted:.3g}× is trusted{'' if fit.success else why} — "
                 "train larger runs first, or repeat with --force"
             )
         raise why_none(fit, text_of(fit, runs[0]), question, floor, candidates)
@@ -212,6 +217,7 @@ def recommend(
         cost=training_cost(choice.offered, trainer),
         front=pareto_front(candidates),
         shapes=shapes,
+        unit=unit_of(fit),
     )
 
 
