@@ -47,6 +47,7 @@ _PUBLIC = {
     "solve": "scaling.predict.explain.answer",
     "summary": "scaling.fit.describe",
     "to_latex": "scaling.fit.describe",
+    "transfer": "scaling.fit.transfer",
     "trends": "scaling.predict.explain.trends",
 }
 

@@ -243,3 +243,13 @@ def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(
     assert (students["file_bytes"] < table["file_bytes"][0]).all()
     assert (students["bits_per_byte"] > table["bits_per_byte"][0]).all()
     assert len(re.findall(r"J of training, reading alone", text)) == 4
+
+
+def test_the_ledger_of_registered_forecasts_states_its_misses(printed):
+    text = printed("registered")
+    (every,) = re.findall(r"^all +(\d+) +(\d+) +([\d.]+)% .*?(\d+)$", text, flags=re.MULTILINE)
+    measured, inside, error, registered = int(every[0]), int(every[1]), float(every[2]), int(every[3])
+    assert measured == registered >= 16
+    assert len(re.findall(r"^missed: ", text, flags=re.MULTILINE)) == measured - inside
+    assert inside >= 0.8 * measured
+    assert error < 1.5

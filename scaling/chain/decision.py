@@ -91,7 +91,31 @@ def recommend_stage(
     fit_path: Path | None = None,
     force: bool = False,
 ) -> Recommendation:
-    """The smallest student that answers a question, written to recommendation.json beside the fit.
+    """The smallest student that answers a question, written to recommendation.json beside the fit (`recommended`).
+
+    Raises:
+        InfeasibleError: nothing meets the question; nothing is written.
+        ExtrapolationError: only what lies too far beyond the data does.
+    """
+    found = recommended(workspace, fit, question, fit_path=fit_path, force=force)
+    write_recommendation(found, fit_path or workspace.fit_path)
+    return found
+
+
+def write_recommendation(found: Recommendation, fit_path: Path) -> None:
+    """Keep an answer beside the fit that it rests on, where export and verify look for it."""
+    write_json(fit_path.with_name(RECOMMENDATION), plain(found))
+
+
+def recommended(
+    workspace: Workspace,
+    fit: Fit,
+    question: Question | None = None,
+    *,
+    fit_path: Path | None = None,
+    force: bool = False,
+) -> Recommendation:
+    """The smallest student that answers a question; nothing is written.
 
     Args:
         workspace: The sweep.
@@ -101,7 +125,7 @@ def recommend_stage(
         force: Accept forecasts far beyond the data.
 
     Raises:
-        InfeasibleError: nothing meets the question; nothing is written.
+        InfeasibleError: nothing meets the question.
         ExtrapolationError: only what lies too far beyond the data does.
     """
     from scaling.predict.measured import runs_of_fit
@@ -109,7 +133,7 @@ def recommend_stage(
 
     # The fitted runs are known by their own losses, and by what rounding costs them; a fit of before 2026-11-27 does
     # not name them, but the table beside it does.
-    found = recommend_of_sweep(
+    return recommend_of_sweep(
         question or ask(workspace),
         fit,
         workspace.config,
@@ -120,8 +144,6 @@ def recommend_stage(
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,
     )
-    write_json((fit_path or workspace.fit_path).with_name(RECOMMENDATION), plain(found))
-    return found
 
 
 def rounding_of(workspace: Workspace) -> Rounding:

@@ -222,7 +222,8 @@ def _most(workspace: Workspace) -> int:
 def _chosen(found: Recommendation) -> str:
     choice = found.choice
     basis = "forecast" if choice.measured is None else "measured"
-    return f"width {choice.run.model.width}, {basis} {choice.expected.value:.4f} nats/token, P {choice.probability:.2f}"
+    loss = f"{basis} {choice.expected.value:.4f} {found.unit}"
+    return f"width {choice.run.model.width}, {loss}, P {choice.probability:.2f}"
 
 
 def _verdict(found: Verification) -> str:

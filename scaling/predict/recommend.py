@@ -19,7 +19,7 @@ from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.quantization import Rounding, rounding_cost
-from scaling.predict.question import Question, check_unit
+from scaling.predict.question import NATS, Question, check_unit, unit_of
 from scaling.shown import Drawn
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Recommendation(Drawn):
         cost: What its training takes; None in files of before.
         front: The candidates that no other beats in bytes and in loss, smallest first.
         shapes: Which shapes were offered, in words, and why no others.
+        unit: Of all losses.
     """
 
     figure: ClassVar[str] = "bytes and loss"
@@ -63,6 +64,7 @@ class Recommendation(Drawn):
     cost: TrainingCost | None = None
     front: tuple[FrontPoint, ...] = ()
     shapes: str = ""
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """The choice, then its runners-up: shape, loss with its interval, P(loss ≤ target), bytes."""
@@ -109,6 +111,7 @@ class Recommendation(Drawn):
             "cost": None if self.cost is None else vars(self.cost),
             "front": [vars(point) for point in self.front],
             "shapes": self.shapes,
+            "unit": self.unit,
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class Recommendation(Drawn):
             cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
             front=tuple(FrontPoint(**point) for point in values.get("front", ())),
             shapes=values.get("shapes", ""),
+            unit=values.get("unit", NATS),
         )
 
 
@@ -190,9 +194,10 @@ def recommend(
     within = qualified if force else [c for c in qualified if c.reach <= trusted]
     if not within:
         if qualified:
+            target, why = f"{question.target_loss:g} {unit_of(fit)}", " while the floor is not identified"
             raise ExtrapolationError(
-                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {question.target_loss:g} nats/token; "
-                f"at most {trusted:.3g}× is trusted{'' if fit.success else ' while the floor is not identified'} — "
+                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {target}; "
+                f"at most {trusted:.3g}× is trusted{'' if fit.success else why} — "
                 "train larger runs first, or repeat with --force"
             )
         raise why_none(fit, text_of(fit, runs[0]), question, floor, candidates)
@@ -207,6 +212,7 @@ def recommend(
         cost=training_cost(choice.offered, trainer),
         front=pareto_front(candidates),
         shapes=shapes,
+        unit=unit_of(fit),
     )
 
 

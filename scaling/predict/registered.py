@@ -81,7 +81,7 @@ class RegisteredForecast:
         """
         path = make_folder(folder) / f"{self.run_id}.json"
         if not write_once(path, to_json(asdict(self) | {"hash": self.hash})):
-            raise RecordError(f"{path}: a forecast of run {self.run_id} is registered already; it stays as it is")
+            raise RecordError(_registered_already([path]))
         return path
 
     @classmethod
@@ -102,6 +102,27 @@ class RegisteredForecast:
                 f"{values.get('hash')}); restore the file from where it was committed"
             )
         return found
+
+
+def save_all(forecasts: Sequence[RegisteredForecast], folder: Path) -> None:
+    """Write forecasts into a folder, all or none.
+
+    Raises:
+        RecordError: a run of one of them has a forecast there already.
+    """
+    there = [path for one in forecasts if (path := folder / f"{one.run_id}.json").exists()]
+    if there:
+        raise RecordError(_registered_already(there))
+    for one in forecasts:
+        one.save(folder)
+
+
+def _registered_already(paths: Sequence[Path]) -> str:
+    others = f" (and of {len(paths) - 1} others)" if len(paths) > 1 else ""
+    return (
+        f"{paths[0]}: a forecast of run {paths[0].stem}{others} is registered already and stays as it is — register "
+        "other runs, or into another folder with --out"
+    )
 
 
 def register(
@@ -281,10 +302,7 @@ def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFra
     rows = tuple(_scored(one, known.get(one.run_id)) for one in forecasts)
     counted = [row for row in rows if row.measured is not None and not row.too_late]
     if not counted:
-        raise RecordError(
-            f"none of {len(rows)} registered runs was trained since, of {len(known)} runs that were read; "
-            "train them with scaling sweep, and name the folder or table that holds them with --results"
-        )
+        raise RecordError(_nothing_to_score(rows, len(known)))
     # Over logs, so that runs of large and small loss count alike.
     ends = [(row.measured, row.forecast.low, row.forecast.high, row.forecast.loss) for row in counted]
     x, low, high, loss = np.log(np.array(ends, float)).T
@@ -299,6 +317,15 @@ def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFra
         bias=float((x - loss).mean()),
         interval_score=float((high - low + 2 / alpha * misses).mean()),
         kept=sum(bool(row.kept) for row in counted),
+    )
+
+
+def _nothing_to_score(rows: Sequence[Scored], n_read: int) -> str:
+    late = sum(row.too_late for row in rows)
+    before = f" — {late} ended before their forecast was registered and do not count" if late else ""
+    return (
+        f"none of {len(rows)} registered runs was trained since, of {n_read} runs that were read{before}; "
+        "train them with scaling sweep, and name the folder or table that holds them with --results"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     from scaling.predict.registered import RegisteredForecast, Score, Scored
 
 
-def show_registered(forecasts: Sequence[RegisteredForecast]) -> None:
-    """What was registered, one line a run."""
+def show_registered(forecasts: Sequence[RegisteredForecast], sweep: Path, folder: Path) -> None:
+    """What was registered, one line a run, and what to do next."""
     table = _table("N", "D", "beyond", "text", "forecast", "interval", "P 0.9 below", "hash")
     for one in forecasts:
         table.add_row(one.run_id, *_asked(one), f"{one.promised:.4f}", one.hash)
     show(table)
+    print(
+        f"{len(forecasts)} forecasts in {folder}: commit them, then train with scaling sweep {sweep}, then compare "
+        f"with scaling score {folder}"
+    )
 
 
 def show_score(found: Score) -> None:

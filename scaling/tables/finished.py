@@ -30,6 +30,10 @@ EVENLY = 8
 """So many equally spaced volumes of one size, counted from the first step on, are a training log: plans of runs space
 their volumes by factors."""
 UNEVEN = 0.05
+CONTINUED = (
+    "a law of size and data is one of random weights; scaling.fit.transfer.transfer says what theirs were worth (set "
+    "start_tokens to 0 to fit the run all the same)"
+)
 LONGEST_WORD = 60
 """Characters of a value in a message."""
 
@@ -76,13 +80,41 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
 
 
 def follows_no_law(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
-    """Runs whose recipe minimised something else than a loss on tokens: bool[n_rows], and a line for each."""
+    """Runs that no law of size and data describes: bool[n_rows], and a line for each.
+
+    Their recipe minimised something else than a loss on tokens, or they went on from the weights of another run, whose
+    tokens are not among theirs.
+    """
+    aside = np.zeros(len(runs), bool)
+    left_out: list[LeftOut] = []
+    for off, reasons in (_aims_elsewhere(runs), _continued(runs)):
+        off = off & ~aside
+        left_out += [LeftOut(row, why) for row, why in zip(runs.index[off], reasons[off], strict=True)]
+        aside |= off
+    return aside, left_out
+
+
+def _aims_elsewhere(runs: pd.DataFrame) -> tuple[Array, Array]:
+    """Runs of a recipe that does not aim at the loss: bool[n_rows], and what is said of every row."""
     if "aims_at_loss" not in runs.columns:
-        return np.zeros(len(runs), bool), []
+        return np.zeros(len(runs), bool), np.full(len(runs), "", object)
     off = (runs["aims_at_loss"] == False).to_numpy()  # noqa: E712 — what is missing says nothing
     recipe = runs["recipe"] if "recipe" in runs.columns else runs.index
     said = "does not aim at the loss, so no loss law describes it (set aims_at_loss to true to fit it all the same)"
-    return off, [LeftOut(row, f"recipe {what} {said}") for row, what in zip(runs.index[off], recipe[off], strict=True)]
+    return off, np.array([f"recipe {what} {said}" for what in recipe], object)
+
+
+def _continued(runs: pd.DataFrame) -> tuple[Array, Array]:
+    """Runs that went on from another's weights: bool[n_rows], and what is said of every row."""
+    import pandas as pd
+
+    missing = pd.Series(np.nan, index=runs.index)
+    tokens = pd.to_numeric(runs.get("start_tokens", missing), errors="coerce")
+    named = runs.get("start_run", missing)
+    # How much was read before says more than whose weights they were: after nothing they are random.
+    off = np.where(tokens.notna(), tokens > 0, named.notna() & (named != ""))
+    read = tokens.map("{:.4g} tokens".format).where(tokens.notna(), "an unknown number of tokens")
+    return off, np.array([f"went on from another run's weights (after {what}): {CONTINUED}" for what in read], object)
 
 
 def _unfinished(column: pd.Series) -> Array:

@@ -151,3 +151,27 @@ def test_runs_that_aim_at_something_else_than_the_loss_are_left_out_of_laws_and_
     assert len(observe(runs.assign(aims_at_loss=np.nan), columns=COLUMNS)) == 16
     with pytest.raises(RecordError, match="all 16 runs are left out: recipe sequence does not aim"):
         observe(runs.assign(recipe="sequence", aims_at_loss=False), columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [{"start_run": "a1b2"}, {"start_tokens": 5e5}, {"start_run": "a1b2", "start_tokens": 5e5}, {"start_run": 12.0}],
+)
+def test_runs_that_went_on_from_other_weights_are_left_out_of_laws_counted_and_told_where_to_go(start):
+    runs, on = sweep(), np.isin(np.arange(16), (3, 7))
+    for name, value in start.items():
+        runs[name] = pd.Series([value if one else None for one in on], dtype=object)
+    runs.loc[[3, 7], "loss"] *= 0.8
+    data = observe(runs, columns=COLUMNS)
+    assert data.rows == tuple(i for i in range(16) if i not in (3, 7))
+    assert list(reasons(data)) == [3, 7]
+    read = "5e+05 tokens" if "start_tokens" in start else "an unknown number of tokens"
+    assert reasons(data)[3].startswith(f"went on from another run's weights (after {read}): ")
+    assert "scaling.fit.transfer.transfer" in reasons(data)[3]
+    found = fit(runs, law="chinchilla", bootstrap=0)
+    assert found.params == pytest.approx(TRUTH.values, rel=1e-4)
+    assert "14 of 16 rows; 2 left out: went on from another run's weights" in summary(found)
+    # Whoever says that nothing was read before has the run fitted.
+    assert len(observe(runs.assign(start_tokens=0), columns=COLUMNS)) == 16
+    with pytest.raises(RecordError, match="all 2 runs are left out: went on from"):
+        observe(runs.loc[[3, 7]], columns=COLUMNS)
