@@ -19,6 +19,9 @@ from scaling.fit.fitter import fit as fit_law
 from scaling.fit.result import Fit
 from scaling.fit.saved import load
 from scaling.laws.law import LAWS, ScalingLaw
+from scaling.predict.ask import forecast
+from scaling.predict.explain.basis import at, published
+from scaling.predict.explain.teacher import TeacherAsked, bottleneck
 from scaling.predict.published import fit_of_preset
 from scaling.records import load_runs
 from scaling.report.page import page_of_law, page_of_sweep
@@ -136,6 +139,29 @@ def test_a_published_law_makes_a_page_that_asks_for_nothing():
     assert not addresses
     assert "{{" not in page
     assert len(page.encode()) < 400_000
+
+
+@needs_node
+def test_the_page_of_a_law_bounds_what_a_teacher_costs_as_python_does():
+    facts, rng = embedded(page_of_law("besiroglu"))["law"], np.random.default_rng(5)
+    basis = published("besiroglu")
+    asked = [
+        [float(10 ** rng.uniform(6, 11)), float(10 ** rng.uniform(9, 14)), int(rng.integers(len(facts["texts"])))]
+        for _ in range(50)
+    ]
+    script = (
+        f"(() => {{ const fit = page.makeFit({json.dumps(facts)}); return {json.dumps(asked)}.map(([n, d, t]) => "
+        "{ const s = fit.predict(n, d, t); return [s.value, s.low, s.high, fit.loss(n, d, t), s.reach]; }); })()"
+    )
+    for (n, d, code), found in zip(asked, in_the_page(script), strict=True):
+        name = facts["texts"][code]["asked"]
+        said = forecast("besiroglu", n, d, teacher=name)
+        least = said.value
+        if name:
+            least = at(bottleneck(basis, TeacherAsked(name=name).on(basis)), n, d)
+        wanted = [said.value, least, said.value, said.value, max(said.reach.values(), default=1.0)]
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert {code for *_, code in asked} == set(range(len(facts["texts"])))
 
 
 def test_the_published_page_is_what_the_command_writes_today():
