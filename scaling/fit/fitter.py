@@ -156,6 +156,7 @@ def fit_observations(
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
     members = [_member(one) for one in stacked.members]
     members[0] = replace(members[0], samples=samples)
+    condition = condition_number(problem, optimum)
     result = Fit(
         members=tuple(members),
         objective=objective,
@@ -175,13 +176,13 @@ def fit_observations(
         scatter=_scatter(stacked.noise, problem, optimum, data) if objective.log else None,
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
-        status=_status(problem, optimum, data, held),
+        status=_status(problem, optimum, data, held, condition),
         calibration=_calibrated(stacked, members, runs, data, trend),
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
         backtest=cross_checked(stacked.scores),
-        condition=condition_number(problem, optimum),
+        condition=condition,
         profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
     if strict and not result.success:
@@ -305,9 +306,10 @@ def _teachers(data: Observations) -> dict[str, dict[str, float]]:
     return facts
 
 
-def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None) -> Status:
+def _status(
+    problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None, condition: float
+) -> Status:
     # What the plan of runs cannot tell comes first: it explains what the fit itself shows.
-    condition = condition_number(problem, optimum)
     design = design_faults(data, problem.law.columns, held or {})
     own = fit_faults(condition, optimum.at_bound, problem.law.names)
     reasons = list(design)

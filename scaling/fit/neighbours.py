@@ -162,7 +162,9 @@ def _kriged(shared: Array, nearest: Array, between: Array, share: float) -> Infl
         )
     own = share * np.take_along_axis(shared, nearest, axis=1)
     eye, silent = np.eye(nearest.shape[1]), own == 0
-    system = np.where(silent[:, :, None] | silent[:, None, :], eye, share * between + (1 - share) * eye)
+    system = share * between + (1 - share) * eye
+    if silent.any():
+        system = np.where(silent[:, :, None] | silent[:, None, :], eye, system)
     weights = np.linalg.solve(system, own[..., None])[..., 0]
     return Influence(nearest, weights, 1 - np.sum(weights * own, axis=1), np.sum(shared >= NEARBY, axis=1))
 
