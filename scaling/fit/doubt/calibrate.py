@@ -95,7 +95,7 @@ def factor_inside(errors: Array) -> float:
     Args:
         errors: float64[n_runs], standardised, of each run from the runs of other cells and trunks; the laws saw it.
     """
-    return max(1.0, expected_factor(errors[:, None]))
+    return max(1.0, expected_factor(list(errors[:, None])))
 
 
 def expected_factor(errors: Sequence[Array]) -> float:
