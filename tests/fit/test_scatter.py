@@ -124,6 +124,13 @@ def test_weights_by_size_bring_the_exponents_nearer_to_the_truth():
     assert miss(True) < 0.8 * miss(False)
 
 
+def test_a_run_of_twice_the_scatter_weighs_a_quarter():
+    data = observe(sweep(seeds=1).drop(columns="loss_se"), columns={"n": "n_params", "d": "n_tokens"})
+    noisy = replace(data, relative_noise=np.where(data.columns["n"] < 1e7, 2.0, 1.0))
+    weights = make_problem(Chinchilla(), noisy, Objective()).weights
+    np.testing.assert_allclose(weights, np.where(data.columns["n"] < 1e7, 0.25, 1.0))
+
+
 def test_scatter_that_does_not_change_with_size_leaves_weights_alone():
     trends = [fit(uneven(0.0, seed=s), law="chinchilla", bootstrap=0, starts=2).calibration.trend for s in range(8)]
     assert trends == [None] * 8
