@@ -113,10 +113,16 @@ def futo_stage(
 
 
 def verify_stage(
-    workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle, *, engine: str | None = None
+    workspace: Workspace,
+    fit: Fit,
+    recommendation: Recommendation,
+    bundle: Bundle,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
 ) -> Verification:
     """The exported file, read back and run by an engine, beside its forecast; its card says what was measured."""
-    from scaling.export.verify import verify
+    from scaling.export.verify import HERE, verify
 
     found = verify(
         bundle,
@@ -124,6 +130,7 @@ def verify_stage(
         recommendation,
         loss_name=fit.columns["loss"],
         engine_name=engine,
+        device_name=device or HERE,
         rounding=rounding_of(workspace),
     )
     bundle.describe(found.checks)

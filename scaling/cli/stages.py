@@ -187,6 +187,9 @@ def verify(
     sweep_file: SweepFile,
     format: Format = None,
     engine: Annotated[str | None, typer.Option("--engine", help="By default the one that the format is for.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="This machine, calibrated: FILE.toml:NAME; by default x86-core.")
+    ] = None,
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
@@ -194,13 +197,16 @@ def verify(
     from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage, ledger_stage, verify_stage
     from scaling.chain.workspace import Workspace
+    from scaling.predict.devices import device as device_named
     from scaling.report.chain import show_verification
 
+    if device is not None:
+        device_named(device)  # refuses what is not known before anything is exported
     workspace = Workspace.open(sweep_file, results=results)
     recommendation, fit = trained(workspace, load_recommendation(workspace)), load_fit(workspace)
     say_which(recommendation)
     bundle = export_stage(workspace, recommendation, fit, format=format)
-    found = verify_stage(workspace, fit, recommendation, bundle, engine=engine)
+    found = verify_stage(workspace, fit, recommendation, bundle, engine=engine, device=device)
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
     if not found.succeeded:

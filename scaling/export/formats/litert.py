@@ -14,8 +14,8 @@ from scaling.compress.student import QuantizedStudent
 from scaling.errors import EngineError, ExportError
 from scaling.export.child import WORKERS, run_child
 from scaling.export.format import EXPORT_FORMATS, About, ExportFormat
+from scaling.export.interpreters import LITERT
 from scaling.export.litert_program import step_program
-from scaling.export.litert_python import litert_python, litert_version
 from scaling.files import write_file
 from scaling.formats.student import StudentFile
 from scaling.formats.tflite import append_index, read_tflite
@@ -79,9 +79,9 @@ def _convert(path: Path, student: QuantizedStudent, model: ModelSpec, *, int8: b
         job: dict[str, Any] = {"path": str(artifact), "out": str(out), "int8": int8}
         job |= {"inputs": program.inputs, "outputs": program.outputs}
         try:
-            litert_version("litert-converter")
+            LITERT.version("litert-converter")
             worker = WORKERS / "litert_convert_worker.py"
-            run_child(worker, job, engine="LiteRT's converter", timeout_s=CONVERT_S, python=litert_python())
+            run_child(worker, job, engine="LiteRT's converter", timeout_s=CONVERT_S, python=LITERT.path)
         except EngineError as error:
             raise ExportError(f"no .tflite file was made: {error}") from error
         path.write_bytes(out.read_bytes())

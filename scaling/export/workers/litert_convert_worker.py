@@ -1,6 +1,6 @@
 """Child process that turns a StableHLO program into a .tflite file: a job as JSON on stdin.
 
-It runs in an environment of its own where the converter is; see ``LITERT_PYTHON``.
+It runs in an environment of its own where the converter is; see ``scaling.export.interpreters``.
 """
 
 from __future__ import annotations
