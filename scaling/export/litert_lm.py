@@ -76,6 +76,7 @@ def export_litert_lm(bundle: Bundle, path: Path) -> LiteRtLmFile:
     prompt = beginning(file.tokenizer)
     found: dict[str, Any] = {}
     try:
+        # What is missing is said before anything is converted.
         engine = f"{LITERT_LM.title} {LITERT_LM.version('litert-lm-api')}"
         begun, *ours = ENGINES["litert"].tokenize(bundle.model_path, [prompt, *texts])
         expected = _continued(bundle, [file.tokenizer.bos_id, *begun], file)

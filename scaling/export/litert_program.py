@@ -67,6 +67,7 @@ def session_programs(model: ModelSpec, tensors: Mapping[str, Tensor]) -> tuple[P
     step = _step(model, tensors)
     names = tuple(f"kv_cache_{part}_{i}" for i in range(model.n_layers) for part in "kv")
 
+    # Logits that nobody asks for are not computed: the compiler leaves out what no output needs.
     def prefill(token, position, *caches):
         return step(token, position, *caches)[1:]
 

@@ -80,6 +80,7 @@ def convert(path: Path, programs: Sequence[Program], *, int8: bool) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         out, parts = Path(folder) / "model.tflite", []
+        # The converter's environment has nothing of this project: programs and their names go there as files and text.
         for program in programs:
             artifact = Path(folder) / f"{program.name}.stablehlo"
             artifact.write_bytes(program.artifact)
