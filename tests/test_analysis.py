@@ -37,6 +37,17 @@ def test_no_setting_of_the_optimizer_beats_the_defaults_by_more_than_noise(print
     assert all(float(change) > -3 * float(error) - 0.003 for change, error in changes)
 
 
+def test_no_further_term_of_the_time_of_a_token_forecasts_other_sizes_better(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    importlib.import_module("speed").main()
+    lines = capsys.readouterr().out.split("median and worst")[1].splitlines()[1:]
+    median_errors = [[float(one) for one in re.findall(r"([\d.]+)%", line)][0::2] for line in lines]
+    calibrated, same, *others = median_errors
+    # Each size from all others, and the smaller from the larger.
+    assert calibrated == same
+    assert all(other[0] >= calibrated[0] and other[2] >= calibrated[2] for other in others)
+
+
 def test_seeds_move_the_loss_by_less_than_a_percent_or_two(printed):
     found = re.search(r"all cells: σ/L = ([\d.]+) % \[([\d.]+), ([\d.]+)\]", printed("seeds"))
     value, low, high = map(float, found.groups())
