@@ -23,9 +23,6 @@ from published import REFERENCE
 from scipy.optimize import nnls
 
 from scaling.accounting import decode_bytes, symbol_layout, tensor_bytes, tensor_shapes
-from scaling.compress.student import quantize
-from scaling.export.engine import engine_for
-from scaling.export.format import EXPORT_FORMATS, About
 from scaling.predict.calibrate import MeasuredRate, calibrate
 from scaling.predict.devices import device
 from scaling.spec import ModelSpec
@@ -36,7 +33,6 @@ SHAPES = [
     *((384, 8), (512, 6), (768, 3), (1024, 4), (512, 16), (768, 8)),
 ]
 VOCABULARY, CONTEXT = 4096, 512
-ABOUT = About(run_id="0123456789", name="untrained", description="", license="", text="")
 TERMS: dict[str, Callable[[MeasuredRate], list[float]]] = {
     "token, layers, bytes": lambda one: [1.0, one.n_layers, one.n_bytes],
     "and activations, L·M": lambda one: [1.0, one.n_layers, one.n_bytes, one.n_layers * width_of(one)],
@@ -57,6 +53,11 @@ def table_of(one: MeasuredRate) -> float:
 
 def measured(width: int, depth: int, passes: int) -> MeasuredRate:
     """Tokens for each second of processor time: of a long text, less what a short one takes to load and begin."""
+    # The table is printed without what trains and exports.
+    from scaling.compress.student import quantize
+    from scaling.export.format import EXPORT_FORMATS, About
+
+    about = About(run_id="0123456789", name="untrained", description="", license="", text="")
     model = ModelSpec(vocab_size=VOCABULARY, width=width, n_layers=depth, head_width=32, context=CONTEXT)
     rng = np.random.default_rng(0)
     tensors = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in tensor_shapes(model).items()}
@@ -64,7 +65,7 @@ def measured(width: int, depth: int, passes: int) -> MeasuredRate:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{writer.suffix}"
         tokenizer = symbol_layout(model.vocab_size)
-        writer.write(path, quantize(tensors, writer.scheme), model=model, tokenizer=tokenizer, about=ABOUT)
+        writer.write(path, quantize(tensors, writer.scheme), model=model, tokenizer=tokenizer, about=about)
         pairs = [(busy(path, 1), busy(path, CONTEXT - 8)) for _ in range(passes)]
     rate = median((long[1] - short[1]) / (long[0] - short[0]) for short, long in pairs)
     return rate_of(width, depth, decode_bytes(model, "Q8_0", position=CONTEXT // 2), rate)
@@ -77,6 +78,8 @@ def rate_of(width: int, n_layers: int, n_bytes: float, tokens_per_s: float) -> M
 
 def busy(path: Path, n_tokens: int) -> tuple[float, int]:
     """Seconds of a processor that an engine takes to start and to write, and how many tokens it wrote."""
+    from scaling.export.engine import engine_for
+
     before = getrusage(RUSAGE_CHILDREN)
     run = engine_for("gguf").run(path, [1, 2, 3], n_tokens=n_tokens, context=CONTEXT, threads=1, repeats=1)
     after = getrusage(RUSAGE_CHILDREN)
