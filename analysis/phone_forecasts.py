@@ -25,7 +25,7 @@ from scaling.chain.decision import load_fit, rounding_of
 from scaling.chain.workspace import Workspace
 from scaling.export.bundle import export
 from scaling.export.ledger import LedgerRow, ledger_row
-from scaling.export.verify import verify
+from scaling.export.verify import HERE, verify
 from scaling.predict.calibrate import MeasuredRate, calibrate
 from scaling.predict.devices import device
 from scaling.predict.measured import runs_of_fit
@@ -36,7 +36,6 @@ from scaling.records import RunStore
 
 TABLE = REFERENCE / "phone_forecasts.csv"
 SWEEPS = ("quickstart", "speeches_small")
-DEVICE = "x86-core"
 IDLE = 1.0
 """Load up to which a rate is one of this machine and not of what else runs on it."""
 COLUMNS = ["sweep", "run_id", "width", "n_params_total", "engine", "load_average", "file_bytes_forecast"]
@@ -80,7 +79,7 @@ def verified(name: str, results: Path) -> Iterator[tuple[int, LedgerRow]]:
         told = recommend_of_sweep(asked, fit, workspace.config, workspace.runs, store, known=known, rounding=rounding)
         with tempfile.TemporaryDirectory() as folder:
             bundle = export(store, told.run, Path(folder) / "bundle", recommendation=told, fit=fit)
-            found = verify(bundle, store, told, loss_name=fit.columns["loss"], device_name=DEVICE, rounding=rounding)
+            found = verify(bundle, store, told, loss_name=fit.columns["loss"], rounding=rounding)
         yield width, ledger_row(name, fit, told, found)
 
 
@@ -100,7 +99,7 @@ def calibrated(rows: pd.DataFrame, store: RunStore) -> list[float]:
     out = []
     for model in models:
         others = [rate for rate, one in zip(rates, models, strict=True) if one.width != model.width]
-        here = calibrate(device(DEVICE), others).device
+        here = calibrate(device(HERE), others).device
         out.append(decode_speed(model, here, storage=storage).tokens_per_s)
     return out
 

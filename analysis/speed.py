@@ -1,10 +1,11 @@
-"""How well calibrated constants forecast the speed of other sizes: python analysis/speed.py [PASSES]
+"""How well calibrated constants forecast the speed of other sizes: python analysis/speed.py [PASSES [FORMAT]]
 
-Untrained students of several shapes write in llama.cpp on one thread; what their weights say is no matter to the time.
-The constants of a device are calibrated on some of them and forecast the others: each left out in turn, and the larger
-half from the smaller and the reverse; then the same with a further term in the time of a token. Of the published table;
-with a number of passes they are measured anew and the table is written. Seconds are those of a processor, so that other
-work on the machine counts little; the median of the passes counts.
+Untrained students of several shapes write on one thread in the engine of a format, by default gguf (llama.cpp; also
+onnx, litert); what their weights say is no matter to the time. The constants of a device are calibrated on some of them
+and forecast the others: each left out in turn, and the larger half from the smaller and the reverse; then the same with
+a further term in the time of a token. Of the published table; with a number of passes the format is measured anew and
+its rows are written. Seconds are those of a processor, so that other work on the machine counts little; the median of
+the passes counts.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def table_of(one: MeasuredRate) -> float:
     return float(tensor_bytes((VOCABULARY, width_of(one)), "Q8_0"))
 
 
-def measured(width: int, depth: int, passes: int) -> MeasuredRate:
+def measured(width: int, depth: int, passes: int, format: str) -> MeasuredRate:
     """Tokens for each second of processor time: of a long text, less what a short one takes to load and begin."""
     # The table is printed without what trains and exports.
     from scaling.compress.student import quantize
@@ -61,14 +62,14 @@ def measured(width: int, depth: int, passes: int) -> MeasuredRate:
     model = ModelSpec(vocab_size=VOCABULARY, width=width, n_layers=depth, head_width=32, context=CONTEXT)
     rng = np.random.default_rng(0)
     tensors = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in tensor_shapes(model).items()}
-    writer = EXPORT_FORMATS["gguf"]
+    writer = EXPORT_FORMATS[format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{writer.suffix}"
         tokenizer = symbol_layout(model.vocab_size)
         writer.write(path, quantize(tensors, writer.scheme), model=model, tokenizer=tokenizer, about=about)
-        pairs = [(busy(path, 1), busy(path, CONTEXT - 8)) for _ in range(passes)]
+        pairs = [(busy(path, 1, format), busy(path, CONTEXT - 8, format)) for _ in range(passes)]
     rate = median((long[1] - short[1]) / (long[0] - short[0]) for short, long in pairs)
-    return rate_of(width, depth, decode_bytes(model, "Q8_0", position=CONTEXT // 2), rate)
+    return rate_of(width, depth, decode_bytes(model, writer.stored.storage, position=CONTEXT // 2), rate)
 
 
 def rate_of(width: int, n_layers: int, n_bytes: float, tokens_per_s: float) -> MeasuredRate:
@@ -76,12 +77,12 @@ def rate_of(width: int, n_layers: int, n_bytes: float, tokens_per_s: float) -> M
     return MeasuredRate(model=name, n_layers=n_layers, n_bytes=n_bytes, tokens_per_s=tokens_per_s, threads=1)
 
 
-def busy(path: Path, n_tokens: int) -> tuple[float, int]:
+def busy(path: Path, n_tokens: int, format: str) -> tuple[float, int]:
     """Seconds of a processor that an engine takes to start and to write, and how many tokens it wrote."""
     from scaling.export.engine import engine_for
 
     before = getrusage(RUSAGE_CHILDREN)
-    run = engine_for("gguf").run(path, [1, 2, 3], n_tokens=n_tokens, context=CONTEXT, threads=1, repeats=1)
+    run = engine_for(format).run(path, [1, 2, 3], n_tokens=n_tokens, context=CONTEXT, threads=1, repeats=1)
     after = getrusage(RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, len(run.token_ids)
 
@@ -112,11 +113,16 @@ def splits(rates: Sequence[MeasuredRate]) -> dict[str, list[tuple[list[MeasuredR
     }
 
 
-def main(passes: int | None = None) -> None:
-    """The rates, and how far the forecasts of what was left out are off."""
+def main(passes: str | None = None, format: str = "gguf") -> None:
+    """The rates, the constants of all, and how far the forecasts of what was left out are off."""
     if passes is not None:
-        write([measured(*shape, passes) for shape in SHAPES])
-    rates = [rate_of(*row) for row in pd.read_csv(TABLE).itertuples(index=False)]
+        write([measured(*shape, int(passes), format) for shape in SHAPES], format)
+    table = pd.read_csv(TABLE)
+    rates = [rate_of(*row) for row in table[table["format"] == format].iloc[:, 1:].itertuples(index=False)]
+    speed = calibrate(device("mid-8gb"), rates, engine="llama_cpp").device.speed("llama_cpp")
+    print("bytes/s, s a layer, s a token")
+    for constant in (speed.bandwidth, speed.layer_s, speed.token_s):
+        print(f"{constant.value:.3g} [{constant.low:.3g}, {constant.high:.3g}]")
     parts = splits(rates)
     print("width x layers, bytes a token, tokens/s, forecast from all others")
     for known, (one,) in parts["each from all others"]:
@@ -129,11 +135,16 @@ def main(passes: int | None = None) -> None:
         print(row_of(f"time by {name}", found))
 
 
-def write(rates: Sequence[MeasuredRate]) -> None:
-    rows = [(width_of(one), one.n_layers, one.n_bytes, round(one.tokens_per_s, 1)) for one in rates]
-    table = pd.DataFrame(rows, columns=["width", "n_layers", "n_bytes", "tokens_per_s"])
-    table.sort_values("n_bytes").to_csv(TABLE, index=False)
-    print(f"measured at a load of {os.getloadavg()[0]:.1f}")
+def write(rates: Sequence[MeasuredRate], format: str) -> None:
+    """Put the rates into the table, in place of those of the format that stand there."""
+    from scaling.export.engine import engine_for
+
+    columns = ["format", "width", "n_layers", "n_bytes", "tokens_per_s"]
+    rows = [(format, width_of(one), one.n_layers, one.n_bytes, round(one.tokens_per_s, 1)) for one in rates]
+    known = pd.read_csv(TABLE)
+    table = pd.concat([known[known["format"] != format], pd.DataFrame(rows, columns=columns)])
+    table.sort_values(["format", "n_bytes"]).to_csv(TABLE, index=False)
+    print(f"{engine_for(format).probe()}, load {os.getloadavg()[0]:.1f}")
 
 
 def row_of(name: str, found: Sequence[Sequence[float]]) -> str:
@@ -142,4 +153,4 @@ def row_of(name: str, found: Sequence[Sequence[float]]) -> str:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*sys.argv[1:])

@@ -43,6 +43,7 @@ _PUBLIC = {
     "recommend": "scaling.predict.ask",
     "save": "scaling.predict.kept",
     "save_fit": "scaling.fit.saved",
+    "score": "scaling.predict.registered",
     "solve": "scaling.predict.explain.answer",
     "summary": "scaling.fit.describe",
     "to_latex": "scaling.fit.describe",

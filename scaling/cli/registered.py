@@ -55,10 +55,9 @@ def score(
     json_: Json = False,
 ) -> None:
     """Compare registered forecasts with the runs that were trained since."""
-    from scaling.predict.registered import registered_in
     from scaling.predict.registered import score as score_forecasts
     from scaling.records import load_runs
     from scaling.report.registered import show_score
 
-    found = score_forecasts(registered_in(folder), load_runs(results))
+    found = score_forecasts(folder, load_runs(results))
     emit(found, as_json=json_, show=show_score)

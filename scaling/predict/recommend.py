@@ -12,6 +12,7 @@ from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.prediction import Prediction
 from scaling.fit.reach import INSIDE, MAX_REACH
+from scaling.formats.plain import plain
 from scaling.predict.candidates import Candidate, Measure, score, text_of
 from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, training_cost
 from scaling.predict.draft import Draft
@@ -50,6 +51,7 @@ class Recommendation(Drawn):
         cost: What its training takes; None in files of before.
         front: The candidates that no other beats in bytes and in loss, smallest first.
         shapes: Which shapes were offered, in words, and why no others.
+        savings: Share of keystrokes that the choice is to save; None where none was asked for.
         unit: Of all losses.
     """
 
@@ -64,6 +66,7 @@ class Recommendation(Drawn):
     cost: TrainingCost | None = None
     front: tuple[FrontPoint, ...] = ()
     shapes: str = ""
+    savings: Prediction | None = None
     unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
@@ -111,6 +114,7 @@ class Recommendation(Drawn):
             "cost": None if self.cost is None else vars(self.cost),
             "front": [vars(point) for point in self.front],
             "shapes": self.shapes,
+            "savings": plain(self.savings),
             "unit": self.unit,
         }
 
@@ -141,6 +145,7 @@ class Recommendation(Drawn):
             cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
             front=tuple(FrontPoint(**point) for point in values.get("front", ())),
             shapes=values.get("shapes", ""),
+            savings=Prediction(**values["savings"]) if values.get("savings") else None,
             unit=values.get("unit", NATS),
         )
 

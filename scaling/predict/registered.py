@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from scaling.files import make_folder, read_json, to_json, write_once
 from scaling.fit.reach import MAX_REACH
 from scaling.predict.candidates import size_of, text_name
 from scaling.records import RunStore
+from scaling.shown import Drawn
 from scaling.spec import RunSpec
 from scaling.spec.schema import canonical_json, short_hash
 
@@ -213,7 +214,7 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(Drawn):
     """How good registered forecasts were.
 
     Attributes:
@@ -228,6 +229,8 @@ class Score:
         kept: Promises (P = 0.9) that were kept.
     """
 
+    figure: ClassVar[str] = "extrapolation"
+
     rows: tuple[Scored, ...]
     n: int
     level: float
@@ -236,6 +239,34 @@ class Score:
     bias: float
     interval_score: float
     kept: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a forecast; `inside` is empty where it was not measured, or does not count."""
+        import pandas as pd
+
+        said = [row.forecast for row in self.rows]
+        return pd.DataFrame(
+            {
+                "text": [one.text for one in said],
+                "n": [one.n_params for one in said],
+                "d": [one.n_tokens for one in said],
+                "reach": [one.reach for one in said],
+                "forecast": [one.loss for one in said],
+                "low": [one.low for one in said],
+                "high": [one.high for one in said],
+                "measured": np.array([row.measured for row in self.rows], float),
+                "error": np.array([row.error for row in self.rows], float),
+                "inside": [None if row.too_late else row.inside for row in self.rows],
+            }
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n} of {len(self.rows)} forecasts measured: {self.inside:.0%} inside their interval "
+            f"({self.level:.0%} promised), mean error {self.mean_error:.2%}, bias {self.bias:+.2%}, "
+            f"interval score {self.interval_score:.4f}; the loss promised with P 0.9 was kept {self.kept} of {self.n} "
+            "times"
+        )
 
 
 def registered_in(folder: Path) -> list[RegisteredForecast]:
@@ -250,16 +281,21 @@ def registered_in(folder: Path) -> list[RegisteredForecast]:
     return sorted(found, key=lambda one: (one.n_params, one.n_tokens, one.text, one.run_id))
 
 
-def score(forecasts: Sequence[RegisteredForecast], runs: pd.DataFrame) -> Score:
-    """Compare forecasts with the runs that have been trained since.
+def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFrame) -> Score:
+    """Compare registered forecasts with the runs that have been trained since.
+
+    >>> score("results/reference/forecasts", pd.read_csv("results/reference/registered.csv")).mean_error < 0.02
+    True
 
     Args:
-        forecasts: Of `registered_in`.
+        forecasts: Of `registered_in`, or their folder.
         runs: A runs table, as `load_runs` reads it.
 
     Raises:
-        RecordError: none of them is in the table.
+        RecordError: none of them is in the table, or the folder has none.
     """
+    if isinstance(forecasts, str | Path):
+        forecasts = registered_in(Path(forecasts))
     known: dict[str, dict[Any, Any]] = (
         {row["run_id"]: row for row in runs.to_dict("records")} if "run_id" in runs else {}
     )

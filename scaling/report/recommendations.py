@@ -42,6 +42,8 @@ def _answer(found: Recommendation) -> Iterator[str]:
     yield f"  asked for {asked}; the floor of {choice.reads} is {floor}"
     if question.target_basis:
         yield f"  the target: {question.target_basis}"
+    if (saved := found.savings) is not None:
+        yield f"  it is to save {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), as its loss says"
 
 
 def _costs(found: Recommendation) -> Iterator[str]:

@@ -35,12 +35,7 @@ def show_score(found: Score) -> None:
         measured = "" if row.measured is None else f"{row.measured:.4f}"
         table.add_row(row.forecast.run_id, *_asked(row.forecast), measured, off, _verdict(row))
     show(table)
-    print(
-        f"{found.n} of {len(found.rows)} forecasts measured: {found.inside:.0%} inside their interval "
-        f"({found.level:.0%} promised), mean error {found.mean_error:.2%}, bias {found.bias:+.2%}, "
-        f"interval score {found.interval_score:.4f}; the loss promised with P 0.9 was kept {found.kept} of {found.n} "
-        "times"
-    )
+    print(found)
 
 
 def _table(*columns: str) -> Table:
