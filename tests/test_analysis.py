@@ -262,3 +262,16 @@ def test_the_ledger_of_registered_forecasts_states_its_misses(printed):
     assert len(re.findall(r"^missed: ", text, flags=re.MULTILINE)) == measured - inside
     assert inside >= 0.8 * measured
     assert error < 1.5
+
+
+def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_than_their_sum(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    study = importlib.import_module("study")
+    monkeypatch.setattr(study, "FORMS", ("q1", "q7"))
+    runs = pd.read_csv(SCRIPTS.parent / "results/reference/study.csv")
+    few = runs[runs["teacher"].isin(["real", "noise 0.1", "noise 0.4", "coverage 30"])]
+    missed = study.forms(few)["texts"].str.rstrip("%").astype(float)
+    assert missed["q7"] < missed["q1"] / 2
+    asked = few["teacher"] == "coverage 30"
+    told = study.unseen(few[~asked], few[asked])
+    assert float(told.loc["coverage 30", "mean error"].rstrip("%")) < 2 * missed["q7"]
