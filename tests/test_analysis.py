@@ -151,13 +151,22 @@ def test_code_lengths_agree_with_the_law_that_was_fitted_to_their_runs(printed):
 def test_looking_into_the_teacher_pays_at_equal_data_and_at_equal_flops(printed):
     found = re.findall(r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+) ± ([\d.]+)",
                        printed("distill"), flags=re.MULTILINE)  # fmt: skip
-    assert {row[0] for row in found} == {"soft", "minilm", "tinybert"}
+    assert {row[0] for row in found} == {"soft", "minilm", "tinybert", "on_policy"}
     for recipe, tokens, *values in found:
         data, data_se, flops, flops_se = map(float, values)
         assert data <= flops
-        if recipe != "tinybert" or tokens != "125,120":
+        if recipe != "on_policy" and (recipe, tokens) != ("tinybert", "125,120"):
             assert data + 3 * data_se < 0
             assert flops + 3 * flops_se < 0
+
+
+def test_a_student_corrected_on_its_own_text_has_the_higher_loss_and_is_right_more_often(printed):
+    found = {}
+    for name, values in re.findall(r"^on_policy − soft, (\w+): (.*)$", printed("on_policy"), flags=re.MULTILINE):
+        found[name] = [tuple(map(float, one.split(" ± "))) for one in values.split(", ")]
+    assert all(mean > 3 * error for mean, error in found["loss"])
+    assert all(mean > 0 for mean, _ in found["favoured"])
+    assert found["favoured"][-1][0] > 3 * found["favoured"][-1][1]
 
 
 def test_what_was_met_alone_is_used_in_no_command(printed):
