@@ -141,6 +141,7 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
     seconds = np.array([one.seconds for one in used])
     terms = np.array([(1.0, one.n_layers, one.n_bytes) for one in used])
     start = np.array([known.token_s.value, known.layer_s.value, 1 / known.bandwidth.value])
+    # Of relative errors: each model's time counts as one.
     shares, constants = terms / seconds[:, None] * start, start.copy()
     for group, factor in _factors(shares):
         constants[group] *= max(factor, LEAST)
