@@ -17,7 +17,7 @@ demo: .venv/installed-export
 	$(BIN)/scaling run sweeps/quickstart.yaml
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check

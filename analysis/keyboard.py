@@ -9,7 +9,6 @@ Takes the table that the second wrote under RESULTS, publishes it, and prints it
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -17,8 +16,9 @@ import pandas as pd
 from published import REFERENCE
 
 from scaling.chain.keyboard import KEYBOARD
+from scaling.chain.keystrokes import Keystrokes
 from scaling.fit.fitter import fit
-from scaling.fit.savings import SavingsFit, fit_savings
+from scaling.fit.savings import fit_savings
 from scaling.records import load_runs
 
 TABLE = REFERENCE / "keyboard.csv"
@@ -84,29 +84,18 @@ def from_a_law(students: pd.DataFrame) -> None:
         print(f"\n{text}, loss by {law.law!r} of the {len(known)} others")
         for _, one in widest.iterrows():
             loss = law.predict(one["n_params"], one["n_tokens"], teacher=text)
-            per_bit = one["loss"] / one["bits_per_byte"]
-            low, told, high = _chained(line, *(float(nats) / per_bit for nats in (loss.low, loss.value, loss.high)))
-            errors.append(100 * (told - one["savings"]))
+            told = Keystrokes(fit=line, per_bit=one["loss"] / one["bits_per_byte"]).of_loss(loss)
+            errors.append(100 * (told.value - one["savings"]))
             print(
                 f"  width {one['width']}, {one['n_tokens']:,} tokens: loss {loss.value:.3f}, was {one['loss']:.3f}",
-                f"savings {told:.1%} [{low:.1%}, {high:.1%}], measured {one['savings']:.1%}: {errors[-1]:+.2f} points",
+                f"savings {told.value:.1%} [{told.low:.1%}, {told.high:.1%}], measured {one['savings']:.1%}",
+                f"{errors[-1]:+.2f} points",
                 sep="; ",
             )
     off = pd.Series(errors).abs()
     print(
         f"both steps: off by {off.mean():.2f} points in the mean, {off.max():.2f} at most; within two points "
         f"{(off <= 2).sum()} of {len(off)}"
-    )
-
-
-def _chained(line: SavingsFit, low: float, value: float, high: float) -> tuple[float, float, float]:
-    """Savings with the doubt of both steps, as if they were independent: from the bits of a loss and its interval."""
-    told = line.predict(value)
-    worst, best = line.predict(high).value, line.predict(low).value
-    return (
-        told.value - math.hypot(told.value - told.low, told.value - worst),
-        told.value,
-        told.value + math.hypot(told.high - told.value, best - told.value),
     )
 
 

@@ -1,11 +1,11 @@
-"""Decision error against FLOPs, for several ways of choosing what to train: python analysis/next_runs.py [--write]
+"""Decision error against FLOPs, for several ways of choosing what to train: python analysis/next_runs.py [TABLE …]
 
 The decision is the smallest width that meets a target on the largest volume of a teacher's text. Each design buys one
 trunk after another, starting from the smallest of that text, and is asked after each; the error is the distance, in
 doublings of N, from what all runs of the table decide. Designs: ``decision`` (scaling.predict.next_runs, which stops
 when settled), ``grid`` (the smallest trunks first, all texts), ``random``, ``d-optimal`` (most information about all
-coefficients for its FLOPs). Tables: the published runs of sweeps/grid.yaml and of seeds.yaml, replayed as if they were
-trained now; and ladders simulated from the grid's law and scatter, whose true law is known.
+coefficients for its FLOPs). Tables: published runs, by default those of sweeps/grid.yaml and of seeds.yaml, replayed as
+if they were trained now; and ladders simulated from the grid's law and scatter, whose true law is known.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from scaling.predict.next_runs import Decision, Site, cost, next_runs, outlook
 from scaling.spec import ModelSpec
 from scaling.tables.observe import observe
 
-WRITTEN = Path(__file__).resolve().parents[1] / "results" / "reference" / "next_runs.csv"
+REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
+TABLES = ("grid", "seeds")
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
 MOST = 0.5
 """Of the whole table's FLOPs, that a design may spend here."""
@@ -58,9 +59,14 @@ DELTAS = ("delta_coverage", "delta_noise")
 
 
 def decisions(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, float]]:
-    """For every text, targets between the losses of neighbouring widths and above the largest."""
+    """For every text of three widths, targets between the losses of neighbouring widths and above the largest."""
     for text in dict.fromkeys(runs["teacher"]):
-        largest = runs[(runs["teacher"] == text) & (runs["n_tokens"] == runs["n_tokens"].max())]
+        own = runs[runs["teacher"] == text]
+        widths = own.groupby("n_tokens")["n_params"].nunique()
+        if widths.max() < 3:
+            continue
+        # The largest volume that all its widths have read.
+        largest = own[own["n_tokens"] == widths[widths == widths.max()].index.max()]
         losses = largest.groupby("n_params")["loss"].mean().sort_index()
         middles = (losses.to_numpy()[1:] + losses.to_numpy()[:-1]) / 2
         for target in (*middles, losses.iloc[-1] * 0.99):
@@ -76,8 +82,8 @@ def asked(largest: pd.DataFrame, target: float, bought: set[str]) -> Decision:
     return Decision(sizes=means.index.to_numpy(float), columns=columns, target=target, measured=measured)
 
 
-def known(runs: pd.DataFrame, bought: set[str]) -> Belief:
-    """What the bought runs say."""
+def known(runs: pd.DataFrame, bought: set[str], volume: float) -> Belief:
+    """What the bought runs say of students of some volume."""
     data = observe(
         runs[[str(row) in bought for row in runs.index]],
         columns={"n": "n_params", "d": "n_tokens"},
@@ -86,9 +92,7 @@ def known(runs: pd.DataFrame, bought: set[str]) -> Belief:
         clusters="trunk_id",
     )
     columns = dict(data.columns) | {name: data.columns.get(name, np.zeros(len(data))) for name in DELTAS}
-    return believe(
-        type(data)(**{**vars(data), "columns": columns}), named_law("q1q2"), volume=float(runs["n_tokens"].max())
-    )
+    return believe(type(data)(**{**vars(data), "columns": columns}), named_law("q1q2"), volume=volume)
 
 
 def by_decision(belief: Belief, decision: Decision, trunks: Trunks, budget: float) -> list[Site]:
@@ -134,7 +138,8 @@ def spend(runs: pd.DataFrame, text: str, largest: pd.DataFrame, target: float, d
     while buying:
         bought |= {site.key for site in buying}
         spent += cost(buying)
-        belief, decision = known(runs, bought), asked(largest, target, bought)
+        decision = asked(largest, target, bought)
+        belief = known(runs, bought, decision.columns["d"])
         found = outlook(belief, decision)
         yield spent / whole, found
         if stops and found.settled:
@@ -165,8 +170,11 @@ def simulated(seed: int) -> pd.DataFrame:
 
 
 def replayed(name: str) -> pd.DataFrame:
-    """A published table, with the columns that it leaves out."""
-    runs = published_runs(name, "results").reset_index(drop=True)
+    """A published table, with the columns that it leaves out, and without mixtures, which have a law of their own."""
+    runs = published_runs(name, "results", columns=DELTAS if name == "study" else ())
+    if "real_share" in runs:
+        runs = runs[runs["real_share"].isin([0, 1])]
+    runs = runs.reset_index(drop=True)
     for column, value in {"teacher": "real", "text_id": "real", "delta_coverage": 0.0, "delta_noise": 0.0}.items():
         if column not in runs:
             runs[column] = value
@@ -183,7 +191,7 @@ def errors(table: str, runs: pd.DataFrame, text: str, largest: pd.DataFrame, tar
     """The curve of every design for one decision."""
     every = {str(row) for row in runs.index}
     decision = asked(largest, target, every)
-    full = outlook(known(runs, every), decision).choice
+    full = outlook(known(runs, every, decision.columns["d"]), decision).choice
     if "true_loss" in largest:
         true = largest.sort_values("n_params")["true_loss"].to_numpy()
         truth = int(np.argmax(true <= target)) if (true <= target).any() else len(true)
@@ -233,28 +241,55 @@ def at_shares(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def until_right(curves: pd.DataFrame) -> pd.DataFrame:
+    """Share of the FLOPs from which on a design decides as all runs do; all that it may spend where it never does."""
+    rows = []
+    for (design, *_), curve in curves.groupby(["design", "table", "text", "target", "copy"]):
+        right = curve["off_full"].to_numpy() < 1e-6
+        first = len(right) - int(np.argmin(right[::-1])) if not right.all() else 0
+        reached = first < len(right)
+        rows.append({"design": design, "reached": reached, "flops": curve["share"].iloc[first] if reached else MOST})
+    return (
+        pd.DataFrame(rows)
+        .groupby("design")
+        .agg(reached=("reached", "mean"), mean=("flops", "mean"), median=("flops", "median"), n=("flops", "size"))
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ladders", type=int, default=8, help="simulated tables")
-    parser.add_argument("--write", action="store_true", help=f"write {WRITTEN.name}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", default=TABLES, metavar="TABLE", help="of results/reference, as study")
+    parser.add_argument("--ladders", type=int, default=8, help="simulated tables as well, so many")
+    parser.add_argument(
+        "--write", action="store_true", help="write next_runs.csv, next_runs_TABLE.csv for other tables"
+    )
     asked_for = parser.parse_args(argv)
     curves = []
-    for name in ("grid", "seeds"):
+    for name in asked_for.tables:
         runs = replayed(name)
         for text, largest, target in decisions(runs):
             curves += errors(name, runs, text, largest, target)
+    curves += _of_ladders(asked_for.ladders)
+    found = pd.DataFrame(curves)
+    table = at_shares(found)
+    print(table.round(3).to_string(index=False), "\n")
+    print("Share of the FLOPs of all runs until the decision is, and stays, that of all runs:")
+    print(until_right(found).round(3).to_string())
+    if asked_for.write:
+        names = "" if tuple(asked_for.tables) == TABLES else "_" + "_".join(asked_for.tables)
+        table.round(4).to_csv(REFERENCE / f"next_runs{names}.csv", index=False)
+
+
+def _of_ladders(count: int) -> Iterator[dict]:
+    """The curves of one decision on each of some simulated tables."""
     rng = np.random.default_rng(0)
-    for seed in range(asked_for.ladders):
+    for seed in range(count):
         runs = simulated(seed)
         largest = runs[(runs["teacher"] == "noise 0.2") & (runs["n_tokens"] == runs["n_tokens"].max())]
         # The wanted size lies anywhere between the smallest and twice the largest, evenly in its logarithm.
         wanted = math.exp(rng.uniform(*np.log([runs["n_params"].min(), 2 * runs["n_params"].max()])))
         target = TRUTH.loss(n=wanted, d=2_000_000, delta_coverage=0.0, delta_noise=0.1143)
-        curves += errors(f"simulated {seed}", runs, "noise 0.2", largest, float(target))
-    table = at_shares(pd.DataFrame(curves))
-    print(table.round(3).to_string(index=False))
-    if asked_for.write:
-        table.round(4).to_csv(WRITTEN, index=False)
+        yield from errors(f"simulated {seed}", runs, "noise 0.2", largest, float(target))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import pandas as pd
 from published import published_runs
 
 from scaling.fit.code_length import code_lengths
-from scaling.fit.transfer import Transfer, transfer
+from scaling.fit.transfer import transfer
+from scaling.report.measures import show_transfer
 
 COLUMNS = ("source", "start", "start_run", "start_text_id", "start_tokens", "start_flops", "flops", "vocab_size")
 FEWEST = 5_000
@@ -29,6 +30,7 @@ def main(results: str = "results") -> None:
     runs["start"] = runs["start"].fillna("none") + rate
     runs["start_text_id"] += rate
     print("loss from each start\n" + _losses(runs).to_string())
+    print()
     show_transfer(transfer(runs, where=f"n_tokens > {FEWEST}"))
     print("\nbits a byte in which the first D bytes are told\n" + _codes(runs).to_string())
 
@@ -36,22 +38,6 @@ def main(results: str = "results") -> None:
 def _losses(runs: pd.DataFrame) -> pd.DataFrame:
     means = runs.groupby(["width", "start", "n_tokens"])["loss"].mean()
     return means.unstack("n_tokens").round(3)
-
-
-def show_transfer(found: Transfer) -> None:
-    """Multiples of the data that was read, and the laws with their intervals."""
-    points = found.frame()
-    points["multiple"] = points["effective"] / points["d"]
-    table = points.groupby(["start", "n", "d"])["multiple"].mean().unstack("d")
-    print("\neffective data as a multiple of what was read\n" + table.round(2).to_string())
-    for law in found.laws:
-        told = ", ".join(
-            f"{name} {getattr(law.law, name):.3g} [{getattr(law.low, name):.3g}, {getattr(law.high, name):.3g}]"
-            for name in ("k", "alpha", "beta")
-        )
-        print(f"{law.start}: D_T = k D_F^alpha N^beta, {told}; scatter {law.rms:.2f} of {law.n_points} runs")
-    for sentence in found.left_out:
-        print(f"left out: {sentence}")
 
 
 def _codes(runs: pd.DataFrame) -> pd.DataFrame:

@@ -43,9 +43,11 @@ _PUBLIC = {
     "recommend": "scaling.predict.ask",
     "save": "scaling.predict.kept",
     "save_fit": "scaling.fit.saved",
+    "score": "scaling.predict.registered",
     "solve": "scaling.predict.explain.answer",
     "summary": "scaling.fit.describe",
     "to_latex": "scaling.fit.describe",
+    "transfer": "scaling.fit.transfer",
     "trends": "scaling.predict.explain.trends",
 }
 

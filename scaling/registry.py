@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaling.errors import ScalingError, SpecError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
@@ -90,10 +95,16 @@ class Registry(Mapping[str, T]):
         self._is_complete = True
         self._import_package()
         if self.group:
-            from importlib.metadata import entry_points
-
-            for entry in entry_points(group=self.group):
+            for entry in _installed(tuple(sys.path)).select(group=self.group):
                 self.add(entry.name, entry.load())
+
+
+@cache
+def _installed(path: tuple[str, ...]) -> EntryPoints:
+    """Entry points of all packages on a path, looked through once for all registries."""
+    from importlib.metadata import entry_points
+
+    return entry_points()
 
 
 def did_you_mean(word: Any, allowed: Iterable[str]) -> str:

@@ -115,6 +115,11 @@ def stoppable(items: Iterable[T]) -> Iterator[T]:
         yield item
 
 
+def stop_asked() -> bool:
+    """True from a stop signal to the end of the ``with`` block that was asked to stop."""
+    return any(stop() for stop in _open)
+
+
 def check_stop() -> None:
     """Between two steps of a stage: end it if a stop was asked for.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import json
 import pkgutil
 import tomllib
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 import scaling
-from scaling.errors import SpecError
+from scaling.errors import RecordError, SpecError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = sorted(set(scaling.__all__) - {"Fit", "ModelSpec", "RunSpec", "figures"})
@@ -77,8 +78,8 @@ def test_every_question_takes_numbers_as_people_write_them(names):
 def test_a_fit_is_read_from_its_own_text(names):
     from scaling.fit.saved import to_json
 
-    again = scaling.load_fit(to_json(names["fit"]))
-    assert again.params == pytest.approx(names["fit"].params)
+    for said in (to_json(names["fit"]), json.loads(to_json(names["fit"]))):
+        assert scaling.load_fit(said).params == pytest.approx(names["fit"].params)
 
 
 def test_numbers_are_read_as_people_write_them_or_refused(names):
@@ -94,6 +95,21 @@ def test_the_column_of_the_loss_may_stand_among_the_columns(names):
     found = scaling.fit_law(renamed, law="q1q2", columns={"loss": "val_loss"}, bootstrap=0)
     assert found.columns["loss"] == "val_loss"
     assert found.params == pytest.approx(names["fit"].params)
+
+
+def test_a_foreign_table_is_drawn_by_its_own_columns_or_asked_for_them(names):
+    foreign = names["runs"].rename(columns={"loss": "val", "n_params": "size", "n_tokens": "seen"})
+    foreign = foreign[["size", "seen", "val"]]
+    assert scaling.plot(foreign, n="size", d="seen", loss="val").get_xlabel() == "N, parameters (size)"
+    with pytest.raises(RecordError, match=r"no column 'n_tokens' for d: .* size, seen, val — say which one it is"):
+        scaling.plot(foreign, n="size")
+
+
+def test_a_forecast_says_itself_in_a_sentence(names):
+    one = names["fit"].predict("100k", "1M")
+    assert str(one).startswith(f"{one.value:.4f} nats/token, 90% of such runs in {one.low:.4f} – ")
+    assert str(names["fit"].predict(["100k", "200k"], "1M")) == "2 forecasts, nats/token; .frame() lists them"
+    assert str(scaling.forecast("besiroglu", "1B", "20B")) == "2.5301 nats/token (law alone)"
 
 
 def test_a_published_law_is_not_fitted_and_its_form_is_named(names):

@@ -33,3 +33,6 @@ LLAMA_CPP = ENGINE_MEMORY.add(
         repacks={"arm64": {"Q4_0": 4, "Q8_0": 4}},
     ),
 )
+
+# The same engine, compiled where it is installed.
+ENGINE_MEMORY.add("llama_cpp_python", LLAMA_CPP)

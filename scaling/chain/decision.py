@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.chain.keystrokes import keystrokes_of
 from scaling.chain.target import ask
 from scaling.chain.ways_on import ways_on
 from scaling.chain.workspace import DAMAGE, RECOMMENDATION, Workspace
@@ -91,7 +92,31 @@ def recommend_stage(
     fit_path: Path | None = None,
     force: bool = False,
 ) -> Recommendation:
-    """The smallest student that answers a question, written to recommendation.json beside the fit.
+    """The smallest student that answers a question, written to recommendation.json beside the fit (`recommended`).
+
+    Raises:
+        InfeasibleError: nothing meets the question; nothing is written.
+        ExtrapolationError: only what lies too far beyond the data does.
+    """
+    found = recommended(workspace, fit, question, fit_path=fit_path, force=force)
+    write_recommendation(found, fit_path or workspace.fit_path)
+    return found
+
+
+def write_recommendation(found: Recommendation, fit_path: Path) -> None:
+    """Keep an answer beside the fit that it rests on, where export and verify look for it."""
+    write_json(fit_path.with_name(RECOMMENDATION), plain(found))
+
+
+def recommended(
+    workspace: Workspace,
+    fit: Fit,
+    question: Question | None = None,
+    *,
+    fit_path: Path | None = None,
+    force: bool = False,
+) -> Recommendation:
+    """The smallest student that answers a question; nothing is written.
 
     Args:
         workspace: The sweep.
@@ -101,7 +126,7 @@ def recommend_stage(
         force: Accept forecasts far beyond the data.
 
     Raises:
-        InfeasibleError: nothing meets the question; nothing is written.
+        InfeasibleError: nothing meets the question.
         ExtrapolationError: only what lies too far beyond the data does.
     """
     from scaling.predict.measured import runs_of_fit
@@ -120,8 +145,9 @@ def recommend_stage(
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,
     )
-    write_json((fit_path or workspace.fit_path).with_name(RECOMMENDATION), plain(found))
-    return found
+    if found.question.target_savings is None:
+        return found
+    return replace(found, savings=keystrokes_of(workspace).of_loss(found.choice.expected))
 
 
 def rounding_of(workspace: Workspace) -> Rounding:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ def type_alone(
 def keyboard_stage(
     workspace: Workspace,
     *,
+    also: Sequence[RunSpec] = (),
     format: str | None = None,
     n_words: int | None = None,
     ngrams: bool = False,
@@ -78,35 +80,42 @@ def keyboard_stage(
 ) -> KeyboardFound:
     """Type the same words with every finished run of a sweep, and fit what they save to their loss.
 
+    Who has typed these words before, as the table of the sweep tells, does not type them again.
+
     Args:
-        workspace: The sweep; the table is written to its folder, as keyboard.csv.
+        workspace: The sweep; the table is written to its folder after each run, as keyboard.csv.
+        also: Runs beside those of the sweep.
         format: Export format that the weights are rounded to; by default the one that the sweep asks for.
         n_words: How many, by default 500.
         ngrams: Whether an n-gram model of as many bytes is held against each.
-        watch: Called with a line before each run, and with why there is no fit.
+        watch: Called with a line before each run that types, and with why there is no fit.
     """
     from scaling.data.tasks.next_words import WORDS
     from scaling.export.keyboard import keyboard_table
     from scaling.fit.savings import fit_savings
+    from scaling.tables.files import read_table
 
-    def progress(done: int, run: RunSpec) -> None:
-        watch(f"keyboard: run {run.run_id}, {done + 1} of at most {len(workspace.runs)}")
-
-    recommend = workspace.config.recommend
+    recommend, path = workspace.config.recommend, workspace.folder / KEYBOARD
+    runs = tuple({run.run_id: run for run in (*workspace.runs, *also)}.values())
     table = keyboard_table(
-        workspace.runs,
+        runs,
         workspace.store,
         format=format or (recommend and recommend.format) or DEFAULT_FORMAT,
         n_words=n_words or WORDS,
         ngrams=ngrams,
-        progress=progress,
+        known=read_table(path) if path.exists() else None,
+        progress=lambda done, run: watch(f"keyboard: run {run.run_id}, {done + 1} of at most {len(runs)}"),
+        keep=partial(_write, path),
     )
-    path, text = workspace.folder / KEYBOARD, io.StringIO()
-    table.to_csv(text, index=False)
-    write_bytes(path, text.getvalue().encode())
     # A sweep of few students has a table worth seeing and no line through it.
     try:
         return KeyboardFound(table=table, fit=fit_savings(table), path=path)
     except FitError as error:
         watch(f"no forecast of savings: {error}")
         return KeyboardFound(table=table, path=path)
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_bytes(path, text.getvalue().encode())

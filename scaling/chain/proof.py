@@ -16,6 +16,7 @@ from scaling.stop import interruptible
 if TYPE_CHECKING:
     from scaling.compress.degradation import Degradation
     from scaling.export.bundle import Bundle
+    from scaling.export.litert_lm import LiteRtLmFile
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
@@ -112,11 +113,24 @@ def futo_stage(
     return export_futo(bundle, workspace.folder / "futo.gguf", keyboard)
 
 
+def litert_lm_stage(workspace: Workspace, bundle: Bundle) -> LiteRtLmFile:
+    """A bundle's student as a file that LiteRT-LM takes and has run, beside the bundle."""
+    from scaling.export.litert_lm import export_litert_lm
+
+    return export_litert_lm(bundle, workspace.folder / "student.litertlm")
+
+
 def verify_stage(
-    workspace: Workspace, fit: Fit, recommendation: Recommendation, bundle: Bundle, *, engine: str | None = None
+    workspace: Workspace,
+    fit: Fit,
+    recommendation: Recommendation,
+    bundle: Bundle,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
 ) -> Verification:
     """The exported file, read back and run by an engine, beside its forecast; its card says what was measured."""
-    from scaling.export.verify import verify
+    from scaling.export.verify import HERE, verify
 
     found = verify(
         bundle,
@@ -124,6 +138,7 @@ def verify_stage(
         recommendation,
         loss_name=fit.columns["loss"],
         engine_name=engine,
+        device_name=device or HERE,
         rounding=rounding_of(workspace),
     )
     bundle.describe(found.checks)

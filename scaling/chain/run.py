@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.chain.decision import fit_stage, recommend_stage
 from scaling.chain.foresee import check_question
-from scaling.chain.keyboard import keyboard_stage
+from scaling.chain.keyboard import KEYBOARD, keyboard_stage
 from scaling.chain.proof import export_stage, ledger_stage, verify_stage
 from scaling.chain.rounds import Rounds, train_in_rounds
 from scaling.chain.training import Watch, collect_stage, train_stage
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
+    from scaling.spec import RunSpec
     from scaling.sweep.run import SweepOutcome
 
 
@@ -149,10 +150,7 @@ def run_chain(
             said.append(f"{outcome.ended} after {len(outcome.outcomes)} rounds, {outcome.flops:.3g} FLOPs")
         said.append(_trained(outcome))
         table = collect_stage(workspace)
-    if workspace.config.recommend and workspace.config.recommend.target_savings:
-        with clock.stage("keyboard") as said:
-            typed = keyboard_stage(workspace)
-            said.append(f"{len(typed.table)} students typed; {typed.fit!r}")
+    _type(workspace, clock)
     tries: list[Try] = []
     # Training is shared by all who ask for it; what follows is done by one after the other.
     with workspace.held(waits=lambda: say("another `scaling run` works on this sweep; this one goes on when it ends")):
@@ -160,6 +158,7 @@ def run_chain(
         while (ended := _ended(workspace, tries)) is None:
             say(f"the target was missed; fitted again with this run (try {len(tries)} of {_most(workspace)})")
             table = collect_stage(workspace, also=[one.record.spec for one in tries])
+            _type(workspace, clock, also=[one.record.spec for one in tries])
             try:
                 tries.append(_try(workspace, table, clock, watch=watch, force=force))
             except (InfeasibleError, ExtrapolationError) as error:
@@ -172,6 +171,14 @@ def run_chain(
         ended=ended,
         stages=tuple(clock.stages),
     )
+
+
+def _type(workspace: Workspace, clock: _Clock, *, also: Sequence[RunSpec] = ()) -> None:
+    """What the students save on a keyboard, where that is the target."""
+    if workspace.config.recommend and workspace.config.recommend.target_savings:
+        with clock.stage("keyboard") as said:
+            typed = keyboard_stage(workspace, also=also, watch=clock.say)
+            said.append(f"{len(typed.table)} rows of {KEYBOARD}{f'; {typed.fit!r}' if typed.fit else ''}")
 
 
 def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Watch | None, force: bool) -> Try:
@@ -222,7 +229,8 @@ def _most(workspace: Workspace) -> int:
 def _chosen(found: Recommendation) -> str:
     choice = found.choice
     basis = "forecast" if choice.measured is None else "measured"
-    return f"width {choice.run.model.width}, {basis} {choice.expected.value:.4f} nats/token, P {choice.probability:.2f}"
+    loss = f"{basis} {choice.expected.value:.4f} {found.unit}"
+    return f"width {choice.run.model.width}, {loss}, P {choice.probability:.2f}"
 
 
 def _verdict(found: Verification) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
 
-from scaling.chain.keyboard import KEYBOARD
+from scaling.chain.keystrokes import keystrokes_of
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import matches
 from scaling.config.sweep import RelativeTarget
@@ -130,25 +130,12 @@ def savings_target(workspace: Workspace, savings: float, probability: float) -> 
         SpecError: no keyboard saves so much.
         FitError: the students do not show how savings follow from the loss.
     """
-    from scaling.fit.savings import fit_savings
-    from scaling.tables.files import read_table
-
-    path, unit = workspace.folder / KEYBOARD, workspace.config.fit.loss
-    if not path.exists():
-        raise RecordError(
-            f"target_savings: no savings were measured, from which a loss would follow — type with the students of the "
-            f"sweep: {workspace.command('scaling keyboard')}"
-        )
-    if unit == "loss_teacher":
-        raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
-    table = read_table(path)
-    fit = fit_savings(table)
-    bits = fit.bits_for(savings, probability=probability)
-    # One tokenizer has one number of bytes for a token, whoever was measured on it.
-    nats_per_bit = float((table["loss"] / table["bits_per_byte"]).median())
-    found = fit.predict(bits)
+    keystrokes = keystrokes_of(workspace)
+    loss = keystrokes.loss_for(savings, probability)
+    bits = loss / keystrokes.per_bit
+    found = keystrokes.fit.predict(bits)
     basis = (
-        f"{savings:.1%} of keystrokes with P ≥ {probability:g}: {bits:.4f} bits/byte, where {fit.n} students say "
-        f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
+        f"{savings:.1%} of keystrokes with P ≥ {probability:g}: {bits:.4f} bits/byte, where {keystrokes.fit.n} "
+        f"students say {found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
     )
-    return Target(loss=bits if unit == "bits_per_byte" else bits * nats_per_bit, basis=basis)
+    return Target(loss=loss, basis=basis)

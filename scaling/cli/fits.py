@@ -10,6 +10,7 @@ import typer
 from scaling.cli.options import (
     RESULTS,
     Json,
+    Overrides,
     Results,
     emit,
     refuse_without_effect,
@@ -53,6 +54,7 @@ def fit(
         Path | None, typer.Option("--out", readable=False, metavar="FIT.json", help="Where to write the fit.")
     ] = None,
     results: Results = RESULTS,
+    overrides: Overrides = None,
     json_: Json = False,
 ) -> None:
     """Fit a scaling law to the runs of a sweep, or to any table."""
@@ -67,11 +69,12 @@ def fit(
 
         # Columns and rows of a sweep are those that its own file names under fit.
         refuse_without_effect(f"a sweep file ({table})", {"--map": map_ or None, "--where": where})
-        workspace = Workspace.open(table, results=results).prepare()
+        workspace = Workspace.open(table, results=results, overrides=overrides or ()).prepare()
         found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
     else:
-        refuse_without_effect(f"a table ({table})", {"--results": None if results == RESULTS else results})
+        of_sweep = {"--results": None if results == RESULTS else results, "--set": overrides}
+        refuse_without_effect(f"a table ({table})", of_sweep)
         mapping = mapping_of(map_)
         runs = runs_of(table, mapping)
         found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **columns_of(mapping, runs))

@@ -26,6 +26,9 @@ start."""
 
 def main() -> None:
     """Entry point: a user's mistake prints one message and ends with its exit code."""
+    # Nothing here is watched by plugins of pydantic, which looks through every installed package for one: .3 of a cold
+    # `import numpy`.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for stream in (sys.stdout, sys.stderr):
         # A terminal that does not know ≤, or a path that is no text, is no reason to lose an answer.
         if isinstance(stream, io.TextIOWrapper):
@@ -36,7 +39,8 @@ def main() -> None:
     except ScalingError as error:
         if os.environ.get("SCALING_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        # To have stopped at Ctrl-C is no error.
+        print(error if error.exit_code == EXIT_INTERRUPTED else f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _say_how_to_go_on()

@@ -1,5 +1,5 @@
-"""Commands that measure what a loss alone does not say: the bits that a text costs a learner, what a student knows, and
-what it saves on a keyboard."""
+"""Commands that measure what a loss alone does not say: the bits that a text costs a learner, what a text read before
+is worth, what a student knows, and what it saves on a keyboard."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.fits import Map, Where, columns_of, mapping_of, runs_of
+from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
 from scaling.cli.options import RESULTS, Json, Results, emit, refuse_without_effect, say
+
+SweepOrTable = Annotated[
+    Path,
+    typer.Argument(
+        readable=False, metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("code-length", rich_help_panel="Fit, forecast, recommend (no jax)")(code_length)
+    app.command("transfer", rich_help_panel="Fit, forecast, recommend (no jax)")(transfer)
     for command in (probe, keyboard):
         app.command(rich_help_panel="Train, export, verify")(command)
 
 
 def code_length(
-    table: Annotated[
-        Path,
-        typer.Argument(
-            readable=False, metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv."
-        ),
-    ],
+    table: SweepOrTable,
     by: Annotated[
         str, typer.Option("--by", metavar="COL,…", help="Columns that tell texts apart, not text_id or teacher.")
     ] = "",
@@ -48,14 +51,10 @@ def code_length(
     from scaling.fit.code_length import code_lengths
     from scaling.report.measures import show_code_lengths
 
-    # A sweep file stands for the runs of its own that are trained.
-    if table.suffix in (".yaml", ".yml"):
-        from scaling.chain.workspace import Workspace
-
-        table = Workspace.open(table, results=results).folder
     mapping = mapping_of(map_)
-    runs = runs_of(table, mapping)
+    runs = runs_of(_folder_of(table, results), mapping)
     names = columns_of(mapping, runs)
+    # Columns of a law beside n, d and loss: a code has none of its own.
     names.pop("columns", None)
     found = code_lengths(
         runs,
@@ -67,6 +66,35 @@ def code_length(
         **names,
     )
     emit(found, as_json=json_, show=show_code_lengths)
+
+
+def transfer(
+    table: SweepOrTable,
+    map_: Map = "",
+    where: Where = None,
+    level: Level = 0.9,
+    results: Results = RESULTS,
+    json_: Json = False,
+) -> None:
+    """What a text read before is worth, in tokens of the text that is learned (effective data), and the law of it:
+    D_T = k D_F^alpha N^beta."""
+    from scaling.fit.transfer import transfer as transferred
+    from scaling.report.measures import show_transfer
+
+    mapping = mapping_of(map_)
+    runs = runs_of(_folder_of(table, results), mapping)
+    names = columns_of(mapping, runs)
+    names.pop("columns", None)
+    emit(transferred(runs, where=where, level=level, **names), as_json=json_, show=show_transfer)
+
+
+def _folder_of(table: Path, results: Path) -> Path:
+    """A table as it is; a sweep file stands for the runs of its own that are trained."""
+    if table.suffix not in (".yaml", ".yml"):
+        return table
+    from scaling.chain.workspace import Workspace
+
+    return Workspace.open(table, results=results).folder
 
 
 def probe(

@@ -90,7 +90,7 @@ def say_which(found: Recommendation) -> None:
     """Which student a stage is about."""
     question = found.question
     say(
-        f"recommended for ≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g}: width "
+        f"recommended for ≤ {question.target_loss:g} {found.unit} with P ≥ {question.probability:g}: width "
         f"{found.run.model.width}, run {found.run.run_id}, from fit {found.fit_id}"
     )
 

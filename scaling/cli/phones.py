@@ -108,8 +108,8 @@ def calibrate(
 
     # What is typed wrongly is said before anything is read.
     like, block, where = device_named(device), _device_name(name), _unit(unit)
-    rates, taken = _measured(table, results, layers or ())
-    found = fit_device(like, rates, engine=engine, unit=where)
+    measured, rates, taken = _measured(table, results, layers or (), engine)
+    found = fit_device(like, rates, engine=measured, unit=where)
     for model in taken:
         say(f"{model}: {taken[model]} layers — name them with --layers '{model}=L' where that is wrong")
     write_bytes(out, device_toml(found.device, block).encode())
@@ -200,18 +200,19 @@ def _energy(shape: Shape, tokens: str | None) -> Any:
 
 
 def _measured(
-    table: Path, results: Path, layers: list[str] | tuple[str, ...]
-) -> tuple[list[MeasuredRate], dict[str, int]]:
-    """Rates of a table of llama-bench, with the layers that were taken for granted; or those of our own ledger."""
+    table: Path, results: Path, layers: list[str] | tuple[str, ...], engine: str | None
+) -> tuple[str | None, list[MeasuredRate], dict[str, int]]:
+    """Whose rates they are, the rates of a table of llama-bench or of our own ledger, and the layers that were taken
+    for granted."""
     known = _layers(layers)
     from scaling.export.rates import ledger_rates
     from scaling.predict.bench import measured_rates, read_bench
 
     if _is_ledger(table):
         refuse_without_effect("a ledger, whose runs are known", {"--layers": list(layers) or None})
-        return ledger_rates(table, results), {}
+        return *ledger_rates(table, results, engine=engine), {}
     rates, taken = measured_rates(read_bench(table), known)
-    return rates, {model: taken[model] for model in taken if model not in known}
+    return engine, rates, {model: taken[model] for model in taken if model not in known}
 
 
 def _is_ledger(table: Path) -> bool:

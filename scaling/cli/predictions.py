@@ -124,9 +124,9 @@ def _forecast_of_fit(
         # A teacher of the fit has divergences of its own.
         refuse_without_effect("--teacher", {"--delta-noise": noise, "--delta-coverage": coverage})
     text: dict[str, Any] = {"teacher": teacher, "delta_noise": noise or 0.0, "delta_coverage": coverage or 0.0}
-    level, table = source.asked["level"], path.with_name("runs.parquet")
+    level = source.asked["level"]
     of: Literal["run", "mean"] = "mean" if mean else "run"
-    return from_fit(source.fit(path), n, d, **text, level=level, of=of, force=source.force, table=table)
+    return from_fit(source.fit(path), n, d, **text, level=level, of=of, force=source.force, table=source.table)
 
 
 def _explained(
@@ -145,6 +145,7 @@ def _explained(
 
     source.refuse_doubt_of_a_law()
     parts: dict[str, Any] = {"batch": batch_law, "bytes_per_token": _token_length(source, bytes_per_token)}
+    parts["table"] = source.table
     found = explain(source.only(), n, d, teacher=teacher, **parts, **source.asked)
     emit(found, as_json=as_json, show=show_explanation)
 

@@ -47,6 +47,11 @@ class Source:
         """What every answer of an explanation or a table takes."""
         return {"columns": self.columns, "level": 0.9 if self.level is None else self.level, "force": self.force}
 
+    @property
+    def table(self) -> Path | None:
+        """The runs beside the fit."""
+        return None if self.fit_file is None else self.fit_file.with_name("runs.parquet")
+
     def only(self) -> Fit | str:
         """The fit, or the one law."""
         return self.laws[0] if self.fit_file is None else self.fit(self.fit_file)

@@ -19,7 +19,10 @@ def recommend(
     target_savings: Annotated[
         str | None, option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in place of a loss.")
     ] = None,
-    fit_file: Annotated[Path | None, option("--fit", readable=False, metavar="FIT.json", help="A fit.")] = None,
+    fit_files: Annotated[
+        list[Path] | None,
+        option("--fit", readable=False, metavar="FIT.json", help="A fit; several, each of a vocabulary of its own."),
+    ] = None,
     law: Annotated[str | None, option("--law", help="A published law, in place of a fit.")] = None,
     memory: Annotated[str | None, option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
     device: Annotated[str | None, option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
@@ -64,7 +67,7 @@ def recommend(
         "context": context,
         "format": None if format_ is None else format_named(format_),
     }
-    if fit_file is None and law is not None:
+    if not fit_files and law is not None:
         from scaling.predict.published import VOCABULARY, recommend_published
 
         of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
@@ -75,13 +78,31 @@ def recommend(
         question = Question(**{name: value for name, value in asked.items() if value is not None})
         size = VOCABULARY if vocab is None else _whole_count(vocab, "vocab")
         found = recommend_published(question, law, vocab_size=size, force=force)
-    elif fit_file is not None and law is None:
+    elif fit_files and law is None:
         refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
         asked["target_savings"] = None if target_savings is None else _share(target_savings, "target-savings")
-        found = _of_fit(fit_file, sweep, asked, teacher, results=results, overrides=overrides, force=force)
+        found = _of_fits(fit_files, sweep, asked, teacher, results=results, overrides=overrides, force=force)
     else:
         raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
     emit(found, as_json=json_, show=show_recommendation)
+
+
+def _of_fits(
+    fit_files: list[Path], sweep: Path | None, asked: dict[str, Any], teacher: str | None, **options: Any
+) -> Recommendation:
+    """The smallest student of all fits, written beside the one that it rests on."""
+    from functools import partial
+
+    from scaling.chain.decision import write_recommendation
+    from scaling.predict.vocabularies import smallest_of
+
+    if len(fit_files) > 1:
+        not_shared = {"--tokens": asked["tokens"], "--sweep": sweep}
+        refuse_without_effect("several fits, which have tokens and a sweep each", not_shared)
+    asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in fit_files}
+    chosen, found = smallest_of(asks)
+    write_recommendation(found, Path(chosen))
+    return found
 
 
 def _of_fit(
@@ -95,7 +116,7 @@ def _of_fit(
     force: bool,
 ) -> Recommendation:
     """The recommendation from a fit and the sweep beside it, which says what it leaves open."""
-    from scaling.chain.decision import recommend_stage
+    from scaling.chain.decision import recommended
     from scaling.chain.target import ask
     from scaling.chain.workspace import Workspace
     from scaling.fit.saved import load
@@ -111,7 +132,7 @@ def _of_fit(
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = ask(workspace, teacher=named, **asked)
-    return recommend_stage(workspace, fit, question, fit_path=fit_file, force=force)
+    return recommended(workspace, fit, question, fit_path=fit_file, force=force)
 
 
 def _share(text: str, name: str) -> float:

@@ -34,7 +34,7 @@ def register_forecasts(
 
     from scaling.chain.workspace import Workspace
     from scaling.fit.saved import fit_id_of, load
-    from scaling.predict.registered import register
+    from scaling.predict.registered import register, save_all
     from scaling.report.registered import show_registered
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
@@ -42,10 +42,9 @@ def register_forecasts(
     fit_id = fit_id_of(fit_file.read_text("utf-8"))
     # Nothing is written before all of them are known to be forecasts.
     found = register(fit, workspace.runs, workspace.store, fit_id=fit_id, level=level, force=force)
-    for one in found:
-        one.save(out)
+    save_all(found, out)
     told = [asdict(one) | {"hash": one.hash} for one in found]
-    emit(told, as_json=json_, show=lambda _: show_registered(found))
+    emit(told, as_json=json_, show=lambda _: show_registered(found, sweep_file, out))
 
 
 def score(
@@ -56,10 +55,9 @@ def score(
     json_: Json = False,
 ) -> None:
     """Compare registered forecasts with the runs that were trained since."""
-    from scaling.predict.registered import registered_in
     from scaling.predict.registered import score as score_forecasts
     from scaling.records import load_runs
     from scaling.report.registered import show_score
 
-    found = score_forecasts(registered_in(folder), load_runs(results))
+    found = score_forecasts(folder, load_runs(results))
     emit(found, as_json=json_, show=show_score)

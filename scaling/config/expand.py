@@ -66,10 +66,25 @@ def recommended_text(
     matching = [text for text in asked if _is_asked(text.targets, targets)]
     if len(matching) == 1:
         return matching[0]
+    sizes = sorted({text.vocab_size for text in matching})
+    if len(sizes) > 1:
+        raise ConfigError([_several_vocabularies(config, sizes)])
     mark = config.document.mark(("recommend", "teacher"))
     found = "matches none" if not matching else f"matches {len(matching)}"
     names = ", ".join(sorted(label.teacher for label in text_labels(texts.values()).values()))
     raise ConfigError([f"{mark}: recommend.teacher: {found} of the sweep's teachers — name one of: {names}"])
+
+
+def _several_vocabularies(config: SweepConfig, sizes: Sequence[int]) -> str:
+    """Why no student is chosen from all runs of such a sweep at once, and how one is."""
+    name, first = config.name, sizes[0]
+    return (
+        f"{config.document.mark(('recommend',))}: recommend: got a sweep of {len(sizes)} vocabularies "
+        f"({', '.join(f'{size:,}' for size in sizes)}), allowed is one: a law of N and D cannot tell them apart — "
+        f"leave recommend out of the file, fit each by itself (scaling fit {config.path or 'SWEEP.yaml'} --set "
+        f"name={name}-{first} --set 'fit.where=vocab_size == {first}' --set fit.loss=bits_per_byte) and ask all of "
+        f"them (scaling recommend --fit results/{name}-{first}/fit.json --fit … --target-loss BITS_PER_BYTE)"
+    )
 
 
 def _is_asked(part: Spec, wanted: Mapping[str, Any] | None) -> bool:

@@ -89,10 +89,12 @@ def meets_target(recommendation: Recommendation, loss: float | None, saved: Keyb
 
 
 def _savings(recommendation: Recommendation, saved: KeyboardUse) -> Check:
+    forecast = recommendation.savings
+    said = "" if forecast is None else f", {forecast.value:.1%} ({forecast.low:.1%} – {forecast.high:.1%}) forecast"
     return Check(
         name="keystrokes saved",
         kind="target",
-        expected=f"≥ {recommendation.question.target_savings:.1%} asked",
+        expected=f"≥ {recommendation.question.target_savings:.1%} asked{said}",
         measured=f"{saved.savings:.1%} ± {saved.savings_se:.1%}",
         passed=meets_target(recommendation, None, saved),
         note=f"{saved.n_words} words; next word guessed {saved.top1:.1%}, among three {saved.top3:.1%}",

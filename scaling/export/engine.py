@@ -96,10 +96,12 @@ class Engine(ABC):
 
     Attributes:
         name: As in a sweep file, and in ``ENGINE_MEMORY``.
+        title: What people call it; its ``probe`` begins so.
         formats: Names of the export formats that it runs.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
 
     @property
@@ -172,6 +174,11 @@ class Engine(ABC):
 ENGINES: Registry[Engine] = Registry(
     "engine", package="scaling.export.engines", group="scaling.engines", error=EngineError
 )
+
+
+def engine_that_said(probed: str) -> str | None:
+    """Name of the engine whose ``probe`` once said so, as tables keep it; None if no engine here does."""
+    return next((name for name, engine in ENGINES.items() if probed.startswith(f"{engine.title} ")), None)
 
 
 def engine_for(format_name: str, engine_name: str | None = None) -> Engine:

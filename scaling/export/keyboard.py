@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ from scaling.train.model import from_tensors
 
 OF_RUN = ("run_id", "trunk_id", "source", "teacher", "n_params", "n_params_total", "n_tokens", "width", "n_layers")
 """Columns of the runs table that a row repeats."""
+MODELS = ("student", "ngram")
+"""What types, in the order of the rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,10 @@ class KeyboardRow:
         return values | values.pop("use")
 
 
+MEASURED = (*(one.name for one in fields(KeyboardRow) if one.name != "use"), *(one.name for one in fields(KeyboardUse)))
+"""Columns of a row that are its own."""
+
+
 def keyboard_table(
     runs: Sequence[RunSpec],
     store: RunStore,
@@ -70,7 +76,9 @@ def keyboard_table(
     format: str = DEFAULT_FORMAT,
     n_words: int = WORDS,
     ngrams: bool = False,
+    known: pd.DataFrame | None = None,
     progress: Callable[[int, RunSpec], None] = lambda done, run: None,
+    keep: Callable[[pd.DataFrame], None] = lambda table: None,
 ) -> pd.DataFrame:
     """One row for every finished run, its columns those of `KeyboardRow` and of the runs table.
 
@@ -80,7 +88,9 @@ def keyboard_table(
         format: Export format that the weights are rounded to.
         n_words: Typed words.
         ngrams: Whether a row of an n-gram model of as many bytes follows each.
-        progress: Called before each run.
+        known: A table of before: its rows of this format and so many words are not measured again.
+        progress: Called before each run that is measured.
+        keep: Called with the rows so far, behind each of those.
 
     Raises:
         RecordError: none of the runs is finished.
@@ -90,14 +100,40 @@ def keyboard_table(
     finished = [record for record in records if record.outcome.status == "done"]
     if not finished:
         raise RecordError("no finished run to type with — train the sweep first: scaling sweep")
-    rows = []
-    for done, record in enumerate(finished):
-        progress(done, record.spec)
-        rows.append(keyboard_of_run(record.spec, store, format=format, n_words=n_words))
-        if ngrams:
-            rows.append(keyboard_of_ngram(record.spec, store, rows[-1].weights_bytes, n_words=n_words))
     # Labels tell texts apart among all runs, so they are given to all at once.
-    return runs_table(finished)[list(OF_RUN)].merge(pd.DataFrame([row.row() for row in rows]), on="run_id")
+    labels, before = runs_table(finished)[list(OF_RUN)], _known_rows(known, format, n_words)
+    rows: list[dict[str, Any]] = []
+    for done, record in enumerate(finished):
+        run, own = record.spec, before.get(record.spec.run_id, {})
+        # An n-gram is of the bytes of its student: it is known where that one is.
+        missing = [model for model in MODELS[: 1 + ngrams] if model not in own]
+        if missing:
+            progress(done, run)
+        for model in missing:
+            own[model] = _measured(model, run, store, own, format=format, n_words=n_words)
+        rows += [own[model] for model in MODELS if model in own]
+        if missing:
+            keep(labels.merge(pd.DataFrame(rows), on="run_id"))
+    return labels.merge(pd.DataFrame(rows), on="run_id")
+
+
+def _measured(
+    model: str, run: RunSpec, store: RunStore, own: Mapping[str, Mapping[str, Any]], *, format: str, n_words: int
+) -> dict[str, Any]:
+    if model == "student":
+        return keyboard_of_run(run, store, format=format, n_words=n_words).row()
+    return keyboard_of_ngram(run, store, int(own["student"]["weights_bytes"]), n_words=n_words).row()
+
+
+def _known_rows(known: pd.DataFrame | None, format: str, n_words: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """What a table says of a run's student, and of the n-gram beside it, as it was measured."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    if known is None or not set(MEASURED) <= set(known):
+        return found
+    rows = known.loc[known["n_words"] == n_words, list(MEASURED)].fillna({"format": ""})
+    for row in rows.to_dict("records"):
+        found.setdefault(row["run_id"], {})[row["model"]] = row
+    return {run_id: own for run_id, own in found.items() if own.get("student", {}).get("format") == format}
 
 
 def keyboard_of_run(

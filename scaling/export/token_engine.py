@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from scaling.data.tokenizers import import_tokenizers
 from scaling.errors import DataError, EngineError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
 from scaling.export.engine import Engine, EngineRun, check_prompt, speed_job
+from scaling.export.interpreters import Interpreter
 
 TOKENIZER_FILE = "tokenizer.json"
 """In the folder of the exported file."""
@@ -28,21 +27,14 @@ class TokenEngine(Engine):
     """One engine of this kind; its worker is one class that reads tokens.
 
     Attributes:
-        title: What people call it.
         package: That it is installed as.
-        extra: Of this project, which brings that package.
         worker: Script in ``workers/``.
+        interpreter: That has the package.
     """
 
-    title: ClassVar[str]
     package: ClassVar[str]
-    extra: ClassVar[str]
     worker: ClassVar[str]
-
-    @property
-    def python(self) -> str:
-        """The interpreter that has the package."""
-        return sys.executable
+    interpreter: ClassVar[Interpreter]
 
     def version(self) -> str:
         """Of the package.
@@ -50,12 +42,7 @@ class TokenEngine(Engine):
         Raises:
             EngineError: if it is not installed.
         """
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise EngineError(
-                f"{self.title} is not installed here — pip install 'scaling[{self.extra}]' brings it"
-            ) from error
+        return self.interpreter.version(self.package)
 
     def probe(self) -> str:
         return f"{self.title} {self.version()}"
@@ -72,7 +59,7 @@ class TokenEngine(Engine):
         threads: int | None = None,
     ) -> EngineRun:
         check_prompt(prompt_ids, n_tokens, context)
-        job = self._job(path, prompt_ids, threads=threads) | speed_job(prompt_ids, context)
+        job = self._job(path, prompt_ids, cache=cache or context, threads=threads) | speed_job(prompt_ids, context)
         job |= {"n_tokens": n_tokens, "repeats": repeats}
         answer = self._answer(job)
         with as_asked(self.title):
@@ -82,7 +69,7 @@ class TokenEngine(Engine):
         with tempfile.TemporaryDirectory() as folder:
             files = {name: str(Path(folder) / f"{name}.npy") for name in ("scored", "scores")}
             np.save(files["scored"], np.asarray(sequences, np.int32))
-            self._answer(self._job(path, [int(sequences[0, 0])]) | files)
+            self._answer(self._job(path, [int(sequences[0, 0])], cache=context) | files)
             with as_asked(self.title):
                 return np.load(files["scores"])
 
@@ -97,13 +84,14 @@ class TokenEngine(Engine):
             cut.encode_special_tokens = True
             return [one.ids for one in cut.encode_batch(list(texts), add_special_tokens=False)]
 
-    def _job(self, path: Path, prompt: Sequence[int], *, threads: int | None = None) -> dict[str, Any]:
+    def _job(self, path: Path, prompt: Sequence[int], *, cache: int, threads: int | None = None) -> dict[str, Any]:
         path = Path(path).resolve()
         if not path.is_file():
             raise EngineError(f"{path}: no such file; export the student first")
         return {
             "path": str(path),
             "prompt": [int(token) for token in prompt],
+            "cache": cache,
             "threads": threads or 1,
             "n_tokens": 1,
             "repeats": 0,
@@ -113,4 +101,5 @@ class TokenEngine(Engine):
 
     def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
         self.version()
-        return run_child(WORKERS / self.worker, job, engine=self.title, timeout_s=RUN_S, python=self.python)
+        script, python = WORKERS / self.worker, self.interpreter.path
+        return run_child(script, job, engine=self.title, timeout_s=RUN_S, python=python)

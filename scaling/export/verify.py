@@ -24,6 +24,9 @@ from scaling.records import Outcome, RunStore
 from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible
 
+HERE = "x86-core"
+"""The device that verifies, where none is named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
@@ -73,7 +76,7 @@ def verify(
     recommendation: Recommendation,
     *,
     loss_name: str = "loss",
-    device_name: str = "x86-core",
+    device_name: str = HERE,
     engine_name: str | None = None,
     engine_tokens: int = ENGINE_TOKENS,
     rounding: Rounding = rounding_cost,

@@ -61,6 +61,12 @@ class Prediction(Drawn):
         arrays = np.broadcast_arrays(*map(np.atleast_1d, columns.values()))
         return pd.DataFrame({name: values.ravel() for name, values in zip(columns, arrays, strict=True)})
 
+    def __str__(self) -> str:
+        if np.size(self.value) != 1:
+            return f"{np.size(self.value)} forecasts, nats/token; .frame() lists them"
+        doubt = "" if np.isnan(self.low) else f", {self.level:.0%} of such runs in {self.low:.4f} – {self.high:.4f}"
+        return f"{self.value:.4f} nats/token{doubt} ({self.basis})"
+
     @property
     def basis(self) -> Any:
         """What it rests on, in words: "measured", "law given 6 runs nearby" or "law alone"."""

@@ -61,27 +61,20 @@ def save(fit: Fit, path: str | Path, *, replace: bool = False) -> None:
     write_bytes(path, (to_json(fit) + "\n").encode())
 
 
-def load(path: str | Path) -> Fit:
+def load(path: str | Path | Mapping[str, Any]) -> Fit:
     """Read a saved fit; what it forecasts is what the fit that was saved did.
 
-    Args:
-        path: A file, or the JSON text of a fit itself.
-
-    >>> scaling.load_fit(to_json(fit)).law.name
+    >>> save(fit, tmp_path / "fit.json")
+    >>> scaling.load_fit(tmp_path).law.name
     'q1q2'
+
+    Args:
+        path: A file, a folder that holds one as fit.json, or the JSON of a fit itself, as text or as values.
 
     Raises:
         RecordError: missing, changed since it was written, damaged, or written by another schema version.
     """
-    # A path never opens with a brace, and the text of a fit always does.
-    text = path if isinstance(path, str) and path.lstrip().startswith("{") else None
-    path = Path("this text" if text else path)
-    if text is None and not path.is_file():
-        raise RecordError(f"no fit at {path}: make one with `scaling fit`")
-    try:
-        content = json.loads(text or path.read_text("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
+    path, content = _read(path)
     if not (isinstance(content, dict) and "schema_version" in content):
         raise RecordError(f"{path} is not a fit (no schema_version): name what `scaling fit` wrote, or fit again")
     version = content["schema_version"]
@@ -98,6 +91,23 @@ def load(path: str | Path) -> Fit:
             f"{path} is damaged, or needs a package that is not installed ({_first_line(error)}): fit again from the "
             "runs table"
         ) from error
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[Path, Any]:
+    """The JSON values of a file or text, and what to call it in an error."""
+    if isinstance(source, Mapping):
+        return Path("this mapping"), dict(source)
+    # A path never opens with a brace, and the text of a fit always does.
+    text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
+    path = Path("this text" if text else source)
+    if text is None and path.is_dir():
+        path /= "fit.json"
+    if text is None and not path.is_file():
+        raise RecordError(f"no fit at {path}: make one with `scaling fit`")
+    try:
+        return path, json.loads(text or path.read_text("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
 
 
 def _is_a_fit(path: Path) -> bool:

@@ -8,7 +8,7 @@ ln b; its two coefficients are those of least squares, and residuals are of the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +71,16 @@ class SavingsFit(Shown):
         low, value, high = (self._scale.metric(math.exp(-one)) for one in (middle - far, middle, middle + far))
         reach = max(1.0, self.lowest / bits_per_byte, bits_per_byte / self.highest)
         return Prediction(value=value, low=low, high=high, level=level, scale=scale, reach={"bits_per_byte": reach})
+
+    def of_forecast(self, bits: Prediction) -> Prediction:
+        """Savings of a student whose bits of a byte are a forecast: with the doubt of both, as if independent."""
+        told = self.predict(bits.value, level=bits.level)
+        least, most = (self.predict(end).value for end in (bits.high, bits.low))
+        return replace(
+            told,
+            low=told.value - math.hypot(told.value - told.low, told.value - least),
+            high=told.value + math.hypot(told.high - told.value, most - told.value),
+        )
 
     def bits_for(self, savings: float, *, probability: float = 0.5) -> float:
         """The most bits of a byte at which a new student saves so much with a probability.

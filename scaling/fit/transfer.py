@@ -30,6 +30,8 @@ Array = np.ndarray
 
 NEEDED = ("start", "start_text_id", "start_tokens", "text_id")
 """Columns that say what a student goes on from, and what it reads."""
+SETTINGS = ("lr", "batch_size", "recipe", "width", "n_layers")
+"""In which two runs of one start, size, seed and volume may differ: they are not of one curve."""
 FEWEST_TRAININGS = 3
 """Trainings that can be left out one by one, and sizes that are then left, decide how sure the law is."""
 
@@ -120,6 +122,10 @@ def transfer(
 ) -> Transfer:
     """Effective data of all continued runs of a table, and the law of each start.
 
+    >>> found = transfer(scaling.load_runs("results/reference/transfer.csv"), where="lr * width > 0.2")
+    >>> [law.start for law in found.laws]
+    ['sotu ngram 6', 'books real']
+
     ``D_E`` is read off the runs of random weights of the same text, size and seed, a straight line in log loss over
     log tokens between two of them.
 
@@ -131,17 +137,19 @@ def transfer(
         level: Of the intervals.
 
     Raises:
-        RecordError: columns are missing, or there is nothing to compare.
+        RecordError: columns are missing, there is nothing to compare, or runs of one curve differ in more than volume.
     """
     runs = select_rows(runs, where)
     columns = {"n": n or size_column(runs.columns), "d": d, "loss": loss}
     if missing := [name for name in (*NEEDED, *columns.values()) if name not in runs]:
         raise RecordError(f"no column {', '.join(missing)}: transfer is measured on a runs table with continued runs")
-    # From here on the columns have the names of the law.
     runs = runs[finished(runs)[0]]
-    runs = runs[list(NEEDED)].assign(
+    settings = [name for name in SETTINGS if name in runs and name not in columns.values()]
+    # From here on the columns have the names of the law.
+    runs = runs[[*NEEDED, *settings]].assign(
         **{name: runs[column] for name, column in columns.items()}, seed=runs.get("seed", 0)
     )
+    _refuse_mixed(runs, settings)
     starts, left_out = _points(runs.sort_values("d"))
     if not starts:
         raise RecordError("no continued run has one of random weights beside it: " + ("; ".join(left_out) or "none is"))
@@ -153,6 +161,20 @@ def transfer(
             left_out.append(f"law of {points[0].start}: {error}")
     every = tuple(point for points in starts for point in points)
     return Transfer(points=every, laws=tuple(laws), left_out=tuple(left_out))
+
+
+def _refuse_mixed(runs: pd.DataFrame, settings: list[str]) -> None:
+    """Two ways to go on from one start have two curves, and a law of both is none of either."""
+    for _, own in runs.groupby(["start_text_id", "start_tokens", "text_id", "n", "seed", "d"], dropna=False):
+        if len(own) == 1:
+            continue
+        row, varied = own.iloc[0], [name for name in settings if own[name].nunique() > 1]
+        start = row["start"] if row["start_tokens"] else "random weights"
+        said = "".join(f", of {name} {', '.join(map(str, own[name].unique()))}" for name in varied)
+        raise RecordError(
+            f"{start}, N {row['n']:.4g}, D {row['d']:.4g}: {len(own)} runs of one seed{said} — effective data is "
+            "of one way to go on; keep one with where, as 'lr > 0.003'"
+        )
 
 
 def _points(runs: pd.DataFrame) -> tuple[list[list[TransferPoint]], list[str]]:

@@ -16,7 +16,8 @@ from scaling.errors import InfeasibleError, SpecError
 from scaling.fit.prediction import Prediction
 from scaling.fit.result import Fit
 from scaling.numbers import count, parse_bytes
-from scaling.predict.explain.answer import Asked, asked_of, solve
+from scaling.predict.explain.answer import solve
+from scaling.predict.explain.asked import Asked, asked_of
 from scaling.predict.explain.teacher import TeacherAsked
 from scaling.predict.published import recommend_published
 from scaling.predict.question import Question

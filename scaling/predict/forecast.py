@@ -8,25 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from scaling.errors import SpecError
 from scaling.fit.reach import farthest, in_words
-from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
+from scaling.predict.explain.basis import Basis, of_fit, published
+from scaling.predict.explain.explanation import terms_of, tokens_to_asymptote
+from scaling.predict.solve.inverse import Surface, cheapest_training
+from scaling.tables.observations import REAL
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.measured import Measured
 
-ASYMPTOTE_MARGIN = 0.05
-"""nats/token; how near "near the asymptote" is."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """The loss that a model of N parameters reaches on D tokens, and its parts.
+    """The loss that a model of N parameters reaches on D tokens, and its parts, which are those of an explanation.
 
-    ``loss = floor + size_term + data_term + runs_term``.
+    ``loss = floor + size_term + data_term + precision_term + teacher_term + runs_term``.
 
     Attributes:
         n_params: N, in the convention of the law.
@@ -36,14 +34,16 @@ class Forecast:
         high: Upper end of the interval.
         level: Level of the interval.
         reach: Factor by which N or D exceeds the data behind the law; None for a preset whose data is not known.
-        floor: Loss of an infinite model on infinite text; NaN, as all that follows from it, where the fit does not
-            show it.
-        size_term: ``L(N, ∞) − floor``: what this size costs.
-        data_term: ``L(N, D) − L(N, ∞)``: what finite data costs.
+        floor: E, loss of an infinite model on infinite real text; NaN, as all that follows from it, where the fit does
+            not show it.
+        size_term: ``L(N, ∞) − E`` on real text: what this size costs.
+        data_term: ``L(N, D) − L(N, ∞)`` on real text: what finite data costs.
+        precision_term: What few bits add, for a law of them; else 0.
+        teacher_term: What the text of a teacher adds at this N and D; 0 for real text.
         runs_term: By how much the runs nearby lie off the law; 0 far from all of them.
         basis: What the answer rests on: "measured", "law given 6 runs nearby", "law alone" or "published law".
-        tokens_to_asymptote: D at which the data term is 0.05 nats/token.
-        optimal_n_params: N of the cheapest training (least N·D) that reaches the same loss.
+        tokens_to_asymptote: D of this text at which its data term is 0.05 nats/token.
+        optimal_n_params: N of the cheapest training (least N·D) on this text that reaches the same loss.
         optimal_n_tokens: D of that training.
         formula: The law with its numbers.
         source: Where the law comes from.
@@ -62,6 +62,8 @@ class Forecast:
     floor: float
     size_term: float
     data_term: float
+    precision_term: float
+    teacher_term: float
     tokens_to_asymptote: float
     optimal_n_params: float
     optimal_n_tokens: float
@@ -105,50 +107,39 @@ def from_fit(
         ExtrapolationError: N, a finite D or the text lies too far beyond the data.
         SpecError: N, D, the teacher or the level is impossible.
     """
+    from scaling.predict.measured import law_and_measured
+
     _check_positive(n_params, n_tokens)
     for name, value in (("noise", delta_noise), ("coverage", delta_coverage)):
         if not 0 <= value < math.inf:
             raise SpecError(f"the {name} part of a divergence: got {value:g}, allowed is 0 or more nats/token")
     text: dict[str, Any] = {"teacher": teacher, "delta_noise": delta_noise, "delta_coverage": delta_coverage}
-    prediction = fit.predict(n_params, n_tokens, level=level, of=of, force=force, **text)
-    measured = None
-    if prediction.measured or (fit.runs is None and table is not None and delta_noise == delta_coverage == 0):
-        from scaling.predict.measured import measured_cell
-
-        measured = measured_cell(fit, n_params, n_tokens, teacher, table)
-    if measured is not None:
-        # Beside the measurement stands what the law would have said.
-        prediction = fit.predict(n_params, n_tokens, level=level, of=of, given="law", force=force, **text)
+    # Of a student that was measured the law is told beside the measurement.
+    asked: dict[str, Any] = {"level": level, "of": of, "force": force}
+    said, measured = law_and_measured(fit, n_params, n_tokens, table=table, **asked, **text)
     found = explain(
-        lambda n, d: fit.loss(n, d, **text),
+        of_fit(fit),
         n_params,
         n_tokens,
-        formula=repr(fit.law),
-        source=_source(fit),
-        low=prediction.low,
-        high=prediction.high,
+        surface=lambda n, d: fit.loss(n, d, **text),
+        low=said.low,
+        high=said.high,
         level=level,
         reach=farthest(fit.points(n_params, n_tokens, **text), fit.ranges, fit.teachers),
-        runs_term=prediction.value - fit.loss(n_params, n_tokens, **text),
-        basis=prediction.basis if measured is None else "measured",
-        notes=(*fit.status.notes, *_without_suspects(fit, n_params, n_tokens, level=level, **text)),
+        runs_term=said.value - fit.loss(n_params, n_tokens, **text),
+        basis="measured" if measured is not None else said.basis,
+        notes=_without_suspects(fit, n_params, n_tokens, level=level, **text),
     )
     words = _text_in_words(fit, teacher=teacher, delta_noise=delta_noise, delta_coverage=delta_coverage)
     found = replace(found, measured=measured, text=words)
     return found if fit.success else _without_floor(found, fit)
 
 
-def _source(fit: Fit) -> str:
-    """The runs behind a fit; of an average, that its numbers are those of all its fits and the law that of one."""
-    runs = f"{fit.n_runs} runs of {fit.n_clusters} trunks, N counted as {fit.columns['n']}"
-    members = len(fit.members)
-    return f"{runs}; numbers of the average of {members} fits, law of the weightiest" if members > 1 else runs
-
-
 def _text_in_words(fit: Fit, *, teacher: str | None, delta_noise: float, delta_coverage: float) -> str:
     """Whose text the forecast is of, where it could be another's."""
-    if teacher is not None:
-        return f"text of {fit.texts.get(teacher, teacher)}"
+    label = REAL if teacher is None else fit.texts.get(teacher, teacher)
+    if label != REAL:
+        return f"text of {label}"
     if delta_noise or delta_coverage:
         return f"text with delta = {delta_coverage:g} (coverage) + {delta_noise:g} (noise)"
     return "real text" if len(fit.teachers) > 1 else ""
@@ -163,6 +154,8 @@ def _without_floor(found: Forecast, fit: Fit) -> Forecast:
         floor=unknown,
         size_term=unknown,
         data_term=unknown,
+        precision_term=unknown,
+        teacher_term=unknown,
         tokens_to_asymptote=unknown,
         optimal_n_params=unknown,
         optimal_n_tokens=unknown,
@@ -170,14 +163,14 @@ def _without_floor(found: Forecast, fit: Fit) -> Forecast:
     )
 
 
-def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> list[str]:
+def _without_suspects(fit: Fit, n_params: float, n_tokens: float, **text: Any) -> tuple[str, ...]:
     """The forecast without rows that lie off the law of the others, where it is another one."""
     if not fit.without:
-        return []
+        return ()
     from scaling.fit.describe import forecast_without_suspects
 
     sentence = forecast_without_suspects(fit, n_params, n_tokens, **text)
-    return [sentence] if sentence else []
+    return (sentence,) if sentence else ()
 
 
 def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping[str, float] | None = None) -> Forecast:
@@ -192,21 +185,17 @@ def from_preset(name: str, n_params: float, n_tokens: float, *, columns: Mapping
     Raises:
         SpecError: no preset has that name, or a column is missing or unknown.
     """
-    from scaling.predict.explain.basis import published
-
     _check_positive(n_params, n_tokens)
     law = published(name, columns)
-    reach = law.farthest(n_params, n_tokens) if law.ranges else None
-    return explain(law.real, n_params, n_tokens, formula=law.formula, source=law.source, reach=reach, notes=law.notes)
+    return explain(law, n_params, n_tokens, reach=law.farthest(n_params, n_tokens) if law.ranges else None)
 
 
 def explain(
-    surface: Surface,
+    law: Basis,
     n_params: float,
     n_tokens: float,
     *,
-    formula: str,
-    source: str,
+    surface: Surface | None = None,
     low: float | None = None,
     high: float | None = None,
     level: float | None = None,
@@ -215,51 +204,51 @@ def explain(
     basis: str = "published law",
     notes: tuple[str, ...] = (),
 ) -> Forecast:
-    """Evaluate a loss surface at one point and split the result into floor, size and data.
+    """Evaluate a law at one point and split the result into its terms.
 
     Args:
-        surface: The law.
+        law: The law.
         n_params: N > 0, may be infinite.
         n_tokens: D > 0, may be infinite.
-        formula: Printed with the result.
-        source: Printed with the result.
+        surface: Loss on the text that is read; by default on real text.
         low: Interval, where the law has evidence.
         high: Interval, where the law has evidence.
         level: Of the interval.
         reach: How far beyond the data.
         runs_term: What the runs nearby add to the law.
         basis: What the forecast rests on.
-        notes: What a reader should know.
+        notes: What a reader should know beside what the law's own notes say.
 
     Raises:
         SpecError: if N or D is not a positive number.
     """
     _check_positive(n_params, n_tokens)
-    of_law, unlimited, floor = (
-        float(value)
-        for value in surface(np.array([n_params, n_params, math.inf]), np.array([n_tokens, math.inf, math.inf]))
-    )
-    # The same loss may be had with another share of size and data.
-    best_n, best_d = cheapest_training(surface, of_law)
+    surface = surface or law.real
+    terms = terms_of(law, surface, n_params, n_tokens)
+    loss = terms.loss + runs_term
+    # The same loss may be had with another share of size and data; a law of one of them alone has no such choice.
+    best_n, best_d = cheapest_training(surface, loss) if law.of_both else (math.nan, math.nan)
     return Forecast(
         n_params=n_params,
         n_tokens=n_tokens,
-        loss=of_law + runs_term,
+        loss=loss,
         low=low,
         high=high,
         level=level,
         reach=reach,
-        floor=floor,
-        size_term=unlimited - floor,
-        data_term=of_law - unlimited,
+        floor=terms.floor,
+        size_term=terms.size,
+        data_term=terms.data,
+        precision_term=terms.precision,
+        teacher_term=terms.teacher,
         runs_term=runs_term,
         basis=basis,
-        tokens_to_asymptote=float(tokens_for(surface, unlimited + ASYMPTOTE_MARGIN, np.array([n_params]))[0]),
+        tokens_to_asymptote=tokens_to_asymptote(law, surface, n_params),
         optimal_n_params=best_n,
         optimal_n_tokens=best_d,
-        formula=formula,
-        source=source,
-        notes=notes,
+        formula=law.formula,
+        source=law.source,
+        notes=(*law.notes, *notes),
     )
 
 

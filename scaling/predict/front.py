@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scaling.predict.candidates import Candidate
@@ -35,11 +35,16 @@ class FrontPoint:
 
 def pareto_front(candidates: Sequence[Candidate]) -> tuple[FrontPoint, ...]:
     """Those of which none is as small and as good or better, smallest first; of equals the first."""
+    return undominated(map(_point, candidates))
+
+
+def undominated(points: Iterable[FrontPoint]) -> tuple[FrontPoint, ...]:
+    """`pareto_front`, of points."""
     best, front = float("inf"), []
-    for one in sorted(candidates, key=lambda c: (c.footprint.total_bytes, c.expected.value, c.n_tokens)):
-        if one.expected.value < best:
-            best = one.expected.value
-            front.append(_point(one))
+    for one in sorted(points, key=lambda point: (point.total_bytes, point.loss, point.n_tokens)):
+        if one.loss < best:
+            best = one.loss
+            front.append(one)
     return tuple(front)
 
 

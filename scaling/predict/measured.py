@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.fit.neighbours import SAME_CELL
 from scaling.fit.prediction import Prediction
+from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -106,6 +107,29 @@ def seed_scatter(losses: Sequence[Sequence[float]], *, noise: float) -> float:
 def runs_of_fit(table: Path) -> tuple[str, ...]:
     """The ids of the runs in runs.parquet, which a fit beside it was made of; none where there is no table."""
     return tuple(row["run_id"] for row in _rows(table, ("run_id",)) if "run_id" in row)
+
+
+def law_and_measured(
+    fit: Fit, n: float, d: float, *, table: Path | None = None, **asked: Any
+) -> tuple[Prediction, Measured | None]:
+    """What a fit says of one student, and what was measured of it.
+
+    Where this very size, volume and text was measured, the fit says what its law says alone: it stands beside the
+    measurement, not in its place.
+
+    Args:
+        fit: The fit.
+        n: N in the convention of the fit.
+        d: Tokens.
+        table: runs.parquet, where measured losses are looked up for a fit that was saved without its runs.
+        **asked: As for `Fit.predict`.
+    """
+    said = fit.predict(n, d, **asked)
+    by_hand = any(asked.get(name) for name in DELTAS)
+    if not said.measured and (fit.runs is not None or table is None or by_hand):
+        return said, None
+    measured = measured_cell(fit, n, d, asked.get("teacher"), table)
+    return (said, None) if measured is None else (fit.predict(n, d, given="law", **asked), measured)
 
 
 def measured_cell(fit: Fit, n: float, d: float, teacher: str | None, table: Path | None) -> Measured | None:

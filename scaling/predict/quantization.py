@@ -22,7 +22,7 @@ class QuantizationCost:
     """Loss that rounding the weights adds.
 
     Attributes:
-        nats: Added loss, nats/token; a recommendation counts with it.
+        nats: Added loss, nats/token, or in the unit of the fit that a recommendation rests on, which counts with it.
         low: The least that was seen; of a law, the end of its 90 % interval.
         high: The most that was seen, likewise.
         source: Of which models, and where it is written.

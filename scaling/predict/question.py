@@ -18,6 +18,7 @@ from scaling.registry import did_you_mean
 
 if TYPE_CHECKING:
     from scaling.config.sweep import RecommendOptions, SweepConfig
+    from scaling.fit.result import Fit
     from scaling.spec import RunSpec
 
 
@@ -35,7 +36,7 @@ class Question:
     """Which is the smallest student that meets a target on a phone?
 
     Attributes:
-        target_loss: Largest loss that will do, in the unit of the fit (nats/token of real held-out text).
+        target_loss: Largest loss that will do, in the unit of the fit (nats/token or bits/byte of real held-out text).
         target_basis: What the target was derived from, in words; None for a number that was asked for.
         target_savings: Share of keystrokes that was asked for, where the loss follows from it.
         memory_bytes: Budget for weights, cache, activations and engine; None for what one app may
@@ -178,6 +179,14 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+NATS, BITS = "nats/token", "bits/byte"
+
+
+def unit_of(fit: Fit) -> str:
+    """The unit of what a fit forecasts."""
+    return BITS if fit.columns["loss"] == "bits_per_byte" else NATS
+
+
 def check_unit(target_loss: float, vocab_size: int, column: str) -> None:
     """Refuse a target that guessing meets: it is a perplexity, or in bits.
 
@@ -229,6 +238,8 @@ def format_named(name: str) -> str:
     for one in STORED_FORMATS:
         if STORED_FORMATS[one].storage in wanted:
             return one
+    if name.lower() in ("litertlm", "litert_lm"):
+        raise SpecError(f"--format {name}: is a file for a program — write it with --format litert --target litert-lm")
     known = [*STORED_FORMATS, *WEIGHT_FORMATS]
     said = "no export format stores it so" if kept else f"unknown{did_you_mean(name, known)}"
     raise SpecError(f"--format {name}: {said} — allowed are {', '.join(STORED_FORMATS)}, or q8_0, q4_0, f16")

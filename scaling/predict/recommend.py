@@ -12,6 +12,7 @@ from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import read_json
 from scaling.fit.prediction import Prediction
 from scaling.fit.reach import INSIDE, MAX_REACH
+from scaling.formats.plain import plain
 from scaling.predict.candidates import Candidate, Measure, score, text_of
 from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, training_cost
 from scaling.predict.draft import Draft
@@ -19,7 +20,7 @@ from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.quantization import Rounding, rounding_cost
-from scaling.predict.question import Question, check_unit
+from scaling.predict.question import NATS, Question, check_unit, unit_of
 from scaling.shown import Drawn
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Recommendation(Drawn):
         cost: What its training takes; None in files of before.
         front: The candidates that no other beats in bytes and in loss, smallest first.
         shapes: Which shapes were offered, in words, and why no others.
+        savings: Share of keystrokes that the choice is to save; None where none was asked for.
+        unit: Of all losses.
     """
 
     figure: ClassVar[str] = "bytes and loss"
@@ -63,6 +66,8 @@ class Recommendation(Drawn):
     cost: TrainingCost | None = None
     front: tuple[FrontPoint, ...] = ()
     shapes: str = ""
+    savings: Prediction | None = None
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """The choice, then its runners-up: shape, loss with its interval, P(loss ≤ target), bytes."""
@@ -109,6 +114,8 @@ class Recommendation(Drawn):
             "cost": None if self.cost is None else vars(self.cost),
             "front": [vars(point) for point in self.front],
             "shapes": self.shapes,
+            "savings": plain(self.savings),
+            "unit": self.unit,
         }
 
     @classmethod
@@ -138,6 +145,8 @@ class Recommendation(Drawn):
             cost=TrainingCost(**values["cost"]) if values.get("cost") else None,
             front=tuple(FrontPoint(**point) for point in values.get("front", ())),
             shapes=values.get("shapes", ""),
+            savings=Prediction(**values["savings"]) if values.get("savings") else None,
+            unit=values.get("unit", NATS),
         )
 
 
@@ -190,9 +199,10 @@ def recommend(
     within = qualified if force else [c for c in qualified if c.reach <= trusted]
     if not within:
         if qualified:
+            target, why = f"{question.target_loss:g} {unit_of(fit)}", " while the floor is not identified"
             raise ExtrapolationError(
-                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {question.target_loss:g} nats/token; "
-                f"at most {trusted:.3g}× is trusted{'' if fit.success else ' while the floor is not identified'} — "
+                f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {target}; "
+                f"at most {trusted:.3g}× is trusted{'' if fit.success else why} — "
                 "train larger runs first, or repeat with --force"
             )
         raise why_none(fit, text_of(fit, runs[0]), question, floor, candidates)
@@ -207,6 +217,7 @@ def recommend(
         cost=training_cost(choice.offered, trainer),
         front=pareto_front(candidates),
         shapes=shapes,
+        unit=unit_of(fit),
     )
 
 

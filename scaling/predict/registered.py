@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from scaling.files import make_folder, read_json, to_json, write_once
 from scaling.fit.reach import MAX_REACH
 from scaling.predict.candidates import size_of, text_name
 from scaling.records import RunStore
+from scaling.shown import Drawn
 from scaling.spec import RunSpec
 from scaling.spec.schema import canonical_json, short_hash
 
@@ -80,7 +81,7 @@ class RegisteredForecast:
         """
         path = make_folder(folder) / f"{self.run_id}.json"
         if not write_once(path, to_json(asdict(self) | {"hash": self.hash})):
-            raise RecordError(f"{path}: a forecast of run {self.run_id} is registered already; it stays as it is")
+            raise RecordError(_registered_already([path]))
         return path
 
     @classmethod
@@ -101,6 +102,27 @@ class RegisteredForecast:
                 f"{values.get('hash')}); restore the file from where it was committed"
             )
         return found
+
+
+def save_all(forecasts: Sequence[RegisteredForecast], folder: Path) -> None:
+    """Write forecasts into a folder, all or none.
+
+    Raises:
+        RecordError: a run of one of them has a forecast there already.
+    """
+    there = [path for one in forecasts if (path := folder / f"{one.run_id}.json").exists()]
+    if there:
+        raise RecordError(_registered_already(there))
+    for one in forecasts:
+        one.save(folder)
+
+
+def _registered_already(paths: Sequence[Path]) -> str:
+    others = f" (and of {len(paths) - 1} others)" if len(paths) > 1 else ""
+    return (
+        f"{paths[0]}: a forecast of run {paths[0].stem}{others} is registered already and stays as it is — register "
+        "other runs, or into another folder with --out"
+    )
 
 
 def register(
@@ -192,7 +214,7 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(Drawn):
     """How good registered forecasts were.
 
     Attributes:
@@ -207,6 +229,8 @@ class Score:
         kept: Promises (P = 0.9) that were kept.
     """
 
+    figure: ClassVar[str] = "extrapolation"
+
     rows: tuple[Scored, ...]
     n: int
     level: float
@@ -215,6 +239,34 @@ class Score:
     bias: float
     interval_score: float
     kept: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a forecast; `inside` is empty where it was not measured, or does not count."""
+        import pandas as pd
+
+        said = [row.forecast for row in self.rows]
+        return pd.DataFrame(
+            {
+                "text": [one.text for one in said],
+                "n": [one.n_params for one in said],
+                "d": [one.n_tokens for one in said],
+                "reach": [one.reach for one in said],
+                "forecast": [one.loss for one in said],
+                "low": [one.low for one in said],
+                "high": [one.high for one in said],
+                "measured": np.array([row.measured for row in self.rows], float),
+                "error": np.array([row.error for row in self.rows], float),
+                "inside": [None if row.too_late else row.inside for row in self.rows],
+            }
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n} of {len(self.rows)} forecasts measured: {self.inside:.0%} inside their interval "
+            f"({self.level:.0%} promised), mean error {self.mean_error:.2%}, bias {self.bias:+.2%}, "
+            f"interval score {self.interval_score:.4f}; the loss promised with P 0.9 was kept {self.kept} of {self.n} "
+            "times"
+        )
 
 
 def registered_in(folder: Path) -> list[RegisteredForecast]:
@@ -229,26 +281,28 @@ def registered_in(folder: Path) -> list[RegisteredForecast]:
     return sorted(found, key=lambda one: (one.n_params, one.n_tokens, one.text, one.run_id))
 
 
-def score(forecasts: Sequence[RegisteredForecast], runs: pd.DataFrame) -> Score:
-    """Compare forecasts with the runs that have been trained since.
+def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFrame) -> Score:
+    """Compare registered forecasts with the runs that have been trained since.
+
+    >>> score("results/reference/forecasts", pd.read_csv("results/reference/registered.csv")).mean_error < 0.02
+    True
 
     Args:
-        forecasts: Of `registered_in`.
+        forecasts: Of `registered_in`, or their folder.
         runs: A runs table, as `load_runs` reads it.
 
     Raises:
-        RecordError: none of them is in the table.
+        RecordError: none of them is in the table, or the folder has none.
     """
+    if isinstance(forecasts, str | Path):
+        forecasts = registered_in(Path(forecasts))
     known: dict[str, dict[Any, Any]] = (
         {row["run_id"]: row for row in runs.to_dict("records")} if "run_id" in runs else {}
     )
     rows = tuple(_scored(one, known.get(one.run_id)) for one in forecasts)
     counted = [row for row in rows if row.measured is not None and not row.too_late]
     if not counted:
-        raise RecordError(
-            f"none of {len(rows)} registered runs was trained since, of {len(known)} runs that were read; "
-            "train them with scaling sweep, and name the folder or table that holds them with --results"
-        )
+        raise RecordError(_nothing_to_score(rows, len(known)))
     # Over logs, so that runs of large and small loss count alike.
     ends = [(row.measured, row.forecast.low, row.forecast.high, row.forecast.loss) for row in counted]
     x, low, high, loss = np.log(np.array(ends, float)).T
@@ -263,6 +317,15 @@ def score(forecasts: Sequence[RegisteredForecast], runs: pd.DataFrame) -> Score:
         bias=float((x - loss).mean()),
         interval_score=float((high - low + 2 / alpha * misses).mean()),
         kept=sum(bool(row.kept) for row in counted),
+    )
+
+
+def _nothing_to_score(rows: Sequence[Scored], n_read: int) -> str:
+    late = sum(row.too_late for row in rows)
+    before = f" — {late} ended before their forecast was registered and do not count" if late else ""
+    return (
+        f"none of {len(rows)} registered runs was trained since, of {n_read} runs that were read{before}; "
+        "train them with scaling sweep, and name the folder or table that holds them with --results"
     )
 
 

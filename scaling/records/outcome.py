@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from scaling.accounting import count_parameters, forward_flops, training_flops, training_flops_6nd
-from scaling.spec import DataSpec, RunSpec, TextLabel, teacher_run, text_labels
+from scaling.accounting import count_parameters, training_flops, training_flops_6nd
+from scaling.records.compute import student_flops, teacher_flops
+from scaling.spec import DataSpec, RunSpec, TextLabel, text_labels
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -165,9 +166,9 @@ class RunRecord:
             "n_unique_tokens": unique,
             "epochs": spec.n_tokens / unique,
             "tokens_per_param": spec.n_tokens / counts.n_params,
-            "flops": _flops(spec),
+            "flops": student_flops(spec, spec.n_tokens),
             "flops_6nd": float(training_flops_6nd(model, spec.n_tokens)),
-            "teacher_flops": _teacher_flops(spec),
+            "teacher_flops": teacher_flops(spec),
             "width": model.width,
             "n_layers": model.n_layers,
             "vocab_size": model.vocab_size,
@@ -196,18 +197,3 @@ def _start_columns(spec: RunSpec, labels: Mapping[str, TextLabel]) -> dict[str, 
         "start_tokens": sum(start.n_tokens for start in starts),
         "start_flops": float(sum(training_flops(start.model, start.n_tokens) for start in starts)),
     }
-
-
-def _flops(spec: RunSpec) -> float:
-    """What the student computed: its training, and what its recipe has it write."""
-    writing = spec.recipe.own_passes() * forward_flops(spec.model) * spec.n_tokens
-    return training_flops(spec.model, spec.n_tokens) + writing
-
-
-def _teacher_flops(spec: RunSpec) -> float | None:
-    """What the teacher computed for a run: a pass a token to write it, and those that the recipe asks for."""
-    teacher = teacher_run(spec.data)
-    if teacher is None:
-        return None
-    passes = (1 - spec.data.real_share) + spec.recipe.teacher_passes(spec.n_tokens)
-    return float(passes * forward_flops(teacher.model) * spec.n_tokens)

@@ -46,21 +46,14 @@ def show_forecast(forecast: Forecast) -> None:
 
 
 def _parts(forecast: Forecast, interval: str) -> dict[str, str]:
-    """The loss, what it is made of, and the law.
-
-    The terms are of the text that is read: where a teacher's tokens count for less, its data term does. An explanation
-    tells those of real text, and all that the teacher takes as one.
-    """
-    of_text = " of this text" if forecast.text.startswith("text of") else ""
+    """The loss, what it is made of, and the law."""
     return {
         "loss" if forecast.measured is None else "the law says": f"{loss(forecast.loss)}{interval}",
-        f"= floor{of_text}": loss(forecast.floor),
-        "+ size term": loss(forecast.size_term),
-        f"+ data term{of_text}": loss(forecast.data_term),
-        **({"+ runs nearby": loss(forecast.runs_term)} if forecast.runs_term else {}),
+        **_terms(forecast),
         "tokens to within 0.05 of L(N, ∞)": _volume(forecast.tokens_to_asymptote),
         "cheapest training to this loss": (
             f"N = {number(forecast.optimal_n_params)}, D = {number(forecast.optimal_n_tokens)}"
+            f"{' of this text' if forecast.teacher_term else ''}"
             if math.isfinite(forecast.optimal_n_params)
             else "not identified"
         ),
@@ -68,6 +61,20 @@ def _parts(forecast: Forecast, interval: str) -> dict[str, str]:
         "source": forecast.source,
         "basis": forecast.basis,
     }
+
+
+def _terms(found: Forecast | Explanation) -> dict[str, str]:
+    """The terms of a loss: of real text, and all that a teacher's text adds as one; what is nothing is not told."""
+    of_real = " of real text" if found.teacher_term else ""
+    extra = {
+        "+ precision term": found.precision_term,
+        "+ teacher term": found.teacher_term,
+        "+ runs nearby": found.runs_term,
+    }
+    rows = {"= floor E": found.floor, "+ size term": found.size_term, f"+ data term{of_real}": found.data_term}
+    rows |= {name: term for name, term in extra.items() if abs(term) > 0}
+    said = {"+ teacher term": ", what its tokens count less included"}
+    return {name: f"{loss(term)}{said.get(name, '')}" for name, term in rows.items()}
 
 
 def _measurement(found: Measured) -> str:
@@ -82,20 +89,14 @@ def show_explanation(found: Explanation) -> None:
     who = found.teacher
     bounds = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
     kind = " (bottleneck, additive bound)" if found.level is None else f" at {found.level:.0%}"
-    rows = {
-        "loss": f"{loss(found.loss)}{bounds}{kind if bounds else ''}",
-        "= floor E": loss(found.floor),
-        "+ size term": loss(found.size_term),
-        f"+ data term{'' if who is None else ' of real text'}": loss(found.data_term),
-    }
-    rows |= {"+ precision term": loss(found.precision_term)} if found.precision_term else {}
-    rows |= _of_teacher(found)
-    rows |= {"+ runs nearby": loss(found.runs_term)} if found.runs_term else {}
+    rows = {} if found.measured is None else {"measured": _measurement(found.measured)}
+    rows["loss" if found.measured is None else "the law says"] = f"{loss(found.loss)}{bounds}{kind if bounds else ''}"
+    rows |= _terms(found) | _of_teacher(found)
     rows |= _gains(found)
     if found.equal_of_bottleneck is not None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
     rows |= _beyond(found)
-    rows |= {"law": found.formula, "source": found.source} | _notes(found.notes)
+    rows |= {"law": found.formula, "source": found.source, "basis": found.basis} | _notes(found.notes)
     text = "real text" if who is None else f"text of {who.label}"
     print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {text}, nats/token", rows))
 
@@ -134,7 +135,6 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
     if who is None or found.additive_bound is None or found.bottleneck is None:
         return {}
     rows = {
-        "+ teacher term": f"{loss(found.teacher_term)}, what its tokens count less included",
         "teacher": f"{who.label}: {loss(who.loss)} on real text, delta {loss(who.delta)} above E",
         "additive bound": f"{loss(found.additive_bound)}: its errors are everywhere, and all are learned",
         "bottleneck": f"{loss(found.bottleneck)}: it lacks what is rare, which this student hardly reaches",

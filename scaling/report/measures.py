@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.report.columns import wrapped
 from scaling.report.numbers import number
 from scaling.report.tables import show
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scaling.fit.code_length import CodeLength, CodeLengths
+    from scaling.fit.transfer import Transfer, TransferLaw
     from scaling.train.probe import ProbeRow
 
 COLUMNS = ("N", "D", "blocks", "Mbit", "bits/token", "law, Mbit", "off", "law, ∫", "blocks cost")
@@ -51,6 +53,36 @@ def _cells(arm: CodeLength) -> tuple[str, ...]:
         f"{arm.integral_bits / 1e6:.4g}",
         f"{arm.block_cost:+.1%}",
         "not reached" if math.isinf(arm.tokens_to_loss) else number(arm.tokens_to_loss),
+    )
+
+
+def show_transfer(found: Transfer) -> None:
+    """Effective data as a multiple of what was read, a mean over seeds, then the law of each start."""
+    points = found.frame().assign(multiple=lambda table: table["effective"] / table["d"])
+    print("effective data: tokens that random weights need for the same loss, as a multiple of those that were read, D")
+    table = Table("read before", "N", box=None, pad_edge=False)
+    volumes = sorted(points["d"].unique())
+    for d in volumes:
+        table.add_column(number(d), justify="right")
+    for _, own in points.groupby(["start", "n"], sort=False):
+        means = own.groupby("d")["multiple"].mean()
+        cells = (f"{means[d]:.3g}" if d in means else "–" for d in volumes)
+        table.add_row(own["start"].iloc[0], number(own["n"].iloc[0]), *cells)
+    show(table)
+    for law in found.laws:
+        print(_law(law))
+    for sentence in found.left_out:
+        print(wrapped(f"left out {sentence}"))
+
+
+def _law(found: TransferLaw) -> str:
+    coefficients = (
+        f"{name} {getattr(found.law, name):.3g} [{getattr(found.low, name):.3g}, {getattr(found.high, name):.3g}]"
+        for name in ("k", "alpha", "beta")
+    )
+    return (
+        f"{found.start}: D_T = k D_F^alpha N^beta, {', '.join(coefficients)}; scatter {found.rms:.2f} of "
+        f"{found.n_points} runs, intervals of {found.level:.0%} by leaving out each of {found.n_trainings} trainings"
     )
 
 

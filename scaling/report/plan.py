@@ -29,7 +29,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
             number(row["n_params"]),
             number(row["n_tokens"]),
             f"{row['steps']:,}",
-            f"{row['flops']:.2e}",
+            f"{row['flops'] + (row['teacher_flops'] or 0.0):.2e}",
             duration(row["seconds"]),
             size(row["checkpoint_bytes"]),
             style="dim" if row["state"] == "done" else None,
@@ -46,7 +46,7 @@ def show_plan(plan: Plan, *, jobs: int) -> None:
             f"left: {plan.flops:.3g} FLOPs, about {about} with {jobs} job{'s' * (jobs != 1)}, {energy(plan.kwh())}, "
             f"{size(plan.step_bytes)} memory a worker, {size(plan.checkpoint_bytes)} disk"
         )
-        print(f"({plan.pace.basis}; compiling, evaluation and teachers' text are counted)")
+        print(f"({plan.pace.basis}; compiling, evaluation, and what teachers that are runs compute are counted)")
     if plan.forecast_error is not None:
         print(f"expected error of the forecast that this design supports: {plan.forecast_error:.2%}")
     for warning in plan.warnings:

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from scaling.report.numbers import duration, number
+from scaling.stop import stop_asked
 from scaling.sweep.board import DONE, TRAINING, WAITING, Board, Tally, TrunkLine
 from scaling.sweep.plan import Plan
 from scaling.sweep.progress import Event, Listener
@@ -23,15 +25,21 @@ DRAWN_PER_S = 2.0
 WIDEST = 100
 """Columns of the table, at most."""
 
-_KEPT = ("retry", "failed", "diverged", "blocked", "taken over")
+_KEPT = ("retry", "failed", "diverged", "blocked", "taken over", "released")
 """What a person must not miss: it stays on the screen above the table."""
 
-_LINES = ("claimed", "resumed", "released", "done", *_KEPT)
+_LINES = ("claimed", "resumed", "done", *_KEPT)
 """What is a line of its own where there is no terminal."""
 
 _EXPLAINED = (
     "trunk: one training, from which a run branches off at each number of tokens",
     "loss: nats/token, in training on what is read; else of its last run, held out",
+)
+
+
+_STOPPING = (
+    "stopping as asked: each trunk saves its state first, which takes seconds",
+    "the same command goes on from there; Ctrl-C again ends at once, without saving",
 )
 
 
@@ -48,7 +56,7 @@ def show_progress(plan: Plan, *, stream: TextIO | None = None) -> Iterator[Liste
     stream, tally, began = stream or sys.stderr, Tally(plan), time.monotonic()
 
     def now() -> Board:
-        return tally.board(time.monotonic() - began)
+        return replace(tally.board(time.monotonic() - began), stopping=stop_asked())
 
     if not redraws(stream):
         yield _Lines(tally, now, stream)
@@ -138,14 +146,15 @@ class _Frame:
             yield Control.clear()
             yield Control.home()
         self._width = width
-        words = _EXPLAINED if options.size.height >= 16 else ()
+        words = _STOPPING if board.stopping else _EXPLAINED if options.size.height >= 16 else ()
+        look = "bold" if board.stopping else "dim"
         lines, rest = chosen(board.lines, options.size.height - 6 - len(words))
         yield ProgressBar(total=1.0, completed=board.part, width=width)
         yield Segment.line()
         yield Text(headline(board), no_wrap=True, overflow="ellipsis")
         yield _table(lines, console, width)
         for line in (*rest, *words):
-            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+            yield Text(line, style=look, no_wrap=True, overflow="ellipsis")
 
 
 def headline(board: Board) -> str:

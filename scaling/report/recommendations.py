@@ -18,8 +18,12 @@ def show_recommendation(found: Recommendation) -> None:
     """The chosen configuration, what it costs, its runners-up, and what else can be had."""
     for line in _answer(found):
         print(line)
-    header = ("", "width", "N", "loss", f"{found.prediction.level:.0%} interval", "P(≤ target)", "memory", "basis")
-    rows = [["choice", *_candidate(found.choice)], *(["next", *_candidate(one)] for one in found.runners_up)]
+    # Of several vocabularies each candidate names its own.
+    named = len({one.model.vocab_size for one in (found.choice, *found.runners_up)}) > 1
+    interval_at = f"{found.prediction.level:.0%} interval"
+    header = ("", *(["V"] * named), "width", "N", "loss", interval_at, "P(≤ target)", "memory", "basis")
+    listed = [("choice", found.choice), *(("next", one) for one in found.runners_up)]
+    rows = [[what, *([f"{one.model.vocab_size:,}"] * named), *_candidate(one)] for what, one in listed]
     print(table(header, rows))
     for line in _costs(found):
         print(wrapped(f"  {line}"))
@@ -32,13 +36,14 @@ def _answer(found: Recommendation) -> Iterator[str]:
     shape = f"width {model.width}, {model.n_layers} layers, {model.n_heads} heads{shared}"
     named = "" if choice.run_id is None else f"  (run {choice.run_id})"
     yield f"recommended: {shape}, trained on {number(choice.n_tokens)} tokens{named}"
-    asked = (
-        f"≤ {question.target_loss:g} nats/token with P ≥ {question.probability:g} within {size(question.budget_bytes)}"
-    )
+    asked = f"≤ {question.target_loss:g} {found.unit} with P ≥ {question.probability:g}"
+    asked += f" within {size(question.budget_bytes)}"
     floor = "not identified" if found.floor is None else loss(found.floor)
     yield f"  asked for {asked}; the floor of {choice.reads} is {floor}"
     if question.target_basis:
         yield f"  the target: {question.target_basis}"
+    if (saved := found.savings) is not None:
+        yield f"  it is to save {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), as its loss says"
 
 
 def _costs(found: Recommendation) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     from scaling.predict.registered import RegisteredForecast, Score, Scored
 
 
-def show_registered(forecasts: Sequence[RegisteredForecast]) -> None:
-    """What was registered, one line a run."""
+def show_registered(forecasts: Sequence[RegisteredForecast], sweep: Path, folder: Path) -> None:
+    """What was registered, one line a run, and what to do next."""
     table = _table("N", "D", "beyond", "text", "forecast", "interval", "P 0.9 below", "hash")
     for one in forecasts:
         table.add_row(one.run_id, *_asked(one), f"{one.promised:.4f}", one.hash)
     show(table)
+    print(
+        f"{len(forecasts)} forecasts in {folder}: commit them, then train with scaling sweep {sweep}, then compare "
+        f"with scaling score {folder}"
+    )
 
 
 def show_score(found: Score) -> None:
@@ -30,12 +35,7 @@ def show_score(found: Score) -> None:
         measured = "" if row.measured is None else f"{row.measured:.4f}"
         table.add_row(row.forecast.run_id, *_asked(row.forecast), measured, off, _verdict(row))
     show(table)
-    print(
-        f"{found.n} of {len(found.rows)} forecasts measured: {found.inside:.0%} inside their interval "
-        f"({found.level:.0%} promised), mean error {found.mean_error:.2%}, bias {found.bias:+.2%}, "
-        f"interval score {found.interval_score:.4f}; the loss promised with P 0.9 was kept {found.kept} of {found.n} "
-        "times"
-    )
+    print(found)
 
 
 def _table(*columns: str) -> Table:

@@ -59,6 +59,7 @@ class Board:
         n_runs: All runs.
         part: Share of the FLOPs that is done.
         remaining_s: Seconds left; None where too little is done to tell, or nothing is left.
+        stopping: True while its workers were asked to stop, and save their states.
     """
 
     lines: tuple[TrunkLine, ...]
@@ -66,6 +67,7 @@ class Board:
     n_runs: int
     part: float
     remaining_s: float | None
+    stopping: bool = False
 
 
 class Tally:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scaling.accounting import forward_flops
 from scaling.errors import RecordError
 from scaling.files import read_json, write_json
 from scaling.records import RunRecord, RunStore
+from scaling.records.compute import asked_flops, student_flops
 from scaling.spec import RunSpec, teacher_run
 
 GUESSED_FLOPS_PER_S = 4e10
@@ -38,17 +38,26 @@ PaceSource = Literal["calibrated", "earlier runs", "guess"]
 
 
 def shape_of(spec: RunSpec) -> str:
-    """What the time of a step depends on, as text."""
+    """What the time of a step depends on, as text: where the recipe asks the teacher's network, its shape as well."""
     m = spec.model
-    return (
+    shape = (
         f"V{m.vocab_size} M{m.width} L{m.n_layers} H{m.n_heads}x{m.head_width} KV{m.n_kv_heads} F{m.hidden} "
         f"T{m.context} B{spec.optim.batch_size}"
     )
+    teacher = teacher_run(spec.data)
+    asks = teacher is not None and spec.recipe.teacher_passes(spec.n_tokens) > 0
+    return f"{shape} {spec.recipe.kind} of {shape_of(teacher)}" if asks and teacher else shape
+
+
+def alone(spec: RunSpec) -> RunSpec:
+    """The same student without its recipe, whose step is the student's work alone."""
+    return spec.model_copy(update={"distill": None})
 
 
 def step_flops(spec: RunSpec) -> float:
-    """FLOPs of one optimizer step."""
-    return 3.0 * forward_flops(spec.model) * spec.step_tokens
+    """FLOPs of one optimizer step, with what the recipe asks of the teacher's network in it."""
+    whole = student_flops(spec, spec.n_tokens) + asked_flops(spec, spec.n_tokens)
+    return whole * spec.step_tokens / spec.n_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +122,8 @@ def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:
     """The best pace that the results folder knows: its calibration, else all runs that this machine has finished."""
     file = store.root / "calibration.json"
     calibrated: dict[str, float] = read_json(file)["step_s"] if file.exists() else {}
-    flops = {shape_of(spec): step_flops(spec) for spec in specs}
+    # A calibration times students without their recipes.
+    flops = {shape_of(one): step_flops(one) for spec in specs for one in (spec, alone(spec))}
     seen: dict[str, list[float]] = defaultdict(list)
     compiled: list[float] = []
     n_runs = 0
@@ -138,7 +148,7 @@ COMPILES_S = 0.3
 
 
 def calibrate(specs: Sequence[RunSpec], store: RunStore, time_steps: Callable[[RunSpec, int], float]) -> Pace:
-    """Time three steps of every shape, and keep the result in the results folder.
+    """Time three steps of every student's shape, without its recipe, and keep the result in the results folder.
 
     Args:
         specs: Runs whose shapes are timed, each shape once.
@@ -147,7 +157,7 @@ def calibrate(specs: Sequence[RunSpec], store: RunStore, time_steps: Callable[[R
     """
     file = store.root / "calibration.json"
     step_s = dict(read_json(file)["step_s"]) if file.exists() else {}
-    shapes = {shape_of(spec): spec for spec in specs}
+    shapes = {shape_of(one): one for one in map(alone, specs)}
     step_s |= {shape: time_steps(spec, 3) / 3 for shape, spec in shapes.items()}
     write_json(file, {"step_s": step_s})
     return known_pace(specs, store)

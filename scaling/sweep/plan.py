@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_flops, training_kwh
+from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_kwh
 from scaling.data.mixing import generated_tokens
 from scaling.records import RunStore
+from scaling.records.compute import student_flops, teacher_flops, writing_flops
 from scaling.spec import RunSpec, TextLabel, text_labels
 from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import DUE, RUN_STATES, RunState, state_of
@@ -36,7 +37,8 @@ class PlannedRun:
         n_params: N without embeddings.
         n_tokens: D seen.
         steps: Optimizer steps, cooldown included.
-        flops: Exact training FLOPs of the run by itself.
+        flops: What the student computes, exactly, for the run by itself.
+        teacher_flops: What its teacher computes for it, as in the runs table; None of a teacher that is no run.
         seconds: Estimated time of the run by itself.
         checkpoint_bytes: Weights that stay on disk.
     """
@@ -49,6 +51,7 @@ class PlannedRun:
     n_tokens: int
     steps: int
     flops: float
+    teacher_flops: float | None
     seconds: float
     checkpoint_bytes: int
 
@@ -64,7 +67,7 @@ class PlannedRun:
         return {**labels, "teacher": self.teacher, "seed": self.spec.seed, **values}
 
 
-_ROW = ("state", "role", "n_params", "n_tokens", "steps", "flops", "seconds", "checkpoint_bytes")
+_ROW = ("state", "role", "n_params", "n_tokens", "steps", "flops", "teacher_flops", "seconds", "checkpoint_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,18 +97,26 @@ class Plan:
 
     @cached_property
     def trunk_flops(self) -> dict[str, float]:
-        """FLOPs of each pending trunk."""
-        return {trunk.trunk_id: trunk.flops for trunk in self.pending}
+        """FLOPs of each pending trunk, with those of the text that is written for it."""
+        return {trunk.trunk_id: self._cost[trunk.trunk_id] for trunk in self.pending}
 
     @property
     def flops(self) -> float:
-        """FLOPs still to be spent; the shared part of a trunk counts once."""
+        """FLOPs still to be spent, those of teachers that are runs included; the shared part of a trunk counts once."""
         return sum(self.trunk_flops.values())
 
     @property
     def flops_done(self) -> float:
         """FLOPs of the trunks that are finished."""
-        return sum(trunk.flops for trunk in self.trunks) - self.flops
+        return sum(self._cost.values()) - self.flops
+
+    @cached_property
+    def _cost(self) -> dict[str, float]:
+        """FLOPs of each trunk; a text is paid for once, by the trunk that reads most of it."""
+        cost = {trunk.trunk_id: trunk.flops for trunk in self.trunks}
+        for spec in _longest_readers(self.trunks).values():
+            cost[spec.trunk_id] += writing_flops(spec)
+        return cost
 
     def counts(self) -> dict[str, int]:
         """Runs by state."""
@@ -139,23 +150,17 @@ class Plan:
 
     def _text_s(self) -> dict[str, float]:
         """Seconds of generating each text that students wait for, once for all who read it."""
-        longest: dict[str, RunSpec] = {}
-        for trunk in self.pending:
-            last, key = trunk.specs[-1], f"{trunk.specs[-1].data.text_id} {trunk.specs[-1].data.seed}"
-            if key not in longest or last.n_tokens > longest[key].n_tokens:
-                longest[key] = last
         return {
             key: self.pace.generation_s(spec, generated_tokens(spec) + spec.evaluation.tokens)
-            for key, spec in longest.items()
+            for key, spec in _longest_readers(self.pending).items()
         }
 
     def _longest_chain_s(self, trunks: Mapping[str, float], texts: Mapping[str, float]) -> float:
         ended: dict[str, float] = {}
         # What others need comes before them.
         for trunk in self.pending:
-            data = trunk.specs[0].data
             began = max((ended.get(run_id, 0.0) for run_id in trunk.needs), default=0.0)
-            finish = began + texts[f"{data.text_id} {data.seed}"] + trunks[trunk.trunk_id]
+            finish = began + texts[_text_of(trunk.specs[0])] + trunks[trunk.trunk_id]
             ended |= dict.fromkeys(trunk.run_ids, finish)
         return max(ended.values(), default=0.0)
 
@@ -234,6 +239,21 @@ def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None,
     )
 
 
+def _text_of(spec: RunSpec) -> str:
+    """The text that a run reads, as one that is generated once."""
+    return f"{spec.data.text_id} {spec.data.seed}"
+
+
+def _longest_readers(trunks: Sequence[Trunk]) -> dict[str, RunSpec]:
+    """The run that reads most of each text."""
+    longest: dict[str, RunSpec] = {}
+    for last in (trunk.specs[-1] for trunk in trunks):
+        key = _text_of(last)
+        if key not in longest or last.n_tokens > longest[key].n_tokens:
+            longest[key] = last
+    return longest
+
+
 def step_bytes(spec: RunSpec) -> int:
     """Forecast of the memory that a training step of a run takes."""
     return training_bytes(spec.model, spec.optim.batch_size).total
@@ -250,7 +270,8 @@ def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: M
         n_params=counts.n_params,
         n_tokens=spec.n_tokens,
         steps=spec.steps,
-        flops=float(training_flops(spec.model, spec.n_tokens)),
+        flops=student_flops(spec, spec.n_tokens),
+        teacher_flops=teacher_flops(spec),
         seconds=pace.seconds(spec, spec.steps),
         checkpoint_bytes=4 * counts.n_params_total,
     )

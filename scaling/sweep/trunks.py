@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from scaling.accounting import training_flops
+from scaling.records.compute import asked_flops, student_flops
 from scaling.spec import RunSpec, needed_runs, trunk_steps
 
 ROLES = ("student", "start", "teacher")
@@ -36,9 +36,10 @@ class Trunk:
 
     @cached_property
     def flops(self) -> float:
-        """Exact training FLOPs of the trunk and its branches."""
+        """Exact FLOPs of training the trunk and its branches, with what their recipe asks of the teacher's network."""
         first = self.specs[0]
-        return float(training_flops(first.model, self.steps * first.step_tokens))
+        n_tokens = self.steps * first.step_tokens
+        return student_flops(first, n_tokens) + asked_flops(first, n_tokens)
 
     @cached_property
     def run_ids(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ EVENLY = 8
 their volumes by factors."""
 UNEVEN = 0.05
 CONTINUED = (
-    "a law of size and data is one of random weights; scaling.fit.transfer.transfer says what theirs were worth (set "
+    "a law of size and data is one of random weights; `scaling transfer` says what theirs were worth (set "
     "start_tokens to 0 to fit the run all the same)"
 )
 LONGEST_WORD = 60

@@ -125,7 +125,7 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
     if column not in runs.columns and column.isidentifier():
         raise RecordError(
             f"no column {column!r} for {role}: {missing_column(column, list(runs.columns))} — say which one it is: "
-            f"--map {role}=COLUMN"
+            f"--map {role}=COLUMN (in Python {role}=..., or columns={{'{role}': ...}})"
         )
     values = pd.Series(evaluate(runs, column), index=runs.index)
     if values.dtype.kind in "fiu":

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from scaling.chain.keyboard import KEYBOARD
+from scaling.chain.keystrokes import keystrokes_of
 from scaling.chain.target import ask, measured_target, reference_runs
 from scaling.chain.training import plan_stage
 from scaling.chain.workspace import Workspace
 from scaling.config.load import load_sweep
 from scaling.errors import ConfigError, RecordError, SpecError
+from scaling.fit.prediction import Prediction
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord
 
@@ -120,6 +122,15 @@ def test_a_target_in_keystrokes_is_the_loss_at_which_students_save_them(tmp_path
     assert ask(workspace, target_loss=3.0).target_savings is None
     with pytest.raises(SpecError, match="one target is needed, got both"):
         ask(workspace, target_loss=3.0, target_savings=0.3)
+
+
+def test_a_loss_that_is_forecast_is_told_in_keystrokes(tmp_path):
+    workspace = opened(tmp_path, "target_savings: 25%")
+    typed(workspace)
+    loss = Prediction(*(bits * 2 * np.log(2) for bits in (2.0, 1.9, 2.2)), level=0.9, scale=0.05, reach={})
+    found = keystrokes_of(workspace).of_loss(loss)
+    saved = [0.8 / (1 + (bits / 2) ** 1.5) for bits in (2.0, 2.2, 1.9)]
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(saved))
 
 
 def test_keystrokes_are_refused_where_no_student_has_typed_or_nobody_types(tmp_path):

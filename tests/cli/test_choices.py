@@ -60,6 +60,10 @@ def test_the_json_of_a_choice_has_the_documented_fields(command, tmp_path, monke
         (("recommend", "--target-loss", "2"), "needs one of --fit FIT.json and --law NAME"),
         ((*BY_LAW, "--fit", "fit.json", "--memory", "1GiB"), "got both or neither"),
         (("recommend", "--law", "besiroglu", "--memory", "1GiB"), "--target-loss: missing"),
+        (
+            ("recommend", "--fit", "a.json", "--fit", "b.json", "--tokens", "1M"),
+            "--tokens: has no effect beside several",
+        ),
         ((*BY_LAW, "--memory", "1GiB", "--teacher", "palm"), "--teacher: has no effect beside --law"),
         ((*BY_LAW, "--memory", "1GiB", "--probability", "0.5"), "--probability: has no effect beside --law"),
         ((*BY_LAW, "--memory", "1GiB", "--format", "q9"), "--format q9: unknown"),

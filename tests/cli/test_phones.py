@@ -97,21 +97,35 @@ def test_ones_own_phone_is_calibrated_listed_and_asked_about(tmp_path):
     assert asked["devices"][0]["prompt_s"]["basis"] == "measured"
 
 
-def test_our_own_ledger_calibrates_as_well(tmp_path):
-    row = dict(zip(*(line.split(",") for line in LEDGER.read_text("utf-8").splitlines()[:2]), strict=False))
+@pytest.fixture
+def ledger(tmp_path) -> RunSpec:
+    """A run of the results folder, and a ledger that timed it in two engines."""
+    header, first = LEDGER.read_text("utf-8").splitlines()[:2]
+    row = dict(zip(header.split(","), first.split(","), strict=False))
     run = RunSpec(model={"vocab_size": 65, "width": 64, "context": 40}, data={"source": {"kind": "w0"}}, tokens=1000)
-    store = RunStore(tmp_path).prepare()
-    store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=2.0)))
-    text = LEDGER.read_text("utf-8").splitlines()
-    (tmp_path / "ledger.csv").write_text("\n".join([text[0], text[1].replace(row["run_id"], run.run_id)]) + "\n")
-    out = tmp_path / "mine.toml"
-    found = answer("calibrate", str(tmp_path / "ledger.csv"), "--out", str(out), "--device", "x86-core",
-                   "--results", str(tmp_path))  # fmt: skip
+    RunStore(tmp_path).prepare().commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=2.0)))
+    mine = first.replace(row["run_id"], run.run_id)
+    other = mine.replace(row["engine"], "ONNX Runtime 1.32.0").replace(",gguf,", ",onnx,")
+    (tmp_path / "ledger.csv").write_text("\n".join([header, mine, other]) + "\n")
+    return run
+
+
+@pytest.mark.parametrize(("engine", "storage"), [("llama_cpp", "Q8_0"), ("onnx_runtime", "Q8_0")])
+def test_our_own_ledger_calibrates_each_engine_by_its_own_rates(ledger, tmp_path, engine, storage):
+    asked = ("calibrate", str(tmp_path / "ledger.csv"), "--out", str(tmp_path / "mine.toml"), "--device", "x86-core")
+    found = answer(*asked, "--results", str(tmp_path), "--engine", engine)
     (used,) = found["used"]
-    assert used["n_bytes"] == decode_bytes(run.model, "Q8_0", position=20)
-    assert "none of its runs was timed" in refusal(
-        "calibrate", str(LEDGER), "--out", str(out), "--results", str(tmp_path)
-    )
+    assert used["n_bytes"] == decode_bytes(ledger.model, storage, position=20)
+    (speed, *_) = device(f"{tmp_path / 'mine.toml'}:mine").speeds
+    assert speed.engine == engine
+    assert 1 / speed.seconds(used["n_layers"], used["n_bytes"]).value == pytest.approx(used["tokens_per_s"])
+
+
+def test_a_ledger_that_does_not_say_which_engine_is_meant_is_refused(ledger, tmp_path):
+    asked = ("calibrate", str(tmp_path / "ledger.csv"), "--out", str(tmp_path / "x.toml"), "--results", str(tmp_path))
+    assert "several engines — it holds llama_cpp (1), onnx_runtime (1); name one with --engine" in refusal(*asked)
+    assert "no run was timed in litert — it holds" in refusal(*asked, "--engine", "litert")
+    assert "none of its runs was timed" in refusal("calibrate", str(LEDGER), *asked[2:])
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ ASKED = {
     "solve": ("solve", "--law", "hoffmann", "--target-loss", "2.2", "--inference-tokens", "2T"),
     "solve, of steps": ("solve", "--law", "kaplan-ns", "--flops", "1e23"),
     "trends": ("trends", "--teacher-loss", "2.0"),
+    "transfer": ("transfer", str(ROOT / "results" / "reference" / "transfer.csv"), "--where", "lr > 0.003"),
     "vocabulary": ("vocabulary", "--memory", "64MiB", "--characters", "100B"),
 }
 

@@ -28,6 +28,8 @@ def test_what_is_registered_is_scored_once_it_was_trained(tmp_path, monkeypatch)
     done = call(app, ["register", "larger.yaml", "--fit", FIT, "--json"])
     assert done.exit_code == 0, done.output
     forecasts = json.loads(done.stdout)
+    told = call(app, ["register", "larger.yaml", "--fit", FIT, "--out", "others"]).stdout
+    assert "2 forecasts in others: commit them, then train with scaling sweep larger.yaml" in " ".join(told.split())
     assert sorted(path.stem for path in Path("forecasts").iterdir()) == sorted(one["run_id"] for one in forecasts)
     frame = pd.DataFrame({"run_id": [one["run_id"] for one in forecasts], "loss": [one["loss"] for one in forecasts]})
     frame.to_csv("runs.csv", index=False)

@@ -75,7 +75,7 @@ RUN = EngineRun(
 class EchoEngine(Engine):
     """Computes in JAX what it is asked."""
 
-    name = "echo"
+    name = title = "echo"
     formats = ("rows",)
 
     def probe(self) -> str:

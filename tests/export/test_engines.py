@@ -12,9 +12,10 @@ from scaling.accounting import TokenizerLayout, symbol_layout, tensor_shapes, we
 from scaling.compress.student import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
-from scaling.export.engine import FileRefusedError
+from scaling.export.engine import ENGINES, Engine, FileRefusedError
 from scaling.export.engines import llama_cpp
 from scaling.export.engines.llama_cpp import LlamaCpp
+from scaling.export.interpreters import LLAMA
 from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec, TokenizerSpec
 
@@ -168,3 +169,38 @@ def test_a_missing_engine_names_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(llama_cpp, "PACKAGE", "a_package_that_is_not_here")
     with pytest.raises(EngineError, match=r"pip install 'scaling\[export\]'"):
         LLAMA_CPP.run(model, [1], n_tokens=1, context=40)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Engine:
+    """llama.cpp through the package that pip compiles."""
+    try:
+        ENGINES["llama_cpp_python"].probe()
+    except EngineError as error:
+        pytest.skip(str(error))
+    return ENGINES["llama_cpp_python"]
+
+
+@CASES
+def test_the_compiled_package_gives_the_tokens_and_probabilities_of_the_prebuilt_one(
+    compiled, tmp_path, model, tokenizer
+):
+    path = exported(tmp_path, model, tokenizer, int8=False)
+    runs = [
+        engine.run(path, [tokenizer.bos_id, 5, 17], n_tokens=12, context=model.context, repeats=1)
+        for engine in (compiled, LLAMA_CPP)
+    ]
+    assert runs[0].token_ids[: len(runs[1].token_ids)] == runs[1].token_ids
+    assert runs[0].engine.startswith("llama-cpp-python ")
+    tokens = np.random.default_rng(0).integers(0, model.vocab_size, (2, 24)).astype(np.int32)
+    theirs, prebuilt = (
+        engine.log_probs(path, tokens, tokenizer=tokenizer, context=model.context) for engine in (compiled, LLAMA_CPP)
+    )
+    np.testing.assert_allclose(theirs, prebuilt, atol=5e-3)
+    np.testing.assert_allclose(theirs, jax_log_probs(path, tokens), atol=5e-3)
+
+
+def test_without_the_compiled_package_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setenv(LLAMA.variable, "/nowhere/python")
+    with pytest.raises(EngineError, match="/nowhere/python: cannot be started .* and say SCALING_LLAMA_PYTHON="):
+        ENGINES["llama_cpp_python"].probe()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -18,8 +17,8 @@ from scaling.export.bundle import export
 from scaling.export.card import CARD_FILE
 from scaling.export.engine import engine_for
 from scaling.export.format import EXPORT_FORMATS, About
+from scaling.export.interpreters import LITERT
 from scaling.export.litert_program import _step as step_of
-from scaling.export.litert_python import LITERT_PYTHON, litert_version
 from scaling.export.verify import verify
 from scaling.formats.tflite import append_index, read_tflite
 from scaling.predict.footprint import footprint
@@ -42,10 +41,10 @@ def litert() -> str:
     """The interpreter that has LiteRT."""
     try:
         for package in ("litert-converter", "ai-edge-quantizer", "ai-edge-litert"):
-            litert_version(package)
+            LITERT.version(package)
     except EngineError as error:
-        pytest.skip(f"LiteRT wants an environment of its own ({LITERT_PYTHON}): {str(error).splitlines()[0]}")
-    return os.environ[LITERT_PYTHON]
+        pytest.skip(f"LiteRT wants an environment of its own ({LITERT.variable}): {str(error).splitlines()[0]}")
+    return LITERT.path
 
 
 @pytest.mark.parametrize("model", [GROUPED, UNTIED], ids=["grouped", "untied"])
@@ -103,7 +102,7 @@ def test_the_command_of_a_card_runs_the_student(litert, store, run, tmp_path):
 
 
 def test_without_litert_it_is_said_how_to_get_it(store, run, tmp_path, monkeypatch):
-    monkeypatch.setenv(LITERT_PYTHON, "/nowhere/python")
+    monkeypatch.setenv(LITERT.variable, "/nowhere/python")
     with pytest.raises(ExportError, match="no .tflite file was made: /nowhere/python: cannot be started"):
         export(store, run, tmp_path / "bundle", format="litert")
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import FitError, SpecError
+from scaling.fit.prediction import Prediction
 from scaling.fit.savings import fit_savings
 
 CEILING = 0.8
@@ -53,6 +54,18 @@ def test_savings_lie_between_none_and_the_ceiling_and_fall_with_the_bits():
     assert all(0 <= one.low <= one.value <= one.high <= CEILING for one in values)
     assert [one.value for one in values] == sorted((one.value for one in values), reverse=True)
     assert values[2].reach["bits_per_byte"] == 1 < values[1].reach["bits_per_byte"]
+
+
+def test_of_a_loss_that_is_a_forecast_both_doubts_are_told():
+    found = fit_savings(students(10))
+    told = found.predict(2.0)
+    sure = found.of_forecast(Prediction(2.0, 2.0, 2.0, level=0.9, scale=0.0, reach={}))
+    assert (sure.value, sure.low, sure.high) == pytest.approx((told.value, told.low, told.high))
+    doubted = found.of_forecast(Prediction(2.0, 1.9, 2.2, level=0.9, scale=0.05, reach={}))
+    value, (least, most) = told.value, (found.predict(bits).value for bits in (2.2, 1.9))
+    assert doubted.value == value
+    assert (value - doubted.low) ** 2 == pytest.approx((value - told.low) ** 2 + (value - least) ** 2)
+    assert (doubted.high - value) ** 2 == pytest.approx((told.high - value) ** 2 + (most - value) ** 2)
 
 
 def test_what_no_keyboard_saves_is_refused_with_what_one_does():

@@ -103,3 +103,12 @@ def test_a_table_without_continued_runs_or_their_columns_is_refused():
         transfer(runs[runs["start_tokens"] == 0])
     with pytest.raises(RecordError, match="no run of random weights of this text"):
         transfer(runs[runs["start_tokens"] > 0])
+
+
+def test_two_ways_to_go_on_from_one_start_are_told_apart_or_refused():
+    full = table().assign(lr=8e-3)
+    slow = full[full["start_tokens"] > 0].assign(lr=2e-3)
+    both = pd.concat([full, slow])
+    with pytest.raises(RecordError, match=r"w1 real, N 2e\+04, D 1e\+04: 2 runs of one seed, of lr 0.008, 0.002"):
+        transfer(both)
+    assert transfer(both, where="lr > 0.003").laws == transfer(full).laws

@@ -9,7 +9,7 @@ import pytest
 
 from scaling.errors import ExtrapolationError, SpecError
 from scaling.fit.saved import load
-from scaling.predict.explain.answer import asked_of
+from scaling.predict.explain.asked import asked_of
 from scaling.predict.explain.comparison import Subject, compare_models, named_subject
 from scaling.predict.explain.explanation import equal_training
 from scaling.predict.explain.teacher import TeacherAsked

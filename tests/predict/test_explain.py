@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,11 +16,15 @@ from scaling.errors import ExtrapolationError, SpecError
 from scaling.fit.fitter import fit
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
-from scaling.predict.explain.answer import asked_of, explain
+from scaling.predict.explain.answer import explain
+from scaling.predict.explain.asked import asked_of
 from scaling.predict.explain.basis import published
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
 from scaling.predict.explain.token_length import bytes_per_token_of
+from scaling.predict.forecast import from_fit
+
+TERMS = ("floor", "size_term", "data_term", "precision_term", "teacher_term", "runs_term")
 
 
 @pytest.fixture(scope="module")
@@ -164,13 +169,25 @@ def test_a_law_of_size_alone_has_no_training_that_equals_another():
 
 def test_a_teacher_of_a_fit_is_explained_by_the_fits_own_form(of_teachers):
     found = explain(of_teachers, 4e5, 4e6, teacher="noise 0.3")
-    # The forecast of `predict`: the law, given the runs nearby.
-    assert found.loss == pytest.approx(of_teachers.predict(4e5, 4e6, teacher="noise 0.3").value)
-    assert found.loss - found.runs_term == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
+    # This very student was measured: the law is told beside it.
+    assert found.measured.loss == pytest.approx(of_teachers.predict(4e5, 4e6, teacher="noise 0.3").value)
+    assert found.loss == pytest.approx(of_teachers.loss(4e5, 4e6, teacher="noise 0.3"))
     assert found.low < found.loss < found.high
     assert found.teacher.delta == pytest.approx(0.3, abs=0.03)
     assert found.teacher_term > found.teacher.delta  # it costs data as well
     assert 0 < found.error < 0.05
+
+
+@pytest.mark.parametrize(("n", "d"), [(3e5, 3e6), (4e5, 4e6), (4e5, math.inf)])
+@pytest.mark.parametrize("teacher", [None, "real", "noise 0.3"])
+def test_a_forecast_and_its_explanation_have_the_same_terms_which_add_up(of_teachers, n, d, teacher):
+    plain, taken_apart = from_fit(of_teachers, n, d, teacher=teacher), explain(of_teachers, n, d, teacher=teacher)
+    shared = {field.name for field in fields(plain)} & {field.name for field in fields(taken_apart)} - {"reach"}
+    assert {"loss", "low", "high", "floor", "data_term", "teacher_term", "runs_term", "basis", "measured"} <= shared
+    assert {name: getattr(plain, name) for name in shared} == {name: getattr(taken_apart, name) for name in shared}
+    assert sum(getattr(plain, name) for name in TERMS) == pytest.approx(plain.loss, rel=1e-12)
+    assert (plain.measured is not None) == (plain.basis == "measured") == ((n, d) == (4e5, 4e6))
+    assert (plain.teacher_term > 0.2) == (teacher == "noise 0.3")
 
 
 def test_a_teacher_by_its_loss_is_the_fits_teacher_of_that_loss(of_teachers):

@@ -9,6 +9,7 @@ import pytest
 
 from scaling.errors import SpecError
 from scaling.laws.size_and_data import Chinchilla
+from scaling.predict.explain.basis import Basis
 from scaling.predict.forecast import explain, from_preset
 from scaling.predict.solve.inverse import cheapest_training, tokens_for
 
@@ -19,15 +20,18 @@ def surface(n, d):
     return BESIROGLU.loss(n=n, d=d)
 
 
+LAW = Basis(name="", formula="", source="", real=surface)
+
+
 def test_floor_size_term_and_data_term_sum_to_the_loss():
-    found = explain(surface, 1e8, 2e9, formula="", source="")
+    found = explain(LAW, 1e8, 2e9)
     assert found.floor + found.size_term + found.data_term == pytest.approx(found.loss, rel=1e-12)
     assert found.size_term == pytest.approx(482.01 / 1e8**0.3478)
     assert found.data_term == pytest.approx(2085.43 / 2e9**0.3658)
 
 
 def test_tokens_to_the_asymptote_match_the_closed_form():
-    found = explain(surface, 1e8, math.inf, formula="", source="")
+    found = explain(LAW, 1e8, math.inf)
     assert found.tokens_to_asymptote == pytest.approx((2085.43 / 0.05) ** (1 / 0.3658), rel=1e-6)
 
 
@@ -53,7 +57,7 @@ def test_published_laws_answer_the_hundred_million_question(name, expected):
 @pytest.mark.parametrize(("n", "d"), [(0, 1e9), (-1, 1e9), (1e8, math.nan)])
 def test_impossible_sizes_are_refused(n, d):
     with pytest.raises(SpecError, match="allowed is a positive number or inf"):
-        explain(surface, n, d, formula="", source="")
+        explain(LAW, n, d)
 
 
 @pytest.mark.parametrize("lost", ["A", "B"])

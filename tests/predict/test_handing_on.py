@@ -31,8 +31,9 @@ def recommended() -> Recommendation:
     question = Question(
         target_loss=1.72, device="mid-8gb", tokens_per_s=10, widths=(32, 64), teacher={"kind": "noise"}, context=512
     )
-    speed = decode_speed(found.run.model, device("mid-8gb"))
-    return replace(found, question=question, fit_id="0123456789", choice=replace(found.choice, speed=speed))
+    choice = replace(found.choice, speed=decode_speed(found.run.model, device("mid-8gb")))
+    savings = replace(found.choice.prediction, value=0.4, low=0.38, high=0.42)
+    return replace(found, question=question, fit_id="0123456789", choice=choice, savings=savings)
 
 
 def test_a_recommendation_comes_back_as_it_was_written(tmp_path):
@@ -51,7 +52,7 @@ def test_what_is_no_recommendation_is_refused_by_name(tmp_path, damage):
 
 def test_every_missing_field_of_a_recommendation_is_noticed(tmp_path):
     path, whole = tmp_path / "recommendation.json", plain(recommended())
-    for name in whole.keys() - {"cost", "front", "shapes"}:
+    for name in whole.keys() - {"cost", "front", "shapes", "savings", "unit"}:
         write_json(path, {key: value for key, value in whole.items() if key != name})
         with pytest.raises(RecordError, match="not a recommendation"):
             Recommendation.from_json(path)

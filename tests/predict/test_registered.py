@@ -12,7 +12,7 @@ import pytest
 
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.fit.saved import load
-from scaling.predict.registered import RegisteredForecast, register, registered_in, score
+from scaling.predict.registered import RegisteredForecast, register, registered_in, save_all, score
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 
@@ -64,6 +64,14 @@ def test_a_forecast_is_never_rewritten(tmp_path):
     assert registered_in(tmp_path / "forecasts") == [first]
 
 
+def test_where_one_run_has_a_forecast_none_is_written(tmp_path):
+    registered(tmp_path, run(128))
+    found = register(FIT, [run(96), run(128)], RunStore(tmp_path / "results"), fit_id="f" * 10)
+    with pytest.raises(RecordError, match="registered already.*--out"):
+        save_all(found, tmp_path / "forecasts")
+    assert [one.run_id for one in registered_in(tmp_path / "forecasts")] == [run(128).run_id]
+
+
 def test_a_forecast_that_was_changed_is_refused(tmp_path):
     (one,) = registered(tmp_path, run(96))
     path = tmp_path / "forecasts" / f"{one.run_id}.json"
@@ -102,6 +110,8 @@ def test_a_run_that_ended_before_its_forecast_or_diverged_does_not_count(tmp_pat
     found = score(forecasts, table(forecasts, losses, finished_at=finished, status=["done", "done", "diverged"]))
     assert found.n == 1
     assert [row.too_late for row in found.rows] == [True, False, False]
+    with pytest.raises(RecordError, match="none of 3 .* 3 ended before their forecast was registered"):
+        score(forecasts, table(forecasts, losses, finished_at="2000-01-01T00:00:00+00:00"))
 
 
 def test_nothing_to_score_says_what_to_do(tmp_path):

@@ -117,6 +117,21 @@ sweep = made({folder!r})
 show_status(lambda: status(sweep.trunks, RunStore({folder!r})), watch=True, as_json=False)
 """
 
+STOPPED = """
+import sys
+sys.path.insert(0, {here!r})
+from test_progress import made, worked
+from scaling.report.progress import show_progress
+from scaling.stop import stop_on_signals
+from scaling.sweep.progress import Event
+sweep = made({folder!r})
+with stop_on_signals() as stop, show_progress(sweep) as listen:
+    for event in worked(sweep, 0)[:3]:
+        listen(event)
+    stop.wait(60)
+    listen(Event(kind="released", worker="w", trunk_id=sweep.trunks[0].trunk_id, message="state is saved"))
+"""
+
 LAST_LINE = "loss: nats/token"
 """How the last line of a table begins."""
 
@@ -255,6 +270,14 @@ def test_a_table_that_is_interrupted_leaves_a_terminal_with_its_cursor(open_term
     terminal.end(signal.SIGINT)
     assert terminal.said.count("\x1b[?25l") == terminal.said.count("\x1b[?25h") == 1
     assert terminal.said.index("\x1b[?25h") > terminal.said.index("training 50%")
+
+
+def test_a_table_says_what_ctrl_c_does_while_states_are_saved(open_terminal):
+    terminal = open_terminal(STOPPED, 100)
+    assert "stopping" not in terminal.wait_for("training 50%")
+    screen = terminal.end(signal.SIGINT)
+    assert screen.index("released — state is saved") < screen.index("trunk  ")
+    assert re.search("stopping as asked: .*\n *the same command goes on", screen)
 
 
 def test_another_terminal_follows_the_same_sweep(open_terminal):

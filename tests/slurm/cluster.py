@@ -85,7 +85,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             process.terminate()
         for process in [*started, *munge]:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
+                process.wait(timeout=60)
             process.kill()
             process.wait()
 
@@ -116,7 +116,7 @@ def _start_munge() -> list[subprocess.Popen]:
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge", "munge")
     process = subprocess.Popen(["runuser", "-u", "munge", "--", "/usr/sbin/munged", "--foreground"])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while subprocess.run(["munge", "-n"], capture_output=True).returncode:
         if time.monotonic() > deadline:
             process.kill()
@@ -126,7 +126,7 @@ def _start_munge() -> list[subprocess.Popen]:
     return [process]
 
 
-def _wait_for_nodes(environment: dict[str, str], limit_s: float = 60) -> None:
+def _wait_for_nodes(environment: dict[str, str], limit_s: float = 120) -> None:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         done = subprocess.run(

@@ -67,9 +67,9 @@ def given_up(store):
     return [trunk for trunk, state in states.items() if state and state.released]
 
 
-def wait_for(condition, process, environment, seconds=LIMIT_S):
+def wait_for(condition, process, environment):
     """What a condition comes to, as long as the process that brings it about lives."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
         if found := condition():
             return found
@@ -118,11 +118,11 @@ def test_a_worker_whose_time_is_up_saves_its_state_and_takes_another_turn(slurm,
         job = slurm_says(slurm, "squeue", "-h", "-o", "%A").split()[0]
         # What Slurm itself does 90 seconds before a job's time is up. It may reach one task of the array alone.
         slurm_says(slurm, "scancel", "--signal=USR2", job)
-        wait_for(lambda: "Restarts=1" in slurm_says(slurm, "scontrol", "show", "job", job), process, slurm, 60)
-        (trunk, *_) = wait_for(lambda: given_up(store), process, slurm, 10)
+        wait_for(lambda: "Restarts=1" in slurm_says(slurm, "scontrol", "show", "job", job), process, slurm)
+        (trunk, *_) = wait_for(lambda: given_up(store), process, slurm)
         assert list(store.trunk_dir(trunk).iterdir())
         process.terminate()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 75, said
 
 

@@ -131,6 +131,47 @@ def test_students_wait_for_their_teacher_and_its_text(make_spec, store):
     assert made.seconds(1) == made.seconds(8) == pytest.approx(chain)
 
 
+def taught_by_a_network(tokens: int = 6400, **recipe) -> RunSpec:
+    """A student of speeches that a wider student writes, with a recipe."""
+    source = {"kind": "text", "corpus": "none", "tokenizer": {"kind": "bytes"}}
+    teacher = {"model": {"vocab_size": 257, "width": 64, "context": 40}, "data": {"source": source}, "tokens": 6400}
+    data = {"source": source, "teacher": {"kind": "trained", "run": teacher}}
+    model = {"vocab_size": 257, "width": 32, "context": 40}
+    return RunSpec.model_validate({"model": model, "data": data, "tokens": tokens} | {"distill": recipe or None})
+
+
+@pytest.mark.parametrize(("recipe", "passes"), [({}, 1), ({"kind": "soft"}, 2), ({"kind": "on_policy"}, 2)])
+def test_plan_and_record_count_the_same_work_of_student_and_teacher(store, recipe, passes):
+    spec = taught_by_a_network(**recipe)
+    made = plan([spec], store)
+    teacher, student = (run.row() for run in made.runs)
+    row = RunRecord(spec=spec, outcome=Outcome(status="done", loss=1.0)).row()
+    assert {name: student[name] for name in ("flops", "teacher_flops")} == {
+        name: row[name] for name in ("flops", "teacher_flops")
+    }
+    assert student["teacher_flops"] == passes * forward_flops(spec.data.teacher.run.model) * 6400
+    assert teacher["teacher_flops"] is None
+    assert made.flops == pytest.approx(teacher["flops"] + student["flops"] + student["teacher_flops"])
+
+
+def test_a_text_is_written_once_for_all_who_read_it(store):
+    long, other = taught_by_a_network(), taught_by_a_network().model_copy(update={"seed": 1})
+    more = plan([long, other], store).flops - plan([long], store).flops
+    assert more == pytest.approx(3 * forward_flops(other.model) * other.n_tokens)
+
+
+def test_a_step_that_looks_into_the_teacher_takes_its_pass_too(store):
+    plain, soft = taught_by_a_network(), taught_by_a_network(kind="soft")
+    store.prepare()
+    pace = calibrate([soft], store, lambda spec, steps: 0.5 * steps)
+    assert pace.seconds(plain, 10) == pytest.approx(5)
+    more = 1 + forward_flops(soft.data.teacher.run.model) / (3 * forward_flops(soft.model))
+    assert pace.seconds(soft, 10) == pytest.approx(5 * more)
+    made = [plan([one], store, pace=pace) for one in (plain, soft)]
+    assert made[1].seconds() - made[0].seconds() > 0.9 * (more - 1) * 0.5 * soft.steps
+    assert made[1].kwh() > made[0].kwh()
+
+
 def test_a_world_s_teachers_write_at_no_cost(make_spec):
     assert steady([make_spec()], 1.0).generation_s(make_spec(), 10**6) == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaling.accounting import LITERT_STORAGE
 from scaling.export.engine import ENGINES
-from scaling.export.litert_python import litert_python, litert_version
+from scaling.export.interpreters import LITERT
 from scaling.export.token_engine import TokenEngine
 
 
@@ -13,17 +13,10 @@ class LiteRt(TokenEngine):
 
     name = "litert"
     formats = tuple(LITERT_STORAGE)
-    title = "LiteRT"
+    interpreter = LITERT
+    title = interpreter.title
     package = "ai-edge-litert"
-    extra = "litert"
     worker = "litert_worker.py"
-
-    @property
-    def python(self) -> str:
-        return litert_python()
-
-    def version(self) -> str:
-        return litert_version(self.package)
 
 
 ENGINES.add("litert", LiteRt())

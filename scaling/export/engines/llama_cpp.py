@@ -61,6 +61,7 @@ class LlamaCpp(Engine):
     """
 
     name = "llama_cpp"
+    title = NAME
     formats = tuple(GGUF_STORAGE)
 
     n_ubatch: int | None = None

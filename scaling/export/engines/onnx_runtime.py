@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaling.accounting import ONNX_STORAGE
 from scaling.export.engine import ENGINES
+from scaling.export.interpreters import ThisInterpreter
 from scaling.export.token_engine import TokenEngine
 
 
@@ -12,9 +13,9 @@ class OnnxRuntime(TokenEngine):
 
     name = "onnx_runtime"
     formats = tuple(ONNX_STORAGE)
-    title = "ONNX Runtime"
+    interpreter = ThisInterpreter(title="ONNX Runtime", extra="onnx")
+    title = interpreter.title
     package = "onnxruntime"
-    extra = "onnx"
     worker = "onnx_worker.py"
 
 

@@ -4,110 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from scaling.errors import ExtrapolationError, FitError, SpecError
+from scaling.errors import SpecError
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
 from scaling.numbers import count
-from scaling.predict.explain.basis import Basis, at, of_fit, published
+from scaling.predict.explain.asked import Asked, asked_of, doubt_beside, refuse_beyond
+from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
-from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
-from scaling.predict.named.models import models
+from scaling.predict.explain.teacher import TeacherAsked
 from scaling.predict.solve.budget import Solution, Training, trainings_for_budget, trainings_for_loss
-from scaling.predict.solve.inverse import Surface
 from scaling.predict.solve.units import check_target
-from scaling.registry import did_you_mean
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
 
 NOTABLE_REACH = 1.001
 """From this factor on, an answer of a published law says how far beyond its runs it lies."""
-
-MOST_REACH = 10.0
-"""A fit is not asked further beyond its runs than this factor, unless forced."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is asked, and of whom.
-
-    Attributes:
-        basis: The law.
-        teacher: Whose text; None for real text.
-        surface: Loss of the students of that text.
-        columns: What the law is a function of beside N, D and the teacher.
-        own_text: Label or id of the text, where it is one of the fit's own; else empty.
-    """
-
-    basis: Basis
-    teacher: Teacher | None
-    surface: Surface
-    columns: Mapping[str, float]
-    own_text: str = ""
-
-    @property
-    def text_columns(self) -> dict[str, Any]:
-        """The text in the words of `Fit.predict`."""
-        if self.own_text:
-            return {"teacher": self.own_text, **self.columns}
-        if self.teacher is None or self.basis.of_teacher is None:
-            return dict(self.columns)
-        return {"delta_noise": self.teacher.delta, **self.columns}
-
-    @property
-    def text(self) -> str:
-        """Whose text, in words."""
-        return "real text" if self.teacher is None else f"text of {self.teacher.label}"
-
-
-def asked_of(
-    source: Fit | str, *, teacher: str | TeacherAsked | None = None, columns: Mapping[str, float] | None = None
-) -> Asked:
-    """The law and the text of a question.
-
-    Args:
-        source: A fit, or the name of a published law.
-        teacher: A label or text of the fit, the name of a model of the literature, or its size or loss; None for real
-            text.
-        columns: What the law is a function of beside N, D and the teacher.
-
-    Raises:
-        SpecError: unknown law, teacher or column.
-        ExtrapolationError: a teacher further beyond a fit's runs than it can say.
-    """
-    given = dict(columns or {})
-    basis = published(source, given) if isinstance(source, str) else of_fit(source, given)
-    fit = basis.fit
-    # A label of the fit comes before a name of the literature.
-    if fit is not None and isinstance(teacher, str):
-        if teacher in fit.teachers or teacher in fit.texts:
-            return _of_own_text(basis, fit, teacher, given)
-        if teacher not in models():
-            raise SpecError(f"unknown teacher {teacher!r}{did_you_mean(teacher, (*fit.teachers, *models()))}")
-    who = TeacherAsked(name=teacher) if isinstance(teacher, str) else teacher
-    if who is None:
-        return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
-    found = who.on(basis)
-    if fit is not None and found.n_params is not None and found.n_tokens is not None:
-        _refuse_beyond(basis, found.n_params, found.n_tokens, f"the teacher ({found.label})")
-    return Asked(basis=basis, teacher=found, surface=own_surface(basis, found), columns=given)
-
-
-def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float]) -> Asked:
-    """A text that students of the fit have read: its floor is the teacher's loss."""
-
-    def surface(n: np.ndarray, d: np.ndarray) -> np.ndarray:
-        return fit.loss(n, d, teacher=label, **columns)
-
-    loss = at(surface, math.inf, math.inf)
-    who = Teacher(label=fit.texts.get(label, label), loss=loss, delta=max(0.0, loss - basis.floor))
-    return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)
 
 
 def explain(
@@ -120,6 +37,7 @@ def explain(
     level: float = 0.9,
     batch: str | CriticalBatch | None = None,
     bytes_per_token: float | None = None,
+    table: Path | None = None,
     force: bool = False,
 ) -> Explanation:
     """Take one forecast apart: its terms, its teacher, what a doubling would bring, and what binds.
@@ -138,6 +56,7 @@ def explain(
         level: Of a fit's interval.
         batch: Law of the critical batch, or the name of a published one (kaplan-batch), for steps.
         bytes_per_token: Mean length of a token, for bits/byte.
+        table: runs.parquet, where measured losses are looked up for a fit that was saved without its runs.
         force: Answer a fit even more than 10 × beyond its runs.
 
     Raises:
@@ -146,77 +65,23 @@ def explain(
         FitError: the runs of a fit do not determine its floor, so that there are no terms.
     """
     # The law and the text first: what is wrong with either is said before anything is computed.
-    return explain_asked(
-        asked_of(source, teacher=teacher, columns=columns),
-        count(n, "n"),
-        count(d, "d"),
-        level=level,
-        batch=_batch_law(batch),
-        bytes_per_token=bytes_per_token,
-        force=force,
-    )
-
-
-def explain_asked(
-    question: Asked,
-    n: float,
-    d: float,
-    *,
-    level: float = 0.9,
-    batch: CriticalBatch | None = None,
-    bytes_per_token: float | None = None,
-    force: bool = False,
-) -> Explanation:
-    """`explain`, of a question whose law and text are found already."""
-    doubt = doubt_of(question, n, d, level=level, force=force)
-    taught = question.surface if question.own_text else None
+    question = asked_of(source, teacher=teacher, columns=columns)
+    n, d, batch = count(n, "n"), count(d, "d"), _batch_law(batch)
+    doubt = doubt_beside(question, n, d, table, level=level, force=force)
     found = explain_basis(
         question.basis,
         n,
         d,
         teacher=question.teacher,
-        taught=taught,
+        taught=question.surface if question.own_text else None,
         runs_term=0.0 if doubt is None else doubt.runs,
         batch=batch,
         bytes_per_token=bytes_per_token,
     )
-    return found if doubt is None else replace(found, low=doubt.low, high=doubt.high, level=level, error=doubt.error)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Doubt:
-    """What a fit adds to its law: runs nearby, and an interval.
-
-    Attributes:
-        low, high: Ends of the interval, nats/token.
-        error: Standard deviation of log loss behind it.
-        runs: By how much runs nearby lie off the law.
-    """
-
-    low: float
-    high: float
-    error: float
-    runs: float
-
-
-def doubt_of(question: Asked, n: float, d: float, *, level: float, force: bool = False) -> Doubt | None:
-    """A fit's interval and what its runs nearby say; None for a published law.
-
-    Raises:
-        ExtrapolationError: too far beyond the fit's runs, unless forced.
-        FitError: the runs do not determine the floor, unless forced.
-    """
-    fit = question.basis.fit
-    if fit is None:
-        return None
-    if not force:
-        _refuse_without_terms(fit)
-        _refuse_beyond(question.basis, n, d, "this forecast")
-    found = fit.predict(n, d, level=level, force=force, **question.text_columns)
-    of_law = float(fit.loss(n, d, **question.text_columns))
-    # A form without divergences adds the teacher's error to what it says of real text.
-    added = at(question.surface, n, d) - of_law
-    return Doubt(low=found.low + added, high=found.high + added, error=found.scale, runs=found.value - of_law)
+    if doubt is None:
+        return found
+    ends = {"low": doubt.low, "high": doubt.high, "level": level, "error": doubt.error}
+    return replace(found, **ends, basis=doubt.basis, measured=doubt.measured)
 
 
 def solve(
@@ -317,25 +182,9 @@ def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Tr
     if fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
         return one
     if not force:
-        _refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
+        refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
     doubt = fit.predict(one.n_params, one.n_tokens, level=level, given="law", force=True, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
-
-
-def _refuse_without_terms(fit: Fit) -> None:
-    if not fit.success:
-        reasons = " ".join(fit.status.reasons)
-        raise FitError(f"the runs behind this fit do not determine its terms: {reasons}", fit=fit)
-
-
-def _refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
-    reach = basis.farthest(n, d)
-    if reach > MOST_REACH:
-        ranges = ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in basis.ranges.items())
-        raise ExtrapolationError(
-            f"{what} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {MOST_REACH:g}× is "
-            "trusted — train nearer runs, or repeat with --force"
-        )
 
 
 def _batch_law(batch: str | CriticalBatch | None) -> CriticalBatch | None:

@@ -167,7 +167,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
     return Basis(
         name="fit",
         formula=repr(fit.law),
-        source=f"{fit.n_runs} runs of {fit.n_clusters} trunks",
+        source=_source(fit),
         real=lambda n, d: fit.loss(n, d, **extra),
         of_teacher=_taught(fit, extra) if knows_texts else None,
         of_both={"n", "d"} <= set(fit.law.columns),
@@ -176,6 +176,14 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         notes=fit.status.notes,
         fit=fit,
     )
+
+
+def _source(fit: Fit) -> str:
+    """The runs behind a fit; of an average, that its numbers are those of all its fits and the law that of one."""
+    runs = f"{fit.n_runs} runs of {fit.n_clusters} trunks"
+    runs += f", N counted as {fit.columns['n']}" if "n" in fit.columns else ""
+    members = len(fit.members)
+    return f"{runs}; numbers of the average of {members} fits, law of the weightiest" if members > 1 else runs
 
 
 def _taught(fit: Fit, columns: Mapping[str, Any]) -> Callable[[float], Surface]:

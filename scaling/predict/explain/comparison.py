@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
 from scaling.numbers import count
-from scaling.predict.explain.answer import Asked, asked_of, doubt_of
+from scaling.predict.explain.asked import Asked, asked_of, doubt_of
 from scaling.predict.explain.basis import UNIQUE, Basis
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher

@@ -19,6 +19,8 @@ from scaling.shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scaling.predict.measured import Measured
+
 Binding = Literal["capacity", "data", "precision", "teacher"]
 MARGIN = 0.05
 """nats/token; how near "near the asymptote" is."""
@@ -126,6 +128,8 @@ class Explanation(Shown):
         binds: The largest of the terms.
         reach: Factor by which N or D lies outside the runs behind the law; empty where those are unknown.
         notes: What a reader should know.
+        basis: What it rests on: "measured", "law given 6 runs nearby", "law alone" or "published law".
+        measured: What was measured of this very size, volume and text; the loss is then what the law says alone.
     """
 
     law: str
@@ -160,6 +164,8 @@ class Explanation(Shown):
     binds: Binding
     reach: Mapping[str, float]
     notes: tuple[str, ...]
+    basis: str = "published law"
+    measured: Measured | None = None
 
     def frame(self) -> pd.DataFrame:
         """One row a term of the loss, then the loss itself and the ends between which it lies."""

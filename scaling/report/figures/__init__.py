@@ -13,7 +13,14 @@ from scaling.report.figures.phone import bytes_and_loss, bytes_by_part, damage
 from scaling.report.figures.style import styled
 from scaling.report.figures.sweep import sweep_figure
 from scaling.report.figures.teachers import loss_by_teacher
-from scaling.report.figures.training import critical_batch, curve, isoflop, learning_rates, loss_by_compute
+from scaling.report.figures.training import (
+    critical_batch,
+    curve,
+    isoflop,
+    learning_rates,
+    loss_by_compute,
+    training_curves,
+)
 
 __all__ = [
     "best_size_by_compute",
@@ -44,5 +51,6 @@ __all__ = [
     "runs",
     "styled",
     "sweep_figure",
+    "training_curves",
     "transferred",
 ]

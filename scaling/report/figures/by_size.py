@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from scaling.errors import RecordError
 from scaling.fit.result import Fit
 from scaling.report.figures.points import run_points, text_of
 from scaling.report.figures.style import (
@@ -101,10 +102,22 @@ def forecast(prediction: Any, ax: Axes) -> None:
 
 @figure("runs")
 def runs(table: pd.DataFrame, ax: Axes, *, n: str | None = None, d: str = "n_tokens", loss: str = "loss") -> None:
-    """A table of runs as it is: loss against size, one colour a volume."""
+    """A table of runs as it is: loss against size, one colour a volume.
+
+    Args:
+        table: any table of runs, a foreign one too.
+        n, d, loss: its columns; the size by default the first that has a name of ours.
+
+    Raises:
+        RecordError: it has no such column.
+    """
     from scaling.tables.units import size_column
 
     size = n or size_column([str(name) for name in table])
+    for role, name in (("n", size), ("d", d), ("loss", loss)):
+        if name not in table:
+            there = ", ".join(map(str, table))
+            raise RecordError(f"no column {name!r} for {role}: the table has {there} — say which one it is, {role}=...")
     table = table[table[loss].notna()]
     for tokens, rows in few(table[d].to_numpy(float)):
         own = table[rows]

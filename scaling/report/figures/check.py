@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from scaling.errors import SpecError
 from scaling.fit.result import Fit
 from scaling.report.figures.by_size import LOSS, asked_text
 from scaling.report.figures.points import RunPoints, run_points
-from scaling.report.figures.style import figure, left_out, measured, shortened
+from scaling.report.figures.style import figure, left_out, measured, shortened, texts_below
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MARKERS = "osDv^P*X"
-"""One a text, beside its colour."""
+"""One a text, beside its colour, and again from the first."""
 
 
 def said_by_law(fit: Fit, points: RunPoints) -> np.ndarray:
@@ -33,7 +35,7 @@ def predicted_and_actual(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None
     """What the law says of each run against what was measured, one marker a text; on the line they agree."""
     points = run_points(fit, runs)
     law = said_by_law(fit, points)
-    for marker, text in zip(MARKERS, dict.fromkeys(points.text[~points.out]), strict=False):
+    for marker, text in zip(cycle(MARKERS), dict.fromkeys(points.text[~points.out]), strict=False):
         own = (points.text == text) & ~points.out
         measured(ax, points.loss[own], law[own], fmt=marker, label=shortened([text])[0])
     left_out(ax, points.loss[points.out], law[points.out])
@@ -44,24 +46,44 @@ def predicted_and_actual(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None
 
 @figure("residuals")
 def residuals(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, by: str = "n") -> None:
-    """log(measured/law) in per cent against size or tokens, one marker a text; the band is the scatter of one run.
+    """log(measured/law) in per cent against size, tokens or text; one marker a text, the band is one run's scatter.
 
     Args:
         fit: of n and d.
         runs: the table that it was made of; by default the runs that the fit keeps.
-        by: "n" or "d".
+        by: "n", "d" or "teacher".
+
+    Raises:
+        SpecError: it is by something else.
     """
     points = run_points(fit, runs).used
     off = 100 * np.log(points.loss / said_by_law(fit, points))
-    x = points.n if by == "n" else points.d
-    for marker, text in zip(MARKERS, dict.fromkeys(points.text), strict=False):
+    x = _along(points, by)
+    texts = list(dict.fromkeys(points.text))
+    for marker, text in zip(cycle(MARKERS), texts, strict=False):
         own = points.text == text
-        measured(ax, x[own], off[own], 100 * points.loss_se[own] / points.loss[own], fmt=marker, label=text)
+        # Under their own names they need no legend.
+        label = "_" if by == "teacher" else shortened([text])[0]
+        measured(ax, x[own], off[own], 100 * points.loss_se[own] / points.loss[own], fmt=marker, label=label)
     noise = 100 * fit.calibration.noise
     ax.axhspan(-noise, noise, color="0.5", alpha=0.15, lw=0, label="scatter of one run")
     ax.axhline(0, color="0.4", lw=0.8)
-    unit = f"N, parameters ({fit.columns['n']})" if by == "n" else "D, tokens"
-    ax.set(xscale="log", xlabel=unit, ylabel="measured above the law, %")
+    ax.set(ylabel="measured above the law, %")
+    if by == "teacher":
+        texts_below(ax, texts)
+    else:
+        ax.set(xscale="log", xlabel=f"N, parameters ({fit.columns['n']})" if by == "n" else "D, tokens")
+
+
+def _along(points: RunPoints, by: str) -> np.ndarray:
+    """Where residuals stand: of a text beside each other, by size."""
+    if by in ("n", "d"):
+        return np.asarray(getattr(points, by), float)
+    if by != "teacher":
+        raise SpecError(f"residuals: by: got {by!r}, allowed are 'n', 'd', 'teacher'")
+    place = {text: i for i, text in enumerate(dict.fromkeys(points.text))}
+    size = np.log(points.n / points.n.min())
+    return np.array([place[text] for text in points.text]) + 0.6 * (size / max(size.max(), 1e-9) - 0.5)
 
 
 @figure("laws")
@@ -75,7 +97,8 @@ def laws(comparison: Any, ax: Axes) -> None:
         law if usable else f"{law} (not usable)" for law, usable in zip(table["law"], table["usable"], strict=True)
     ]
     ax.set_yticks(y, names)
-    ax.invert_yaxis()
+    # Room above and below, so that no legend lies across a law.
+    ax.set_ylim(len(table) - 0.4, -1.1)
     ax.set(xlabel="error of the loss, %", xlim=(0, None))
 
 

@@ -13,6 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from scaling.shown import FIGURES
@@ -23,6 +24,8 @@ BEYOND = 4.0
 """Factor by which a curve goes on beyond the runs."""
 MANY = 6
 """Curves that can still be told apart."""
+LONG = 9
+"""Entries of a legend that still leave room for what it explains."""
 
 
 @contextmanager
@@ -57,14 +60,20 @@ def figure(name: str) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
 
 def _finish(ax: Axes) -> None:
     """A legend of what has a label, and numbers on logarithmic axes that do not lie across each other."""
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend()
+    if labels := ax.get_legend_handles_labels()[1]:
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(labels) > LONG else {}
+        ax.legend(**beside)
     for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         if axis.get_scale() == "log":
             axis.set_minor_formatter(NullFormatter())
             if high < 100 * low:
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter(lambda value, _: short(value))
+
+
+def hue(index: int) -> str:
+    """A colour of the style, as itself: "C0" would be looked up when the figure is drawn, in whatever style is then."""
+    return to_hex(f"C{index}")
 
 
 def errors(low: Any, value: Any, high: Any) -> Array:
@@ -129,3 +138,12 @@ def short(number: float) -> str:
 def shortened(labels: Iterable[str], most: int = 22) -> list[str]:
     """Labels that fit under an axis."""
     return [label if len(label) <= most else f"{label[: most - 1]}…" for label in labels]
+
+
+def texts_below(ax: Axes, texts: list[str]) -> None:
+    """Names of texts along an axis; long ones lie across each other unless they are turned."""
+    turned = max(map(len, texts)) * len(texts) > 60
+    look: dict[str, Any] = {"rotation": 30, "ha": "right"} if turned else {}
+    ax.set_xticks(np.arange(len(texts)), shortened(texts), **look)
+    ax.set_xlim(-0.6, len(texts) - 0.4)
+    ax.grid(visible=False, axis="x")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scaling.fit.result import Fit
 from scaling.report.figures.by_size import LOSS, asked_text
 from scaling.report.figures.points import run_points
-from scaling.report.figures.style import errors, few, figure, measured, short, shortened
+from scaling.report.figures.style import errors, few, figure, measured, short, texts_below
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def loss_by_teacher(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, lev
         x = np.array([place[text] for text in own.text]) + 0.5 * (i + 0.5) / len(groups) - 0.25
         measured(ax, x, own.loss, own.loss_se, label=f"N = {short(size)}")
     _floors(ax, np.array([_floor(fit, text, level) for text in texts]))
-    _names(ax, texts)
+    texts_below(ax, texts)
     ax.set(ylabel=LOSS)
 
 
@@ -44,15 +44,6 @@ def _floors(ax: Axes, floors: np.ndarray) -> None:
     value, low, high = floors.T
     look: dict[str, Any] = {"fmt": "none", "ecolor": "0.2", "elinewidth": 1.2, "label": "floor of the law"}
     ax.errorbar(np.arange(len(value)), value, xerr=0.35, yerr=errors(low, value, high), **look)
-
-
-def _names(ax: Axes, texts: list[str]) -> None:
-    """Long names of teachers lie across each other unless they are turned."""
-    turned = max(map(len, texts)) * len(texts) > 60
-    look: dict[str, Any] = {"rotation": 30, "ha": "right"} if turned else {}
-    ax.set_xticks(np.arange(len(texts)), shortened(texts), **look)
-    ax.set_xlim(-0.6, len(texts) - 0.4)
-    ax.grid(visible=False, axis="x")
 
 
 def _floor(fit: Fit, text: str, level: float) -> tuple[float, float, float]:

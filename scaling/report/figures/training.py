@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from scaling.fit.allocation.budgets import parabolas
 from scaling.report.figures.by_size import LOSS
-from scaling.report.figures.style import curve_points, errors, few, figure, line, measured, shade_beyond, short
+from scaling.report.figures.style import curve_points, errors, few, figure, hue, line, measured, shade_beyond, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from scaling.curves.forecast import CurveFit
     from scaling.fit.tuning.critical_batch import BatchTradeoff
     from scaling.laws.batch import CriticalBatch
+
+
+PARTS = 12
+"""Points of a training curve in a decade of compute."""
 
 
 @figure("loss by compute")
@@ -38,6 +42,29 @@ def loss_by_compute(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: st
     ax.set(xscale="log", xlabel="training compute 6ND, FLOPs", ylabel=LOSS)
 
 
+@figure("training curves")
+def training_curves(metrics: pd.DataFrame, ax: Axes, *, runs: pd.DataFrame, n: str = "n_params") -> None:
+    """Loss in training against the compute spent so far, 6 N D, one colour a size, and the least of all so far.
+
+    Args:
+        metrics: training logs, as ``metrics.parquet`` of a sweep holds them: `run_id`, `tokens`, `loss`.
+        runs: the runs table of one text; of each trunk the longest run is drawn, of which the others are branches.
+        n: column of the size.
+    """
+    longest = runs.sort_values("n_tokens").groupby("trunk_id").tail(1)
+    logged = metrics[metrics["loss"].notna()].merge(longest[["run_id", n]], on="run_id")
+    logged = logged.assign(flops=6 * logged[n] * logged["tokens"])
+    # One batch says little: means over equal ratios of compute, as many in every decade.
+    logged["part"] = np.floor(PARTS * np.log10(logged["flops"]))
+    smooth = logged.groupby(["run_id", "part"])[[n, "flops", "loss"]].mean().reset_index()
+    for i, (size, rows) in enumerate(few(smooth[n].to_numpy(float))):
+        for j, (_, own) in enumerate(smooth[rows].groupby("run_id")):
+            ax.plot(own["flops"], own["loss"], lw=0.9, color=hue(i), label=f"{'_' if j else ''}N = {short(size)}")
+    least = smooth.sort_values("flops")
+    ax.step(least["flops"], least["loss"].cummin(), where="post", color="0.2", ls="--", label="least so far")
+    ax.set(xscale="log", xlabel="training compute so far 6ND, FLOPs", ylabel=f"{LOSS}, of what is read")
+
+
 @figure("isoflop")
 def isoflop(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: str = "n_tokens") -> None:
     """Runs of equal compute over size, a parabola in log N through each budget, and its minimum.
@@ -53,10 +80,8 @@ def isoflop(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: str = "n_t
     for i, one in enumerate(found):
         x = np.linspace(one.x.min(), one.x.max(), 60)
         lowest = np.polyval(one.coefficients, np.log(one.vertex) - one.middle)
-        ax.plot(
-            np.exp(one.middle + x), np.polyval(one.coefficients, x), color=f"C{i % 7}", label=f"C = {one.budget:.2g}"
-        )
-        ax.plot(one.vertex, lowest, "D", color=f"C{i % 7}", label="_lowest")
+        ax.plot(np.exp(one.middle + x), np.polyval(one.coefficients, x), color=hue(i), label=f"C = {one.budget:.2g}")
+        ax.plot(one.vertex, lowest, "D", color=hue(i), label="_lowest")
     ax.set(xscale="log", xlabel=f"N, parameters ({n})", ylabel=LOSS)
 
 

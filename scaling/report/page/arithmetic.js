@@ -149,9 +149,18 @@ function makeFit(facts) {
     return { near, weights, left: 1 - weights.reduce((sum, w, i) => sum + w * own[i], 0) };
   }
 
-  function loss(n, d, text) {
+  function lossOfReal(n, d, text) {
     const x = columns(n, d, text);
     return Math.exp(members.reduce((sum, m) => sum + m.weight * logOf(m, x), 0));
+  }
+
+  // A law of real text says nothing of teachers: at most, all that a teacher's text misses is learned and adds itself.
+  const loss = (n, d, text) => lossOfReal(n, d, text) + (facts.texts[text].delta ?? 0);
+
+  // At least, it is a bottleneck: E + (x^nu + delta^nu)^(1/nu) with x = L - E (scaling/predict/explain/teacher.py).
+  function taught(value, { delta, sharpness, floor }) {
+    const real = floor - delta, excess = Math.max(value - real, 0);
+    return { high: value + delta, low: real + (excess ** sharpness + delta ** sharpness) ** (1 / sharpness) };
   }
 
   function predict(n, d, text, level = 0.9) {
@@ -178,6 +187,10 @@ function makeFit(facts) {
     if (cell.length) {
       centre = cell.reduce((sum, run) => sum + run.log, 0) / cell.length;
       scale = seedsAt(n) * Math.sqrt(1 + 1 / cell.length);
+    }
+    if (facts.texts[text].delta !== undefined) {
+      const { low, high } = taught(Math.exp(centre), facts.texts[text]);
+      return { value: high, low, high, scale, reach: Math.max(far.n, far.d), centre: Math.log(high), cell: 0 };
     }
     const [low, high] = [(1 - level) / 2, (1 + level) / 2].map(
       (q) => Math.exp(centre + scale * interpolate(q, cal.levels, cal.quantiles)));

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import TokenizerLayout
+from scaling.chain.decision import load_recommendation
 from scaling.chain.target import ask
 from scaling.chain.workspace import Workspace
 from scaling.config.expand import recommended_text
@@ -21,6 +22,7 @@ from scaling.export.ledger import latest, read_ledger
 from scaling.fit.result import Fit
 from scaling.fit.saved import load
 from scaling.predict.candidates import size_of
+from scaling.predict.explain.basis import published
 from scaling.predict.family import offered
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.published import CONTEXT, VOCABULARY, fit_of_preset
@@ -36,6 +38,7 @@ from scaling.report.page.facts import (
     question_facts,
     run_facts,
     shape_facts,
+    teacher_facts,
 )
 from scaling.spec import ModelSpec, WorldSource
 
@@ -76,6 +79,7 @@ def page_of_sweep(workspace: Workspace) -> str:
         saved=str(workspace.fit_path),
         in_world=isinstance(text.source, WorldSource),
     )
+    facts["recommended"] = _recommended(workspace, fit)
     lead = (
         f"What the {fit.n_runs} runs of {fit.n_clusters} trunks of this sweep say of a student of any size: move the "
         "sliders. A trunk is one training; its runs end at different volumes of text."
@@ -91,13 +95,45 @@ def page_of_law(name: str) -> str:
     """
     fit = fit_of_preset(name)
     models = [_llama(width) for width in (*range(128, 1024, 64), *range(1024, 4097, 128))]
-    asked = Question(target_loss=2.2, device="mid-8gb", context=CONTEXT, tokens=10**11, probability=0.5)
+    asked = Question(target_loss=2.7, device="mid-8gb", context=CONTEXT, tokens=10**12, probability=0.5)
     facts = _facts(fit, models, asked, law=name)
+    facts["law"]["texts"] += teacher_facts(name)
+    facts["law"]["ranges"] = {axis: list(ends) for axis, ends in published(name).ranges.items()}
+    # The question of this project: students of the text of a large model.
+    names = [text["asked"] for text in facts["law"]["texts"]]
+    facts["question"]["text"] = names.index(TEACHER) if TEACHER in names else 0
     lead = (
-        f"What a published law says of a model of any size: {'; '.join(fit.status.notes)}. It carries no interval, and "
-        "describes other data than yours. Memory is counted, speed on phones is looked up, both for llama shapes."
+        f"What a published law says of a model of any size: {'; '.join(fit.status.notes).rstrip('.')}. It carries no "
+        "interval, and describes other data than yours. Of a teacher's text it gives two bounds: all of the teacher's "
+        "errors are learned, or only its gaps count, which a small student hardly notices. Memory is counted, speed on "
+        "phones is looked up, both for llama shapes."
     )
     return _page(f"The law {name}: which size is good enough, and does it fit a phone?", lead, facts)
+
+
+def _recommended(workspace: Workspace, fit: Fit) -> Facts | None:
+    """What the sweep itself recommends; None while nothing is, or where that was of another fit."""
+    try:
+        found = load_recommendation(workspace)
+    except RecordError:
+        return None
+    choice = found.choice
+    labels, data = list(fit.teachers), choice.run.data
+    label = fit.texts.get(data.text_id, data.label)
+    return {
+        "n": choice.n_params,
+        "d": choice.n_tokens,
+        "width": choice.model.width,
+        "layers": choice.model.n_layers,
+        "loss": choice.expected.value,
+        "target": found.question.target_loss,
+        "text": labels.index(label) if label in labels else 0,
+        "basis": f"{'measured' if choice.measured else 'forecast'}, P {choice.probability:.2f}",
+    }
+
+
+TEACHER = "palm"
+"""Whose text the page of a published law opens with."""
 
 
 def _tries(workspace: Workspace) -> list[dict[str, Any]]:
@@ -139,7 +175,7 @@ def _facts(
     known = law_facts(fit)
     labels = [one["label"] for one in known["texts"]]
     tokens = float(question.tokens or 1e9)
-    low, high = fit.ranges.get("d", (tokens / 1e3, tokens * 1e3 / UNLIMITED))
+    low, high = fit.ranges.get("d", (tokens / 3e2, tokens * 1e2 / UNLIMITED))
     ends = (low / 3, high * UNLIMITED)
     # The slider of targets spans what can be reached on it, and what was asked.
     n = np.array([shapes[0]["n"], shapes[-1]["n"]], float)
@@ -180,7 +216,7 @@ def _wanted(fit: Fit, shapes: Sequence[Facts]) -> float:
 
 def _commands(saved: str | None, law: str | None) -> dict[str, str]:
     source = f"--law {law}" if law else f"--fit {saved}"
-    python = f'scaling.preset("{law}").law.loss(n={{n}}, d={{d}})'
+    python = f'scaling.forecast("{law}", n={{n}}, d={{d}}{{text}})'
     if not law:
         python = f'scaling.load_fit("{saved}").predict(n={{n}}, d={{d}}{{text}})'
     return {"shell": f"scaling predict {source} --params {{n}} --tokens {{d}}", "python": python}

@@ -41,7 +41,7 @@ function slide(input, [low, high], chosen) {
 }
 
 function open() {
-  fill($("text"), facts.law.texts.map((text, i) => [i, text.label]), question.text);
+  fill($("text"), facts.law.texts.map((text, i) => [i, text.label === "real" ? "real text" : text.label]), question.text);
   fill($("format"), facts.formats.map((f) => [f.name, `${f.name}, ${f.bits} bits`]), question.format);
   fill($("context"), facts.contexts.map((c) => [c, `${c} tokens`]), question.context);
   fill($("device"), facts.devices.map((d) => [d.name, `${d.label} (${d.year})`]), question.device);
@@ -52,6 +52,14 @@ function open() {
   slide($("budget"), facts.budgets.map(Math.log2), Math.log2(question.budget));
   $("sure").value = question.probability;
   if (!fit.hasDoubt) { $("sure").disabled = true; $("sure").closest(".field").hidden = true; }
+  if (facts.law.texts.length === 1) $("text").closest(".field").hidden = true;
+  if (!facts.runs.length) hideRow("measured");
+  const told = facts.recommended;
+  $("recommended").textContent = told ? `${short(told.n)} parameters (width ${told.width}, ${told.layers} layers), ` +
+    `${short(told.d)} tokens: ${told.loss.toFixed(4)} nats/token, ${told.basis}; ` +
+    `asked for ≤ ${+told.target.toFixed(4)}` : "";
+  if (!told) hideRow("recommended");
+  $("choose").addEventListener("click", choose);
   $("ask").addEventListener("input", (event) => {
     // Another phone brings its own memory; the budget may then be moved by itself.
     if (event.target.id === "device") {
@@ -70,6 +78,17 @@ function open() {
   }
   $("formula").textContent = facts.law.formula;
   tell();
+  choose();
+}
+
+function hideRow(name) {
+  for (const part of [$(name), $(name).previousElementSibling]) part.hidden = true;
+}
+
+// The smallest size that is good enough; where there is none, the size stays as it is.
+function choose() {
+  const ask = asked(), good = smallest(judged(ask), ask);
+  if (good) $("size").value = shapes.indexOf(good.shape);
   show();
 }
 
@@ -93,20 +112,22 @@ function judge(shape, ask, level = 0.9) {
     speed: speedOf(shape, ask.format.name, ask.device) };
 }
 
+// All sizes, those of the fewest bytes first.
+const judged = (ask) => shapes.map((shape) => judge(shape, ask)).sort((a, b) => a.bytes.total - b.bytes.total);
+
 // ---- what is answered --------------------------------------------------------------------------------------------------
 
 function show() {
   const ask = asked();
   const now = judge(ask.shape, ask);
-  const all = shapes.map((shape) => judge(shape, ask)).sort((a, b) => a.bytes.total - b.bytes.total);
+  const all = judged(ask), good = smallest(all, ask);
   $("size-out").textContent = `${short(ask.shape.n)} (width ${ask.shape.width}, ${ask.shape.layers} layers)`;
   $("tokens-out").textContent = short(ask.d);
   $("target-out").textContent = `${ask.target.toFixed(4)} nats/token`;
   $("sure-out").textContent = percent(ask.sure);
   $("budget-out").textContent = inBytes(ask.budget);
   $("loss").textContent = now.loss.toFixed(4);
-  $("interval").textContent = fit.hasDoubt
-    ? `nats/token, 90 % of runs between ${now.low.toFixed(4)} and ${now.high.toFixed(4)}` : "nats/token, by a published law";
+  $("interval").textContent = interval(now);
   $("verdict").textContent = verdict(now, ask);
   $("binds").textContent = binding(ask);
   const b = now.bytes;
@@ -116,21 +137,30 @@ function show() {
   $("speed").textContent = `${short(now.speed.value)} tokens/s (${short(now.speed.low)} – ${short(now.speed.high)}) on ` +
     `${ask.device.label}`;
   $("measured").textContent = measuredHere(ask);
-  $("smallest").textContent = smallest(all, ask);
+  $("smallest").textContent = good ? described(good)
+    : "none within this budget: allow more memory, a higher loss, or more tokens";
+  $("choose").hidden = !good || good.shape === ask.shape;
   $("far").textContent = now.said.reach > 1.001
     ? `This lies ${now.said.reach.toPrecision(3)} × beyond the runs behind the law` +
       (now.said.reach > 10 ? ": more than 10 ×, which the command line refuses without --force." : ".") : "";
   commands(ask);
   drawCurve(ask, now);
   drawMap(ask);
-  drawFront(ask, now, all);
+  drawFront(ask, now, all, good);
+}
+
+function interval(now) {
+  if (fit.hasDoubt) return `nats/token; 90 % of such runs lie between ${now.low.toFixed(4)} and ${now.high.toFixed(4)}`;
+  if (now.low === now.high) return "nats/token, by a published law, which gives no interval";
+  return `nats/token at most, if all of the teacher's errors are learned; ${now.low.toFixed(4)} if only its gaps count`;
 }
 
 function verdict(now, ask) {
   const fits = now.bytes.total <= ask.budget, basis = fit.hasDoubt
     ? ` (P ${now.p.toFixed(2)}${now.said.cell ? `, ${now.said.cell} of this size and volume measured` : ""})` : "";
-  return `${meets(now, ask) ? "Good enough" : fit.hasDoubt ? "Not surely good enough" : "Not good enough"}${basis}; ` +
-    `${fits ? "fits" : "does not fit"} the memory budget.`;
+  const otherwise = fit.hasDoubt ? "Not surely good enough"
+    : now.low <= ask.target ? "Good enough if only the teacher's gaps count" : "Not good enough";
+  return `${meets(now, ask) ? "Good enough" : otherwise}${basis}; ${fits ? "fits" : "does not fit"} the memory budget.`;
 }
 
 const meets = (c, ask) => c.p >= (fit.hasDoubt ? ask.sure : 0.5);
@@ -142,8 +172,10 @@ function binding(ask) {
   if (!facts.law.identified) return "not told: the runs do not show the floor of the loss";
   const parts = [["size", unlimited - floor], ["tokens", here - unlimited]];
   if (ask.text !== facts.real) parts.push(["teacher", floor - fit.loss(Infinity, Infinity, facts.real)]);
-  const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a));
-  return `${most[0]} (${parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ")} nats/token)`;
+  const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a)), least = facts.law.texts[ask.text].floor;
+  const adds = parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ");
+  return `${most[0]} (what each adds to the loss: ${adds})` +
+    (least === null ? "" : `; no student of this text gets below ${least.toFixed(4)}`);
 }
 
 // Runs of one size, volume and text.
@@ -156,19 +188,16 @@ function measuredHere(ask) {
   return same.map((r) => `${r.loss.toFixed(4)} (seed ${r.seed ?? "?"})`).join(", ");
 }
 
-function smallest(all, ask) {
-  const good = all.find((c) => meets(c, ask) && c.bytes.total <= ask.budget && c.said.reach <= 10);
-  if (!good) return "none within this budget: allow more memory, a higher loss, or more tokens";
-  return `${short(good.shape.n)} parameters (width ${good.shape.width}, ${good.shape.layers} layers): ` +
-    `${good.loss.toFixed(4)}, ${inBytes(good.bytes.total)}, ${short(good.speed.value)} tokens/s`;
-}
+const smallest = (all, ask) => all.find((c) => meets(c, ask) && c.bytes.total <= ask.budget && c.said.reach <= 10);
+
+const described = (c) => `${short(c.shape.n)} parameters (width ${c.shape.width}, ${c.shape.layers} layers): ` +
+  `${c.loss.toFixed(4)} nats/token, ${inBytes(c.bytes.total)}, ${short(c.speed.value)} tokens/s`;
 
 function commands(ask) {
-  const label = facts.law.texts[ask.text].label, n = ask.shape.n;
-  $("shell").value = facts.commands.shell.replace("{n}", n).replace("{d}", ask.d) +
-    (facts.law.texts.length > 1 ? ` --teacher "${label}"` : "");
-  $("python").value = facts.commands.python.replace("{n}", n).replace("{d}", ask.d)
-    .replace("{text}", facts.law.texts.length > 1 ? `, teacher="${label}"` : "");
+  const name = facts.law.texts[ask.text].asked, n = ask.shape.n;
+  const told = (line) => line.replace("{n}", n).replace("{d}", ask.d);
+  $("shell").value = told(facts.commands.shell) + (name ? ` --teacher "${name}"` : "");
+  $("python").value = told(facts.commands.python).replace("{text}", name ? `, teacher="${name}"` : "");
 }
 
 function tell() {
@@ -251,16 +280,21 @@ const path = (points) => points.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(
 const spaced = (low, high, count) => Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)));
 const clamp = (v, [low, high]) => Math.min(Math.max(v, low), high);
 
+// From the smallest to the largest size, with some room for the marks at both ends.
+const sizeEnds = [shapes[0].n / 1.15, shapes[shapes.length - 1].n * 1.15];
+const SIZES = `parameters (${facts.law.columns.n})`;
+
 function drawCurve(ask, now) {
-  const svg = $("curve"), n = [shapes[0].n, shapes[shapes.length - 1].n], within = facts.law.ranges.n;
+  const svg = $("curve"), n = sizeEnds, within = facts.law.ranges.n;
   const sizes = spaced(n[0], n[1], 60), said = sizes.map((size) => fit.predict(size, ask.d, ask.text));
   const runs = facts.runs.filter((r) => r.text === ask.text);
+  const doubt = fit.hasDoubt || now.low < now.high;
   const seen = [...said.map((s) => s.value), now.low, now.high, ask.target, ...runs.map((r) => r.loss)];
   const y = { ends: widened(seen), title: "loss, nats/token", label: (v) => v.toPrecision(3) };
-  const { px, py } = axes(svg, { ends: n, log: true, title: facts.law.columns.n, label: short }, y);
+  const { px, py } = axes(svg, { ends: n, log: true, title: SIZES, label: short }, y);
   const at = (v) => py(clamp(v, y.ends));
   if (within) shade(svg, px, within, n);
-  if (fit.hasDoubt) {
+  if (doubt) {
     element(svg, "path", { class: "band", d: path([...said.map((s, i) => [px(sizes[i]), at(s.high)]),
       ...said.map((s, i) => [px(sizes[i]), at(s.low)]).reverse()]) + "Z" });
   }
@@ -277,14 +311,21 @@ function drawCurve(ask, now) {
   }
   for (const r of runs) {
     const same = Math.abs(Math.log(r.d / ask.d)) < 0.02;
-    const dot = element(svg, "circle", { class: same ? "run same" : "run", cx: px(clamp(r.n, n)), cy: at(r.loss), r: 3.5 });
+    const place = { cx: px(clamp(r.n, n)), cy: at(r.loss), r: 3.5 };
+    const dot = element(svg, "circle", { class: same ? "run same" : "run", ...place });
     element(dot, "title", {}, `run ${r.run}: N ${short(r.n)}, D ${short(r.d)}, loss ${r.loss.toFixed(4)}`);
   }
   element(svg, "line", { class: "limit", x1: LEFT, x2: WIDE - RIGHT, y1: at(ask.target), y2: at(ask.target) });
   element(svg, "path", { class: "here", d: diamond(px(ask.shape.n), at(now.said.value)) });
-  $("curve-title").textContent = `Loss against size at ${short(ask.d)} tokens` +
-    (runs.length ? " (filled: runs of this volume; open: of others)" : "");
+  $("curve-title").textContent = `Loss against size at ${short(ask.d)} tokens`;
+  explain("curve", "◆ the size chosen",
+    doubt && `band: ${fit.hasDoubt ? "90 % of such runs" : "from gaps only to all errors"}`,
+    runs.length && "● runs of so many tokens, ○ of others",
+    within && "grey and dashed: beyond the runs", "dotted: target");
 }
+
+// What the marks of a figure mean.
+const explain = (name, ...parts) => { $(`${name}-key`).textContent = parts.filter(Boolean).join(" · "); };
 
 function shade(svg, px, [low, high], [least, most]) {
   for (const [from, to] of [[least, Math.min(low, most)], [Math.max(high, least), most]]) {
@@ -295,8 +336,8 @@ function shade(svg, px, [low, high], [least, most]) {
 }
 
 function drawMap(ask) {
-  const svg = $("map"), n = [shapes[0].n, shapes[shapes.length - 1].n];
-  const { px, py } = axes(svg, { ends: n, log: true, title: facts.law.columns.n, label: short },
+  const svg = $("map"), n = sizeEnds;
+  const { px, py } = axes(svg, { ends: n, log: true, title: SIZES, label: short },
     { ends: tokenRange, log: true, title: "training tokens", label: short });
   const corner = [fit.loss(n[0], tokenRange[0], ask.text), fit.loss(n[1], tokenRange[1], ask.text)];
   const sizes = spaced(n[0], n[1], 40);
@@ -306,8 +347,8 @@ function drawMap(ask) {
     if (line.length < 2) continue;
     element(svg, "path", { class: "law", d: path(line.map(([size, d]) => [px(size), py(d)])) });
     const [size, d] = line[line.length - 1];
-    element(svg, "text", { x: Math.min(px(size), WIDE - RIGHT) - 2, y: Math.max(py(d) - 4, TOP + 10), "text-anchor": "end" },
-      level.toPrecision(3));
+    const place = { x: px(size), y: Math.max(py(d) - 5, TOP + 10), "text-anchor": "end" };
+    element(svg, "text", { class: "level", ...place }, level.toPrecision(3));
   }
   const { n: rn, d: rd } = facts.law.ranges;
   if (rn && rd) {
@@ -319,6 +360,8 @@ function drawMap(ask) {
     element(svg, "circle", { class: "run", cx: px(clamp(r.n, n)), cy: py(clamp(r.d, tokenRange)), r: 2.5 });
   }
   element(svg, "path", { class: "here", d: diamond(px(ask.shape.n), py(ask.d)) });
+  explain("map", "◆ what is chosen", "lines: equal loss, nats/token", facts.runs.length && "○ runs",
+    rn && rd && "dashed: where the runs lie");
 }
 
 // Tokens at which a size reaches a loss; null outside of what is drawn.
@@ -332,12 +375,13 @@ function tokensFor(n, loss, text) {
   return Math.exp((low + high) / 2);
 }
 
-function drawFront(ask, now, all) {
+function drawFront(ask, now, all, good) {
   const svg = $("front"), bytes = all.map((c) => c.bytes.total), losses = all.map((c) => c.loss);
   const x = { ends: [Math.min(...bytes, ask.budget) * 0.9, Math.max(...bytes, ask.budget) * 1.1], log: true, binary: true,
-    title: `bytes in memory, ${ask.format.name}, context ${ask.context}`, label: inBytes };
+    title: `memory, weights as ${ask.format.name}, context ${ask.context}`, label: inBytes };
   const tries = facts.ledger.filter((r) => r.loss_measured !== null && shapeOf(+r.n_params) &&
     Math.abs(Math.log(r.n_tokens / ask.d)) < 0.02);
+  const far = all.some((c) => c.said.reach > 1.001);
   const y = { ends: widened([...losses, ask.target, ...tries.map((r) => +r.loss_measured)]), title: "loss, nats/token",
     label: (v) => v.toPrecision(3) };
   const { px, py } = axes(svg, x, y);
@@ -346,7 +390,8 @@ function drawFront(ask, now, all) {
   const front = all.filter((c, i) => all.slice(0, i).every((other) => other.loss > c.loss));
   element(svg, "path", { class: "law", d: path(front.map((c) => [px(c.bytes.total), at(c.loss)])) });
   for (const c of front) {
-    const dot = element(svg, "circle", { class: c.said.reach > 1.001 ? "run" : "run same", cx: px(c.bytes.total), cy: at(c.loss), r: 3 });
+    const place = { cx: px(c.bytes.total), cy: at(c.loss), r: 3 };
+    const dot = element(svg, "circle", { class: c.said.reach > 1.001 ? "run" : "run same", ...place });
     element(dot, "title", {}, `N ${short(c.shape.n)}: ${c.loss.toFixed(4)}, ${inBytes(c.bytes.total)}`);
   }
   element(svg, "line", { class: "limit", x1: px(ask.budget), x2: px(ask.budget), y1: TOP, y2: HIGH - BOTTOM });
@@ -356,8 +401,17 @@ function drawFront(ask, now, all) {
     const mark = element(svg, "rect", { class: "try", x: px(b) - 4, y: at(+r.loss_measured) - 4, width: 8, height: 8 });
     element(mark, "title", {}, `tried: measured ${(+r.loss_measured).toFixed(4)}`);
   }
+  const chosen = facts.recommended;
+  const here = chosen && chosen.text === ask.text && Math.abs(Math.log(chosen.d / ask.d)) < 0.02;
+  if (here && shapeOf(chosen.n)) {
+    const b = bytesOf(shapeOf(chosen.n), ask.format.name, ask.context).total;
+    element(svg, "text", { class: "star", x: px(b), y: at(chosen.loss) + 6, "text-anchor": "middle" }, "★");
+  }
+  if (good) element(svg, "circle", { class: "best", cx: px(good.bytes.total), cy: at(good.loss), r: 10 });
   element(svg, "path", { class: "here", d: diamond(px(now.bytes.total), at(now.loss)) });
-  $("front-title").textContent = "Loss against memory (dotted: budget and target" + (tries.length ? "; squares: students tried)" : ")");
+  explain("front", "◆ the size chosen", good && "ringed: the smallest that is good enough",
+    `● sizes that nothing of their bytes beats${far ? ", ○ beyond the runs" : ""}`,
+    here && "★ recommended by the sweep", tries.length && "□ students that were tried", "dotted: budget and target");
 }
 
 const shapeOf = (n) => shapes.find((s) => Math.abs(Math.log(s.n / n)) < 1e-3);

@@ -17,7 +17,10 @@ from scaling.accounting import (
 from scaling.fit.neighbours import LENGTH, MOST_NEIGHBOURS, OTHER_TEXT, SAME_CELL, Runs
 from scaling.predict.candidates import size_of
 from scaling.predict.devices import APP_SHARE, devices
+from scaling.predict.explain.basis import published
+from scaling.predict.explain.teacher import SHARPNESS, TeacherAsked
 from scaling.predict.footprint import footprint
+from scaling.predict.named.models import models
 from scaling.predict.quantization import IN_A_WORLD, QUANTIZATION_COST, SAID_BY_LAW
 from scaling.report.page.script import formula_of
 from scaling.spec import ModelSpec
@@ -102,7 +105,22 @@ def _text(fit: Fit, label: str | None) -> Facts:
     at = fit.points(1.0, 1.0, teacher=label).columns
     columns = {name: float(values[0]) for name, values in at.items() if name not in ("n", "d")}
     floor = float(fit.floor(label).value) if fit.success else math.nan
-    return {"label": label or "real text", "columns": columns, "floor": floor if math.isfinite(floor) else None}
+    told = {"label": label or "real text", "asked": label, "columns": columns}
+    return told | {"floor": floor if math.isfinite(floor) else None}
+
+
+def teacher_facts(law: str) -> list[Facts]:
+    """Text of large models by a published law: what it misses of real text. None where the law has no floor."""
+    basis = published(law)
+    if not basis.floor > 0:
+        return []
+    named = [one for one in models().values() if one.objective == "next" and one.n_tokens]
+    taught = {one.name: TeacherAsked(name=one.name).on(basis) for one in named}
+    return [
+        {"label": f"text of {one.label}", "asked": name, "columns": {}, "floor": one.loss, "delta": one.delta}
+        | {"sharpness": SHARPNESS}
+        for name, one in taught.items()
+    ]
 
 
 def shape_facts(

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 import scaling
 from scaling.errors import SpecError
@@ -92,11 +93,26 @@ def test_a_fit_without_runs_asks_for_its_table():
 
 
 def test_residuals_show_each_run_once_by_size_and_by_tokens(fit):
-    for by in ("n", "d"):
+    for by in ("n", "d", "teacher"):
         ax = figures.residuals(fit, by=by)
         assert markers(ax) == fit.n_runs
         assert ax.get_ylabel().endswith("%")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == list(fit.teachers)
     assert markers(figures.predicted_and_actual(fit)) == fit.n_runs
+    with pytest.raises(SpecError, match="by: got 'width', allowed are 'n', 'd', 'teacher'"):
+        figures.residuals(fit, by="width")
+
+
+def test_more_texts_than_there_are_markers_are_all_drawn(fit, table):
+    many = table.drop(columns="text_id").assign(teacher=[f"text {i % 12}" for i in range(len(table))])
+    ax = figures.predicted_and_actual(fit_of_texts(many))
+    assert markers(ax) == len(many)
+    assert len(labels(ax)) == 12
+
+
+def fit_of_texts(table):
+    """One law for all of them: their texts differ in name alone."""
+    return scaling.fit_law(table.assign(delta_coverage=0.0, delta_noise=0.0), law="q1q2", bootstrap=0, strict=False)
 
 
 def test_isoloss_contours_hold_the_runs_of_one_text_and_the_frontier(fit):
@@ -145,6 +161,15 @@ def test_the_ledger_marks_what_came_out_of_its_interval():
     assert figures.hit_rate(ledger).get_ylim() == (0, 1.05)
 
 
+def test_colours_are_those_of_the_style_whatever_style_a_figure_is_drawn_in(fit):
+    with figures.styled():
+        allowed = {to_hex(f"C{i}") for i in range(7)}
+    for ax in (figures.ledger(pd.read_csv(REFERENCE / "ledger.csv")), fit.plot(), figures.isoloss(fit)):
+        drawn = {to_hex(line.get_color()) for line in ax.lines}
+        greys = {colour for colour in drawn if len({colour[1:3], colour[3:5], colour[5:]}) == 1}
+        assert drawn - greys <= allowed
+
+
 def test_damage_shows_every_row_and_the_law():
     table = pd.read_csv(REFERENCE / "damage.csv")
     table = table[table["teacher"] == "real"]
@@ -182,6 +207,20 @@ def test_runs_against_compute_show_every_run_and_an_envelope_that_never_rises(ta
     assert markers(ax) == len(real)
     envelope = next(line for line in ax.lines if line.get_label() == "best so far")
     assert (np.diff(envelope.get_ydata()) <= 0).all()
+
+
+def test_training_curves_are_means_of_the_longest_run_of_each_trunk_over_a_frontier_that_never_rises():
+    runs = pd.DataFrame({"run_id": list("abc"), "trunk_id": ["t", "t", "u"], "n_params": [1e4, 1e4, 4e4]})
+    runs["n_tokens"] = [1e5, 1e6, 1e6]
+    tokens = np.geomspace(1e3, 1e6, 600)
+    logs = [pd.DataFrame({"run_id": run, "tokens": tokens, "loss": 2 + 300 / tokens**0.5}) for run in "abc"]
+    ax = figures.training_curves(pd.concat(logs), runs=runs)
+    curves = {line.get_label(): line.get_xydata() for line in ax.lines}
+    assert set(curves) == {"N = 10k", "N = 40k", "least so far"}
+    assert len(curves["N = 10k"]) == pytest.approx(3 * 12, abs=2)
+    assert curves["N = 40k"][-1, 0] > 0.8 * 6 * 4e4 * 1e6
+    assert (np.diff(curves["least so far"][:, 1]) <= 0).all()
+    assert ax.get_xlabel() == "training compute so far 6ND, FLOPs"
 
 
 def test_isoflop_parabolas_have_their_minimum_at_the_best_size_of_their_budget():

@@ -1,0 +1,65 @@
+"""Keystrokes beside a loss: what the students of a sweep that have typed say of one that has not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from scaling.chain.keyboard import KEYBOARD
+from scaling.chain.workspace import Workspace
+from scaling.errors import RecordError
+
+if TYPE_CHECKING:
+    from scaling.fit.prediction import Prediction
+    from scaling.fit.savings import SavingsFit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keystrokes:
+    """How savings follow from the loss that a sweep's fit forecasts.
+
+    Attributes:
+        fit: From bits of a byte to savings.
+        per_bit: Of that loss, in one bit of a byte.
+    """
+
+    fit: SavingsFit
+    per_bit: float
+
+    def loss_for(self, savings: float, probability: float) -> float:
+        """The largest loss at which a new student saves so much with a probability.
+
+        Raises:
+            SpecError: no keyboard saves so much.
+            FitError: the students do not show how savings follow from the loss.
+        """
+        return self.per_bit * self.fit.bits_for(savings, probability=probability)
+
+    def of_loss(self, loss: Prediction) -> Prediction:
+        """Savings of a student whose loss is a forecast, with the doubt of both steps."""
+        value, low, high = (end / self.per_bit for end in (loss.value, loss.low, loss.high))
+        return self.fit.of_forecast(replace(loss, value=value, low=low, high=high))
+
+
+def keystrokes_of(workspace: Workspace) -> Keystrokes:
+    """What the finished students of a sweep saved, as its keyboard.csv has it.
+
+    Raises:
+        RecordError: no savings were measured, or the fit is of a loss on other text.
+        FitError: too few students typed, or theirs do not show a line.
+    """
+    from scaling.fit.savings import fit_savings
+    from scaling.tables.files import read_table
+
+    path, unit = workspace.folder / KEYBOARD, workspace.config.fit.loss
+    if not path.exists():
+        raise RecordError(
+            f"target_savings: no savings were measured, from which a loss would follow — type with the students of the "
+            f"sweep: {workspace.command('scaling keyboard')}"
+        )
+    if unit == "loss_teacher":
+        raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
+    table = read_table(path)
+    # One tokenizer has one number of bytes for a token, whoever was measured on it.
+    nats_per_bit = float((table["loss"] / table["bits_per_byte"]).median())
+    return Keystrokes(fit=fit_savings(table), per_bit=1.0 if unit == "bits_per_byte" else nats_per_bit)

@@ -1,0 +1,186 @@
+"""Whom a question is put to, of whose text, and how sure the answer is: a published law has no interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaling.errors import ExtrapolationError, FitError, SpecError
+from scaling.predict.explain.basis import Basis, at, of_fit, published
+from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
+from scaling.predict.named.models import models
+from scaling.predict.solve.inverse import Surface
+from scaling.registry import did_you_mean
+from scaling.tables.observations import REAL
+
+if TYPE_CHECKING:
+    from scaling.fit.prediction import Prediction
+    from scaling.fit.result import Fit
+    from scaling.predict.measured import Measured
+
+MOST_REACH = 10.0
+"""A fit is not asked further beyond its runs than this factor, unless forced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked, and of whom.
+
+    Attributes:
+        basis: The law.
+        teacher: Whose text; None for real text.
+        surface: Loss of the students of that text.
+        columns: What the law is a function of beside N, D and the teacher.
+        own_text: Label or id of the text, where it is one of the fit's own; else empty.
+    """
+
+    basis: Basis
+    teacher: Teacher | None
+    surface: Surface
+    columns: Mapping[str, float]
+    own_text: str = ""
+
+    @property
+    def text_columns(self) -> dict[str, Any]:
+        """The text in the words of `Fit.predict`."""
+        if self.own_text:
+            return {"teacher": self.own_text, **self.columns}
+        if self.teacher is None or self.basis.of_teacher is None:
+            return dict(self.columns)
+        return {"delta_noise": self.teacher.delta, **self.columns}
+
+    @property
+    def text(self) -> str:
+        """Whose text, in words."""
+        return "real text" if self.teacher is None else f"text of {self.teacher.label}"
+
+
+def asked_of(
+    source: Fit | str, *, teacher: str | TeacherAsked | None = None, columns: Mapping[str, float] | None = None
+) -> Asked:
+    """The law and the text of a question.
+
+    Args:
+        source: A fit, or the name of a published law.
+        teacher: A label or text of the fit, the name of a model of the literature, or its size or loss; None for real
+            text.
+        columns: What the law is a function of beside N, D and the teacher.
+
+    Raises:
+        SpecError: unknown law, teacher or column.
+        ExtrapolationError: a teacher further beyond a fit's runs than it can say.
+    """
+    given = dict(columns or {})
+    basis = published(source, given) if isinstance(source, str) else of_fit(source, given)
+    fit = basis.fit
+    # A label of the fit comes before a name of the literature.
+    if fit is not None and isinstance(teacher, str):
+        if fit.texts.get(teacher, teacher) == REAL:
+            return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
+        if teacher in fit.teachers or teacher in fit.texts:
+            return _of_own_text(basis, fit, teacher, given)
+        if teacher not in models():
+            raise SpecError(f"unknown teacher {teacher!r}{did_you_mean(teacher, (*fit.teachers, *models()))}")
+    who = TeacherAsked(name=teacher) if isinstance(teacher, str) else teacher
+    if who is None:
+        return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
+    found = who.on(basis)
+    if fit is not None and found.n_params is not None and found.n_tokens is not None:
+        refuse_beyond(basis, found.n_params, found.n_tokens, f"the teacher ({found.label})")
+    return Asked(basis=basis, teacher=found, surface=own_surface(basis, found), columns=given)
+
+
+def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float]) -> Asked:
+    """A text that students of the fit have read: its floor is the teacher's loss."""
+
+    def surface(n: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return fit.loss(n, d, teacher=label, **columns)
+
+    loss = at(surface, math.inf, math.inf)
+    who = Teacher(label=fit.texts.get(label, label), loss=loss, delta=max(0.0, loss - basis.floor))
+    return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """What a fit adds to its law: runs nearby, and an interval.
+
+    Attributes:
+        low, high: Ends of the interval, nats/token.
+        error: Standard deviation of log loss behind it.
+        runs: By how much runs nearby lie off the law.
+        basis: What the forecast rests on.
+        measured: What was measured of this very size, volume and text, where the law is told beside it.
+    """
+
+    low: float
+    high: float
+    error: float
+    runs: float
+    basis: str
+    measured: Measured | None = None
+
+
+def doubt_of(question: Asked, n: float, d: float, *, level: float, force: bool = False) -> Doubt | None:
+    """A fit's interval and what its runs nearby say, or those of this very size; None for a published law.
+
+    Raises:
+        ExtrapolationError: too far beyond the fit's runs, unless forced.
+        FitError: the runs do not determine the floor, unless forced.
+    """
+    fit = _asked_within(question, n, d, force=force)
+    if fit is None:
+        return None
+    return _doubt(fit, question, n, d, fit.predict(n, d, level=level, force=force, **question.text_columns))
+
+
+def doubt_beside(question: Asked, n: float, d: float, table: Path | None, *, level: float, force: bool) -> Doubt | None:
+    """`doubt_of`, the law's alone beside what was measured."""
+    from scaling.predict.measured import law_and_measured
+
+    fit = _asked_within(question, n, d, force=force)
+    if fit is None:
+        return None
+    said, measured = law_and_measured(fit, n, d, table=table, level=level, force=force, **question.text_columns)
+    doubt = _doubt(fit, question, n, d, said)
+    return doubt if measured is None else replace(doubt, basis="measured", measured=measured)
+
+
+def _asked_within(question: Asked, n: float, d: float, *, force: bool) -> Fit | None:
+    """The fit, where there is one; what it cannot say is refused."""
+    fit = question.basis.fit
+    if fit is not None and not force:
+        _refuse_without_terms(fit)
+        refuse_beyond(question.basis, n, d, "this forecast")
+    return fit
+
+
+def _doubt(fit: Fit, question: Asked, n: float, d: float, said: Prediction) -> Doubt:
+    """What is said of a text of the fit, in the terms of the text that is asked about."""
+    of_law = float(fit.loss(n, d, **question.text_columns))
+    # A form without divergences adds the teacher's error to what it says of real text.
+    added = at(question.surface, n, d) - of_law
+    return Doubt(
+        low=said.low + added, high=said.high + added, error=said.scale, runs=said.value - of_law, basis=said.basis
+    )
+
+
+def _refuse_without_terms(fit: Fit) -> None:
+    if not fit.success:
+        reasons = " ".join(fit.status.reasons)
+        raise FitError(f"the runs behind this fit do not determine its terms: {reasons}", fit=fit)
+
+
+def refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
+    reach = basis.farthest(n, d)
+    if reach > MOST_REACH:
+        ranges = ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in basis.ranges.items())
+        raise ExtrapolationError(
+            f"{what} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {MOST_REACH:g}× is "
+            "trusted — train nearer runs, or repeat with --force"
+        )
