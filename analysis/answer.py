@@ -129,6 +129,7 @@ def draw(rows: list[tuple[RegisteredForecast, float | None]]) -> None:
             xlabel="parameters of the student, embeddings left out",
             ylabel="loss on real text, nats/token",
         )
+        axes.set_xticks([3e4, 1e5, 3e5, 1e6], ["30k", "100k", "300k", "1M"])
         axes.set_title("Larger students of a teacher get better, and stay above those of real text")
         axes.legend()
         figure.savefig(FIGURE, dpi=110)

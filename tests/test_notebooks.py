@@ -31,7 +31,7 @@ def code(source: Path) -> str:
 
 
 def test_there_are_notebooks():
-    assert len(build_notebooks.SOURCES) >= 5
+    assert len(build_notebooks.SOURCES) >= 8
 
 
 @each

@@ -16,6 +16,7 @@ from scaling.stop import interruptible
 if TYPE_CHECKING:
     from scaling.compress.degradation import Degradation
     from scaling.export.bundle import Bundle
+    from scaling.export.litert_lm import LiteRtLmFile
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
     from scaling.predict.recommend import Recommendation
@@ -110,6 +111,13 @@ def futo_stage(
         languages=tuple(languages), author=author, license=license, features=tuple(dict.fromkeys((BASE, *features)))
     )
     return export_futo(bundle, workspace.folder / "futo.gguf", keyboard)
+
+
+def litert_lm_stage(workspace: Workspace, bundle: Bundle) -> LiteRtLmFile:
+    """A bundle's student as a file that LiteRT-LM takes and has run, beside the bundle."""
+    from scaling.export.litert_lm import export_litert_lm
+
+    return export_litert_lm(bundle, workspace.folder / "student.litertlm")
 
 
 def verify_stage(

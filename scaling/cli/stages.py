@@ -153,23 +153,24 @@ def export(
     sweep_file: SweepFile,
     format: Format = None,
     license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Of the student, as MIT.")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="A program that takes it: futo (a keyboard).")] = None,
-    language: Annotated[list[str] | None, typer.Option("--language", help="For --target: as en-US.")] = None,
-    author: Annotated[str, typer.Option("--author", help="For --target.")] = "",
+    target: Annotated[str | None, typer.Option("--target", help="A program that takes it: futo, litert-lm.")] = None,
+    language: Annotated[list[str] | None, typer.Option("--language", help="For --target futo: as en-US.")] = None,
+    author: Annotated[str, typer.Option("--author", help="For --target futo.")] = "",
     feature: Annotated[list[str] | None, typer.Option("--feature", help="For --target futo: beside base_v1.")] = None,
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:
     """Write the recommended student as a bundle: file, tokenizer, manifest, model card."""
     from scaling.chain.decision import load_fit, load_recommendation, trained
-    from scaling.chain.proof import export_stage, futo_stage
+    from scaling.chain.proof import export_stage, futo_stage, litert_lm_stage
     from scaling.chain.workspace import Workspace
     from scaling.report.chain import show_bundle
 
-    if target not in (None, "futo"):
-        raise SpecError(f"--target: got {target!r} — allowed: futo")
-    if target is None:
-        refuse_without_effect("no --target", {"--language": language, "--author": author or None, "--feature": feature})
+    if target not in (None, "futo", "litert-lm"):
+        raise SpecError(f"--target: got {target!r} — allowed: futo, litert-lm")
+    if target != "futo":
+        asked = {"--language": language, "--author": author or None, "--feature": feature}
+        refuse_without_effect("no --target futo", asked)
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
     say_which(recommendation)
@@ -180,6 +181,11 @@ def export(
             workspace, found, languages=language or (), author=author, license=license or "", features=feature or ()
         )
         say(f"for FUTO Keyboard: {path}")
+    if target == "litert-lm":
+        packed = litert_lm_stage(workspace, found)
+        equal, tried = packed.texts_equal
+        say(f"for {packed.engine}: {packed.path} ({packed.n_bytes:,} bytes), which ran it: writes as LiteRT does")
+        say(f"  cuts {equal} of {tried} texts as the student does")
     emit(found, as_json=json_, show=show_bundle)
 
 

@@ -260,9 +260,13 @@ def load_tensors(store: RunStore, run: RunSpec) -> dict[str, np.ndarray]:
 
 
 def _command(writer: ExportFormat, manifest: Manifest, tokenizer: TokenizerLayout) -> str:
-    """One line that runs the bundle, from a beginning that its tokens can spell."""
-    prompt = "The " if "Ġ" in tokenizer.tokens or len(tokenizer.tokens) > 256 else "!A"
-    return writer.command.format(file=_model_file(writer), context=manifest.model.context, prompt=prompt)
+    """One line that runs the bundle."""
+    return writer.command.format(file=_model_file(writer), context=manifest.model.context, prompt=beginning(tokenizer))
+
+
+def beginning(tokenizer: TokenizerLayout) -> str:
+    """Of a text, as its tokens can spell one."""
+    return "The " if "Ġ" in tokenizer.tokens or len(tokenizer.tokens) > 256 else "!A"
 
 
 def _token_facts(tokenizer: TokenizerLayout) -> dict[str, str | int]:

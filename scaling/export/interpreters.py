@@ -102,5 +102,12 @@ LITERT = OwnInterpreter(
 )
 """As in the extra [litert]: its packages pin others."""
 
+LITERT_LM = OwnInterpreter(
+    title="LiteRT-LM",
+    variable=LITERT.variable,
+    packages=f"{LITERT.packages} litert-lm-builder==0.18.1 litert-lm-api==0.18.1",
+)
+"""As in the extra [litert-lm]: the same environment, with Google's engine for language models in it."""
+
 LLAMA = OwnInterpreter(title="llama-cpp-python", variable="SCALING_LLAMA_PYTHON", packages="llama-cpp-python")
 """There is no wheel of it: pip compiles llama.cpp, for minutes."""

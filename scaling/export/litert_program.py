@@ -10,7 +10,7 @@ Shape suffixes: M width, H query heads, J key–value heads, G = H/J, K head wid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -30,11 +30,13 @@ class Program:
     """A program and the names of what goes in and comes out.
 
     Attributes:
+        name: That an engine calls it by.
         artifact: StableHLO, versioned and serialized.
         inputs: In order: ``token`` int32[1, 1], ``position`` int32[1], and ``k_i``, ``v_i`` float32[1, J, S, K].
         outputs: ``logits`` float32[1, V], and the same caches with this token in them.
     """
 
+    name: str
     artifact: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -47,12 +49,47 @@ def step_program(model: ModelSpec, tensors: Mapping[str, Tensor]) -> Program:
         model: The sizes.
         tensors: As stored, under their GGUF names.
     """
+    names = tuple(f"{part}_{i}" for i in range(model.n_layers) for part in "kv")
+    return _program("decode", _step(model, tensors), model, ("token", "position", *names), ("logits", *names))
+
+
+def session_programs(model: ModelSpec, tensors: Mapping[str, Tensor]) -> tuple[Program, Program]:
+    """The same step as the two programs that LiteRT-LM calls, under its names of them and of what goes in and out.
+
+    ``prefill_1`` reads a token and gives the caches; ``decode`` gives the logits as well, float32[1, 1, V].
+
+    Args:
+        model: The sizes.
+        tensors: As stored, under their GGUF names.
+
+    Source: github.com/google-ai-edge/LiteRT-LM, runtime/executor: names of signatures and of their tensors.
+    """
+    step = _step(model, tensors)
+    names = tuple(f"kv_cache_{part}_{i}" for i in range(model.n_layers) for part in "kv")
+
+    # Logits that nobody asks for are not computed: the compiler leaves out what no output needs.
+    def prefill(token, position, *caches):
+        return step(token, position, *caches)[1:]
+
+    def decode(token, position, *caches):
+        logits, *kept = step(token, position, *caches)
+        return logits[None], *kept
+
+    inputs = ("tokens", "input_pos", *names)
+    return (
+        _program("prefill_1", prefill, model, inputs, names),
+        _program("decode", decode, model, inputs, ("logits", *names)),
+    )
+
+
+def _program(
+    name: str, function: Callable, model: ModelSpec, inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> Program:
     shape = (1, model.n_kv_heads, model.context, model.head_width)
     caches = [jax.ShapeDtypeStruct(shape, jnp.float32)] * (2 * model.n_layers)
     token, position = jax.ShapeDtypeStruct((1, 1), jnp.int32), jax.ShapeDtypeStruct((1,), jnp.int32)
-    exported = jax.export.export(jax.jit(_step(model, tensors)), platforms=["cpu"])(token, position, *caches)
-    names = tuple(f"{part}_{i}" for i in range(model.n_layers) for part in "kv")
-    return Program(bytes(exported.mlir_module_serialized), ("token", "position", *names), ("logits", *names))
+    exported = jax.export.export(jax.jit(function), platforms=["cpu"])(token, position, *caches)
+    return Program(name, bytes(exported.mlir_module_serialized), inputs, outputs)
 
 
 def _step(model: ModelSpec, tensors: Mapping[str, Tensor]):

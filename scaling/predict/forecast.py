@@ -12,7 +12,6 @@ from scaling.errors import SpecError
 from scaling.fit.reach import farthest, in_words
 from scaling.predict.explain.basis import Basis, of_fit, published
 from scaling.predict.explain.explanation import terms_of, tokens_to_asymptote
-from scaling.predict.measured import law_and_measured
 from scaling.predict.solve.inverse import Surface, cheapest_training
 from scaling.tables.observations import REAL
 
@@ -108,6 +107,8 @@ def from_fit(
         ExtrapolationError: N, a finite D or the text lies too far beyond the data.
         SpecError: N, D, the teacher or the level is impossible.
     """
+    from scaling.predict.measured import law_and_measured
+
     _check_positive(n_params, n_tokens)
     for name, value in (("noise", delta_noise), ("coverage", delta_coverage)):
         if not 0 <= value < math.inf:

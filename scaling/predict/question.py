@@ -238,6 +238,8 @@ def format_named(name: str) -> str:
     for one in STORED_FORMATS:
         if STORED_FORMATS[one].storage in wanted:
             return one
+    if name.lower() in ("litertlm", "litert_lm"):
+        raise SpecError(f"--format {name}: is a file for a program — write it with --format litert --target litert-lm")
     known = [*STORED_FORMATS, *WEIGHT_FORMATS]
     said = "no export format stores it so" if kept else f"unknown{did_you_mean(name, known)}"
     raise SpecError(f"--format {name}: {said} — allowed are {', '.join(STORED_FORMATS)}, or q8_0, q4_0, f16")

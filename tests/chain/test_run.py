@@ -101,6 +101,23 @@ def test_asking_again_trains_nothing_and_says_so(first, folder):
     assert {path: path.read_bytes() for path in (folder / "results" / "runs").rglob("result.json")} == before
 
 
+@pytest.mark.slow
+def test_a_budget_buys_runs_until_the_decision_is_settled_and_its_student_is_exported_and_verified(first, folder):
+    longer = ("--set", "name=rounds", "--set", "grid.tokens=[20k, 60k, 80k]", "--set", "recommend.target_loss=2.85")
+    done = scaling("run", "smallest.yaml", *longer, "--budget", "4e10", "--jobs", "1", "--json", cwd=folder)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    (said,) = [stage["said"] for stage in found["stages"] if stage["name"] == "train"]
+    rounds = [line for line in done.stderr.splitlines() if line.startswith("round ")]
+    assert rounds[0].startswith("round 1: ")
+    assert f"after {len(rounds) - 1} rounds" in said
+    # The student that the rounds lead to is a file that was run, and a row of the ledger.
+    assert (folder / "results" / "rounds" / "bundle" / "model.gguf").stat().st_size > 0
+    assert all(check["passed"] for check in found["verification"]["checks"] if check["kind"] == "promise")
+    with (folder / "results" / "ledger.csv").open() as file:
+        assert [row["sweep"] for row in csv.DictReader(file)][-1] == "rounds"
+
+
 def test_each_stage_is_a_command_that_reads_what_the_one_before_wrote(first, folder):
     for command in (
         ("fit", "smallest.yaml", "--json"),

@@ -7,8 +7,12 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -209,38 +213,72 @@ def accessibility_faults(page) -> list[str]:
     return [f"{one['id']}: {one['help']} ({one['nodes'][0]['html'][:80]})" for one in found]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not (CHROMIUM and HAS_PLAYWRIGHT), reason="needs chromium and the Python package playwright")
-def test_a_browser_moves_every_slider_and_has_no_complaint(sweep_page, fits, tmp_path):
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and HAS_PLAYWRIGHT), reason="needs chromium and the Python package playwright"
+)
+QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+
+
+@contextmanager
+def opened(html: str, folder: Path) -> Iterator[Any]:
+    """The page in a browser; at the end it was looked at in both schemes and widths, and has no complaint."""
     from playwright.sync_api import sync_playwright
 
-    path, fit = tmp_path / "page.html", fits["bootstrap"]
-    path.write_text(sweep_page)
-    facts = embedded(sweep_page)
-    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    path = folder / "page.html"
+    path.write_text(html)
+    complaints, requests = [], []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         page = browser.new_page()
-        complaints, requests = [], []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
-        rng = np.random.default_rng(0)
+        yield page
+        unlabelled = "[...document.querySelectorAll('input,select')].filter(e => !e.labels.length).map(e => e.id)"
+        assert page.evaluate(unlabelled) == []
+        for scheme, width in product(("light", "dark"), (390, 1200)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            complaints += accessibility_faults(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.screenshot(path=folder / f"{scheme}-{width}.png", full_page=True)
+        browser.close()
+    assert complaints == []
+    assert requests == [path.as_uri()]
+
+
+def ask(page: Any, facts: dict, rng: np.random.Generator) -> tuple[float, float, dict, list[float]]:
+    """Move sliders at random; gives N, D and the text that are then asked about, and what the page forecasts."""
+    shape, text = int(rng.integers(len(facts["shapes"]))), int(rng.integers(len(facts["law"]["texts"])))
+    page.locator("#size").fill(str(shape))
+    page.locator("#tokens").fill(str(float(rng.uniform(*np.log10(facts["tokens"])))))
+    page.locator("#text").select_option(str(text))
+    page.locator("#target").fill(str(float(rng.uniform(*facts["losses"]))))
+    n, d = facts["shapes"][shape]["n"], round(10 ** float(page.locator("#tokens").input_value()))
+    forecast = "([n, d, t]) => { const s = fit.predict(n, d, t); return [s.value, s.low, s.high]; }"
+    return n, d, facts["law"]["texts"][text], page.evaluate(forecast, [n, d, text])
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_browser_moves_every_slider_and_has_no_complaint(sweep_page, fits, tmp_path):
+    facts, fit, rng = embedded(sweep_page), fits["bootstrap"], np.random.default_rng(0)
+    with opened(sweep_page, tmp_path) as page:
         for _ in range(50):
-            shape = int(rng.integers(len(facts["shapes"])))
-            tokens = float(rng.uniform(*np.log10(facts["tokens"])))
-            text = int(rng.integers(len(facts["law"]["texts"])))
-            page.locator("#size").fill(str(shape))
-            page.locator("#tokens").fill(str(tokens))
-            page.locator("#text").select_option(str(text))
-            n, d = facts["shapes"][shape]["n"], round(10 ** float(page.locator("#tokens").input_value()))
-            said = page.evaluate("([n, d, t]) => { const s = fit.predict(n, d, t); return [s.value, s.low, s.high]; }",
-                                 [n, d, text])  # fmt: skip
-            wanted = fit.predict(n, d, teacher=facts["law"]["texts"][text]["label"], force=True)
+            n, d, text, said = ask(page, facts, rng)
+            wanted = fit.predict(n, d, teacher=text["asked"], force=True)
             np.testing.assert_allclose(said, [wanted.value, wanted.low, wanted.high], rtol=1e-6)
             # What is shown is that, for weights of 8 bits, which add nothing to it.
             assert float(page.locator("#loss").inner_text()) == pytest.approx(wanted.value, abs=5.1e-5)
+            target = float(page.locator("#target").input_value())
+            p = float(re.search(r"P ([\d.]+)", page.locator("#verdict").inner_text())[1])
+            assert p == pytest.approx(fit.probability(target, n, d, teacher=text["asked"], force=True), abs=5.1e-3)
+        for slider, end in (("target", "max"), ("sure", "min"), ("budget", "max")):
+            page.locator(f"#{slider}").fill(page.locator(f"#{slider}").get_attribute(end) or "")
+        page.locator("#choose").click()
+        assert page.locator("#size-out").inner_text().split()[0] == page.locator("#smallest").inner_text().split()[0]
+        assert page.locator("#choose").is_hidden()
         for slider, end in (("target", "min"), ("sure", "max"), ("budget", "min")):
             page.locator(f"#{slider}").fill(page.locator(f"#{slider}").get_attribute(end) or "")
         for choice in ("format", "context", "device"):
@@ -249,14 +287,19 @@ def test_a_browser_moves_every_slider_and_has_no_complaint(sweep_page, fits, tmp
         page.locator("#size").focus()
         page.keyboard.press("Home")
         assert page.locator("#size").input_value() == "0"
-        unlabelled = "[...document.querySelectorAll('input,select')].filter(e => !e.labels.length).map(e => e.id)"
-        assert page.evaluate(unlabelled) == []
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            complaints += accessibility_faults(page)
-        for width in (390, 1200):
-            page.set_viewport_size({"width": width, "height": 900})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        browser.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("file:")] == []
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_browser_asks_a_published_law_about_text_of_large_models(tmp_path):
+    html = page_of_law("besiroglu")
+    facts, rng = embedded(html), np.random.default_rng(1)
+    with opened(html, tmp_path) as page:
+        assert page.locator("#text option:checked").inner_text() == "text of PaLM"
+        assert page.locator("#verdict").inner_text() == "Good enough; fits the memory budget."
+        for _ in range(50):
+            n, d, text, said = ask(page, facts, rng)
+            wanted = forecast("besiroglu", n, d, teacher=text["asked"])
+            np.testing.assert_allclose([said[0], said[2]], wanted.value, rtol=1e-6)
+            assert float(page.locator("#loss").inner_text()) == pytest.approx(wanted.value, abs=5.1e-5)
+        assert page.locator("#sure").is_hidden()

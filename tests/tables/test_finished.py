@@ -167,7 +167,7 @@ def test_runs_that_went_on_from_other_weights_are_left_out_of_laws_counted_and_t
     assert list(reasons(data)) == [3, 7]
     read = "5e+05 tokens" if "start_tokens" in start else "an unknown number of tokens"
     assert reasons(data)[3].startswith(f"went on from another run's weights (after {read}): ")
-    assert "scaling.fit.transfer.transfer" in reasons(data)[3]
+    assert "`scaling transfer` says what" in reasons(data)[3]
     found = fit(runs, law="chinchilla", bootstrap=0)
     assert found.params == pytest.approx(TRUTH.values, rel=1e-4)
     assert "14 of 16 rows; 2 left out: went on from another run's weights" in summary(found)

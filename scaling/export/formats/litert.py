@@ -6,6 +6,7 @@ Converted from JAX without TensorFlow or PyTorch, in an environment of its own (
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from scaling.errors import EngineError, ExportError
 from scaling.export.child import WORKERS, run_child
 from scaling.export.format import EXPORT_FORMATS, About, ExportFormat
 from scaling.export.interpreters import LITERT
-from scaling.export.litert_program import step_program
+from scaling.export.litert_program import Program, step_program
 from scaling.files import write_file
 from scaling.formats.student import StudentFile
 from scaling.formats.tflite import append_index, read_tflite
@@ -47,11 +48,11 @@ class LiteRt(ExportFormat):
     ) -> None:
         self.check_scheme(student)
 
-        def convert(draft: Path) -> None:
-            _convert(draft, student, model, int8=self.is_int8)
+        def write(draft: Path) -> None:
+            convert(draft, [step_program(model, student.tensors)], int8=self.is_int8)
             append_index(draft, student.tensors, model=model, tokenizer=tokenizer, about=vars(about))
 
-        write_file(path, convert)
+        write_file(path, write)
 
     def read(self, path: Path) -> StudentFile:
         return read_tflite(path)
@@ -66,18 +67,26 @@ class LiteRtF32(LiteRt):
     most_damage = 1e-6
 
 
-def _convert(path: Path, student: QuantizedStudent, model: ModelSpec, *, int8: bool) -> None:
-    """Let the converter write a .tflite file, in its own environment.
+def convert(path: Path, programs: Sequence[Program], *, int8: bool) -> None:
+    """Let the converter write programs as one .tflite file, in its own environment.
+
+    Args:
+        path: File to write.
+        programs: Of one student, whose weights are stored once.
+        int8: Whether its matrices are.
 
     Raises:
         ExportError: it is not there, or could not.
     """
-    program = step_program(model, student.tensors)
     with tempfile.TemporaryDirectory() as folder:
-        artifact, out = Path(folder) / "step.stablehlo", Path(folder) / "model.tflite"
-        artifact.write_bytes(program.artifact)
-        job: dict[str, Any] = {"path": str(artifact), "out": str(out), "int8": int8}
-        job |= {"inputs": program.inputs, "outputs": program.outputs}
+        out, parts = Path(folder) / "model.tflite", []
+        # The converter's environment has nothing of this project: programs and their names go there as files and text.
+        for program in programs:
+            artifact = Path(folder) / f"{program.name}.stablehlo"
+            artifact.write_bytes(program.artifact)
+            names = {"name": program.name, "inputs": program.inputs, "outputs": program.outputs}
+            parts.append({"path": str(artifact), **names})
+        job: dict[str, Any] = {"path": str(path), "programs": parts, "out": str(out), "int8": int8}
         try:
             LITERT.version("litert-converter")
             worker = WORKERS / "litert_convert_worker.py"

@@ -1,4 +1,4 @@
-"""Child process that turns a StableHLO program into a .tflite file: a job as JSON on stdin.
+"""Child process that turns StableHLO programs into one .tflite file: a job as JSON on stdin.
 
 It runs in an environment of its own where the converter is; see ``scaling.export.interpreters``.
 """
@@ -20,12 +20,16 @@ def main() -> None:
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir.dialects import stablehlo
 
-    with open(job["path"], "rb") as file:
-        program = file.read()
     with ir.Context() as context:
         api.prepare_mlir_context(context)
-        module = stablehlo.deserialize_portable_artifact(context, program)
-        api.set_signature(module.operation, "decode", job["inputs"], job["outputs"])
+        modules = []
+        for program in job["programs"]:
+            with open(program["path"], "rb") as file:
+                module = stablehlo.deserialize_portable_artifact(context, file.read())
+            api.set_signature(module.operation, program["name"], program["inputs"], program["outputs"])
+            modules.append(module)
+        # What several programs have in common is then stored once.
+        module = api.merge_modules(modules) if len(modules) > 1 else modules[0]
         api.run_convert_to_tfl_passes(module, passmanager.PassManager(), api.ConvertToTFLConfig())
         api.export_flatbuffer_to_file(module.operation, job["out"])
     if job["int8"]:

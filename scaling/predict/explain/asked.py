@@ -13,7 +13,6 @@ import numpy as np
 from scaling.errors import ExtrapolationError, FitError, SpecError
 from scaling.predict.explain.basis import Basis, at, of_fit, published
 from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
-from scaling.predict.measured import law_and_measured
 from scaling.predict.named.models import models
 from scaling.predict.solve.inverse import Surface
 from scaling.registry import did_you_mean
@@ -142,6 +141,8 @@ def doubt_of(question: Asked, n: float, d: float, *, level: float, force: bool =
 
 def doubt_beside(question: Asked, n: float, d: float, table: Path | None, *, level: float, force: bool) -> Doubt | None:
     """`doubt_of`, the law's alone beside what was measured."""
+    from scaling.predict.measured import law_and_measured
+
     fit = _asked_within(question, n, d, force=force)
     if fit is None:
         return None

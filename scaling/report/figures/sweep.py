@@ -56,9 +56,11 @@ def sweep_figure(
             ax.label_outer()
         # One legend for all panels: they show the same volumes.
         handles, labels = _unique_legend(panels)
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(texts), len(labels)))
         # A figure travels without its table, so it says which runs it is of.
-        figure.supxlabel(made_of(fit), fontsize=7, color="0.4")
+        legend = figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(2 * len(texts), len(labels)), title=made_of(fit)
+        )
+        legend.get_title().set(fontsize=7, color="0.4")
     return figure
 
 

@@ -104,8 +104,9 @@ def page_of_law(name: str) -> str:
     facts["question"]["text"] = names.index(TEACHER) if TEACHER in names else 0
     lead = (
         f"What a published law says of a model of any size: {'; '.join(fit.status.notes).rstrip('.')}. It carries no "
-        "interval, and describes other data than yours. Of a teacher's text it says no more than two bounds. Memory is "
-        "counted, speed on phones is looked up, both for llama shapes."
+        "interval, and describes other data than yours. Of a teacher's text it gives two bounds: all of the teacher's "
+        "errors are learned, or only its gaps count, which a small student hardly notices. Memory is counted, speed on "
+        "phones is looked up, both for llama shapes."
     )
     return _page(f"The law {name}: which size is good enough, and does it fit a phone?", lead, facts)
 
@@ -113,9 +114,10 @@ def page_of_law(name: str) -> str:
 def _recommended(workspace: Workspace, fit: Fit) -> Facts | None:
     """What the sweep itself recommends; None while nothing is, or where that was of another fit."""
     try:
-        choice = load_recommendation(workspace).choice
+        found = load_recommendation(workspace)
     except RecordError:
         return None
+    choice = found.choice
     labels, data = list(fit.teachers), choice.run.data
     label = fit.texts.get(data.text_id, data.label)
     return {
@@ -124,6 +126,7 @@ def _recommended(workspace: Workspace, fit: Fit) -> Facts | None:
         "width": choice.model.width,
         "layers": choice.model.n_layers,
         "loss": choice.expected.value,
+        "target": found.question.target_loss,
         "text": labels.index(label) if label in labels else 0,
         "basis": f"{'measured' if choice.measured else 'forecast'}, P {choice.probability:.2f}",
     }

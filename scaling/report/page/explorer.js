@@ -56,7 +56,8 @@ function open() {
   if (!facts.runs.length) hideRow("measured");
   const told = facts.recommended;
   $("recommended").textContent = told ? `${short(told.n)} parameters (width ${told.width}, ${told.layers} layers), ` +
-    `${short(told.d)} tokens: ${told.loss.toFixed(4)} nats/token, ${told.basis}` : "";
+    `${short(told.d)} tokens: ${told.loss.toFixed(4)} nats/token, ${told.basis}; ` +
+    `asked for ≤ ${+told.target.toFixed(4)}` : "";
   if (!told) hideRow("recommended");
   $("choose").addEventListener("click", choose);
   $("ask").addEventListener("input", (event) => {
@@ -172,7 +173,8 @@ function binding(ask) {
   const parts = [["size", unlimited - floor], ["tokens", here - unlimited]];
   if (ask.text !== facts.real) parts.push(["teacher", floor - fit.loss(Infinity, Infinity, facts.real)]);
   const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a)), least = facts.law.texts[ask.text].floor;
-  return `${most[0]} (what each adds to the loss: ${parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ")})` +
+  const adds = parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ");
+  return `${most[0]} (what each adds to the loss: ${adds})` +
     (least === null ? "" : `; no student of this text gets below ${least.toFixed(4)}`);
 }
 
@@ -345,7 +347,7 @@ function drawMap(ask) {
     if (line.length < 2) continue;
     element(svg, "path", { class: "law", d: path(line.map(([size, d]) => [px(size), py(d)])) });
     const [size, d] = line[line.length - 1];
-    const place = { x: px(size), y: Math.max(py(d) + 4, TOP + 10), "text-anchor": "end" };
+    const place = { x: px(size), y: Math.max(py(d) - 5, TOP + 10), "text-anchor": "end" };
     element(svg, "text", { class: "level", ...place }, level.toPrecision(3));
   }
   const { n: rn, d: rd } = facts.law.ranges;
