@@ -168,5 +168,5 @@ def show_calibration(found: Calibrated) -> None:
             print(f"  {one.model}: {what} {one.threads} threads, {one.tokens_per_s:.4g} tokens/s; left out")
     if found.reading_share > MOSTLY_READING:
         smallest = size(min(one.n_bytes for one in found.used))
-        said = f"reading is {found.reading_share:.0%} of the time of the smallest model ({smallest}): these rates say little"
-        print(wrapped(f"  {said} of far smaller ones — measure one as small as the student that is asked about"))
+        said = f"reading is {found.reading_share:.0%} of the time of the smallest model ({smallest}): these rates say"
+        print(wrapped(f"  {said} little of far smaller ones — measure one as small as the student that is asked about"))
