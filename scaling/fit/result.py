@@ -224,6 +224,7 @@ class Fit(Drawn):
         """
         at = self.points(n, d, **columns)
         mind_reach(at, self.ranges, self.teachers, identified=self.success, force=force)
+        # Many targets of one run, or one of many runs, or as many of each.
         asked = Points(at.columns, np.broadcast_shapes(np.shape(target), at.shape))
         goal = np.broadcast_to(np.asarray(target, float), asked.shape).ravel()
         if np.any(goal <= 0):
