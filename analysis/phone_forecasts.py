@@ -1,18 +1,22 @@
-"""Forecast beside measured on students of two sweeps, exported and run by llama.cpp: analysis/phone_forecasts.py
+"""Forecast beside measured on students of two sweeps, in every phone engine: analysis/phone_forecasts.py
 
     scaling run sweeps/quickstart.yaml; scaling sweep sweeps/speeches_small.yaml; scaling fit sweeps/speeches_small.yaml
     python analysis/phone_forecasts.py [RESULTS]
 
-Exports each width of both sweeps as a recommendation would, verifies it, publishes what was forecast and measured, and
-prints the table. Speed is the best of five, which other programs disturb least, and its forecast is calibrated on the
-students of the other widths; beside a load it is not judged.
+Exports each width of both sweeps as a recommendation would, in the format of each engine that is installed here,
+verifies it, publishes what was forecast and measured, and prints the table. Then it waits for the machine to be idle,
+as its own work is over, and times all files one after the other. Speed is the best of nine, which other programs
+disturb least, and its forecast is calibrated on the students of the other widths in that engine; what was timed beside
+a load is not judged.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +27,9 @@ from published import REFERENCE, ROOT
 from scaling.accounting import STORED_FORMATS, decode_bytes
 from scaling.chain.decision import load_fit, rounding_of
 from scaling.chain.workspace import Workspace
-from scaling.export.bundle import export
+from scaling.errors import EngineError
+from scaling.export.bundle import Bundle, export
+from scaling.export.engine import engine_for
 from scaling.export.ledger import LedgerRow, ledger_row
 from scaling.export.verify import HERE, verify
 from scaling.predict.calibrate import MeasuredRate, calibrate
@@ -36,32 +42,48 @@ from scaling.records import RunStore
 
 TABLE = REFERENCE / "phone_forecasts.csv"
 SWEEPS = ("quickstart", "speeches_small")
+FORMATS = ("gguf", "onnx", "litert")
 IDLE = 1.0
 """Load up to which a rate is one of this machine and not of what else runs on it."""
-COLUMNS = ["sweep", "run_id", "width", "n_params_total", "engine", "load_average", "file_bytes_forecast"]
-COLUMNS += ["file_bytes_measured", "peak_bytes_forecast", "peak_bytes_measured", "loss_float", "loss_int8", "int8_cost"]
-COLUMNS += [
-    "int8_cost_se",
-    "damage_forecast",
-    "damage_low",
-    "damage_high",
-    "tokens_per_s_measured",
-    "tokens_per_s_best",
-]
-COLUMNS += ["tokens_per_s_calibrated"]
+WAIT_S = 300.0
+"""Longest wait for that, s: the load is a mean over a minute, and the work before counts in it."""
+REPEATS = 9
+COLUMNS = (
+    *("sweep", "run_id", "width", "n_params_total", "engine", "load_average", "file_bytes_forecast"),
+    *("file_bytes_measured", "peak_bytes_forecast", "peak_bytes_measured", "loss_float", "loss_int8", "int8_cost"),
+    *("int8_cost_se", "damage_forecast", "damage_low", "damage_high", "tokens_per_s_measured", "tokens_per_s_best"),
+    *("tokens_per_s_calibrated", "format"),
+)
 
 
 def main(results: str = "results") -> None:
     if all((Path(results) / name / "fit.json").exists() for name in SWEEPS):
-        rows = pd.DataFrame(
-            [asdict(row) | {"width": width} for name in SWEEPS for width, row in verified(name, Path(results))]
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            measured = [
+                (asdict(row) | {"width": width}, bundle)
+                for format in FORMATS
+                if is_installed(format)
+                for name in SWEEPS
+                for width, row, bundle in verified(name, Path(results), Path(folder), format)
+            ]
+            wait_for_idle()
+            rows = pd.DataFrame([row | timed(bundle) for row, bundle in measured])
         rows["tokens_per_s_calibrated"] = calibrated(rows, RunStore(results))
-        rows[COLUMNS].to_csv(TABLE, index=False, float_format="%.7g")
+        rows[list(COLUMNS)].to_csv(TABLE, index=False, float_format="%.7g")
     show(pd.read_csv(TABLE))
 
 
-def verified(name: str, results: Path) -> Iterator[tuple[int, LedgerRow]]:
+def is_installed(format: str) -> bool:
+    """Whether the engine of a format is here; says what is left out."""
+    try:
+        engine_for(format).probe()
+    except EngineError as error:
+        print(f"without {format}: {error}")
+        return False
+    return True
+
+
+def verified(name: str, results: Path, folder: Path, format: str) -> Iterator[tuple[int, LedgerRow, Bundle]]:
     """The student of each width that read most real text, exported and run as a recommendation would be."""
     workspace = Workspace.open(ROOT / f"sweeps/{name}.yaml", results=results)
     fit, store = load_fit(workspace), workspace.store
@@ -75,37 +97,61 @@ def verified(name: str, results: Path) -> Iterator[tuple[int, LedgerRow]]:
             teacher={"kind": "real"},
             widths=(width,),
             tokens=max(run.tokens for run in of_width),
+            format=format,
         )
         told = recommend_of_sweep(asked, fit, workspace.config, workspace.runs, store, known=known, rounding=rounding)
-        with tempfile.TemporaryDirectory() as folder:
-            bundle = export(store, told.run, Path(folder) / "bundle", recommendation=told, fit=fit)
-            found = verify(bundle, store, told, loss_name=fit.columns["loss"], rounding=rounding)
-        yield width, ledger_row(name, fit, told, found)
+        place = folder / f"{name}-{width}-{format}"
+        bundle = export(store, told.run, place, format=format, recommendation=told, fit=fit)
+        found = verify(bundle, store, told, loss_name=fit.columns["loss"], device_name=HERE, rounding=rounding)
+        yield width, ledger_row(name, fit, told, found), bundle
+
+
+def wait_for_idle() -> None:
+    """Until what ran before is out of the load, or for so long that others must be at work."""
+    until = time.monotonic() + WAIT_S
+    while os.getloadavg()[0] > IDLE / 2 and time.monotonic() < until:
+        time.sleep(5)
+
+
+def timed(bundle: Bundle) -> dict[str, float]:
+    """Rates of a file on one thread, and the load beside which they were measured."""
+    context = bundle.manifest.model.context
+    run = engine_for(bundle.manifest.format).run(
+        bundle.model_path, [1, 2, 3], n_tokens=1, context=context, repeats=REPEATS, threads=1
+    )
+    return {
+        "tokens_per_s_measured": run.tokens_per_s,
+        "tokens_per_s_best": run.tokens_per_s_range[1],
+        "load_average": run.load_average,
+    }
 
 
 def calibrated(rows: pd.DataFrame, store: RunStore) -> list[float]:
-    """Tokens/s of each student, from the rates of those of the other widths."""
-    models = [store.load(run_id).spec.model for run_id in rows["run_id"]]
-    storage = STORED_FORMATS["gguf"].storage
-    rates = [
-        MeasuredRate(
-            model=str(run_id),
-            n_layers=model.n_layers,
-            n_bytes=decode_bytes(model, storage, position=model.context // 2),
-            tokens_per_s=float(rate),
-        )
-        for run_id, model, rate in zip(rows["run_id"], models, rows["tokens_per_s_best"], strict=True)
-    ]
+    """Tokens/s of each student, from the rates of those of the other widths in the same engine."""
     out = []
-    for model in models:
-        others = [rate for rate, one in zip(rates, models, strict=True) if one.width != model.width]
-        here = calibrate(device(HERE), others).device
-        out.append(decode_speed(model, here, storage=storage).tokens_per_s)
+    for _, row in rows.iterrows():
+        others = rows[(rows["format"] == row["format"]) & (rows["width"] != row["width"])]
+        engine, storage = STORED_FORMATS[row["format"]].engine, STORED_FORMATS[row["format"]].storage
+        known = [rate(other, store) for _, other in others.iterrows()]
+        here = calibrate(device(HERE), known, engine=engine).device
+        model = store.load(row["run_id"]).spec.model
+        out.append(decode_speed(model, here, storage=storage, engine=engine).tokens_per_s)
     return out
 
 
+def rate(row: pd.Series, store: RunStore) -> MeasuredRate:
+    """The rate of a row, as a device is calibrated on it."""
+    model, storage = store.load(row["run_id"]).spec.model, STORED_FORMATS[row["format"]].storage
+    return MeasuredRate(
+        model=row["run_id"],
+        n_layers=model.n_layers,
+        n_bytes=decode_bytes(model, storage, position=model.context // 2),
+        tokens_per_s=float(row["tokens_per_s_best"]),
+    )
+
+
 def show(rows: pd.DataFrame) -> None:
-    """One line a student, and the worst of each column."""
+    """One line a student and format, and the worst of each column."""
     peak = rows["peak_bytes_measured"] / rows["peak_bytes_forecast"] - 1
     speed = rows["tokens_per_s_best"] / rows["tokens_per_s_calibrated"] - 1
     # What was timed beside other programs says nothing of a forecast of speed.
@@ -116,6 +162,7 @@ def show(rows: pd.DataFrame) -> None:
         {
             "sweep": rows["sweep"],
             "width": rows["width"],
+            "format": rows["format"],
             "parameters": rows["n_params_total"].map("{:,}".format),
             "file": rows["file_bytes_measured"].map("{:,}".format),
             "off": rows["file_bytes_measured"] - rows["file_bytes_forecast"],
@@ -130,11 +177,12 @@ def show(rows: pd.DataFrame) -> None:
     )
     print(table.to_string(index=False))
     said = f"off by {speed[idle].abs().max():.0%} at most" if idle.any() else "not judged, the machine was busy"
+    engines = ", ".join(rows["engine"].unique())
+    n, load, exact = len(rows), rows["load_average"], int((table["off"] == 0).sum())
     print(
-        f"{len(rows)} students of {rows['sweep'].nunique()} sweeps in {rows['engine'][0]}, load "
-        f"{rows['load_average'].min():.1f} – {rows['load_average'].max():.1f}: {int((table['off'] == 0).sum())} files "
-        f"exact; peak memory off by {peak.abs().max():.1%} at most; {int(inside.sum())} damages inside their interval; "
-        f"speed {said}"
+        f"{rows['run_id'].nunique()} students of {rows['sweep'].nunique()} sweeps in {engines}, "
+        f"load {load.min():.1f} – {load.max():.1f}: {exact} of {n} files exact; peak memory off by "
+        f"{peak.abs().max():.1%} at most; {int(inside.sum())} of {n} damages inside their interval; speed {said}"
     )
 
 

@@ -7,9 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from scaling.errors import SpecError
 from scaling.predict.devices import Device, EngineSpeed, Range, Unit
+
+if TYPE_CHECKING:
+    import numpy as np
 
 COLLAPSE = 0.5
 """A rate below this share of the best of its model is no speed but a stall: threads beyond the fast cores wait for the
@@ -83,8 +87,9 @@ def calibrate(
     """Refit a device's constants to measured rates.
 
     Of the numbers of threads the fastest is taken. Three or more models of different depth and size give all three
-    constants (least squares of relative time errors, none negative). Fewer scale the device's own constants by their
-    common factor. Ranges become the spread of the measurements around the result.
+    constants (least squares of relative time errors, none negative). Models of one depth give what a byte takes, and
+    one factor for what a token and a layer take on the device. Fewer scale its constants by their common factor. Ranges
+    become the spread of the measurements around the result.
 
     Args:
         device: Whose constants are the start.
@@ -148,14 +153,10 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
     seconds = np.array([one.seconds for one in used])
     terms = np.array([(1.0, one.n_layers, one.n_bytes) for one in used])
     start = np.array([known.token_s.value, known.layer_s.value, 1 / known.bandwidth.value])
-    # With fewer independent models than constants only their common scale can be told.
-    if np.linalg.matrix_rank(terms * start) == terms.shape[1]:
-        from scipy.optimize import nnls
-
-        shares, _ = nnls(terms / seconds[:, None] * start, np.ones(len(seconds)))
-        constants = np.maximum(shares, LEAST) * start
-    else:
-        constants = start * np.exp(np.mean(np.log(seconds / (terms @ start))))
+    # Of relative errors: each model's time counts as one.
+    shares, constants = terms / seconds[:, None] * start, start.copy()
+    for group, factor in _factors(shares):
+        constants[group] *= max(factor, LEAST)
     ratio = seconds / (terms @ constants)
     fast, slow = min(1.0, float(ratio.min())), max(1.0, float(ratio.max()))
     token, layer, per_byte = (float(value) for value in constants)
@@ -174,6 +175,26 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
         flops_per_s=Range(middle, min(flops), max(flops), "measured", source) if middle else known.flops_per_s,
         rates=(),
     )
+
+
+def _factors(shares: np.ndarray) -> list[tuple[list[int], float]]:
+    """What the known constants are to be multiplied with, those together that the models do not tell apart.
+
+    Args:
+        shares: float64[n, 3], of each model's measured time what a token, its layers and its bytes were to take.
+    """
+    import numpy as np
+    from scipy.optimize import nnls
+
+    rank, depth = np.linalg.matrix_rank(shares), shares[:, 1] / shares[:, 0]
+    if rank == 3:
+        groups = [[0], [1], [2]]
+    elif rank == 2 and np.ptp(depth) <= 1e-9 * depth[0]:
+        groups = [[0, 1], [2]]  # models of one depth do not tell a token from its layers
+    else:
+        groups = [[0, 1, 2]]
+    parts = np.stack([shares[:, group].sum(axis=1) for group in groups], axis=1)
+    return list(zip(groups, nnls(parts, np.ones(len(parts)))[0], strict=True))
 
 
 def device_toml(device: Device, name: str) -> str:

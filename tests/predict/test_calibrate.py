@@ -58,6 +58,17 @@ def test_one_rate_scales_a_device_and_is_met_exactly():
     assert found.layer_s.value / found.token_s.value == pytest.approx(before.layer_s.value / before.token_s.value)
 
 
+def test_models_of_one_depth_tell_their_bytes_from_the_rest():
+    sizes = (2e4, 1e5, 4e5)
+    known = [
+        MeasuredRate(model=str(n), n_layers=2, n_bytes=n, tokens_per_s=1 / truth().seconds(2, n).value) for n in sizes
+    ]
+    found, before = calibrate(device("mid-8gb"), known).device.speeds[0], device("mid-8gb").speeds[0]
+    assert found.bandwidth.value == pytest.approx(7e9, rel=1e-6)
+    assert found.seconds(2, 1e6).value == pytest.approx(truth().seconds(2, 1e6).value)
+    assert found.layer_s.value / found.token_s.value == pytest.approx(before.layer_s.value / before.token_s.value)
+
+
 def test_the_fastest_number_of_threads_is_taken_and_a_stall_beyond_the_fast_cores_is_left_out():
     """llama.cpp#21763: 23.9 tokens/s with 4 threads, 0.26 with more."""
     four = rates(threads=4)
