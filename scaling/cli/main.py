@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 
 from scaling.cli.quick import read_plainly
-from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, Preempted, ScalingError
+from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept
 
@@ -39,8 +39,8 @@ def main() -> None:
     except ScalingError as error:
         if os.environ.get("SCALING_DEBUG"):
             raise
-        # To have stopped as asked is no error.
-        print(error if isinstance(error, Preempted) else f"error: {error}", file=sys.stderr)
+        # To have stopped at Ctrl-C is no error.
+        print(error if error.exit_code == EXIT_INTERRUPTED else f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _say_how_to_go_on()

@@ -19,7 +19,15 @@ from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, setting
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
 from scaling.fit.identify import design_faults, fit_faults
-from scaling.fit.neighbours import Runs, correlation_of, elsewhere, influence_on_runs, kept_runs, shared_scatter
+from scaling.fit.neighbours import (
+    Influence,
+    Runs,
+    correlation_of,
+    elsewhere,
+    influence_on_runs,
+    kept_runs,
+    shared_scatter,
+)
 from scaling.fit.prediction import left_out
 from scaling.fit.result import Fit
 from scaling.fit.solve.minimise import Problem
@@ -88,7 +96,8 @@ def fit(
         held: {coefficient: value} that are known, as the exact entropy of a world: {"E": 1.3704}.
         bootstrap: replicates.
         resampling: "pairs" or "wild"; see `scaling.fit.doubt.bootstrap.bootstrap`.
-        starts: random starts of a law, or of all laws of a stack together.
+        starts: random starts of a law, or of all laws of a stack together; where the first quarter of those of a law,
+            or eight if that is more, all end in one minimum, the others are spared.
         profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not
             identified above".
         seed: of starts and replicates.
@@ -150,12 +159,13 @@ def fit_observations(
         for form in forms
     ]
 
-    stacked, runs, odd = _given_runs(batches, data, cuts)
+    stacked, runs, others, odd = _given_runs(batches, data, cuts)
     leading = stacked.members[0]
     problem, optimum = leading.problem, leading.optimum
     samples = _samples(problem, optimum, data, replicates, resampling, seed)
     members = [_member(one) for one in stacked.members]
     members[0] = replace(members[0], samples=samples)
+    condition = condition_number(problem, optimum)
     result = Fit(
         members=tuple(members),
         objective=objective,
@@ -175,13 +185,13 @@ def fit_observations(
         scatter=_scatter(stacked.noise, problem, optimum, data) if objective.log else None,
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
-        status=_status(problem, optimum, data, held),
-        calibration=_calibrated(stacked, members, runs, data, trend),
+        status=_status(problem, optimum, data, held, condition),
+        calibration=_calibrated(stacked, members, runs, others, data, trend),
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
         backtest=cross_checked(stacked.scores),
-        condition=condition_number(problem, optimum),
+        condition=condition,
         profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
     if strict and not result.success:
@@ -191,8 +201,9 @@ def fit_observations(
 
 def _given_runs(
     batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut]
-) -> tuple[Stacked, Runs | None, tuple[Suspect, ...]]:
-    """The members that count, the runs that their forecasts are given, and the runs that are off the law."""
+) -> tuple[Stacked, Runs | None, Influence | None, tuple[Suspect, ...]]:
+    """The members that count, the runs that their forecasts are given, what those say of each other (None where they
+    have nothing in common), and the runs that are off the law."""
     stacked = assemble(batches, data, cuts)
     # Bad runs are looked for in the plain fit of the leading form: a version may leave out the very rows.
     form = type(stacked.members[0].problem.law)
@@ -202,34 +213,37 @@ def _given_runs(
     off = [i for i, row in enumerate(data.rows) if row in single]
     runs = kept_runs(data, {name for batch in batches for name in batch.problem.law.columns}, off)
     if runs is None or not plain.problem.objective.log:
-        return stacked, None, odd
+        return stacked, None, None, odd
     problem, u = stacked.members[0].problem, stacked.members[0].optimum.u
     slope = np.nan_to_num(coordinate_jacobian(problem, u)[:, inner(problem, u)])
     correlation = correlation_of(runs.columns)
     runs = replace(runs, share=shared_scatter(runs, _of_average(stacked), slope, data.cluster, correlation))
     if runs.share == 0:
-        return stacked, runs, odd
+        return stacked, runs, None, odd
     # Neighbours may have something in common, and yet say nothing of larger runs: laws are weighed and widened by what
     # they say given the runs only where larger runs are then forecast no worse.
     near = [influence_on_runs(correlation, runs.share, cut.scored, cut.small & ~runs.off) for cut in cuts]
     given = assemble(batches, data, cuts, near)
     if missed(given.scores) > missed(stacked.scores):
-        return stacked, replace(runs, share=0.0), odd
-    return given, runs, odd
+        return stacked, replace(runs, share=0.0), None, odd
+    sound = elsewhere(runs.columns, data.cluster) & ~runs.off
+    return given, runs, influence_on_runs(correlation, runs.share, np.arange(len(data)), sound), odd
 
 
 def _calibrated(
-    stacked: Stacked, members: Sequence[Member], runs: Runs | None, data: Observations, trend: SizeTrend | None
+    stacked: Stacked,
+    members: Sequence[Member],
+    runs: Runs | None,
+    others: Influence | None,
+    data: Observations,
+    trend: SizeTrend | None,
 ) -> Calibration:
     """The width of intervals beyond the runs, and between them."""
     free = int(stacked.members[0].problem.free.sum())
     found = replace(calibration(stacked.scores, stacked.noise, data.n_clusters - free), trend=trend)
-    if runs is None or runs.share == 0:
+    if runs is None or others is None:
         return found
-    others = elsewhere(runs.columns, data.cluster) & ~runs.off
-    near = influence_on_runs(correlation_of(runs.columns), runs.share, np.arange(len(data)), others)
-    missed = left_out(members, found, runs, near)
-    return replace(found, inside=factor_inside(missed[~runs.off]))
+    return replace(found, inside=factor_inside(left_out(members, found, runs, others)[~runs.off]))
 
 
 def _of_average(stacked: Stacked) -> Array:
@@ -305,9 +319,10 @@ def _teachers(data: Observations) -> dict[str, dict[str, float]]:
     return facts
 
 
-def _status(problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None) -> Status:
+def _status(
+    problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None, condition: float
+) -> Status:
     # What the plan of runs cannot tell comes first: it explains what the fit itself shows.
-    condition = condition_number(problem, optimum)
     design = design_faults(data, problem.law.columns, held or {})
     own = fit_faults(condition, optimum.at_bound, problem.law.names)
     reasons = list(design)

@@ -162,7 +162,9 @@ def _kriged(shared: Array, nearest: Array, between: Array, share: float) -> Infl
         )
     own = share * np.take_along_axis(shared, nearest, axis=1)
     eye, silent = np.eye(nearest.shape[1]), own == 0
-    system = np.where(silent[:, :, None] | silent[:, None, :], eye, share * between + (1 - share) * eye)
+    system = share * between + (1 - share) * eye
+    if silent.any():
+        system = np.where(silent[:, :, None] | silent[:, None, :], eye, system)
     weights = np.linalg.solve(system, own[..., None])[..., 0]
     return Influence(nearest, weights, 1 - np.sum(weights * own, axis=1), np.sum(shared >= NEARBY, axis=1))
 
@@ -218,8 +220,10 @@ def _left_out(residual: Array, slope: Array, inverse: Array, together: Array) ->
     **Source:** Dubrule 1983, cross-validation of kriging in a unique neighbourhood.
     """
     along = inverse @ slope
-    # What is left of the precision when the coefficients follow the runs.
-    precision = inverse - np.einsum("ik,jk->ij", along @ np.linalg.pinv(slope.T @ along), along)
+    # What is left of the precision when the coefficients follow the runs, one of them after the other.
+    precision = inverse.copy()
+    for one, other in zip((along @ np.linalg.pinv(slope.T @ along)).T, along.T, strict=True):
+        precision -= np.multiply.outer(one, other)
     pulled, errors, sizes = precision @ residual, np.empty(len(residual)), together.sum(axis=1)
     for size in np.unique(sizes):
         rows = np.flatnonzero(sizes == size)

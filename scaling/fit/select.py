@@ -129,7 +129,7 @@ def _candidate(data: Observations, form: ScalingLaw, k: int, held, validate: boo
 
 def _least_squares(data: Observations, form: ScalingLaw, held, seed: int) -> tuple[Optimum, Array]:
     problem = make_problem(form, data, Objective("squared"), held)
-    optimum = search(problem, held=held, seed=seed, count=24)
+    optimum = search(problem, held=held, seed=seed, count=24, every=False)
     return optimum, np.log(form.evaluate(optimum.theta, problem.x) / data.loss)
 
 

@@ -8,7 +8,7 @@ out here: suspects are named, with what to do, and the law without them is fitte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -144,72 +144,103 @@ def _shifts(jacobian: Array, shift: Array, root: Array, keep: Array, axis: Array
     if len(enough) < LEVELS_NEEDED:
         return []
     # The scatter of the others is worth its cost only for levels that stand out by the scatter of all.
-    everyone = _components(jacobian[keep], shift[keep], code[keep])
-    errors, _ = _level_shifts(jacobian, shift, root, keep, code, enough, *everyone)
-    found = []
-    for level in enough[np.argsort(-errors, kind="stable")][:CANDIDATES]:
-        others = keep & (code != level)
-        components = _components(jacobian[others], shift[others], code[others])
-        (error,), (size,) = _level_shifts(jacobian, shift, root, keep, code, np.array([level]), *components)
-        found.append((float(error) if abs(size) > LEVEL_LEAST else 0.0, keep & (code == level), float(size)))
-    return found
+    runs = _Levels(jacobian, shift, root, code)
+    (errors,), _ = runs.shifts(keep[None], enough[None], *runs.components(keep[None]))
+    picked = enough[np.argsort(-errors, kind="stable")][:CANDIDATES, None]
+    errors, sizes = runs.shifts(np.tile(keep, (len(picked), 1)), picked, *runs.components(keep & (code != picked)))
+    return [
+        (float(error) if abs(size) > LEVEL_LEAST else 0.0, keep & (code == level), float(size))
+        for error, size, level in zip(errors.ravel(), sizes.ravel(), picked.ravel(), strict=True)
+    ]
 
 
-def _level_shifts(
-    jacobian: Array, shift: Array, root: Array, keep: Array, code: Array, asked: Array, tau: float, noise: float
-) -> tuple[Array, Array]:
-    """Standard errors that each of some levels is off, and by how much; generalised least squares."""
-    if not noise > 0:
-        return np.zeros(len(asked)), np.zeros(len(asked))
-    counts = np.bincount(code[keep], minlength=code.max() + 1)
-    # Random effects are whitened by taking part of each level's mean away (Swamy and Arora 1972).
-    part = 1 - noise / np.sqrt(noise**2 + counts * tau**2)
-    columns = np.where(code[:, None] == asked, root[:, None], 0.0)
-    design, own, target = (
-        _demeaned(values[keep], code[keep], part, counts) / noise for values in (jacobian, columns, shift[:, None])
-    )
-    fixed = np.linalg.qr(design)[0]
-    alone = own - fixed @ (fixed.T @ own)
-    information = np.sum(alone**2, axis=0)
-    # A level that the law's own coefficients can follow anywhere says nothing.
-    tells = information > 1e-6 * np.sum(own**2, axis=0)
-    size = np.where(tells, (target[:, 0] @ alone) / np.where(tells, information, 1.0), 0.0)
-    return np.abs(size) * np.sqrt(information), size
+@dataclass(frozen=True)
+class _Levels:
+    """The runs of a fit in the levels of one axis, any of them left out.
 
-
-def _components(jacobian: Array, shift: Array, code: Array) -> tuple[float, float]:
-    """Standard deviations of the levels' effects and of the noise inside levels, by moments.
-
-    With M the membership of runs in levels and P the projection beside the law's coefficients, E[|M'P shift|^2] is
-    noise^2 tr(M'PM) + tau^2 |M'PM|^2. M'PM is a diagonal less a product of few columns, so no large matrix is built.
+    Attributes:
+        jacobian: float64[n_runs, k], of the law over its coefficients.
+        shift: float64[n_runs], log(measured/law); like the Jacobian times the root of the weights.
+        root: float64[n_runs], of the weights.
+        code: int[n_runs], level.
     """
-    from_zero = np.unique(code, return_inverse=True)[1]
-    counts = np.bincount(from_zero).astype(float)
-    # Inside levels: both sides less their level's mean.
-    own, target = (_demeaned(values, from_zero, np.ones(len(counts)), counts) for values in (jacobian, shift[:, None]))
-    fitted, _, rank, _ = np.linalg.lstsq(own, target, rcond=None)
-    left = len(shift) - len(counts) - int(rank)
-    if left < 1:
-        return 0.0, 0.0
-    noise = float(np.sum((target - own @ fitted) ** 2)) / left
-    # Between levels.
-    fixed = np.linalg.qr(jacobian)[0]
-    residual = shift - fixed @ (fixed.T @ shift)
-    share = np.stack([np.bincount(from_zero, column) for column in fixed.T], axis=1)
-    trace = counts.sum() - np.sum(share**2)
-    square = np.sum(counts**2) - 2 * np.sum(counts[:, None] * share**2) + np.sum((share.T @ share) ** 2)
-    between = float(np.sum(np.bincount(from_zero, residual) ** 2)) - noise * float(trace)
-    seen = max(len(counts) - COEFFICIENTS_OF_AN_AXIS, 1)
-    prior = PRIOR_LEVELS * PRIOR_SCATTER**2
-    variance = (seen * max(between / float(square), 0.0) + prior) / (seen + PRIOR_LEVELS)
-    return float(np.sqrt(variance)), float(np.sqrt(noise))
+
+    jacobian: Array
+    shift: Array
+    root: Array
+    code: Array
+
+    def shifts(self, among: Array, asked: Array, tau: Array, noise: Array) -> tuple[Array, Array]:
+        """Standard errors that each of some levels is off, and by how much: float64[n_cases, n_asked]; generalised
+        least squares.
+
+        Args:
+            among: bool[n_cases, n_runs], the runs that there are.
+            asked: int[n_cases, n_asked], levels.
+            tau, noise: float64[n_cases], of the levels and inside them.
+        """
+        counts, k = self._sums(among[..., None])[..., 0], self.jacobian.shape[1]
+        noise = np.where(noise > 0, noise, np.inf)[:, None]
+        # Random effects are whitened by taking part of each level's mean away (Swamy and Arora 1972).
+        part = 1 - 1 / np.sqrt(1 + counts * (tau[:, None] / noise) ** 2)
+        columns = np.where(self.code[:, None] == asked[:, None], self.root[:, None], 0.0)
+        every = np.concatenate([self._of(among), columns * among[..., None]], axis=-1)
+        white = self._demeaned(every, among, part, counts) / noise[..., None]
+        design, target, own = white[..., :k], white[..., k : k + 1], white[..., k + 1 :]
+        fixed = np.linalg.qr(design)[0]
+        alone = own - fixed @ (fixed.mT @ own)
+        information = np.sum(alone**2, axis=1)
+        # A level that the law's own coefficients can follow anywhere says nothing.
+        tells = information > 1e-6 * np.sum(own**2, axis=1)
+        size = np.where(tells, np.sum(target * alone, axis=1) / np.where(tells, information, 1.0), 0.0)
+        return np.abs(size) * np.sqrt(information), size
+
+    def components(self, among: Array) -> tuple[Array, Array]:
+        """Standard deviations of the levels' effects and of the noise inside levels, by moments: float64[n_cases] each.
+
+        With M the membership of runs in levels and P the projection beside the law's coefficients, E[|M'P shift|^2] is
+        noise^2 tr(M'PM) + tau^2 |M'PM|^2. M'PM is a diagonal less a product of few columns, so no large matrix is
+        built.
+        """
+        every, counts = self._of(among), self._sums(among[..., None])[..., 0]
+        # Inside levels: both sides less their level's mean.
+        inside = self._demeaned(every, among, np.ones_like(counts), counts)
+        basis, size, _ = np.linalg.svd(inside[..., :-1], full_matrices=False)
+        known = size > size[:, :1] * len(self.code) * np.finfo(float).eps
+        beside = _beside(basis * known[:, None], inside[..., -1])
+        left = among.sum(axis=1) - np.sum(counts > 0, axis=1) - known.sum(axis=1)
+        noise = np.where(left > 0, np.sum(beside**2, axis=1) / np.maximum(left, 1), 0.0)
+        # Between levels.
+        fixed = np.linalg.qr(every[..., :-1])[0]
+        share, total = self._sums(fixed), self._sums(_beside(fixed, every[..., -1])[..., None])
+        trace = counts.sum(axis=1) - np.sum(share**2, axis=(1, 2))
+        square = np.sum(counts**2, axis=1) - 2 * np.sum(counts[..., None] * share**2, axis=(1, 2))
+        square += np.sum((share.mT @ share) ** 2, axis=(1, 2))
+        between = (np.sum(total**2, axis=(1, 2)) - noise * trace) / square
+        seen = np.maximum(np.sum(counts > 0, axis=1) - COEFFICIENTS_OF_AN_AXIS, 1)
+        variance = (seen * np.maximum(between, 0.0) + PRIOR_LEVELS * PRIOR_SCATTER**2) / (seen + PRIOR_LEVELS)
+        return np.where(left > 0, np.sqrt(variance), 0.0), np.sqrt(noise)
+
+    def _of(self, among: Array) -> Array:
+        """Jacobian and shift, zero where a run is left out: float64[n_cases, n_runs, k + 1]."""
+        return np.column_stack([self.jacobian, self.shift]) * among[..., None]
+
+    def _demeaned(self, values: Array, among: Array, part: Array, counts: Array) -> Array:
+        """Rows less a part of their level's mean."""
+        means = (part / np.maximum(counts, 1))[..., None] * self._sums(values)
+        return values - means[:, self.code] * among[..., None]
+
+    def _sums(self, values: Array) -> Array:
+        """Of every column over the rows of each level: float64[n_cases, n_levels, n_columns]."""
+        cases, _, width = values.shape
+        levels = int(self.code.max()) + 1
+        cell = ((np.arange(cases)[:, None] * levels + self.code) * width)[..., None] + np.arange(width)
+        return np.bincount(cell.ravel(), values.ravel(), cases * levels * width).reshape(cases, levels, width)
 
 
-def _demeaned(values: Array, code: Array, part: Array, counts: Array) -> Array:
-    """Rows less a part of their level's mean."""
-    sums = np.stack([np.bincount(code, column, len(counts)) for column in values.T], axis=1)
-    means = sums / np.maximum(counts, 1)[:, None]
-    return values - part[code][:, None] * means[code]
+def _beside(basis: Array, values: Array) -> Array:
+    """What is left of a vector outside the span of an orthonormal basis: [..., n, k] and [..., n] -> [..., n]."""
+    return values - (basis @ (basis.mT @ values[..., None]))[..., 0]
 
 
 def _codes(axis: Array) -> Array:

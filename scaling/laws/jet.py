@@ -82,6 +82,17 @@ class Jet(NDArrayOperatorsMixin):
                 passed[id(x)] = passed[id(x)] + part if id(x) in passed else part
         return total
 
+    # On a small batch NumPy's way to the rule of an operator takes longer than the operation.
+
+    def __add__(self, other: Any) -> Jet:
+        return _add(self, other)
+
+    def __mul__(self, other: Any) -> Jet:
+        return _multiply(self, other)
+
+    def __neg__(self) -> Jet:
+        return _negative(self)
+
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if method != "__call__" or kwargs or ufunc not in _RULES:
             return NotImplemented

@@ -51,7 +51,9 @@ class SweepOutcome:
 
     def interruption(self) -> Preempted:
         """The error of a command that was stopped: exits with 130 after Ctrl-C, else 75, and names what goes on."""
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        # Of `python -m scaling` the first word is a file.
+        program = Path(sys.argv[0]).name.replace("__main__.py", "scaling")
+        command = shlex.join([program, *sys.argv[1:]])
         why = f"{self.obstacle}; " if self.obstacle else ""
         error = Preempted(f"{why}stopped after {len(self.trained)} runs; state is saved — go on with: {command}")
         error.exit_code = self.exit_code

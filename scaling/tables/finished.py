@@ -108,6 +108,8 @@ def _continued(runs: pd.DataFrame) -> tuple[Array, Array]:
     """Runs that went on from another's weights: bool[n_rows], and what is said of every row."""
     import pandas as pd
 
+    if not {"start_run", "start_tokens"} & set(runs.columns):
+        return np.zeros(len(runs), bool), np.full(len(runs), "", object)
     missing = pd.Series(np.nan, index=runs.index)
     tokens = pd.to_numeric(runs.get("start_tokens", missing), errors="coerce")
     named = runs.get("start_run", missing)
@@ -169,15 +171,15 @@ def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, lis
 
 def _trainings(runs: pd.DataFrame, key: str | None, n: Array) -> list[tuple[Any, Array]]:
     """Rows of one name, or of one size on one text where runs have no names."""
-    import pandas as pd
-
     if key is not None:
         groups = runs[key].reset_index(drop=True).to_frame().groupby(key)
         return [(name, np.asarray(rows)) for name, rows in groups.indices.items()]
-    sizes = pd.DataFrame({"n": n})
+    training = np.unique(n, return_inverse=True)[1]
     if "teacher" in runs.columns:
-        sizes["teacher"] = runs["teacher"].fillna("").astype(str).to_numpy()
-    return [(n[rows[0]], np.asarray(rows)) for rows in sizes.groupby(list(sizes.columns)).indices.values()]
+        training = training + len(n) * runs["teacher"].fillna("").astype(str).factorize()[0]
+    order = np.argsort(training, kind="stable")
+    starts = np.flatnonzero(np.diff(training[order])) + 1
+    return [(n[rows[0]], rows) for rows in np.split(order, starts)]
 
 
 def _evenly_spaced(volumes: Array) -> bool:

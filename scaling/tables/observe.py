@@ -102,8 +102,11 @@ def observe(
 def _no_duplicates(runs: pd.DataFrame) -> None:
     """A run counted twice halves its own noise."""
     key = next((name for name in RUN_KEYS if name in runs.columns), None)
-    keys = runs[key] if key else runs
+    keys = runs[[key]] if key else runs
     try:
+        # Most tables have a column in which no two rows agree, and single columns are looked through at once.
+        if any(column.is_unique for _, column in keys.items()):
+            return
         again = keys.duplicated(keep=False).to_numpy()
     except TypeError:  # a list in a cell has no hash; its text has
         again = keys.map(_hashable).duplicated(keep=False).to_numpy()

@@ -116,7 +116,8 @@ def _beyond_vocabulary(runs: pd.DataFrame, column: str, loss: Array) -> list[str
 
 
 def _equal(values: Array, loss: Array) -> bool:
-    return values.dtype == float and bool(np.allclose(values, loss, rtol=SAME, atol=0))
+    with np.errstate(invalid="ignore"):
+        return values.dtype == float and bool((np.abs(values - loss) <= SAME * np.abs(loss)).all())
 
 
 def _is_log2(values: Array, loss: Array) -> bool:

@@ -14,12 +14,15 @@ from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save, to_json
 from scaling.fit.solve.minimise import Problem
+from scaling.fit.solve.objective import Objective
+from scaling.fit.solve.search import make_problem, search
 from scaling.laws.distillation import Busbridge
 from scaling.laws.each_text import SeparateSpeeds
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import FloorAndEffectiveData
 from scaling.tables.observe import observe
 
+COLUMNS = {"n": "n_params", "d": "n_tokens"}
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 
 
@@ -64,9 +67,11 @@ def test_noisy_losses_give_the_truth_within_three_standard_errors():
     assert (np.abs(found.law.vector - TRUTH.vector) < 3 * errors).all()
 
 
-def test_every_start_reaches_the_same_optimum(small_fit):
-    tried, reached = small_fit.starts
-    assert reached == tried == 32
+def test_every_start_reaches_the_same_optimum_and_a_fit_leaves_it_at_the_first_eight(small_fit):
+    found = search(make_problem(Chinchilla(), observe(grid(noise=0.003), columns=COLUMNS), Objective()))
+    assert found.reached == found.tried == 32
+    assert small_fit.starts == (8, 8)
+    assert small_fit.leading.value == pytest.approx(found.value, rel=1e-9)
 
 
 def test_two_fits_with_one_seed_are_identical():
@@ -107,7 +112,7 @@ def test_kinds_of_targets_share_a_floor_and_have_each_a_speed_of_its_own():
 
 
 def test_a_coefficient_that_ends_on_its_bound_is_one_that_its_law_takes():
-    data = observe(grid(), columns={"n": "n_params", "d": "n_tokens"})
+    data = observe(grid(), columns=COLUMNS)
     law = Busbridge()
     x = data.inputs(("n", "d")).__dict__ | {"teacher_loss": np.zeros(len(data))}
     problem = Problem(law, SimpleNamespace(**x), data.loss, np.ones(len(data)))
@@ -122,12 +127,11 @@ def test_texts_are_told_apart_by_their_id_whatever_they_are_called():
         text_id=["r1", "a", "b", "a", "r2"],
         delta_noise=[0, 0.1, 0.3, 0.1, 0],
     )
-    columns = {"n": "n_params", "d": "n_tokens"}
-    data = observe(table, columns=columns)
+    data = observe(table, columns=COLUMNS)
     assert data.teachers == ("real", "noise 0.2 (a)", "noise 0.2 (b)")
     assert data.teacher.tolist() == [0, 1, 2, 1, 0]
     assert data.texts == {"r1": "real", "a": "noise 0.2 (a)", "b": "noise 0.2 (b)", "r2": "real"}
-    older = observe(table.drop(columns="text_id"), columns=columns)
+    older = observe(table.drop(columns="text_id"), columns=COLUMNS)
     assert older.teachers == ("real", "noise 0.2")
     assert older.texts == {}
 

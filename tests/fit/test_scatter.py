@@ -11,6 +11,7 @@ import pytest
 from scaling.errors import SpecError
 from scaling.fit.describe import summary
 from scaling.fit.doubt.by_size import size_trend
+from scaling.fit.doubt.covariance import CENTRAL, NORMAL, scatter
 from scaling.fit.doubt.scatter import scatter_parts, settings_of
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save
@@ -61,6 +62,22 @@ def test_without_repeats_or_standard_errors_nothing_is_divided():
 
 def test_settings_are_told_apart_by_every_column():
     assert settings_of(np.array([0, 0, 1]), np.array([5.0, 5.0, 5.0])).tolist() == [0, 0, 1]
+    teacher, n, d = np.array([[1, 0, 0, 1, 0, 0], [2, 2, 1, 2, 2, 2], [7, 9, 7, 7, 7, 9]])
+    assert settings_of(teacher, n, d).tolist() == [3, 2, 0, 3, 1, 2]
+
+
+def test_the_scatter_of_one_run_is_read_off_the_runs_that_count():
+    rng = np.random.default_rng(0)
+    residual, k = rng.normal(0, 0.01, (3, 50)), 5
+    weights = np.ones((3, 50))
+    weights[1, ::3], weights[2] = 0, 4
+    for row, one in enumerate(scatter(residual, weights, k)):
+        size = np.abs(residual[row]) * np.sqrt(weights[row])
+        counted = size[weights[row] > 0]
+        lost = np.sqrt(len(counted) / (len(counted) - k))
+        assert one == pytest.approx(np.quantile(counted, CENTRAL) / NORMAL * lost, rel=1e-12)
+    # A run of weight one scatters twice as much as one of four times its weight.
+    assert scatter(residual[:1], weights[2:], k) == pytest.approx(2 * scatter(residual[:1], weights[:1], k))
 
 
 def test_a_fit_says_its_scatter_in_parts_also_after_it_was_saved(tmp_path):
@@ -105,6 +122,13 @@ def test_weights_by_size_bring_the_exponents_nearer_to_the_truth():
         return np.sqrt(np.mean(np.square(errors)))
 
     assert miss(True) < 0.8 * miss(False)
+
+
+def test_a_run_of_twice_the_scatter_weighs_a_quarter():
+    data = observe(sweep(seeds=1).drop(columns="loss_se"), columns={"n": "n_params", "d": "n_tokens"})
+    noisy = replace(data, relative_noise=np.where(data.columns["n"] < 1e7, 2.0, 1.0))
+    weights = make_problem(Chinchilla(), noisy, Objective()).weights
+    np.testing.assert_allclose(weights, np.where(data.columns["n"] < 1e7, 0.25, 1.0))
 
 
 def test_scatter_that_does_not_change_with_size_leaves_weights_alone():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import stdtrit
 
 from scaling.errors import RecordError
-from scaling.fit.transfer import transfer
+from scaling.fit.transfer import fit_transfer, transfer
 
 SIZES, READ, FRESH = (2e4, 1e5, 4e5), 1e4 * 2.0 ** np.arange(5), 2.5e3 * 2.0 ** np.arange(14)
 K, ALPHA, BETA = 60.0, 0.3, 0.55
@@ -58,6 +59,17 @@ def test_intervals_hold_what_the_noisy_runs_were_made_with():
         low, high = getattr(law.low, name), getattr(law.high, name)
         assert low < exact < high
     assert law.high.alpha - law.low.alpha < 0.3
+
+
+def test_an_interval_is_the_jackknife_over_trainings_by_hand():
+    found = transfer(table(noise=0.003, seeds=2))
+    trainings = sorted({(point.n, point.seed) for point in found.points})
+    without = [
+        fit_transfer([point for point in found.points if (point.n, point.seed) != left]).law.alpha for left in trainings
+    ]
+    error = np.sqrt(5 / 6 * np.sum((without - np.mean(without)) ** 2))
+    (law,) = found.laws
+    assert law.high.alpha - law.low.alpha == pytest.approx(2 * stdtrit(5, 0.95) * error)
 
 
 def test_a_start_that_harms_has_negative_points_and_is_not_left_out():

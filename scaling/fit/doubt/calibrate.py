@@ -95,7 +95,7 @@ def factor_inside(errors: Array) -> float:
     Args:
         errors: float64[n_runs], standardised, of each run from the runs of other cells and trunks; the laws saw it.
     """
-    return max(1.0, expected_factor([errors[i : i + 1] for i in range(len(errors))]))
+    return max(1.0, expected_factor(list(errors[:, None])))
 
 
 def expected_factor(errors: Sequence[Array]) -> float:
@@ -105,11 +105,11 @@ def expected_factor(errors: Sequence[Array]) -> float:
     A handful of cuts leaves the factor itself in doubt, and the variance of a forecast is the mean of the variances
     that it may have. The errors of one validation fit share that fit's mistake: together they count as one.
     """
-    cost = np.log(FACTORS) ** 2 / (2 * PRIOR_SPREAD**2)
-    for error in errors:
-        ratio = error[:, None] / FACTORS
-        density = (TAIL + 1) / 2 * np.log1p(ratio**2 / TAIL) + np.log(FACTORS)
-        cost = cost + density.mean(axis=0)
+    each = np.concatenate([[], *errors])
+    counts = np.array([len(error) for error in errors], int)
+    share = np.repeat(1 / counts, counts)
+    density = (TAIL + 1) / 2 * np.log1p((each[:, None] / FACTORS) ** 2 / TAIL) + np.log(FACTORS)
+    cost = np.log(FACTORS) ** 2 / (2 * PRIOR_SPREAD**2) + np.sum(share[:, None] * density, axis=0)
     chance = np.exp(cost.min() - cost)
     return float(np.sqrt(np.average(FACTORS**2, weights=chance)))
 

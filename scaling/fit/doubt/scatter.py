@@ -103,4 +103,8 @@ def variance_within(values: Array, setting: Array) -> tuple[float, int]:
 
 def settings_of(*columns: Array) -> Array:
     """A number for each distinct combination of columns: int[n_runs]."""
-    return np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].ravel()
+    setting = np.zeros(len(columns[0]), int)
+    for column in columns:
+        own = np.unique(column, return_inverse=True)[1]
+        setting = np.unique(setting * len(own) + own, return_inverse=True)[1]
+    return setting

@@ -7,6 +7,7 @@ inputs matters: the ridge between A and alpha, fatal to a gradient method, is ju
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,6 +98,15 @@ class Minima:
     value: Array
     converged: Array
 
+    def take(self, index: Array) -> Minima:
+        """Those of some searches."""
+        return Minima(self.u[index], self.value[index], self.converged[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Minima]) -> Minima:
+        """Those of several batches, one after the other."""
+        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("u", "value", "converged")))
+
 
 @dataclass
 class _Runs:
@@ -136,9 +146,10 @@ class _Local:
     def take(self, index: Array) -> _Local:
         return _Local(self.slope[index], self.curvature[index], self.axes[index], self.sound[index])
 
-    def put(self, index: Array, other: _Local) -> None:
+    def put(self, index: Array, other: _Local) -> _Local:
         for name in ("slope", "curvature", "axes", "sound"):
             getattr(self, name)[index] = getattr(other, name)
+        return self
 
 
 def minimise(
@@ -186,11 +197,7 @@ def minimise(
     else:
         with ThreadPoolExecutor() as pool:
             done = list(pool.map(work, parts))
-    return Minima(
-        np.concatenate([m.u for m in done]),
-        np.concatenate([m.value for m in done]),
-        np.concatenate([m.converged for m in done]),
-    )
+    return Minima.joined(done)
 
 
 def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision: float) -> Minima:
@@ -209,9 +216,10 @@ def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision:
         # Derivatives cost ten times the value: a step that failed, or was the last, goes without.
         moved = np.flatnonzero(better & ~small)
         if len(moved):
-            found = _model(problem, trial[moved], runs.take(moved))
+            whole = len(moved) == len(rows)
+            found = _model(problem, trial[moved], runs if whole else runs.take(moved))
             better[moved] = found.sound
-            here.put(moved[found.sound], found.take(found.sound))
+            here = found if whole and found.sound.all() else here.put(moved[found.sound], found.take(found.sound))
         u, value = np.where(better[:, None], trial, u), np.where(better, there, value)
         # Steps that fail are tried again more cautiously; those that succeed become bolder.
         damping = np.where(better, np.maximum(damping * 0.1, 1e-12), np.minimum(damping * 8, 1e12))
@@ -259,7 +267,8 @@ def _model(problem: Problem, u: Array, runs: _Runs) -> _Local:
         gradient = gradient + runs.prior.pull(u)[1]
         hessian, metric = hessian + runs.prior.precision, metric + runs.prior.precision
     sound = np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2))
-    gradient[~sound], hessian[~sound], metric[~sound] = 0.0, np.eye(u.shape[1]), np.eye(u.shape[1])
+    if not sound.all():
+        gradient[~sound], hessian[~sound], metric[~sound] = 0.0, np.eye(u.shape[1]), np.eye(u.shape[1])
     return _diagonal(problem, u, gradient, hessian, metric, sound)
 
 
@@ -268,11 +277,11 @@ def _diagonal(problem: Problem, u: Array, gradient: Array, hessian: Array, metri
     a bound."""
     outward = ((u <= problem.low) & (gradient > 0)) | ((u >= problem.high) & (gradient < 0))
     free = problem.free & ~outward
-    both = free[:, :, None] & free[:, None, :]
-    eye = np.eye(u.shape[1])
     scale = free / np.sqrt(np.maximum(metric.diagonal(axis1=1, axis2=2), 1e-30))
     outer = scale[:, :, None] * scale[:, None, :]
-    inverse_root = np.linalg.inv(np.linalg.cholesky(np.where(both, metric * outer, eye) + 1e-12 * eye))
+    # A coefficient that is not free has zeros there, and a unit of its own on the diagonal.
+    alone = np.eye(u.shape[1]) * (1e-12 + ~free)[:, None]
+    inverse_root = np.linalg.inv(np.linalg.cholesky(metric * outer + alone))
     curvature, axes = np.linalg.eigh(inverse_root @ (hessian * outer) @ inverse_root.transpose(0, 2, 1))
     axes = axes.transpose(0, 2, 1) @ inverse_root * scale[:, None, :]
     return _Local((axes @ gradient[..., None])[..., 0], curvature, axes, sound)

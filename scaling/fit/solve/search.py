@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fit.solve.minimise import Problem, minimise
+from scaling.fit.solve.minimise import Minima, Problem, minimise
 from scaling.fit.solve.objective import Objective, run_weights
 from scaling.fit.solve.starts import draw_starts
 from scaling.laws.law import ScalingLaw
@@ -20,8 +20,8 @@ SAME_VALUE = 1e-9
 SAME_PLACE = 1e-3
 DIRECT_SHARE = 8
 """One start in so many also descends the robust objective directly."""
-
-
+FIRST_ROUND = 8
+"""Starts whose agreement spares the others."""
 APPROACH_STEPS, APPROACH_PRECISION = 80, 1e-9
 """How far the approach through the sum of squares is followed: its ends are only places to start from."""
 
@@ -85,6 +85,7 @@ def search(
     seed: int = 0,
     held: Mapping[str, float] | None = None,
     starts: Array | None = None,
+    every: bool = True,
 ) -> Optimum:
     """Minimise from `count` random starts, first the smooth sum of squares, then the objective asked for.
 
@@ -94,6 +95,8 @@ def search(
         seed: of the draws.
         held: {coefficient: value} of the problem's held coefficients.
         starts: float64[n_starts, k], own starts in coefficients.
+        every: False spares the others where the first `FIRST_ROUND` starts, or the first quarter if that is more, all
+            end in one minimum.
 
     Returns:
         Optimum.
@@ -109,37 +112,51 @@ def search(
         starts[:, problem.law.names.index(name)] = value
 
     # A robust objective has minima that the sum of squares does not lead to, so some starts also descend directly.
-    first, limit = problem.encode(starts), problem.objective.threshold
-    direct = len(first) // DIRECT_SHARE if np.isfinite(limit) else 0
-    begin = np.concatenate([first, first[:direct]])
-    threshold = np.repeat([np.inf, limit], [len(first), direct])
-    approached = minimise(problem, begin, threshold=threshold, steps=APPROACH_STEPS, precision=APPROACH_PRECISION)
-    if not np.isfinite(approached.value).any():
+    begin, limit = problem.encode(starts), problem.objective.threshold
+    smooth = np.arange(len(begin))
+    direct = smooth[: len(begin) // DIRECT_SHARE if np.isfinite(limit) else 0]
+    start, threshold = np.concatenate([smooth, direct]), np.repeat([np.inf, limit], [len(smooth), len(direct)])
+    first = len(begin) if every else min(max(FIRST_ROUND, len(begin) // 4), len(begin))
+    early = np.concatenate([smooth < first, direct < first // DIRECT_SHARE])
+    ends, of = _descended(problem, begin[start[early]], threshold[early]), start[early]
+    if not early.all() and not _same(ends.value).all():
+        ends = Minima.joined([ends, _descended(problem, begin[start[~early]], threshold[~early])])
+        of = np.concatenate([of, start[~early]])
+    if not np.isfinite(ends.value).any():
         raise FitError(
             f"no start of the law {problem.law.name!r} gives finite losses on these runs: check the "
             "units of its columns"
         )
-    places, owner = _distinct(np.where(np.isfinite(approached.value)[:, None], approached.u, begin))
-    ended = minimise(problem, places)
+    return _lowest(problem, ends, of)
 
-    # A start has reached the optimum if either of its ways has.
-    arrived = ended.value[owner]
-    per_start = arrived[: len(first)]
-    per_start[:direct] = np.minimum(per_start[:direct], arrived[len(first) :])
-    order = np.argsort(ended.value)
+
+def _descended(problem: Problem, begin: Array, threshold: Array) -> Minima:
+    """Where ways from some places end: first under their own threshold, then under the objective asked for."""
+    approached = minimise(problem, begin, threshold=threshold, steps=APPROACH_STEPS, precision=APPROACH_PRECISION)
+    places, owner = _distinct(np.where(np.isfinite(approached.value)[:, None], approached.u, begin))
+    return minimise(problem, places).take(owner)
+
+
+def _same(value: Array) -> Array:
+    """Which ends have the lowest value: bool[n_ways]; none without a number."""
+    return np.isfinite(value) & (value <= value.min() * (1 + SAME_VALUE) + 1e-300)
+
+
+def _lowest(problem: Problem, ends: Minima, start: Array) -> Optimum:
+    """The lowest of the minima found; a start has reached it if either of its ways has."""
+    order = np.argsort(ends.value)
     best = order[0]
-    same = per_start <= ended.value[best] * (1 + SAME_VALUE) + 1e-300
-    u = ended.u[best]
+    u = ends.u[best]
     edge = ((u <= problem.low + 1e-9) | (u >= problem.high - 1e-9)) & problem.free
     return Optimum(
         u=u,
         theta=problem.decode(u),
-        value=float(ended.value[best] / problem.objective.unit),
-        tried=len(starts),
-        reached=int(same.sum()),
-        converged=bool(ended.converged[best]),
+        value=float(ends.value[best] / problem.objective.unit),
+        tried=len(np.unique(start)),
+        reached=len(np.unique(start[_same(ends.value)])),
+        converged=bool(ends.converged[best]),
         at_bound=tuple(name for name, on in zip(problem.law.names, edge, strict=True) if on),
-        basins=_distinct(ended.u[order])[0],
+        basins=_distinct(ends.u[order])[0],
     )
 
 

@@ -123,7 +123,7 @@ def fit_versions(
         cuts: of validation.
     """
     problem = make_problem(form, data, objective, held)
-    whole = search(problem, held=held, count=starts, seed=seed)
+    whole = search(problem, held=held, count=starts, seed=seed, every=False)
     subsets = [np.ones(len(data), bool), *(cut.small for cut in cuts)]
     weights = np.array([[_weights(problem, data, version, subset) for subset in subsets] for version in versions])
     flat = weights.reshape(-1, len(data))

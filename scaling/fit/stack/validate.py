@@ -72,8 +72,8 @@ def size_ordered_cuts(data: Observations, most: int) -> list[Cut]:
     n, d = data.columns["n"], data.columns["d"]
     cuts: list[Cut] = []
     for axis, values in (("n", n), ("d", d), ("c", n * d)):
-        for share in SHARES:
-            small = values < np.quantile(values, share, method="higher")
+        for limit in np.quantile(values, SHARES, method="higher"):
+            small = values < limit
             enough = small.sum() > most + 1 and all(levels(x[small]) >= 3 for x in (n, d))
             if enough and not any((small == cut.small).all() for cut in cuts):
                 scored = better_trained(data.loss, data.teacher, ~small, SCORED)

@@ -56,6 +56,8 @@ def better_trained(loss: Array, group: Array, among: Array, share: float) -> Arr
         share: in (0, 1].
     """
     kept = among.copy()
+    if share == 1:
+        return kept
     for code in np.unique(group[among]):
         own = among & (group == code)
         kept[own] = loss[own] <= np.quantile(loss[own], share)

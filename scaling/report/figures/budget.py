@@ -14,7 +14,7 @@ from scaling.fit.backtest import Backtest
 from scaling.fit.result import Fit
 from scaling.report.figures.by_size import LOSS, asked_text
 from scaling.report.figures.points import run_points, text_of
-from scaling.report.figures.style import BEYOND, errors, figure, line, measured
+from scaling.report.figures.style import BEYOND, errors, figure, hue, line, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def _frontier(ax: Axes, fit: Fit, text: str, least: float, most: float) -> None:
     best = optimal(fit, flops=np.geomspace(least, most, 9), **asked_text(fit, text))
     if best.each:
         table = best.frame()
-        ax.plot(table["n"], table["d"], color="C1", lw=1.6, label="best split of compute")
+        ax.plot(table["n"], table["d"], color=hue(1), lw=1.6, label="best split of compute")
 
 
 def _range(ax: Axes, low: float, high: float, fewest: float, most: float) -> None:
@@ -111,9 +111,9 @@ def extrapolation(tested: Backtest, ax: Axes) -> None:
     table = tested.frame()
     for inside, rows in table.groupby("inside"):
         bars = errors(rows["low"], rows["forecast"], rows["high"])
-        look, label = ("C0", "inside its interval") if inside else ("white", "outside")
+        look, label = (hue(0), "inside its interval") if inside else ("white", "outside")
         x, y = rows["measured"], rows["forecast"]
-        ax.errorbar(x, y, yerr=bars, fmt="o", mfc=look, color="C0", capsize=2, elinewidth=0.8, label=label)
+        ax.errorbar(x, y, yerr=bars, fmt="o", mfc=look, color=hue(0), capsize=2, elinewidth=0.8, label=label)
     ends = [table["measured"].min(), table["measured"].max()]
     ax.plot(ends, ends, color="0.4", lw=0.8, label="_agreement")
     ax.set(xlabel=f"measured {LOSS}", ylabel=f"forecast, {tested.level:.0%} interval")

@@ -97,7 +97,8 @@ def laws(comparison: Any, ax: Axes) -> None:
         law if usable else f"{law} (not usable)" for law, usable in zip(table["law"], table["usable"], strict=True)
     ]
     ax.set_yticks(y, names)
-    ax.invert_yaxis()
+    # Room above and below, so that no legend lies across a law.
+    ax.set_ylim(len(table) - 0.4, -1.1)
     ax.set(xlabel="error of the loss, %", xlim=(0, None))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from scaling.report.figures.style import errors, figure
+from scaling.report.figures.style import errors, figure, hue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +23,12 @@ def ledger(table: pd.DataFrame, ax: Axes) -> None:
         for name in ("loss_low", "loss_forecast", "loss_high", "loss_measured")
     )
     bars = errors(low, said, high)
-    ax.errorbar(said, y, xerr=bars, fmt="s", color="C0", capsize=3, label="forecast, with its interval")
+    ax.errorbar(said, y, xerr=bars, fmt="s", color=hue(0), capsize=3, label="forecast, with its interval")
     inside = table["loss_in_interval"].eq(True).to_numpy()
-    for rows, fill, label in ((inside, "C1", "measured"), (~inside, "white", "measured, outside the interval")):
+    for rows, fill, label in ((inside, hue(1), "measured"), (~inside, "white", "measured, outside the interval")):
         if rows.any():
-            ax.plot(found[rows], y[rows], "o", color="C1", mfc=fill, ms=6, label=label)
-    ax.axvline(0, color="C2", lw=1.2, label="target")
+            ax.plot(found[rows], y[rows], "o", color=hue(1), mfc=fill, ms=6, label=label)
+    ax.axvline(0, color=hue(2), lw=1.2, label="target")
     ax.set_yticks(y, [f"{sweep} {run}" for sweep, run in zip(table["sweep"], table["run_id"], strict=True)])
     ax.invert_yaxis()
     ax.set(xlabel="loss above its target, nats/token")
@@ -43,7 +43,7 @@ def hit_rate(table: pd.DataFrame, ax: Axes, *, bins: int = 4) -> None:
     for part in np.unique(which):
         own = known[which == part]
         x, y = own["probability"].mean(), own["target_met"].astype(bool).mean()
-        ax.plot(x, y, "o", color="C0")
-        ax.annotate(f"{len(own)}", (x, y), xytext=(5, -9), textcoords="offset points", fontsize=8)
+        ax.plot(x, y, "o", color=hue(0))
+        ax.annotate(f"{len(own)} asked", (x, y), xytext=(-6, -12), ha="right", textcoords="offset points", fontsize=8)
     ax.plot([0, 1], [0, 1], color="0.4", lw=0.8)
     ax.set(xlabel="promised P(loss ≤ target)", ylabel="share of targets met", xlim=(0, 1.05), ylim=(0, 1.05))

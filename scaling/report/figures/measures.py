@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from scaling.fit.savings import fit_savings
 from scaling.fit.transfer import Transfer
-from scaling.report.figures.style import figure, measured, short
+from scaling.report.figures.style import figure, hue, measured, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ def transferred(found: Transfer, ax: Axes) -> None:
     """Effective data as a multiple of what was read, one colour a start, one mark a size, and 1 for what gained
     nothing; means over seeds."""
     points = found.frame().assign(multiple=lambda table: table["effective"] / table["d"])
-    colours = {start: f"C{i}" for i, start in enumerate(points["start"].unique())}
+    colours = {start: hue(i) for i, start in enumerate(points["start"].unique())}
     marks = dict(zip(sorted(points["n"].unique()), "os^Dv*", strict=False))
     for _, own in points.groupby(["start", "n"], sort=False):
         start, n = own["start"].iloc[0], own["n"].iloc[0]
@@ -59,6 +59,6 @@ def keystrokes(table: pd.DataFrame, ax: Axes) -> None:
     line = fit_savings(table)
     bits = np.linspace(line.lowest, line.highest, 50)
     told = [line.predict(one) for one in bits]
-    ax.plot(bits, [one.value for one in told], color="C0")
-    ax.fill_between(bits, [one.low for one in told], [one.high for one in told], color="C0", alpha=0.15)
+    ax.plot(bits, [one.value for one in told], color=hue(0))
+    ax.fill_between(bits, [one.low for one in told], [one.high for one in told], color=hue(0), alpha=0.15)
     ax.set(xlabel="bits/byte", ylabel="share of keystrokes saved")

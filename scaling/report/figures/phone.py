@@ -12,7 +12,7 @@ from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import Recommendation
 from scaling.report.figures.by_size import LOSS
-from scaling.report.figures.style import errors, few, figure, short
+from scaling.report.figures.style import errors, few, figure, hue, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,8 @@ def bytes_and_loss(
         _tries(ax, ledger.dropna(subset=["peak_bytes_measured", "loss_measured"]))
     at, loss = answer.footprint.total_bytes / MIB, answer.choice.expected
     bars = errors(loss.low, loss.value, loss.high)
-    ax.errorbar([at], [loss.value], yerr=bars, fmt="s", color="C1", ms=7, capsize=3, label="recommended")
-    ax.axhline(answer.question.target_loss, color="C2", lw=1, label=f"target {answer.question.target_loss:g}")
+    ax.errorbar([at], [loss.value], yerr=bars, fmt="s", color=hue(1), ms=7, capsize=3, label="recommended")
+    ax.axhline(answer.question.target_loss, color=hue(2), lw=1, label=f"target {answer.question.target_loss:g}")
     _budgets(ax, {"budget": answer.question.budget_bytes} | {name: device(name).app_bytes for name in phones})
     ax.set(xscale="log", xlabel="memory on the phone, MiB", ylabel=LOSS)
 
@@ -51,11 +51,11 @@ def bytes_and_loss(
 def _front(ax: Axes, answer: Recommendation) -> None:
     """What lies beyond the runs is hollow: it is forecast, and nothing like it was trained."""
     steps = [(point.total_bytes / MIB, point.loss) for point in answer.front]
-    ax.plot(*zip(*steps, strict=True), "--", lw=0.8, color="C0", drawstyle="steps-post", label="_front")
-    for inside, fill, label in ((True, "C0", "front"), (False, "white", "front, beyond the runs")):
+    ax.plot(*zip(*steps, strict=True), "--", lw=0.8, color=hue(0), drawstyle="steps-post", label="_front")
+    for inside, fill, label in ((True, hue(0), "front"), (False, "white", "front, beyond the runs")):
         own = [step for step, point in zip(steps, answer.front, strict=True) if (point.reach <= 1) == inside]
         if own:
-            ax.plot(*zip(*own, strict=True), "o", mfc=fill, color="C0", label=label)
+            ax.plot(*zip(*own, strict=True), "o", mfc=fill, color=hue(0), label=label)
 
 
 def _tries(ax: Axes, tried: pd.DataFrame) -> None:
@@ -88,7 +88,7 @@ def damage(table: pd.DataFrame, ax: Axes, *, law: ScalingLaw | None = None) -> N
     """
     bits = np.linspace(table["bits"].min(), table["bits"].max(), 61)
     for i, (size, rows) in enumerate(few(table["n_params"].to_numpy(float))):
-        own, color = table[rows], f"C{i}"
+        own, color = table[rows], hue(i)
         bars = errors(own["damage_low"], own["damage"], own["damage_high"])
         # Runs of one size differ in D: beside each other they can be seen.
         x = own["bits"] + 0.08 * (np.log(own["n_tokens"]) - np.log(own["n_tokens"]).mean())

@@ -13,6 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from scaling.shown import FIGURES
@@ -68,6 +69,11 @@ def _finish(ax: Axes) -> None:
             if high < 100 * low:
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter(lambda value, _: short(value))
+
+
+def hue(index: int) -> str:
+    """A colour of the style, as itself: "C0" would be looked up when the figure is drawn, in whatever style is then."""
+    return to_hex(f"C{index}")
 
 
 def errors(low: Any, value: Any, high: Any) -> Array:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from scaling.fit.allocation.budgets import parabolas
 from scaling.report.figures.by_size import LOSS
-from scaling.report.figures.style import curve_points, errors, few, figure, line, measured, shade_beyond, short
+from scaling.report.figures.style import curve_points, errors, few, figure, hue, line, measured, shade_beyond, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def training_curves(metrics: pd.DataFrame, ax: Axes, *, runs: pd.DataFrame, n: s
     smooth = logged.groupby(["run_id", "part"])[[n, "flops", "loss"]].mean().reset_index()
     for i, (size, rows) in enumerate(few(smooth[n].to_numpy(float))):
         for j, (_, own) in enumerate(smooth[rows].groupby("run_id")):
-            ax.plot(own["flops"], own["loss"], lw=0.9, color=f"C{i}", label=f"{'_' if j else ''}N = {short(size)}")
+            ax.plot(own["flops"], own["loss"], lw=0.9, color=hue(i), label=f"{'_' if j else ''}N = {short(size)}")
     least = smooth.sort_values("flops")
     ax.step(least["flops"], least["loss"].cummin(), where="post", color="0.2", ls="--", label="least so far")
     ax.set(xscale="log", xlabel="training compute so far 6ND, FLOPs", ylabel=f"{LOSS}, of what is read")
@@ -80,10 +80,8 @@ def isoflop(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: str = "n_t
     for i, one in enumerate(found):
         x = np.linspace(one.x.min(), one.x.max(), 60)
         lowest = np.polyval(one.coefficients, np.log(one.vertex) - one.middle)
-        ax.plot(
-            np.exp(one.middle + x), np.polyval(one.coefficients, x), color=f"C{i % 7}", label=f"C = {one.budget:.2g}"
-        )
-        ax.plot(one.vertex, lowest, "D", color=f"C{i % 7}", label="_lowest")
+        ax.plot(np.exp(one.middle + x), np.polyval(one.coefficients, x), color=hue(i), label=f"C = {one.budget:.2g}")
+        ax.plot(one.vertex, lowest, "D", color=hue(i), label="_lowest")
     ax.set(xscale="log", xlabel=f"N, parameters ({n})", ylabel=LOSS)
 
 

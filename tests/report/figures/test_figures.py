@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 import scaling
 from scaling.errors import SpecError
@@ -158,6 +159,15 @@ def test_the_ledger_marks_what_came_out_of_its_interval():
     shown = {line.get_label(): len(line.get_xdata()) for line in ax.lines}
     assert shown.get("measured, outside the interval", 0) == out
     assert figures.hit_rate(ledger).get_ylim() == (0, 1.05)
+
+
+def test_colours_are_those_of_the_style_whatever_style_a_figure_is_drawn_in(fit):
+    with figures.styled():
+        allowed = {to_hex(f"C{i}") for i in range(7)}
+    for ax in (figures.ledger(pd.read_csv(REFERENCE / "ledger.csv")), fit.plot(), figures.isoloss(fit)):
+        drawn = {to_hex(line.get_color()) for line in ax.lines}
+        greys = {colour for colour in drawn if len({colour[1:3], colour[3:5], colour[5:]}) == 1}
+        assert drawn - greys <= allowed
 
 
 def test_damage_shows_every_row_and_the_law():
