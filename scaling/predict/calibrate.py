@@ -68,6 +68,18 @@ class Calibrated:
     collapsed: tuple[MeasuredRate, ...]
     errors: tuple[float, ...]
 
+    @property
+    def reading_share(self) -> float:
+        """Of the time of the smallest model that was used, what reading its bytes takes.
+
+        The nearer to one, the less the rates say of the token and its layers, which are most of the time of far smaller
+        models.
+        """
+        smallest = min(self.used, key=lambda one: one.n_bytes)
+        speed = self.device.speeds[0]
+        seconds = speed.seconds(smallest.n_layers, smallest.n_bytes).value
+        return smallest.n_bytes / speed.bandwidth.value / seconds
+
 
 def calibrate(
     device: Device, measured: Sequence[MeasuredRate], *, engine: str | None = None, unit: Unit | None = None
