@@ -31,7 +31,8 @@ def ways_on(workspace: Workspace, fit: Fit, table: pd.DataFrame) -> list[str]:
     # A budget buys a part of a sweep, whose other runs come before any new ones.
     left = [run for run in workspace.runs if run.run_id not in set(done["run_id"])] if "run_id" in done else []
     if left:
-        return [f"{command('scaling sweep')}   # trains what is left of it, {len(left)} of {len(workspace.runs)} runs", ways[0]]
+        rest = f"trains what is left of it, {len(left)} of {len(workspace.runs)} runs"
+        return [f"{command('scaling sweep')}   # {rest}", ways[0]]
     # One size and one volume beyond the largest are what shows a floor soonest.
     more = [f"model.width={[*widths, 2 * widths[-1]]}", f"tokens={[*tokens, 4 * tokens[-1]]}"]
     plan = " ".join(f"--set {shlex.quote(text)}" for text in more)
