@@ -69,7 +69,9 @@ def test_the_example_of_a_public_name_gives_what_it_says(name, names, monkeypatc
     assert says(value, globs) == ""
 
 
-@pytest.mark.parametrize("method", ["floor", "frame", "interval", "loss", "plot", "predict", "probability"])
+@pytest.mark.parametrize(
+    "method", ["floor", "floor_interval", "frame", "interval", "loss", "plot", "predict", "probability"]
+)
 def test_the_example_of_what_a_fit_is_asked_gives_what_it_says(method, names):
     assert says(getattr(scaling.Fit, method), dict(names)) == ""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Given = Literal["runs", "law"]
+FLOOR_DRAWS = 400
+"""Draws of the coefficients, of which the interval of a floor is made."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,22 @@ class Fit(Drawn):
         True
         """
         return self.predict(math.inf, math.inf, teacher=teacher, level=level, force=True, **columns)
+
+    def floor_interval(self, teacher: str | None = None, *, level: float = 0.9) -> tuple[float, float]:
+        """Central interval of the leading law's own floor of a text, over draws of its coefficients; NaN without any.
+
+        >>> low, high = fit.floor_interval()
+        >>> low < fit.floor().value < high
+        True
+        """
+        _check_level(level)
+        draws = self.leading.draws(FLOOR_DRAWS)
+        if not len(draws):
+            return math.nan, math.nan
+        at = self.points(math.inf, math.inf, teacher=teacher)
+        each = self.law.evaluate(draws, self.leading.columns(at.columns))
+        low, high = np.quantile(each, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
 
     def frame(self, level: float = 0.9) -> pd.DataFrame:
         """One row a coefficient of the leading law: its value, interval and unit.
