@@ -5,7 +5,8 @@
 
 Float files are held against JAX, Q8_0 and Q4_0 against JAX with activations rounded as llama.cpp rounds them, and
 against JAX with float activations beside it. F32 is run with an f32 cache and without the fused attention, which would
-round keys and values to f16 whatever the cache holds.
+round keys and values to f16 whatever the cache holds. Where llama-cpp-python is installed (`SCALING_LLAMA_PYTHON`), its
+loss stands last, from all logits and so normalised exactly, with the f16 cache as a phone runs it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logsumexp
 
 from scaling.compress.activations import DYNAMIC
 from scaling.compress.student import quantize
 from scaling.data.corpora import load_corpus
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, model_file
+from scaling.errors import EngineError
 from scaling.export.bundle import load_tensors, open_bundle
+from scaling.export.engine import ENGINES
 from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.export.format import EXPORT_FORMATS, About
 from scaling.formats.gguf import read_gguf
@@ -60,7 +64,7 @@ def main(what: str, *formats: str) -> None:
     """One line a format."""
     model, tokenizer, tensors, sequences = of_smollm2() if what == "smollm2" else of_bundle(what)
     print(f"{LlamaCpp().probe()}, {sequences[:, 1:].size} tokens of {what}")
-    print(f"{'format':<10} {'engine':>9} {'JAX':>9} {'engine − JAX':>13} {'float activations':>18}")
+    print(f"{'format':<10} {'engine':>9} {'JAX':>9} {'engine − JAX':>13} {'float activations':>18} {'exact − JAX':>13}")
     for name in formats or FORMATS:
         writer = EXPORT_FORMATS[name]
         with tempfile.TemporaryDirectory() as folder:
@@ -69,17 +73,37 @@ def main(what: str, *formats: str) -> None:
             read = writer.read(path)
             engine = LlamaCpp(cache_type="f32", flash_attention=False) if name == "gguf_f32" else LlamaCpp()
             told = engine.token_scores(path, sequences.astype(np.int32), context=model.context).log_probs
+            exact = exact_scores(path, model, tokenizer, sequences)
         ours = {kind: scores(model, read.tensors, sequences, kind) for kind in (as_trained, DYNAMIC)}
         kept, mirror = np.isfinite(told), DYNAMIC if "q" in writer.scheme else as_trained
         theirs, near, far = (-float(part[kept].mean()) for part in (told, ours[mirror], ours[as_trained]))
-        print(f"{name:<10} {theirs:9.5f} {near:9.5f} {theirs - near:+13.6f} {theirs - far:+18.6f}")
+        off = "not installed"
+        if exact is not None:
+            off = f"{float((scores(model, read.tensors, sequences, mirror, exactly) - exact).mean()):+13.6f}"
+        print(f"{name:<10} {theirs:9.5f} {near:9.5f} {theirs - near:+13.6f} {theirs - far:+18.6f} {off}")
 
 
-def scores(model, tensors, sequences: np.ndarray, arithmetic: Forward) -> np.ndarray:
+def exact_scores(path: Path, model, tokenizer, sequences: np.ndarray) -> np.ndarray | None:
+    """The same scores by llama-cpp-python; None where it is not installed."""
+    engine = ENGINES["llama_cpp_python"]
+    try:
+        engine.probe()
+    except EngineError:
+        return None
+    told = engine.log_probs(path, sequences[:, :-1].astype(np.int32), tokenizer=tokenizer, context=model.context)
+    return np.take_along_axis(told, sequences[:, 1:, None], -1)[..., 0]
+
+
+def scores(model, tensors, sequences: np.ndarray, arithmetic: Forward, normaliser=None) -> np.ndarray:
     """Log-probability of every token but the first of each sequence, float32[n, T − 1], as the engine normalises it."""
     logits = np.asarray(arithmetic(from_tensors(model, tensors), sequences[:, :-1].astype(np.int32)))
     chosen = np.take_along_axis(logits, sequences[:, 1:, None], -1)[..., 0]
-    return chosen - served_normaliser(logits)
+    return chosen - (normaliser or served_normaliser)(logits)
+
+
+def exactly(logits: np.ndarray) -> np.ndarray:
+    """``ln Σ e^logit``."""
+    return logsumexp(logits.astype(np.float64), axis=-1)
 
 
 def served_normaliser(logits: np.ndarray) -> np.ndarray:

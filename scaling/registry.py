@@ -12,12 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from scaling.errors import ScalingError, SpecError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
@@ -100,8 +97,8 @@ class Registry(Mapping[str, T]):
 
 
 @cache
-def _installed(path: tuple[str, ...]) -> EntryPoints:
-    """Entry points of all packages on a path, looked through once for all registries."""
+def _installed(path: tuple[str, ...]) -> Any:
+    """Entry points of all packages on a path (of a type that Python 3.12 changed), looked through once for all."""
     from importlib.metadata import entry_points
 
     return entry_points()

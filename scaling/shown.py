@@ -40,6 +40,9 @@ class Drawn(Shown):
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
         """Draw the result.
 
+        >>> fit.plot(teacher="noise 0.2").get_ylabel()
+        'loss, nats/token'
+
         Args:
             ax: Where; a new figure by default.
             **options: As the figure of that name in `scaling.report.figures` takes them.

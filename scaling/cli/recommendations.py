@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def recommend(
-    target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="nats/token.")] = None,
+    target_loss: Annotated[
+        float | None, option("--target-loss", metavar="L", help="In the unit of the fit, nats/token or bits/byte.")
+    ] = None,
     target_savings: Annotated[
         str | None, option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in place of a loss.")
     ] = None,

@@ -132,7 +132,7 @@ def _known_rows(known: pd.DataFrame | None, format: str, n_words: int) -> dict[s
         return found
     rows = known.loc[known["n_words"] == n_words, list(MEASURED)].fillna({"format": ""})
     for row in rows.to_dict("records"):
-        found.setdefault(row["run_id"], {})[row["model"]] = row
+        found.setdefault(row["run_id"], {})[row["model"]] = {str(name): value for name, value in row.items()}
     return {run_id: own for run_id, own in found.items() if own.get("student", {}).get("format") == format}
 
 

@@ -44,8 +44,8 @@ class LiteRtLmFile:
         path: Where it is.
         engine: Name and version.
         n_bytes: Of the file.
-        texts_equal: Texts that the engine cuts as the student does, of all tried. It takes the spelling of a control
-            token for that token, which the student never does.
+        texts_equal: Texts that the engine cuts as the student does, of all tried. It ends a text at a NUL byte, and
+            takes the spelling of a control token for that token, which the student never does.
         written: What it wrote, as LiteRT does.
     """
 

@@ -41,7 +41,7 @@ def ledger_rates(path: Path, results: Path, *, engine: str | None = None) -> tup
     named = [(engine_that_said(said) or said, rate) for said, rate in timed]
     counts = Counter(name for name, _ in named)
     asked = engine or (next(iter(counts)) if len(counts) == 1 else None)
-    if asked not in counts:
+    if asked is None or asked not in counts:
         held = ", ".join(f"{name} ({count})" for name, count in counts.items())
         raise RecordError(
             f"{path}: {f'no run was timed in {asked}' if asked else 'runs were timed in several engines'} — it holds "

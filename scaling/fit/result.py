@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Given = Literal["runs", "law"]
+FLOOR_DRAWS = 400
+"""Draws of the coefficients, of which the interval of a floor is made."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ class Fit(Drawn):
         return self.status.success
 
     def interval(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
-        """Central bootstrap interval of every coefficient of the leading law."""
+        """Central bootstrap interval of every coefficient of the leading law.
+
+        >>> low, high = fit.interval()["E"]
+        >>> low < fit.params["E"] < high
+        True
+        """
         _check_level(level)
         samples = self.leading.samples
         if len(samples) < 2:
@@ -124,7 +131,11 @@ class Fit(Drawn):
         return points(self.teachers, n, d, **columns)
 
     def loss(self, n: Any = None, d: Any = None, **columns: Any) -> Any:
-        """What the law says alone, whatever was measured nearby, without interval and at a small part of the cost."""
+        """What the law says alone, whatever was measured nearby, without interval and at a small part of the cost.
+
+        >>> fit.loss("200k", "1M") < fit.loss("100k", "1M")
+        True
+        """
         at = self.points(n, d, **columns)
         weights = np.array([member.weight for member in self.members])
         return at.shaped(np.exp(weights @ member_logs(self.members, at)))
@@ -155,6 +166,9 @@ class Fit(Drawn):
 
         A size, volume and text that was measured answers with its measurement; elsewhere the law is held against the
         runs nearby, which far from all of them leave it as it is.
+
+        >>> fit.predict("100k", ["500k", "1M"], teacher="noise 0.2").frame()["d"].tolist()
+        [500000.0, 1000000.0]
 
         Args:
             n: model size, in the convention of `columns["n"]`; may be infinite; None if the law has no such column.
@@ -205,9 +219,14 @@ class Fit(Drawn):
         **columns: Any,
     ) -> Any:
         """P(loss <= target) of a new run, from the distribution that `predict` draws its intervals from; warns or
-        refuses as it does."""
+        refuses as it does.
+
+        >>> fit.probability([1.5, 1.7], "100k", "1M").round().tolist()
+        [0.0, 1.0]
+        """
         at = self.points(n, d, **columns)
         mind_reach(at, self.ranges, self.teachers, identified=self.success, force=force)
+        # Many targets of one run, or one of many runs, or as many of each.
         asked = Points(at.columns, np.broadcast_shapes(np.shape(target), at.shape))
         goal = np.broadcast_to(np.asarray(target, float), asked.shape).ravel()
         if np.any(goal <= 0):
@@ -218,11 +237,35 @@ class Fit(Drawn):
         )
 
     def floor(self, teacher: str | None = None, *, level: float = 0.9, **columns: Any) -> Prediction:
-        """Loss of an infinite student on infinite text of a teacher."""
+        """Loss of an infinite student on infinite text of a teacher.
+
+        >>> fit.floor("noise 0.2").value > fit.floor().value
+        True
+        """
         return self.predict(math.inf, math.inf, teacher=teacher, level=level, force=True, **columns)
 
+    def floor_interval(self, teacher: str | None = None, *, level: float = 0.9) -> tuple[float, float]:
+        """Central interval of the leading law's own floor of a text, over draws of its coefficients; NaN without any.
+
+        >>> low, high = fit.floor_interval()
+        >>> low < fit.floor().value < high
+        True
+        """
+        _check_level(level)
+        draws = self.leading.draws(FLOOR_DRAWS)
+        if not len(draws):
+            return math.nan, math.nan
+        at = self.points(math.inf, math.inf, teacher=teacher)
+        each = self.law.evaluate(draws, self.leading.columns(at.columns))
+        low, high = np.quantile(each, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
     def frame(self, level: float = 0.9) -> pd.DataFrame:
-        """One row a coefficient of the leading law: its value, interval and unit."""
+        """One row a coefficient of the leading law: its value, interval and unit.
+
+        >>> fit.frame()["coefficient"].tolist()
+        ['E', 'A', 'B', 'alpha', 'beta', 'kappa', 'c']
+        """
         import pandas as pd
 
         ends = self.interval(level)

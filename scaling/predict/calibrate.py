@@ -19,6 +19,10 @@ COLLAPSE = 0.5
 """A rate below this share of the best of its model is no speed but a stall: threads beyond the fast cores wait for the
 slow ones (llama.cpp#21763: 23.9 tokens/s with 4 threads, 0.26 with more)."""
 
+SPREAD = 0.17
+"""Share by which the time of a size that was not measured differs at most, by analysis/speed.py; a range is never
+narrower, however well the constants fit what they were fitted to."""
+
 LEAST = 1e-6
 """A constant is never fitted below this share of the one known before, so that no time is zero."""
 
@@ -68,6 +72,18 @@ class Calibrated:
     collapsed: tuple[MeasuredRate, ...]
     errors: tuple[float, ...]
 
+    @property
+    def reading_share(self) -> float:
+        """Of the time of the smallest model that was used, what reading its bytes takes.
+
+        The nearer to one, the less the rates say of the token and its layers, which are most of the time of far smaller
+        models.
+        """
+        smallest = min(self.used, key=lambda one: one.n_bytes)
+        speed = self.device.speeds[0]
+        seconds = speed.seconds(smallest.n_layers, smallest.n_bytes).value
+        return smallest.n_bytes / speed.bandwidth.value / seconds
+
 
 def calibrate(
     device: Device, measured: Sequence[MeasuredRate], *, engine: str | None = None, unit: Unit | None = None
@@ -77,7 +93,7 @@ def calibrate(
     Of the numbers of threads the fastest is taken. Three or more models of different depth and size give all three
     constants (least squares of relative time errors, none negative). Models of one depth give what a byte takes, and
     one factor for what a token and a layer take on the device. Fewer scale its constants by their common factor. Ranges
-    become the spread of the measurements around the result.
+    become the spread of the measurements around the result, and ``SPREAD`` at least.
 
     Args:
         device: Whose constants are the start.
@@ -146,7 +162,7 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
     for group, factor in _factors(shares):
         constants[group] *= max(factor, LEAST)
     ratio = seconds / (terms @ constants)
-    fast, slow = min(1.0, float(ratio.min())), max(1.0, float(ratio.max()))
+    fast, slow = min(1 / (1 + SPREAD), float(ratio.min())), max(1 + SPREAD, float(ratio.max()))
     token, layer, per_byte = (float(value) for value in constants)
     source = f"calibrated on {len(used)} measured rates"
 

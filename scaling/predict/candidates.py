@@ -22,7 +22,8 @@ from scaling.predict.speed import Speed, decode_speed
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
-    from scaling.predict.measured import Measured, Measurements
+    from scaling.predict.measured import Measurements
+    from scaling.predict.measurement import Measured
     from scaling.spec import DataSpec, RunSpec
 
 Measure = Callable[[Dimensions], Footprint]
@@ -148,7 +149,7 @@ class Candidate:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Candidate:
         """From JSON values; raises KeyError, TypeError or ValidationError where they are not a candidate's."""
-        from scaling.predict.measured import Measured
+        from scaling.predict.measurement import Measured
         from scaling.spec import RunSpec
 
         speed, measured, rounding = values["speed"], values.get("measured"), values.get("rounding", 0.0)

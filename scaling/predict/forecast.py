@@ -17,7 +17,7 @@ from scaling.tables.observations import REAL
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
-    from scaling.predict.measured import Measured
+    from scaling.predict.measurement import Measured
 
 
 @dataclass(frozen=True, kw_only=True)

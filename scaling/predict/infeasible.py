@@ -30,6 +30,8 @@ def why_none(
         candidates: All of them, smallest first.
     """
     target, chance = f"{question.target_loss:g} {unit_of(fit)}", f"with probability {question.probability:g}"
+    if question.target_savings is not None:
+        target += f", of {question.target_savings:.1%} of keystrokes,"
     allowed = in_bytes(question.budget_bytes)
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"

@@ -6,55 +6,19 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from scaling.fit.neighbours import SAME_CELL
-from scaling.fit.prediction import Prediction
+from scaling.predict.measurement import Measured
 from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
+    from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
     from scaling.records import RunRecord
     from scaling.spec import RunSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Losses of one configuration, in the unit of the fit.
-
-    Attributes:
-        loss: Of the run itself where it is there, else the geometric mean over its seeds.
-        se: Standard error of the held-out estimate; 0 where it is not known.
-        n_runs: Trainings of this configuration, with whatever seed.
-        own: True if the very run is among them: its loss is known, not foreseen.
-        scatter: Standard deviation of log loss between seeds, for a run with a seed that was not trained.
-    """
-
-    loss: float
-    se: float
-    n_runs: int
-    own: bool
-    scatter: float
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the log loss of the run that is asked about: of its estimate, or of another seed."""
-        return self.se / self.loss if self.own else self.scatter * math.sqrt(1 + 1 / self.n_runs)
-
-    def prediction(self, level: float) -> Prediction:
-        """Its loss as an answer: the interval is that of the estimate, or of a run with another seed."""
-        z, reach = NormalDist().inv_cdf((1 + level) / 2), {"n": 1.0, "d": 1.0}
-        low, high = (self.loss * math.exp(side * z * self.spread) for side in (-1, 1))
-        return Prediction(self.loss, low, high, level, self.spread, reach)
-
-    def probability(self, target: float) -> float:
-        """P(loss ≤ target), the loss being that on the held-out set: certain for the run itself."""
-        if self.own or self.spread == 0:
-            return float(self.loss <= target)
-        return NormalDist(math.log(self.loss), self.spread).cdf(math.log(target))
 
 
 class Measurements:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.accounting import training_flops
 from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
 from scaling.errors import SpecError
@@ -23,6 +22,7 @@ from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
 from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question
+from scaling.records.compute import student_flops, teacher_flops
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
 from scaling.tables.observe import observe
@@ -233,6 +233,6 @@ def _site(run: RunSpec, size: str, facts: dict[str, float]) -> Site:
         key=run.run_id,
         trunk=run.trunk_id,
         columns={"n": float(size_of(run.model, size)), "d": float(run.n_tokens), **facts},
-        flops=float(training_flops(run.model, run.n_tokens)),
+        flops=student_flops(run, run.n_tokens) + (teacher_flops(run) or 0.0),
         cooldown=run.optim.cooldown,
     )

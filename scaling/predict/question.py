@@ -210,18 +210,19 @@ def check_unit(target_loss: float, vocab_size: int, column: str) -> None:
 
 
 def teacher_named(label: str, runs: Sequence[RunSpec]) -> dict[str, Any]:
-    """The teacher of a sweep that people call by a label, as a question names it.
+    """The teacher of a sweep that people call by a label, or by its beginning where no other begins so.
 
     Raises:
-        SpecError: no run of the sweep reads text of that teacher.
+        SpecError: no run of the sweep reads text of that teacher, or of several.
     """
     from scaling.spec import text_labels
 
     labels = text_labels(run.data for run in runs)
     known = {labels[run.data.text_id].teacher: run.data.teacher for run in runs}
-    if label not in known:
-        raise SpecError(f"--teacher: the sweep has no teacher {label!r}{did_you_mean(label, known)}")
-    return known[label].model_dump(mode="json")
+    begun = [one for one in known if one == label or one.startswith(f"{label} ")]
+    if label not in known and len(begun) != 1:
+        raise SpecError(f"--teacher: the sweep has no teacher {label!r}{did_you_mean(label, begun or known)}")
+    return known[label if label in known else begun[0]].model_dump(mode="json")
 
 
 def format_named(name: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scaling.predict.explain.explanation import EqualTraining, Explanation
     from scaling.predict.explain.trends import Trends
     from scaling.predict.forecast import Forecast
-    from scaling.predict.measured import Measured
+    from scaling.predict.measurement import Measured
     from scaling.predict.solve.budget import Solution
     from scaling.predict.solve.steps import OptimalSteps
     from scaling.predict.solve.vocabulary import BestVocabulary, VocabularyChoice

@@ -10,6 +10,7 @@ import pytest
 from scaling.errors import SpecError
 from scaling.predict.calibrate import MeasuredRate, calibrate, device_toml
 from scaling.predict.devices import EngineSpeed, Range, device
+from scaling.report.phones import show_calibration
 
 SIZES = [(2, 3e5), (16, 1e6), (4, 5e7), (30, 1.4e8), (8, 1.2e8)]
 
@@ -96,6 +97,17 @@ def test_a_calibrated_device_is_read_back_from_its_file(tmp_path):
     read = device(f"{tmp_path / 'mine.toml'}:my-phone")
     kept = tuple(replace(one, rates=()) for one in found.speeds)
     assert read == replace(found, name="my-phone", speeds=kept)
+
+
+def test_a_calibration_on_large_models_says_that_small_ones_are_another_matter(capsys):
+    large = [one for one in rates() if one.n_bytes > 2e7]
+    every, of_large = (calibrate(device("budget-4gb"), measured) for measured in (rates(), large))
+    small = truth().seconds(2, 3e5).value
+    assert every.reading_share == pytest.approx(3e5 / 7e9 / small)
+    assert of_large.reading_share > 0.9
+    for found, said in ((every, False), (of_large, True)):
+        show_calibration(found)
+        assert ("measure one as small" in " ".join(capsys.readouterr().out.split())) == said
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])

@@ -274,8 +274,19 @@ def test_a_browser_moves_every_slider_and_has_no_complaint(sweep_page, fits, tmp
             target = float(page.locator("#target").input_value())
             p = float(re.search(r"P ([\d.]+)", page.locator("#verdict").inner_text())[1])
             assert p == pytest.approx(fit.probability(target, n, d, teacher=text["asked"], force=True), abs=5.1e-3)
+        # Of a student that was trained its own loss decides.
+        run = next(run for run in facts["runs"] if run["seed"] == 0)
+        shape = next(i for i, shape in enumerate(facts["shapes"]) if shape["n"] == run["n"])
+        page.locator("#size").fill(str(shape))
+        page.locator("#tokens").fill(str(np.log10(run["d"])))
+        page.locator("#text").select_option(str(run["text"]))
+        page.locator("#target").fill(str(run["loss"] - 0.001))
+        assert page.locator("#verdict").inner_text().startswith(f"Not good enough (measured {run['loss']:.4f}; ")
+        page.locator("#target").fill(str(run["loss"] + 0.001))
+        assert page.locator("#verdict").inner_text().startswith(f"Good enough (measured {run['loss']:.4f}; ")
         for slider, end in (("target", "max"), ("sure", "min"), ("budget", "max")):
             page.locator(f"#{slider}").fill(page.locator(f"#{slider}").get_attribute(end) or "")
+        page.locator("#size").fill(str(len(facts["shapes"]) - 1))
         page.locator("#choose").click()
         assert page.locator("#size-out").inner_text().split()[0] == page.locator("#smallest").inner_text().split()[0]
         assert page.locator("#choose").is_hidden()

@@ -80,8 +80,8 @@ def explain(
     )
     if doubt is None:
         return found
-    ends = {"low": doubt.low, "high": doubt.high, "level": level, "error": doubt.error}
-    return replace(found, **ends, basis=doubt.basis, measured=doubt.measured)
+    found = replace(found, low=doubt.low, high=doubt.high, level=level, error=doubt.error)
+    return replace(found, basis=doubt.basis, measured=doubt.measured)
 
 
 def solve(

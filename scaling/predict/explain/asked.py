@@ -21,7 +21,7 @@ from scaling.tables.observations import REAL
 if TYPE_CHECKING:
     from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
-    from scaling.predict.measured import Measured
+    from scaling.predict.measurement import Measured
 
 MOST_REACH = 10.0
 """A fit is not asked further beyond its runs than this factor, unless forced."""

@@ -13,13 +13,12 @@ from scaling.errors import SpecError
 from scaling.laws.batch import CriticalBatch
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.teacher import Teacher, additive_bound, best_teacher, bottleneck, own_surface
+from scaling.predict.measurement import Measured
 from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
 from scaling.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from scaling.predict.measured import Measured
 
 Binding = Literal["capacity", "data", "precision", "teacher"]
 MARGIN = 0.05

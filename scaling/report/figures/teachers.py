@@ -15,8 +15,6 @@ from scaling.report.figures.style import errors, few, figure, measured, short, t
 if TYPE_CHECKING:
     import pandas as pd
 
-DRAWS = 400
-
 
 @figure("loss by teacher")
 def loss_by_teacher(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, level: float = 0.9) -> None:
@@ -48,9 +46,5 @@ def _floors(ax: Axes, floors: np.ndarray) -> None:
 
 def _floor(fit: Fit, text: str, level: float) -> tuple[float, float, float]:
     """Loss of an endless student of a text, and its interval over the draws of the leading law."""
-    at = fit.points(np.inf, np.inf, **asked_text(fit, text))
-    value, draws = fit.loss(np.inf, np.inf, **asked_text(fit, text)), fit.leading.draws(DRAWS)
-    if not len(draws):
-        return value, np.nan, np.nan
-    each = fit.law.evaluate(draws, fit.leading.columns(at.columns))
-    return value, *np.quantile(each, [(1 - level) / 2, (1 + level) / 2])
+    asked = asked_text(fit, text)
+    return fit.loss(np.inf, np.inf, **asked), *fit.floor_interval(level=level, **asked)

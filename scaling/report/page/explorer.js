@@ -108,7 +108,10 @@ function judge(shape, ask, level = 0.9) {
   const bytes = bytesOf(shape, ask.format.name, ask.context);
   // Where the law comes without doubt, a target is met or it is not.
   const p = fit.hasDoubt ? fit.probability(ask.target - added, said) : +(said.value + added <= ask.target);
-  return { shape, said, added, loss: said.value + added, low: said.low + added, high: said.high + added, bytes, p,
+  // Of a student that the sweep has trained the measurement decides; the law is asked about its like.
+  const own = measured(shape, ask).sort((a, b) => a.seed - b.seed)[0], student = own ? own.loss + added : null;
+  const loss = said.value + added;
+  return { shape, said, student, loss, best: student ?? loss, low: said.low + added, high: said.high + added, bytes, p,
     speed: speedOf(shape, ask.format.name, ask.device) };
 }
 
@@ -156,14 +159,15 @@ function interval(now) {
 }
 
 function verdict(now, ask) {
-  const fits = now.bytes.total <= ask.budget, basis = fit.hasDoubt
-    ? ` (P ${now.p.toFixed(2)}${now.said.cell ? `, ${now.said.cell} of this size and volume measured` : ""})` : "";
-  const otherwise = fit.hasDoubt ? "Not surely good enough"
+  const fits = now.bytes.total <= ask.budget, p = `P ${now.p.toFixed(2)}`;
+  const basis = now.student !== null ? ` (measured ${now.student.toFixed(4)}; ${p} of another seed)`
+    : fit.hasDoubt ? ` (${p})` : "";
+  const otherwise = now.student !== null ? "Not good enough" : fit.hasDoubt ? "Not surely good enough"
     : now.low <= ask.target ? "Good enough if only the teacher's gaps count" : "Not good enough";
   return `${meets(now, ask) ? "Good enough" : otherwise}${basis}; ${fits ? "fits" : "does not fit"} the memory budget.`;
 }
 
-const meets = (c, ask) => c.p >= (fit.hasDoubt ? ask.sure : 0.5);
+const meets = (c, ask) => (c.student !== null ? c.student <= ask.target : c.p >= (fit.hasDoubt ? ask.sure : 0.5));
 
 // What costs most of the loss above the floor: the size, the tokens, or the text itself.
 function binding(ask) {
@@ -172,10 +176,11 @@ function binding(ask) {
   if (!facts.law.identified) return "not told: the runs do not show the floor of the loss";
   const parts = [["size", unlimited - floor], ["tokens", here - unlimited]];
   if (ask.text !== facts.real) parts.push(["teacher", floor - fit.loss(Infinity, Infinity, facts.real)]);
-  const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a)), least = facts.law.texts[ask.text].floor;
+  const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a)), text = facts.law.texts[ask.text];
   const adds = parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ");
   return `${most[0]} (what each adds to the loss: ${adds})` +
-    (least === null ? "" : `; no student of this text gets below ${least.toFixed(4)}`);
+    (text.floor === null ? "" : `; no student of this text gets below its floor, ${text.floor.toFixed(4)}` +
+      (text.floor_ends?.[0] ? ` (90 %: ${text.floor_ends.map((v) => v.toFixed(2)).join(" – ")})` : ""));
 }
 
 // Runs of one size, volume and text.
@@ -191,7 +196,7 @@ function measuredHere(ask) {
 const smallest = (all, ask) => all.find((c) => meets(c, ask) && c.bytes.total <= ask.budget && c.said.reach <= 10);
 
 const described = (c) => `${short(c.shape.n)} parameters (width ${c.shape.width}, ${c.shape.layers} layers): ` +
-  `${c.loss.toFixed(4)} nats/token, ${inBytes(c.bytes.total)}, ${short(c.speed.value)} tokens/s`;
+  `${c.best.toFixed(4)} nats/token${c.student === null ? "" : " measured"}, ${inBytes(c.bytes.total)}, ${short(c.speed.value)} tokens/s`;
 
 function commands(ask) {
   const name = facts.law.texts[ask.text].asked, n = ask.shape.n;
@@ -340,7 +345,7 @@ function drawMap(ask) {
   const { px, py } = axes(svg, { ends: n, log: true, title: SIZES, label: short },
     { ends: tokenRange, log: true, title: "training tokens", label: short });
   const corner = [fit.loss(n[0], tokenRange[0], ask.text), fit.loss(n[1], tokenRange[1], ask.text)];
-  const sizes = spaced(n[0], n[1], 40);
+  const sizes = spaced(n[0], n[1], 40), labels = [];
   for (let i = 1; i < 9; i++) {
     const level = corner[1] + (corner[0] - corner[1]) * (i / 9) ** 2;
     const line = sizes.map((size) => [size, tokensFor(size, level, ask.text)]).filter(([, d]) => d !== null);
@@ -348,6 +353,9 @@ function drawMap(ask) {
     element(svg, "path", { class: "law", d: path(line.map(([size, d]) => [px(size), py(d)])) });
     const [size, d] = line[line.length - 1];
     const place = { x: px(size), y: Math.max(py(d) - 5, TOP + 10), "text-anchor": "end" };
+    // One label upon another could not be read.
+    if (labels.some((other) => Math.abs(other.x - place.x) < 32 && Math.abs(other.y - place.y) < 13)) continue;
+    labels.push(place);
     element(svg, "text", { class: "level", ...place }, level.toPrecision(3));
   }
   const { n: rn, d: rd } = facts.law.ranges;
@@ -376,7 +384,7 @@ function tokensFor(n, loss, text) {
 }
 
 function drawFront(ask, now, all, good) {
-  const svg = $("front"), bytes = all.map((c) => c.bytes.total), losses = all.map((c) => c.loss);
+  const svg = $("front"), bytes = all.map((c) => c.bytes.total), losses = all.map((c) => c.best);
   const x = { ends: [Math.min(...bytes, ask.budget) * 0.9, Math.max(...bytes, ask.budget) * 1.1], log: true, binary: true,
     title: `memory, weights as ${ask.format.name}, context ${ask.context}`, label: inBytes };
   const tries = facts.ledger.filter((r) => r.loss_measured !== null && shapeOf(+r.n_params) &&
@@ -387,12 +395,12 @@ function drawFront(ask, now, all, good) {
   const { px, py } = axes(svg, x, y);
   const at = (v) => py(clamp(v, y.ends));
   // No other size is as small and as good.
-  const front = all.filter((c, i) => all.slice(0, i).every((other) => other.loss > c.loss));
-  element(svg, "path", { class: "law", d: path(front.map((c) => [px(c.bytes.total), at(c.loss)])) });
+  const front = all.filter((c, i) => all.slice(0, i).every((other) => other.best > c.best));
+  element(svg, "path", { class: "law", d: path(front.map((c) => [px(c.bytes.total), at(c.best)])) });
   for (const c of front) {
-    const place = { cx: px(c.bytes.total), cy: at(c.loss), r: 3 };
+    const place = { cx: px(c.bytes.total), cy: at(c.best), r: 3 };
     const dot = element(svg, "circle", { class: c.said.reach > 1.001 ? "run" : "run same", ...place });
-    element(dot, "title", {}, `N ${short(c.shape.n)}: ${c.loss.toFixed(4)}, ${inBytes(c.bytes.total)}`);
+    element(dot, "title", {}, `N ${short(c.shape.n)}: ${c.best.toFixed(4)}, ${inBytes(c.bytes.total)}`);
   }
   element(svg, "line", { class: "limit", x1: px(ask.budget), x2: px(ask.budget), y1: TOP, y2: HIGH - BOTTOM });
   element(svg, "line", { class: "limit", x1: LEFT, x2: WIDE - RIGHT, y1: at(ask.target), y2: at(ask.target) });
@@ -407,8 +415,8 @@ function drawFront(ask, now, all, good) {
     const b = bytesOf(shapeOf(chosen.n), ask.format.name, ask.context).total;
     element(svg, "text", { class: "star", x: px(b), y: at(chosen.loss) + 6, "text-anchor": "middle" }, "★");
   }
-  if (good) element(svg, "circle", { class: "best", cx: px(good.bytes.total), cy: at(good.loss), r: 10 });
-  element(svg, "path", { class: "here", d: diamond(px(now.bytes.total), at(now.loss)) });
+  if (good) element(svg, "circle", { class: "best", cx: px(good.bytes.total), cy: at(good.best), r: 10 });
+  element(svg, "path", { class: "here", d: diamond(px(now.bytes.total), at(now.best)) });
   explain("front", "◆ the size chosen", good && "ringed: the smallest that is good enough",
     `● sizes that nothing of their bytes beats${far ? ", ○ beyond the runs" : ""}`,
     here && "★ recommended by the sweep", tries.length && "□ students that were tried", "dotted: budget and target");

@@ -104,9 +104,10 @@ def _known(runs: Runs, noise: float) -> Facts:
 def _text(fit: Fit, label: str | None) -> Facts:
     at = fit.points(1.0, 1.0, teacher=label).columns
     columns = {name: float(values[0]) for name, values in at.items() if name not in ("n", "d")}
-    floor = float(fit.floor(label).value) if fit.success else math.nan
-    told = {"label": label or "real text", "asked": label, "columns": columns}
-    return told | {"floor": floor if math.isfinite(floor) else None}
+    told: Facts = {"label": label or "real text", "asked": label, "columns": columns, "floor": None}
+    if fit.success and math.isfinite((floor := fit.floor(label)).value):
+        told |= {"floor": float(floor.value), "floor_ends": [_plain(end) for end in fit.floor_interval(label)]}
+    return told
 
 
 def teacher_facts(law: str) -> list[Facts]:

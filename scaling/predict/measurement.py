@@ -1,0 +1,52 @@
+"""What was measured of one configuration. Results that hold it start without what fits and reads runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scaling.fit.prediction import Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Losses of one configuration, in the unit of the fit.
+
+    Attributes:
+        loss: Of the run itself where it is there, else the geometric mean over its seeds.
+        se: Standard error of the held-out estimate; 0 where it is not known.
+        n_runs: Trainings of this configuration, with whatever seed.
+        own: True if the very run is among them: its loss is known, not foreseen.
+        scatter: Standard deviation of log loss between seeds, for a run with a seed that was not trained.
+    """
+
+    loss: float
+    se: float
+    n_runs: int
+    own: bool
+    scatter: float
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the log loss of the run that is asked about: of its estimate, or of another seed."""
+        return self.se / self.loss if self.own else self.scatter * math.sqrt(1 + 1 / self.n_runs)
+
+    def prediction(self, level: float) -> Prediction:
+        """Its loss as an answer: the interval is that of the estimate, or of a run with another seed."""
+        from statistics import NormalDist
+
+        from scaling.fit.prediction import Prediction
+
+        z, reach = NormalDist().inv_cdf((1 + level) / 2), {"n": 1.0, "d": 1.0}
+        low, high = (self.loss * math.exp(side * z * self.spread) for side in (-1, 1))
+        return Prediction(self.loss, low, high, level, self.spread, reach)
+
+    def probability(self, target: float) -> float:
+        """P(loss ≤ target), the loss being that on the held-out set: certain for the run itself."""
+        from statistics import NormalDist
+
+        if self.own or self.spread == 0:
+            return float(self.loss <= target)
+        return NormalDist(math.log(self.loss), self.spread).cdf(math.log(target))
