@@ -147,8 +147,9 @@ def run_chain(
             outcome: SweepOutcome | Rounds = train_stage(workspace, jobs=jobs, watch=watch)
         else:
             outcome = train_in_rounds(workspace, budget, jobs=jobs, watch=watch, say=say)
-            said.append(f"{outcome.ended} after {len(outcome.outcomes)} rounds, {outcome.flops:.3g} FLOPs")
-        said.append(_trained(outcome))
+            said.append(f"{outcome.ended} after {len(outcome.outcomes)} rounds")
+            said.append(f"{outcome.flops:.3g} of {budget:.3g} FLOPs")
+        said.append(_trained(outcome, None if budget is None else len(workspace.runs)))
         table = collect_stage(workspace)
     _type(workspace, clock)
     tries: list[Try] = []
@@ -238,8 +239,11 @@ def _verdict(found: Verification) -> str:
     return f"{target}, {'all promises hold' if found.passed else 'A PROMISE IS BROKEN, see the table'}"
 
 
-def _trained(outcome: SweepOutcome | Rounds) -> str:
-    total = sum(outcome.counts.values())
+def _trained(outcome: SweepOutcome | Rounds, n_runs: int | None = None) -> str:
+    """What was trained of the runs that were asked for, or of all runs of a sweep that was bought from."""
+    total = sum(outcome.counts.values()) if n_runs is None else n_runs
+    if not outcome.trained and n_runs is not None:
+        return "no run was bought"
     if not outcome.trained:
         return f"nothing to train, {total} of {total} runs are there"
     parts = [f"trained {len(outcome.trained)} of {total} runs"]

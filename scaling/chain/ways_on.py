@@ -28,6 +28,11 @@ def ways_on(workspace: Workspace, fit: Fit, table: pd.DataFrame) -> list[str]:
         f"{command('scaling fit')} --held E={GUESSED_FLOOR * lowest:.2g}   # a floor that you know; this is a guess",
         f"{command('scaling fit')} --law kaplan-nd   # a law without a floor",
     ]
+    # A budget buys a part of a sweep, whose other runs come before any new ones.
+    left = [run for run in workspace.runs if run.run_id not in set(done["run_id"])] if "run_id" in done else []
+    if left:
+        rest = f"trains what is left of it, {len(left)} of {len(workspace.runs)} runs"
+        return [f"{command('scaling sweep')}   # {rest}", ways[0]]
     # One size and one volume beyond the largest are what shows a floor soonest.
     more = [f"model.width={[*widths, 2 * widths[-1]]}", f"tokens={[*tokens, 4 * tokens[-1]]}"]
     plan = " ".join(f"--set {shlex.quote(text)}" for text in more)

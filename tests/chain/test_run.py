@@ -111,6 +111,7 @@ def test_a_budget_buys_runs_until_the_decision_is_settled_and_its_student_is_exp
     rounds = [line for line in done.stderr.splitlines() if line.startswith("round ")]
     assert rounds[0].startswith("round 1: ")
     assert f"after {len(rounds) - 1} rounds" in said
+    assert " of 4e+10 FLOPs" in said
     # The student that the rounds lead to is a file that was run, and a row of the ledger.
     assert (folder / "results" / "rounds" / "bundle" / "model.gguf").stat().st_size > 0
     assert all(check["passed"] for check in found["verification"]["checks"] if check["kind"] == "promise")

@@ -69,3 +69,11 @@ def test_the_plan_says_beforehand_that_a_grid_will_hardly_show_a_floor(workspace
     wide = ["model.width=[32, 64, 128]", "tokens=[10k, 40k]"]
     opened = Workspace.open(tmp_path / "own.yaml", results=tmp_path / "results", overrides=wide)
     assert not any("floor of the loss" in warning for warning in plan_stage(opened).warnings)
+
+
+def test_of_a_sweep_that_was_bought_in_part_the_other_runs_come_first(workspace, table):
+    said: list[str] = []
+    fit_stage(workspace, table.assign(run_id=[*(run.run_id for run in workspace.runs[:3]), *"abcdef"]), say=said.append)
+    commands = [line.split("#") for line in "\n".join(said).splitlines() if line.startswith("  scaling ")]
+    assert [shlex.split(command)[1] for command, _ in commands] == ["sweep", "fit"]
+    assert commands[0][1].strip() == "trains what is left of it, 1 of 4 runs"
