@@ -25,7 +25,7 @@ TEMPLATE = """\
 name: {name}                # folder of the results; no part of any run's identity
 
 base:                       # what all runs share; unset values have the defaults that `scaling schema` lists
-  model: {{n_layers: 2, context: 40}}
+  model: {{n_layers: 2, context: 40}}     # head_width: 32 writes twice as fast in llama.cpp as the default of 16
   data:
     source: {{kind: w0}}      # a language of known entropy; or {{kind: text, corpus: sotu}}, {{…, corpus: "*.txt"}},
                             # whose teachers are {{kind: ngram, order: 3}} and others, and whose context is free
@@ -65,7 +65,7 @@ TEXT_TEMPLATE = """\
 name: {name}                # folder of the results; no part of any run's identity
 
 base:                       # what all runs share; unset values have the defaults that `scaling schema` lists
-  model: {{n_layers: 2, head_width: 32, context: 128}}
+  model: {{n_layers: 2, head_width: 32, context: 128}}   # heads of 16 are half as fast in llama.cpp
   data:                     # a tenth of the documents is held out, and what they share with the rest left out
     source: {{kind: text, corpus: {pattern}, tokenizer: {{kind: bpe, vocab_size: 1024}}}}
   optim: {{batch_size: 4, warmup_tokens: 20k, cooldown: 0.2, beta2_half_life_tokens: 70k}}

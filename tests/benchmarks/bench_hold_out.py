@@ -12,6 +12,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -90,26 +91,28 @@ def bench_splits() -> None:
     """One line a split, and their means."""
     print("split | runs | error %: ours, Chinchilla, Skaling, their mean, Farseer | "
           "ours: inside, width, interval score | naive bootstrap: the same | seconds")  # fmt: skip
-    rows = []
-    for name, small, large in splits():
-        truth = large.loss.to_numpy()
-        start = time.perf_counter()
-        found = fit(small, n="n", d="d", clusters=None, bootstrap=0, strict=False)
-        seconds = time.perf_counter() - start
-        ours = found.predict(large.n.to_numpy(), large.d.to_numpy(), level=LEVEL, force=True)
-        data = observe(small, columns=SIZES, clusters=None)
-        chinchilla, skaling, farseer = (single(law, data, large) for law in SINGLES)
-        both = np.sqrt(chinchilla * skaling)
-        errors = [error(forecast, truth) for forecast in (ours.value, chinchilla, skaling, both, farseer)]
-        ends = ((ours.low, ours.high), naive(data, large))
-        hits = [int(np.sum((low <= truth) & (truth <= high))) for low, high in ends]
-        widths = [float(np.mean((high - low) / truth)) for low, high in ends]
-        scores = [interval_score(low, high, truth) for low, high in ends]
-        rows.append((name, len(truth), errors, hits, widths, scores))
-        told = [f"{hits[i]}/{len(truth)}, {widths[i]:.1%}, {scores[i]:.3f}" for i in (0, 1)]
-        print(f"{name} | {len(small)} -> {len(truth)} | {', '.join(f'{e:.2f}' for e in errors)} | "
-              f"{told[0]} | {told[1]} | {seconds:.1f}", flush=True)  # fmt: skip
-    summarise(rows)
+    summarise([bench_split(*split) for split in splits()])
+
+
+def bench_split(name: str, small: pd.DataFrame, large: pd.DataFrame) -> tuple:
+    """Name, runs forecast, errors, runs inside, widths and interval scores of one split; printed as well."""
+    truth = large.loss.to_numpy()
+    start = time.perf_counter()
+    found = fit(small, n="n", d="d", clusters=None, bootstrap=0, strict=False)
+    seconds = time.perf_counter() - start
+    ours = found.predict(large.n.to_numpy(), large.d.to_numpy(), level=LEVEL, force=True)
+    data = observe(small, columns=SIZES, clusters=None)
+    chinchilla, skaling, farseer = (single(law, data, large) for law in SINGLES)
+    both = np.sqrt(chinchilla * skaling)
+    errors = [error(forecast, truth) for forecast in (ours.value, chinchilla, skaling, both, farseer)]
+    ends = ((ours.low, ours.high), naive(data, large))
+    hits = [int(np.sum((low <= truth) & (truth <= high))) for low, high in ends]
+    widths = [float(np.mean((high - low) / truth)) for low, high in ends]
+    scores = [interval_score(low, high, truth) for low, high in ends]
+    told = [f"{hits[i]}/{len(truth)}, {widths[i]:.1%}, {scores[i]:.3f}" for i in (0, 1)]
+    print(f"{name} | {len(small)} -> {len(truth)} | {', '.join(f'{e:.2f}' for e in errors)} | "
+          f"{told[0]} | {told[1]} | {seconds:.1f}", flush=True)  # fmt: skip
+    return name, len(truth), errors, hits, widths, scores
 
 
 def summarise(rows: list) -> None:
@@ -132,40 +135,45 @@ def summarise(rows: list) -> None:
 
 def bench_leave_one_source_out() -> None:
     """Settings chosen on all sources but one, scored on that one."""
-    errors: dict[tuple, dict[str, float]] = {}
-    objective = Objective(delta=STACK_DELTA)
-    for name, small, large in splits():
-        data = observe(small, columns=SIZES, clusters=None)
-        cuts = size_ordered_cuts(data, most=6)
-        forms = [named_law(base) for base in STACKED_BASES]
-        batches = [fit_versions(form, data, objective, versions=ALL, cuts=cuts, starts=8) for form in forms]
-        scores = forecast_scores(batches, data, cuts)
-        x = forms[0].prepare({"n": large.n.to_numpy(), "d": large.d.to_numpy()})
-        logs = np.concatenate([batch.forecast(0, x)[0] for batch in batches])
-        inner = ~np.concatenate([batch.on_bound for batch in batches])
-        versions = [version for _ in forms for version in ALL]
-        for priors in (("none",), ("none", "level")):
-            for least in WINDOWS:
-                chosen = np.array([v.prior in priors and v.window >= least for v in versions]) & inner
-                some = [score.select(np.flatnonzero(chosen)) for score in scores]
-                for sharpness in (1, 2, 3, 4, 6):
-                    weights = stack_weights(some, int(chosen.sum()), sharpness)
-                    setting = (priors, least, sharpness)
-                    forecast = np.exp(weights @ logs[chosen])
-                    errors.setdefault(setting, {})[name] = error(forecast, large.loss.to_numpy())
+    report_settings({name: errors_of_settings(small, large) for name, small, large in splits()})
+
+
+def errors_of_settings(small: pd.DataFrame, large: pd.DataFrame) -> dict[tuple, float]:
+    """Error of one split by what the stack might be: priors, smallest window, power of the weights."""
+    data, objective = observe(small, columns=SIZES, clusters=None), Objective(delta=STACK_DELTA)
+    cuts = size_ordered_cuts(data, most=6)
+    forms = [named_law(base) for base in STACKED_BASES]
+    batches = [fit_versions(form, data, objective, versions=ALL, cuts=cuts, starts=8) for form in forms]
+    scores = forecast_scores(batches, data, cuts)
+    x = forms[0].prepare({"n": large.n.to_numpy(), "d": large.d.to_numpy()})
+    logs = np.concatenate([batch.forecast(0, x)[0] for batch in batches])
+    inner = ~np.concatenate([batch.on_bound for batch in batches])
+    versions = [version for _ in forms for version in ALL]
+    errors = {}
+    for priors, least in product((("none",), ("none", "level")), WINDOWS):
+        chosen = np.array([v.prior in priors and v.window >= least for v in versions]) & inner
+        some = [score.select(np.flatnonzero(chosen)) for score in scores]
+        for sharpness in (1, 2, 3, 4, 6):
+            weights = stack_weights(some, int(chosen.sum()), sharpness)
+            errors[priors, least, sharpness] = error(np.exp(weights @ logs[chosen]), large.loss.to_numpy())
+    return errors
+
+
+def report_settings(errors: dict[str, dict[tuple, float]]) -> None:
+    """What each source would have got from the setting that is best on the others."""
+    settings = list(next(iter(errors.values())))
     held = {}
-    for label in dict.fromkeys(map(source, next(iter(errors.values())))):
-        means = {
-            setting: np.mean([e for name, e in own.items() if source(name) != label]) for setting, own in errors.items()
-        }
-        best = min(means, key=means.get)
-        held |= {name: e for name, e in errors[best].items() if source(name) == label}
+    for label in dict.fromkeys(map(source, errors)):
+        others = [each for name, each in errors.items() if source(name) != label]
+        best = min(settings, key=lambda setting: np.mean([each[setting] for each in others]))
+        held |= {name: each[best] for name, each in errors.items() if source(name) == label}
         print(f"without {label} | priors {'+'.join(best[0])}, windows from {best[1]}, power {best[2]} are best")
-    default = errors[("none", "level"), min(WINDOWS), SHARPNESS]
-    chosen, own = (np.mean(list(each.values())) for each in (held, default))
-    hindsight = min(np.mean(list(each.values())) for each in errors.values())
-    print(f"leave one source out, {len(errors)} settings | error {chosen:.3f} %")
-    print(f"the default setting | error {own:.3f} %; best of all, chosen with hindsight, {hindsight:.3f} %")
+    means = {setting: np.mean([each[setting] for each in errors.values()]) for setting in settings}
+    default = means[("none", "level"), min(WINDOWS), SHARPNESS]
+    print(f"leave one source out, {len(settings)} settings | error {np.mean(list(held.values())):.3f} %")
+    print(
+        f"the default setting | error {default:.3f} %; best of all, chosen with hindsight, {min(means.values()):.3f} %"
+    )
 
 
 def main() -> None:

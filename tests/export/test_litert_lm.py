@@ -51,5 +51,6 @@ def test_a_bundle_that_litert_does_not_run_is_refused_and_a_format_of_that_name_
 def test_what_the_engine_writes_otherwise_is_refused_with_both_texts():
     _check("the people", "the people of", "LiteRT-LM 1")
     _check("the people\ufffd", "the peopl", "LiteRT-LM 1")
-    with pytest.raises(ExportError, match="LiteRT-LM 1 writes 'the cat' .* where LiteRT writes 'the people'"):
-        _check("the cat", "the people", "LiteRT-LM 1")
+    for told in ("the cat", ""):
+        with pytest.raises(ExportError, match=f"LiteRT-LM 1 writes '{told}' .* where LiteRT writes 'the people'"):
+            _check(told, "the people", "LiteRT-LM 1")

@@ -96,15 +96,17 @@ def hold_outs(folder):
 
 @pytest.mark.slow
 def test_larger_runs_are_forecast_better_than_by_any_single_law_and_covered_as_promised(published):
-    errors, inside, is_porian = [], [], []
+    errors, inside, is_porian, least = [], [], [], 1.0
     for name, small, large in hold_outs(published):
         n, d, y = (large[column].to_numpy() for column in ("n", "d", "loss"))
         forecast = fit(small, n="n", d="d", clusters=None, bootstrap=0, strict=False).predict(n, d, force=True)
-        inside += list((forecast.low <= y) & (y <= forecast.high))
+        hits = (forecast.low <= y) & (y <= forecast.high)
+        inside += list(hits)
+        least = min(least, np.mean(hits)) if len(hits) >= 10 else least
         data = observe(small, columns=SIZES, clusters=None)
         alone = []
         for law in map(named_law, SINGLE_LAWS):
-            found = search(make_problem(law, data, Objective()))
+            found = search(make_problem(law, data, Objective()), every=False)
             alone.append(law.with_values(found.theta).loss(n=n, d=d))
         errors.append([np.mean(np.abs(value / y - 1)) for value in (forecast.value, *alone)])
         is_porian.append(name.startswith("porian"))
@@ -113,8 +115,9 @@ def test_larger_runs_are_forecast_better_than_by_any_single_law_and_covered_as_p
     assert np.mean(stack) < 0.012
     assert np.mean(stack[~np.array(is_porian)]) < 0.010
     assert np.mean(stack) < 0.5 * min(np.mean(single) for single in singles)
-    assert np.all(stack < 1.75 * np.min(singles, axis=0))
+    assert np.all(stack < 1.5 * np.min(singles, axis=0))
     assert 0.85 <= np.mean(inside) <= 0.95
+    assert least >= 0.6
 
 
 def test_trainings_on_six_teachers_follow_the_composite_form(pilot):

@@ -22,9 +22,16 @@ from scaling.train.loop import train_trunk
 from scaling.train.model import Student, to_tensors
 
 RNG = np.random.default_rng(7)
-TEACHER = ModelSpec(vocab_size=65, width=64, n_layers=4, context=40, n_heads=2)
-SMALL_TEACHER, SMALL = (ModelSpec(vocab_size=65, width=32, n_layers=n, context=3, n_heads=2) for n in (2, 1))
-STUDENT = ModelSpec(vocab_size=65, width=32, n_layers=2, context=40, n_heads=2)
+TEACHER = ModelSpec(vocab_size=65, width=64, n_layers=4, context=8, n_heads=2)
+STUDENT = ModelSpec(vocab_size=65, width=32, n_layers=2, context=8, n_heads=2)
+SMALL_TEACHER, SMALL = (ModelSpec(vocab_size=65, width=32, n_layers=n, context=8, n_heads=2) for n in (2, 1))
+WORLD = {"kind": "w0", "n_records": 1}
+
+
+@pytest.fixture(autouse=True)
+def _written_by_a_small_program(monkeypatch):
+    """A cache of one size compiles in a fraction of the time; how it grows is tested in test_decode.py."""
+    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 1)
 
 
 # A second implementation: plain loops or sums over float64, which a complex step differentiates exactly.
@@ -104,7 +111,7 @@ def test_a_loss_and_its_gradient_are_those_of_a_second_implementation(name):
     shape, plain, ours = LOSSES[name]
     taught, own = RNG.normal(size=(2, *shape))
     with jax.enable_x64(True):
-        value, gradient = jax.value_and_grad(ours, argnums=1)(jnp.asarray(taught), jnp.asarray(own))
+        value, gradient = jax.jit(jax.value_and_grad(ours, argnums=1))(jnp.asarray(taught), jnp.asarray(own))
         value, gradient = float(value), np.asarray(gradient)
     assert value == pytest.approx(float(plain(taught, own)), rel=1e-6)
     by_step = np.zeros(shape)
@@ -123,18 +130,18 @@ def test_a_relation_to_itself_costs_nothing_and_what_is_not_seen_does_not_count(
 
 
 def test_features_are_read_on_the_way_to_the_same_logits():
-    student, tokens = Student(TEACHER, seed=3), RNG.integers(65, size=(2, 40)).astype(np.int32)
-    found = features(student, tokens)
-    np.testing.assert_allclose(found.logits_BTV, student(tokens), atol=1e-5)
-    assert [len(part) for part in (found.hidden_BTM, found.scores_BHTS, found.values_BJTK)] == [4, 4, 4]
+    model = ModelSpec(vocab_size=65, width=64, n_layers=2, context=8, n_heads=4, n_kv_heads=2)
+    student, tokens = Student(model, seed=3), RNG.integers(65, size=(2, 8)).astype(np.int32)
+    found, logits_BTV = jax.jit(lambda: (features(student, tokens), student(tokens)))()
+    np.testing.assert_allclose(found.logits_BTV, logits_BTV, atol=1e-5)
+    assert [len(part) for part in (found.hidden_BTM, found.scores_BHTS, found.values_BJTK)] == [2, 2, 2]
     # From scores and values follows what attention mixes, and from that the next state of the stream.
-    seen = np.tril(np.ones((40, 40), bool))
+    seen = np.tril(np.ones((8, 8), bool))
     weights = softmax(np.where(seen, np.asarray(found.scores_BHTS[0], np.float64), -1e30))
-    groups = TEACHER.n_heads // TEACHER.n_kv_heads
-    mixed = weights @ np.repeat(np.asarray(found.values_BJTK[0]), groups, axis=1)
-    added = mixed.swapaxes(1, 2).reshape(2, 40, -1) @ np.asarray(student.blocks[0].attn_output[...])
+    mixed = weights @ np.repeat(np.asarray(found.values_BJTK[0]), 2, axis=1)
+    added = mixed.swapaxes(1, 2).reshape(2, 8, -1) @ np.asarray(student.blocks[0].attn_output[...])
     x = np.asarray(found.embedding_BTM) + added
-    normed = x / np.sqrt((x**2).mean(-1, keepdims=True) + TEACHER.norm_eps)
+    normed = x / np.sqrt((x**2).mean(-1, keepdims=True) + model.norm_eps)
     gate, up = np.split(normed @ np.asarray(student.blocks[0].ffn_gate_up[...]), 2, axis=-1)
     x = x + (gate / (1 + np.exp(-gate)) * up) @ np.asarray(student.blocks[0].ffn_down[...])
     np.testing.assert_allclose(found.hidden_BTM[0], x, atol=1e-4)
@@ -152,10 +159,16 @@ def test_distilbert_starts_from_every_second_layer_of_its_teacher():
 
 def test_tinybert_learns_below_the_logits_first_and_the_distribution_then():
     teacher, student = Student(TEACHER, seed=1), Student(STUDENT, seed=2)
-    tokens = RNG.integers(65, size=(2, 40)).astype(np.int32)
-    recipe = recipe_of(TinybertDistill(kind="tinybert", first_stage_tokens=800), TokenTargets(), teacher)
+    tokens = RNG.integers(65, size=(2, 8)).astype(np.int32)
+    recipe = recipe_of(TinybertDistill(kind="tinybert", first_stage_tokens=160), TokenTargets(), teacher)
     adapters = recipe.adapters(student, jax.random.key(0))
-    own, taught = features(student, tokens), features(teacher, tokens)
+
+    @jax.jit
+    def aim(step):
+        aimed = recipe.losses(student, tokens, tokens, Moment(step, adapters)).aim
+        return aimed, features(student, tokens), features(teacher, tokens)
+
+    _, own, taught = aim(0)
     below = plain_error(np.asarray(taught.embedding_BTM), np.asarray(own.embedding_BTM @ adapters["embedding"]))
     # The student's layers 0 and 1 stand for the teacher's 0 – 1 and 2 – 3, and end where those end.
     for layer, stands_for in ((0, 1), (1, 3)):
@@ -163,19 +176,19 @@ def test_tinybert_learns_below_the_logits_first_and_the_distribution_then():
         below += plain_error(np.asarray(taught.hidden_BTM[stands_for]), state)
         below += plain_scores(np.asarray(taught.scores_BHTS[stands_for]), np.asarray(own.scores_BHTS[layer]))
     above = plain_distribution(np.asarray(taught.logits_BTV, float), np.asarray(own.logits_BTV, float), 1.0)
-    aims = [float(recipe.losses(student, tokens, tokens, Moment(step, adapters)).aim) for step in (0, 9, 10)]
+    aims = [float(aim(step)[0]) for step in (0, 9, 10)]
     assert aims == pytest.approx([below, below, above], rel=1e-5)
 
 
 def test_a_student_that_learns_on_policy_is_scored_on_what_it_writes_in_a_share_of_the_steps():
     teacher, student = Student(SMALL_TEACHER, seed=1), Student(SMALL, seed=2)
-    tokens = RNG.integers(65, size=(2, 3)).astype(np.int32)
+    tokens = RNG.integers(65, size=(2, 8)).astype(np.int32)
     recipe = recipe_of(OnPolicyDistill(kind="on_policy", own_share=0.5), TokenTargets(), teacher)
 
     @jax.jit
     def aims(step):
         key = jax.random.fold_in(jax.random.key(0), step)
-        written = own_text(student, tokens[:, 0], 3, key)
+        written = own_text(student, tokens[:, 0], 8, key)
         apart = [divergence(teacher(x), student(x), 0.5) for x in (tokens, written)]
         return recipe.losses(student, tokens, tokens, Moment(step, {})).aim, *apart, written
 
@@ -197,17 +210,17 @@ def test_a_recipe_without_a_network_is_refused():
 def teacher_run_of(model: ModelSpec) -> dict:
     return {
         "model": model.model_dump(),
-        "data": {"source": {"kind": "w0"}},
-        "optim": {"batch_size": 8, "warmup_tokens": 640},
+        "data": {"source": WORLD},
+        "optim": {"batch_size": 1, "warmup_tokens": 640},
         "evaluation": {"tokens": 2000},
-        "tokens": 6_400,
+        "tokens": 12_800,
     }
 
 
 def run_of(recipe: dict | None, *, model: ModelSpec = STUDENT, teacher: ModelSpec = TEACHER, **changed) -> RunSpec:
     run = teacher_run_of(teacher)
     own = run | {"model": model.model_dump(), "tokens": 12_800} | changed
-    own["data"] = {"source": {"kind": "w0"}, "teacher": {"kind": "net", "run": run}}
+    own["data"] = {"source": WORLD, "teacher": {"kind": "net", "run": run}}
     return RunSpec.model_validate(own if recipe is None else own | {"distill": recipe})
 
 
@@ -239,15 +252,13 @@ def test_every_recipe_trains_a_student_that_is_kept_without_what_it_learned_besi
     from scaling.teach.teachers import prepare
 
     store = RunStore(tmp_path)
-    shallow = TEACHER.model_copy(update={"n_layers": 2})
-    runs = {
-        "sequence": run_of(None),
-        "soft": run_of({"kind": "soft"}),
-        "tinybert": run_of({"kind": "tinybert", "first_stage_tokens": 6_400}),
-        "minilm": run_of({"kind": "minilm"}),
-        "distilbert": run_of({"kind": "distilbert"}, model=shallow),
-        "on_policy": run_of({"kind": "on_policy"}),
-    }
+    # All are of one shape, the teacher too: one program measures them, and writes.
+    shared = {"model": SMALL, "teacher": SMALL, "tokens": 6_400}
+    kinds = ("sequence", "soft", "minilm", "distilbert", "on_policy")
+    runs = {kind: run_of({"kind": kind}, **shared) for kind in kinds}
+    # A batch of several is probed for noise as well, here with what is learned beside the student.
+    tinybert = {"kind": "tinybert", "first_stage_tokens": 3_200}
+    runs["tinybert"] = run_of(tinybert, **shared, optim={"batch_size": 8, "warmup_tokens": 640})
     prepare(list(runs.values()), store)
     losses = {}
     for name, run in runs.items():
@@ -257,7 +268,7 @@ def test_every_recipe_trains_a_student_that_is_kept_without_what_it_learned_besi
         losses[name] = record.outcome.loss
         assert record.row()["aims_at_loss"] == (name != "on_policy")
         assert record.row()["teacher_flops"] > 0
-    # Whoever starts from the teacher's own layers is ahead of all who start from nothing.
-    assert losses["distilbert"] == min(losses.values())
+    # Whoever starts from the teacher's own layers is ahead of who is told as much and starts from nothing.
+    assert losses["distilbert"] < losses["soft"] - 0.02
     # Tokens alone, or all of the distribution: the same is learned, by less noisy steps.
     assert losses["soft"] < losses["sequence"]

@@ -24,6 +24,12 @@ TEACHER = ModelSpec(vocab_size=300, width=64, n_layers=2, context=16)
 STUDENT = ModelSpec(vocab_size=257, width=32, n_layers=1, context=16)
 
 
+@pytest.fixture(autouse=True)
+def _written_by_a_small_program(monkeypatch):
+    """A cache of one size compiles in a fraction of the time; how it grows is tested in test_decode.py."""
+    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 1)
+
+
 def complex_step(plain, own):
     """Gradient of a plain implementation, exact to rounding: float64, the shape of ``own``."""
     by_step = np.zeros(own.shape)
@@ -145,10 +151,19 @@ def test_in_dual_training_a_word_of_both_vocabularies_begins_alike():
 
 
 def run_of(
-    distill: dict | None, *, texts="*.txt", student=STUDENT, teacher=TEACHER, corpus=None, real_share=None, **data
+    distill: dict | None,
+    *,
+    texts="*.txt",
+    student=STUDENT,
+    teacher=TEACHER,
+    corpus=None,
+    real_share=None,
+    batch_size=4,
+    **data,
 ) -> RunSpec:
     source = {"kind": "text", "corpus": texts, "tokenizer": {"kind": "bpe", "vocab_size": teacher.vocab_size}}
-    settings = {"optim": {"batch_size": 4, "warmup_tokens": 640, "lr": 1e-2}, "evaluation": {"tokens": 600}}
+    optim = {"batch_size": batch_size, "warmup_tokens": 640, "lr": 1e-2}
+    settings = {"optim": optim, "evaluation": {"tokens": 600}}
     run = settings | {"model": teacher.model_dump(), "data": {"source": source}, "tokens": 3_000}
     cut = {"kind": "bytes"} if student.vocab_size == 257 else {"kind": "bpe", "vocab_size": student.vocab_size}
     own = {"source": source | {"tokenizer": cut, "corpus": corpus or texts}}
@@ -193,11 +208,12 @@ def test_students_of_few_tokens_learn_from_a_teacher_of_many(tmp_path):
     for i in range(8):
         words = " ".join(WORDS[j] for j in RNG.integers(3, size=99))
         (tmp_path / f"{i}.txt").write_text(f"Fellow citizens of the Senate, message {i}: {words}.", "utf-8")
-    store, texts = RunStore(tmp_path / "results"), str(tmp_path / "*.txt")
-    mixed = run_of({"kind": "mixed_vocab", "first_stage_tokens": 1_000}, texts=texts)
-    dual = run_of({"kind": "dual_vocab"}, texts=texts)
+    store, teacher = RunStore(tmp_path / "results"), TEACHER.model_copy(update={"n_layers": 1})
+    shared = {"texts": str(tmp_path / "*.txt"), "teacher": teacher, "batch_size": 1}
+    mixed = run_of({"kind": "mixed_vocab", "first_stage_tokens": 1_000}, **shared)
+    dual = run_of({"kind": "dual_vocab"}, **shared)
     prepare([mixed, dual], store)
-    flops = forward_flops(TEACHER) * mixed.n_tokens
+    flops = forward_flops(teacher) * mixed.n_tokens
     for run, passes in ((mixed, 1 + 3 * 1_000 / mixed.n_tokens), (dual, 4)):
         (record,) = train_trunk([run], store)
         assert record.outcome.status == "done", record.outcome.error
