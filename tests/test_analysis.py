@@ -301,3 +301,9 @@ def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_tha
     asked = few["teacher"] == "coverage 30"
     told = study.unseen(few[~asked], few[asked])
     assert float(told.loc["coverage 30", "mean error"].rstrip("%")) < 2 * missed["q7"]
+
+
+def test_on_prose_a_teacher_costs_more_where_its_student_can_learn_more(printed):
+    rows = re.findall(r"^(?:ngram 5)? +(32|64|96) +(-?[\d.]+)", printed("prose"), flags=re.MULTILINE)
+    costs = {int(width): float(cost) for width, cost in rows}
+    assert costs[32] < costs[64] < costs[96]
