@@ -125,6 +125,19 @@ def test_a_forecast_says_itself_in_a_sentence(names):
     assert str(scaling.forecast("besiroglu", "1B", "20B")) == "2.5301 nats/token (law alone)"
 
 
+def test_a_foreign_file_is_fitted_in_one_call(names, tmp_path):
+    real = names["runs"].query("teacher == 'real'")[["n_params", "n_tokens", "loss"]]
+    real.set_axis(["size", "seen", "val"], axis=1).to_csv(tmp_path / "foreign.csv", index=False)
+    columns = {"n": "size", "d": "seen", "loss": "val"}
+    found = scaling.fit_law(tmp_path / "foreign.csv", law="tied", columns=columns, bootstrap=0)
+    assert found.params == pytest.approx(scaling.fit_law(real, law="tied", bootstrap=0).params)
+
+
+def test_a_forecast_without_its_tokens_asks_for_them(names):
+    with pytest.raises(SpecError, match="function of d, and got none — give it; inf asks for the limit"):
+        names["fit"].predict("1M")
+
+
 def test_a_published_law_is_not_fitted_and_its_form_is_named(names):
     with pytest.raises(SpecError, match="'kaplan' is a published law.*fit its form, 'kaplan-nd'"):
         scaling.fit_law(names["runs"], law="kaplan")

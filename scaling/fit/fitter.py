@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ stack, for which a run is an outlier when it is off by more than a per cent."""
 
 
 def fit(
-    runs: pd.DataFrame,
+    runs: pd.DataFrame | str | PathLike[str],
     *,
     law: str | ScalingLaw = STACK,
     n: str | None = None,
@@ -81,7 +82,7 @@ def fit(
     Minimises sum_i w_i Huber_delta(log(L(n_i, d_i) / loss_i)).
 
     Args:
-        runs: one row a run; see `scaling.tables.observe.observe` for the columns that are used where present.
+        runs: a table of one row a run, or its file or folder; `scaling.tables.observe.observe` names the columns used.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
             (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
@@ -98,8 +99,7 @@ def fit(
         resampling: "pairs" or "wild"; see `scaling.fit.doubt.bootstrap.bootstrap`.
         starts: random starts of a law, or of all laws of a stack together; where the first quarter of those of a law,
             or eight if that is more, all end in one minimum, the others are spared.
-        profiles: coefficients whose profile interval is wanted too: slower than the bootstrap, and able to say "not
-            identified above".
+        profiles: coefficients whose profile interval is wanted too, which is slow and can say "not identified above".
         seed: of starts and replicates.
         strict: raise where the fit must not be used; False returns it with its status.
 
@@ -111,6 +111,7 @@ def fit(
         FitError: the runs do not determine the law; holds the Fit and says which runs to add.
         SpecError: unknown law, objective or held coefficient.
     """
+    runs = _table(runs)
     # A stack judges by forecasts, and does better where fewer runs count as outliers.
     aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
@@ -127,6 +128,15 @@ def fit(
         seed=seed,
         strict=strict,
     )
+
+
+def _table(runs: pd.DataFrame | str | PathLike[str]) -> pd.DataFrame:
+    """The table itself, or what `scaling.load_runs` reads."""
+    if not isinstance(runs, str | PathLike):
+        return runs
+    from scaling.records import load_runs
+
+    return load_runs(runs)
 
 
 def fit_observations(

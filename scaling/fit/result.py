@@ -126,6 +126,10 @@ class Fit(Drawn):
 
     def points(self, n: Any = None, d: Any = None, **columns: Any) -> Points:
         """Where a forecast is asked: see `scaling.fit.prediction.points`."""
+        needed = {name for member in self.members for name in member.law.columns}
+        missing = [name for name, value in (("n", n), ("d", d)) if value is None and name in needed]
+        if missing:
+            raise SpecError(f"the law is a function of {missing[0]}, and got none — give it; inf asks for the limit")
         if columns.get("teacher") in self.texts:
             columns["teacher"] = self.texts[columns["teacher"]]
         return points(self.teachers, n, d, **columns)

@@ -116,6 +116,7 @@ def search(
     smooth = np.arange(len(begin))
     direct = smooth[: len(begin) // DIRECT_SHARE if np.isfinite(limit) else 0]
     start, threshold = np.concatenate([smooth, direct]), np.repeat([np.inf, limit], [len(smooth), len(direct)])
+    # Most tables have one minimum, and once the first starts agree on it the others would only say so again.
     first = len(begin) if every else min(max(FIRST_ROUND, len(begin) // 4), len(begin))
     early = np.concatenate([smooth < first, direct < first // DIRECT_SHARE])
     ends, of = _descended(problem, begin[start[early]], threshold[early]), start[early]
