@@ -39,7 +39,7 @@ ax = scaling.figures.residuals(fit, by="teacher")
 # %% [markdown]
 # ## Texts that a law has never seen
 #
-# Each teacher in turn is hidden from the fit, and its students are forecast from its two errors alone. `q1` adds the two
+# Each teacher in turn is hidden from the fit, and its students are forecast from its two errors alone. `q1` adds both
 # errors up and has them raise the floor. Mean error in per cent:
 
 # %%
