@@ -121,7 +121,8 @@ def code_lengths(
         runs: One row a branch.
         law: Fitted to all runs together; ``"power"`` is fitted to each arm alone, as in every table without sizes.
         n, d, loss: Columns; by default the first size that the table has.
-        by: Columns that tell the texts apart, in place of text_id and teacher.
+        by: Columns that tell the texts apart, in place of text_id and teacher. Runs that went on from another's weights
+            are left out, unless a column of their start is among these.
         vocab_size: V; by default the table's column.
         target_loss: nats/token; by default the lowest loss that every arm reaches.
         where: Expression that keeps rows.
@@ -237,7 +238,10 @@ def _named_by(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     if not by:
         return runs
     label = [" ".join(filter(None, map(_word, cells))) for cells in runs[list(by)].itertuples(index=False)]
-    return runs.drop(columns=[name for name in ("text_id", "trunk_id") if name in runs]).assign(teacher=label)
+    # Told apart by their start, those that went on from other weights are learners too: no law is to leave them out.
+    own_start = {"start_tokens": 0} if any(name.startswith("start") for name in by) else {}
+    named = runs.drop(columns=[name for name in ("text_id", "trunk_id") if name in runs])
+    return named.assign(teacher=label, **own_start)
 
 
 def _word(cell: object) -> str:

@@ -76,6 +76,16 @@ def test_a_table_without_sizes_has_a_law_of_each_arm():
     assert all(abs(arm.agreement) < 1e-3 and math.isnan(arm.n) for arm in found.arms)
 
 
+def test_learners_that_went_on_from_other_weights_have_a_code_where_starts_are_told_apart():
+    table = ladder(sizes=(1e5,))
+    read = table.assign(start="books", start_tokens=500_000, loss=table["loss"] * 0.9)
+    both = pd.concat([table.assign(start="none", start_tokens=0), read])
+    apart = {arm.text: arm.bits for arm in code_lengths(both, law="power", by=("start",)).arms}
+    assert apart["books"] < apart["none"]
+    (alone,) = code_lengths(both, law="power").arms
+    assert alone.bits == pytest.approx(apart["none"])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
