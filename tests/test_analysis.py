@@ -295,12 +295,13 @@ def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_tha
     study = importlib.import_module("study")
     monkeypatch.setattr(study, "FORMS", ("q1", "q7"))
     runs = pd.read_csv(SCRIPTS.parent / "results/reference/study.csv")
-    few = runs[runs["teacher"].isin(["real", "noise 0.1", "noise 0.4", "coverage 30"])]
+    few = runs[runs["teacher"].isin(["real", "noise 0.1", "noise 0.4", "coverage 30", "coverage 100"])]
     missed = study.forms(few)["texts"].str.rstrip("%").astype(float)
-    assert missed["q7"] < missed["q1"] / 2
-    asked = few["teacher"] == "coverage 30"
-    told = study.unseen(few[~asked], few[asked])
-    assert float(told.loc["coverage 30", "mean error"].rstrip("%")) < 2 * missed["q7"]
+    assert missed["q7"] < missed["q1"] / 4
+    # Nobody designed the errors of a teacher that is a student itself.
+    told = study.unseen(few, runs[runs["teacher"].str.startswith("net ")])["mean error"]
+    assert len(told) == 2
+    assert told.str.rstrip("%").astype(float).max() < 2
 
 
 def test_on_prose_a_teacher_costs_more_where_its_student_can_learn_more(printed):
