@@ -59,6 +59,8 @@ RESULTS = {
     "Frontier": lambda runs, fit: scaling.frontier(runs, [1e11, 1e12], law="q1q2", bootstrap=50),
     "Backtest": lambda runs, fit: scaling.backtest(runs, law="q1q2", train="n_params < 3e5", bootstrap=0),
     "LawComparison": lambda runs, fit: scaling.compare_laws(runs, ["q1", "q1q2"], bootstrap=0),
+    "Score": lambda runs, fit: scaling.score(REFERENCE / "forecasts", pd.read_csv(REFERENCE / "registered.csv")),
+    "Transfer": lambda runs, fit: scaling.transfer(pd.read_csv(REFERENCE / "transfer.csv"), where="lr > 0.003"),
     "Recommendation": lambda runs, fit: scaling.recommend(fit, sweep=ROOT / "sweeps/grid.yaml", memory_bytes="64MiB"),
 }
 
