@@ -26,8 +26,7 @@ start."""
 
 def main() -> None:
     """Entry point: a user's mistake prints one message and ends with its exit code."""
-    # Nothing here is watched by plugins of pydantic, which looks through every installed package for one: .3 of a cold
-    # `import numpy`.
+    # Nothing here is watched by plugins of pydantic, which at every start looks through all installed packages for one.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for stream in (sys.stdout, sys.stderr):
         # A terminal that does not know ≤, or a path that is no text, is no reason to lose an answer.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import RecordError
+from scaling.fit.describe import left_out_by_reason
 from scaling.fit.fitter import fit
 from scaling.tables.observe import observe
 from scaling.tables.read import select_rows
@@ -138,6 +139,8 @@ def code_lengths(
     sizes = {"n": size} if n is not None or size in runs else {}
     data = observe(runs, columns={**sizes, "d": d}, loss=loss)
     arms, left_out = _arms(data, fewest=2 if together else FEWEST_BRANCHES)
+    # A row that no law describes has no code either.
+    left_out = [*(f"{count} rows: {why}" for why, count in left_out_by_reason(data.excluded).items()), *left_out]
     if not arms:
         raise RecordError(f"no arm has a code: {'; '.join(left_out)} — train a trunk with more branches (tokens: […])")
     goal = max(arm.loss.min() for arm in arms) if target_loss is None else target_loss

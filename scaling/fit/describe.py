@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scaling.fit.page import latex_row
@@ -30,7 +31,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
     for c in fit.law.coefficients:
         low, high = intervals[c.name]
         doubt = f"  {level:.0%} [{low:.4g}, {high:.4g}]" if math.isfinite(low) else ""
-        lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {c.unit}".rstrip())
+        lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {fit.unit_of(c)}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     # The coefficients above are of the leading law; what forecasts is the average.
     if len(fit.members) > 1:
@@ -66,9 +67,13 @@ def made_of(fit: Fit) -> str:
     parts = [f"{fit.n_runs} of {max(source.n_rows, fit.n_runs)} rows"]
     if source.where is not None:
         parts.append(f"where {source.where!r} left out {source.n_filtered}")
-    reasons = Counter(re.sub(r" (of|for|\().*", "", str(row["reason"]).partition(":")[0]) for row in fit.excluded)
-    parts += [f"{count} left out: {reason}" for reason, count in reasons.items()]
+    parts += [f"{count} left out: {reason}" for reason, count in left_out_by_reason(fit.excluded).items()]
     return "; ".join(parts)
+
+
+def left_out_by_reason(excluded: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """How many rows were left out for each reason, without what is said of single rows."""
+    return Counter(re.sub(r" (of|for|\().*", "", str(row["reason"]).partition(":")[0]) for row in excluded)
 
 
 def forecast_without_suspects(fit: Fit, n: float, d: float, *, level: float = 0.9, **columns: Any) -> str:

@@ -16,9 +16,10 @@ from scaling.fit.neighbours import Runs
 from scaling.fit.prediction import Expected, Points, Prediction, Target, expected, member_logs, points
 from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
-from scaling.laws.law import ScalingLaw
+from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.shown import Drawn
 from scaling.tables.observations import MadeOf
+from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,15 @@ class Fit(Drawn):
     def starts(self) -> tuple[int, int]:
         """Starts tried, and starts that reached the optimum."""
         return self.leading.tried, self.leading.reached
+
+    @property
+    def unit(self) -> str:
+        """Of its losses, and of what it forecasts."""
+        return loss_unit(self.columns["loss"])
+
+    def unit_of(self, coefficient: Coefficient) -> str:
+        """Of a number of the law: laws are written for nats/token, whatever they are fitted to."""
+        return self.unit if coefficient.unit == NATS else coefficient.unit
 
     @property
     def success(self) -> bool:
@@ -273,7 +283,7 @@ class Fit(Drawn):
         import pandas as pd
 
         ends = self.interval(level)
-        rows = [(c.name, self.params[c.name], *ends[c.name], c.unit) for c in self.law.coefficients]
+        rows = [(c.name, self.params[c.name], *ends[c.name], self.unit_of(c)) for c in self.law.coefficients]
         return pd.DataFrame(rows, columns=["coefficient", "value", "low", "high", "unit"])
 
     def _repr_html_(self) -> str:

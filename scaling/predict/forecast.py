@@ -14,6 +14,7 @@ from scaling.predict.explain.basis import Basis, of_fit, published
 from scaling.predict.explain.explanation import terms_of, tokens_to_asymptote
 from scaling.predict.solve.inverse import Surface, cheapest_training
 from scaling.tables.observations import REAL
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -29,7 +30,7 @@ class Forecast:
     Attributes:
         n_params: N, in the convention of the law.
         n_tokens: D; may be infinite.
-        loss: Forecast, nats/token; where this very size, volume and text was measured, what the law says alone.
+        loss: Forecast; where this very size, volume and text was measured, what the law says alone.
         low: Lower end of the interval; None where the law comes without evidence (a published preset).
         high: Upper end of the interval.
         level: Level of the interval.
@@ -50,6 +51,7 @@ class Forecast:
         notes: What a reader should know, as that a constant is unverified.
         text: What is read, in words, where the fit knows several texts; empty elsewhere.
         measured: What was measured of this very size, volume and text, which is then the answer; None without runs.
+        unit: Of all losses.
     """
 
     n_params: float
@@ -74,6 +76,7 @@ class Forecast:
     notes: tuple[str, ...] = ()
     text: str = ""
     measured: Measured | None = None
+    unit: str = NATS
 
 
 def from_fit(
@@ -249,6 +252,7 @@ def explain(
         formula=law.formula,
         source=law.source,
         notes=(*law.notes, *notes),
+        unit=law.unit,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.errors import InfeasibleError
 from scaling.predict.candidates import TINY_LOSS, Candidate
 from scaling.predict.devices import devices
-from scaling.predict.question import Question, unit_of
+from scaling.predict.question import Question
 from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def why_none(
         floor: Loss of an infinite student on infinite such text; None where the fit does not show it.
         candidates: All of them, smallest first.
     """
-    target, chance = f"{question.target_loss:g} {unit_of(fit)}", f"with probability {question.probability:g}"
+    target, chance = f"{question.target_loss:g} {fit.unit}", f"with probability {question.probability:g}"
     if question.target_savings is not None:
         target += f", of {question.target_savings:.1%} of keystrokes,"
     allowed = in_bytes(question.budget_bytes)

@@ -18,7 +18,6 @@ from scaling.registry import did_you_mean
 
 if TYPE_CHECKING:
     from scaling.config.sweep import RecommendOptions, SweepConfig
-    from scaling.fit.result import Fit
     from scaling.spec import RunSpec
 
 
@@ -177,14 +176,6 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
         "level": options.level,
     }
     return {name: value for name, value in values.items() if value is not None}
-
-
-NATS, BITS = "nats/token", "bits/byte"
-
-
-def unit_of(fit: Fit) -> str:
-    """The unit of what a fit forecasts."""
-    return BITS if fit.columns["loss"] == "bits_per_byte" else NATS
 
 
 def check_unit(target_loss: float, vocab_size: int, column: str) -> None:

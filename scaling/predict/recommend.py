@@ -20,8 +20,9 @@ from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.quantization import Rounding, rounding_cost
-from scaling.predict.question import NATS, Question, check_unit, unit_of
+from scaling.predict.question import Question, check_unit
 from scaling.shown import Drawn
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +200,7 @@ def recommend(
     within = qualified if force else [c for c in qualified if c.reach <= trusted]
     if not within:
         if qualified:
-            target, why = f"{question.target_loss:g} {unit_of(fit)}", " while the floor is not identified"
+            target, why = f"{question.target_loss:g} {fit.unit}", " while the floor is not identified"
             raise ExtrapolationError(
                 f"only forecasts {qualified[0].reach:.3g}× beyond the data meet {target}; "
                 f"at most {trusted:.3g}× is trusted{'' if fit.success else why} — "
@@ -217,7 +218,7 @@ def recommend(
         cost=training_cost(choice.offered, trainer),
         front=pareto_front(candidates),
         shapes=shapes,
-        unit=unit_of(fit),
+        unit=fit.unit,
     )
 
 

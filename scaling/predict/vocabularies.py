@@ -14,8 +14,8 @@ from itertools import chain
 from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.predict.candidates import Candidate
 from scaling.predict.front import undominated
-from scaling.predict.question import BITS
 from scaling.predict.recommend import RUNNERS_UP, Recommendation
+from scaling.tables.units import BITS
 
 Ask = Callable[[], Recommendation]
 """A question to one fit; raises a Refusal where that has no answer."""

@@ -41,7 +41,7 @@ def show_forecast(forecast: Forecast) -> None:
         rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
     what = "forecast" if forecast.measured is None else "measured, beside the forecast,"
     of_text = f" on {forecast.text}" if forecast.text else ""
-    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}{of_text}, nats/token"
+    title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}{of_text}, {forecast.unit}"
     print(pairs(title, rows))
 
 
@@ -98,14 +98,14 @@ def show_explanation(found: Explanation) -> None:
     rows |= _beyond(found)
     rows |= {"law": found.formula, "source": found.source, "basis": found.basis} | _notes(found.notes)
     text = "real text" if who is None else f"text of {who.label}"
-    print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {text}, nats/token", rows))
+    print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {text}, {found.unit}", rows))
 
 
 def _gains(found: Explanation) -> dict[str, str]:
     """What more would bring, and what would be as good."""
-    bytes_ = "" if found.bits_per_byte is None else f", {found.bits_per_byte:.4f} bits/byte"
+    bits = {"bits/token": found.bits_per_token, "bits/byte": found.bits_per_byte}
     return {
-        "in bits": f"{found.bits_per_token:.4f} bits/token{bytes_}",
+        "in bits": ", ".join(f"{value:.4f} {unit}" for unit, value in bits.items() if value is not None),
         "binds": BINDS[found.binds] if found.loss > found.floor else "nothing: this is the floor of the law",
         "twice N": "N is unlimited" if math.isinf(found.n_params) else _gain(found.gain_of_n),
         "twice D": "D is unlimited" if math.isinf(found.n_tokens) else _gain(found.gain_of_d),

@@ -1,4 +1,4 @@
-"""In which units a table counts: sizes and volumes in plain numbers, losses in nats/token."""
+"""In which units a table counts: sizes and volumes in plain numbers, losses in nats/token or bits/byte."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ SIZE_COLUMNS = {
     "n_params_total": "all parameters",
 }
 """The conventions of model size; a law's numbers hold in the one it was fitted in only."""
+NATS, BITS = "nats/token", "bits/byte"
+PER_BYTE = "bits_per_byte"
+"""The column of losses that compare over tokenizers."""
 SMALLEST_COUNT = 1e3
 """A table whose largest model or data set is below a thousand counts in millions or billions."""
 WIDEST_GAP = 1e5
@@ -63,6 +66,11 @@ def one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
         )
 
 
+def loss_unit(column: str) -> str:
+    """The unit of the losses of a column, of whatever is fitted to them, and of its forecasts."""
+    return BITS if column == PER_BYTE else NATS
+
+
 def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
     """Signs that a loss is not in nats/token: its name, its size, or another column that says the same in other units.
 
@@ -70,6 +78,8 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
     a target in nats compared with bits is wrong by 44 %. Bits/token that stand alone under the name of a loss cannot be
     told: 3.2 is a usual loss in both.
     """
+    if column == PER_BYTE:
+        return []
     others = {str(name): column_values(runs[name]) for name in runs.columns if str(name) != column}
     equal = [name for name, values in others.items() if _equal(values, loss)]
     perplexity = [name for name in (column, *equal) if _PERPLEXITY.search(name)]

@@ -82,8 +82,10 @@ def test_learners_that_went_on_from_other_weights_have_a_code_where_starts_are_t
     both = pd.concat([table.assign(start="none", start_tokens=0), read])
     apart = {arm.text: arm.bits for arm in code_lengths(both, law="power", by=("start",)).arms}
     assert apart["books"] < apart["none"]
-    (alone,) = code_lengths(both, law="power").arms
+    together = code_lengths(both, law="power")
+    (alone,) = together.arms
     assert alone.bits == pytest.approx(apart["none"])
+    assert together.left_out[0].startswith("6 rows: went on from another run's weights")
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,23 @@ def test_a_fit_of_compute_alone_says_nothing_of_size():
 
     with pytest.raises(SpecError, match="nothing of size or data"):
         of_fit(only_compute)
+
+
+def test_a_fit_of_bits_of_a_byte_says_so_wherever_it_answers(capsys):
+    from scaling.fit.describe import summary
+    from scaling.report.forecasts import show_explanation, show_forecast
+
+    law = preset("besiroglu").law
+    runs = pd.DataFrame([(n, d) for n in (1e6, 4e6, 16e6) for d in (1e7, 4e7, 16e7)], columns=["n_params", "n_tokens"])
+    runs["bits_per_byte"] = law.loss(n=runs["n_params"].to_numpy(), d=runs["n_tokens"].to_numpy()) / 3
+    found = fit(runs, law="chinchilla", loss="bits_per_byte", bootstrap=0, strict=False)
+    assert found.frame().set_index("coefficient").loc["E", "unit"] == "bits/byte"
+    assert not [note for note in found.status.notes if "seems" in note]
+    told = explain(found, 2e6, 2e7, force=True)
+    assert (told.bits_per_byte, told.bits_per_token) == (told.loss, None)
+    assert explain(found, 2e6, 2e7, bytes_per_token=3, force=True).bits_per_token == pytest.approx(3 * told.loss)
+    show_explanation(told)
+    show_forecast(from_fit(found, 2e6, 2e7, force=True))
+    said = capsys.readouterr().out + summary(found)
+    assert "bits/byte" in said
+    assert "nats/token" not in said

@@ -14,6 +14,7 @@ from scaling.laws.law import ScalingLaw
 from scaling.laws.presets import preset
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.solve.inverse import Surface
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -43,6 +44,7 @@ class Basis:
         ranges: Least and most of N and D behind it, where known.
         notes: What a reader should know.
         fit: The fit, where it is one.
+        unit: Of its losses.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Basis:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fit: Fit | None = None
+    unit: str = NATS
 
     @property
     def floor(self) -> float:
@@ -175,6 +178,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         ranges=fit.ranges,
         notes=fit.status.notes,
         fit=fit,
+        unit=fit.unit,
     )
 
 

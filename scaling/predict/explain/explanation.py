@@ -16,6 +16,7 @@ from scaling.predict.explain.teacher import Teacher, additive_bound, best_teache
 from scaling.predict.measurement import Measured
 from scaling.predict.solve.inverse import Surface, cheapest_training, tokens_for
 from scaling.shown import Shown
+from scaling.tables.units import BITS, NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,8 +106,8 @@ class Explanation(Shown):
         high: Most: the upper end, or the additive bound.
         level: Of the interval; None where the ends are bounds.
         error: Standard deviation of log loss by the fit's own tests, this far beyond its runs; None without a fit.
-        bits_per_token: The same in bits.
-        bits_per_byte: The same per byte; None where bytes per token were not given.
+        bits_per_token: The same in bits; None for bits/byte where bytes per token were not given.
+        bits_per_byte: The same per byte; None for nats/token where bytes per token were not given.
         floor: E, loss of an infinite model on infinite real text.
         size_term: ``L(N, ∞) − E`` on real text: what this size costs.
         data_term: ``L(N, D) − L(N, ∞)`` on real text: what finite data costs.
@@ -129,6 +130,7 @@ class Explanation(Shown):
         notes: What a reader should know.
         basis: What it rests on: "measured", "law given 6 runs nearby", "law alone" or "published law".
         measured: What was measured of this very size, volume and text; the loss is then what the law says alone.
+        unit: Of all losses.
     """
 
     law: str
@@ -141,7 +143,7 @@ class Explanation(Shown):
     high: float | None
     level: float | None
     error: float | None
-    bits_per_token: float
+    bits_per_token: float | None
     bits_per_byte: float | None
     floor: float
     size_term: float
@@ -165,6 +167,7 @@ class Explanation(Shown):
     notes: tuple[str, ...]
     basis: str = "published law"
     measured: Measured | None = None
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """One row a term of the loss, then the loss itself and the ends between which it lies."""
@@ -176,7 +179,7 @@ class Explanation(Shown):
         return pd.DataFrame({"part": list(told), "nats_per_token": list(told.values())})
 
     def __str__(self) -> str:
-        return f"{self.loss:.4f} nats/token by {self.law}; what limits it most: {self.binds}"
+        return f"{self.loss:.4f} {self.unit} by {self.law}; what limits it most: {self.binds}"
 
 
 def explain(
@@ -214,6 +217,7 @@ def explain(
     loss = terms.loss + runs_term
     best = None if teacher is None else best_teacher(basis, n_params, n_tokens)
     least = None if teacher is None else at(bottleneck(basis, teacher), n_params, n_tokens)
+    bits, per_byte = in_bits(loss, basis.unit, bytes_per_token)
     # A published law without a form of its own for teachers gives bounds instead of a value.
     low, high = (None, None) if taught is not None else bounds(basis, teacher, n_params, n_tokens)
     return Explanation(
@@ -227,8 +231,8 @@ def explain(
         high=high,
         level=None,
         error=None,
-        bits_per_token=loss / math.log(2),
-        bits_per_byte=None if bytes_per_token is None else loss / math.log(2) / bytes_per_token,
+        bits_per_token=bits,
+        bits_per_byte=per_byte,
         floor=terms.floor,
         size_term=terms.size,
         data_term=terms.data,
@@ -250,7 +254,16 @@ def explain(
         binds=terms.binds,
         reach=basis.reach(n_params, n_tokens),
         notes=basis.notes,
+        unit=basis.unit,
     )
+
+
+def in_bits(loss: float, unit: str, bytes_per_token: float | None) -> tuple[float | None, float | None]:
+    """A loss in bits/token and in bits/byte, one of them None where the length of a token is needed and not known."""
+    if unit == BITS:
+        return None if bytes_per_token is None else loss * bytes_per_token, loss
+    bits = loss / math.log(2)
+    return bits, None if bytes_per_token is None else bits / bytes_per_token
 
 
 def bounds(
