@@ -187,11 +187,19 @@ def shared_scatter(runs: Runs, residual: Array, slope: Array, cluster: Array, co
     some = sound[np.unique(np.linspace(0, len(sound) - 1, MOST_TRIED).astype(int))]
     columns = {name: values[some] for name, values in runs.columns.items()}
     together, shared, eye = ~elsewhere(columns, cluster[some]), correlation[np.ix_(some, some)], np.eye(len(some))
+    groups = _by_size(together)
     missed = []
     for share in SHARES:
         inverse = _inverse(share * shared + (1 - share) * eye) if share else eye
-        missed.append(np.mean(np.abs(_left_out(residual[some], slope[some], inverse, together))))
+        missed.append(np.mean(np.abs(_left_out(residual[some], slope[some], inverse, groups))))
     return SHARES[int(np.argmin(missed))]
+
+
+def _by_size(together: Array) -> list[tuple[Array, Array]]:
+    """Runs that stand together with equally many, and those that each stands with: int[n_rows], int[n_rows, size]."""
+    sizes = together.sum(axis=1)
+    groups = [np.flatnonzero(sizes == size) for size in np.unique(sizes)]
+    return [(rows, np.nonzero(together[rows])[1].reshape(len(rows), -1)) for rows in groups]
 
 
 def _inverse(matrix: Array) -> Array:
@@ -208,26 +216,22 @@ def _inverse(matrix: Array) -> Array:
     return np.block([[first + side @ below, -side], [-side.T, rest]])
 
 
-def _left_out(residual: Array, slope: Array, inverse: Array, together: Array) -> Array:
+def _left_out(residual: Array, slope: Array, inverse: Array, groups: Sequence[tuple[Array, Array]]) -> Array:
     """Error of each run once those that stand together with it are left out and the law is fitted anew, to first order:
     float64[n_runs].
 
     Args:
         residual, slope: as for `shared_scatter`.
         inverse: of the covariance of all runs.
-        together: bool[n_runs, n_runs].
+        groups: of every run, those that stand together with it (`_by_size`).
 
     **Source:** Dubrule 1983, cross-validation of kriging in a unique neighbourhood.
     """
     along = inverse @ slope
-    # What is left of the precision when the coefficients follow the runs, one of them after the other.
-    precision = inverse.copy()
-    for one, other in zip((along @ np.linalg.pinv(slope.T @ along)).T, along.T, strict=True):
-        precision -= np.multiply.outer(one, other)
-    pulled, errors, sizes = precision @ residual, np.empty(len(residual)), together.sum(axis=1)
-    for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        group = np.nonzero(together[rows])[1].reshape(-1, size)
+    # What is left of the precision when the coefficients follow the runs.
+    precision = inverse - along @ np.linalg.pinv(slope.T @ along) @ along.T
+    pulled, errors = precision @ residual, np.empty(len(residual))
+    for rows, group in groups:
         # A group that alone determines a coefficient leaves a singular block.
         block = np.linalg.pinv(precision[group[:, :, None], group[:, None, :]], hermitian=True)
         errors[rows] = np.vecdot(block[group == rows[:, None]], pulled[group])

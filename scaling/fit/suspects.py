@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,8 @@ LEVELS_NEEDED = 5
 MOST_LEVELS = 3
 CANDIDATES = 3
 COEFFICIENTS_OF_AN_AXIS = 3
+PRECISION = 1e-9
+"""Relative change of the objective that the law without suspects still moves for."""
 PRIOR_SCATTER = 0.003
 """Log loss: runs of one size share their hyper-parameters and a seed, which moves them by .02 to .8 % …"""
 PRIOR_LEVELS = 3
@@ -78,7 +81,7 @@ def without(odd: Sequence[Suspect], problem: Problem, optimum: Optimum, data: Ob
         return {}
     part = SimpleNamespace(**{name: values[keep] for name, values in vars(problem.x).items()})
     less = replace(problem, x=part, loss=problem.loss[keep], weights=problem.weights[keep])
-    again = less.decode(minimise(less, optimum.u[None]).u[0])
+    again = less.decode(minimise(less, optimum.u[None], precision=PRECISION).u[0])
     return dict(zip(problem.law.names, again.tolist(), strict=True))
 
 
@@ -144,10 +147,11 @@ def _shifts(jacobian: Array, shift: Array, root: Array, keep: Array, axis: Array
     if len(enough) < LEVELS_NEEDED:
         return []
     # The scatter of the others is worth its cost only for levels that stand out by the scatter of all.
-    runs = _Levels(jacobian, shift, root, code)
-    (errors,), _ = runs.shifts(keep[None], enough[None], *runs.components(keep[None]))
+    order = np.argsort(code, kind="stable")
+    runs, kept = _Levels(jacobian[order], shift[order], root[order], code[order]), keep[order]
+    (errors,), _ = runs.shifts(kept[None], enough[None], *runs.components(kept[None]))
     picked = enough[np.argsort(-errors, kind="stable")][:CANDIDATES, None]
-    errors, sizes = runs.shifts(np.tile(keep, (len(picked), 1)), picked, *runs.components(keep & (code != picked)))
+    errors, sizes = runs.shifts(np.tile(kept, (len(picked), 1)), picked, *runs.components(kept & (runs.code != picked)))
     return [
         (float(error) if abs(size) > LEVEL_LEAST else 0.0, keep & (code == level), float(size))
         for error, size, level in zip(errors.ravel(), sizes.ravel(), picked.ravel(), strict=True)
@@ -162,7 +166,7 @@ class _Levels:
         jacobian: float64[n_runs, k], of the law over its coefficients.
         shift: float64[n_runs], log(measured/law); like the Jacobian times the root of the weights.
         root: float64[n_runs], of the weights.
-        code: int[n_runs], level.
+        code: int[n_runs], level, in ascending order.
     """
 
     jacobian: Array
@@ -232,10 +236,12 @@ class _Levels:
 
     def _sums(self, values: Array) -> Array:
         """Of every column over the rows of each level: float64[n_cases, n_levels, n_columns]."""
-        cases, _, width = values.shape
-        levels = int(self.code.max()) + 1
-        cell = ((np.arange(cases)[:, None] * levels + self.code) * width)[..., None] + np.arange(width)
-        return np.bincount(cell.ravel(), values.ravel(), cases * levels * width).reshape(cases, levels, width)
+        return np.add.reduceat(values, self.starts, axis=1)
+
+    @cached_property
+    def starts(self) -> Array:
+        """First row of each level."""
+        return np.flatnonzero(np.diff(self.code, prepend=-1))
 
 
 def _beside(basis: Array, values: Array) -> Array:

@@ -111,17 +111,21 @@ class Jet(NDArrayOperatorsMixin):
 def _operands_last(root: Jet) -> list[Jet]:
     """All operations below one, each before its operands."""
     order: list[Jet] = []
-    seen: set[int] = set()
-
-    def visit(node: Jet) -> None:
-        seen.add(id(node))
-        for x, _ in node.operands:
-            if id(x) not in seen:
-                visit(x)
-        order.append(node)
-
-    visit(root)
+    _visit(root, order, set())
     return order[::-1]
+
+
+def _visit(node: Jet, order: list[Jet], seen: set[int]) -> None:
+    """Append a node after all that is below it.
+
+    No closure: a function that calls itself from its own scope is a reference cycle, and would keep every array of the
+    formula from reuse until the garbage collector comes by.
+    """
+    seen.add(id(node))
+    for x, _ in node.operands:
+        if id(x) not in seen:
+            _visit(x, order, seen)
+    order.append(node)
 
 
 def _add_bends(total: Array, weights: Array, left: Slopes, right: Slopes) -> None:

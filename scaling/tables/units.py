@@ -80,7 +80,9 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
     """
     if column == PER_BYTE:
         return []
-    others = {str(name): column_values(runs[name]) for name in runs.columns if str(name) != column}
+    # Only a column whose name says another unit can tell: the others are not read.
+    telling = [name for name in runs.columns if _PERPLEXITY.search(str(name)) or _BITS.search(str(name))]
+    others = {str(name): column_values(runs[name]) for name in telling if str(name) != column}
     equal = [name for name, values in others.items() if _equal(values, loss)]
     perplexity = [name for name in (column, *equal) if _PERPLEXITY.search(name)]
     bits = [name for name in (column, *equal) if _BITS.search(name) and not _PERPLEXITY.search(name)]

@@ -280,8 +280,9 @@ def _diagonal(problem: Problem, u: Array, gradient: Array, hessian: Array, metri
     scale = free / np.sqrt(np.maximum(metric.diagonal(axis1=1, axis2=2), 1e-30))
     outer = scale[:, :, None] * scale[:, None, :]
     # A coefficient that is not free has zeros there, and a unit of its own on the diagonal.
-    alone = np.eye(u.shape[1]) * (1e-12 + ~free)[:, None]
-    inverse_root = np.linalg.inv(np.linalg.cholesky(metric * outer + alone))
+    metric = metric * outer
+    metric.reshape(len(u), -1)[:, :: u.shape[1] + 1] += 1e-12 + ~free
+    inverse_root = np.linalg.inv(np.linalg.cholesky(metric))
     curvature, axes = np.linalg.eigh(inverse_root @ (hessian * outer) @ inverse_root.transpose(0, 2, 1))
     axes = axes.transpose(0, 2, 1) @ inverse_root * scale[:, None, :]
     return _Local((axes @ gradient[..., None])[..., 0], curvature, axes, sound)
