@@ -43,7 +43,9 @@ def _answer(found: Recommendation) -> Iterator[str]:
     if question.target_basis:
         yield f"  the target: {question.target_basis}"
     if (saved := found.savings) is not None:
-        yield f"  it is to save {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), as its loss says"
+        typed = choice.measured is not None and choice.measured.savings is not None
+        said = ("it saved", "as it has typed") if typed else ("it is to save", "as its loss says")
+        yield f"  {said[0]} {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), {said[1]}"
 
 
 def _costs(found: Recommendation) -> Iterator[str]:
