@@ -143,6 +143,10 @@ def test_a_ledger_that_does_not_say_which_engine_is_meant_is_refused(ledger, tmp
         (("footprint", "--params", "1B", "--format", "q8"), "did you mean 'q8_0'"),
         (("footprint", "--params", "1B", "--cache", "f8"), "unknown type of cache"),
         (("footprint", "--params", "1B", "--engine", "lama_cpp"), "did you mean 'llama_cpp'"),
+        (
+            ("footprint", "--params", "1B", "--engine", "onnx_runtime", "--format", "q4_0"),
+            "no file whose matrices are Q4_0",
+        ),
         (("footprint", "--params", "1B", "--device", "pixel8a"), "did you mean 'pixel-8a'"),
         (("footprint", "--params", "1B", "--tokens", "1B"), "--tokens: has no effect beside a footprint without"),
         (("footprint", "--params", "1B", "--format", ","), "--format: names nothing"),
