@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
@@ -28,6 +28,7 @@ def recommend_of_sweep(
     *,
     known: Iterable[str] = (),
     rounding: Rounding = rounding_cost,
+    savings: Mapping[str, float] | None = None,
     fit_id: str | None = None,
     force: bool = False,
 ) -> Recommendation:
@@ -45,6 +46,7 @@ def recommend_of_sweep(
             bytes.
         known: Ids of the runs that the fit was made of; their own losses decide about their configurations.
         rounding: What storing a run's weights adds to its loss; `SweepDamage.cost` where the sweep's was measured.
+        savings: Share of keystrokes of the runs that have typed, by id; where keystrokes are asked for it decides.
         fit_id: Name of the fit.
         force: Accept forecasts far beyond the data.
 
@@ -78,7 +80,7 @@ def recommend_of_sweep(
         offered(config, trained, asked, measure),
         asked,
         measure=measure,
-        measured=Measurements.of(records, fit),
+        measured=Measurements.of(records, fit, savings=savings),
         trainer=trainer_of(records) or ONE_GPU,
         rounding=times(nat, rounding),
         shapes=_shapes_in_words(trained),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from scaling.accounting import STORED_FORMATS
+from scaling.predict.devices import device
 from scaling.report.columns import table, wrapped
 from scaling.report.numbers import energy, loss, number, rate, seconds, size
 
@@ -43,7 +45,9 @@ def _answer(found: Recommendation) -> Iterator[str]:
     if question.target_basis:
         yield f"  the target: {question.target_basis}"
     if (saved := found.savings) is not None:
-        yield f"  it is to save {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), as its loss says"
+        typed = choice.measured is not None and choice.measured.savings is not None
+        said = ("it saved", "as it has typed") if typed else ("it is to save", "as its loss says")
+        yield f"  {said[0]} {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), {said[1]}"
 
 
 def _costs(found: Recommendation) -> Iterator[str]:
@@ -57,6 +61,8 @@ def _costs(found: Recommendation) -> Iterator[str]:
         usual, low, high = (rate(one) for one in (speed.tokens_per_s, speed.low, speed.high))
         engine = f", {speed.engine}" if speed.engine else ""
         yield f"speed on {question.device}{engine}: {usual} tokens/s ({low} – {high})"
+        if other := device(question.device or "").instead_of(STORED_FORMATS[question.format].engine):
+            yield f"  {other}"
     if (cost := found.cost) is not None:
         yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
     yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
