@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,8 @@ def test_what_is_printed_names_vocabularies_and_the_unit(fits, capsys):
     assert "≤ 2.1 bits/byte" in said
     assert "of 3 fits 2 answered, V = 1,024 and 4,096, each by a law of its own runs" in said
     assert " V width " in said
+    assert {point.vocab_size for point in found.front} == {1024, 4096}
+    assert re.search(r"bytes against loss: .* \(V 1,024\)", said)
 
 
 def test_losses_of_several_vocabularies_in_nats_a_token_do_not_compare(fits):

@@ -56,6 +56,9 @@ def _front(ax: Axes, answer: Recommendation) -> None:
         own = [step for step, point in zip(steps, answer.front, strict=True) if (point.reach <= 1) == inside]
         if own:
             ax.plot(*zip(*own, strict=True), "o", mfc=fill, color=hue(0), label=label)
+    if len({point.vocab_size for point in answer.front}) > 1:
+        for step, point in zip(steps, answer.front, strict=True):
+            ax.annotate(f"V {point.vocab_size:,}", step, xytext=(4, 4), textcoords="offset points", fontsize=7)
 
 
 def _tries(ax: Axes, tried: pd.DataFrame) -> None:
