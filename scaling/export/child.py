@@ -60,6 +60,7 @@ def run_child(
             f"{engine} did not finish within {timeout_s:g} s and was stopped: it hangs here, or the machine is busy; "
             "try again, or name another --engine or --format"
         ) from error
+    # A signal is the engine's end here, whatever the file; an exit code is its answer to this file.
     if code < 0:
         name = signal.Signals(-code).name
         raise EngineError(f"{engine} is unusable here: it crashed with {name}\n{_tail(said)}")
