@@ -14,6 +14,7 @@ import pytest
 
 import scaling
 from scaling.errors import RecordError, SpecError
+from scaling.export.interpreters import LITERT, LITERT_LM
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = sorted(set(scaling.__all__) - {"Fit", "ModelSpec", "RunSpec", "figures"})
@@ -43,6 +44,15 @@ def test_every_file_beside_the_code_is_installed_with_it():
     others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert package / "py.typed" in others
     assert not others - installed
+
+
+@pytest.mark.parametrize("extra", ["litert", "litert-lm"])
+def test_an_error_that_says_what_to_install_names_the_versions_of_the_extra(extra):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    asked = [one for name in ("litert", extra) for one in extras[name] if not one.startswith("scaling[")]
+    told = {"litert": LITERT, "litert-lm": LITERT_LM}[extra].packages.split()
+    # Bounds would be read by the shell; versions are exact where the packages' interfaces change between releases.
+    assert set(told) == {one.partition(">=")[0] for one in asked}
 
 
 @pytest.fixture(scope="module")

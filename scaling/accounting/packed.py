@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
 from scaling.accounting.model import described_bytes, weights_bytes
@@ -36,6 +36,10 @@ class PackedMemory(EngineMemory):
     def compute_bytes(self, model: Dimensions, context: int) -> int:
         """As elsewhere, and the logits, in the engine and handed on: ``min(n_ubatch, T)·2·V·4``."""
         return super().compute_bytes(model, context) + 4 * min(self.n_ubatch, context) * 2 * model.vocab_size
+
+    @property
+    def storages(self) -> Collection[Storage]:
+        return self.copies
 
     def repacked_bytes(self, model: Dimensions, storage: Storage, architecture: Architecture) -> int:
         return round(self.copies[storage] * weights_bytes(model, storage))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from scaling.accounting.model import layer_shapes
-from scaling.accounting.storage import Storage, tensor_bytes
+from scaling.accounting.storage import LAYOUTS, Storage, tensor_bytes
 from scaling.accounting.tokenizer import TokenizerLayout
 from scaling.dimensions import Dimensions
 from scaling.registry import Registry
@@ -87,6 +87,11 @@ class EngineMemory:
     cache_step: int
     cache_value_bytes: float = 2.0
     repacks: Mapping[Architecture, Mapping[Storage, int]] = field(default_factory=dict)
+
+    @property
+    def storages(self) -> Collection[Storage]:
+        """Ways to store matrices that its files may have."""
+        return tuple(LAYOUTS)
 
     def cache_length(self, context: int) -> int:
         """Positions of the cache that is allocated for a context."""

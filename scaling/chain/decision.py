@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling.chain.keystrokes import keystrokes_of
+from scaling.chain.keystrokes import keystrokes_of, savings_of
 from scaling.chain.target import ask
 from scaling.chain.ways_on import ways_on
 from scaling.chain.workspace import DAMAGE, RECOMMENDATION, Workspace
@@ -134,20 +134,22 @@ def recommended(
 
     # The fitted runs are known by their own losses, and by what rounding costs them; a fit of before 2026-11-27 does
     # not name them, but the table beside it does.
+    asked = question or ask(workspace)
     found = recommend_of_sweep(
-        question or ask(workspace),
+        asked,
         fit,
         workspace.config,
         workspace.runs,
         workspace.store,
         known=fit.made_of.run_ids or runs_of_fit(workspace.table_path),
         rounding=rounding_of(workspace),
+        savings=savings_of(workspace, asked.format),
         fit_id=_fit_id(fit_path or workspace.fit_path),
         force=force,
     )
     if found.question.target_savings is None:
         return found
-    return replace(found, savings=keystrokes_of(workspace).of_loss(found.choice.expected))
+    return replace(found, savings=keystrokes_of(workspace).of_choice(found.choice))
 
 
 def rounding_of(workspace: Workspace) -> Rounding:

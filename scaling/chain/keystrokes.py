@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from scaling.chain.keyboard import KEYBOARD
 from scaling.chain.workspace import Workspace
 from scaling.errors import RecordError
+from scaling.fit.prediction import Prediction
 
 if TYPE_CHECKING:
-    from scaling.fit.prediction import Prediction
     from scaling.fit.savings import SavingsFit
+    from scaling.predict.candidates import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,29 @@ class Keystrokes:
         """Savings of a student whose loss is a forecast, with the doubt of both steps."""
         value, low, high = (end / self.per_bit for end in (loss.value, loss.low, loss.high))
         return self.fit.of_forecast(replace(loss, value=value, low=low, high=high))
+
+    def of_choice(self, choice: Candidate) -> Prediction:
+        """Savings of a student that is recommended: what it saved where it has typed, by the doubt of the words."""
+        from statistics import NormalDist
+
+        saved = None if choice.measured is None else choice.measured.savings
+        if saved is None:
+            return self.of_loss(choice.expected)
+        level, se = choice.prediction.level, self.fit.words_se
+        off = NormalDist().inv_cdf((1 + level) / 2) * se
+        return Prediction(value=saved, low=saved - off, high=saved + off, level=level, scale=se, reach={})
+
+
+def savings_of(workspace: Workspace, format: str) -> dict[str, float]:
+    """Share of keystrokes that each run saved as a file of a format, of those that keyboard.csv holds."""
+    from scaling.tables.files import read_table
+
+    path = workspace.folder / KEYBOARD
+    table = read_table(path) if path.exists() else None
+    if table is None or not {"run_id", "model", "format"} <= set(table):
+        return {}
+    own = table[(table["model"] == "student") & (table["format"] == format)]
+    return {str(run_id): float(share) for run_id, share in zip(own["run_id"], own["savings"], strict=True)}
 
 
 def keystrokes_of(workspace: Workspace) -> Keystrokes:

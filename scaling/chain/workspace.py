@@ -55,7 +55,7 @@ class Workspace:
             RecordError: its path or that of the results is not UTF-8, or the results are another version's.
         """
         path = Path(file)
-        path = path / RESOLVED if path.is_dir() else path
+        path = _in_folder(path) if path.is_dir() else path
         for one in (path, Path(results)):
             _require_text(one)
         sweep = open_sweep(path, overrides)
@@ -123,6 +123,19 @@ class Workspace:
         """Hold what the stages after training write; ``waits`` is called where another process has it."""
         with locked(self.folder / ".lock", waits=waits):
             yield
+
+
+def _in_folder(folder: Path) -> Path:
+    """The sweep file that an earlier stage left in a sweep's folder.
+
+    Raises:
+        ConfigError: it is another folder; names the sweeps below it.
+    """
+    if not (folder / RESOLVED).is_file():
+        below = sorted(str(path.parent) for path in folder.glob(f"*/{RESOLVED}"))
+        name = f"one of {', '.join(below)}" if below else f"a sweep file, or the folder of a sweep with {RESOLVED}"
+        raise ConfigError([f"{folder}: a folder, and no sweep's own — name {name}"])
+    return folder / RESOLVED
 
 
 def _require_text(path: Path) -> None:

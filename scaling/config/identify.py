@@ -6,6 +6,7 @@ A sweep can be checked without them; a run has its id only with them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from scaling.spec import RunSpec, TextSource
@@ -24,7 +25,9 @@ def identified(runs: Sequence[RunSpec], fingerprint: Fingerprint | None = None) 
     Raises:
         DataError: a file is not there.
     """
-    named = [_identified(run, fingerprint or _corpus_fingerprint) for run in runs]
+    # A corpus is read whole for its hash, and a sweep's runs mostly share one.
+    once = cache(fingerprint or _corpus_fingerprint)
+    named = [_identified(run, once) for run in runs]
     return list({run.run_id: run for run in named}.values())
 
 

@@ -6,6 +6,7 @@ from scaling.compress.degradation import Degradation
 from scaling.data.tasks.next_words import KeyboardUse
 from scaling.export.engine import EngineRun
 from scaling.export.findings import Check, Greedy, InEngine
+from scaling.predict.devices import MEASURE_IT
 from scaling.predict.footprint import Footprint
 from scaling.predict.quantization import QuantizationCost
 from scaling.predict.recommend import Recommendation
@@ -229,6 +230,7 @@ def _speed(speed: Speed | None, run: EngineRun) -> Check:
     rate, range = run.tokens_per_s, run.tokens_per_s_range
     measured = "none" if rate is None or range is None else f"{rate:,.0f} (best {range[1]:,.0f})"
     note = f"{run.threads} thread{'s' if run.threads > 1 else ''}, load {run.load_average:.1f}"
+    note += "" if speed is not None else f"; {MEASURE_IT}"
     passed = None if rate is None or speed is None else speed.low <= rate <= speed.high
     if speed is not None and rate is not None and rate < speed.low and run.machine_busy:
         passed, note = None, f"machine busy: {note}; measure again when it is idle"

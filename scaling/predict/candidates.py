@@ -238,7 +238,9 @@ def score(
                 offered=run,
                 n_params=int(n[i]),
                 prediction=_one(forecast if known is None or alone is None else alone, i),
-                probability=float(chance[i]) if known is None else known.probability(float(aim[i])),
+                probability=(
+                    float(chance[i]) if known is None else known.probability(float(aim[i]), question.target_savings)
+                ),
                 footprint=bytes_of(run.model),
                 speed=speed_of(run.model),
                 measured=known,
@@ -275,4 +277,5 @@ def _one(many: Prediction, i: int) -> Prediction:
         reach={name: float(factor[i]) for name, factor in many.reach.items()},
         near=int(many.near[i]),
         measured=int(many.measured[i]),
+        unit=many.unit,
     )

@@ -31,6 +31,9 @@ it is a guess or hearsay."""
 
 Unit = Literal["cpu", "gpu", "npu"]
 
+MEASURE_IT = "measure it there, then: scaling calibrate TABLE --engine ENGINE --out mine.toml"
+"""What to do where nobody said how fast an engine writes on a device."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -182,6 +185,15 @@ class Device:
         """How fast an engine writes where that is known, else how fast the first of which it is; it says which."""
         return self.speed(engine if self.knows(engine) else None)
 
+    def instead_of(self, engine: str) -> str | None:
+        """Whose speed `speed_for` takes for that of an engine, in a sentence; None where the engine's own is known."""
+        if self.knows(engine):
+            return None
+        known = ", ".join(dict.fromkeys(one.engine for one in self.speeds))
+        return (
+            f"nobody measured {engine} on {self.name}, this is {self.speeds[0].engine} (known: {known}); {MEASURE_IT}"
+        )
+
     def speed(self, engine: str | None = None, unit: str | None = None) -> EngineSpeed:
         """How fast an engine writes on a unit; by default the first that is known.
 
@@ -193,7 +205,7 @@ class Device:
                 return one
         known = ", ".join(f"{one.engine} on {one.unit}" for one in self.speeds)
         asked = " on ".join(part for part in (engine, unit) if part)
-        raise SpecError(f"nothing is known of {asked} on {self.name} — known: {known}")
+        raise SpecError(f"nothing is known of {asked} on {self.name} — known: {known}; {MEASURE_IT}")
 
 
 @cache

@@ -24,6 +24,7 @@ from scaling.accounting import (
     symbol_layout,
 )
 from scaling.dimensions import Dimensions
+from scaling.errors import SpecError
 from scaling.shown import Drawn
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ def footprint(
     memory = ENGINE_MEMORY[engine or stored.engine]
     length = model.context if context is None else context
     tokens, kept = tokenizer or _placeholders(model.vocab_size), storage or stored.storage
+    if kept not in memory.storages:
+        raise SpecError(
+            f"{engine or stored.engine} runs no file whose matrices are {kept} — allowed are "
+            f"{', '.join(memory.storages)}; ask for one of these, or another engine"
+        )
     value_bytes = memory.cache_value_bytes if kv_value_bytes is None else kv_value_bytes
     return Footprint(
         weights_bytes=stored.bytes_of(model, tokens, kept),

@@ -41,7 +41,8 @@ def why_none(
     said = "no candidate fits at all"
     if nearest is not None:
         basis = "forecast" if nearest.measured is None else "measured"
-        said = f"the best that fits is {basis} at {nearest.expected.value:.4f} (P {nearest.probability:.2f})"
+        said = f"the best that fits is {basis} at {nearest.expected.value:.4f}{_saved(nearest, question)}"
+        said += f" (P {nearest.probability:.2f})"
     known = (
         f"the floor of {candidates[0].reads} is not identified"
         if floor is None
@@ -79,6 +80,11 @@ def why_none(
         floor=floor,
         teacher_loss=teacher_loss,
     )
+
+
+def _saved(nearest: Candidate, question: Question) -> str:
+    known = None if nearest.measured is None else nearest.measured.savings
+    return "" if known is None or question.target_savings is None else f", saving {known:.1%} of keystrokes,"
 
 
 def phone_for(needed_bytes: int, question: Question) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,17 @@ class Measurements:
     Args:
         losses: Finished runs with loss and standard error.
         noise: Scatter between seeds where no configuration has two, as a standard deviation of log loss.
+        savings: Share of keystrokes, by run, of those that have typed.
     """
 
-    def __init__(self, losses: Sequence[tuple[RunSpec, float, float]], *, noise: float):
+    def __init__(
+        self,
+        losses: Sequence[tuple[RunSpec, float, float]],
+        *,
+        noise: float,
+        savings: Mapping[str, float] | None = None,
+    ):
+        self._savings = savings or {}
         self._losses = {run.run_id: (loss, se) for run, loss, se in losses}
         self._seeds: dict[str, dict[str, float]] = defaultdict(dict)
         for run, loss, _ in losses:
@@ -37,14 +45,14 @@ class Measurements:
         self.scatter = seed_scatter([list(one.values()) for one in self._seeds.values()], noise=noise)
 
     @classmethod
-    def of(cls, records: Iterable[RunRecord], fit: Fit) -> Measurements:
-        """Those of the runs that are done, in the column that the fit forecasts."""
+    def of(cls, records: Iterable[RunRecord], fit: Fit, *, savings: Mapping[str, float] | None = None) -> Measurements:
+        """Those of the runs that are done, in the column that the fit forecasts, and what they saved."""
         losses, column = [], fit.columns["loss"]
         for record in records:
             loss = getattr(record.outcome, column)
             if record.outcome.status == "done" and loss is not None:
                 losses.append((record.spec, loss, getattr(record.outcome, f"{column}_se", None) or 0.0))
-        return cls(losses, noise=fit.calibration.noise)
+        return cls(losses, noise=fit.calibration.noise, savings=savings)
 
     def __getitem__(self, run: RunSpec) -> Measured | None:
         """What is known of a run; None where no run of its configuration was trained."""
@@ -54,7 +62,12 @@ class Measurements:
         own = self._losses.get(run.run_id)
         loss = own[0] if own else _geometric_mean(seeds.values())
         return Measured(
-            loss=loss, se=own[1] if own else 0.0, n_runs=len(seeds), own=own is not None, scatter=self.scatter
+            loss=loss,
+            se=own[1] if own else 0.0,
+            n_runs=len(seeds),
+            own=own is not None,
+            scatter=self.scatter,
+            savings=self._savings.get(run.run_id),
         )
 
 

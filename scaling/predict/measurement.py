@@ -20,6 +20,7 @@ class Measured:
         n_runs: Trainings of this configuration, with whatever seed.
         own: True if the very run is among them: its loss is known, not foreseen.
         scatter: Standard deviation of log loss between seeds, for a run with a seed that was not trained.
+        savings: Share of keystrokes that the run itself saved; None where it did not type.
     """
 
     loss: float
@@ -27,6 +28,7 @@ class Measured:
     n_runs: int
     own: bool
     scatter: float
+    savings: float | None = None
 
     @property
     def spread(self) -> float:
@@ -43,10 +45,16 @@ class Measured:
         low, high = (self.loss * math.exp(side * z * self.spread) for side in (-1, 1))
         return Prediction(self.loss, low, high, level, self.spread, reach)
 
-    def probability(self, target: float) -> float:
-        """P(loss ≤ target), the loss being that on the held-out set: certain for the run itself."""
+    def probability(self, target: float, savings: float | None = None) -> float:
+        """P(loss ≤ target), the loss being that on the held-out set: certain for the run itself.
+
+        Where keystrokes are asked for, ``savings``, a run that has typed is judged by what it saved: the target is then
+        a loss that students of the same savings have on average.
+        """
         from statistics import NormalDist
 
+        if savings is not None and self.savings is not None:
+            return float(self.savings >= savings)
         if self.own or self.spread == 0:
             return float(self.loss <= target)
         return NormalDist(math.log(self.loss), self.spread).cdf(math.log(target))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.predict.devices import MEASURE_IT
 from scaling.report.columns import wrapped
 from scaling.report.numbers import energy, number, rate, size
 from scaling.report.tables import show
@@ -34,6 +35,8 @@ def show_footprint(found: OnPhones) -> None:
     if found.devices:
         show(_speed_table(found))
         print(f"? unverified; tokens/s with half of {found.context:,} tokens read; ranges: `scaling devices --sources`")
+        for said in _other_engines(found):
+            print(wrapped(said))
     if found.energy is not None:
         _show_energy(found.energy)
 
@@ -73,6 +76,18 @@ def _speed_table(found: OnPhones) -> Table:
         cells = [rates.get(name, "") for name in formats]
         table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, _shares(shares))
     return table
+
+
+def _other_engines(found: OnPhones) -> Iterator[str]:
+    """Where the speed of a format is that of another engine than it is made for, which nobody measured there."""
+    made_for = {one.format: one.engine for one in found.formats}
+    for engine in dict.fromkeys(made_for.values()):
+        where = dict.fromkeys(one.device for one in found.devices if made_for[one.format] == engine != one.engine)
+        if where:
+            said = (
+                f"nobody measured {engine} on {', '.join(where)}: the speed there is that of the engine that is named"
+            )
+            yield f"{said}; {MEASURE_IT}"
 
 
 def _shares(of_memory: Sequence[float]) -> str:

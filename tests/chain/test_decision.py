@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import typer
 
 from scaling.chain.decision import load_fit, load_recommendation, recommend_stage, trained
+from scaling.chain.keyboard import KEYBOARD
+from scaling.chain.keystrokes import keystrokes_of, savings_of
 from scaling.chain.workspace import Workspace
 from scaling.cli.stages import train
 from scaling.config.expand import Expansion
@@ -41,6 +45,32 @@ def test_what_was_recommended_is_read_and_not_computed_again(workspace, monkeypa
     assert load_recommendation(workspace) == written
     assert load_recommendation(workspace).question.memory_bytes == 2**25
     assert files(workspace) == before
+
+
+def test_after_a_miss_in_keystrokes_what_was_typed_decides_and_not_what_the_loss_says(workspace):
+    bits = np.linspace(1.5, 1.9, 8)
+    savings = 0.8 / (1 + (bits / 2) ** 1.5)
+    table = pd.DataFrame({"run_id": "other", "model": "student", "format": "gguf", "bits_per_byte": bits})
+    table = table.assign(loss=bits, savings=savings, savings_se=0.01, ceiling=0.8)
+    asked = Question.of(workspace.config, target_loss=1.75, memory_bytes=2**25, target_savings=0.4)
+    # Chosen by its loss; trained, it is as good as was forecast, and types worse than its loss says.
+    table.to_csv(workspace.folder / KEYBOARD, index=False)
+    first = recommend_stage(workspace, load_fit(workspace), asked)
+    assert first.savings.value == pytest.approx(keystrokes_of(workspace).of_loss(first.choice.expected).value)
+    loss = first.prediction.value
+    workspace.store.commit(RunRecord(spec=first.run, outcome=Outcome(status="done", loss=loss)))
+    pd.DataFrame({"run_id": [first.run.run_id]}).to_parquet(workspace.table_path)
+    assert recommend_stage(workspace, load_fit(workspace), asked).run == first.run
+    typed = {"run_id": first.run.run_id, "model": "student", "format": "gguf", "bits_per_byte": loss, "loss": loss}
+    for share, same in ((0.41, True), (0.39, False)):
+        row = pd.DataFrame([typed | {"savings": share, "savings_se": 0.01, "ceiling": 0.8}])
+        pd.concat([table, row]).to_csv(workspace.folder / KEYBOARD, index=False)
+        found = recommend_stage(workspace, load_fit(workspace), asked)
+        assert (found.run == first.run) is same
+    assert found.run.model.width > first.run.model.width
+    assert savings_of(workspace, "gguf")[first.run.run_id] == 0.39
+    # Of the rows of another format nothing follows.
+    assert savings_of(workspace, "gguf_q4_0") == {}
 
 
 def test_a_sweep_whose_damage_was_measured_is_recommended_by_it(workspace):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaling.chain.workspace import Workspace
-from scaling.errors import RecordError
+from scaling.errors import ConfigError, RecordError
 
 TEXT = """\
 name: twin
@@ -71,3 +71,11 @@ def test_of_two_that_write_results_the_second_waits_and_says_so(tmp_path):
         said.append("first")
     thread.join(60)
     assert said == ["waits", "first", "second"]
+
+
+def test_a_folder_of_several_sweeps_names_them(tmp_path):
+    Workspace.open(sweep_file(tmp_path / "a.yaml", 32), results=tmp_path / "results").prepare()
+    with pytest.raises(ConfigError, match=r"no sweep's own — name one of .*results/twin$"):
+        Workspace.open(tmp_path / "results", results=tmp_path / "results")
+    with pytest.raises(ConfigError, match=r"name a sweep file, or the folder of a sweep with sweep\.yaml$"):
+        Workspace.open(tmp_path, results=tmp_path / "results")

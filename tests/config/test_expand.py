@@ -162,6 +162,13 @@ def test_a_corpus_of_another_edition_is_another_run():
     assert first.run_id != second.run_id
 
 
+def test_a_corpus_that_many_runs_read_is_hashed_once():
+    asked = []
+    config = SweepConfig.model_validate({"name": "x", "base": SPEECHES, "grid": {"model.width": [32, 64, 96]}})
+    expand(config, fingerprint=lambda source: asked.append(source.corpus) or "hash")
+    assert asked == ["sotu"]
+
+
 def test_a_sweep_too_large_is_taken_for_a_mistake_before_it_is_built():
     axis = list(range(1000))
     with pytest.raises(ConfigError, match=r"expands to 1,000,000,000 runs, more than the limit of 1,000 .* max_runs"):

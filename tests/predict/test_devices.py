@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scaling.errors import ConfigError
+from scaling.accounting import STORED_FORMATS
+from scaling.errors import ConfigError, SpecError
 from scaling.predict.devices import Device, device, devices
 
 PHONES = [one for one in devices().values() if any(speed.rates for speed in one.speeds)]
@@ -100,3 +101,18 @@ def test_a_block_of_ones_own_that_is_wrong_says_what(tmp_path, right, wrong, sai
     file.write_text(OWN.replace(right, wrong))
     with pytest.raises(ConfigError, match=said):
         device(f"{file}:p")
+
+
+def test_where_nobody_measured_an_engine_it_says_whose_speed_stands_there_and_what_to_do():
+    phone = device("pixel-8a")
+    assert phone.instead_of("litert_lm") is None
+    said = phone.instead_of("onnx_runtime")
+    assert said.startswith("nobody measured onnx_runtime on pixel-8a, this is llama_cpp (known: llama_cpp, litert_lm)")
+    assert phone.speed_for("onnx_runtime") == phone.speeds[0]
+    with pytest.raises(SpecError, match="nothing is known of onnx_runtime on pixel-8a .*scaling calibrate TABLE"):
+        phone.speed("onnx_runtime")
+
+
+def test_each_engine_that_runs_exported_files_was_measured_on_some_phone():
+    measured = {speed.engine for one in PHONES for speed in one.speeds}
+    assert {one.engine for one in STORED_FORMATS.values()} <= measured

@@ -32,9 +32,9 @@ def run(width: int, *, seed: int = 0, tokens: int = 1_000_000) -> RunSpec:
     )
 
 
-def recommended(losses: dict[RunSpec, float], **question) -> Recommendation:
+def recommended(losses: dict[RunSpec, float], savings: dict[str, float] | None = None, **question) -> Recommendation:
     asked = Question(**{"target_loss": 1.72, "memory_bytes": 2**26, "probability": 0.5} | question)
-    measured = Measurements([(one, loss, 0.004) for one, loss in losses.items()], noise=0.005)
+    measured = Measurements([(one, loss, 0.004) for one, loss in losses.items()], noise=0.005, savings=savings)
     return recommend(FIT, [run(width) for width in (32, 64, 96, 128, 160)], asked, measured=measured)
 
 
@@ -51,6 +51,21 @@ def test_a_run_that_was_measured_to_meet_is_recommended_however_bad_its_forecast
     assert found.choice.expected.high == pytest.approx(1.7199 + 1.645 * 0.004, rel=1e-3)
     # What the law says is kept beside it: only that is a forecast.
     assert found.prediction.value > 1.72
+
+
+def test_a_run_that_has_typed_is_judged_by_its_keystrokes_where_they_are_asked_for():
+    losses = {run(64): 1.73, run(96): 1.70}
+    saved = {run(64).run_id: 0.42, run(96).run_id: 0.39}
+    # By their losses 96 would do and 64 would not.
+    assert recommended(losses, savings=saved).run.model.width == 96
+    found = recommended(losses, savings=saved, target_savings=0.4)
+    assert (found.run.model.width, found.probability) == (64, 1.0)
+    missed = recommended(losses, savings=saved, target_savings=0.43)
+    assert (missed.run.model.width, missed.choice.measured) == (128, None)
+    everyone = {run(width): 1.70 for width in (32, 64, 96, 128, 160)}
+    saved = {one.run_id: 0.39 for one in everyone}
+    with pytest.raises(InfeasibleError, match="measured at 1.7000, saving 39.0% of keystrokes,"):
+        recommended(everyone, savings=saved, target_savings=0.4)
 
 
 def test_an_infeasible_answer_says_whether_its_best_was_measured_or_forecast():
