@@ -29,7 +29,7 @@ from scaling.tables.observe import observe
 
 REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 TABLES = ("grid", "seeds")
-SHARES = (0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
+SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
 MOST = 0.5
 """Of the whole table's FLOPs, that a design may spend here."""
 
@@ -217,6 +217,16 @@ def errors(table: str, runs: pd.DataFrame, text: str, largest: pd.DataFrame, tar
             }
 
 
+def replays(tables: Sequence[str], ladders: int) -> pd.DataFrame:
+    """The curves of all decisions of some published tables, and of one on each of some simulated tables."""
+    curves = []
+    for name in tables:
+        runs = replayed(name)
+        for text, largest, target in decisions(runs):
+            curves += errors(name, runs, text, largest, target)
+    return pd.DataFrame([*curves, *_of_ladders(ladders)])
+
+
 def at_shares(curves: pd.DataFrame) -> pd.DataFrame:
     """Mean error, and share of decisions that are those of all runs, once a share of the FLOPs may be spent."""
     rows = []
@@ -264,13 +274,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--write", action="store_true", help="write next_runs.csv, next_runs_TABLE.csv for other tables"
     )
     asked_for = parser.parse_args(argv)
-    curves = []
-    for name in asked_for.tables:
-        runs = replayed(name)
-        for text, largest, target in decisions(runs):
-            curves += errors(name, runs, text, largest, target)
-    curves += _of_ladders(asked_for.ladders)
-    found = pd.DataFrame(curves)
+    found = replays(asked_for.tables, asked_for.ladders)
     table = at_shares(found)
     print(table.round(3).to_string(index=False), "\n")
     print("Share of the FLOPs of all runs until the decision is, and stays, that of all runs:")

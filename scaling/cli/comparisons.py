@@ -97,7 +97,9 @@ def next_runs(
     out: Annotated[
         Path | None, typer.Option("--out", readable=False, metavar="NEXT.yaml", help="Where to write the sweep file.")
     ] = None,
-    target_loss: Annotated[float | None, typer.Option("--target-loss", metavar="L", help="nats/token.")] = None,
+    target_loss: Annotated[
+        float | None, typer.Option("--target-loss", metavar="L", help="In the unit of the fit.")
+    ] = None,
     results: Results = RESULTS,
     overrides: Overrides = None,
     json_: Json = False,

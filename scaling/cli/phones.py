@@ -85,8 +85,11 @@ def devices(
 
 
 def calibrate(
-    table: Annotated[
-        Path, typer.Argument(readable=False, metavar="TABLE", help="Of llama-bench (md, csv, json), or a ledger.csv.")
+    tables: Annotated[
+        list[Path],
+        typer.Argument(
+            readable=False, metavar="TABLE", help="Of llama-bench (md, csv, json), a ledger.csv, or bundles to time."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", readable=False, metavar="FILE.toml", help="Where to write it.")],
     name: Annotated[str, typer.Option("--name", help="Of the device in that file.")] = "mine",
@@ -108,7 +111,7 @@ def calibrate(
 
     # What is typed wrongly is said before anything is read.
     like, block, where = device_named(device), _device_name(name), _unit(unit)
-    measured, rates, taken = _measured(table, results, layers or (), engine)
+    measured, rates, taken = _measured(tables, results, layers or (), engine)
     found = fit_device(like, rates, engine=measured, unit=where)
     for model in taken:
         say(f"{model}: {taken[model]} layers — name them with --layers '{model}=L' where that is wrong")
@@ -200,11 +203,18 @@ def _energy(shape: Shape, tokens: str | None) -> Any:
 
 
 def _measured(
-    table: Path, results: Path, layers: list[str] | tuple[str, ...], engine: str | None
+    tables: list[Path], results: Path, layers: list[str] | tuple[str, ...], engine: str | None
 ) -> tuple[str | None, list[MeasuredRate], dict[str, int]]:
-    """Whose rates they are, the rates of a table of llama-bench or of our own ledger, and the layers that were taken
-    for granted."""
-    known = _layers(layers)
+    """Whose rates they are, the rates of a table of llama-bench, of our own ledger or of bundles that are timed now,
+    and the layers that were taken for granted."""
+    from scaling.errors import SpecError
+
+    known, (table, *others) = _layers(layers), tables
+    if all(path.is_dir() for path in tables):
+        refuse_without_effect("bundles, whose models are known", {"--layers": list(layers) or None})
+        return *_timed(tables, engine), {}
+    if others:
+        raise SpecError(f"one table, or folders of bundles — got {', '.join(map(str, tables))}; name one of the tables")
     from scaling.export.rates import ledger_rates
     from scaling.predict.bench import measured_rates, read_bench
 
@@ -213,6 +223,22 @@ def _measured(
         return *ledger_rates(table, results, engine=engine), {}
     rates, taken = measured_rates(read_bench(table), known)
     return engine, rates, {model: taken[model] for model in taken if model not in known}
+
+
+def _timed(folders: list[Path], engine: str | None) -> tuple[str, list[MeasuredRate]]:
+    """The engine of some bundles, and their rates there, timed in rounds."""
+    from scaling.export.bundle import open_bundle
+    from scaling.export.engine import engine_for
+    from scaling.export.timing import ROUNDS, time_in_rounds
+
+    bundles = [open_bundle(folder) for folder in folders]
+    running = engine_for(bundles[0].manifest.format, engine)
+    say(f"timing {len(bundles)} bundles in {running.name}, {ROUNDS} rounds")
+    found = time_in_rounds(bundles, engine=running.name)
+    for one in found:
+        where, load = one.bundle.path, one.load_average
+        say(f"{where}: {one.tokens_per_s:,.0f} tokens/s, ± {one.spread:.0%} between rounds, load {load:.1f}")
+    return running.name, [one.measured() for one in found]
 
 
 def _is_ledger(table: Path) -> bool:

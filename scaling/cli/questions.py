@@ -24,7 +24,8 @@ TeacherName = Annotated[
 TeacherParams = Annotated[str | None, option("--teacher-params", metavar="N", help="Size of the teacher.")]
 TeacherTokens = Annotated[str | None, option("--teacher-tokens", metavar="D", help="What the teacher read.")]
 TeacherLoss = Annotated[
-    float | None, option("--teacher-loss", metavar="L", help="Loss of the teacher on real text, nats/token.")
+    float | None,
+    option("--teacher-loss", metavar="L", help="Loss of the teacher on real text, in the unit of the law."),
 ]
 Columns = Annotated[
     list[str] | None, option("--at", metavar="COLUMN=VALUE", help="What else the law is of, as bits=4.")

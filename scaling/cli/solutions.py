@@ -25,7 +25,7 @@ from scaling.errors import SpecError
 
 
 def solve(
-    target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="nats/token.")] = None,
+    target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="In the unit of the law.")] = None,
     flops: Annotated[str | None, option("--flops", metavar="C", help="Training budget, as 1e20.")] = None,
     energy: Annotated[float | None, option("--energy", metavar="KWH", help="Training budget in kWh.")] = None,
     flops_per_s: Annotated[str | None, option("--flops-per-s", metavar="R", help="What the energy runs.")] = None,

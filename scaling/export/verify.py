@@ -23,6 +23,7 @@ from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
 from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible
+from scaling.tables.units import NATS
 
 HERE = "x86-core"
 """The device that verifies, where none is named."""
@@ -152,9 +153,10 @@ def _saved(bundle: Bundle, store: RunStore, recommendation: Recommendation) -> K
 def _forecast_damage(
     recommendation: Recommendation, run: RunSpec, bundle: Bundle, rounding: Rounding
 ) -> QuantizationCost:
-    """Recommendations of before, and those of another format, do not say what this one costs."""
+    """Recommendations of before, those of another format or in bits/byte do not say what this one costs, nats/token."""
     foretold = recommendation.choice.rounding
-    said = bundle.manifest.format == recommendation.question.format and foretold.source
+    same = bundle.manifest.format == recommendation.question.format and recommendation.unit == NATS
+    said = same and foretold.source
     return foretold if said else rounding(run, bundle.format.stored.storage)
 
 

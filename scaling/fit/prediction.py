@@ -15,6 +15,7 @@ from scaling.fit.neighbours import Influence, Runs
 from scaling.numbers import count
 from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ class Prediction(Drawn):
     """A forecast with its doubt; fields are floats, or arrays where n or d were arrays.
 
     Attributes:
-        value: loss, nats/token.
+        value: loss, in `unit`.
         low, high: interval of one new run, or of the mean of many.
         level: probability of the interval.
         scale: standard deviation of log loss behind it.
@@ -38,6 +39,7 @@ class Prediction(Drawn):
         near: runs nearby that the law was held against; 0 for what the law says alone.
         measured: runs of this very size, volume and text, whose mean is then the answer.
         at: {"n": size, "d": tokens}: where it was asked; empty where nobody needs to know.
+        unit: of value, low and high.
     """
 
     figure: ClassVar[str] = "forecast"
@@ -51,6 +53,7 @@ class Prediction(Drawn):
     near: Any = 0
     measured: Any = 0
     at: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """One row a point: n, d, loss, low, high, how far beyond the data, and what the answer rests on."""
@@ -63,9 +66,9 @@ class Prediction(Drawn):
 
     def __str__(self) -> str:
         if np.size(self.value) != 1:
-            return f"{np.size(self.value)} forecasts, nats/token; .frame() lists them"
+            return f"{np.size(self.value)} forecasts, {self.unit}; .frame() lists them"
         doubt = "" if np.isnan(self.low) else f", {self.level:.0%} of such runs in {self.low:.4f} – {self.high:.4f}"
-        return f"{self.value:.4f} nats/token{doubt} ({self.basis})"
+        return f"{self.value:.4f} {self.unit}{doubt} ({self.basis})"
 
     @property
     def basis(self) -> Any:

@@ -216,7 +216,7 @@ class Fit(Drawn):
         reach = {name: at.shaped(at.reach(name, *ends)) for name, ends in self.ranges.items() if name in at.columns}
         near, measured = at.shaped(found.near), at.shaped(found.measured)
         asked = {name: at.shaped(at.columns[name]) for name in ("n", "d") if name in at.columns}
-        return Prediction(value, low, high, level, at.shaped(found.scale), reach, near, measured, asked)
+        return Prediction(value, low, high, level, at.shaped(found.scale), reach, near, measured, asked, self.unit)
 
     def _expected(self, at: Points, of: Target = "run", given: Given = "runs") -> Expected:
         runs = self.runs if given == "runs" else None

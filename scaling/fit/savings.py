@@ -21,6 +21,8 @@ from scaling.shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
+SHARE = "of the keys"
+"""In what a saving is told."""
 LEAST_ROWS = 5
 """Students of different bits from which a line and its scatter can be told."""
 
@@ -70,7 +72,9 @@ class SavingsFit(Shown):
         far = scale * self._quantile((1 + level) / 2)
         low, value, high = (self._scale.metric(math.exp(-one)) for one in (middle - far, middle, middle + far))
         reach = max(1.0, self.lowest / bits_per_byte, bits_per_byte / self.highest)
-        return Prediction(value=value, low=low, high=high, level=level, scale=scale, reach={"bits_per_byte": reach})
+        return Prediction(
+            value=value, low=low, high=high, level=level, scale=scale, reach={"bits_per_byte": reach}, unit=SHARE
+        )
 
     def of_forecast(self, bits: Prediction) -> Prediction:
         """Savings of a student whose bits of a byte are a forecast: with the doubt of both, as if independent."""

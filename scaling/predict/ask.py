@@ -26,6 +26,7 @@ from scaling.predict.recommend_of_sweep import recommend_of_sweep
 from scaling.predict.solve.budget import Solution
 from scaling.records import RunStore
 from scaling.shown import Drawn
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,14 +93,16 @@ class Inverse(Drawn):
     """What reaches each of several losses.
 
     Attributes:
-        losses: nats/token.
+        losses: In `unit`.
         solutions: The trainings that reach each of them; None where none does.
+        unit: Of the losses.
     """
 
     figure: ClassVar[str] = "needed for a loss"
 
     losses: tuple[float, ...]
     solutions: tuple[Solution | None, ...]
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """One row a training; a loss that nothing reaches has one row, of infinite size."""
@@ -120,7 +123,7 @@ def invert(source: Fit | str, loss: float | Sequence[float] | Array, **given: An
 
     Args:
         source: A fit, or the name of a published law.
-        loss: nats/token, one or many.
+        loss: One or many, in the unit of the law.
         **given: As for `scaling.solve`: `n`, `d`, `teacher`, `columns`, `inference_tokens`, `force`.
 
     Raises:
@@ -129,7 +132,8 @@ def invert(source: Fit | str, loss: float | Sequence[float] | Array, **given: An
     """
     losses = tuple(float(one) for one in np.atleast_1d(np.asarray(loss, float)))
     sizes = {name: count(given.pop(name), name) for name in ("n", "d") if given.get(name) is not None}
-    return Inverse(losses=losses, solutions=tuple(_reaching(source, one, sizes | given) for one in losses))
+    solutions = tuple(_reaching(source, one, sizes | given) for one in losses)
+    return Inverse(losses=losses, solutions=solutions, unit=NATS if isinstance(source, str) else source.unit)
 
 
 def _reaching(source: Fit | str, loss: float, given: Mapping[str, Any]) -> Solution | None:

@@ -277,4 +277,5 @@ def _one(many: Prediction, i: int) -> Prediction:
         reach={name: float(factor[i]) for name, factor in many.reach.items()},
         near=int(many.near[i]),
         measured=int(many.measured[i]),
+        unit=many.unit,
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scaling.accounting import JOULES_PER_KWH, training_flops, training_kwh
+from scaling.predict.draft import Draft
 
 if TYPE_CHECKING:
-    from scaling.predict.draft import Draft
     from scaling.records import RunRecord
     from scaling.spec import RunSpec
 
@@ -42,23 +42,38 @@ class TrainingCost:
     """What one training takes.
 
     Attributes:
-        flops: Exact training FLOPs.
-        hours: On one such machine.
+        flops: Exact FLOPs of the student's training.
+        hours: Of these, on one such machine.
         kwh: Energy of those hours.
         source: Of the rate and the power.
+        teacher_flops: What its teacher computes beside: a forward pass for each token that it writes, once, and what
+            the recipe asks of it. 0 of real text and of teachers without a network, None where its size is not known.
     """
 
     flops: float
     hours: float
     kwh: float
     source: str
+    teacher_flops: float | None = None
 
 
 def training_cost(run: RunSpec | Draft, trainer: Trainer = ONE_GPU) -> TrainingCost:
-    """FLOPs, hours and kWh of a training: ``flops / flops_per_s``, and that times the watts."""
-    flops = float(training_flops(run.model, run.n_tokens))
+    """FLOPs, hours and kWh of a training: ``flops / flops_per_s``, and that times the watts; its teacher's beside."""
+    flops, of_teacher = _flops(run)
     kwh = training_kwh(flops, flops_per_s=trainer.flops_per_s, watts=trainer.watts)
-    return TrainingCost(flops=flops, hours=flops / trainer.flops_per_s / 3600, kwh=kwh, source=trainer.source)
+    hours = flops / trainer.flops_per_s / 3600
+    return TrainingCost(flops=flops, hours=hours, kwh=kwh, source=trainer.source, teacher_flops=of_teacher)
+
+
+def _flops(run: RunSpec | Draft) -> tuple[float, float | None]:
+    """Of the student and of its teacher, as a plan counts them."""
+    if isinstance(run, Draft):
+        return float(training_flops(run.model, run.n_tokens)), 0.0
+    from scaling.records.compute import student_flops, teacher_flops
+    from scaling.spec import PretrainedTeacher
+
+    unknown = isinstance(run.data.generator, PretrainedTeacher)
+    return student_flops(run, run.n_tokens), None if unknown else teacher_flops(run) or 0.0
 
 
 def trainer_of(records: Iterable[RunRecord]) -> Trainer | None:

@@ -21,6 +21,7 @@ class FrontPoint:
         n_layers: L.
         n_params: N in the convention of the fit.
         n_tokens: D.
+        vocab_size: V; None in files of before, whose front is of one vocabulary.
     """
 
     total_bytes: int
@@ -31,6 +32,7 @@ class FrontPoint:
     n_layers: int
     n_params: int
     n_tokens: int
+    vocab_size: int | None = None
 
 
 def pareto_front(candidates: Sequence[Candidate]) -> tuple[FrontPoint, ...]:
@@ -58,4 +60,5 @@ def _point(one: Candidate) -> FrontPoint:
         n_layers=one.model.n_layers,
         n_params=one.n_params,
         n_tokens=one.n_tokens,
+        vocab_size=one.model.vocab_size,
     )

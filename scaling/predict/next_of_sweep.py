@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.config.expand import recommended_text
-from scaling.config.sweep import SweepConfig
+from scaling.config.sweep import FitOptions, SweepConfig
 from scaling.errors import SpecError
 from scaling.fit.belief import NOISE, TRUNK_NOISE, Belief, believe
 from scaling.fit.reach import MAX_REACH
@@ -20,12 +20,13 @@ from scaling.predict.candidates import TINY_LOSS, size_of
 from scaling.predict.family import offered
 from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
-from scaling.predict.quantization import Rounding, rounding_cost
+from scaling.predict.quantization import Rounding, of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
 from scaling.records.compute import student_flops, teacher_flops
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
 from scaling.tables.observe import observe
+from scaling.tables.units import PER_BYTE, loss_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +124,8 @@ def advise(
     form = FORM if everything else FORM_OF_ONE_TEXT
     seen = done if everything else done[done["text_id"] == text.text_id]
     volume = float(candidates[0].n_tokens)
-    belief = _belief(seen, config.fit.n, form, volume, facts if everything else {})
-    decision = _decision(asked, candidates, config.fit.n, facts[text.text_id] if everything else {}, done, rounding)
+    belief = _belief(seen, config.fit, form, volume, facts if everything else {})
+    decision = _decision(asked, candidates, config.fit, facts[text.text_id] if everything else {}, done, rounding)
     sites = [
         _site(run, config.fit.n, facts.get(run.data.text_id, {}) if everything else {})
         for run in left
@@ -188,11 +189,13 @@ def _facts(done: pd.DataFrame) -> dict[str, dict[str, float]]:
     return facts
 
 
-def _belief(seen: pd.DataFrame, size: str, form: str, volume: float, facts: dict[str, dict[str, float]]) -> Belief:
+def _belief(
+    seen: pd.DataFrame, options: FitOptions, form: str, volume: float, facts: dict[str, dict[str, float]]
+) -> Belief:
     data = observe(
         seen.reset_index(drop=True),
-        columns={"n": size, "d": "n_tokens"},
-        loss="loss",
+        columns={"n": options.n, "d": "n_tokens"},
+        loss=options.loss,
         loss_se=None,
         clusters="trunk_id",
     )
@@ -209,18 +212,20 @@ def _with_columns(data: Observations, columns: dict[str, np.ndarray]) -> Observa
 def _decision(
     question: Question,
     candidates: Sequence[RunSpec],
-    size: str,
+    options: FitOptions,
     facts: dict[str, float],
     done: pd.DataFrame,
     rounding: Rounding,
 ) -> Decision:
     """The sweep's question as a decision among its candidates; those that are trained are known by their loss."""
     # One target for all: the least that rounding takes of it, which is that of the largest candidate.
-    added = min(rounding(run, question.stored_as).nats for run in candidates)
+    own = done[done["text_id"] == candidates[0].data.text_id]
+    nat = of_a_nat(loss_unit(options.loss), ((row["loss"], row.get(PER_BYTE)) for row in own.to_dict("records")))
+    added = min(times(nat, rounding)(run, question.stored_as).nats for run in candidates)
     target = max(question.target_loss - added, TINY_LOSS)
-    losses = dict(zip(done["run_id"], done["loss"], strict=True))
+    losses = dict(zip(done["run_id"], done[options.loss], strict=True))
     return Decision(
-        sizes=np.array([size_of(run.model, size) for run in candidates], float),
+        sizes=np.array([size_of(run.model, options.n) for run in candidates], float),
         columns={"d": float(candidates[0].n_tokens), **facts},
         target=target,
         margin=NormalDist().inv_cdf(question.probability) * math.hypot(NOISE, TRUNK_NOISE),

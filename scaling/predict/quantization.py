@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from scaling.accounting import LAYOUTS, Storage, count_parameters
 from scaling.laws.precision import RoundingNoise
+from scaling.tables.units import BITS
 
 if TYPE_CHECKING:
     from scaling.spec import RunSpec
@@ -101,6 +103,30 @@ def rounding_cost(run: RunSpec, storage: Storage) -> QuantizationCost:
     n = min(count_parameters(run.model).n_params, LARGEST)
     nats = float(IN_A_WORLD.loss(n=float(n), d=float(run.n_tokens), bits=float(bits)))
     return said_by_law(nats, off_by=OFF_BY, source="the law of W0's students, results/reference/damage.csv")
+
+
+def of_a_nat(unit: str, losses: Iterable[tuple[float | None, float | None]]) -> float:
+    """What a nat/token is in the unit of a fit: in bits/byte by the runs of one text, whose losses are known in both.
+
+    Args:
+        unit: Of the fit.
+        losses: (nats/token, bits/byte) of each run; None where one is not known.
+    """
+    if unit != BITS:
+        return 1.0
+    shares = [bits / nats for nats, bits in losses if nats and bits]
+    # Without a run, as if every token were one byte, of which it costs most.
+    return median(shares) if shares else 1 / math.log(2)
+
+
+def times(share: float, rounding: Rounding) -> Rounding:
+    """What rounding adds, in another unit."""
+
+    def converted(run: RunSpec, storage: Storage) -> QuantizationCost:
+        cost = rounding(run, storage)
+        return replace(cost, nats=share * cost.nats, low=share * cost.low, high=share * cost.high)
+
+    return rounding if share == 1 else converted
 
 
 def is_trained_for(run: RunSpec, storage: Storage) -> bool:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from statistics import median
 
-from scaling.accounting import Storage
 from scaling.config.expand import recommended_text
 from scaling.config.sweep import SweepConfig
 from scaling.dimensions import Dimensions
@@ -16,10 +12,10 @@ from scaling.predict.cost import ONE_GPU, trainer_of
 from scaling.predict.family import offered, shape_of
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.measured import Measurements
-from scaling.predict.quantization import QuantizationCost, Rounding, rounding_cost
+from scaling.predict.quantization import Rounding, of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
 from scaling.predict.recommend import Recommendation, recommend
-from scaling.records import RunRecord, RunStore
+from scaling.records import RunStore
 from scaling.spec import RunSpec
 
 
@@ -77,6 +73,8 @@ def recommend_of_sweep(
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
     records = list(store.records(known))
+    read = [one.outcome for one in records if one.spec.data.text_id == text.text_id]
+    nat = of_a_nat(fit.unit, ((one.loss, one.bits_per_byte) for one in read if one.status == "done"))
     return recommend(
         fit,
         offered(config, trained, asked, measure),
@@ -84,7 +82,7 @@ def recommend_of_sweep(
         measure=measure,
         measured=Measurements.of(records, fit, savings=savings),
         trainer=trainer_of(records) or ONE_GPU,
-        rounding=in_unit_of(fit, [one for one in records if one.spec.data.text_id == text.text_id], rounding),
+        rounding=times(nat, rounding),
         shapes=_shapes_in_words(trained),
         fit_id=fit_id,
         force=force,
@@ -95,22 +93,6 @@ def _of_its_vocabulary(fit: Fit, runs: Sequence[RunSpec]) -> list[RunSpec]:
     """The runs with a vocabulary that the fit knows: of a sweep with several, a fit may be of one."""
     known = {run.model.vocab_size for run in runs if run.data.text_id in fit.texts}
     return [run for run in runs if not known or run.model.vocab_size in known]
-
-
-def in_unit_of(fit: Fit, records: Sequence[RunRecord], rounding: Rounding) -> Rounding:
-    """What rounding adds in the unit of the fit: known in nats/token, which runs of the text tell in bits/byte."""
-    if fit.columns["loss"] != "bits_per_byte":
-        return rounding
-    outcomes = [one.outcome for one in records if one.outcome.status == "done"]
-    shares = [one.bits_per_byte / one.loss for one in outcomes if one.bits_per_byte and one.loss]
-    # Without a run, as if every token were one byte, of which it costs most.
-    share = median(shares) if shares else 1 / math.log(2)
-
-    def converted(run: RunSpec, storage: Storage) -> QuantizationCost:
-        cost = rounding(run, storage)
-        return replace(cost, nats=share * cost.nats, low=share * cost.low, high=share * cost.high)
-
-    return converted
 
 
 def _shapes_in_words(trained: Sequence[RunSpec]) -> str:

@@ -174,7 +174,7 @@ def show_comparison(found: Comparison) -> None:
     """One line a model, law by law."""
     tokens = "" if found.tokens is None else f", D = {number(found.tokens)}"
     text = f"text of {found.teacher}" if found.teacher else "real text"
-    print(f"loss in nats/token of students of {text}{tokens}")
+    print(f"loss in {found.unit} of students of {text}{tokens}")
     header = ["law", "model", "N", "D", "real text"]
     with_range = any(row.low != row.high for row in found.rows)
     with_best = any(row.best_teacher_gives is not None for row in found.rows)
@@ -220,7 +220,7 @@ def _cells(row: Row, *, with_asked: bool, with_best: bool) -> list[str]:
 
 def show_solution(found: Solution) -> None:
     """One line a training."""
-    print(f"{found.question} on {found.text}, nats/token; this text ends at {loss(found.floor)}")
+    print(f"{found.question} on {found.text}, {found.unit}; this text ends at {loss(found.floor)}")
     header = ["answer", "N", "D", "D/N", "loss", "training FLOPs"]
     if found.level is not None:
         header.insert(5, f"{found.level:.0%} interval")

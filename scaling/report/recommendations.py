@@ -12,6 +12,7 @@ from scaling.report.numbers import energy, loss, number, rate, seconds, size
 
 if TYPE_CHECKING:
     from scaling.predict.candidates import Candidate
+    from scaling.predict.cost import TrainingCost
     from scaling.predict.front import FrontPoint
     from scaling.predict.recommend import Recommendation
 
@@ -65,16 +66,30 @@ def _costs(found: Recommendation) -> Iterator[str]:
             yield f"  {other}"
     if (cost := found.cost) is not None:
         yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
+        yield from _of_teacher(cost)
     yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
     if len(found.front) > 1:
         yield f"bytes against loss: {front_line(found.front)}"
 
 
+def _of_teacher(cost: TrainingCost) -> Iterator[str]:
+    """What the teacher computes for the student's text, at the rate of the training; nothing of real text."""
+    if cost.teacher_flops is None:
+        yield "its teacher: of a size that is not known here; what it writes is not counted"
+    elif share := cost.teacher_flops / cost.flops:
+        told = f"{cost.teacher_flops:.3g} FLOPs to write the text, once, {share:.2g} × the training"
+        yield f"its teacher: {told}: {hours(share * cost.hours)}, {energy(share * cost.kwh)}"
+
+
 def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
-    """The front in one line: its ends and some points between, evenly."""
+    """The front in one line: its ends and some points between, evenly; of several vocabularies each has its own."""
     picked = sorted({round(i * (len(front) - 1) / (most - 1)) for i in range(most)}) if len(front) > most else None
     points = front if picked is None else [front[i] for i in picked]
-    return ", ".join(f"{size(point.total_bytes)} {point.loss:.3f}" for point in points)
+    named = len({point.vocab_size for point in front}) > 1
+    of_vocab = [f" (V {point.vocab_size:,})" if named and point.vocab_size else "" for point in points]
+    return ", ".join(
+        f"{size(point.total_bytes)} {point.loss:.3f}{vocab}" for point, vocab in zip(points, of_vocab, strict=True)
+    )
 
 
 def hours(value: float) -> str:

@@ -15,6 +15,7 @@ from scaling.accounting import count_parameters
 from scaling.chain.rounds import next_runs_stage, train_in_rounds
 from scaling.chain.workspace import Workspace
 from scaling.cli import app
+from scaling.config.sweep import FitOptions
 from scaling.errors import ConfigError, SpecError
 from scaling.laws.named import named_law
 from scaling.predict.next_of_sweep import advise
@@ -114,6 +115,22 @@ def test_a_target_far_from_every_size_is_settled_soon(workspace):
     easy = Question.of(workspace.config, target_loss=1.95)
     found = advise(easy, workspace.config, workspace.runs, table, flops=1e13)
     assert (found.settled, found.choice, found.runs) == (True, 32, ())
+
+
+def test_a_sweep_whose_law_is_of_bits_of_a_byte_decides_by_them(workspace):
+    text = [run for run in workspace.runs if run.data.label == "noise 0.2" and run.model.width < 128]
+    LawTrainer().train(text, workspace.store, progress=None, should_stop=None)
+    table = runs_table(workspace.store.records(run.run_id for run in text))
+    in_bits = workspace.config.model_copy(update={"fit": FitOptions(loss="bits_per_byte")})
+    found = [
+        advise(Question.of(config, target_loss=target), config, workspace.runs, runs, flops=1e13, most_trunks=1)
+        for config, target, runs in (
+            (workspace.config, 1.73, table),
+            (in_bits, 1.73 / 3, table.assign(bits_per_byte=table["loss"] / 3)),
+        )
+    ]
+    assert found[0].runs == found[1].runs
+    assert found[0].choice == found[1].choice
 
 
 def test_the_sweep_file_of_next_runs_trains_exactly_these(workspace, tmp_path):

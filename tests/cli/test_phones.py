@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -13,9 +14,12 @@ from typer.testing import CliRunner
 from scaling.accounting import decode_bytes
 from scaling.cli import app
 from scaling.errors import ScalingError
+from scaling.export.bundle import Bundle
+from scaling.export.timing import RoundRate
+from scaling.files import make_folder
 from scaling.predict.devices import device
 from scaling.records import Outcome, RunRecord, RunStore
-from scaling.spec import RunSpec
+from scaling.spec import ModelSpec, RunSpec
 
 LEDGER = Path(__file__).resolve().parents[2] / "results" / "reference" / "ledger.csv"
 
@@ -126,6 +130,31 @@ def test_a_ledger_that_does_not_say_which_engine_is_meant_is_refused(ledger, tmp
     assert "several engines — it holds llama_cpp (1), onnx_runtime (1); name one with --engine" in refusal(*asked)
     assert "no run was timed in litert — it holds" in refusal(*asked, "--engine", "litert")
     assert "none of its runs was timed" in refusal("calibrate", str(LEDGER), *asked[2:])
+
+
+def test_bundles_are_timed_in_rounds_and_calibrate_the_machine_that_times_them(tmp_path, monkeypatch):
+    models = {width: ModelSpec(vocab_size=65, width=width, n_layers=2, context=40) for width in (32, 64)}
+
+    def opened(folder):
+        width = int(folder.name)
+        facts = SimpleNamespace(run_id=str(width), format="gguf", model=models[width])
+        return Bundle(folder, facts)
+
+    def timed(bundles, *, engine):
+        found = [one.manifest.model.width for one in bundles]
+        return [
+            RoundRate(bundle=one, engine=engine, tokens_per_s=1e5 / width, spread=0.01, load_average=0.2)
+            for one, width in zip(bundles, found, strict=True)
+        ]
+
+    monkeypatch.setattr("scaling.export.bundle.open_bundle", opened)
+    monkeypatch.setattr("scaling.export.timing.time_in_rounds", timed)
+    folders = [str(make_folder(tmp_path / str(width))) for width in models]
+    found = answer("calibrate", *folders, "--out", str(tmp_path / "here.toml"), "--device", "x86-core")
+    assert [one["tokens_per_s"] for one in found["used"]] == [3125, 1562.5]
+    assert device(f"{tmp_path / 'here.toml'}:mine").speeds[0].engine == "llama_cpp"
+    assert "one table, or folders of bundles" in refusal("calibrate", *folders, "x.md", "--out", "x.toml")
+    assert "--layers: has no effect" in refusal("calibrate", *folders, "--out", "x.toml", "--layers", "a=2")
 
 
 @pytest.mark.parametrize(

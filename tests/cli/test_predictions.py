@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from scaling.cli.predictions import predict
 from scaling.cli.quick import read_plainly
 from scaling.cli.solutions import solve
 from scaling.errors import EXIT_NO_ANSWER, EXIT_USAGE
+from scaling.fit.saved import load, save
 
 ROOT = Path(__file__).resolve().parents[2]
 FIT = str(ROOT / "tests" / "predict" / "first_layout" / "fit.json")
@@ -104,6 +106,24 @@ def test_a_size_of_a_fit_is_explained_with_its_interval(capsys, monkeypatch):
     found = json.loads(out)
     assert found["low"] < found["loss"] < found["high"]
     assert found["level"] == 0.9
+
+
+IN_BITS = {
+    "predict": ("predict", "--params", "1e5", "--tokens", "1e6"),
+    "predict --explain": ("predict", "--params", "1e5", "--tokens", "1e6", "--explain"),
+    "predict --like": ("predict", "--like", "1e5,2e5", "--tokens", "1e6"),
+    "solve": ("solve", "--target-loss", "1.75", "--tokens", "1e6"),
+    "solve, impossible": ("solve", "--target-loss", "9"),
+}
+
+
+@pytest.mark.parametrize("command", IN_BITS)
+def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, monkeypatch, tmp_path):
+    fit = load(FIT)
+    save(replace(fit, columns={**fit.columns, "loss": "bits_per_byte"}), tmp_path / "fit.json")
+    out, err, _ = answer(capsys, monkeypatch, *IN_BITS[command], "--fit", str(tmp_path / "fit.json"))
+    assert "bits/byte" in out + err
+    assert "nats" not in out + err
 
 
 @pytest.mark.parametrize(

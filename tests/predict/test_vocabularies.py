@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,13 @@ from scaling.fit.fitter import fit
 from scaling.fit.reach import INSIDE, MAX_REACH
 from scaling.predict.candidates import score
 from scaling.predict.footprint import footprint
-from scaling.predict.quantization import rounding_cost
+from scaling.predict.quantization import of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
 from scaling.predict.recommend import recommend
-from scaling.predict.recommend_of_sweep import in_unit_of
 from scaling.predict.vocabularies import smallest_of
-from scaling.records import Outcome, RunRecord
 from scaling.report.recommendations import show_recommendation
 from scaling.spec import RunSpec
+from scaling.tables.units import BITS, NATS
 
 TABLE = Path(__file__).resolve().parents[2] / "results" / "reference" / "vocabulary.csv"
 WIDTHS, VOLUMES = (32, 64, 96, 128), {257: 990_000, 1024: 340_000, 4096: 230_000}
@@ -87,6 +87,8 @@ def test_what_is_printed_names_vocabularies_and_the_unit(fits, capsys):
     assert "≤ 2.1 bits/byte" in said
     assert "of 3 fits 2 answered, V = 1,024 and 4,096, each by a law of its own runs" in said
     assert " V width " in said
+    assert {point.vocab_size for point in found.front} == {1024, 4096}
+    assert re.search(r"bytes against loss: .* \(V 1,024\)", said)
 
 
 def test_losses_of_several_vocabularies_in_nats_a_token_do_not_compare(fits):
@@ -117,11 +119,9 @@ def test_a_sweep_of_several_vocabularies_is_refused_with_the_commands_that_answe
     assert "--set name=words-257 --set 'fit.where=vocab_size == 257' --set fit.loss=bits_per_byte" in said
 
 
-def test_what_rounding_adds_is_told_in_the_unit_of_the_fit(fits):
-    spec, law = run(1024, 64), fits[1024]
-    record = RunRecord(spec=spec, outcome=Outcome(status="done", loss=4.0, bits_per_byte=2.0))
+def test_what_rounding_adds_is_told_in_the_unit_of_the_fit():
+    spec, both = run(1024, 64), [(4.0, 2.0), (None, 2.0)]
     nats = rounding_cost(spec, "Q4_0").nats
-    assert in_unit_of(law, [record], rounding_cost)(spec, "Q4_0").nats == pytest.approx(nats / 2)
-    assert in_unit_of(law, [], rounding_cost)(spec, "Q4_0").nats == pytest.approx(nats / math.log(2))
-    in_nats = replace(law, columns={**law.columns, "loss": "loss"})
-    assert in_unit_of(in_nats, [record], rounding_cost)(spec, "Q4_0").nats == nats
+    assert times(of_a_nat(BITS, both), rounding_cost)(spec, "Q4_0").nats == pytest.approx(nats / 2)
+    assert of_a_nat(BITS, []) == pytest.approx(1 / math.log(2))
+    assert of_a_nat(NATS, both) == 1

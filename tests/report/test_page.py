@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -21,12 +22,13 @@ import pytest
 from scaling.chain.workspace import Workspace
 from scaling.fit.fitter import fit as fit_law
 from scaling.fit.result import Fit
-from scaling.fit.saved import load
+from scaling.fit.saved import load, save
 from scaling.laws.law import LAWS, ScalingLaw
 from scaling.predict.ask import forecast
 from scaling.predict.explain.basis import at, published
 from scaling.predict.explain.teacher import TeacherAsked, bottleneck
 from scaling.predict.published import fit_of_preset
+from scaling.predict.quantization import QUANTIZATION_COST
 from scaling.records import load_runs
 from scaling.report.page import page_of_law, page_of_sweep
 from scaling.report.page.facts import law_facts, run_facts
@@ -185,8 +187,6 @@ def test_five_hundred_runs_stay_below_400_kb(fits, tmp_path):
 @pytest.fixture(scope="module")
 def sweep_page(tmp_path_factory, fits) -> str:
     """The page of a sweep whose results hold a fit and a table, and nothing that was trained here."""
-    from scaling.fit.saved import save
-
     root = tmp_path_factory.mktemp("results")
     workspace = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=root).prepare()
     save(fits["bootstrap"], workspace.fit_path)
@@ -201,6 +201,18 @@ def test_a_sweep_has_its_runs_its_texts_and_its_question_in_the_page(sweep_page,
     assert len(facts["runs"]) > 10
     assert facts["shapes"][0]["n"] < facts["law"]["ranges"]["n"][1] < facts["shapes"][-1]["n"]
     assert facts["losses"][0] <= facts["question"]["target"] <= facts["losses"][1]
+
+
+def test_the_page_of_a_fit_of_bits_of_a_byte_knows_no_nats(tmp_path, fits):
+    workspace = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=tmp_path).prepare()
+    columns = {**fits["bootstrap"].columns, "loss": "bits_per_byte"}
+    save(replace(fits["bootstrap"], columns=columns), workspace.fit_path)
+    load_runs(RUNS).assign(bits_per_byte=lambda runs: runs["loss"] / 3).to_parquet(workspace.table_path)
+    page = page_of_sweep(workspace)
+    assert "in bits/byte" in page
+    assert "nats" not in page
+    added = {one["name"]: one["added"] for one in embedded(page)["formats"]}
+    assert added["q4_0"] == pytest.approx(QUANTIZATION_COST["Q4_0"].nats / 3)
 
 
 def accessibility_faults(page) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from quick_trainer import QuickTrainer
 
 from scaling.accounting import count_parameters, forward_flops, training_bytes
+from scaling.predict.cost import training_cost
 from scaling.records import Outcome, RunRecord
 from scaling.spec import RunSpec
 from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of, step_flops
@@ -141,7 +142,7 @@ def taught_by_a_network(tokens: int = 6400, **recipe) -> RunSpec:
 
 
 @pytest.mark.parametrize(("recipe", "passes"), [({}, 1), ({"kind": "soft"}, 2), ({"kind": "on_policy"}, 2)])
-def test_plan_and_record_count_the_same_work_of_student_and_teacher(store, recipe, passes):
+def test_plan_record_and_recommendation_count_the_same_work_of_student_and_teacher(store, recipe, passes):
     spec = taught_by_a_network(**recipe)
     made = plan([spec], store)
     teacher, student = (run.row() for run in made.runs)
@@ -151,6 +152,9 @@ def test_plan_and_record_count_the_same_work_of_student_and_teacher(store, recip
     }
     assert student["teacher_flops"] == passes * forward_flops(spec.data.teacher.run.model) * 6400
     assert teacher["teacher_flops"] is None
+    told = training_cost(spec)
+    assert (told.flops, told.teacher_flops) == (student["flops"], student["teacher_flops"])
+    assert training_cost(spec.data.teacher.run).teacher_flops == 0
     assert made.flops == pytest.approx(teacher["flops"] + student["flops"] + student["teacher_flops"])
 
 

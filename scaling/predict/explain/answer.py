@@ -105,7 +105,7 @@ def solve(
 
     Args:
         source: A fit, or the name of a published law.
-        target_loss: nats/token; this or `flops`.
+        target_loss: In the unit of the law; this or `flops`.
         flops: Training budget, 6 N D; this or `target_loss`.
         n: N, where it is given.
         d: D, where it is given.
@@ -131,7 +131,7 @@ def solve(
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
-        check_target(target_loss, basis.floor, vocab_size=vocab_size)
+        check_target(target_loss, basis.floor, vocab_size=vocab_size, unit=basis.unit)
         answers = trainings_for_loss(
             question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
@@ -156,6 +156,7 @@ def solve(
         trainings=answers,
         level=None if basis.fit is None else level,
         notes=notes,
+        unit=basis.unit,
     )
 
 

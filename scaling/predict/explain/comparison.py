@@ -16,6 +16,7 @@ from scaling.predict.explain.explanation import Binding, bounds, terms_of
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
 from scaling.predict.named.models import NamedModel, named_model
 from scaling.shown import Shown
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ class Row:
         label: The model.
         n_params: N, as the law counts it.
         n_tokens: D.
-        real: Loss on real text, nats/token.
+        real: Loss on real text, in the unit of the law.
         low: Least loss of what was asked: the bottleneck of a teacher, the lower end of a fit's interval, else `real`.
         loss: Of what was asked: on the teacher's text, or on real text.
         high: Most: the additive bound, or the upper end.
@@ -137,6 +138,7 @@ class Comparison(Shown):
         as_good_as: Label of the reference; empty without one.
         teacher_losses: Loss of the teacher by each law.
         level: Of a fit's intervals; None for published laws.
+        unit: Of all losses.
     """
 
     rows: tuple[Row, ...]
@@ -145,6 +147,7 @@ class Comparison(Shown):
     as_good_as: str
     teacher_losses: Mapping[str, float]
     level: float | None
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """One row a law and model."""
@@ -180,10 +183,11 @@ def compare_models(
         force: Ask a fit even more than 10 × beyond its runs.
 
     Raises:
-        SpecError: a size, a volume or a teacher that is not known.
+        SpecError: a size, a volume or a teacher that is not known, or laws of different units.
         ExtrapolationError: a model too far beyond a fit's runs.
     """
     rows: list[Row] = []
+    unit = _one_unit(_several(sources))
     n_tokens = count(n_tokens, "n_tokens")
     losses, label = {}, ""
     reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
@@ -207,7 +211,16 @@ def compare_models(
         as_good_as="" if reference is None else reference.label,
         teacher_losses=losses,
         level=None if all(isinstance(source, str) for source in _several(sources)) else level,
+        unit=unit,
     )
+
+
+def _one_unit(sources: Sequence[Fit | str]) -> str:
+    """The unit of all laws, as losses of different units say nothing beside each other."""
+    units = sorted({NATS if isinstance(source, str) else source.unit for source in sources})
+    if len(units) > 1:
+        raise SpecError(f"laws beside each other: got losses in {' and in '.join(units)} — compare laws of one unit")
+    return units[0] if units else NATS
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -176,7 +176,7 @@ class Explanation(Shown):
         terms = {name: getattr(self, f"{name}_term") for name in ("size", "data", "precision", "teacher", "runs")}
         ends = {"loss": self.loss, "least": self.low, "most": self.high}
         told = {"floor": self.floor, **terms, **{name: value for name, value in ends.items() if value is not None}}
-        return pd.DataFrame({"part": list(told), "nats_per_token": list(told.values())})
+        return pd.DataFrame({"part": list(told), "loss": list(told.values())})
 
     def __str__(self) -> str:
         return f"{self.loss:.4f} {self.unit} by {self.law}; what limits it most: {self.binds}"

@@ -12,6 +12,7 @@ import numpy as np
 from scaling.errors import InfeasibleError, SpecError
 from scaling.predict.solve.inverse import Surface, cheapest_training, size_for, tokens_for
 from scaling.shown import Shown
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ class Training:
         what: Which answer it is, in words.
         n_params: N.
         n_tokens: D; may be infinite for a limit.
-        loss: nats/token.
+        loss: In the unit of the law.
         flops: Of the training, 6 N D.
         lifetime_flops: With the tokens that the model will read and write in use: 6 N D + 2 N D_inf.
         low, high: Interval of the loss, of a fit; None for a published law.
@@ -61,6 +62,7 @@ class Solution(Shown):
         trainings: The answers.
         level: Of a fit's intervals; None for a published law.
         notes: What a reader should know.
+        unit: Of all losses.
     """
 
     question: str
@@ -73,6 +75,7 @@ class Solution(Shown):
     trainings: tuple[Training, ...]
     level: float | None
     notes: tuple[str, ...]
+    unit: str = NATS
 
     def frame(self) -> pd.DataFrame:
         """One row a training."""
@@ -104,7 +107,7 @@ def trainings_for_loss(
 
     Args:
         surface: Loss over N and D.
-        loss: Target, nats/token.
+        loss: Target, in the unit of the law.
         n_params: N, where it is given.
         n_tokens: D, where it is given; infinite asks for the limit.
         inference_tokens: D_inf; above zero, the training with the least cost of its whole life is added.

@@ -12,7 +12,7 @@ from scaling.fit.allocation.frontier import Frontier
 from scaling.fit.allocation.optimal import Optima, optimal
 from scaling.fit.backtest import Backtest
 from scaling.fit.result import Fit
-from scaling.report.figures.by_size import LOSS, asked_text
+from scaling.report.figures.by_size import asked_text, loss_in
 from scaling.report.figures.points import run_points, text_of
 from scaling.report.figures.style import BEYOND, errors, figure, hue, line, measured
 
@@ -101,7 +101,7 @@ def needed_for_a_loss(inverse: Any, ax: Axes) -> None:
                 ax.axvline(loss, color="0.5", lw=0.9, ls=":", label="_out of reach")
         else:
             ax.plot(rows["loss"], rows["n_params"], "o-", label=what)
-    ax.set(yscale="log", xlabel=LOSS, ylabel="N, parameters")
+    ax.set(yscale="log", xlabel=loss_in(inverse.unit), ylabel="N, parameters")
 
 
 @figure("extrapolation")
@@ -116,4 +116,4 @@ def extrapolation(tested: Backtest, ax: Axes) -> None:
         ax.errorbar(x, y, yerr=bars, fmt="o", mfc=look, color=hue(0), capsize=2, elinewidth=0.8, label=label)
     ends = [table["measured"].min(), table["measured"].max()]
     ax.plot(ends, ends, color="0.4", lw=0.8, label="_agreement")
-    ax.set(xlabel=f"measured {LOSS}", ylabel=f"forecast, {tested.level:.0%} interval")
+    ax.set(xlabel=f"measured {loss_in(tested.fit.unit)}", ylabel=f"forecast, {tested.level:.0%} interval")

@@ -22,11 +22,15 @@ from scaling.report.figures.style import (
     short,
 )
 from scaling.tables.observations import REAL
+from scaling.tables.units import NATS, loss_unit, size_column
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOSS = "loss, nats/token"
+
+def loss_in(unit: str = NATS) -> str:
+    """How an axis of losses is called."""
+    return f"loss, {unit}"
 
 
 @figure("loss by size")
@@ -61,7 +65,7 @@ def loss_by_size(
     if fit.success and np.isfinite(floor := fit.floor(**asked_text(fit, text)).value):
         ax.axhline(floor, color="0.5", lw=0.8, ls=":", label="floor of the law")
     shade_beyond(ax, inside)
-    ax.set(xscale="log", xlabel=f"N, parameters ({fit.columns['n']})", ylabel=LOSS, title=text)
+    ax.set(xscale="log", xlabel=f"N, parameters ({fit.columns['n']})", ylabel=loss_in(fit.unit), title=text)
     ax.set_xlim(inside[0] / 1.3, inside[1] * BEYOND)
 
 
@@ -80,7 +84,7 @@ def loss_by_ratio(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, teach
         )
         measured(ax, own.d / own.n, own.loss, own.loss_se, color=color, label=f"N = {short(size)}")
     left_out(ax, points.d[points.out] / points.n[points.out], points.loss[points.out])
-    ax.set(xscale="log", xlabel="D/N, tokens per parameter", ylabel=LOSS, title=text)
+    ax.set(xscale="log", xlabel="D/N, tokens per parameter", ylabel=loss_in(fit.unit), title=text)
 
 
 @figure("forecast")
@@ -96,8 +100,8 @@ def forecast(prediction: Any, ax: Axes) -> None:
     inside = x[beyond <= 1]
     line(ax, x[order], value, (inside.min(), inside.max()) if len(inside) else (np.inf, np.inf))
     ax.fill_between(x[order], low, high, alpha=0.15, lw=0, label=f"{prediction.level:.0%} of new runs")
-    unit = {"n": "N, parameters", "d": "D, tokens"}[axis]
-    ax.set(xscale="log", xlabel=unit, ylabel=LOSS)
+    name = {"n": "N, parameters", "d": "D, tokens"}[axis]
+    ax.set(xscale="log", xlabel=name, ylabel=loss_in(prediction.unit))
 
 
 @figure("runs")
@@ -111,8 +115,6 @@ def runs(table: pd.DataFrame, ax: Axes, *, n: str | None = None, d: str = "n_tok
     Raises:
         RecordError: it has no such column.
     """
-    from scaling.tables.units import size_column
-
     size = n or size_column([str(name) for name in table])
     for role, name in (("n", size), ("d", d), ("loss", loss)):
         if name not in table:
@@ -122,7 +124,7 @@ def runs(table: pd.DataFrame, ax: Axes, *, n: str | None = None, d: str = "n_tok
     for tokens, rows in few(table[d].to_numpy(float)):
         own = table[rows]
         measured(ax, own[size], own[loss], own.get("loss_se"), label=f"D = {short(tokens)}")
-    ax.set(xscale="log", xlabel=f"N, parameters ({size})", ylabel=LOSS)
+    ax.set(xscale="log", xlabel=f"N, parameters ({size})", ylabel=loss_in(loss_unit(loss)))
 
 
 def asked_text(fit: Fit, text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from scaling.errors import SpecError
 from scaling.fit.result import Fit
-from scaling.report.figures.by_size import LOSS, asked_text
+from scaling.report.figures.by_size import asked_text, loss_in
 from scaling.report.figures.points import RunPoints, run_points
 from scaling.report.figures.style import figure, left_out, measured, shortened, texts_below
 
@@ -41,7 +41,7 @@ def predicted_and_actual(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None
     left_out(ax, points.loss[points.out], law[points.out])
     ends = [min(points.loss.min(), law.min()), max(points.loss.max(), law.max())]
     ax.plot(ends, ends, color="0.4", lw=0.8, label="_agreement")
-    ax.set(xlabel=f"measured {LOSS}", ylabel=f"said by the law, {LOSS.partition(', ')[2]}")
+    ax.set(xlabel=f"measured {loss_in(fit.unit)}", ylabel=f"said by the law, {fit.unit}")
 
 
 @figure("residuals")

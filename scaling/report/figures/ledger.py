@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from scaling.report.figures.style import errors, figure, hue
+from scaling.tables.units import loss_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,8 @@ def ledger(table: pd.DataFrame, ax: Axes) -> None:
     ax.axvline(0, color=hue(2), lw=1.2, label="target")
     ax.set_yticks(y, [f"{sweep} {run}" for sweep, run in zip(table["sweep"], table["run_id"], strict=True)])
     ax.invert_yaxis()
-    ax.set(xlabel="loss above its target, nats/token")
+    units = sorted(set(map(loss_unit, table["loss_name"])))
+    ax.set(xlabel=f"loss above its target, {' or '.join(units)}")
 
 
 @figure("hit rate")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from scaling.predict.devices import device
 from scaling.predict.footprint import Footprint
 from scaling.predict.recommend import Recommendation
-from scaling.report.figures.by_size import LOSS
+from scaling.report.figures.by_size import loss_in
 from scaling.report.figures.style import errors, few, figure, hue, short
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def bytes_and_loss(
     ax.errorbar([at], [loss.value], yerr=bars, fmt="s", color=hue(1), ms=7, capsize=3, label="recommended")
     ax.axhline(answer.question.target_loss, color=hue(2), lw=1, label=f"target {answer.question.target_loss:g}")
     _budgets(ax, {"budget": answer.question.budget_bytes} | {name: device(name).app_bytes for name in phones})
-    ax.set(xscale="log", xlabel="memory on the phone, MiB", ylabel=LOSS)
+    ax.set(xscale="log", xlabel="memory on the phone, MiB", ylabel=loss_in(answer.unit))
 
 
 def _front(ax: Axes, answer: Recommendation) -> None:
@@ -56,6 +56,9 @@ def _front(ax: Axes, answer: Recommendation) -> None:
         own = [step for step, point in zip(steps, answer.front, strict=True) if (point.reach <= 1) == inside]
         if own:
             ax.plot(*zip(*own, strict=True), "o", mfc=fill, color=hue(0), label=label)
+    if len({point.vocab_size for point in answer.front}) > 1:
+        for step, point in zip(steps, answer.front, strict=True):
+            ax.annotate(f"V {point.vocab_size:,}", step, xytext=(4, 4), textcoords="offset points", fontsize=7)
 
 
 def _tries(ax: Axes, tried: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ from scaling.predict.candidates import Candidate
 from scaling.report.figures.by_size import loss_by_size
 from scaling.report.figures.points import run_points
 from scaling.report.figures.style import errors, shortened, styled
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,8 @@ def sweep_figure(
         for ax, text in zip(panels, texts, strict=True):
             loss_by_size(fit, ax, runs=runs, teacher=text)
             ax.set_title(shortened([text])[0])
-            if "entropy" in runs and runs["entropy"].notna().any():
+            # The entropy of a world is known by its tokens, which are no bytes.
+            if fit.unit == NATS and "entropy" in runs and runs["entropy"].notna().any():
                 ax.axhline(runs["entropy"].mean(), color="0.2", lw=0.8, label="exact entropy")
             if choice is not None and _label(fit, choice) == text:
                 recommended(ax, choice, measured=measured)

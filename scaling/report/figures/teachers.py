@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from scaling.fit.result import Fit
-from scaling.report.figures.by_size import LOSS, asked_text
+from scaling.report.figures.by_size import asked_text, loss_in
 from scaling.report.figures.points import run_points
 from scaling.report.figures.style import errors, few, figure, measured, short, texts_below
 
@@ -35,7 +35,7 @@ def loss_by_teacher(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, lev
         measured(ax, x, own.loss, own.loss_se, label=f"N = {short(size)}")
     _floors(ax, np.array([_floor(fit, text, level) for text in texts]))
     texts_below(ax, texts)
-    ax.set(ylabel=LOSS)
+    ax.set(ylabel=loss_in(fit.unit))
 
 
 def _floors(ax: Axes, floors: np.ndarray) -> None:

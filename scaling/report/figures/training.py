@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from scaling.fit.allocation.budgets import parabolas
-from scaling.report.figures.by_size import LOSS
+from scaling.report.figures.by_size import loss_in
 from scaling.report.figures.style import curve_points, errors, few, figure, hue, line, measured, shade_beyond, short
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def loss_by_compute(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: st
         measured(ax, own.index, own, fmt="o-", label=f"N = {short(size)}")
     best = table["loss"].cummin()
     ax.step(table["flops"], best, where="post", color="0.3", lw=1, label="best so far")
-    ax.set(xscale="log", xlabel="training compute 6ND, FLOPs", ylabel=LOSS)
+    ax.set(xscale="log", xlabel="training compute 6ND, FLOPs", ylabel=loss_in())
 
 
 @figure("training curves")
@@ -62,7 +62,7 @@ def training_curves(metrics: pd.DataFrame, ax: Axes, *, runs: pd.DataFrame, n: s
             ax.plot(own["flops"], own["loss"], lw=0.9, color=hue(i), label=f"{'_' if j else ''}N = {short(size)}")
     least = smooth.sort_values("flops")
     ax.step(least["flops"], least["loss"].cummin(), where="post", color="0.2", ls="--", label="least so far")
-    ax.set(xscale="log", xlabel="training compute so far 6ND, FLOPs", ylabel=f"{LOSS}, of what is read")
+    ax.set(xscale="log", xlabel="training compute so far 6ND, FLOPs", ylabel=f"{loss_in()}, of what is read")
 
 
 @figure("isoflop")
@@ -82,7 +82,7 @@ def isoflop(table: pd.DataFrame, ax: Axes, *, n: str = "n_params", d: str = "n_t
         lowest = np.polyval(one.coefficients, np.log(one.vertex) - one.middle)
         ax.plot(np.exp(one.middle + x), np.polyval(one.coefficients, x), color=hue(i), label=f"C = {one.budget:.2g}")
         ax.plot(one.vertex, lowest, "D", color=hue(i), label="_lowest")
-    ax.set(xscale="log", xlabel=f"N, parameters ({n})", ylabel=LOSS)
+    ax.set(xscale="log", xlabel=f"N, parameters ({n})", ylabel=loss_in())
 
 
 @figure("curve")
@@ -117,7 +117,7 @@ def learning_rates(table: pd.DataFrame, ax: Axes, *, by: str = "width") -> None:
         measured(ax, cell.index, cell["mean"], cell["sem"], fmt="o-", label=f"{by} {value:g}")
         best = cell[cell["mean"] == cell["mean"].min()]
         ax.plot(best.index, best["mean"], "o", ms=9, mfc="none", color="0.2", label="_best")
-    ax.set(xscale="log", xlabel="peak learning rate", ylabel=LOSS)
+    ax.set(xscale="log", xlabel="peak learning rate", ylabel=loss_in())
 
 
 @figure("critical batch")
@@ -135,4 +135,4 @@ def critical_batch(tradeoffs: Sequence[BatchTradeoff], ax: Axes, *, law: Critica
     if law is not None:
         x = np.linspace(loss.min(), loss.max(), 60)
         ax.plot(x, law.tokens(x), label="law")
-    ax.set(yscale="log", xlabel=LOSS, ylabel="critical batch, tokens")
+    ax.set(yscale="log", xlabel=loss_in(), ylabel="critical batch, tokens")

@@ -227,7 +227,7 @@ function solve(a, b) {
 }
 
 function roundingCost(format, nLinear, d) {
-  return format.law ? format.law.k * d ** format.law.b / (nLinear ** format.law.a * (2 ** format.bits - 1) ** 2) : format.nats;
+  return format.law ? format.law.k * d ** format.law.b / (nLinear ** format.law.a * (2 ** format.bits - 1) ** 2) : format.added;
 }
 
 function bytesOf(shape, format, context) {

@@ -26,6 +26,7 @@ from scaling.predict.explain.basis import published
 from scaling.predict.family import offered
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.published import CONTEXT, VOCABULARY, fit_of_preset
+from scaling.predict.quantization import of_a_nat
 from scaling.predict.question import Question
 from scaling.records import load_runs
 from scaling.report.page.facts import (
@@ -41,6 +42,13 @@ from scaling.report.page.facts import (
     teacher_facts,
 )
 from scaling.spec import ModelSpec, WorldSource
+from scaling.tables.units import BITS, NATS, PER_BYTE
+
+LOSS = {
+    NATS: "in nats/token. Lower is better: 0.1 less makes the right token a tenth likelier.",
+    BITS: "in bits/byte, which compare over tokenizers. Lower is better: 0.1 less makes the right byte 7 % likelier.",
+}
+"""What a loss is, in each unit."""
 
 UNLIMITED = 30.0
 """How far beyond the data, or a published law's usual range, the slider of tokens reaches."""
@@ -78,6 +86,7 @@ def page_of_sweep(workspace: Workspace) -> str:
         text=fit.texts.get(text.text_id, text.label),
         saved=str(workspace.fit_path),
         in_world=isinstance(text.source, WorldSource),
+        nat=of_a_nat(fit.unit, _losses(workspace, text.text_id)),
     )
     facts["recommended"] = _recommended(workspace, fit)
     lead = (
@@ -109,6 +118,13 @@ def page_of_law(name: str) -> str:
         "phones is looked up, both for llama shapes."
     )
     return _page(f"The law {name}: which size is good enough, and does it fit a phone?", lead, facts)
+
+
+def _losses(workspace: Workspace, text_id: str) -> list[tuple[float, float | None]]:
+    """Losses of the runs of a text in both units."""
+    runs = load_runs(workspace.table_path)
+    own = runs[(runs["text_id"] == text_id) & (runs["status"] == "done")]
+    return [(row["loss"], row.get(PER_BYTE)) for row in own.to_dict("records")]
 
 
 def _recommended(workspace: Workspace, fit: Fit) -> Facts | None:
@@ -166,6 +182,7 @@ def _facts(
     saved: str | None = None,
     law: str | None = None,
     in_world: bool = False,
+    nat: float = 1.0,
 ) -> Facts:
     contexts = sorted({*CONTEXTS, *([question.context] if question.context else [])})
     # Sizes far beyond what a law can be asked about would only make the slider coarse.
@@ -190,7 +207,7 @@ def _facts(
         "real": labels.index("real") if "real" in labels else 0,
         "shapes": shapes,
         "contexts": contexts,
-        "formats": format_facts(in_world=in_world),
+        "formats": format_facts(in_world=in_world, nat=nat),
         "devices": phones,
         "runs": list(runs),
         "ledger": ledger_facts(ledger),
@@ -226,6 +243,7 @@ def _page(title: str, lead: str, facts: Facts) -> str:
     parts = {
         "title": html.escape(title),
         "lead": html.escape(lead),
+        "loss": LOSS[facts["law"]["unit"]],
         "foot": "Nothing is loaded from elsewhere and nothing is sent: this file is all there is.",
         "style": _part("page.css"),
         # Within a script element only its end tag has to be kept from being read as one.

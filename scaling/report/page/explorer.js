@@ -1,7 +1,7 @@
 // ---- what a person sees ------------------------------------------------------------------------------------------------
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
-const fit = makeFit(facts.law);
+const fit = makeFit(facts.law), unit = facts.law.unit;
 const $ = (id) => document.getElementById(id);
 
 const short = (x) => {
@@ -56,7 +56,7 @@ function open() {
   if (!facts.runs.length) hideRow("measured");
   const told = facts.recommended;
   $("recommended").textContent = told ? `${short(told.n)} parameters (width ${told.width}, ${told.layers} layers), ` +
-    `${short(told.d)} tokens: ${told.loss.toFixed(4)} nats/token, ${told.basis}; ` +
+    `${short(told.d)} tokens: ${told.loss.toFixed(4)} ${unit}, ${told.basis}; ` +
     `asked for ≤ ${+told.target.toFixed(4)}` : "";
   if (!told) hideRow("recommended");
   $("choose").addEventListener("click", choose);
@@ -126,7 +126,7 @@ function show() {
   const all = judged(ask), good = smallest(all, ask);
   $("size-out").textContent = `${short(ask.shape.n)} (width ${ask.shape.width}, ${ask.shape.layers} layers)`;
   $("tokens-out").textContent = short(ask.d);
-  $("target-out").textContent = `${ask.target.toFixed(4)} nats/token`;
+  $("target-out").textContent = `${ask.target.toFixed(4)} ${unit}`;
   $("sure-out").textContent = percent(ask.sure);
   $("budget-out").textContent = inBytes(ask.budget);
   $("loss").textContent = now.loss.toFixed(4);
@@ -153,9 +153,9 @@ function show() {
 }
 
 function interval(now) {
-  if (fit.hasDoubt) return `nats/token; 90 % of such runs lie between ${now.low.toFixed(4)} and ${now.high.toFixed(4)}`;
-  if (now.low === now.high) return "nats/token, by a published law, which gives no interval";
-  return `nats/token at most, if all of the teacher's errors are learned; ${now.low.toFixed(4)} if only its gaps count`;
+  if (fit.hasDoubt) return `${unit}; 90 % of such runs lie between ${now.low.toFixed(4)} and ${now.high.toFixed(4)}`;
+  if (now.low === now.high) return `${unit}, by a published law, which gives no interval`;
+  return `${unit} at most, if all of the teacher's errors are learned; ${now.low.toFixed(4)} if only its gaps count`;
 }
 
 function verdict(now, ask) {
@@ -196,7 +196,7 @@ function measuredHere(ask) {
 const smallest = (all, ask) => all.find((c) => meets(c, ask) && c.bytes.total <= ask.budget && c.said.reach <= 10);
 
 const described = (c) => `${short(c.shape.n)} parameters (width ${c.shape.width}, ${c.shape.layers} layers): ` +
-  `${c.best.toFixed(4)} nats/token${c.student === null ? "" : " measured"}, ${inBytes(c.bytes.total)}, ${short(c.speed.value)} tokens/s`;
+  `${c.best.toFixed(4)} ${unit}${c.student === null ? "" : " measured"}, ${inBytes(c.bytes.total)}, ${short(c.speed.value)} tokens/s`;
 
 function commands(ask) {
   const name = facts.law.texts[ask.text].asked, n = ask.shape.n;
@@ -295,7 +295,7 @@ function drawCurve(ask, now) {
   const runs = facts.runs.filter((r) => r.text === ask.text);
   const doubt = fit.hasDoubt || now.low < now.high;
   const seen = [...said.map((s) => s.value), now.low, now.high, ask.target, ...runs.map((r) => r.loss)];
-  const y = { ends: widened(seen), title: "loss, nats/token", label: (v) => v.toPrecision(3) };
+  const y = { ends: widened(seen), title: `loss, ${unit}`, label: (v) => v.toPrecision(3) };
   const { px, py } = axes(svg, { ends: n, log: true, title: SIZES, label: short }, y);
   const at = (v) => py(clamp(v, y.ends));
   if (within) shade(svg, px, within, n);
@@ -368,7 +368,7 @@ function drawMap(ask) {
     element(svg, "circle", { class: "run", cx: px(clamp(r.n, n)), cy: py(clamp(r.d, tokenRange)), r: 2.5 });
   }
   element(svg, "path", { class: "here", d: diamond(px(ask.shape.n), py(ask.d)) });
-  explain("map", "◆ what is chosen", "lines: equal loss, nats/token", facts.runs.length && "○ runs",
+  explain("map", "◆ what is chosen", `lines: equal loss, ${unit}`, facts.runs.length && "○ runs",
     rn && rd && "dashed: where the runs lie");
 }
 
@@ -390,7 +390,7 @@ function drawFront(ask, now, all, good) {
   const tries = facts.ledger.filter((r) => r.loss_measured !== null && shapeOf(+r.n_params) &&
     Math.abs(Math.log(r.n_tokens / ask.d)) < 0.02);
   const far = all.some((c) => c.said.reach > 1.001);
-  const y = { ends: widened([...losses, ask.target, ...tries.map((r) => +r.loss_measured)]), title: "loss, nats/token",
+  const y = { ends: widened([...losses, ask.target, ...tries.map((r) => +r.loss_measured)]), title: `loss, ${unit}`,
     label: (v) => v.toPrecision(3) };
   const { px, py } = axes(svg, x, y);
   const at = (v) => py(clamp(v, y.ends));

@@ -68,6 +68,7 @@ def law_facts(fit: Fit) -> Facts:
         "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
         "texts": [_text(fit, label) for label in labels],
         "columns": dict(fit.columns),
+        "unit": fit.unit,
         "has_doubt": bool(fit.ranges),
         "identified": fit.success,
         "formula": repr(fit.law),
@@ -156,15 +157,15 @@ def _shape(model: ModelSpec, convention: str, contexts: Sequence[int], tokenizer
     }
 
 
-def format_facts(*, in_world: bool) -> list[Facts]:
-    """Formats with what each adds to the loss: by the law of it in a world, one number for text."""
+def format_facts(*, in_world: bool, nat: float) -> list[Facts]:
+    """Formats with what each adds to the loss, a nat of which counts `nat`: by law in a world, one number for text."""
     found = []
     for name in FORMATS:
         storage = WEIGHT_FORMATS[name]
         bits = LAYOUTS[storage].bits
         has_law = in_world and bits < SAID_BY_LAW
         law = {name: getattr(IN_A_WORLD, name) for name in ("k", "b", "a")} if has_law else None
-        found.append({"name": name, "bits": bits, "nats": QUANTIZATION_COST[storage].nats, "law": law})
+        found.append({"name": name, "bits": bits, "added": nat * QUANTIZATION_COST[storage].nats, "law": law})
     return found
 
 

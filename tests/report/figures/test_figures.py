@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -61,6 +62,20 @@ def test_loss_by_size_shows_every_run_of_its_text_its_law_and_what_was_left_out(
     assert {"left out of the fit", "beyond the runs", "floor of the law"} <= set(labels(ax))
     crosses = next(line for line in ax.lines if line.get_marker() == "x")
     assert len(crosses.get_xdata()) == ((table["teacher"] == "real") & (table["n_tokens"] >= 9e5)).sum()
+
+
+def test_a_fit_of_bits_of_a_byte_says_so_on_every_axis(fit, table):
+    bits = replace(fit, columns={**fit.columns, "loss": "bits_per_byte"})
+    table = table.assign(bits_per_byte=table["loss"], entropy=1.37)
+    drawn = [bits.plot(), bits.predict([1e5, 2e5], 5e5).plot(), scaling.plot(table, loss="bits_per_byte")]
+    drawn += [getattr(figures, name)(bits) for name in ("loss_by_ratio", "loss_by_teacher", "predicted_and_actual")]
+    drawn += [scaling.invert(bits, [1.7, 1.75], d=5e5).plot()]
+    drawn += figures.sweep_figure(bits, table).axes[:1]
+    for ax in drawn:
+        assert "bits/byte" in ax.get_xlabel() + ax.get_ylabel()
+        assert "nats" not in ax.get_xlabel() + ax.get_ylabel()
+        # The entropy of a token is nowhere beside the loss of a byte.
+        assert "exact entropy" not in ax.get_legend_handles_labels()[1]
 
 
 def test_a_law_is_dashed_beyond_its_runs_and_solid_within(fit):
