@@ -214,8 +214,6 @@ def verify(
     bundle = export_stage(workspace, recommendation, fit, format=format)
     if bundle.moved:
         say(bundle.moved)
-    if bundle.moved:
-        say(bundle.moved)
     found = verify_stage(workspace, fit, recommendation, bundle, engine=engine, device=device)
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)
