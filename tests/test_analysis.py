@@ -105,9 +105,13 @@ def test_text_of_the_kind_is_worth_more_than_other_text_and_symbols_harm(printed
 
 
 def test_at_equal_bytes_more_pieces_have_fewer_bits_on_little_text(printed):
-    row = re.search(r"^ +597000 +NaN +([\d.]+) +([\d.]+) +([\d.]+)$", printed("vocabulary"), flags=re.MULTILINE)
-    of_1024, of_4096, of_8192 = map(float, row.groups())
+    rows = re.findall(r"^ +597000 +NaN +([\d.]+) +([\d.]+) +([\d.]+)$", printed("vocabulary"), flags=re.MULTILINE)
+    of_1024, of_4096, of_8192 = map(float, rows[0])
     assert of_1024 > of_4096 > of_8192
+    # The last row: who has read all that its pieces were learned from.
+    of_1024, of_4096, of_8192 = map(float, rows[-1])
+    assert len(rows) == 6
+    assert abs(of_4096 - of_8192) < 0.02 < of_1024 - max(of_4096, of_8192)
 
 
 def test_students_chosen_surely_meet_their_target_whatever_the_seeds(monkeypatch, capsys):
