@@ -1,16 +1,19 @@
-"""How fast llama.cpp writes with heads of different width, as many weights or not: python analysis/head_width.py
+"""What narrow heads cost in llama.cpp, and what they are worth in loss: python analysis/head_width.py [RESULTS]
 
-Random weights in int8, two layers, 1,024 tokens, one thread; the fastest of 120 passes of 64 tokens, in turns, for what
-else the machine does only slows them.
+Speed: random weights in int8, two layers, 1,024 tokens, one thread; the fastest of 120 passes of 64 tokens, in turns,
+for what else the machine does only slows them. Loss: students of `sweeps/head_width.yaml`, as many weights in heads of
+16 and of 32, paired by seed; ± is the standard error over seeds.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from engine_memory import int8, layout
+from published import published_runs
 
 from scaling.accounting import count_parameters, tensor_shapes
 from scaling.export.engines.llama_cpp import LlamaCpp
@@ -29,7 +32,20 @@ def written(model: ModelSpec, path: Path) -> Path:
     return path
 
 
-def main() -> None:
+def main(results: str = "results") -> None:
+    runs = published_runs("head_width", results, settings=("head_width",))
+    wide = runs.pivot(index=["n_tokens", "seed"], columns="head_width", values="loss")
+    for tokens, losses in wide.groupby("n_tokens"):
+        apart = losses[32] - losses[16]
+        print(
+            f"{tokens:,} tokens: heads of 16 {losses[16].mean():.4f}, of 32 {losses[32].mean():.4f}, "
+            f"apart {apart.mean():+.4f} ± {apart.sem():.4f}"
+        )
+    time_shapes()
+
+
+def time_shapes() -> None:
+    """Tokens a second by shape."""
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for i, (width, n_heads, k) in enumerate(SHAPES):
@@ -48,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

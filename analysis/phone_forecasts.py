@@ -5,9 +5,9 @@
 
 Exports each width of both sweeps as a recommendation would, in the format of each engine that is installed here,
 verifies it, publishes what was forecast and measured, and prints the table. Then it waits for the machine to be idle,
-as its own work is over, and times all files one after the other. Speed is the best of nine, which other programs
-disturb least, and its forecast is calibrated on the students of the other widths in that engine; what was timed beside
-a load is not judged.
+as its own work is over, and times the files of each engine in rounds, so that a drifting pace is not taken for a
+difference of sizes. The forecast of a speed is calibrated on the students of the other widths in that engine; what was
+timed beside a load is not judged.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from pathlib import Path
 import pandas as pd
 from published import REFERENCE, ROOT
 
-from scaling.accounting import STORED_FORMATS, decode_bytes
+from scaling.accounting import STORED_FORMATS
 from scaling.chain.decision import load_fit, rounding_of
 from scaling.chain.workspace import Workspace
 from scaling.errors import EngineError
 from scaling.export.bundle import Bundle, export
 from scaling.export.engine import engine_for
 from scaling.export.ledger import LedgerRow, ledger_row
+from scaling.export.timing import time_in_rounds
 from scaling.export.verify import HERE, verify
 from scaling.predict.calibrate import MeasuredRate, calibrate
 from scaling.predict.devices import device
@@ -43,15 +44,14 @@ from scaling.records import RunStore
 TABLE = REFERENCE / "phone_forecasts.csv"
 SWEEPS = ("quickstart", "speeches_small")
 FORMATS = ("gguf", "onnx", "litert")
-IDLE = 1.0
-"""Load up to which a rate is one of this machine and not of what else runs on it."""
+IDLE = 1.5
+"""Load up to which a rate is one of this machine and not of what else runs on it; the timing itself is 1 of it."""
 WAIT_S = 300.0
 """Longest wait for that, s: the load is a mean over a minute, and the work before counts in it."""
-REPEATS = 9
 COLUMNS = (
     *("sweep", "run_id", "width", "n_params_total", "engine", "load_average", "file_bytes_forecast"),
     *("file_bytes_measured", "peak_bytes_forecast", "peak_bytes_measured", "loss_float", "loss_int8", "int8_cost"),
-    *("int8_cost_se", "damage_forecast", "damage_low", "damage_high", "tokens_per_s_measured", "tokens_per_s_best"),
+    *("int8_cost_se", "damage_forecast", "damage_low", "damage_high", "tokens_per_s_rounds", "rounds_spread"),
     *("tokens_per_s_calibrated", "format"),
 )
 
@@ -67,7 +67,8 @@ def main(results: str = "results") -> None:
                 for width, row, bundle in verified(name, Path(results), Path(folder), format)
             ]
             wait_for_idle()
-            rows = pd.DataFrame([row | timed(bundle) for row, bundle in measured])
+            rows = pd.DataFrame([row for row, _ in measured])
+            rows[["tokens_per_s_rounds", "rounds_spread", "load_average"]] = timed([bundle for _, bundle in measured])
         rows["tokens_per_s_calibrated"] = calibrated(rows, RunStore(results))
         rows[list(COLUMNS)].to_csv(TABLE, index=False, float_format="%.7g")
     show(pd.read_csv(TABLE))
@@ -109,21 +110,18 @@ def verified(name: str, results: Path, folder: Path, format: str) -> Iterator[tu
 def wait_for_idle() -> None:
     """Until what ran before is out of the load, or for so long that others must be at work."""
     until = time.monotonic() + WAIT_S
-    while os.getloadavg()[0] > IDLE / 2 and time.monotonic() < until:
+    while os.getloadavg()[0] > IDLE - 1 and time.monotonic() < until:
         time.sleep(5)
 
 
-def timed(bundle: Bundle) -> dict[str, float]:
-    """Rates of a file on one thread, and the load beside which they were measured."""
-    context = bundle.manifest.model.context
-    run = engine_for(bundle.manifest.format).run(
-        bundle.model_path, [1, 2, 3], n_tokens=1, context=context, repeats=REPEATS, threads=1
-    )
-    return {
-        "tokens_per_s_measured": run.tokens_per_s,
-        "tokens_per_s_best": run.tokens_per_s_range[1],
-        "load_average": run.load_average,
-    }
+def timed(bundles: list[Bundle]) -> list[tuple[float, float, float]]:
+    """Rate of each file among those of its engine, its scatter between rounds, and the highest load beside it."""
+    found = {}
+    for format in FORMATS:
+        of_engine = [one for one in bundles if one.manifest.format == format]
+        for one in time_in_rounds(of_engine) if of_engine else ():
+            found[one.bundle.path] = (one.tokens_per_s, one.spread, one.load_average)
+    return [found[one.path] for one in bundles]
 
 
 def calibrated(rows: pd.DataFrame, store: RunStore) -> list[float]:
@@ -142,18 +140,13 @@ def calibrated(rows: pd.DataFrame, store: RunStore) -> list[float]:
 def rate(row: pd.Series, store: RunStore) -> MeasuredRate:
     """The rate of a row, as a device is calibrated on it."""
     model, storage = store.load(row["run_id"]).spec.model, STORED_FORMATS[row["format"]].storage
-    return MeasuredRate(
-        model=row["run_id"],
-        n_layers=model.n_layers,
-        n_bytes=decode_bytes(model, storage, position=model.context // 2),
-        tokens_per_s=float(row["tokens_per_s_best"]),
-    )
+    return MeasuredRate.of(row["run_id"], model, storage, float(row["tokens_per_s_rounds"]))
 
 
 def show(rows: pd.DataFrame) -> None:
     """One line a student and format, and the worst of each column."""
     peak = rows["peak_bytes_measured"] / rows["peak_bytes_forecast"] - 1
-    speed = rows["tokens_per_s_best"] / rows["tokens_per_s_calibrated"] - 1
+    speed = rows["tokens_per_s_rounds"] / rows["tokens_per_s_calibrated"] - 1
     # What was timed beside other programs says nothing of a forecast of speed.
     idle = rows["load_average"] <= IDLE
     error = 1.645 * rows["int8_cost_se"]
@@ -170,7 +163,8 @@ def show(rows: pd.DataFrame) -> None:
             "peak off": peak.map("{:+.1%}".format),
             "int8 damage": rows["int8_cost"].map("{:+.5f}".format),
             "inside": inside,
-            "tokens/s": rows["tokens_per_s_best"].round(),
+            "tokens/s": rows["tokens_per_s_rounds"].round(),
+            "rounds": rows["rounds_spread"].map("± {:.0%}".format),
             "calibrated": rows["tokens_per_s_calibrated"].round(),
             "speed off": speed.map("{:+.0%}".format).where(idle, "busy"),
         }

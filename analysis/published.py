@@ -25,15 +25,15 @@ def published_runs(
     Args:
         sweep: Its name.
         results: The results folder.
-        settings: Fields of OptimSpec that become columns.
+        settings: Fields of ModelSpec and OptimSpec that become columns.
         columns: Further columns of the runs table.
     """
     path = REFERENCE / f"{sweep}.csv"
     if (Path(results) / sweep / "runs.parquet").exists():
         runs, store = load_runs(Path(results) / sweep), RunStore(results)
-        optims = [store.load(run_id).spec.optim for run_id in runs["run_id"]]
+        specs = [store.load(run_id).spec for run_id in runs["run_id"]]
         for name in settings:
-            runs[name] = [getattr(optim, name) for optim in optims]
+            runs[name] = [(dict(spec.model) | dict(spec.optim))[name] for spec in specs]
         runs[[*COLUMNS, *columns, *settings]].to_csv(path, index=False, float_format="%.6g")
     if not path.exists():
         raise SystemExit(f"no runs of {sweep} here: first run `scaling sweep sweeps/{sweep}.yaml`")

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -47,6 +48,9 @@ LARGEST_JSON = 1 << 28
 
 _SAID_BY_LIBRARIES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR)
 
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
+"""What NumPy says where a disk takes a part of an array; it says neither why nor of which file."""
+
 _MEMORY = "memory is used up; close other programs, lower optim.batch_size or the number of jobs, or use a larger one"
 
 
@@ -62,6 +66,10 @@ def machine_error(error: BaseException) -> MachineError | None:
         where = f"{error.filename2 or error.filename}: " if error.filename or error.filename2 else ""
         return MachineError(f"{where}{error.strerror} — {_REMEDIES[error.errno]}")
     said = str(error).splitlines()[0][:200] if str(error) else "out of memory"
+    if isinstance(error, OSError) and _CUT_SHORT.fullmatch(said):
+        return MachineError(
+            f"only a part of a file was written ({said}) — the disk is full, or {_REMEDIES[errno.EFBIG]}"
+        )
     if isinstance(error, ValueError | RuntimeError):
         # Libraries that write by themselves, or hold a device's memory, pass on the words alone.
         for number in _SAID_BY_LIBRARIES:
@@ -88,6 +96,8 @@ def clear_errors(path: Path | None = None) -> Iterator[None]:
         found = machine_error(error)
         if found is None:
             raise
+        if isinstance(error, OSError) and error.errno is None and path is not None:
+            found = type(found)(f"{path}: {found}")
         raise found from error
 
 

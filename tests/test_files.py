@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaling.errors import DataError, MachineError, OutOfMemory, RecordError
@@ -173,3 +175,17 @@ def test_a_full_disk_is_said_with_the_file_that_did_not_fit(tmp_path):
 
     with pytest.raises(MachineError, match=f"{tmp_path / 'big'}: No space left"):
         write_file(tmp_path / "big", full)
+
+    # As NumPy says it, of what is longer than may be written.
+    def cut_short(draft):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with draft.open("wb") as file:
+                np.zeros(4096, np.float32).tofile(file)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with pytest.raises(MachineError, match=f"{tmp_path / 'big'}: only a part of a file was written .*the disk is full"):
+        write_file(tmp_path / "big", cut_short)
+    assert list(tmp_path.iterdir()) == []

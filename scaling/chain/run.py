@@ -202,6 +202,7 @@ def _try(workspace: Workspace, table: pd.DataFrame, clock: _Clock, *, watch: Wat
     with clock.stage("export") as said:
         bundle = export_stage(workspace, recommendation, fit)
         said.append(f"{bundle.model_path} ({bundle.model_path.stat().st_size:,} bytes)")
+        said += [bundle.moved] if bundle.moved else []
     with clock.stage("verify") as said:
         verification = verify_stage(workspace, fit, recommendation, bundle)
         row = ledger_stage(workspace, fit, recommendation, verification)

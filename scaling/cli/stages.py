@@ -212,6 +212,8 @@ def verify(
     recommendation, fit = trained(workspace, load_recommendation(workspace)), load_fit(workspace)
     say_which(recommendation)
     bundle = export_stage(workspace, recommendation, fit, format=format)
+    if bundle.moved:
+        say(bundle.moved)
     found = verify_stage(workspace, fit, recommendation, bundle, engine=engine, device=device)
     ledger_stage(workspace, fit, recommendation, found)
     emit(found, as_json=json_, show=show_verification)

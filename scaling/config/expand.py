@@ -11,7 +11,16 @@ from pydantic_core import ErrorDetails
 
 from scaling.config.document import Path_
 from scaling.config.identify import Fingerprint, identified
-from scaling.config.points import Assignment, PlacementError, assignments, build, count_points, origin_of, points
+from scaling.config.points import (
+    Assignment,
+    PlacementError,
+    assignments,
+    build,
+    count_points,
+    lost_axes,
+    origin_of,
+    points,
+)
 from scaling.config.problems import dotted, sentence, short, told_path, value_path
 from scaling.config.rules import apply_rule, as_rule
 from scaling.config.sweep import SweepConfig
@@ -135,6 +144,12 @@ class Expansion:
                 f"if they are meant, write max_runs: {n_points} or pass --set max_runs={n_points}",
             )
             return []
+        for lost in lost_axes(config):
+            self._problem(
+                lost.origin,
+                f"{lost.path}: no run has the values of this axis, for {lost.later} is applied after it — "
+                "change that one, or leave one of the two out",
+            )
         runs = [run for given in points(config) if (run := self._run(given)) is not None]
         kept = [run for run in runs if not self._excluded(run)]
         if not kept and not self.problems:

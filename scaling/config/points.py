@@ -28,6 +28,21 @@ class Assignment:
     origin: Path_
 
 
+@dataclass(frozen=True)
+class LostAxis:
+    """An axis that changes nothing.
+
+    Attributes:
+        origin: path inside the sweep file.
+        path: inside the run.
+        later: what replaces its values, with its section.
+    """
+
+    origin: Path_
+    path: str
+    later: str
+
+
 def count_points(config: SweepConfig) -> int:
     """Runs before ``exclude`` and before runs that turn out equal are joined."""
     product = math.prod(len(values) for values in config.grid.values())
@@ -48,12 +63,26 @@ def points(config: SweepConfig) -> Iterator[list[Assignment]]:
             yield [*base, *own]
 
 
+def lost_axes(config: SweepConfig) -> Iterator[LostAxis]:
+    """Axes whose values no run has: a later axis, or a rule, sets the same path or the whole that it is part of."""
+    groups: list[tuple[str, Path_, dict[str, list[Any]]]] = [("grid", ("grid",), config.grid)]
+    groups += [("zip", _zip_origin(config, number), group) for number, group in enumerate(config.lockstep)]
+    axes = [(section, (*origin, path), path, group[path]) for section, origin, group in groups for path in group]
+    # A mapping of paths is laid over what was there, and replaces nothing else.
+    setters = [(section, path, any(map(_is_whole, values))) for section, _, path, values in axes]
+    setters += [("derive", path, True) for path in config.derive]
+    for number, (_, origin, path, values) in enumerate(axes, start=1):
+        for section, later, is_whole in setters[number:]:
+            if len(values) > 1 and is_whole and f"{path}.".startswith(f"{later}."):
+                yield LostAxis(origin, path, later=f"{section}.{later}")
+
+
 def assignments(values: dict[str, Any], origin: Path_, target: tuple[str, ...] = ()) -> list[Assignment]:
     """Flatten a mapping into assignments; one that holds ``kind`` or ``rule`` is a value and stays whole."""
     flat = []
     for key, value in values.items():
         place = (*target, *key.split("."))
-        if isinstance(value, dict) and value and not value.keys() & {"kind", "rule"}:
+        if not _is_whole(value):
             flat += assignments(value, (*origin, key), place)
         else:
             flat.append(Assignment(place, value, (*origin, key)))
@@ -114,17 +143,23 @@ def _product(config: SweepConfig) -> Iterator[list[Assignment]]:
 
 
 def _row(config: SweepConfig, number: int, group: dict[str, list[Any]], index: int) -> list[Assignment]:
-    # A single group may be written as a mapping instead of a list of one.
-    written = config.document.values.get("zip")
-    origin: Path_ = ("zip",) if isinstance(written, dict) else ("zip", number)
+    origin = _zip_origin(config, number)
     return [a for path, values in group.items() for a in _level(path, values[index], (*origin, path, index))]
+
+
+def _zip_origin(config: SweepConfig, number: int) -> Path_:
+    # A single group may be written as a mapping instead of a list of one.
+    return ("zip",) if isinstance(config.document.values.get("zip"), dict) else ("zip", number)
 
 
 def _level(path: str, value: Any, origin: Path_) -> list[Assignment]:
     target = tuple(path.split("."))
-    if isinstance(value, dict) and value and not value.keys() & {"kind", "rule"}:
-        return assignments(value, origin, target)
-    return [Assignment(target, value, origin)]
+    return [Assignment(target, value, origin)] if _is_whole(value) else assignments(value, origin, target)
+
+
+def _is_whole(value: Any) -> bool:
+    """True where a value replaces what was there; a mapping of paths is laid over it."""
+    return not isinstance(value, dict) or not value or bool(value.keys() & {"kind", "rule"})
 
 
 def _listed(config: SweepConfig) -> Iterator[list[Assignment]]:

@@ -37,8 +37,8 @@ grid:                       # axes: every combination is a run; runs that differ
   tokens: [250k, 400k, 640k, 1M]       # or 20x: tokens per parameter; or {{rule: flops_budget, flops: 1e12}}
 
 # zip:                      # axes of equal length that move together
-#   model.width:      [32, 64]
-#   optim.batch_size: [16, 32]
+#   model.n_layers:   [2, 4]
+#   optim.batch_size: [8, 16]
 # list:                     # further runs, written out
 #   - {{model.width: 256, tokens: 20x}}
 # when:                     # values for the runs that match

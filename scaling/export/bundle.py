@@ -74,6 +74,15 @@ class Bundle:
         """The file that an engine loads."""
         return self.path / _model_file(self.format)
 
+    @property
+    def moved(self) -> str | None:
+        """What was moved aside to make room, in a sentence; None where nothing was."""
+        if self.displaced is None:
+            return None
+        return (
+            f"{self.path} held another student, or files that its manifest did not describe: moved to {self.displaced}"
+        )
+
     def read(self) -> StudentFile:
         """The weights and tokens of its file.
 

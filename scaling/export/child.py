@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,40 @@ def run_child(
         FileRefusedError: the script ended with an error: the engine works, but not with this file.
         EngineError: it crashed, took too long, or answered something that is no answer.
     """
+    try:
+        code, answer, said = run_group([python, "-P", str(script)], json.dumps(job), timeout_s=timeout_s, env=env)
+    except TimeoutError as error:
+        raise EngineError(
+            f"{engine} did not finish within {timeout_s:g} s and was stopped: it hangs here, or the machine is busy; "
+            "try again, or name another --engine or --format"
+        ) from error
+    # A signal is the engine's end here, whatever the file; an exit code is its answer to this file.
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise EngineError(f"{engine} is unusable here: it crashed with {name}\n{_tail(said)}")
+    if code:
+        raise FileRefusedError(f"{engine} could not run {job['path']}\n{_tail(said)}")
+    with as_asked(engine):
+        return dict(json.loads(answer))
+
+
+def run_group(
+    command: Sequence[str], said: str = "", *, timeout_s: float, env: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a program, which with all that it started is gone afterwards.
+
+    Args:
+        command: The program and its arguments.
+        said: Written to its stdin.
+        timeout_s: Longest wait.
+        env: Environment variables beside those of this process.
+
+    Raises:
+        OSError: it cannot be started.
+        TimeoutError: it did not end in time.
+    """
     with subprocess.Popen(
-        [python, "-P", str(script)],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -65,20 +97,12 @@ def run_child(
         start_new_session=True,
     ) as child:
         try:
-            answer, said = _wait(child, json.dumps(job), deadline=time.monotonic() + timeout_s)
-        except TimeoutError as error:
-            raise EngineError(f"{engine} did not finish within {timeout_s:g} s; allow more, or ask for less") from error
+            answer, errors = _wait(child, said, deadline=time.monotonic() + timeout_s)
         finally:
             # Whatever happened here, no process is left behind: not the child, and none that it started.
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        raise EngineError(f"{engine} is unusable here: it crashed with {name}\n{_tail(said)}")
-    if child.returncode:
-        raise FileRefusedError(f"{engine} could not run {job['path']}\n{_tail(said)}")
-    with as_asked(engine):
-        return dict(json.loads(answer))
+    return child.returncode, answer, errors
 
 
 def engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code_bytes: int) -> EngineRun:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Protocol
 
 from scaling.errors import EngineError
+from scaling.export.child import run_group
 
 PROBE_S = 60.0
 
@@ -87,12 +87,13 @@ class OwnInterpreter:
     def version(self, package: str) -> str:
         ask = f"import importlib.metadata as m; print(m.version({package!r}))"
         try:
-            done = subprocess.run([self.path, "-c", ask], capture_output=True, text=True, timeout=PROBE_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EngineError(f"{self.path}: cannot be started ({error}); {self.install}") from error
-        if done.returncode:
+            code, told, _ = run_group([self.path, "-c", ask], timeout_s=PROBE_S)
+        except OSError as error:
+            why = f"it says nothing within {PROBE_S:g} s" if isinstance(error, TimeoutError) else str(error)
+            raise EngineError(f"{self.path}: cannot be started ({why}); {self.install}") from error
+        if code:
             raise EngineError(f"{self.title} is not installed here (package {package}); {self.install}")
-        return done.stdout.strip()
+        return told.strip()
 
 
 LITERT = OwnInterpreter(

@@ -37,6 +37,9 @@ class DistillSpec(KindSpec):
         """Forward passes of the student beside those of its training, a token: what it writes itself."""
         return 0.0
 
+    def check_tokens(self, tokens: int) -> None:  # noqa: B027
+        """Raise ValueError, with what to change, where so many tokens are too few for the recipe."""
+
     def check(self, data: DataSpec, model: ModelSpec) -> None:
         """Raise ValueError, with what to change, where a student of this shape cannot learn so from this data."""
         targets = data.targets

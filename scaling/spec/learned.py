@@ -33,7 +33,8 @@ class TrainedTeacher(ModelTeacher):
         own = self.run.data.source
         if not (isinstance(own, TextSource) and isinstance(source, TextSource)):
             raise ValueError(f"the teacher {self.run.run_id} was trained on {own.label}, which is no text")
-        if own.tokenizer != source.tokenizer and not source.is_cut_finer_than(own):
+        # Pieces of the same kind and number are others where they were learned from another text.
+        if own.meaning != source.meaning and not source.is_cut_finer_than(own):
             raise ValueError(
                 f"teacher {self.run.run_id} writes tokens of {own.cut}, the student reads {source.cut}; give both "
                 "the same source and tokenizer, or the student fewer tokens of kind bpe, or bytes, of the same corpus"

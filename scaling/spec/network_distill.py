@@ -67,6 +67,9 @@ class TinybertDistill(NetworkDistill):
     """Tokens that are read before the distribution is learned in place of what lies below it."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
+    def check_tokens(self, tokens: int) -> None:
+        check_stage(self.kind, self.first_stage_tokens, tokens)
+
     def check_models(self, student: ModelSpec, teacher: ModelSpec) -> None:
         layer_step(self.kind, student, teacher)
         if student.n_heads != teacher.n_heads:
@@ -149,6 +152,15 @@ class OnPolicyDistill(NetworkDistill):
 
     def own_passes(self) -> float:
         return self.own_share
+
+
+def check_stage(kind: str, first_stage_tokens: int, tokens: int) -> None:
+    """Raise ValueError where a first stage leaves nothing to the second, in which the student learns to write."""
+    if first_stage_tokens >= tokens:
+        raise ValueError(
+            f"distill.first_stage_tokens: {first_stage_tokens:,} of {tokens:,} tokens leave {kind} none in which to "
+            f"learn to write; give at most {tokens - 1:,}, better a fifth of them, or raise tokens"
+        )
 
 
 def layer_step(kind: str, student: ModelSpec, teacher: ModelSpec) -> int:

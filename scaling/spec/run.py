@@ -53,6 +53,7 @@ class RunSpec(GrownSpec):
     @model_validator(mode="after")
     def _recipe_can_use_its_targets(self) -> RunSpec:
         self.recipe.check(self.data, self.model)
+        self.recipe.check_tokens(self.tokens)
         return self
 
     @model_validator(mode="after")

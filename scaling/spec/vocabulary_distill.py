@@ -13,7 +13,7 @@ from pydantic import Field
 from scaling.spec.data import DataSpec
 from scaling.spec.distill import DistillSpec
 from scaling.spec.model import ModelSpec
-from scaling.spec.network_distill import NetworkDistill, layer_step
+from scaling.spec.network_distill import NetworkDistill, check_stage, layer_step
 from scaling.spec.sources import TextSource
 
 
@@ -92,6 +92,9 @@ class MixedVocabDistill(VocabularyDistill):
     kind: Literal["mixed_vocab"]
     first_stage_tokens: Annotated[int, Field(ge=1)]
     """Tokens that are read before the student's layers learn."""
+
+    def check_tokens(self, tokens: int) -> None:
+        check_stage(self.kind, self.first_stage_tokens, tokens)
 
     def teacher_passes(self, tokens: int) -> float:
         return 3.0 * min(1.0, self.first_stage_tokens / tokens)

@@ -55,7 +55,7 @@ def answer(tmp_path, monkeypatch):
         monkeypatch.setattr(chain, "recommend_stage", stages.recommend)
         monkeypatch.setattr(chain, "verify_stage", stages.verify)
         monkeypatch.setattr(chain, "ledger_stage", lambda *_: {})
-        monkeypatch.setattr(chain, "export_stage", lambda *_: SimpleNamespace(model_path=path))
+        monkeypatch.setattr(chain, "export_stage", lambda *_: SimpleNamespace(model_path=path, moved=None))
         monkeypatch.setattr(chain, "_chosen", lambda found: "")
         monkeypatch.setattr("scaling.sweep.warnings.edge_warning", lambda *_: None)
         workspace = Workspace.open(path, results=tmp_path / "results")

@@ -1,8 +1,11 @@
 """A wrong file is refused with the place, the key and what was meant; all problems at once."""
 
+import re
+
 import pytest
 
 from scaling.config.document import MOST_BYTES
+from scaling.config.expand import expand
 from scaling.config.load import load_sweep, read_header
 from scaling.errors import ConfigError
 
@@ -118,6 +121,32 @@ def test_an_override_is_checked_like_the_file(write):
         "--set model.widht=96: model.widht: unknown key — did you mean 'width'?"
     ]
     assert "no key=value" in problems(write(), "model.width")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("grid:", "zip: {model.width: [32]}\ngrid:", "12:3: model.width: no run has .* for zip.model.width is applied"),
+        (
+            "grid:",
+            "grid:\n  data.teacher.rate: [.1, .2]",
+            "11:3: data.teacher.rate: no run has .* for grid.data.teacher is",
+        ),
+        (
+            "grid:",
+            "grid:\n  optim.lr: [1e-3, 2e-3]",
+            "11:3: optim.lr: no run has .* for derive.optim.lr is applied after",
+        ),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_a_mistake(write, old, new, expected):
+    assert any(re.search(expected, problem) for problem in problems(write((old, new))))
+
+
+def test_an_axis_inside_an_earlier_one_varies_it(write):
+    teachers, rates = "[{kind: real}, {kind: noise, rate: 0.2}]", "[{kind: noise}]\n  data.teacher.rate: [.1, .2]"
+    config = load_sweep(write((teachers, rates), ("64MiB}", "64MiB, teacher: {rate: 0.1}}")))
+    assert {run.data.teacher.rate for run in expand(config)} == {0.1, 0.2}
 
 
 def test_an_override_reaches_every_section(write):

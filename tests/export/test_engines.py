@@ -12,6 +12,7 @@ from scaling.accounting import TokenizerLayout, symbol_layout, tensor_shapes, we
 from scaling.compress.student import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import EngineError
+from scaling.export import interpreters
 from scaling.export.engine import ENGINES, Engine, FileRefusedError
 from scaling.export.engines import llama_cpp
 from scaling.export.engines.llama_cpp import LlamaCpp
@@ -162,6 +163,19 @@ def test_an_engine_that_hangs_is_stopped(monkeypatch, tmp_path):
     model = worker_that(monkeypatch, tmp_path, "import time; time.sleep(60)")
     with pytest.raises(EngineError, match="did not finish within 0.5 s"):
         LlamaCpp(timeout_s=0.5).run(model, [1], n_tokens=1, context=40)
+
+
+def test_an_interpreter_that_says_nothing_is_stopped_with_what_it_started(monkeypatch, tmp_path):
+    hanging, started = tmp_path / "python", tmp_path / "started"
+    hanging.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {started}.part\nmv {started}.part {started}\nwait\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv(LLAMA.variable, str(hanging))
+    monkeypatch.setattr(interpreters, "PROBE_S", 2.0)
+    with pytest.raises(EngineError, match=r"cannot be started \(it says nothing within 2 s\); make an environment"):
+        LLAMA.version("llama-cpp-python")
+    # A process that was killed is gone, or waits for a parent to ask for it.
+    status = Path(f"/proc/{started.read_text().strip()}/stat")
+    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_a_missing_engine_names_what_to_install(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,15 @@ def test_a_teacher_is_named_by_its_own_run():
     student = spec(model=model, data=text | {"teacher": {"kind": "trained", "run": teacher.model_dump()}})
     assert teacher.run_id in student.data.teacher.label
     assert RunSpec.model_validate_json(student.canonical_json()) == student
+
+
+@pytest.mark.parametrize(("tokenizer", "is_refused"), [({"kind": "bpe"}, True), ({"kind": "bytes"}, False)])
+def test_a_teacher_of_another_text_has_other_pieces_and_the_same_bytes(tokenizer, is_refused):
+    own, other = ({"source": {"kind": "text", "corpus": one, "tokenizer": tokenizer}} for one in ("sotu", "books"))
+    model = {"vocab_size": 1024 if is_refused else 257, "width": 64}
+    teacher = spec(model=model, data=other).model_dump()
+    with pytest.raises(ValidationError, match="of books by bpe 1024, .* reads sotu") if is_refused else nullcontext():
+        spec(model=model, data=own | {"teacher": {"kind": "trained", "run": teacher}})
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,7 @@ def run_of(recipe: dict | None, *, model: ModelSpec = STUDENT, teacher: ModelSpe
     [
         ({"kind": "tinybert", "first_stage_tokens": 1}, {"n_layers": 3}, "3 do not divide the teacher's 4; .* 1, 2, 4"),
         ({"kind": "tinybert", "first_stage_tokens": 1}, {"n_heads": 4}, "set model.n_heads to 2"),
+        ({"kind": "tinybert", "first_stage_tokens": 12_800}, {}, "leave tinybert none .* at most 12,799"),
         ({"kind": "distilbert"}, {}, "set model.width to 64"),
         ({"kind": "minilm"}, {"n_heads": 4, "n_kv_heads": 4}, "set model.n_heads to 2"),
         ({"kind": "soft", "weight": 2}, {}, "less than or equal to 1"),
