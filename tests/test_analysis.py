@@ -258,21 +258,26 @@ def test_files_memory_damage_and_speed_are_forecast_on_six_students_of_two_sweep
     assert float(found[4]) <= 5
 
 
-def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
+def test_on_speeches_what_tells_the_distribution_pays_and_nothing_else_does(printed):
     text = printed("distill_speeches")
     found = {
         (recipe, tokens): (float(data), float(data_se), float(flops))
         for recipe, tokens, data, data_se, flops in re.findall(
-            r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.MULTILINE
+            r"^([\w ,]+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.M
         )
     }
-    assert {recipe for recipe, _ in found} == {"soft", "tinybert", "mixed_vocab", "dual_vocab"}
+    pay = {"soft", "minilm", "logit, sampled 12", "distilbert"}
+    others = {"tinybert", "mixed_vocab", "dual_vocab", "on_policy"}
+    assert {recipe for recipe, _ in found} == {*pay, *others, "logit, topk 16"}
     for (recipe, tokens), (data, data_se, flops) in found.items():
-        if recipe == "soft":
-            assert data + 3 * data_se < 0, tokens
-        else:
+        if recipe in pay:
+            assert data + 3 * data_se < 0, (recipe, tokens)
+        # No pass of the teacher is made for what was stored beside its text; who starts from its layers is far ahead.
+        if recipe in ("logit, sampled 12", "distilbert"):
+            assert flops < -0.1, (recipe, tokens)
+        if recipe in others:
             assert flops > 0, (recipe, tokens)
-    assert len(re.findall(r"^energy, modelled; a token takes", text, flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"^energy, modelled; a token takes", text, flags=re.M)) == 4
     # The teacher comes first; every student is smaller, and none is as good.
     table = pd.read_csv(importlib.import_module("distill_speeches").TABLE)
     for sweep, own in table.groupby("sweep"):
