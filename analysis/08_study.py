@@ -31,7 +31,8 @@ low, high = fit.interval()["E"]
 print(f"E = {fit.params['E']:.4f} [{low:.4f}, {high:.4f}], exactly {runs['entropy'].iloc[0]:.4f}")
 
 # %% [markdown]
-# What is left over by teacher. A *stale* one knows an older state of the language: it has both errors at once.
+# What is left over by teacher. A *stale* one has counted a finite sample, and errs where that was thin: all of it is
+# coverage, as its students come to those keys last.
 
 # %%
 ax = scaling.figures.residuals(fit, by="teacher")

@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 from published import REFERENCE, ROOT
 
-from scaling.accounting import STORED_FORMATS, decode_bytes
+from scaling.accounting import STORED_FORMATS
 from scaling.chain.decision import load_fit, rounding_of
 from scaling.chain.workspace import Workspace
 from scaling.errors import EngineError
@@ -140,12 +140,7 @@ def calibrated(rows: pd.DataFrame, store: RunStore) -> list[float]:
 def rate(row: pd.Series, store: RunStore) -> MeasuredRate:
     """The rate of a row, as a device is calibrated on it."""
     model, storage = store.load(row["run_id"]).spec.model, STORED_FORMATS[row["format"]].storage
-    return MeasuredRate(
-        model=row["run_id"],
-        n_layers=model.n_layers,
-        n_bytes=decode_bytes(model, storage, position=model.context // 2),
-        tokens_per_s=float(row["tokens_per_s_rounds"]),
-    )
+    return MeasuredRate.of(row["run_id"], model, storage, float(row["tokens_per_s_rounds"]))
 
 
 def show(rows: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS, decode_bytes
+from scaling.accounting import DEFAULT_FORMAT, STORED_FORMATS
 from scaling.errors import RecordError
 from scaling.export.engine import engine_that_said
 from scaling.export.ledger import read_ledger
@@ -56,7 +56,6 @@ def _rate(row: Mapping[str, Any], store: RunStore) -> MeasuredRate | None:
     if per_s is None or not store.has(run_id):
         return None
     model, format = store.load(run_id).spec.model, str(row.get("format") or DEFAULT_FORMAT)
-    n_bytes = decode_bytes(model, STORED_FORMATS[format].storage, position=model.context // 2)
     # The same weights in another format are another model: they are read at another rate.
     name = run_id if format == DEFAULT_FORMAT else f"{run_id} {format}"
-    return MeasuredRate(model=name, n_layers=model.n_layers, n_bytes=n_bytes, tokens_per_s=float(per_s))
+    return MeasuredRate.of(name, model, STORED_FORMATS[format].storage, float(per_s))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from scaling.accounting import decode_bytes
 from scaling.errors import SpecError
 from scaling.export.bundle import Bundle
 from scaling.export.engine import EngineRun, engine_for
@@ -46,13 +45,8 @@ class RoundRate:
     def measured(self) -> MeasuredRate:
         """As a device is calibrated on it."""
         facts = self.bundle.manifest
-        model, storage = facts.model, self.bundle.format.stored.storage
-        return MeasuredRate(
-            model=f"{facts.run_id} {facts.format}",
-            n_layers=model.n_layers,
-            n_bytes=decode_bytes(model, storage, position=model.context // 2),
-            tokens_per_s=self.tokens_per_s,
-        )
+        storage = self.bundle.format.stored.storage
+        return MeasuredRate.of(f"{facts.run_id} {facts.format}", facts.model, storage, self.tokens_per_s)
 
 
 def time_in_rounds(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from scaling.accounting import Storage, decode_bytes, kv_cache_bytes
+from scaling.dimensions import Dimensions
 from scaling.errors import SpecError
 from scaling.predict.devices import Device, EngineSpeed, Range, Unit
 
@@ -23,6 +25,9 @@ SPREAD = 0.17
 """Share by which the time of a size that was not measured differs at most, by analysis/speed.py; a range is never
 narrower, however well the constants fit what they were fitted to."""
 
+CACHE = 3
+"""Column of what is copied of the cache, behind those of a token, its layers and its bytes."""
+
 LEAST = 1e-6
 """A constant is never fitted below this share of the one known before, so that no time is zero."""
 
@@ -35,6 +40,7 @@ class MeasuredRate:
         model: Its name, by which rates of one model are told from those of another.
         n_layers: L.
         n_bytes: Weights and cache read for each token.
+        cache_bytes: Of the keys and values before, as float32; 0 where it is not known.
         tokens_per_s: While writing.
         threads: With how many; None where that is not known.
         prompt_flops_per_s: While reading a prompt; None where that was not measured.
@@ -44,8 +50,21 @@ class MeasuredRate:
     n_layers: int
     n_bytes: float
     tokens_per_s: float
+    cache_bytes: float = 0.0
     threads: int | None = None
     prompt_flops_per_s: float | None = None
+
+    @classmethod
+    def of(cls, name: str, model: Dimensions, storage: Storage, tokens_per_s: float) -> MeasuredRate:
+        """The rate of a model of this project, at half of its context as `decode_speed` has it."""
+        half = model.context // 2
+        return cls(
+            model=name,
+            n_layers=model.n_layers,
+            n_bytes=decode_bytes(model, storage, position=half),
+            cache_bytes=kv_cache_bytes(model, half, value_bytes=4),
+            tokens_per_s=tokens_per_s,
+        )
 
     @property
     def seconds(self) -> float:
@@ -81,7 +100,7 @@ class Calibrated:
         """
         smallest = min(self.used, key=lambda one: one.n_bytes)
         speed = self.device.speeds[0]
-        seconds = speed.seconds(smallest.n_layers, smallest.n_bytes).value
+        seconds = speed.seconds(smallest.n_layers, smallest.n_bytes, smallest.cache_bytes).value
         return smallest.n_bytes / speed.bandwidth.value / seconds
 
 
@@ -92,8 +111,9 @@ def calibrate(
 
     Of the numbers of threads the fastest is taken. Three or more models of different depth and size give all three
     constants (least squares of relative time errors, none negative). Models of one depth give what a byte takes, and
-    one factor for what a token and a layer take on the device. Fewer scale its constants by their common factor. Ranges
-    become the spread of the measurements around the result, and ``SPREAD`` at least.
+    one factor for what a token and a layer take on the device. Fewer scale its constants by their common factor. One
+    model more than that, with another share of cache, also shows what copying the cache takes. Ranges become the spread
+    of the measurements around the result, and ``SPREAD`` at least.
 
     Args:
         device: Whose constants are the start.
@@ -114,7 +134,7 @@ def calibrate(
     used = tuple(one for one in sound if one.threads == threads)
     known = _known(device, engine, unit)
     speed = replace(_fitted(known, used), threads=threads)
-    errors = tuple(speed.seconds(one.n_layers, one.n_bytes).value / one.seconds - 1 for one in used)
+    errors = tuple(speed.seconds(one.n_layers, one.n_bytes, one.cache_bytes).value / one.seconds - 1 for one in used)
     others = tuple(one for one in device.speeds if (one.engine, one.unit) != (speed.engine, speed.unit))
     return Calibrated(
         device=replace(device, speeds=(speed, *others)),
@@ -155,19 +175,23 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
     import numpy as np
 
     seconds = np.array([one.seconds for one in used])
-    terms = np.array([(1.0, one.n_layers, one.n_bytes) for one in used])
-    start = np.array([known.token_s.value, known.layer_s.value, 1 / known.bandwidth.value])
-    # Of relative errors: each model's time counts as one.
-    shares, constants = terms / seconds[:, None] * start, start.copy()
+    terms = np.array([(1.0, one.n_layers, one.n_bytes, one.cache_bytes) for one in used])
+    per_byte = 1 / known.bandwidth.value
+    start = np.array([known.token_s.value, known.layer_s.value, per_byte, per_byte])
+    # Of relative errors: each model's time counts as one. What copying the cache takes is nothing until it shows.
+    shares, constants = terms / seconds[:, None] * start, start * (1, 1, 1, 0)
     for group, factor in _factors(shares):
-        constants[group] *= max(factor, LEAST)
+        constants[group] = start[group] * (factor if group == [CACHE] else max(factor, LEAST))
     ratio = seconds / (terms @ constants)
     fast, slow = min(1 / (1 + SPREAD), float(ratio.min())), max(1 + SPREAD, float(ratio.max()))
-    token, layer, per_byte = (float(value) for value in constants)
+    token, layer, per_byte, per_cached = (float(value) for value in constants)
     source = f"calibrated on {len(used)} measured rates"
 
     def spread(value: float) -> Range:
         return Range(value, value * fast, value * slow, "measured", source)
+
+    def rate(per_byte: float) -> Range:
+        return Range(1 / per_byte, 1 / (per_byte * slow), 1 / (per_byte * fast), "measured", source)
 
     flops = [one.prompt_flops_per_s for one in used if one.prompt_flops_per_s]
     middle = sorted(flops)[len(flops) // 2] if flops else None
@@ -175,7 +199,8 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
         known,
         token_s=spread(token),
         layer_s=spread(layer),
-        bandwidth=Range(1 / per_byte, 1 / (per_byte * slow), 1 / (per_byte * fast), "measured", source),
+        bandwidth=rate(per_byte),
+        cache_bandwidth=rate(per_cached) if per_cached > LEAST * per_byte else None,
         flops_per_s=Range(middle, min(flops), max(flops), "measured", source) if middle else known.flops_per_s,
         rates=(),
     )
@@ -185,18 +210,22 @@ def _factors(shares: np.ndarray) -> list[tuple[list[int], float]]:
     """What the known constants are to be multiplied with, those together that the models do not tell apart.
 
     Args:
-        shares: float64[n, 3], of each model's measured time what a token, its layers and its bytes were to take.
+        shares: float64[n, 4], of each model's measured time what a token, its layers, its bytes and one pass over its
+            cache were to take.
     """
     import numpy as np
     from scipy.optimize import nnls
 
-    rank, depth = np.linalg.matrix_rank(shares), shares[:, 1] / shares[:, 0]
+    rank, depth = np.linalg.matrix_rank(shares[:, :CACHE]), shares[:, 1] / shares[:, 0]
     if rank == 3:
         groups = [[0], [1], [2]]
     elif rank == 2 and np.ptp(depth) <= 1e-9 * depth[0]:
         groups = [[0, 1], [2]]  # models of one depth do not tell a token from its layers
     else:
         groups = [[0, 1, 2]]
+    # A constant that as many models decide as there are constants would be their noise.
+    if len(groups) > 1 and len(shares) > len(groups) + 1 and np.linalg.matrix_rank(shares) > rank:
+        groups.append([CACHE])
     parts = np.stack([shares[:, group].sum(axis=1) for group in groups], axis=1)
     return list(zip(groups, nnls(parts, np.ones(len(parts)))[0], strict=True))
 
@@ -212,7 +241,7 @@ def device_toml(device: Device, name: str) -> str:
     ]
     for speed in device.speeds:
         lines += ["", f"[[{name}.speed]]", f'engine = "{speed.engine}"', f'unit = "{speed.unit}"']
-        for field in ("bandwidth", "layer_s", "token_s", "flops_per_s"):
+        for field in ("bandwidth", "layer_s", "token_s", "flops_per_s", "cache_bandwidth"):
             figure = getattr(speed, field)
             if figure is not None:
                 lines.append(f"{field} = {_written(figure)}")

@@ -85,7 +85,9 @@ class PublishedRate:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpeed:
-    """How fast one engine writes on one unit of a device: ``seconds = token_s + layer_s·L + bytes/bandwidth``.
+    """How fast one engine writes on one unit of a device.
+
+    ``seconds = token_s + layer_s·L + bytes/bandwidth + cache_bytes/cache_bandwidth``
 
     Attributes:
         engine: Its name.
@@ -94,6 +96,8 @@ class EngineSpeed:
         layer_s: Seconds of overhead for each layer and token.
         token_s: Seconds of overhead for each token.
         flops_per_s: While reading a prompt; None where nobody said.
+        cache_bandwidth: Bytes/s of the float32 keys and values before, where the engine is handed them anew for each
+            token, and what it copies of them shows; None where it does not.
         threads: Threads at which it is this fast; None where the engine chooses.
         rates: What the constants were derived from.
     """
@@ -104,24 +108,27 @@ class EngineSpeed:
     layer_s: Range
     token_s: Range
     flops_per_s: Range | None = None
+    cache_bandwidth: Range | None = None
     threads: int | None = None
     rates: tuple[PublishedRate, ...] = ()
 
-    def seconds(self, n_layers: int, n_bytes: float) -> Range:
+    def seconds(self, n_layers: int, n_bytes: float, cache_bytes: float = 0.0) -> Range:
         """Time of one token: at the central figures, at the fast and at the slow end of all of them."""
-        token, layer, band = self.token_s, self.layer_s, self.bandwidth
+        token, layer, band, cache = self.token_s, self.layer_s, self.bandwidth, self.cache_bandwidth
+        copied = Range(0, 0, 0) if cache is None else _times(cache, cache_bytes)
         return Range(
-            token.value + layer.value * n_layers + n_bytes / band.value,
-            token.low + layer.low * n_layers + n_bytes / band.high,
-            token.high + layer.high * n_layers + n_bytes / band.low,
+            token.value + layer.value * n_layers + n_bytes / band.value + copied.value,
+            token.low + layer.low * n_layers + n_bytes / band.high + copied.low,
+            token.high + layer.high * n_layers + n_bytes / band.low + copied.high,
         )
 
     def slower(self, factor: float) -> EngineSpeed:
         """The same engine on a unit where everything takes so many times as long."""
-        flops = self.flops_per_s
+        flops, cache = self.flops_per_s, self.cache_bandwidth
         return replace(
             self,
             bandwidth=self.bandwidth.times(1 / factor),
+            cache_bandwidth=None if cache is None else cache.times(1 / factor),
             layer_s=self.layer_s.times(factor),
             token_s=self.token_s.times(factor),
             flops_per_s=None if flops is None else flops.times(1 / factor),
@@ -140,6 +147,11 @@ class EngineSpeed:
             layer_s=widened(self.layer_s, low, high),
             token_s=widened(self.token_s, low, high),
         )
+
+
+def _times(bandwidth: Range, n_bytes: float) -> Range:
+    """Seconds that bytes take, the fewest at the highest bandwidth."""
+    return Range(n_bytes / bandwidth.value, n_bytes / bandwidth.high, n_bytes / bandwidth.low)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +301,7 @@ def _speed(block: Mapping[str, Any]) -> EngineSpeed:
         layer_s=_figure(block["layer_s"]),
         token_s=_figure(block["token_s"]),
         flops_per_s=_figure(block["flops_per_s"]) if "flops_per_s" in block else None,
+        cache_bandwidth=_figure(block["cache_bandwidth"]) if "cache_bandwidth" in block else None,
         threads=block.get("threads"),
     )
 

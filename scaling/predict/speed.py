@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaling.accounting import Storage, count_parameters, decode_bytes, forward_flops
+from scaling.accounting import Storage, count_parameters, decode_bytes, forward_flops, kv_cache_bytes
 from scaling.dimensions import Dimensions
 from scaling.predict.devices import Device, Range
 
@@ -51,7 +51,7 @@ def decode_speed(
     engine: str | None = None,
     unit: str | None = None,
 ) -> Speed:
-    """Forecast decoding speed: ``1 / (token_s + layer_s·L + bytes / bandwidth)``.
+    """Forecast decoding speed: ``1 / (token_s + layer_s·L + bytes/bandwidth + cache_bytes/cache_bandwidth)``.
 
     Args:
         model: The model.
@@ -65,9 +65,10 @@ def decode_speed(
         SpecError: nothing is known of that engine there.
     """
     # On average half of the cache is filled.
-    count = decode_bytes(model, storage, position=model.context // 2 if position is None else position)
+    filled = model.context // 2 if position is None else position
     known = device.speed(engine, unit)
-    seconds = known.seconds(model.n_layers, count)
+    count, cache = decode_bytes(model, storage, position=filled), kv_cache_bytes(model, filled, value_bytes=4)
+    seconds = known.seconds(model.n_layers, count, cache)
     return Speed(tokens_per_s=1 / seconds.value, low=1 / seconds.high, high=1 / seconds.low, engine=known.engine)
 
 

@@ -154,7 +154,7 @@ def _show_sources(devices: Sequence[Device]) -> None:
                 told = f"{low:g}" if low == high else f"{low:g} – {high:g}"
                 print(wrapped(f"    {known.model}: {told} tokens/s ({known.basis}) — {known.source}"))
             if not speed.rates:
-                for name in ("bandwidth", "layer_s", "token_s", "flops_per_s"):
+                for name in ("bandwidth", "layer_s", "token_s", "flops_per_s", "cache_bandwidth"):
                     figure = getattr(speed, name)
                     if figure is not None:
                         print(wrapped(f"    {name} ({figure.basis}): {figure.source}"))
@@ -176,6 +176,8 @@ def show_calibration(found: Calibrated) -> None:
         f"  {speed.bandwidth.value / 1e9:.3g} GB/s, {speed.layer_s.value * 1e3:.3g} ms a layer, "
         f"{speed.token_s.value * 1e3:.3g} ms a token"
     )
+    if (cache := speed.cache_bandwidth) is not None:
+        print(f"  the keys and values before, as float32, are handed on at {cache.value / 1e9:.3g} GB/s")
     for one, error in zip(found.used, found.errors, strict=True):
         print(f"  {one.model}: {one.tokens_per_s:.4g} tokens/s measured, time fitted to {error:+.1%}")
     for what, rates in (("slower with", found.slower), ("stalled with", found.collapsed)):

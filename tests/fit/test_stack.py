@@ -15,6 +15,7 @@ from scaling.fit.fitter import fit
 from scaling.fit.identify import levels
 from scaling.fit.prediction import Points, expected
 from scaling.fit.select import compare
+from scaling.fit.solve.minimise import minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.fit.stack.solve import fit_versions, forecast_scores
@@ -131,6 +132,15 @@ def test_the_error_of_a_cut_is_that_of_a_fit_which_never_saw_its_larger_runs():
         larger = data.select(np.isin(np.arange(len(data)), cut.scored))
         expected = np.log(Chinchilla().evaluate(alone.theta, larger.inputs(("n", "d"))) / larger.loss)
         np.testing.assert_allclose(found.error[0], expected, atol=1e-5)
+
+
+def test_the_fits_of_the_cuts_do_not_stop_on_the_way_from_the_fit_of_all_runs():
+    data = runs(7, 6, noise=0.006, seed=5)
+    cuts, versions = size_ordered_cuts(data, most=6), [PLAIN, Version("none", 0.5)]
+    batch = fit_versions(Skaling(), data, Objective(delta=0.01), versions=versions, cuts=cuts, starts=8)
+    ends, weights = batch.u.reshape(-1, batch.u.shape[-1]), batch.weights.reshape(-1, len(data))
+    further = minimise(batch.problem, ends, weights=weights, steps=2000).value
+    np.testing.assert_allclose(batch.value.ravel(), further, rtol=0.02)
 
 
 def test_a_cut_is_judged_by_weights_that_the_other_cuts_gave():

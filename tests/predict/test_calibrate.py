@@ -69,6 +69,24 @@ def test_models_of_one_depth_tell_their_bytes_from_the_rest():
     assert found.layer_s.value / found.token_s.value == pytest.approx(before.layer_s.value / before.token_s.value)
 
 
+def test_what_is_handed_on_of_a_cache_shows_where_models_have_different_shares_of_it(tmp_path):
+    copying = replace(truth(), cache_bandwidth=Range(1e9, 1e9, 1e9))
+    caches = (1e5, 8e4, 5e5, 1e6, 4e5)
+    known = [
+        replace(one, cache_bytes=cache, tokens_per_s=1 / copying.seconds(one.n_layers, one.n_bytes, cache).value)
+        for one, cache in zip(rates(), caches, strict=True)
+    ]
+    found = calibrate(device("x86-core"), known).device
+    assert found.speeds[0].cache_bandwidth.value == pytest.approx(1e9, rel=1e-6)
+    assert found.speeds[0].layer_s.value == pytest.approx(3e-5, rel=1e-6)
+    (tmp_path / "here.toml").write_text(device_toml(found, "here"))
+    assert device(f"{tmp_path / 'here.toml'}:here").speeds[0].cache_bandwidth == found.speeds[0].cache_bandwidth
+    # Where an engine keeps its cache nothing is seen of it, and too few models would show noise.
+    kept = [replace(one, cache_bytes=cache) for one, cache in zip(rates(), caches, strict=True)]
+    assert calibrate(device("x86-core"), kept).device.speeds[0].cache_bandwidth is None
+    assert calibrate(device("x86-core"), known[:4]).device.speeds[0].cache_bandwidth is None
+
+
 def test_the_fastest_number_of_threads_is_taken_and_a_stall_beyond_the_fast_cores_is_left_out():
     """llama.cpp#21763: 23.9 tokens/s with 4 threads, 0.26 with more."""
     four = rates(threads=4)

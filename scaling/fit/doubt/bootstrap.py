@@ -51,7 +51,7 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     codes = np.unique(cluster, return_inverse=True)[1]
     start = np.repeat(optimum.u[None], count, axis=0)
-    refit = partial(minimise, problem, start, steps=40, precision=REPLICATE_PRECISION)
+    refit = partial(minimise, problem, start, precision=REPLICATE_PRECISION)
     if how == "pairs":
         # A replicate is the same fit with other weights: how often its trunk was drawn.
         drawn = _draw_trunks(problem, codes, count, rng)

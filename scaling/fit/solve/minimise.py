@@ -24,6 +24,9 @@ Array = np.ndarray
 CHUNK_ELEMENTS = 30_000
 """Problems times runs in one pass: the working set of a pass then stays in the second-level cache."""
 LOG_RANGE = (-200.0, 400.0)
+BOLDER, CAUTIOUS = 0.3, 16.0
+"""What a step that succeeds, or fails, does to the damping. A robust objective bends anew wherever a run enters or
+leaves its threshold: damping that falls faster runs into failures, and one that rises slower repeats them."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,7 @@ def _descend(problem: Problem, start: Array, runs: _Runs, steps: int, precision:
             here = found if whole and found.sound.all() else here.put(moved[found.sound], found.take(found.sound))
         u, value = np.where(better[:, None], trial, u), np.where(better, there, value)
         # Steps that fail are tried again more cautiously; those that succeed become bolder.
-        damping = np.where(better, np.maximum(damping * 0.1, 1e-12), np.minimum(damping * 8, 1e12))
+        damping = np.clip(damping * np.where(better, BOLDER, CAUTIOUS), 1e-12, 1e12)
         done = small | (damping >= 1e12)
         final_u[rows], final_value[rows] = u, value
         converged[rows[done]] = True

@@ -25,7 +25,8 @@ from scaling.tables.observations import Observations
 Array = np.ndarray
 BASINS, RANDOM_STARTS = 2, 3
 """Every version starts from the lowest minima of the plain fit, and from a few random places."""
-STEPS, PRECISION = 100, 1e-9
+STEPS, PRECISION = 300, 1e-9
+"""Of a version: a robust valley takes hundreds of steps, and a fit that stops on the way still knows where it began."""
 WORTHLESS = 10.0
 """Log error of a forecast that is not a number."""
 

@@ -55,6 +55,7 @@ def test_a_noise_teacher_diverges_alike_everywhere(rate, kl):
 def test_a_stale_teacher_lacks_what_it_never_saw_and_is_unsure_of_what_it_saw_rarely():
     gaps = [knowledge_gap(StaleTeacher(kind="stale", n_records=n)) for n in (10**3, 10**4, 10**5)]
     assert gaps[0].coverage > gaps[1].coverage > gaps[2].coverage > 0
+    assert [gap.noise for gap in gaps] == pytest.approx([0, 0, 0], abs=1e-12), "frequent keys it knows"
     # For large counts n_k a law of 32 symbols estimated from counts is off by about (S_eff − 1)/(2·n_k).
     one = Facts(alpha=30.0)
     often = knowledge(one, StaleTeacher(kind="stale", n_records=10**5)).divergence(one)
