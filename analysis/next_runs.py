@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from published import published_runs
@@ -24,12 +25,17 @@ from scaling.accounting import count_parameters, training_flops
 from scaling.fit.belief import NOISE, TRUNK_NOISE, Belief, believe, run_covariance
 from scaling.laws.named import named_law
 from scaling.predict.next_runs import Decision, Site, cost, next_runs, outlook
+from scaling.report.figures import styled
 from scaling.spec import ModelSpec
 from scaling.tables.observe import observe
 
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
 REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 TABLES = ("grid", "seeds")
-SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
+QUARTILES = ("error_q25", "error_median", "error_q75")
 MOST = 0.5
 """Of the whole table's FLOPs, that a design may spend here."""
 
@@ -228,7 +234,7 @@ def replays(tables: Sequence[str], ladders: int) -> pd.DataFrame:
 
 
 def at_shares(curves: pd.DataFrame) -> pd.DataFrame:
-    """Mean error, and share of decisions that are those of all runs, once a share of the FLOPs may be spent."""
+    """Error (mean, quartiles) and share of decisions that are those of all runs, once so many FLOPs may be spent."""
     rows = []
     curves = curves.assign(kind=np.where(curves["table"].str.startswith("simulated"), "simulated", "real"))
     for share in SHARES:
@@ -242,6 +248,7 @@ def at_shares(curves: pd.DataFrame) -> pd.DataFrame:
                     "flops_allowed": share,
                     "flops_spent": found["share"].mean(),
                     "error_doublings": found["off_full"].mean(),
+                    **dict(zip(QUARTILES, found["off_full"].quantile([0.25, 0.5, 0.75]), strict=True)),
                     "from_truth": found["off_truth"].mean(),
                     "same_decision": (found["off_full"] < 1e-6).mean(),
                     "right_decision": (found["off_truth"] < 1e-6).mean(),
@@ -262,8 +269,34 @@ def until_right(curves: pd.DataFrame) -> pd.DataFrame:
     return (
         pd.DataFrame(rows)
         .groupby("design")
-        .agg(reached=("reached", "mean"), mean=("flops", "mean"), median=("flops", "median"), n=("flops", "size"))
+        .agg(
+            reached=("reached", "mean"),
+            mean=("flops", "mean"),
+            q25=("flops", lambda flops: flops.quantile(0.25)),
+            median=("flops", "median"),
+            q75=("flops", lambda flops: flops.quantile(0.75)),
+            n=("flops", "size"),
+        )
     )
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Error against FLOPs, and the share of decisions that are those of all runs; one line a design, of real runs."""
+    with styled():
+        figure, (error, same) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
+        for design, rows in table[table["kind"] == "real"].groupby("design"):
+            (line,) = error.plot(rows["flops_allowed"], rows["error_doublings"], "o-", ms=3, label=f"{design}, mean")
+            ends = rows["error_q25"], rows["error_q75"]
+            error.fill_between(rows["flops_allowed"], *ends, color=line.get_color(), alpha=0.12, lw=0)
+            same.plot(rows["flops_allowed"], rows["same_decision"], "o-", ms=3, label=design)
+        error.set(ylabel="distance from the decision of all runs,\ndoublings of N (bands: quartiles)")
+        same.set(ylabel="share of decisions as of all runs", ylim=(0, 1.03))
+        for ax in (error, same):
+            ax.axvline(0.25, color="0.4", lw=0.8, ls=":")
+            ax.set(xscale="log", xlabel="FLOPs that may be spent, share of all runs")
+        same.legend()
+        figure.savefig(path)
+        plt.close(figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -271,7 +304,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("tables", nargs="*", default=TABLES, metavar="TABLE", help="of results/reference, as study")
     parser.add_argument("--ladders", type=int, default=8, help="simulated tables as well, so many")
     parser.add_argument(
-        "--write", action="store_true", help="write next_runs.csv, next_runs_TABLE.csv for other tables"
+        "--write", action="store_true", help="next_runs.csv, for other tables next_runs_TABLE.csv and its figure"
     )
     asked_for = parser.parse_args(argv)
     found = replays(asked_for.tables, asked_for.ladders)
@@ -282,6 +315,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if asked_for.write:
         names = "" if tuple(asked_for.tables) == TABLES else "_" + "_".join(asked_for.tables)
         table.round(4).to_csv(REFERENCE / f"next_runs{names}.csv", index=False)
+        if names:
+            draw(table, Path(__file__).with_name(f"next_runs{names}.png"))
 
 
 def _of_ladders(count: int) -> Iterator[dict]:

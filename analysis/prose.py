@@ -1,25 +1,52 @@
 """Size × volume × teacher on English books and speeches: python analysis/prose.py [RESULTS]
 
-What each teacher's text costs its students beside real text, by size and volume; and the law of all of them.
+What each teacher's text costs its students beside real text, by size and volume; what changing the teacher's decoding
+does to that; and the law of all of them.
 """
 
 from __future__ import annotations
 
 import sys
 
+import pandas as pd
 from published import over_real, published_runs
 
 import scaling
 
+TRAINED = {
+    "fc95e88c41": "trained, width 32, 1M",
+    "cffd23a033": "trained, width 64, 2M",
+    "be7c427853": "trained, width 128, 3M",
+}
+"""Teachers that are runs, by their width and what they read."""
+
 
 def main(results: str = "results") -> None:
     runs = published_runs("prose", results, columns=("source", "bits_per_byte", "n_unique_tokens"))
-    print(f"{len(runs)} runs of {runs['trunk_id'].nunique()} trunks\n")
-    print("Loss above that of the same student of as much real text, nats/token:")
-    cost = runs.assign(cost=over_real(runs, ["width", "n_tokens", "seed"]))
-    cost = cost[cost["teacher"] != "real"].groupby(["teacher", "width", "n_tokens"])["cost"].mean()
-    print(cost.unstack().round(3).to_string(), "\n")
+    print(f"{len(runs)} runs of {runs['trunk_id'].nunique()} trunks, {runs['teacher'].nunique()} texts\n")
+    real = runs[runs["teacher"] == "real"]
+    print("Loss of students of real text, nats/token:")
+    print(real.pivot_table(index="width", columns="n_tokens", values="loss").round(3).to_string(), "\n")
+    print("What a teacher's text costs beside as much real text, nats/token, by width and tokens:")
+    print(costs(runs).round(3).to_string(na_rep=""), "\n")
     print(scaling.summary(scaling.fit_law(runs, law="auto", strict=False)))
+
+
+def costs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Loss above that of the student of real text, one row a text and one column a width and volume."""
+    runs = runs.assign(cost=over_real(runs, ["width", "n_tokens", "seed"]))
+    runs = runs[runs["teacher"] != "real"].assign(text=runs["teacher"].map(named))
+    cost = runs.pivot_table(index="text", columns=["width", "n_tokens"], values="cost")
+    cost.columns = [f"{width} × {round(tokens / 1000, -1):,.0f}k" for width, tokens in cost.columns]
+    cost.insert(0, "its own loss", runs.groupby("text")["teacher_loss"].first())
+    return cost
+
+
+def named(teacher: str) -> str:
+    """A label with the teacher's size in the place of its run."""
+    for run_id, told in TRAINED.items():
+        teacher = teacher.replace(f"trained {run_id}", told)
+    return teacher
 
 
 if __name__ == "__main__":

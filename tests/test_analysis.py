@@ -105,9 +105,13 @@ def test_text_of_the_kind_is_worth_more_than_other_text_and_symbols_harm(printed
 
 
 def test_at_equal_bytes_more_pieces_have_fewer_bits_on_little_text(printed):
-    row = re.search(r"^ +597000 +NaN +([\d.]+) +([\d.]+) +([\d.]+)$", printed("vocabulary"), flags=re.MULTILINE)
-    of_1024, of_4096, of_8192 = map(float, row.groups())
+    rows = re.findall(r"^ +597000 +NaN +([\d.]+) +([\d.]+) +([\d.]+)$", printed("vocabulary"), flags=re.MULTILINE)
+    of_1024, of_4096, of_8192 = map(float, rows[0])
     assert of_1024 > of_4096 > of_8192
+    # The last row: who has read all that its pieces were learned from.
+    of_1024, of_4096, of_8192 = map(float, rows[-1])
+    assert len(rows) == 6
+    assert abs(of_4096 - of_8192) < 0.02 < of_1024 - max(of_4096, of_8192)
 
 
 def test_students_chosen_surely_meet_their_target_whatever_the_seeds(monkeypatch, capsys):
@@ -275,21 +279,26 @@ def test_of_tiny_students_the_cache_is_a_term_of_its_own_in_two_engines_and_the_
     assert all(own > 0.9 * before for own, before in zip(vocabulary, plain, strict=True))
 
 
-def test_on_speeches_the_distribution_pays_and_the_recipes_of_few_tokens_do_not(printed):
+def test_on_speeches_what_tells_the_distribution_pays_and_nothing_else_does(printed):
     text = printed("distill_speeches")
     found = {
         (recipe, tokens): (float(data), float(data_se), float(flops))
         for recipe, tokens, data, data_se, flops in re.findall(
-            r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.MULTILINE
+            r"^([\w ,]+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+)", text, flags=re.M
         )
     }
-    assert {recipe for recipe, _ in found} == {"soft", "tinybert", "mixed_vocab", "dual_vocab"}
+    pay = {"soft", "minilm", "logit, sampled 12", "distilbert"}
+    others = {"tinybert", "mixed_vocab", "dual_vocab", "on_policy"}
+    assert {recipe for recipe, _ in found} == {*pay, *others, "logit, topk 16"}
     for (recipe, tokens), (data, data_se, flops) in found.items():
-        if recipe == "soft":
-            assert data + 3 * data_se < 0, tokens
-        else:
+        if recipe in pay:
+            assert data + 3 * data_se < 0, (recipe, tokens)
+        # No pass of the teacher is made for what was stored beside its text; who starts from its layers is far ahead.
+        if recipe in ("logit, sampled 12", "distilbert"):
+            assert flops < -0.1, (recipe, tokens)
+        if recipe in others:
             assert flops > 0, (recipe, tokens)
-    assert len(re.findall(r"^energy, modelled; a token takes", text, flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"^energy, modelled; a token takes", text, flags=re.M)) == 4
     # The teacher comes first; every student is smaller, and none is as good.
     table = pd.read_csv(importlib.import_module("distill_speeches").TABLE)
     for sweep, own in table.groupby("sweep"):
@@ -325,7 +334,10 @@ def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_tha
     assert told.str.rstrip("%").astype(float).max() < 2
 
 
-def test_on_prose_a_teacher_costs_more_where_its_student_can_learn_more(printed):
-    rows = re.findall(r"^(?:ngram 5)? +(32|64|96) +(-?[\d.]+)", printed("prose"), flags=re.MULTILINE)
-    costs = {int(width): float(cost) for width, cost in rows}
-    assert costs[32] < costs[64] < costs[96]
+@pytest.mark.slow
+def test_on_prose_a_bad_teacher_costs_more_where_its_student_can_learn_more_and_a_better_one_less(printed):
+    said = printed("prose")
+    rows = [re.search(rf"^trained, width {width}, \dM +[\d.]+ +(.*)$", said, re.MULTILINE) for width in (32, 64, 128)]
+    bad, fair, good = ([float(cost) for cost in row[1].split()] for row in rows)
+    assert bad[0] < bad[4] < bad[8] < bad[11], "widths 32, 64, 96 and 128 at 250k tokens"
+    assert all(b > f > g for b, f, g in zip(bad, fair, good, strict=True))

@@ -217,7 +217,7 @@ def ledger_row(sweep: str, fit: Fit, recommendation: Recommendation, verificatio
         loss_low=forecast.low,
         loss_high=forecast.high,
         loss_measured=measured,
-        loss_measured_se=getattr(verification.outcome, f"{loss_name}_se", None),
+        loss_measured_se=verification.outcome.standard_error(loss_name),
         loss_in_interval=None if measured is None else forecast.low <= measured <= forecast.high,
         loss_float=cost.before,
         loss_int8=cost.after,

@@ -51,7 +51,7 @@ class Measurements:
         for record in records:
             loss = getattr(record.outcome, column)
             if record.outcome.status == "done" and loss is not None:
-                losses.append((record.spec, loss, getattr(record.outcome, f"{column}_se", None) or 0.0))
+                losses.append((record.spec, loss, record.outcome.standard_error(column) or 0.0))
         return cls(losses, noise=fit.calibration.noise, savings=savings)
 
     def __getitem__(self, run: RunSpec) -> Measured | None:

@@ -118,6 +118,12 @@ class Outcome:
     finished_at: str | None = None
     env: dict[str, str] = field(default_factory=dict)
 
+    def standard_error(self, column: str) -> float | None:
+        """Of a loss; one in bits/byte is the one in nats/token times a number of the text, and so is its error."""
+        if column == "bits_per_byte" and self.loss and self.loss_se is not None and self.bits_per_byte:
+            return self.loss_se * self.bits_per_byte / self.loss
+        return getattr(self, f"{column}_se", None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:

@@ -165,11 +165,15 @@ TABLES = {"products": products, "step": steps, "cohort": cohorts, "launch": laun
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="also write each table there as CSV")
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="which; by default all")
+    choices = [*TABLES, []]  # none at all is a choice too, to argparse
+    parser.add_argument("tables", nargs="*", choices=choices, metavar="TABLE", help=f"{', '.join(TABLES)}; all if none")
     asked = parser.parse_args(arguments)
+    if asked.folder:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     prepare_process()
     print(environment()["device"], "jax", jax.__version__, flush=True)
-    is_small = jax.default_backend() == "cpu"
+    if is_small := jax.default_backend() == "cpu":
+        print("no accelerator: small sizes, which say that the script runs and nothing of an accelerator", flush=True)
     for name in asked.tables or TABLES:
         print(f"\n{name}", flush=True)
         rows: list[Row] = []

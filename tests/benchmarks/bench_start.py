@@ -18,7 +18,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 FIT = str(ROOT / "tests" / "predict" / "first_layout" / "fit.json")
-TURNS = 9
+TURNS = 15
 SCALING = ("-m", "scaling")
 BERT = ("--like", "bert-base,1B,10B,gpt-3", "--teacher", "palm", "--tokens", "inf", "--as-good-as", "gpt-3")
 PROGRAMS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,15 @@ def test_another_rate_or_volume_is_another_configuration():
     assert measured[RunSpec.model_validate(hotter.model_dump())] is None
     assert measured[run(64, tokens=500_000)] is None
     assert measured[run(64, seed=9)] is not None
+
+
+def test_a_loss_in_bits_of_a_byte_is_as_uncertain_as_that_in_nats_which_it_is():
+    outcome = Outcome(status="done", loss=4.0, loss_se=0.02, bits_per_byte=2.0)
+    assert outcome.standard_error("bits_per_byte") == pytest.approx(0.01)
+    assert Outcome(status="done", bits_per_byte=2.0).standard_error("bits_per_byte") is None
+    in_bits = replace(FIT, columns={**FIT.columns, "loss": "bits_per_byte"})
+    found = Measurements.of([RunRecord(spec=run(64), outcome=outcome)], in_bits)[run(64)]
+    assert (found.loss, found.se) == (2.0, pytest.approx(0.01))
 
 
 def test_only_finished_runs_with_a_loss_count(tmp_path):
