@@ -109,6 +109,7 @@ def engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code
     """What a worker answered, as a run."""
     decode = [pass_["decode"] for pass_ in answer["speed"]]
     prompt = [pass_["prompt"] for pass_ in answer["speed"]]
+    # Not every engine can tell its own seconds of a processor.
     busy = [pass_["busy"] for pass_ in answer["speed"] if "busy" in pass_]
     before = answer["before"]["allocated"]
     most = max(answer["held"], key=lambda held: held["allocated"] + held["mapped"])
