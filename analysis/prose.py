@@ -28,7 +28,7 @@ def main(results: str = "results") -> None:
     print("Loss of students of real text, nats/token:")
     print(real.pivot_table(index="width", columns="n_tokens", values="loss").round(3).to_string(), "\n")
     print("What a teacher's text costs beside as much real text, nats/token, by width and tokens:")
-    print(costs(runs).round(3).fillna("").to_string(), "\n")
+    print(costs(runs).round(3).to_string(na_rep=""), "\n")
     print(scaling.summary(scaling.fit_law(runs, law="auto", strict=False)))
 
 
@@ -44,9 +44,9 @@ def costs(runs: pd.DataFrame) -> pd.DataFrame:
 
 def named(teacher: str) -> str:
     """A label with the teacher's size in the place of its run."""
-    kind, _, rest = teacher.partition(" ")
-    run_id, *decoding = rest.split()
-    return " ".join([TRAINED.get(run_id, run_id), *decoding]) if kind == "trained" else teacher
+    for run_id, told in TRAINED.items():
+        teacher = teacher.replace(f"trained {run_id}", told)
+    return teacher
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Which vocabulary a small student's bytes are spent on best: python analysis/vocabulary.py [RESULTS]
 
 Bits a byte of held-out speeches, by vocabulary and width, beside the int8 file with its tokenizer and the share of the
-table of embeddings in it; then at equal bytes, on a line in log bytes between two widths; then the published form with
-a term of the vocabulary, D in bytes of text, fitted to the loss beside the unigram model of the same pieces, as it was
-published, and to bits a byte.
+table of embeddings in it; then at equal bytes, on a line in log bytes between two widths. First where the pieces were
+learned from eleven times the text that students read at most, then where they were learned from that text alone. Then,
+of the first, the published form with a term of the vocabulary, D in bytes of text, fitted to the loss beside the
+unigram model of the same pieces, as it was published, and to bits a byte.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scaling.data.text import open_text, open_tokenizer
 from scaling.fit.fitter import fit
 from scaling.records import RunRecord, RunStore, load_runs
 
-TABLE = REFERENCE / "vocabulary.csv"
+ALL_SPEECHES, OWN_TEXT = "vocabulary", "vocabulary_own"
 BUDGETS = (150_000, 250_000, 350_000, 480_000, 597_000)
 COLUMNS = [
     *("run_id", "trunk_id", "status", "seed", "vocab_size", "width", "n_params", "n_vocab_params", "n_tokens"),
@@ -30,20 +31,24 @@ COLUMNS = [
 
 
 def main(results: str = "results") -> None:
-    if (Path(results) / "vocabulary" / "runs.parquet").exists():
-        measured(RunStore(results)).to_csv(TABLE, index=False, float_format="%.6g")
-    runs = pd.read_csv(TABLE).query("status == 'done'")
-    runs["text"] = runs["text_bytes"].map(lambda n_bytes: f"{_rounded(n_bytes):,}")
-    print("bits a byte by bytes of text read\n" + by_file(runs).to_string())
-    print("\nat equal bytes of the file\n" + at_equal_bytes(runs).to_string())
+    tables = {}
+    for sweep in (ALL_SPEECHES, OWN_TEXT):
+        path = REFERENCE / f"{sweep}.csv"
+        if (Path(results) / sweep / "runs.parquet").exists():
+            measured(sweep, RunStore(results)).to_csv(path, index=False, float_format="%.6g")
+        runs = pd.read_csv(path).query("status == 'done'")
+        tables[sweep] = runs.assign(text=runs["text_bytes"].map(lambda n_bytes: f"{_rounded(n_bytes):,}"))
+        print(f"\n{sweep}: bits a byte by bytes of text read\n" + by_file(tables[sweep]).to_string())
+        print(f"\n{sweep}: at equal bytes of the file\n" + at_equal_bytes(tables[sweep]).to_string())
+    runs = tables[ALL_SPEECHES]
     runs["beside_unigrams"] = runs["loss"] - runs["unigram_loss"]
     print(f"\nnats a token beside unigrams: {law(runs, 'beside_unigrams')}")
     print(f"bits a byte: {law(runs, 'bits_per_byte')}")
 
 
-def measured(store: RunStore) -> pd.DataFrame:
-    """The runs of the sweep with what they take, and the unigram model of their pieces."""
-    runs = load_runs(store.root / "vocabulary")
+def measured(sweep: str, store: RunStore) -> pd.DataFrame:
+    """The runs of a sweep with what they take, and the unigram model of their pieces."""
+    runs = load_runs(store.root / sweep)
     records = {run_id: store.load(run_id) for run_id in runs["run_id"]}
     unigram = {record.spec.data.source.vocab_size: unigram_loss(record, store) for record in records.values()}
     runs["unigram_loss"] = runs["vocab_size"].map(unigram)
