@@ -1,12 +1,16 @@
-"""What every test needs: capped threads, a shared compile cache, strict jax, no process left behind, and the public run
-tables."""
+"""What every test needs: capped threads, shared caches of what is compiled, strict jax, no process left behind,
+commands in this process, and the public run tables."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,9 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# Small programs too: the same few are compiled by every worker and by every command that is started.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "2")
+
+# Some containers forbid Python to keep what it has compiled: then every worker rewrites all tests again, and each of a
+# hundred commands compiles the whole package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell without job control has its background jobs ignore Ctrl-C, and whatever they start inherits that: the programs
 # whose Ctrl-C is tested too.
@@ -60,6 +70,39 @@ def processes_end_with_the_tests_that_start_them() -> Iterator[None]:
     ):
         time.sleep(0.1)
     assert not left, f"processes left behind: {left}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command that has ended leaves behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_here(*arguments: str, cwd: Path) -> Done:
+    """``scaling ARGUMENTS`` from its entry point, without the cold start of a process: a second, with jax three."""
+    from scaling.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["scaling", *arguments])
+        # Set by the entry point for the process that it believes to be its own.
+        patch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def scaling() -> Callable[..., Done]:
+    """A command of the command line, run in this process."""
+    return run_here
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ recommend: {target_loss: 2.9, memory: 64MiB, widths: [32, 64]}
 """
 
 
-def scaling(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scaling", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory) -> Path:
 def first(folder) -> dict:
     """What the first run of the chain found."""
     pytest.importorskip("xllamacpp", reason="the engine is not installed: extra [export]")
-    done = scaling("run", "smallest.yaml", "--jobs", "1", "--json", cwd=folder)
+    done = process("run", "smallest.yaml", "--jobs", "1", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -93,7 +93,7 @@ def test_the_exported_file_is_what_was_promised(first):
     assert all(check["passed"] for check in promises)
 
 
-def test_asking_again_trains_nothing_and_says_so(first, folder):
+def test_asking_again_trains_nothing_and_says_so(first, folder, scaling):
     before = {path: path.read_bytes() for path in (folder / "results" / "runs").rglob("result.json")}
     done = scaling("run", "smallest.yaml", "--jobs", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -102,7 +102,9 @@ def test_asking_again_trains_nothing_and_says_so(first, folder):
 
 
 @pytest.mark.slow
-def test_a_budget_buys_runs_until_the_decision_is_settled_and_its_student_is_exported_and_verified(first, folder):
+def test_a_budget_buys_runs_until_the_decision_is_settled_and_its_student_is_exported_and_verified(
+    first, folder, scaling
+):
     longer = ("--set", "name=rounds", "--set", "grid.tokens=[20k, 60k, 80k]", "--set", "recommend.target_loss=2.85")
     done = scaling("run", "smallest.yaml", *longer, "--budget", "4e10", "--jobs", "1", "--json", cwd=folder)
     assert done.returncode in (0, 1), done.stderr
@@ -119,7 +121,7 @@ def test_a_budget_buys_runs_until_the_decision_is_settled_and_its_student_is_exp
         assert [row["sweep"] for row in csv.DictReader(file)][-1] == "rounds"
 
 
-def test_each_stage_is_a_command_that_reads_what_the_one_before_wrote(first, folder):
+def test_each_stage_is_a_command_that_reads_what_the_one_before_wrote(first, folder, scaling):
     for command in (
         ("fit", "smallest.yaml", "--json"),
         ("recommend", "--fit", "results/smallest/fit.json", "--json"),
@@ -132,11 +134,11 @@ def test_each_stage_is_a_command_that_reads_what_the_one_before_wrote(first, fol
         assert json.loads(done.stdout)
 
 
-def test_a_diverged_run_is_a_row_and_the_sweep_goes_on(folder):
+def test_a_diverged_run_is_a_row_and_the_sweep_goes_on(folder, scaling):
     done = scaling(
         "sweep", "smallest.yaml", "--jobs", "1", "--set", "optim.lr=1e6", "--set", "name=hot", "--json", cwd=folder
     )
-    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1), done.stderr
     table = load_runs(folder / "results" / "hot")
     assert len(table) == 8
     assert set(table.status) <= {"diverged", "done"}

@@ -30,7 +30,8 @@ sys.exit(code)
 """
 
 
-def scaling(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which says what it loaded."""
     command = [sys.executable, "-c", PROBE, *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
@@ -40,7 +41,7 @@ def heavy_modules(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory) -> Path:
+def fitted(tmp_path_factory, scaling) -> Path:
     """A fit.json of a known law, as `scaling fit` writes it."""
     import numpy as np
     import pandas as pd
@@ -52,7 +53,7 @@ def fitted(tmp_path_factory) -> Path:
     pd.DataFrame({"n_params": n, "tokens": d, "val": loss}).to_csv(folder / "runs.csv", index=False)
     out = folder / "fit.json"
     mapping = "n=n_params,d=tokens,loss=val"
-    done = scaling("fit", str(folder / "runs.csv"), "--map", mapping, "--law", "chinchilla", "--out", str(out))
+    done = scaling("fit", "runs.csv", "--map", mapping, "--law", "chinchilla", "--out", str(out), cwd=folder)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -68,22 +69,22 @@ def fitted(tmp_path_factory) -> Path:
     ids=lambda arguments: arguments[0],
 )
 def test_looking_and_predicting_load_nothing_heavy(arguments, tmp_path):
-    done = scaling(*arguments, cwd=tmp_path)
+    done = process(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert heavy_modules(done) == []
 
 
 def test_predicting_and_recommending_from_a_fit_load_nothing_heavy(fitted, tmp_path):
-    predicted = scaling("predict", "--fit", str(fitted), "--params", "1e5", "--tokens", "1e6", cwd=tmp_path)
+    predicted = process("predict", "--fit", str(fitted), "--params", "1e5", "--tokens", "1e6", cwd=tmp_path)
     assert (predicted.returncode, heavy_modules(predicted)) == (0, [])
     question = ("--fit", str(fitted), "--target-loss", "1.95", *OF_REAL_TEXT)
-    recommended = scaling("recommend", *question, cwd=tmp_path)
+    recommended = process("recommend", *question, cwd=tmp_path)
     assert (recommended.returncode, heavy_modules(recommended)) == (0, []), recommended.stderr
     assert "recommended: width" in recommended.stdout
 
 
 @pytest.mark.parametrize(("law", "loss"), [("besiroglu", 2.61), ("hoffmann", 2.48)])
-def test_a_published_law_answers_in_json(law, loss, tmp_path):
+def test_a_published_law_answers_in_json(law, loss, tmp_path, scaling):
     done = scaling("predict", "--law", law, "--params", "100M", "--tokens", "inf", "--json", cwd=tmp_path)
     assert round(json.loads(done.stdout)["loss"], 2) == loss
 
@@ -104,14 +105,19 @@ def test_a_published_law_answers_in_json(law, loss, tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
-def test_a_mistake_ends_with_its_code_and_no_traceback(arguments, code, said, tmp_path):
+def test_a_mistake_ends_with_its_code_and_what_to_do(arguments, code, said, tmp_path, scaling):
     done = scaling(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert said in done.stderr
+
+
+def test_a_process_ends_with_the_code_of_its_mistake_and_no_traceback(tmp_path):
+    done = process("plan", "nowhere.yaml", cwd=tmp_path)
+    assert (done.returncode, "nowhere.yaml" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
 
 
-def test_a_code_length_answers_in_json_and_names_what_it_lacks(tmp_path):
+def test_a_code_length_answers_in_json_and_names_what_it_lacks(tmp_path, scaling):
     ladder = str(ROOT / "results" / "reference" / "teacher_ladder.csv")
     options = ("--by", "kind,size", "--where", "kind == 'ngram'", "--json")
     done = scaling("code-length", ladder, *options, "--vocab", "1024", cwd=tmp_path)
@@ -128,7 +134,7 @@ def test_every_command_stands_in_the_panel_of_its_kind():
     assert [command.callback.__name__ for command in app.registered_commands if not command.rich_help_panel] == []
 
 
-def test_options_of_an_executor_reach_its_batch_script(tmp_path):
+def test_options_of_an_executor_reach_its_batch_script(tmp_path, scaling):
     options = ["--executor-set", "nodes=2", "--executor-set", "gpus-per-task=1", "--executor-set", "exclusive"]
     done = scaling("sweep", QUICKSTART, "--executor", "print", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -138,7 +144,7 @@ def test_options_of_an_executor_reach_its_batch_script(tmp_path):
     assert (done.returncode, "--executor-set: got 'no des=2'" in done.stderr) == (2, True)
 
 
-def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path):
+def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path, scaling):
     sweep = tmp_path / "bad.yaml"
     text = Path(QUICKSTART).read_text("utf-8")
     sweep.write_text(text.replace("batch_size:", "batch_sise:").replace("[32, 64, 128]", "[32, 65, 128]"))
@@ -149,25 +155,25 @@ def test_every_problem_of_a_sweep_file_is_told_at_once_with_its_place(tmp_path):
     assert any("bad.yaml:" in line and "multiple of 32" in line for line in lines)
 
 
-def test_a_target_below_the_floor_exits_with_3_and_names_floor_and_best(fitted, tmp_path):
+def test_a_target_below_the_floor_exits_with_3_and_names_floor_and_best(fitted, tmp_path, scaling):
     done = scaling("recommend", "--fit", str(fitted), "--target-loss", "1.2", *OF_REAL_TEXT, cwd=tmp_path)
     assert done.returncode == 3
     assert re.search(r"floor of real text is 1\.[34]\d+", done.stderr)
     assert "the best that fits is forecast at" in done.stderr
 
 
-def test_a_fit_of_a_foreign_table_has_no_models_to_recommend(fitted, tmp_path):
+def test_a_fit_of_a_foreign_table_has_no_models_to_recommend(fitted, tmp_path, scaling):
     done = scaling("recommend", "--fit", str(fitted), "--target-loss", "1.9", cwd=tmp_path)
     assert (done.returncode, "has no sweep.yaml beside it" in done.stderr) == (2, True)
 
 
-def test_columns_under_other_names_are_asked_for(tmp_path):
+def test_columns_under_other_names_are_asked_for(tmp_path, scaling):
     (tmp_path / "runs.csv").write_text("params,tokens,val_loss\n1e6,1e7,3.1\n")
     done = scaling("fit", "runs.csv", cwd=tmp_path)
     assert (done.returncode, "did you mean 'params'? — say which one it is: --map n=COLUMN" in done.stderr) == (2, True)
 
 
-def test_a_forecast_far_beyond_the_data_needs_force(fitted, tmp_path):
+def test_a_forecast_far_beyond_the_data_needs_force(fitted, tmp_path, scaling):
     far = ("predict", "--fit", str(fitted), "--params", "1e9", "--tokens", "1e6")
     refused = scaling(*far, cwd=tmp_path)
     assert refused.returncode == 3
@@ -175,7 +181,7 @@ def test_a_forecast_far_beyond_the_data_needs_force(fitted, tmp_path):
     assert scaling(*far, "--force", cwd=tmp_path).returncode == 0
 
 
-def test_results_of_another_schema_version_are_refused_and_unchanged(tmp_path):
+def test_results_of_another_schema_version_are_refused_and_unchanged(tmp_path, scaling):
     (tmp_path / "results").mkdir()
     marker = tmp_path / "results" / "schema.json"
     marker.write_text('{"schema_version": 99}')
@@ -185,7 +191,7 @@ def test_results_of_another_schema_version_are_refused_and_unchanged(tmp_path):
     assert marker.read_text() == '{"schema_version": 99}'
 
 
-def test_a_plan_counts_on_the_workers_that_a_run_starts(tmp_path):
+def test_a_plan_counts_on_the_workers_that_a_run_starts(tmp_path, scaling):
     from scaling.cli.options import workers
 
     cores = workers(0)
