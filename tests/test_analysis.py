@@ -263,6 +263,23 @@ def test_files_memory_damage_and_speed_are_forecast_on_six_students_of_two_sweep
     assert int(found[1]) >= 6
     assert int(found[2]) == int(found[5]) == int(found[3]) >= int(found[1])
     assert float(found[4]) <= 5
+    # Of sizes that the calibration did not see, in each of three engines.
+    speeds = [float(one) for one in re.findall(r"(\d+)% \((?:gguf|onnx|litert)\)", text)]
+    assert len(speeds) == 3
+    assert max(speeds) <= 30
+
+
+def test_of_tiny_students_the_cache_is_a_term_of_its_own_in_two_engines_and_the_vocabulary_in_none(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    importlib.import_module("small_speed").main()
+    lines = capsys.readouterr().out.splitlines()
+    median = {
+        line[:52].strip(): [float(one) for one in re.findall(r"([\d.]+)%", line[52:])][0::2] for line in lines[1:7]
+    }
+    plain, cache, vocabulary = (median[name] for name in ("nothing", "cache, L·T·H·K", "vocabulary, V"))
+    assert cache[1] < 0.8 * plain[1]
+    assert cache[2] < 0.8 * plain[2]
+    assert all(own > 0.9 * before for own, before in zip(vocabulary, plain, strict=True))
 
 
 def test_on_speeches_what_tells_the_distribution_pays_and_nothing_else_does(printed):

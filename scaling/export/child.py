@@ -109,6 +109,8 @@ def engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code
     """What a worker answered, as a run."""
     decode = [pass_["decode"] for pass_ in answer["speed"]]
     prompt = [pass_["prompt"] for pass_ in answer["speed"]]
+    # Not every engine can tell its own seconds of a processor.
+    busy = [pass_["busy"] for pass_ in answer["speed"] if "busy" in pass_]
     before = answer["before"]["allocated"]
     most = max(answer["held"], key=lambda held: held["allocated"] + held["mapped"])
     allocated, mapped = most["allocated"] - before, most["mapped"]
@@ -120,6 +122,7 @@ def engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code
         prompt_tokens_per_s=statistics.median(prompt) if prompt else None,
         tokens_per_s=statistics.median(decode) if decode else None,
         tokens_per_s_range=(min(decode), max(decode)) if decode else None,
+        busy_tokens_per_s=statistics.median(busy) if busy else None,
         load_s=answer["load_s"],
         peak_bytes=allocated + mapped + code_bytes,
         allocated_bytes=allocated,

@@ -60,6 +60,8 @@ class EngineRun:
         prompt_tokens_per_s: Rate of reading a prompt, median over the repeats; None where none was timed.
         tokens_per_s: Rate of writing one token after another, median over the repeats.
         tokens_per_s_range: Slowest and fastest repeat.
+        busy_tokens_per_s: Tokens for each second of a processor while writing, median over the repeats: what others do
+            on the machine does not stop this clock. On one thread of an idle machine it is the rate itself.
         load_s: Seconds from the file on disk to the first token.
         peak_bytes: Most memory held: what the engine allocated, what it mapped of the file, and its code as the
             forecast counts it (how much of a library is resident is up to the page cache, and says nothing of a model).
@@ -84,6 +86,7 @@ class EngineRun:
     threads: int
     load_average: float
     cores: int
+    busy_tokens_per_s: float | None = None
 
     @property
     def machine_busy(self) -> bool:

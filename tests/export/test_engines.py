@@ -106,6 +106,7 @@ def test_a_run_reports_memory_and_speed(tmp_path):
     path = exported(tmp_path, WORLD, symbol_layout(65), int8=True)
     run = LLAMA_CPP.run(path, [64], n_tokens=4, context=40, repeats=3, threads=1)
     low, high = run.tokens_per_s_range
+    assert run.busy_tokens_per_s > 0
     assert 0 < low <= run.tokens_per_s <= high
     assert run.peak_bytes > path.stat().st_size
     assert run.threads == 1

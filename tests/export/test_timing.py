@@ -68,6 +68,18 @@ def test_an_even_machine_gives_the_rates_themselves():
     assert rate.n_bytes == decode_bytes(bundle(64).manifest.model, "Q8_0", position=20)
 
 
+def test_what_others_do_on_the_machine_does_not_stop_the_clock_of_the_processor():
+    waiting = iter([1.0, 0.4, 0.7, 0.5])
+
+    def time(one: Bundle) -> EngineRun:
+        rate = SPEEDS[one.manifest.model.width]
+        seen = rate * next(waiting)
+        return replace(RUN, tokens_per_s=seen, tokens_per_s_range=(seen, seen), busy_tokens_per_s=rate)
+
+    found = time_in_rounds([bundle(32), bundle(64)], rounds=2, time=time)
+    assert [one.tokens_per_s for one in found] == pytest.approx([8000, 6000])
+
+
 def test_nothing_to_time_is_refused():
     for bundles, rounds in (([], 3), ([bundle(32)], 0)):
         with pytest.raises(SpecError, match="needs a bundle and a round"):

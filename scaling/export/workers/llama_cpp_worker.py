@@ -82,9 +82,15 @@ def generate(client, job) -> dict:
 
 def time_once(client, job) -> dict:
     """Rates of reading a prompt that is not in the cache, and of writing after it."""
-    reply = complete(client, job["speed_prompt"], job["speed_tokens"], cache_prompt=False, ignore_eos=True)
-    timings = reply["timings"]
-    return {"prompt": timings["prompt_per_second"], "decode": timings["predicted_per_second"]}
+    n_tokens, options = job["speed_tokens"], {"cache_prompt": False, "ignore_eos": True}
+    began = time.process_time()
+    complete(client, job["speed_prompt"], 1, **options)
+    one = time.process_time()
+    timings = complete(client, job["speed_prompt"], n_tokens, **options)["timings"]
+    # Asking, reading the prompt and one token are in both: what is left is the processor's time for the others.
+    busy = time.process_time() - one - (one - began)
+    rate = (n_tokens - 1) / busy if busy > 0 and n_tokens > 1 else timings["predicted_per_second"]
+    return {"prompt": timings["prompt_per_second"], "decode": timings["predicted_per_second"], "busy": rate}
 
 
 def score(client, job) -> None:

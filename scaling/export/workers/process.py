@@ -83,10 +83,11 @@ def time_once(model, job):
     prompt, n_tokens = job["speed_prompt"], job["speed_tokens"]
     started = time.perf_counter()
     logits = model.read(prompt)[-1]
-    read_s = time.perf_counter() - started
+    read_s, busy = time.perf_counter() - started, time.process_time()
     for _ in range(n_tokens):
         logits = model.read([int(logits.argmax())])[-1]
-    return {"prompt": len(prompt) / read_s, "decode": n_tokens / (time.perf_counter() - started - read_s)}
+    write_s, busy_s = time.perf_counter() - started - read_s, time.process_time() - busy
+    return {"prompt": len(prompt) / read_s, "decode": n_tokens / write_s, "busy": n_tokens / busy_s}
 
 
 def score(model, sequences):
