@@ -284,16 +284,22 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     """Error against FLOPs, and the share of decisions that are those of all runs; one line a design, of real runs."""
     with styled():
         figure, (error, same) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
-        for design, rows in table[table["kind"] == "real"].groupby("design"):
-            (line,) = error.plot(rows["flops_allowed"], rows["error_doublings"], "o-", ms=3, label=f"{design}, mean")
-            ends = rows["error_q25"], rows["error_q75"]
-            error.fill_between(rows["flops_allowed"], *ends, color=line.get_color(), alpha=0.12, lw=0)
+        # Where not every decision has begun, those that have are the cheap ones.
+        shown = table[(table["kind"] == "real") & (table["flops_allowed"] <= MOST)]
+        shown = shown[shown["n"] == shown.groupby("design")["n"].transform("max")]
+        for i, (design, rows) in enumerate(shown.groupby("design")):
+            (line,) = error.plot(rows["flops_allowed"], rows["error_doublings"], "o-", ms=3)
+            beside = rows["flops_allowed"] * 1.05 ** (i + 1)
+            error.vlines(beside, rows["error_q25"], rows["error_q75"], color=line.get_color(), lw=1)
+            error.plot(beside, rows["error_median"], "_", color=line.get_color(), ms=6)
             same.plot(rows["flops_allowed"], rows["same_decision"], "o-", ms=3, label=design)
-        error.set(ylabel="distance from the decision of all runs,\ndoublings of N (bands: quartiles)")
+        error.set(ylabel="distance from the decision of all runs,\ndoublings of N: mean; quartiles, median")
         same.set(ylabel="share of decisions as of all runs", ylim=(0, 1.03))
         for ax in (error, same):
             ax.axvline(0.25, color="0.4", lw=0.8, ls=":")
             ax.set(xscale="log", xlabel="FLOPs that may be spent, share of all runs")
+            ax.set_xticks(ticks := sorted(set(shown["flops_allowed"])), map(str, ticks))
+            ax.minorticks_off()
         same.legend()
         figure.savefig(path)
         plt.close(figure)

@@ -62,6 +62,7 @@ def test_the_critical_batch_grows_as_the_loss_falls(printed):
     assert "S_min" in text
 
 
+@pytest.mark.slow
 def test_mixtures_follow_the_law_that_has_both_plateau_and_floor(printed):
     """With E free and at the exact entropy alike."""
     rms = dict.fromkeys(("plateau and floor", "plateau alone", "floor alone"), ())
@@ -97,6 +98,7 @@ def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tm
     assert four.is_monotonic_decreasing
 
 
+@pytest.mark.slow
 def test_text_of_the_kind_is_worth_more_than_other_text_and_symbols_harm(printed):
     text = printed("transfer")
     over = dict(re.findall(r"^(\S.*?real|\S.*?ngram 6|none) +[\d.]+ +[\d.]+ +(-?[\d.]+) ", text, flags=re.MULTILINE))
@@ -146,6 +148,7 @@ def test_healing_brings_back_what_pruning_costs_and_a_student_born_for_all_the_c
     assert removed > 2 * kept > 0
 
 
+@pytest.mark.slow
 def test_code_lengths_agree_with_the_law_that_was_fitted_to_their_runs(printed):
     found = [float(off) for off in re.findall(r" ([+-][\d.]+)% +[\d.]+ +\+[\d.]+%", printed("code_length"))]
     assert len(found) == len(pd.read_csv(SCRIPTS.parent / "results/reference/code_length.csv")) == 21
@@ -320,6 +323,7 @@ def test_the_ledger_of_registered_forecasts_states_its_misses(printed):
     assert error < 1.5
 
 
+@pytest.mark.slow
 def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_than_their_sum(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPTS)
     study = importlib.import_module("study")

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, byte_count, count, emit, refuse_without_effect
+from scaling.cli.options import (
+    RESULTS,
+    Force,
+    Json,
+    Overrides,
+    Results,
+    byte_count,
+    count,
+    emit,
+    refuse_without_effect,
+    say,
+)
 from scaling.errors import SpecError
 
 if TYPE_CHECKING:
@@ -104,7 +116,15 @@ def _of_fits(
     asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in fit_files}
     chosen, found = smallest_of(asks)
     write_recommendation(found, Path(chosen))
+    if len(fit_files) > 1:
+        say(f"the answer is of {chosen}; go on with: {_to_train(Path(chosen), options['results'])}, export, verify")
     return found
+
+
+def _to_train(fit_file: Path, results: Path) -> str:
+    """The command that goes on from an answer beside a fit."""
+    folder = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
+    return f"scaling train {shlex.quote(str(fit_file.with_name('sweep.yaml')))}{folder}"
 
 
 def _of_fit(

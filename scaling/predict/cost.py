@@ -86,5 +86,5 @@ def trainer_of(records: Iterable[RunRecord]) -> Trainer | None:
     rates = [training_flops(one.spec.model, 1) * (one.outcome.tokens_per_s or 0.0) for one in timed]
     joules = JOULES_PER_KWH * sum(one.outcome.kwh or 0.0 for one in timed)
     seconds = sum(one.outcome.wall_s or 0.0 for one in timed)
-    source = f"median of {len(timed)} runs of the fit"
+    source = f"median of {len(timed)} runs of the sweep"
     return Trainer(flops_per_s=median(rates), watts=joules / seconds, source=source)

@@ -113,7 +113,7 @@ class Question:
             raise ConfigError(
                 [
                     f"{config.path or 'sweep'}:1:1: recommend: missing — give target_loss and memory (or a device) "
-                    "here, or --target-loss and --memory"
+                    "here, or to `scaling recommend` as --target-loss and --memory"
                 ]
             )
         return cls(**fields)

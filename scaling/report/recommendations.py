@@ -21,8 +21,9 @@ def show_recommendation(found: Recommendation) -> None:
     """The chosen configuration, what it costs, its runners-up, and what else can be had."""
     for line in _answer(found):
         print(line)
-    # Of several vocabularies each candidate names its own.
-    named = len({one.model.vocab_size for one in (found.choice, *found.runners_up)}) > 1
+    # Of several vocabularies each candidate names its own, even where all that are listed have one.
+    of_listed = {one.model.vocab_size for one in (found.choice, *found.runners_up)}
+    named = len(of_listed | {point.vocab_size for point in found.front if point.vocab_size}) > 1
     interval_at = f"{found.prediction.level:.0%} interval"
     header = ("", *(["V"] * named), "width", "N", "loss", interval_at, "P(≤ target)", "memory", "basis")
     listed = [("choice", found.choice), *(("next", one) for one in found.runners_up)]

@@ -29,9 +29,12 @@ class NetworkDistill(DistillSpec):
         super().check(data, model)
         run = teacher_run(data)
         if run is None:
+            told = data.teacher.tells_probs(data.source)
+            stored = " and set data.targets to sampled or topk, which such a teacher tells" if told else ""
             raise ValueError(
                 f"distill: {self.kind} looks into its teacher's network, and a {data.teacher.kind} teacher has none "
-                "that was trained here; set data.teacher to kind trained (text) or net (a world), or leave distill out"
+                "that was trained here; set data.teacher to kind trained (text) or net (a world), or leave distill "
+                f"out{stored}"
             )
         self.check_models(model, run.model)
 

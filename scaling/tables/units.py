@@ -98,7 +98,19 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
             f"column {column!r} seems to be in bits ({bits[0]}), not nats/token: for bits per token map "
             f"loss={column}*0.693147; bits per byte are the unit of every loss and target of this fit"
         ]
-    return _too_low(runs, column, loss) or _beyond_vocabulary(runs, column, loss)
+    return _of_vocabularies(runs, column) or _too_low(runs, column, loss) or _beyond_vocabulary(runs, column, loss)
+
+
+def _of_vocabularies(runs: pd.DataFrame, column: str) -> list[str]:
+    """Losses of a token, where a token is not the same in all rows; a law that is told the vocabulary maps its own."""
+    kinds = column_values(runs["vocab_size"]) if column == "loss" and "vocab_size" in runs.columns else np.empty(0)
+    if kinds.dtype == object or len(kinds := np.unique(kinds[np.isfinite(kinds)])) < 2:
+        return []
+    sizes = listed(f"{kind:,.0f}" for kind in kinds)
+    return [
+        f"column {column!r} is of tokens of {len(kinds)} vocabularies ({sizes}), which do not compare: "
+        f"keep one with --where 'vocab_size == {kinds[0]:.0f}', or map loss={PER_BYTE}"
+    ]
 
 
 def _too_low(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:

@@ -73,7 +73,7 @@ def test_zeros_grow_as_a_cube_and_then_stay():
     assert found == pytest.approx([0.0, 0.0, 0.8 * (1 - 0.5**3), 0.8, 0.8])
 
 
-@pytest.mark.parametrize("by", ["magnitude", "movement"])
+@pytest.mark.parametrize("by", ["magnitude", pytest.param("movement", marks=pytest.mark.slow)])
 def test_zeros_that_come_while_a_student_heals_cost_less_than_those_that_come_at_once(by):
     teacher = Student(MODEL, seed=2)
     params = params_of(teacher)

@@ -106,9 +106,23 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+FIXED = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
+
+
+@settings(max_examples=100, **FIXED)
 @given(mutated())
 def test_a_mutated_sweep_is_accepted_or_refused_with_file_line_and_key(folder, text):
+    check_answer(folder, text)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, **FIXED)
+@given(mutated())
+def test_a_thousand_mutated_sweeps_are_accepted_or_refused_with_file_line_and_key(folder, text):
+    check_answer(folder, text)
+
+
+def check_answer(folder, text):
     path = folder / "sweep.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     problems = refusal(path)

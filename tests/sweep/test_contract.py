@@ -257,10 +257,17 @@ def start_sweep(store, tmp_path):
             process.communicate()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_PREEMPTED), (signal.SIGUSR2, EXIT_PREEMPTED)],
+    ("number", "code", "jobs"),
+    [
+        (signal.SIGINT, EXIT_INTERRUPTED, 1),
+        (signal.SIGTERM, EXIT_PREEMPTED, 1),
+        (signal.SIGUSR2, EXIT_PREEMPTED, 1),
+        (signal.SIGINT, EXIT_INTERRUPTED, 2),
+        # Workers hear of each signal in the same way.
+        pytest.param(signal.SIGTERM, EXIT_PREEMPTED, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR2, EXIT_PREEMPTED, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_a_checkpoint_and_releases_the_claim(store, start_sweep, number, code, jobs):
     process = start_sweep(jobs)

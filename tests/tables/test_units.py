@@ -19,6 +19,12 @@ def test_nats_per_token_need_no_word():
     assert notes(NATS, vocab_size=50_257) == ""
 
 
+def test_losses_of_a_token_of_several_vocabularies_do_not_compare():
+    said = notes(NATS, vocab_size=[257, 257, 257, 1024, 1024, 1024])
+    assert "2 vocabularies (257, 1,024)" in said
+    assert "--where 'vocab_size == 257'" in said
+
+
 @pytest.mark.parametrize("loss", [BITS_PER_BYTE, BITS_PER_BYTE * 0.8])
 def test_bits_per_byte_under_the_name_of_a_loss_are_named(loss):
     assert "is it bits/byte" in notes(loss)

@@ -96,6 +96,7 @@ def test_decoding_that_changes_its_law_leaves_its_loss_unsaid(make_run, store):
     assert card.decoding["top_k"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["topk", "sampled"])
 def test_a_student_learns_the_laws_that_lie_beside_the_text(make_run, store, targets):
     spec = make_run(targets=targets)

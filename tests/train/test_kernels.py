@@ -35,7 +35,10 @@ def assert_equal_parts(found, expected):
 
 @pytest.mark.parametrize(
     ("time", "n_heads", "n_kv_heads", "head_width"),
-    [(1, 3, 3, 6), (7, 6, 1, 10), (64, 4, 2, 16), (65, 6, 2, 10), (130, 3, 3, 6), (300, 4, 1, 16)],
+    [
+        *[(1, 3, 3, 6), (7, 6, 1, 10), (64, 4, 2, 16), (65, 6, 2, 10)],
+        *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in [(130, 3, 3, 6), (300, 4, 1, 16)]),
+    ],
 )
 def test_causal_attention_and_its_gradient_are_those_of_the_equation(time, n_heads, n_kv_heads, head_width):
     q = normal(2, n_heads, time, head_width)

@@ -242,9 +242,12 @@ def test_a_student_that_cannot_learn_so_is_refused_with_what_would_work(recipe, 
         run_of(recipe, model=ModelSpec.model_validate(STUDENT.model_dump(exclude_defaults=True) | model))
 
 
-def test_a_teacher_that_has_no_network_is_refused():
-    run = teacher_run_of(STUDENT) | {"distill": {"kind": "soft"}}
-    with pytest.raises(ValidationError, match="a real teacher has none that was trained here"):
+def test_a_teacher_that_has_no_network_is_refused_with_the_way_in_which_it_tells_its_distribution():
+    teacher = {"kind": "noise", "rate": 0.2}
+    run = teacher_run_of(STUDENT) | {"distill": {"kind": "soft"}, "data": {"source": WORLD, "teacher": teacher}}
+    with pytest.raises(
+        ValidationError, match="a noise teacher has none .* out and set data.targets to sampled or topk"
+    ):
         RunSpec.model_validate(run)
 
 

@@ -40,11 +40,11 @@ def test_the_noise_scale_of_known_covariance_lies_within_its_standard_errors():
     rng, context = np.random.default_rng(2), 40
     true_gradient, sigma = rng.normal(size=200), rng.uniform(0.5, 3, size=200)
     expected = context * (sigma**2).sum() / (true_gradient @ true_gradient)
+    probes_of = jax.jit(jax.vmap(lambda first, second: gradient_noise(first, second, 8)))
     scores = []
     for _ in range(40):
         halves = true_gradient + sigma / np.sqrt(4) * rng.normal(size=(2, 400, 200))
-        probes = [gradient_noise(*(half.astype(np.float32) for half in pair), 8) for pair in zip(*halves, strict=True)]
-        found = noise_scale(*(np.array(part) for part in zip(*probes, strict=True)), context)
+        found = noise_scale(*(np.asarray(part) for part in probes_of(*halves.astype(np.float32))), context)
         scores.append((found.tokens - expected) / found.se)
     assert abs(np.mean(scores)) < 3 / np.sqrt(len(scores))
     assert 0.7 < np.std(scores) < 1.4

@@ -79,7 +79,7 @@ def test_three_steps_give_the_reference_losses():
 @pytest.mark.parametrize("lr", [0.01, 0.03])
 def test_weight_decay_shrinks_every_matrix_by_its_timescale_and_leaves_gains(lr):
     """Whatever the peak rate and the tensor: half the peak rate shrinks a matrix by half of step_tokens/timescale."""
-    model = ModelSpec(vocab_size=65, width=64, n_layers=3, context=8)
+    model = ModelSpec(vocab_size=65, width=64, n_layers=1, context=8)
     with_decay = OptimSpec(lr=lr, batch_size=2, weight_decay_timescale_tokens=800)
     decayed, plain = program(model, with_decay), program(model, OptimSpec(lr=lr, batch_size=2))
     tokens, rate = np.zeros((2, 8), np.int32), np.float32(lr / 2)

@@ -61,7 +61,8 @@ class Divergence:
     """KL(p‖q) of a teacher q from its world p, nats per scored token, split by what kind of error causes it.
 
     Attributes:
-        coverage: from contexts that the teacher never learned: there KL is at least half of what knowing is worth.
+        coverage: from contexts that the teacher never learned: there KL is at least half of what knowing is worth. Of a
+            teacher whose errors lie in rare contexts alone it is all.
         noise: from all others.
         se: standard error of the total where it is averaged over a set of sequences; 0 where it is a sum over all.
     """
