@@ -76,7 +76,8 @@ def damage_table(
     if not finished:
         raise RecordError("no finished run to measure damage on — train the sweep first: scaling sweep")
     # Labels tell texts apart among all runs, so they are given to all at once.
-    labels, found = runs_table(finished)[list(OF_RUN)], []
+    labels = runs_table(finished)[list(OF_RUN)]
+    found: list[pd.DataFrame] = []
     for done, record in enumerate(finished):
         run_id = record.spec.run_id
         rows = _known_rows(known, run_id, bits)
