@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.fit.damage import DamageFit
+
+PART = "damage.part.csv"
+"""Rows of a measurement that was not finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +66,22 @@ def damage_stage(
         store: Where the runs lie.
         runs: Which; those that are not finished are passed over.
         bits: Of a weight, by default 2, 3, 4, 5, 6 and 8.
-        folder: Where the table is written, as damage.csv.
+        folder: Where the table is written, as damage.csv. Until it is whole its rows lie beside it, and a stopped
+            measurement goes on from them.
         watch: Called with a line before each run.
     """
     from scaling.compress.damage import BITS, damage_table
     from scaling.fit.damage import fit_damage
+    from scaling.tables.files import read_table
 
     def progress(done: int, run: RunSpec) -> None:
         watch(f"damage: run {run.run_id}, {done + 1} of at most {len(runs)}")
 
-    table = damage_table(runs, store, bits=bits or BITS, progress=progress)
+    # A part of the table is none: `recommend` reads damage.csv.
+    part = None if folder is None else folder / PART
+    known = read_table(part) if part is not None and part.exists() else None
+    keep = (lambda rows: None) if part is None else partial(_write, part)
+    table = damage_table(runs, store, bits=bits or BITS, progress=progress, known=known, keep=keep)
     # One run, or 8 bits alone, have a table worth seeing and no law.
     try:
         fits = tuple(fit_damage(table))
@@ -80,7 +90,13 @@ def damage_stage(
         fits = ()
     path = None
     if folder is not None:
-        path, text = folder / DAMAGE, io.StringIO()
-        table.to_csv(text, index=False)
-        write_bytes(path, text.getvalue().encode())
+        path = folder / DAMAGE
+        _write(path, table)
+        (folder / PART).unlink(missing_ok=True)
     return DamageFound(table=table, fits=fits, path=path)
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_bytes(path, text.getvalue().encode())

@@ -41,12 +41,18 @@ def rounded(tensors: Mapping[str, np.ndarray], bits: int) -> dict[str, np.ndarra
     return {name: one(tensor).dequantize() if tensor.ndim == 2 else tensor for name, tensor in tensors.items()}
 
 
+MEASURED = ("bits", "loss", "damage", "damage_se", "damage_low", "damage_high")
+"""Columns that are measured, one row for each number of bits."""
+
+
 def damage_table(
     runs: Sequence[RunSpec],
     store: RunStore,
     *,
     bits: Sequence[int] = BITS,
     progress: Callable[[int, RunSpec], None] = lambda done, run: None,
+    known: pd.DataFrame | None = None,
+    keep: Callable[[pd.DataFrame], None] = lambda table: None,
 ) -> pd.DataFrame:
     """One row for every finished run and number of bits: ``loss`` as trained, ``damage`` = what rounding adds.
 
@@ -57,7 +63,9 @@ def damage_table(
         runs: Those that are not finished are passed over.
         store: Where they lie.
         bits: Of a weight.
-        progress: Called before each run.
+        progress: Called before each run that is measured.
+        known: A table of before: runs that it has at all these bits are not measured again.
+        keep: Called with the rows so far, behind each run that was measured.
 
     Raises:
         RecordError: none of the runs is finished.
@@ -67,12 +75,25 @@ def damage_table(
     finished = [record for record in records if record.outcome.status == "done"]
     if not finished:
         raise RecordError("no finished run to measure damage on — train the sweep first: scaling sweep")
-    found = []
-    for done, record in enumerate(finished):
-        progress(done, record.spec)
-        found.append(damage_of_run(record.spec, store, bits).assign(run_id=record.spec.run_id))
     # Labels tell texts apart among all runs, so they are given to all at once.
-    return runs_table(finished)[list(OF_RUN)].merge(pd.concat(found), on="run_id")
+    labels, found = runs_table(finished)[list(OF_RUN)], []
+    for done, record in enumerate(finished):
+        run_id = record.spec.run_id
+        rows = _known_rows(known, run_id, bits)
+        if rows is None:
+            progress(done, record.spec)
+            rows = damage_of_run(record.spec, store, bits).assign(run_id=run_id)
+            keep(labels.merge(pd.concat([*found, rows]), on="run_id"))
+        found.append(rows)
+    return labels.merge(pd.concat(found), on="run_id")
+
+
+def _known_rows(known: pd.DataFrame | None, run_id: str, bits: Sequence[int]) -> pd.DataFrame | None:
+    """What a table has of a run, if it has all these bits."""
+    if known is None:
+        return None
+    rows = known[(known["run_id"] == run_id) & known["bits"].isin(bits)]
+    return rows[[*MEASURED, "run_id"]] if len(rows) == len(bits) else None
 
 
 def damage_of_run(run: RunSpec, store: RunStore, bits: Sequence[int] = BITS) -> pd.DataFrame:
@@ -90,4 +111,4 @@ def damage_of_run(run: RunSpec, store: RunStore, bits: Sequence[int] = BITS) -> 
     for one in bits:
         cost = paired(before, losses(rounded(tensors, one)))
         rows.append((one, cost.before, cost.increase, cost.increase_se, cost.low, cost.high))
-    return pd.DataFrame(rows, columns=["bits", "loss", "damage", "damage_se", "damage_low", "damage_high"])
+    return pd.DataFrame(rows, columns=list(MEASURED))

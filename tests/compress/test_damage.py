@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scaling.compress.damage import damage_table, rounded
@@ -10,6 +11,7 @@ from scaling.compress.degradation import degradation, paired
 from scaling.compress.student import quantize
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import RecordError, SpecError
+from scaling.tables.files import read_table
 from scaling.train.checkpoint import load_student
 from scaling.train.model import to_tensors
 
@@ -34,6 +36,18 @@ def test_four_and_eight_bits_are_those_of_the_exported_formats(store, run, tenso
     for bits, scheme in {4: "q4_0", 8: "q8_0"}.items():
         back = quantize(tensors, scheme).dequantize()
         assert table["damage"][bits] == degradation(run.model, tensors, back, real).increase
+
+
+def test_what_a_stopped_measurement_kept_is_not_measured_again(store, run, monkeypatch, tmp_path):
+    kept, path = [], tmp_path / "part.csv"
+    whole = damage_table([run], store, bits=(4, 8), keep=kept.append)
+    kept[0].to_csv(path, index=False)
+    monkeypatch.setattr("scaling.compress.damage.damage_of_run", None)
+    again = damage_table([run], store, bits=(4, 8), known=read_table(path))
+    pd.testing.assert_frame_equal(again, whole, check_exact=True, check_dtype=False)
+    # Of bits that it does not have, nothing is known.
+    with pytest.raises(TypeError):
+        damage_table([run], store, bits=(3, 8), known=kept[0])
 
 
 def test_gains_are_never_rounded(tensors):
