@@ -78,8 +78,9 @@ def _of_teacher(cost: TrainingCost) -> Iterator[str]:
     if cost.teacher_flops is None:
         yield "its teacher: of a size that is not known here; what it writes is not counted"
     elif share := cost.teacher_flops / cost.flops:
-        told = f"{cost.teacher_flops:.3g} FLOPs for the text, written once, and what the recipe asks, {share:.2g} × the training"
-        yield f"its teacher: {told}: {hours(share * cost.hours)}, {energy(share * cost.kwh)}"
+        told = f"{cost.teacher_flops:.3g} FLOPs for the text, written once, and what the recipe asks"
+        time = f"{hours(share * cost.hours)}, {energy(share * cost.kwh)}"
+        yield f"its teacher: {told}, {share:.2g} × the training: {time}"
 
 
 def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
