@@ -9,7 +9,7 @@ import pandas as pd
 
 import scaling
 
-runs = pd.read_csv("../results/reference/distill.csv").query("teacher != 'real'")
+runs = pd.read_csv("../results/reference/distill.csv").query("teacher != 'real' and width == 32")
 runs["flops_all"] = runs["flops"] + runs["teacher_flops"]
 means = runs.groupby(["recipe", "n_tokens"])[["loss", "kl_student", "flops_all"]].mean()
 means.unstack("recipe")["loss"].round(3)

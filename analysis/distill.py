@@ -2,7 +2,8 @@
 
 Differences are paired by seed; ± is the standard error over seeds. FLOPs are those of the student and of its teacher:
 a pass a token to write the text, and one more where a recipe looks into the teacher. What reading alone reaches with
-the FLOPs of a recipe is read off its own losses, linear in the logarithm of FLOPs; beyond them it is marked.
+the FLOPs of a recipe is read off its own losses, linear in the logarithm of FLOPs; beyond them it is marked. Each size
+of student is compared with readers of its own size.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ COLUMNS = ("recipe", "flops", "teacher_flops")
 
 def main(results: str = "results") -> None:
     runs = published_runs("distill", results, columns=COLUMNS)
-    show(runs[runs["recipe"].notna() & (runs["teacher"] != "real")])
+    for size, rows in runs[runs["recipe"].notna() & (runs["teacher"] != "real")].groupby("n_params"):
+        print(f"students of {size:,} parameters")
+        show(rows)
 
 
 def show(runs: pd.DataFrame) -> None:

@@ -25,11 +25,13 @@ from scaling.train.generator import StudentGenerator, open_student
 TABLE = REFERENCE / "on_policy.csv"
 SHOWN = ["kl_own", "kl_student", "favoured", "loss"]
 CHUNKS = 16
+WIDTH = 32
+"""Of the students that are told apart here; wider ones start from their teacher."""
 
 
 def main(results: str = "results") -> None:
     runs = published_runs("distill", results, columns=COLUMNS)
-    runs = runs[runs["recipe"].notna() & (runs["teacher"] != "real")]
+    runs = runs[runs["recipe"].notna() & (runs["teacher"] != "real") & (runs["width"] == WIDTH)]
     if (Path(results) / "distill" / "runs.parquet").exists():
         store = RunStore(results)
         found = pd.DataFrame([written(store, run_id) for run_id in runs["run_id"]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +27,8 @@ BASINS, RANDOM_STARTS = 2, 3
 """Every version starts from the lowest minima of the plain fit, and from a few random places."""
 STEPS, PRECISION = 300, 1e-9
 """Of a version: a robust valley takes hundreds of steps, and a fit that stops on the way still knows where it began."""
+APPROACH_STEPS = 100
+"""From each place: only the lowest goes on."""
 WORTHLESS = 10.0
 """Log error of a forecast that is not a number."""
 
@@ -190,9 +192,9 @@ def _of_all_runs(problem: Problem, places: Array, weights: Array, prior: Prior) 
     """Lowest optimum of every version on all runs, looked for from every place: float64[v, k]."""
     rows = np.repeat(np.arange(len(weights)), len(places))
     start, weights, prior = np.tile(places, (len(weights), 1)), weights[rows], prior.take(rows)
-    smooth = minimise(problem, start, weights=weights, prior=prior, threshold=np.inf, steps=STEPS, precision=PRECISION)
-    near = np.where(np.isfinite(smooth.value)[:, None], smooth.u, start)
-    ended = minimise(problem, near, weights=weights, prior=prior, steps=STEPS, precision=PRECISION)
+    approach = partial(minimise, problem, weights=weights, prior=prior, steps=APPROACH_STEPS, precision=PRECISION)
+    smooth = approach(start, threshold=np.inf)
+    ended = approach(np.where(np.isfinite(smooth.value)[:, None], smooth.u, start))
     value = ended.value.reshape(-1, len(places))
     return ended.u.reshape(*value.shape, -1)[np.arange(len(value)), value.argmin(axis=1)]
 
