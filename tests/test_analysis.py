@@ -158,7 +158,7 @@ def test_code_lengths_agree_with_the_law_that_was_fitted_to_their_runs(printed):
 def test_looking_into_the_teacher_pays_at_equal_data_and_at_equal_flops(printed):
     found = re.findall(r"^(\w+) at ([\d,]+) tokens: ([+-][\d.]+) ± ([\d.]+) at equal data, ([+-][\d.]+) ± ([\d.]+)",
                        printed("distill"), flags=re.MULTILINE)  # fmt: skip
-    assert {row[0] for row in found} == {"soft", "minilm", "tinybert", "on_policy"}
+    assert {row[0] for row in found} == {"soft", "minilm", "tinybert", "on_policy", "distilbert"}
     for recipe, tokens, *values in found:
         data, data_se, flops, flops_se = map(float, values)
         assert data <= flops

@@ -49,6 +49,11 @@ class Backtest(Drawn):
     rows: tuple[Mapping[str, Any], ...]
     fit: Fit
 
+    @property
+    def unit(self) -> str:
+        """Of the losses."""
+        return self.fit.unit
+
     def frame(self) -> pd.DataFrame:
         """One row a held-out run: measured, forecast with its interval, whether it held, how far beyond the runs."""
         import pandas as pd

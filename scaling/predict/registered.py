@@ -24,6 +24,7 @@ from scaling.records import RunStore
 from scaling.shown import Drawn
 from scaling.spec import RunSpec
 from scaling.spec.schema import canonical_json, short_hash
+from scaling.tables.units import loss_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,6 +240,11 @@ class Score(Drawn):
     bias: float
     interval_score: float
     kept: int
+
+    @property
+    def unit(self) -> str:
+        """Of the losses: those of all forecasts, where they differ."""
+        return ", ".join(sorted({loss_unit(row.forecast.column) for row in self.rows}))
 
     def frame(self) -> pd.DataFrame:
         """One row a forecast; `inside` is empty where it was not measured, or does not count."""

@@ -19,6 +19,8 @@ from scaling.report.figures.style import BEYOND, errors, figure, hue, line, meas
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scaling.predict.registered import Score
+
 
 @figure("isoloss")
 def isoloss(
@@ -105,7 +107,7 @@ def needed_for_a_loss(inverse: Any, ax: Axes) -> None:
 
 
 @figure("extrapolation")
-def extrapolation(tested: Backtest, ax: Axes) -> None:
+def extrapolation(tested: Backtest | Score, ax: Axes) -> None:
     """Runs that a fit had not seen, against its forecasts of them with their intervals; hollow where they came out
     outside."""
     table = tested.frame()
@@ -116,4 +118,4 @@ def extrapolation(tested: Backtest, ax: Axes) -> None:
         ax.errorbar(x, y, yerr=bars, fmt="o", mfc=look, color=hue(0), capsize=2, elinewidth=0.8, label=label)
     ends = [table["measured"].min(), table["measured"].max()]
     ax.plot(ends, ends, color="0.4", lw=0.8, label="_agreement")
-    ax.set(xlabel=f"measured {loss_in(tested.fit.unit)}", ylabel=f"forecast, {tested.level:.0%} interval")
+    ax.set(xlabel=f"measured {loss_in(tested.unit)}", ylabel=f"forecast, {tested.level:.0%} interval")
