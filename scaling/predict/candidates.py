@@ -203,18 +203,17 @@ def text_columns(fit: Fit, data: DataSpec) -> dict[str, Any]:
     Raises:
         SpecError: the fit has no runs on this text, and its law or the teacher is of another kind.
     """
+    from scaling.data.worlds import divergence
     from scaling.spec.sources import WorldSource
     from scaling.spec.teachers import WorldTeacher
 
-    of_divergences = all(set(member.law.columns) == {"n", "d", *DELTAS} for member in fit.members)
     is_known = data.text_id in fit.texts if fit.texts else data.label in {"real", *fit.teachers}
-    is_exact = isinstance(data.source, WorldSource) and isinstance(data.teacher, WorldTeacher)
-    if is_known or not is_exact or not of_divergences:
-        return {"teacher": text_name(fit, data)}
-    from scaling.data.worlds import divergence
-
-    known = divergence(data.source, data.teacher)
-    return {"delta_coverage": known.coverage, "delta_noise": known.noise}
+    of_divergences = all(set(member.law.columns) == {"n", "d", *DELTAS} for member in fit.members)
+    source, teacher = data.source, data.teacher
+    if of_divergences and not is_known and isinstance(source, WorldSource) and isinstance(teacher, WorldTeacher):
+        known = divergence(source, teacher)
+        return {"delta_coverage": known.coverage, "delta_noise": known.noise}
+    return {"teacher": text_name(fit, data)}
 
 
 def text_of(fit: Fit, offered: RunSpec | Draft) -> str:
