@@ -21,6 +21,7 @@ WRITTEN = REFERENCE / "registered.csv"
 FITS = {
     "quickstart": "registered_fit.json",
     "study": "registered_study_fit.json",
+    "new teachers": "registered_teachers_fit.json",
     "speeches": "registered_speeches_fit.json",
     "prose": "registered_prose_fit.json",
 }

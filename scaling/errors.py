@@ -63,6 +63,12 @@ class OutOfMemory(MachineError):
     """The work does not fit in this machine's memory, or its device's."""
 
 
+class MissingPackageError(MachineError):
+    """A package that the work needs is not installed here, or does not load."""
+
+    exit_code = EXIT_USAGE
+
+
 class FitError(ScalingError):
     """A fit that must not be used; holds what was found so that it can be inspected.
 

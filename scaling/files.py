@@ -20,7 +20,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import MachineError, OutOfMemory, RecordError, ScalingError
+from scaling.errors import MachineError, MissingPackageError, OutOfMemory, RecordError, ScalingError
+from scaling.packages import import_fault
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again",
@@ -62,6 +63,8 @@ def machine_error(error: BaseException) -> MachineError | None:
         # Its own sentence says more than that of its cause.
         found = machine_error(error.__cause__) if error.__cause__ is not None else None
         return None if found is None else type(found)(str(error))
+    if isinstance(error, ImportError) and (fault := import_fault(error)):
+        return MissingPackageError(fault)
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         where = f"{error.filename2 or error.filename}: " if error.filename or error.filename2 else ""
         return MachineError(f"{where}{error.strerror} — {_REMEDIES[error.errno]}")
@@ -90,7 +93,7 @@ def clear_errors(path: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, ImportError) as error:
         if isinstance(error, OSError) and error.errno and error.filename is None and path is not None:
             error.filename = str(path)
         found = machine_error(error)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import signal
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scaling.errors import DataError, MachineError, OutOfMemory, RecordError
+from scaling.data.documents import read_files
+from scaling.errors import DataError, MachineError, MissingPackageError, OutOfMemory, RecordError
 from scaling.files import (
     clear_errors,
     machine_error,
@@ -27,6 +30,8 @@ from scaling.files import (
     write_json,
     write_once,
 )
+from scaling.packages import EXTRAS
+from scaling.tables.files import read_table
 
 
 def test_a_file_where_a_folder_should_be_is_named_with_what_to_do(tmp_path):
@@ -189,3 +194,44 @@ def test_a_full_disk_is_said_with_the_file_that_did_not_fit(tmp_path):
     with pytest.raises(MachineError, match=f"{tmp_path / 'big'}: only a part of a file was written .*the disk is full"):
         write_file(tmp_path / "big", cut_short)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_a_fault_of_the_machine_that_names_what_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(MissingPackageError, match=r"tensorboardX is not .*'scaling\[tensorboard\]'"), clear_errors():
+        import tensorboardX  # noqa: F401
+
+
+def test_a_package_that_does_not_load_and_one_that_nobody_names_are_said_so():
+    broken = machine_error(ImportError("libx.so.1: cannot open shared object file", name="xllamacpp"))
+    assert "xllamacpp does not load (libx.so.1" in str(broken)
+    assert "scaling[export]" in str(broken)
+    unnamed = machine_error(ImportError("Unable to find a usable engine; tried using: 'pyarrow', 'fastparquet'."))
+    assert "'pyarrow'" in str(unnamed)
+    assert "pip install scaling" in str(unnamed)
+    assert machine_error(ModuleNotFoundError("No module named 'scaling.gone'", name="scaling.gone")) is None
+
+
+def test_the_extras_hold_the_packages_that_the_project_file_lists():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    for extra, packages in EXTRAS.items():
+        listed = {re.split(r"[>=<\[]", line)[0] for line in project["optional-dependencies"][extra]}
+        assert listed == set(packages)
+
+
+def test_a_table_is_not_called_damaged_where_the_package_that_reads_it_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"whatever it holds")
+
+    def without_engine(path):
+        raise ImportError("Unable to find a usable engine; tried using: 'pyarrow', 'fastparquet'.")
+
+    monkeypatch.setattr("pandas.read_parquet", without_engine)
+    with pytest.raises(MissingPackageError, match=r"'pyarrow'.*pip install scaling"):
+        read_table(tmp_path / "a.parquet")
+
+
+def test_a_text_is_not_called_damaged_where_the_package_that_reads_it_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"whatever it holds")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingPackageError, match=r"pyarrow is not installed.*pip install"):
+        list(read_files(str(tmp_path / "a.parquet")))

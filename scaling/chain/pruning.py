@@ -129,13 +129,13 @@ def _born(fit: Fit, run: RunSpec, left: ModelSpec, n_params: int, healing_tokens
     """By the law alone: what was measured of the whole student says nothing of one born smaller."""
     from scaling.accounting import count_parameters, training_flops
     from scaling.compress.pruning import healing_flops, tokens_for
-    from scaling.predict.candidates import size_of, text_name
+    from scaling.predict.candidates import size_of, text_columns
 
     spent = training_flops(run.model, run.n_tokens) + healing_flops(run.model, left, healing_tokens)
     n = size_of(left, fit.columns["n"]) - (count_parameters(left).n_params - n_params)
-    text = text_name(fit, run.data)
+    text = text_columns(fit, run.data)
     volumes = {"on as much text": float(run.n_tokens), "for as much compute": tokens_for(left, spent)}
-    return {said: float(fit.predict(n, d, teacher=text, given="law", force=True).value) for said, d in volumes.items()}
+    return {said: float(fit.predict(n, d, given="law", force=True, **text).value) for said, d in volumes.items()}
 
 
 def _left(model: ModelSpec, zeros: float) -> int:

@@ -53,10 +53,11 @@ def main() -> None:
         # The reader of stdout went away (as `| head` does): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (OSError, MemoryError) as error:
-        if os.environ.get("SCALING_DEBUG"):
-            raise
+    except (OSError, MemoryError, ImportError) as error:
         found = machine_error(error)
+        # A module of our own that is absent is our mistake.
+        if os.environ.get("SCALING_DEBUG") or (found is None and isinstance(error, ImportError)):
+            raise
         print(f"error: {found or error}", file=sys.stderr)
         sys.exit(found.exit_code if found else EXIT_USAGE)
 

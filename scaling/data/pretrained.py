@@ -14,7 +14,7 @@ import numpy as np
 
 from scaling.accounting import TokenizerLayout
 from scaling.data.tokenizers import BYTE_OF, CHAR_OF, EOS_TEXT, encode_with, import_tokenizers
-from scaling.errors import DataError, ExportError
+from scaling.errors import DataError, ExportError, MissingPackageError
 from scaling.formats.gguf import GgufHeader, read_gguf_header
 from scaling.spec import PretrainedTeacher, TokenizerSpec
 
@@ -203,7 +203,7 @@ def _packaged(name: str) -> Path:
     # Found, not imported: the package's own module needs what was left out when it was installed.
     package = importlib.util.find_spec(PACKAGES[name].name)
     if package is None or not package.submodule_search_locations:
-        raise DataError(f"the model {name} is not installed; install it with: {PACKAGES[name].install}")
+        raise MissingPackageError(f"the model {name} is not installed; install it with: {PACKAGES[name].install}")
     return Path(package.submodule_search_locations[0]) / PACKAGES[name].file
 
 

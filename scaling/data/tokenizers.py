@@ -21,7 +21,7 @@ import numpy as np
 from scaling.accounting import NEVER_APPLIED_MERGE, TokenizerLayout
 from scaling.data.documents import END_OF_DOCUMENT, to_bytes
 from scaling.errors import DataError, RecordError
-from scaling.files import read_json, write_json
+from scaling.files import clear_errors, read_json, write_json
 from scaling.spec import TokenizerSpec
 
 EOS_TEXT = END_OF_DOCUMENT
@@ -209,7 +209,8 @@ def train_tokenizer(spec: TokenizerSpec, documents: Iterable[str]) -> Tokenizer:
         documents: Text to learn merges from: the training part of a corpus.
 
     Raises:
-        DataError: if the ``tokenizers`` package is missing, or the text has too few different pairs for the vocabulary.
+        DataError: if the text has too few different pairs for the vocabulary.
+        MissingPackageError: if ``tokenizers`` is not installed.
 
     Source: Sennrich et al. 2016, arXiv 1508.07909 (BPE); Radford et al. 2019 (on bytes).
     """
@@ -238,15 +239,10 @@ def import_tokenizers() -> Any:
     """The package tokenizers.
 
     Raises:
-        DataError: if it is missing.
+        MissingPackageError: if it is missing.
     """
-    try:
+    with clear_errors():
         import tokenizers
-    except ModuleNotFoundError as error:
-        raise DataError(
-            "byte-level BPE needs the tokenizers package; install it with: pip install 'scaling[text]' "
-            "(or use tokenizer kind bytes)"
-        ) from error
     return tokenizers
 
 

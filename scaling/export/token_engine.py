@@ -11,7 +11,7 @@ import numpy as np
 
 from scaling.accounting import TokenizerLayout
 from scaling.data.tokenizers import import_tokenizers
-from scaling.errors import DataError, EngineError
+from scaling.errors import EngineError, MissingPackageError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
 from scaling.export.engine import Engine, EngineRun, check_prompt, speed_job
 from scaling.export.interpreters import Interpreter
@@ -78,7 +78,7 @@ class TokenEngine(Engine):
         beside = Path(path).with_name(TOKENIZER_FILE)
         try:
             cut = import_tokenizers().Tokenizer.from_str(beside.read_text("utf-8"))
-        except (DataError, OSError) as error:
+        except (MissingPackageError, OSError) as error:
             raise EngineError(f"{beside}: no text can be cut ({error})") from error
         with as_asked(self.title):
             cut.encode_special_tokens = True

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import RecordError, SpecError
-from scaling.files import make_folder, write_bytes
+from scaling.files import machine_error, make_folder, write_bytes
 from scaling.fit.doubt.scatter import Scatter, SizeTrend
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.neighbours import Runs
@@ -86,6 +86,8 @@ def load(path: str | Path | Mapping[str, Any]) -> Fit:
     try:
         return from_plain(content)
     except Exception as error:
+        if machine := machine_error(error):
+            raise machine from error
         # The one boundary: whatever a foreign value makes the laws raise, the file is at fault.
         raise RecordError(
             f"{path} is damaged, or needs a package that is not installed ({_first_line(error)}): fit again from the "

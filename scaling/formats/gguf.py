@@ -27,7 +27,7 @@ from scaling.accounting import (
 )
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError
-from scaling.files import write_file
+from scaling.files import clear_errors, write_file
 from scaling.formats.gguf_index import StoredTensor, read_index
 from scaling.formats.gguf_keys import read_model, read_tokenizer
 from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
@@ -72,7 +72,8 @@ def write_gguf(
         Size of the file in bytes; equal to ``accounting.gguf_bytes``.
 
     Raises:
-        ExportError: if the tensors or the tokenizer do not fit the model, or the ``gguf`` package is missing.
+        ExportError: if the tensors or the tokenizer do not fit the model.
+        MissingPackageError: if ``gguf`` is not installed.
         SpecError: if ``about`` is longer than a file has room for.
     """
     gguf = _import_gguf()
@@ -176,10 +177,8 @@ def _open(gguf: ModuleType, path: Path) -> tuple[GgufHeader, dict[str, StoredTen
 
 
 def _import_gguf() -> ModuleType:
-    try:
+    with clear_errors():
         import gguf
-    except ImportError as error:
-        raise ExportError("GGUF files need the package gguf — pip install 'scaling[export]'") from error
     return gguf
 
 

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from scaling.accounting import TokenizerLayout, onnx_bytes, tensor_shapes
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError, SpecError
-from scaling.files import write_file
+from scaling.files import clear_errors, write_file
 from scaling.formats.quantized import QuantizedMatrix, Tensor, check_finite
 from scaling.formats.student import StudentFile
 from scaling.spec import ModelSpec
@@ -63,7 +63,8 @@ def write_onnx(
         Size of the file in bytes; equal to ``accounting.onnx_bytes``.
 
     Raises:
-        ExportError: if a tensor is absent, too much is said for people, or the ``onnx`` package is missing.
+        ExportError: if a tensor is absent, or too much is said for people.
+        MissingPackageError: if ``onnx`` is not installed.
     """
     onnx = _import_onnx()
     graph = _Graph(onnx, model, tensors)
@@ -270,10 +271,8 @@ def _decode_error() -> type[Exception]:
 
 
 def _import_onnx() -> ModuleType:
-    try:
+    with clear_errors():
         import onnx
         import onnx.helper
         import onnx.numpy_helper
-    except ImportError as error:
-        raise ExportError("ONNX files need the package onnx — pip install 'scaling[onnx]'") from error
     return onnx

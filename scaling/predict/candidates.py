@@ -19,6 +19,7 @@ from scaling.predict.footprint import Footprint
 from scaling.predict.quantization import QUANTIZATION_COST, QuantizationCost, Rounding, rounding_cost
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
+from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -192,6 +193,27 @@ def text_name(fit: Fit, data: DataSpec) -> str:
             f"{', '.join(sorted(fit.texts.values()))}; fit again with runs that read it"
         )
     return data.text_id
+
+
+def text_columns(fit: Fit, data: DataSpec) -> dict[str, Any]:
+    """What `Fit.predict` is told of a text: its name, or what divides it from its world where no run has read it.
+
+    A law of divergences holds for any teacher whose divergences are known: those of a world's are exact.
+
+    Raises:
+        SpecError: the fit has no runs on this text, and its law or the teacher is of another kind.
+    """
+    from scaling.data.worlds import divergence
+    from scaling.spec.sources import WorldSource
+    from scaling.spec.teachers import WorldTeacher
+
+    is_known = data.text_id in fit.texts if fit.texts else data.label in {"real", *fit.teachers}
+    of_divergences = all(set(member.law.columns) == {"n", "d", *DELTAS} for member in fit.members)
+    source, teacher = data.source, data.teacher
+    if of_divergences and not is_known and isinstance(source, WorldSource) and isinstance(teacher, WorldTeacher):
+        known = divergence(source, teacher)
+        return {"delta_coverage": known.coverage, "delta_noise": known.noise}
+    return {"teacher": text_name(fit, data)}
 
 
 def text_of(fit: Fit, offered: RunSpec | Draft) -> str:

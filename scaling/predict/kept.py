@@ -14,7 +14,7 @@ import numpy as np
 
 from scaling.curves.law import CURVES, CurveLaw
 from scaling.errors import RecordError, SpecError
-from scaling.files import make_folder, read_json, write_bytes
+from scaling.files import machine_error, make_folder, read_json, write_bytes
 from scaling.fit.result import Fit
 from scaling.fit.saved import from_plain as fit_from_plain
 from scaling.formats.plain import plain
@@ -67,6 +67,8 @@ def load(path: str | Path) -> Any:
     try:
         return _read(_kind(content["result"]), content["values"])
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, SpecError) as error:
+        if machine := machine_error(error):
+            raise machine from error
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RecordError(f"{path}: not a result of this version ({said}) — compute it again") from error
 

@@ -19,7 +19,7 @@ import numpy as np
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.files import make_folder, read_json, to_json, write_once
 from scaling.fit.reach import MAX_REACH
-from scaling.predict.candidates import size_of, text_name
+from scaling.predict.candidates import size_of, text_columns
 from scaling.records import RunStore
 from scaling.shown import Drawn
 from scaling.spec import RunSpec
@@ -163,10 +163,10 @@ def register(
 
 
 def _forecast(fit: Fit, run: RunSpec, *, fit_id: str, level: float, now: str) -> RegisteredForecast:
-    n, text = size_of(run.model, fit.columns["n"]), text_name(fit, run.data)
-    said = fit.predict(n, run.n_tokens, teacher=text, level=level, force=True)
+    n, text = size_of(run.model, fit.columns["n"]), text_columns(fit, run.data)
+    said = fit.predict(n, run.n_tokens, level=level, force=True, **text)
     # The upper end of a central interval of 80 % is exceeded by one run in ten.
-    promise = fit.predict(n, run.n_tokens, teacher=text, level=2 * PROMISE - 1, force=True)
+    promise = fit.predict(n, run.n_tokens, level=2 * PROMISE - 1, force=True, **text)
     return RegisteredForecast(
         run_id=run.run_id,
         fit_id=fit_id,

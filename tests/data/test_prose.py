@@ -11,7 +11,7 @@ import pytest
 from scaling.data import prose
 from scaling.data.books import is_prose, prose_of, read_fortunes, read_html, read_json, read_r_data, read_sword
 from scaling.data.corpora import load_corpus
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingPackageError
 from scaling.spec import TextSource
 
 PROSE = (
@@ -178,7 +178,7 @@ def test_packages_become_a_corpus_once(packages):
 
 def test_a_missing_package_is_named_with_its_cure(packages):
     books, debs, _ = packages
-    with pytest.raises(DataError, match=r"package\(s\) nowhere, which apt does not know.*apt-get update"):
+    with pytest.raises(MissingPackageError, match=r"package\(s\) nowhere, which apt does not know.*apt-get update"):
         prose.open_prose((*books, prose.Book("nowhere", "PD", read_fortunes)))
     with pytest.raises(DataError, match=r"package quotes 1:2\.0-1 holds no prose"):
         prose.open_prose((prose.Book("quotes", "PD", read_html),))
@@ -190,5 +190,5 @@ def test_a_missing_package_is_named_with_its_cure(packages):
 
 def test_another_system_is_told_what_to_do(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda tool: None)
-    with pytest.raises(DataError, match=r"apt-cache, apt-get, dpkg-deb is not on this machine.*use sotu"):
+    with pytest.raises(MissingPackageError, match=r"apt-cache, apt-get, dpkg-deb is not on this machine.*use sotu"):
         load_corpus(TextSource(kind="text", corpus="prose"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingPackageError
 from scaling.spec import TokenizerSpec
 
 pytest.importorskip("tokenizers", reason="byte-level BPE is in the extra [text]")
@@ -89,7 +89,7 @@ def test_too_little_text_for_a_vocabulary_is_said():
 
 def test_a_missing_package_names_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(DataError, match=r"pip install 'scaling\[text\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'scaling\[text\]'"):
         train_tokenizer(TokenizerSpec(vocab_size=300), TEXTS)
 
 

