@@ -36,6 +36,15 @@ def test_one_run_is_enough_to_believe_something_and_leaves_it_wide():
     assert spread(found, 6e5, 3e6)[1] > 0.05
 
 
+def test_runs_of_one_size_leave_open_that_size_hardly_matters():
+    """Students of a teacher that never learned what more weights would hold differ by .004 of the loss."""
+    found = believe(observed(SIZES[:1]), named_law("chinchilla"))
+    size = np.exp(found.logs({"n": np.array([2e4]), "d": np.array([3e6])})) - np.exp(
+        found.logs({"n": np.array([1e12]), "d": np.array([3e6])})
+    )
+    assert (size < 0.01 * float(TRUTH.loss(n=2e4, d=3e6))).mean() > 0.03
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_many_runs_bring_the_draws_to_the_truth(seed):
     found = believe(observed(seed=seed), named_law("chinchilla"))
