@@ -79,13 +79,15 @@ def decisions(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, float]]:
             yield text, largest, float(target)
 
 
-def asked(largest: pd.DataFrame, target: float, bought: set[str]) -> Decision:
-    """The decision, knowing the candidates that were bought."""
+def asked(runs: pd.DataFrame, largest: pd.DataFrame, target: float, bought: set[str]) -> Decision:
+    """The decision, knowing the candidates and the sizes of its text that were bought."""
     means = largest.groupby("n_params")["loss"].mean().sort_index()
     known = largest[[str(row) in bought for row in largest.index]].groupby("n_params")["loss"].mean()
     columns = {"d": float(largest["n_tokens"].iloc[0]), **{name: float(largest[name].iloc[0]) for name in DELTAS}}
+    of_text = runs[runs["teacher"] == largest["teacher"].iloc[0]]
+    seen = frozenset(float(n) for row, n in of_text["n_params"].items() if str(row) in bought)
     measured = {i: float(known[n]) for i, n in enumerate(means.index) if n in known.index}
-    return Decision(sizes=means.index.to_numpy(float), columns=columns, target=target, measured=measured)
+    return Decision(sizes=means.index.to_numpy(float), columns=columns, target=target, measured=measured, seen=seen)
 
 
 def known(runs: pd.DataFrame, bought: set[str], volume: float) -> Belief:
@@ -139,12 +141,13 @@ def spend(runs: pd.DataFrame, text: str, largest: pd.DataFrame, target: float, d
     """(share of the table's FLOPs, outlook) after each purchase of a design."""
     every = sites(runs)
     whole = cost(every)
-    pilot = min((s for s in every if runs.loc[int(s.key), "teacher"] == text), key=lambda site: site.flops).trunk
-    buying, bought, spent = [site for site in every if site.trunk == pilot], set[str](), 0.0
+    own = runs.loc[runs["teacher"] == text, "trunk_id"].unique()
+    first = min(([site for site in every if site.trunk == trunk] for trunk in own), key=cost)
+    buying, bought, spent = first, set[str](), 0.0
     while buying:
         bought |= {site.key for site in buying}
         spent += cost(buying)
-        decision = asked(largest, target, bought)
+        decision = asked(runs, largest, target, bought)
         belief = known(runs, bought, decision.columns["d"])
         found = outlook(belief, decision)
         yield spent / whole, found
@@ -196,7 +199,7 @@ def replayed(name: str) -> pd.DataFrame:
 def errors(table: str, runs: pd.DataFrame, text: str, largest: pd.DataFrame, target: float) -> Iterator[dict]:
     """The curve of every design for one decision."""
     every = {str(row) for row in runs.index}
-    decision = asked(largest, target, every)
+    decision = asked(runs, largest, target, every)
     full = outlook(known(runs, every, decision.columns["d"]), decision).choice
     if "true_loss" in largest:
         true = largest.sort_values("n_params")["true_loss"].to_numpy()

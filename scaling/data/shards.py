@@ -58,6 +58,8 @@ class Card:
         teacher_file: Hash of a pretrained teacher's file.
         teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its
             distribution.
+        recut_from: Hash of the tokenizer that the teacher wrote in, where its text was cut anew; its loss is then one a
+            token of ``tokenizer``.
         decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
         targets: What is kept of the teacher's distribution at a position, and its ``size``, where the shards hold that
             and no tokens.
@@ -78,6 +80,7 @@ class Card:
     teacher_run: str | None = None
     teacher_file: str | None = None
     teacher_loss: float | None = None
+    recut_from: str | None = None
     decoding: dict[str, float | int | None] = field(default_factory=dict)
     targets: dict[str, Any] | None = None
     sequence_tokens: Annotated[int, Field(ge=1)] | None = None

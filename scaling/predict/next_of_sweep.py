@@ -230,6 +230,7 @@ def _decision(
         target=target,
         margin=NormalDist().inv_cdf(question.probability) * math.hypot(NOISE, TRUNK_NOISE),
         measured={i: float(losses[run.run_id]) for i, run in enumerate(candidates) if run.run_id in losses},
+        seen=frozenset(own[options.n].astype(float)),
     )
 
 

@@ -17,6 +17,9 @@ from scaling.fit.belief import Belief, run_covariance
 
 Array = np.ndarray
 
+TELLING = 2
+"""Sizes that must have read the text before a law tells sizes apart: of one, a prior says what another would do."""
+
 SETTLED = 0.05
 """Expected error of the recommended size at which a decision counts as settled, in doublings of N: 7 %."""
 
@@ -63,6 +66,7 @@ class Decision:
         margin: By which the log loss of a size that was not trained must lie below the target: it is the chance that
             was asked for, in standard deviations of a run.
         measured: Losses of candidates that were trained, by their index.
+        seen: Sizes of which some run on this text is known, of any volume.
     """
 
     sizes: Array
@@ -70,6 +74,13 @@ class Decision:
     target: float
     margin: float = 0.0
     measured: Mapping[int, float] = field(default_factory=dict)
+    seen: frozenset[float] = frozenset()
+
+    @property
+    def told(self) -> bool:
+        """Whether runs, not a prior, tell sizes apart: two were seen, or what was measured leaves one choice."""
+        low, high = self.bracket()
+        return len(self.seen) >= TELLING or low >= high
 
     def bracket(self) -> tuple[float, float]:
         """Log sizes between which the answer lies by what was measured: it lies above the largest candidate that
@@ -116,16 +127,18 @@ class Outlook:
         choice: Index of the candidate that most draws recommend; the number of candidates where none will do.
         agreement: Share of the draws that recommend it.
         error: Expected error of the recommended size, in doublings of N.
+        told: Whether runs tell sizes apart; draws that agree by their prior alone settle nothing.
     """
 
     choice: int
     agreement: float
     error: float
+    told: bool
 
     @property
     def settled(self) -> bool:
         """Whether further runs are unlikely to change it."""
-        return self.error <= SETTLED or self.agreement >= SURE
+        return self.told and (self.error <= SETTLED or self.agreement >= SURE)
 
 
 def outlook(belief: Belief, decision: Decision) -> Outlook:
@@ -136,7 +149,8 @@ def outlook(belief: Belief, decision: Decision) -> Outlook:
     # The median is the size whose expected error is least.
     choice = int(np.sort(chosen)[len(chosen) // 2])
     agreement = float(counts[values == choice].sum() / len(chosen))
-    return Outlook(choice=choice, agreement=agreement, error=_doublings(wanted - np.median(wanted)))
+    error = _doublings(wanted - np.median(wanted))
+    return Outlook(choice=choice, agreement=agreement, error=error, told=decision.told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +183,7 @@ def next_runs(
 
     Greedy: again and again the trunk, up to one of its branches, that takes away most error for its FLOPs. Branches
     before that one are trained with it where they are offered: they cost their cooldown alone and are evidence too.
+    Where draws agree though no runs tell sizes apart, it is the cheapest trunk of another size of that text.
 
     Args:
         belief: What is known of the law.
@@ -196,8 +211,20 @@ def next_runs(
         taken, best = [*taken, *option], best - gain
         if best <= SETTLED / 10:
             break
+    if not taken and not decision.told:
+        taken = _another_size(decision, offered, flops)
     keys, chosen = tuple(offered[i].key for i in taken), [offered[i] for i in taken]
     return NextRuns(keys=keys, flops=cost(chosen), before=before, after=before * (best / start) if start else 0.0)
+
+
+def _another_size(decision: Decision, offered: Sequence[Site], flops: float) -> list[int]:
+    """The cheapest trunk of the text in a size that was not seen, all its branches; none where it is not affordable."""
+    trunks: dict[str, list[int]] = {}
+    for i, site in enumerate(offered):
+        if site.columns["n"] not in decision.seen and _reads(site, decision):
+            trunks.setdefault(site.trunk, []).append(i)
+    priced = [(cost([offered[i] for i in members]), members) for members in trunks.values()]
+    return min((one for one in priced if one[0] <= flops), default=(0.0, []))[1]
 
 
 def cost(sites: Sequence[Site]) -> float:
@@ -297,7 +324,13 @@ class _Foresight:
 
 def _candidate(site: Site, decision: Decision) -> int:
     """Which candidate a site is: the same size, volume and text."""
-    if any(not math.isclose(site.columns[name], value, rel_tol=1e-3) for name, value in decision.columns.items()):
+    if not (_reads(site, decision) and math.isclose(site.columns["d"], decision.columns["d"], rel_tol=1e-3)):
         return -1
     near = np.abs(np.log(decision.sizes) - math.log(site.columns["n"]))
     return int(near.argmin()) if near.min() < 1e-3 else -1
+
+
+def _reads(site: Site, decision: Decision) -> bool:
+    """Whether a site reads the text that is asked about, as far as the law tells texts apart."""
+    facts = {name: value for name, value in decision.columns.items() if name != "d"}
+    return all(math.isclose(site.columns[name], value, rel_tol=1e-3) for name, value in facts.items())

@@ -60,8 +60,7 @@ class DataSpec(GrownSpec):
             )
         if not teacher.tells_probs(self.source):
             raise ValueError(
-                f"a {teacher.kind} teacher of text has tokens for targets only, not {kind}; "
-                "soft targets need a trained or pretrained teacher, or a world"
+                f"a {teacher.kind} teacher of text has tokens for targets only, not {kind}; {teacher.probs_need}"
             )
         return self
 

@@ -25,6 +25,8 @@ class Teacher(KindSpec):
     """True where its text is generated once and kept; that of others is made as it is read."""
     can_be_mixed: ClassVar[bool] = True
     """True where real documents may be put among its text."""
+    probs_need: ClassVar[str] = "soft targets need a trained or pretrained teacher, or a world"
+    """What to do where its distribution of the next token cannot be told."""
 
     @property
     @abstractmethod
@@ -235,29 +237,34 @@ class ModelTeacher(TextTeacher):
 
 
 @Teacher.add_kind
-class PretrainedTeacher(ModelTeacher):
+class PretrainedTeacher(GrownSpec, ModelTeacher):
     """A model of the llama architecture that somebody else trained, read from a GGUF file.
 
-    It generates sequences of its students' context in its own tokens, so the source's tokenizer must be that of the
-    file.
+    Where the source is cut by another tokenizer than the file's, what it writes is cut anew, into the source's tokens
+    (scaling/teach/recut.py); its distribution, which is one of its own tokens, is then no target.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"prompt_tokens"})
+    probs_need: ClassVar[str] = (
+        "it tells its distribution to students of its own tokens (data.source.tokenizer: {kind: gguf, file: …}) that "
+        "it writes for without a prompt"
+    )
 
     kind: Literal["pretrained"]
     file: str = "smollm2"
     """``smollm2`` (SmolLM2-135M-Instruct), or the path of a GGUF file."""
     fingerprint: str = ""
     """Hash of the file, filled in when a sweep is expanded: another file is another run."""
+    prompt_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens of the source's real text that each sequence goes on from; its students do not read them."""
 
     @property
     def label(self) -> str:
-        return f"pretrained {PurePath(self.file).stem}{self.decoding_label}"
+        prompt = f" prompt {self.prompt_tokens}" if self.prompt_tokens else ""
+        return f"pretrained {PurePath(self.file).stem}{prompt}{self.decoding_label}"
 
-    def check(self, source: Source) -> None:
-        if isinstance(source, TextSource) and source.tokenizer.kind != "gguf":
-            raise ValueError(
-                "a pretrained teacher writes tokens of its own; let the source be cut into the same ones: "
-                f"tokenizer: {{kind: gguf, file: {self.file}}}"
-            )
+    def tells_probs(self, source: Source) -> bool:
+        return isinstance(source, TextSource) and source.tokenizer.kind == "gguf" and not self.prompt_tokens
 
 
 @Teacher.add_kind

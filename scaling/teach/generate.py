@@ -60,21 +60,21 @@ def ensure_teacher_text(
     cards = {}
     for split, (seed, tokens) in wanted.items():
         folder = teacher_text_dir(store, spec.data, seed=seed, split=split, context=spec.model.context)
-        # Whole blocks, so that a longer text begins with the shorter one.
-        n_blocks = -(-_sequences_for(tokens, spec, generator) // generator.rows)
-        cards[split] = _write_text(generator, folder, seed, split, n_blocks, tell)
+        # A reader of shorter sequences leaves the end of each unread, so more has to be written than it reads.
+        wanted_tokens = _tokens_for(tokens, spec, generator)
+        cards[split] = _write_text(generator, folder, seed, split, wanted_tokens, tell)
         if split == "train" and isinstance(spec.data.targets, SoftTargets):
-            _write_targets(generator, folder, spec.data.targets, seed, n_blocks, tell)
+            _write_targets(generator, folder, spec.data.targets, seed, wanted_tokens, tell)
     return cards["train"], cards["held_out"]
 
 
 def _write_text(
-    generator: BlockGenerator, folder: Path, seed: int, split: Split, n_blocks: int, progress: Listener
+    generator: BlockGenerator, folder: Path, seed: int, split: Split, n_tokens: int, progress: Listener
 ) -> Card:
-    """A text of at least so many blocks; what is there and whole is kept."""
+    """A text of at least so many tokens; what is there and whole is kept."""
     with locked(folder):
         card = read_card(folder) or generator.card(split)
-        return _fill(folder, card, n_blocks, lambda number: generator.block(seed, split, number), generator, progress)
+        return _fill(folder, card, n_tokens, lambda number: generator.block(seed, split, number), progress)
 
 
 def _write_targets(
@@ -82,10 +82,10 @@ def _write_targets(
     folder: Path,
     targets: SoftTargets,
     seed: int,
-    n_blocks: int,
+    n_tokens: int,
     progress: Listener,
 ) -> Card:
-    """What the teacher's distribution says of so many blocks of its training text."""
+    """What the teacher's distribution says of so many tokens of its training text."""
     text, beside = open_shards(folder), targets_dir(folder, targets)
 
     def targets_of(number: int) -> np.ndarray:
@@ -96,28 +96,26 @@ def _write_targets(
     kept |= {"size": targets.size, "biased": targets.is_biased}
     with locked(beside):
         card = read_card(beside) or replace(text.card, shards=(), targets=kept)
-        return _fill(beside, card, n_blocks, targets_of, generator, progress)
+        return _fill(beside, card, n_tokens, targets_of, progress)
 
 
-def _fill(
-    folder: Path,
-    card: Card,
-    n_blocks: int,
-    make: Callable[[int], np.ndarray],
-    generator: BlockGenerator,
-    progress: Listener,
-) -> Card:
-    """Make the blocks that are missing or damaged, each counted as soon as it is whole."""
-    planned = max(n_blocks, len(card.shards)) * generator.rows * generator.context
-    for block in [*damaged_shards(folder, card), *range(len(card.shards), n_blocks)]:
+def _fill(folder: Path, card: Card, n_tokens: int, make: Callable[[int], np.ndarray], progress: Listener) -> Card:
+    """Make the blocks that are missing or damaged, each counted as soon as it is whole.
+
+    Blocks are whole, so that a longer text begins with the shorter one.
+    """
+    damaged = damaged_shards(folder, card)
+    while damaged or card.tokens < n_tokens:
+        block = damaged.pop(0) if damaged else len(card.shards)
         shard = write_shard(folder, block, make(block), card.dtype)
         card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
         write_card(folder, card)
+        planned = max(n_tokens, card.tokens)
         progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
     return card
 
 
-def _sequences_for(n_tokens: int, spec: RunSpec, generator: BlockGenerator) -> int:
-    """Sequences that a teacher must write so that a student with another context finds ``n_tokens`` in them."""
+def _tokens_for(n_tokens: int, spec: RunSpec, generator: BlockGenerator) -> int:
+    """Tokens that a teacher must write so that a student with another context finds ``n_tokens`` in them."""
     pieces = generator.context // spec.model.context
-    return -(-n_tokens // (pieces * spec.model.context))
+    return -(-n_tokens // (pieces * spec.model.context)) * generator.context

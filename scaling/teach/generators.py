@@ -16,6 +16,7 @@ from scaling.data.counter import random_at
 from scaling.data.eval_sets import EvalSet
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
+from scaling.data.sequences import TextSequences
 from scaling.data.shards import Card
 from scaling.data.text import Split, open_text, open_tokenizer
 from scaling.errors import DataError
@@ -37,10 +38,11 @@ from scaling.spec import (
 )
 from scaling.teach.blocks import PURPOSES, BlockGenerator
 from scaling.teach.ngram import Ngram, train_ngram
+from scaling.teach.recut import padded, translated, translated_set, whole_words, windows
 from scaling.teach.rules import RulesText
 from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
-from scaling.train.decode import Decoding, sample_sequences
+from scaling.train.decode import FREE, Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
 from scaling.train.finished import finished_student
 from scaling.train.generator import finished_teacher
@@ -48,8 +50,11 @@ from scaling.train.model import Student, from_tensors
 
 MAX_ROWS = 256
 """Sequences that a model generates side by side; more gain nothing on a processor."""
-CACHE_BYTES = 1 << 29
+CACHE_BYTES = 1 << 30
 """Keys and values of one block, at most."""
+RECUT_LENGTH = 2
+"""Contexts of its students that a teacher of larger tokens writes at once, in its own tokens: the end of what it wrote,
+which fills no context, is not read, and the longer a sequence the less that is."""
 
 GENERATORS: Registry[Callable[[RunSpec, RunStore], BlockGenerator]] = Registry(
     "generator of a teacher's text", group="scaling.generators", error=DataError
@@ -78,9 +83,18 @@ class ModelText(BlockGenerator):
         self.rows, self.context = rows_per_block(model), model.context
 
     def block(self, seed: int, split: Split, number: int) -> np.ndarray:
-        key = _key(seed, PURPOSES[split], number)
+        return self._sampled(_key(seed, PURPOSES[split], number))
+
+    def _sampled(self, key: jax.Array, given: np.ndarray | None = None) -> np.ndarray:
+        """A block as the model writes it, going on from what is given: int32[rows, T], in the model's tokens."""
         tokens = sample_sequences(
-            self.student, key, n_sequences=self.rows, length=self.context, bos=self.bos, decoding=self.decoding
+            self.student,
+            key,
+            n_sequences=self.rows,
+            length=self.model.context,
+            bos=self.bos,
+            decoding=self.decoding,
+            given=given,
         )
         return np.asarray(tokens)
 
@@ -135,45 +149,62 @@ class TrainedText(ModelText):
 
 @GENERATORS.register("pretrained")
 class PretrainedText(ModelText):
-    """Text of a model that somebody else trained, in sequences of its student's context.
+    """Text of a model that somebody else trained, in sequences of its student's context and in its student's tokens.
 
-    Its loss on the student's real held-out text is measured before it generates, which for a large model takes a while.
+    Its loss on the student's real held-out text, a token of the student's, is measured before it generates, which for a
+    large model takes a while.
     """
 
     def __init__(self, spec: RunSpec, store: RunStore):
-        self.source, teacher = _text_and_teacher(spec, PretrainedTeacher)
+        self.source, self.teacher = _text_and_teacher(spec, PretrainedTeacher)
         self.spec, self.store = spec, store
-        self.path = model_file(teacher.file, teacher.fingerprint)
+        self.path = model_file(self.teacher.file, self.teacher.fingerprint)
         self.header = model_header(self.path)
-        self.tokenizer = open_tokenizer(self.source, store)
-        if GgufTokenizer(self.header.tokenizer).hash != self.tokenizer.hash:
+        self.own, self.read = GgufTokenizer(self.header.tokenizer), open_tokenizer(self.source, store)
+        self.is_recut = self.source.tokenizer.kind != "gguf"
+        if not self.is_recut and self.own.hash != self.read.hash:
             raise DataError(
                 f"{self.path} has other tokens than the source, which is cut by {self.source.tokenizer.file}; "
-                f"set data.source.tokenizer.file to {teacher.file}"
+                f"set data.source.tokenizer.file to {self.teacher.file}"
             )
-        if self.header.model.context < spec.model.context:
+        length = spec.model.context * (RECUT_LENGTH if self.is_recut else 1) + self.teacher.prompt_tokens
+        if self.header.model.context < length:
             raise DataError(
                 f"{self.path} reads {self.header.model.context} tokens at most, the student has a context of "
-                f"{spec.model.context}; lower model.context"
+                f"{spec.model.context}, for which {length} are written at once; lower model.context"
             )
-        model = self.header.model.model_copy(update={"context": spec.model.context})
-        super().__init__(model, bos=self.tokenizer.eos_id, teacher=teacher)
+        model = self.header.model.model_copy(update={"context": length})
+        super().__init__(model, bos=self.own.eos_id, teacher=self.teacher)
+        self.context = spec.model.context
+
+    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
+        prompts = self._prompts(seed, split, number)
+        given = padded(prompts, self.model.context, int(FREE))
+        whole = self._sampled(_key(seed, PURPOSES[split], number), given)
+        written = [row[len(prompt) :] for row, prompt in zip(whole, prompts, strict=True)]
+        if self.is_recut:
+            return windows([translated(row, self.own, self.read) for row in written], self.context)
+        return np.stack([row[: self.context] for row in written])
 
     def card(self, split: Split) -> Card:
         name = self.header.name or self.path.name
+        recut = f" Written in tokens of its own, cut anew into those of {self.source.cut}." if self.is_recut else ""
+        prompted = f" It goes on from the {split} part of {self.source.label}." if self.teacher.prompt_tokens else ""
+        terms = f"license of the model: {self.header.license or 'not said'}"
         return Card(
             text="teacher",
             split=split,
             source=self.source.label,
-            vocab_size=self.model.vocab_size,
-            tokenizer=self.tokenizer.hash,
-            eos_id=self.bos,
-            teacher=self.spec.data.teacher.label,
+            vocab_size=self.source.vocab_size,
+            tokenizer=self.read.hash,
+            eos_id=self.read.eos_id,
+            teacher=self.teacher.label,
             teacher_file=file_fingerprint(self.path),
             teacher_loss=self._loss if self.samples_itself else None,
+            recut_from=self.own.hash if self.is_recut else None,
             decoding=asdict(self.decoding),
             sequence_tokens=self.context,
-            notice=f"Written by the language model {name} (license of the model: {self.header.license or 'not said'}).",
+            notice=f"Written by the language model {name} ({terms}).{recut}{prompted}",
         )
 
     @cached_property
@@ -182,7 +213,20 @@ class PretrainedText(ModelText):
 
     @cached_property
     def _loss(self) -> float:
-        return evaluate(self.student, _real_held_out(self.spec, self.store)).loss
+        real = _real_held_out(self.spec, self.store)
+        if not self.is_recut:
+            return evaluate(self.student, real).loss
+        own = translated_set(real, self.read, self.own)
+        return evaluate(self.student, own).loss * own.n_scored / real.n_scored
+
+    def _prompts(self, seed: int, split: Split, number: int) -> list[np.ndarray]:
+        """What the sequences of a block go on from, in the teacher's tokens; nothing at all where it writes freely."""
+        longest = self.teacher.prompt_tokens
+        if not longest:
+            return [np.empty(0, np.int32)] * self.rows
+        real = TextSequences(open_text(self.source, split, self.store), longest, seed)
+        found = real.read(number * self.rows, self.rows)
+        return [whole_words(row, self.read, self.own)[:longest] for row in found]
 
 
 @GENERATORS.register("ngram")

@@ -55,6 +55,7 @@ def sample_sequences(
     length: int,
     bos: int | jax.Array,
     decoding: Decoding | None = None,
+    given: np.ndarray | None = None,
 ) -> jax.Array:
     """Write sequences, each from BOS on and independent of the others.
 
@@ -65,15 +66,16 @@ def sample_sequences(
         length: T, tokens of each, at most the generator's context if its text is to be its own distribution.
         bos: What the first token is predicted from, one for all or int32[B]; it is not part of the result.
         decoding: By default temperature 1, ancestral sampling.
+        given: int32[B, T], tokens that are already there, and FREE where one is to be written; all by default.
 
     Returns:
         int32[B, T].
     """
     # One number a token, drawn beforehand: what is written does not hang on how the work is cut.
     uniform_TB = jax.random.uniform(key, (length, n_sequences))
-    free_TB = jnp.full(uniform_TB.shape, FREE)
+    given_TB = jnp.full(uniform_TB.shape, FREE) if given is None else jnp.asarray(given.T)
     sizes = max(1, min(GROWTH_STEPS, COMPILED_LAYERS // student.model.n_layers))
-    return _sample(student.model, params_of(student), free_TB, uniform_TB, bos, decoding or Decoding(), sizes)
+    return _sample(student.model, params_of(student), given_TB, uniform_TB, bos, decoding or Decoding(), sizes)
 
 
 def complete(student: Student, given_BT: np.ndarray, *, bos: int) -> np.ndarray:

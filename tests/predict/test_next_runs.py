@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -98,3 +99,23 @@ def test_a_margin_asks_for_a_larger_size():
     careful = Decision(sizes=SIZES, columns=decision.columns, target=decision.target, margin=0.01)
     assert (careful.wanted(BELIEF) >= decision.wanted(BELIEF)).all()
     assert math.isfinite(careful.wanted(BELIEF).sum())
+
+
+def test_draws_that_agree_by_their_prior_settle_nothing_before_a_second_size_was_seen():
+    sure = Belief(BELIEF.law, np.tile(BELIEF.draws[:1], (50, 1)), BELIEF.volume)
+    decision = asked(1.5e5)
+    one, two = (replace(decision, seen=frozenset(SIZES[:count].tolist())) for count in (1, 2))
+    found = outlook(sure, one)
+    assert (found.agreement, found.error, found.settled) == (1.0, 0.0, False)
+    assert outlook(sure, two).settled
+    # What would settle it is another size, the cheapest; where that cannot be paid, nothing is bought in its place.
+    bought = next_runs(sure, one, ladder(), flops=1e13)
+    assert {key.split()[0] for key in bought.keys} == {f"{SIZES[1]:g}"}
+    assert next_runs(sure, one, ladder(), flops=bought.flops * 0.99).keys == ()
+    assert next_runs(sure, two, ladder(), flops=1e13).keys == ()
+
+
+def test_what_was_measured_settles_a_decision_of_one_size():
+    met = replace(asked(1.5e4), measured={0: 1.0}, seen=frozenset(SIZES[:1].tolist()))
+    found = outlook(BELIEF, met)
+    assert (found.choice, found.settled) == (0, True)

@@ -87,7 +87,12 @@ FIELDS = {
     TrainedTeacher: (SPEECHES, {"run": teacher_runs(SPEECHES), **DECODING}),
     PretrainedTeacher: (
         GGUF,
-        {"file": st.sampled_from(["a/m.gguf", "b/m.gguf"]), "fingerprint": st.sampled_from(["aa", "bb"]), **DECODING},
+        {
+            "file": st.sampled_from(["a/m.gguf", "b/m.gguf"]),
+            "fingerprint": st.sampled_from(["aa", "bb"]),
+            "prompt_tokens": COUNTS,
+            **DECODING,
+        },
     ),
     TokenTargets: (FACTS, {}),
     ExactTargets: (FACTS, SOFT),

@@ -263,9 +263,9 @@ def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
     model = make_run().model
     monkeypatch.setattr(generators, "MAX_ROWS", 256)
     assert rows_per_block(model) == 256
-    large = model.model_copy(update={"n_layers": 24, "n_kv_heads": 16, "head_width": 64, "context": 2048})
+    large = model.model_copy(update={"n_layers": 24, "n_kv_heads": 16, "head_width": 64, "context": 4096})
     assert rows_per_block(large) == 1
-    monkeypatch.setattr(generators, "CACHE_BYTES", 1 << 34)
+    monkeypatch.setattr(generators, "CACHE_BYTES", 1 << 35)
     assert rows_per_block(large) == 32
 
 

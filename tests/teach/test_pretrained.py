@@ -12,6 +12,8 @@ from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
+from scaling.data.pretrained import open_gguf_tokenizer
+from scaling.data.shards import open_shards
 from scaling.data.text import targets_dir, teacher_text_dir
 from scaling.data.tokenizers import train_tokenizer
 from scaling.errors import DataError, ExportError, MissingPackageError
@@ -19,6 +21,7 @@ from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec, TokenizerSpec
 from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.teachers import prepare
+from scaling.train.decode import FREE
 from scaling.train.evaluate import evaluate
 from scaling.train.loop import train_trunk
 from scaling.train.model import Student, to_tensors
@@ -58,7 +61,9 @@ def make_run(tmp_path, file):
         (folder / f"{i}.txt").write_text(text, "utf-8")
 
     def make(*, teacher=file, tokens_of=file, vocab_size=270, context=16, targets="tokens", tokens=300, **decoding):
-        tokenizer = {"kind": "gguf", "file": tokens_of, "vocab_size": vocab_size}
+        own = {"kind": "gguf", "file": tokens_of, "vocab_size": vocab_size}
+        tokenizer = own if tokens_of else {"kind": "bytes"}
+        vocab_size = vocab_size if tokens_of else 257
         return RunSpec.model_validate(
             {
                 "model": {"vocab_size": vocab_size, "width": 32, "n_layers": 1, "context": context},
@@ -88,6 +93,74 @@ def test_a_student_reads_what_the_model_of_a_file_wrote(make_run, store, file):
     student = Student(MODEL.model_copy(update={"context": 16}), seed=1)
     assert sets.teacher_loss == pytest.approx(evaluate(student, sets.real).loss, abs=1e-6)
     assert held_out.hash != card.hash
+
+
+@pytest.mark.parametrize("prompt", [0, 12])
+def test_students_with_other_tokens_read_its_text_cut_anew(make_run, store, file, prompt):
+    spec = make_run(tokens_of=None, prompt_tokens=prompt)
+    prepare([spec], store)
+    folder = teacher_text_dir(store, spec.data, seed=0, split="train", context=16)
+    shards = open_shards(folder)
+    card = shards.card
+    assert card.vocab_size == 257
+    assert card.recut_from not in (None, card.tokenizer)
+    assert "cut anew into those of" in card.notice
+    assert ("goes on from the train part" in card.notice) == (prompt > 0)
+    assert all(shard.tokens > 0 and shard.tokens % 16 == 0 for shard in card.shards)
+    assert card.tokens >= spec.n_tokens
+    # The model knows nothing, so its loss is about log V a token of its own; here it is counted a byte.
+    sets = evaluation_sets(spec, store)
+    own = open_gguf_tokenizer(TokenizerSpec(kind="gguf", file=file, vocab_size=270))
+    n_own = sum(len(own.encode(bytes(row).decode("utf-8"))) for row in sets.real.sequences.reshape(-1, 16).tolist())
+    assert sets.teacher_loss == card.teacher_loss
+    assert sets.teacher_loss == pytest.approx(np.log(270) * n_own / sets.real.n_scored, rel=0.1)
+    assert open_stream(spec, store).batches(0, spec.steps).targets.max() < 257
+
+
+def test_a_recut_text_that_was_interrupted_is_taken_up_where_it_was(make_run, tmp_path, monkeypatch):
+    spec = make_run(tokens_of=None, prompt_tokens=12)
+    whole, killed = (RunStore(tmp_path / name).prepare() for name in ("whole", "killed"))
+    expected, _ = ensure_teacher_text(spec, whole, n_tokens=700)
+    assert len(expected.shards) > 2
+
+    def killed_at_the_second(report):
+        if report.split == "train" and report.tokens > expected.shards[0].tokens:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_teacher_text(spec, killed, n_tokens=700, progress=killed_at_the_second)
+    written = []
+    ensure_teacher_text(spec, killed, n_tokens=700, progress=lambda report: written.append(report.split))
+    assert written.count("train") == len(expected.shards) - 2
+    assert ensure_teacher_text(spec, killed, n_tokens=700)[0].hash == expected.hash
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tokens_of": None}, {"prompt_tokens": 12}, {"tokens_of": None, "prompt_tokens": 12}]
+)
+def test_its_distribution_is_no_target_of_other_tokens_or_behind_a_prompt(make_run, asked):
+    with pytest.raises(ValueError, match=r"not topk; it tells its distribution to students of its own tokens .*gguf"):
+        make_run(targets="topk", **asked)
+
+
+@pytest.mark.parametrize("tokens_of", ["own", None])
+def test_a_prompt_is_read_by_the_teacher_alone(make_run, store, file, monkeypatch, tokens_of):
+    asked = []
+
+    def writes_only_x(student, key, *, n_sequences, length, given, **_):
+        asked.append(given)
+        return np.where(given == FREE, ord("x"), given)
+
+    monkeypatch.setattr(generators, "sample_sequences", writes_only_x)
+    spec = make_run(tokens_of=file if tokens_of else None, prompt_tokens=12, context=16)
+    ensure_teacher_text(spec, store, n_tokens=10)
+    prompts = [row[row != FREE] for row in asked[0]]
+    assert all(len(row) <= 12 for row in prompts)
+    assert any(len(row) > 1 for row in prompts)
+    text = open_shards(teacher_text_dir(store, spec.data, seed=0, split="train", context=16))
+    # Each row has two contexts of students with other tokens, or one.
+    assert text.card.tokens == 8 * 16 * (1 if tokens_of else 2)
+    assert all((shard == ord("x")).all() for shard in text.maps)
 
 
 def test_decoding_that_changes_its_law_leaves_its_loss_unsaid(make_run, store):

@@ -1,0 +1,63 @@
+"""Text of a teacher in the tokens of its students, where those are other ones: bytes are what both have in common.
+
+A teacher of 49,152 pieces would leave its small students nothing but an embedding table. So what it wrote is turned
+into bytes and cut anew, as real text of the source is cut; its loss on real text is counted a token of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+
+import numpy as np
+
+from scaling.data.eval_sets import EvalSet
+from scaling.data.text import AnyTokenizer
+
+
+def translated(tokens: np.ndarray, written: AnyTokenizer, read: AnyTokenizer) -> np.ndarray:
+    """The same bytes in other tokens, an end of document where there was one: int[n] to int32[m]."""
+    ends = np.flatnonzero(tokens == written.eos_id)
+    parts = [read.encode(_text(part[part != written.eos_id], written)) for part in np.split(tokens, ends)]
+    end = np.array([read.eos_id], np.int32)
+    return np.concatenate([parts[0], *(one for part in parts[1:] for one in (end, part))])
+
+
+def windows(rows: Iterable[np.ndarray], length: int) -> np.ndarray:
+    """Sequences of equal length out of longer ones: int32[n, length]. What fills none is left out.
+
+    The first windows of all rows come before the second ones, so that neighbours are independent.
+    """
+    cut = [row[: len(row) // length * length].reshape(-1, length) for row in rows]
+    turns = zip_longest(*cut)
+    return np.array([one for turn in turns for one in turn if one is not None], np.int32).reshape(-1, length)
+
+
+def whole_words(tokens: np.ndarray, written: AnyTokenizer, read: AnyTokenizer) -> np.ndarray:
+    """A window of text as a prompt in other tokens: from its first blank to its last, so that no word is cut."""
+    text = _text(tokens, written)
+    return read.encode(text[text.find(" ") : text.rfind(" ")] if text.count(" ") > 1 else "")
+
+
+def padded(rows: Sequence[np.ndarray], length: int, fill: int) -> np.ndarray:
+    """Rows of different lengths in one array: int32[n, length]."""
+    out = np.full((len(rows), length), fill, np.int32)
+    for place, row in zip(out, rows, strict=True):
+        place[: len(row)] = row
+    return out
+
+
+def translated_set(real: EvalSet, written: AnyTokenizer, read: AnyTokenizer) -> EvalSet:
+    """An evaluation set in other tokens, each sequence by itself; what fills it up is not scored."""
+    shape = real.sequences.shape
+    rows = [translated(row, written, read) for row in real.sequences.reshape(-1, shape[-1])]
+    longest = max(map(len, rows))
+    scored = np.arange(longest) < np.array([len(row) for row in rows])[:, None]
+    sequences = padded(rows, longest, read.eos_id)
+    return EvalSet(sequences.reshape(*shape[:2], -1), read.eos_id, scored.reshape(*shape[:2], -1))
+
+
+def _text(tokens: np.ndarray, tokenizer: AnyTokenizer) -> str:
+    """Text of tokens, bytes that are no UTF-8 kept as they are."""
+    spelled = tokenizer.token_bytes
+    return b"".join(spelled[i] for i in tokens).decode("utf-8", "surrogateescape")
