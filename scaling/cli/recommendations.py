@@ -50,7 +50,8 @@ def recommend(
     ] = None,
     tokens: Annotated[str | None, option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     max_flops: Annotated[
-        str | None, option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
+        str | None,
+        option("--max-training-flops", metavar="C", help="Most FLOPs of the training and its teacher."),
     ] = None,
     probability: Annotated[float | None, option("--probability", help="Least P(loss ≤ target).")] = None,
     context: Annotated[int | None, option("--context", metavar="T", help="Tokens of the cache.")] = None,
@@ -108,12 +109,14 @@ def _of_fits(
     from functools import partial
 
     from scaling.chain.decision import write_recommendation
+    from scaling.fit.saved import fit_at
     from scaling.predict.vocabularies import smallest_of
 
     if len(fit_files) > 1:
         not_shared = {"--tokens": asked["tokens"], "--sweep": sweep}
         refuse_without_effect("several fits, which have tokens and a sweep each", not_shared)
-    asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in fit_files}
+    found_at = [fit_at(one) for one in fit_files]
+    asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in found_at}
     chosen, found = smallest_of(asks)
     write_recommendation(found, Path(chosen))
     if len(fit_files) > 1:
