@@ -182,9 +182,15 @@ class PretrainedText(ModelText):
         given = padded(prompts, self.model.context, int(FREE))
         whole = self._sampled(_key(seed, PURPOSES[split], number), given)
         written = [row[len(prompt) :] for row, prompt in zip(whole, prompts, strict=True)]
-        if self.is_recut:
-            return windows([translated(row, self.own, self.read) for row in written], self.context)
-        return np.stack([row[: self.context] for row in written])
+        if not self.is_recut:
+            return np.stack([row[: self.context] for row in written])
+        found = windows([translated(row, self.own, self.read) for row in written], self.context)
+        if not len(found):
+            raise DataError(
+                f"{self.teacher.label}: none of {self.rows} sequences that it wrote fills a context of {self.context} "
+                f"tokens of {self.source.cut}; lower model.context"
+            )
+        return found
 
     def card(self, split: Split) -> Card:
         name = self.header.name or self.path.name

@@ -174,7 +174,7 @@ def test_bundles_are_timed_in_rounds_and_calibrate_the_machine_that_times_them(t
         (("footprint", "--params", "1B", "--engine", "lama_cpp"), "did you mean 'llama_cpp'"),
         (
             ("footprint", "--params", "1B", "--engine", "onnx_runtime", "--format", "q4_0"),
-            "no file whose matrices are Q4_0",
+            "runs no file of q4_0 — allowed are f32, q8_0",
         ),
         (("footprint", "--params", "1B", "--device", "pixel8a"), "did you mean 'pixel-8a'"),
         (("footprint", "--params", "1B", "--tokens", "1B"), "--tokens: has no effect beside a footprint without"),
