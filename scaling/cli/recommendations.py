@@ -126,8 +126,15 @@ def _of_fits(
 
 def _to_train(fit_file: Path, results: Path) -> str:
     """The command that goes on from an answer beside a fit."""
+    results = _results_of(fit_file, results)
     folder = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
     return f"scaling train {shlex.quote(str(fit_file.with_name('sweep.yaml')))}{folder}"
+
+
+def _results_of(fit_file: Path, results: Path) -> Path:
+    """Where the runs of a fit lie: as it was said, else in the results folder that the fit lies in, if it is in one."""
+    around = fit_file.parent.parent
+    return around if results == RESULTS and (around / "runs").is_dir() else results
 
 
 def _of_fit(
@@ -153,6 +160,7 @@ def _of_fit(
             f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
             "name the sweep file that trains them"
         )
+    results = _results_of(fit_file, results)
     workspace = Workspace.open(source, results=results, overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.errors import ScalingError
 from scaling.predict.question import Question
@@ -123,6 +125,20 @@ def test_a_folder_of_several_fits_is_answered_with_their_names(command, tmp_path
     assert isinstance(done.exception, ScalingError), done.output
     assert "name one of results/v1k/fit.json, results/v257/fit.json" in str(done.exception)
     assert done.exception.exit_code == 2
+
+
+@pytest.mark.parametrize(("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine")])
+def test_the_runs_of_a_fit_are_looked_for_where_it_lies_unless_a_folder_is_named(said, opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere" / "runs").mkdir(parents=True)
+    folder = tmp_path / "elsewhere" / "one"
+    folder.mkdir()
+    shutil.copy(ROOT / "tests" / "predict" / "first_layout" / "fit.json", folder)
+    shutil.copy(QUICKSTART, folder / "sweep.yaml")
+    seen = []
+    monkeypatch.setattr(Workspace, "open", lambda file, *, results, **_: seen.append(results) or 1 / 0)
+    CliRunner().invoke(app, ["recommend", "--fit", "elsewhere/one", "--target-loss", "1.8", *said])
+    assert seen == [Path(opened)]
 
 
 def test_no_answer_ends_with_its_own_exit_code(tmp_path, monkeypatch):
