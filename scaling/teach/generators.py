@@ -189,7 +189,7 @@ class PretrainedText(ModelText):
     def card(self, split: Split) -> Card:
         name = self.header.name or self.path.name
         recut = f" Written in tokens of its own, cut anew into those of {self.source.cut}." if self.is_recut else ""
-        prompted = f" It goes on from the {split} part of {self.source.label}." if self.teacher.prompt_tokens else ""
+        prompted = f" It goes on from text of {self.source.label}." if self.teacher.prompt_tokens else ""
         terms = f"license of the model: {self.header.license or 'not said'}"
         return Card(
             text="teacher",
