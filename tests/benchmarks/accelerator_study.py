@@ -125,7 +125,7 @@ class Study:
         scored = json.loads(self._scaling("score", forecasts, "--json"))
         for row in scored["rows"]:
             said = {key: row["forecast"][key] for key in ("n_params", "n_tokens", "reach", "loss", "low", "high")}
-            yield {**said, "measured": row["measured"], "inside": row["inside"]}
+            yield said | {"measured": row["measured"]}
 
     def _runs(self) -> Iterator[Row]:
         from scaling import load_runs
