@@ -171,7 +171,7 @@ class PretrainedText(ModelText):
         if self.header.model.context < length:
             raise DataError(
                 f"{self.path} reads {self.header.model.context} tokens at most, the student has a context of "
-                f"{spec.model.context}, for which {length} are written at once; lower model.context"
+                f"{spec.model.context}, for which {length} are written at once; lower model.context or prompt_tokens"
             )
         model = self.header.model.model_copy(update={"context": length})
         super().__init__(model, bos=self.own.eos_id, teacher=self.teacher)
@@ -182,9 +182,15 @@ class PretrainedText(ModelText):
         given = padded(prompts, self.model.context, int(FREE))
         whole = self._sampled(_key(seed, PURPOSES[split], number), given)
         written = [row[len(prompt) :] for row, prompt in zip(whole, prompts, strict=True)]
-        if self.is_recut:
-            return windows([translated(row, self.own, self.read) for row in written], self.context)
-        return np.stack([row[: self.context] for row in written])
+        if not self.is_recut:
+            return np.stack([row[: self.context] for row in written])
+        found = windows([translated(row, self.own, self.read) for row in written], self.context)
+        if not len(found):
+            raise DataError(
+                f"{self.path} wrote less than {self.context} tokens of {self.source.cut} in each of {self.rows} "
+                "sequences; lower model.context, or take a tokenizer with smaller tokens"
+            )
+        return found
 
     def card(self, split: Split) -> Card:
         name = self.header.name or self.path.name

@@ -163,6 +163,14 @@ def test_a_prompt_is_read_by_the_teacher_alone(make_run, store, file, monkeypatc
     assert all((shard == ord("x")).all() for shard in text.maps)
 
 
+def test_a_model_that_writes_too_little_for_its_students_is_refused(make_run, store, monkeypatch):
+    monkeypatch.setattr(generators, "translated", lambda row, own, read: row[:0])
+    with pytest.raises(
+        DataError, match="wrote less than 16 tokens of .* by bytes 257 in each of 8 .*lower model.context"
+    ):
+        ensure_teacher_text(make_run(tokens_of=None), store, n_tokens=10)
+
+
 def test_decoding_that_changes_its_law_leaves_its_loss_unsaid(make_run, store):
     card, _ = ensure_teacher_text(make_run(top_k=5), store, n_tokens=10)
     assert card.teacher_loss is None
