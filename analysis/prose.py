@@ -33,7 +33,7 @@ def main(results: str = "results") -> None:
     print("What a teacher's text costs beside as much real text, nats/token, by width and tokens:")
     print(costs(runs).round(3).to_string(na_rep=""), "\n")
     print(scaling.summary(scaling.fit_law(runs, law="auto", strict=False)), "\n")
-    print("The same beside a teacher a thousand times larger, which goes on from pieces of prose:")
+    print("The same beside a teacher 300 times larger than any student, which goes on from pieces of prose:")
     print(costs(published_runs("prose_pretrained", results, columns=COLUMNS)).round(3).to_string(na_rep=""))
 
 
