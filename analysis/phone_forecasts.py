@@ -80,7 +80,7 @@ def verified(name: str, results: Path, folder: Path, format: str) -> Iterator[tu
     """The student of each width that read most real text, exported and run as a recommendation would be."""
     workspace = Workspace.open(ROOT / f"sweeps/{name}.yaml", results=results)
     fit, store = load_fit(workspace), workspace.store
-    known, rounding = runs_of_fit(workspace.table_path), rounding_of(workspace)
+    known, rounding = runs_of_fit(fit, workspace.table_path), rounding_of(workspace)
     for width in sorted({run.model.width for run in workspace.runs}):
         of_width = [run for run in workspace.runs if (run.model.width, run.data.label) == (width, "real")]
         # Whatever is better than guessing will do: asked for is this width, not a loss.

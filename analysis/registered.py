@@ -24,6 +24,7 @@ FITS = {
     "new teachers": "registered_teachers_fit.json",
     "speeches": "registered_speeches_fit.json",
     "prose": "registered_prose_fit.json",
+    "prose, twice the text": "registered_prose_texts_fit.json",
 }
 """Whose students are behind the forecasts, and the file of the fit."""
 COLUMNS = [

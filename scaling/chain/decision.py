@@ -132,8 +132,7 @@ def recommended(
     from scaling.predict.measured import runs_of_fit
     from scaling.predict.recommend_of_sweep import recommend_of_sweep
 
-    # The fitted runs are known by their own losses, and by what rounding costs them; a fit of before 2026-11-27 does
-    # not name them, but the table beside it does.
+    # The fitted runs are known by their own losses, and by what rounding costs them.
     asked = question or ask(workspace)
     found = recommend_of_sweep(
         asked,
@@ -141,7 +140,7 @@ def recommended(
         workspace.config,
         workspace.runs,
         workspace.store,
-        known=fit.made_of.run_ids or runs_of_fit(workspace.table_path),
+        known=runs_of_fit(fit, workspace.table_path),
         rounding=rounding_of(workspace),
         savings=savings_of(workspace, asked.format),
         fit_id=_fit_id(fit_path or workspace.fit_path),

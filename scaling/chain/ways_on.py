@@ -53,7 +53,7 @@ def grid_warning(workspace: Workspace) -> str | None:
         # Of a single level the plan warns already.
         if min(values) < max(values) < 4 * min(values) and "E" not in (workspace.config.fit.held or {}):
             return (
-                f"{name} varies by a factor of {max(values) / min(values):.2g} only: the floor of the loss will hardly "
+                f"{name} varies by a factor of {max(values) / min(values):.3g} only: the floor of the loss will hardly "
                 "show, and forecasts will hold inside the grid alone; widen it to 4 and more, or hold E under fit.held"
             )
     return None

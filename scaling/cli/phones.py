@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from scaling.predict.calibrate import MeasuredRate
     from scaling.predict.shapes import Shape
 
-FORMATS = "f32,f16,q8_0,int8,q4_0"
 PHONES = "budget-4gb,mid-8gb,flagship-12gb"
 
 
@@ -34,10 +33,12 @@ def footprint(
     kv_heads: Annotated[int | None, typer.Option("--kv-heads", help="Key–value heads; beside --width.")] = None,
     hidden: Annotated[int | None, typer.Option("--hidden", help="F; beside --width.")] = None,
     vocab: Annotated[str | None, typer.Option("--vocab", help="V; beside --params or --width, by default 32k.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="How weights are stored, one or several.")] = FORMATS,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="How weights are stored, one or several; by default all that run.")
+    ] = None,
     context: Annotated[int | None, typer.Option("--context", min=1, metavar="T", help="Tokens of the cache.")] = None,
     cache: Annotated[str | None, typer.Option("--cache", help="Type of the cache: f32, f16 or q8_0.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="llama_cpp or litert_lm.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="llama_cpp, onnx_runtime, litert, litert_lm.")] = None,
     device: Annotated[str, typer.Option("--device", help="Phones, or FILE.toml:NAME; one or several.")] = PHONES,
     energy: Annotated[bool, typer.Option("--energy", help="Also the energy of a token and of a training.")] = False,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Of that training; or 20 N.")] = None,
@@ -45,6 +46,7 @@ def footprint(
     json_: Json = False,
 ) -> None:
     """What a model takes on a phone, line by line, and how many tokens it writes in a second there."""
+    from scaling.predict.breakdown import formats_of
     from scaling.predict.devices import device as device_named
     from scaling.predict.phones import on_phones
     from scaling.report.phones import show_footprint
@@ -57,7 +59,7 @@ def footprint(
     found = on_phones(
         shape,
         tokenizer=tokenizer,
-        formats=_words(format_, "--format"),
+        formats=formats_of(engine) if format_ is None else _words(format_, "--format"),
         devices=[device_named(name) for name in _words(device, "--device")],
         context=context,
         cache=cache,

@@ -7,6 +7,7 @@ and a signal that ends that process means "engine unusable here", never the end 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import statistics
@@ -28,6 +29,9 @@ WORKERS = Path(__file__).with_name("workers")
 POLL_S = 0.2
 """How often a process that waits for an engine looks whether it was asked to stop."""
 
+LIMIT = "SCALING_ENGINE_S"
+"""Environment variable: the longest wait for any engine, converter or interpreter, s, in place of each one's own."""
+
 
 def run_child(
     script: Path,
@@ -45,7 +49,7 @@ def run_child(
             this project, so that its memory is the engine's and the interpreter's alone.
         job: What to do; ``path`` names the file.
         engine: Name of the engine in messages.
-        timeout_s: Longest wait.
+        timeout_s: Longest wait, where :data:`LIMIT` says no other.
         env: Environment variables beside those of this process.
         python: The interpreter; another one where an engine cannot be installed beside this project.
 
@@ -53,12 +57,13 @@ def run_child(
         FileRefusedError: the script ended with an error: the engine works, but not with this file.
         EngineError: it crashed, took too long, or answered something that is no answer.
     """
+    timeout_s = longest_wait(timeout_s)
     try:
         code, answer, said = run_group([python, "-P", str(script)], json.dumps(job), timeout_s=timeout_s, env=env)
     except TimeoutError as error:
         raise EngineError(
             f"{engine} did not finish within {timeout_s:g} s and was stopped: it hangs here, or the machine is busy; "
-            "try again, or name another --engine or --format"
+            f"try again with more ({LIMIT}={2 * timeout_s:g}), or name another --engine or --format"
         ) from error
     # A signal is the engine's end here, whatever the file; an exit code is its answer to this file.
     if code < 0:
@@ -68,6 +73,24 @@ def run_child(
         raise FileRefusedError(f"{engine} could not run {job['path']}\n{_tail(said)}")
     with as_asked(engine):
         return dict(json.loads(answer))
+
+
+def longest_wait(usual_s: float) -> float:
+    """Seconds that a program gets: what :data:`LIMIT` says, else what is usual.
+
+    Raises:
+        EngineError: it says no time.
+    """
+    said = os.environ.get(LIMIT) or f"{usual_s}"
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise EngineError(
+            f"{LIMIT}={said}: allowed are seconds above 0, as {LIMIT}={usual_s:g}; set it so, or unset it"
+        )
+    return seconds
 
 
 def run_group(

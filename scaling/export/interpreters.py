@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scaling.errors import EngineError
-from scaling.export.child import run_group
+from scaling.export.child import longest_wait, run_group
 
 PROBE_S = 60.0
 
@@ -86,10 +86,11 @@ class OwnInterpreter:
 
     def version(self, package: str) -> str:
         ask = f"import importlib.metadata as m; print(m.version({package!r}))"
+        timeout_s = longest_wait(PROBE_S)
         try:
-            code, told, _ = run_group([self.path, "-c", ask], timeout_s=PROBE_S)
+            code, told, _ = run_group([self.path, "-c", ask], timeout_s=timeout_s)
         except OSError as error:
-            why = f"it says nothing within {PROBE_S:g} s" if isinstance(error, TimeoutError) else str(error)
+            why = f"it says nothing within {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
             raise EngineError(f"{self.path}: cannot be started ({why}); {self.install}") from error
         if code:
             raise EngineError(f"{self.title} is not installed here (package {package}); {self.install}")

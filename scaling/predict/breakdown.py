@@ -11,6 +11,7 @@ from scaling.accounting import (
     LAYOUTS,
     PHONE,
     STORED_FORMATS,
+    WEIGHT_FORMATS,
     Architecture,
     Storage,
     StoredFormat,
@@ -91,7 +92,7 @@ def breakdown(
     if cache is not None and cache not in CACHE_TYPES:
         raise SpecError(f"unknown type of cache {cache!r}{did_you_mean(cache, CACHE_TYPES)}")
     # A format that nothing exports yet is counted all the same.
-    stored = stored_as(storage_named(format))
+    stored = stored_for(format, engine)
     found = footprint(
         model,
         context=context,
@@ -112,12 +113,42 @@ def breakdown(
     )
 
 
-def stored_as(storage: Storage) -> StoredFormat:
-    """The export format that stores matrices so; where none does, a file of that kind in LiteRT's engine."""
+def formats_of(engine: str | None) -> tuple[str, ...]:
+    """What a person calls the formats that an engine runs; all where none is named.
+
+    Raises:
+        SpecError: there is no such engine.
+    """
+    if engine is None:
+        return tuple(WEIGHT_FORMATS)
+    taken = ENGINE_MEMORY[engine].storages
+    return tuple(name for name in WEIGHT_FORMATS if any(one in taken for one in _named(name)))
+
+
+def stored_for(format: str, engine: str | None) -> StoredFormat:
+    """The export format that stores matrices so for an engine; where none does, a file of that kind in LiteRT's engine.
+
+    Raises:
+        SpecError: nobody knows the format, or the engine runs no file of it.
+    """
+    wanted = _named(format)
+    if engine is not None and format.lower() not in formats_of(engine):
+        raise SpecError(
+            f"{engine} runs no file of {format} — allowed are {', '.join(formats_of(engine))}; "
+            "ask for one of these, or another engine"
+        )
+    of = engine or STORED_FORMATS[DEFAULT_FORMAT].engine
     for one in STORED_FORMATS.values():
-        if one.storage == storage and one.engine == STORED_FORMATS[DEFAULT_FORMAT].engine:
+        if one.storage in wanted and one.engine == of:
             return one
+    storage = wanted[0]
     return StoredFormat(name=storage, storage=storage, engine="litert_lm", bytes_of=model_file_bytes)
+
+
+def _named(format: str) -> tuple[Storage, ...]:
+    """How a format may store matrices: ``int8`` is any layout with a scale for each channel."""
+    storage = storage_named(format)
+    return (storage, "symmetric_channel") if storage == "affine_channel" else (storage,)
 
 
 def _of_file(model: ModelSpec, storage: Storage, found: Footprint) -> list[Line]:

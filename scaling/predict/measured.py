@@ -81,9 +81,17 @@ def seed_scatter(losses: Sequence[Sequence[float]], *, noise: float) -> float:
     return math.sqrt(squares / degrees) if degrees else noise
 
 
-def runs_of_fit(table: Path) -> tuple[str, ...]:
-    """The ids of the runs in runs.parquet, which a fit beside it was made of; none where there is no table."""
-    return tuple(row["run_id"] for row in _rows(table, ("run_id",)) if "run_id" in row)
+def runs_of_fit(fit: Fit, table: Path) -> tuple[str, ...]:
+    """The ids of the runs that a fit was made of; what its filter left out is known to it by no name.
+
+    Args:
+        fit: As it names them.
+        table: runs.parquet beside it, for a fit that names none, or all rows of its table; it need not be there.
+    """
+    made = fit.made_of
+    if made.run_ids and len(made.run_ids) == made.n_rows - made.n_filtered:
+        return made.run_ids
+    return tuple(row["run_id"] for row in rows_of_fit(table, ("run_id",), made.where) if "run_id" in row)
 
 
 def law_and_measured(
@@ -157,7 +165,8 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
     if any(not _is_within(asked, *fit.ranges[name]) for name, asked in (("n", n), ("d", d))):
         return None
     size, volume, loss = (fit.columns[name] for name in ("n", "d", "loss"))
-    rows = _rows(path, (size, volume, loss, f"{loss}_se", "status", "teacher", "text_id"))
+    columns = (size, volume, loss, f"{loss}_se", "status", "teacher", "text_id")
+    rows = rows_of_fit(path, columns, fit.made_of.where)
     text = {teacher or "real", fit.texts.get(teacher or "real", teacher or "real")}
     found = [
         row
@@ -172,10 +181,19 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
     return _as_one([row[loss] for row in found], errors, fit.calibration.noise)
 
 
-def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table in those of the columns that it has; none where there is no table."""
+def rows_of_fit(path: Path, columns: Sequence[str], where: str | None) -> list[dict[str, Any]]:
+    """The rows of a table that a fit's filter keeps, in those of the columns that it has; none where there is none."""
     if not path.is_file():
         return []
+    if where is not None:
+        import pandas as pd
+
+        from scaling.tables.read import select_rows
+
+        kept = select_rows(pd.read_parquet(path), where)
+        # A missing number is None, as the other reader gives it.
+        found = kept[[name for name in columns if name in kept]].astype(object)
+        return [dict(zip(map(str, found), row, strict=True)) for row in found.where(found.notna(), None).to_numpy()]
     # Opened as one file: pyarrow's readers of whole data sets load pandas, which a forecast does not need.
     from pyarrow.parquet import ParquetFile
 

@@ -22,10 +22,11 @@ from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
 from scaling.predict.quantization import Rounding, of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
-from scaling.records.compute import student_flops, teacher_flops
+from scaling.records.compute import paid_flops
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
 from scaling.tables.observe import observe
+from scaling.tables.read import select_rows
 from scaling.tables.units import PER_BYTE, loss_unit
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def advise(
         rounding: What storing a run's weights adds to its loss, as the recommendation will have it.
 
     Raises:
-        SpecError: the cheapest trunk costs more than the budget.
+        SpecError: the cheapest trunk costs more than the budget, or no run that is there counts.
     """
     text = recommended_text(config, runs, teacher=question.teacher, targets=question.targets)
     own = [run for run in runs if run.data.text_id == text.text_id]
@@ -116,6 +117,8 @@ def advise(
     widths = tuple(run.model.width for run in candidates)
     done = table[table["status"] == "done"] if len(table) else table
     left = [run for run in runs if run.run_id not in set(done.get("run_id", ()))]
+    # What the fit will leave out is no evidence here either.
+    done = select_rows(done, config.fit.where) if len(done) else done
     if not len(done) or text.text_id not in set(done["text_id"]):
         return _pilot([run for run in left if run.data.text_id == text.text_id], flops, widths)
     # Other texts are evidence where their divergence is known.
@@ -170,6 +173,11 @@ def _pilot(left: Sequence[RunSpec], flops: float, widths: tuple[int, ...]) -> Ad
     trunks: dict[str, list[RunSpec]] = {}
     for run in left:
         trunks.setdefault(run.trunk_id, []).append(run)
+    if not trunks:
+        raise SpecError(
+            "every run of the text that is asked about is there, and none counts: they diverged, or fit.where leaves "
+            "them out — widen the filter, or name another text as recommend.teacher"
+        )
     price, chosen = min(
         ((cost([_site(run, "n_params", {}) for run in members]), members) for members in trunks.values()),
         key=lambda one: one[0],
@@ -239,6 +247,6 @@ def _site(run: RunSpec, size: str, facts: dict[str, float]) -> Site:
         key=run.run_id,
         trunk=run.trunk_id,
         columns={"n": float(size_of(run.model, size)), "d": float(run.n_tokens), **facts},
-        flops=student_flops(run, run.n_tokens) + (teacher_flops(run) or 0.0),
+        flops=paid_flops(run),
         cooldown=run.optim.cooldown,
     )

@@ -27,7 +27,8 @@ class MadeOf:
         n_rows: rows of the table.
         where: the filter, or None.
         n_filtered: rows that it left out.
-        run_ids: the ids of all rows, of a table that has them: whose runs they are is known without the table.
+        run_ids: the ids of the rows that it kept, of a table that has them: whose runs they are is known without it.
+            Fits saved before 2026-11-27 name none; some of that day name those that were left out too.
     """
 
     n_rows: int = 0

@@ -58,8 +58,8 @@ def observe(
             units; duplicates.
     """
     loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
-    run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     n_rows, runs = len(runs), select_rows(runs, where)
+    run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     if not len(runs):
         raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     done, left_out = finished(runs)

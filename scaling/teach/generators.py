@@ -187,8 +187,8 @@ class PretrainedText(ModelText):
         found = windows([translated(row, self.own, self.read) for row in written], self.context)
         if not len(found):
             raise DataError(
-                f"{self.path} wrote less than {self.context} tokens of {self.source.cut} in each of {self.rows} "
-                "sequences; lower model.context, or take a tokenizer with smaller tokens"
+                f"{self.teacher.label}: none of {self.rows} sequences that it wrote fills a context of {self.context} "
+                f"tokens of {self.source.cut}; lower model.context"
             )
         return found
 

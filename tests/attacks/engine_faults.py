@@ -9,6 +9,7 @@ answer and an EngineError; whatever else is raised, and every process that is le
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from summary import print_summary
 
 from scaling.errors import EngineError
+from scaling.export.child import LIMIT
 from scaling.export.engines import llama_cpp
 
 TIMEOUT_S = 3.0
@@ -62,7 +64,8 @@ def attack(count: int, seed: int) -> tuple[int, float]:
     """Run engines, and return the number of violations and the longest time of one."""
     random_ = random.Random(seed)
     violations, slowest = 0, 0.0
-    engine = llama_cpp.LlamaCpp(timeout_s=TIMEOUT_S)
+    engine = llama_cpp.LlamaCpp()
+    os.environ[LIMIT] = str(TIMEOUT_S)
     with tempfile.TemporaryDirectory() as name:
         model, worker = Path(name) / "model.gguf", Path(name) / "worker.py"
         model.write_bytes(b"unread")

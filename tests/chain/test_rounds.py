@@ -151,3 +151,18 @@ def test_next_runs_need_a_question(tmp_path):
     done = CliRunner().invoke(app, ["next-runs", str(path), "--flops", "1e12", "--results", str(tmp_path / "results")])
     assert isinstance(done.exception, ConfigError)
     assert "recommend: missing" in str(done.exception)
+
+
+def test_runs_that_the_fit_will_leave_out_are_no_evidence(workspace):
+    trainer = LawTrainer()
+    text = [run for run in workspace.runs if run.data.label == "noise 0.2"]
+    trainer.train(text, workspace.store, progress=None, should_stop=None)
+    table = runs_table(workspace.store.records(run.run_id for run in text))
+    question = Question.of(workspace.config)
+    one, none = (
+        workspace.config.model_copy(update={"fit": FitOptions(where=f"width <= {width}")}) for width in (32, 16)
+    )
+    assert advise(question, workspace.config, workspace.runs, table, flops=1e13).settled
+    assert not advise(question, one, workspace.runs, table, flops=1e13).settled
+    with pytest.raises(SpecError, match="none counts"):
+        advise(question, none, workspace.runs, table, flops=1e13)

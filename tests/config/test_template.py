@@ -97,7 +97,7 @@ def texts(folder: Path, n_bytes: int) -> str:
     return str(folder / "*.txt")
 
 
-@pytest.mark.parametrize(("n_bytes", "longest"), [(3_600_000, 1_000_000), (400_000, 120_000)])
+@pytest.mark.parametrize(("n_bytes", "longest"), [(3_600_000, 1_000_000), (2_700_000, 800_000), (400_000, 120_000)])
 def test_a_sweep_of_own_files_reads_them_once_and_asks_for_what_real_text_reaches(tmp_path, n_bytes, longest):
     pattern = texts(tmp_path / 'my "texts"', n_bytes)
     path = write_template(tmp_path / "own.yaml", text=pattern)
@@ -106,6 +106,8 @@ def test_a_sweep_of_own_files_reads_them_once_and_asks_for_what_real_text_reache
     assert {run.data.source.corpus for run in runs} == {pattern}
     assert max(run.tokens for run in runs) == pytest.approx(longest, rel=0.1)
     assert len(runs) == 24
+    # Whole steps and whole thousands leave a factor of 4, below which `plan` warns of a sweep.
+    assert max(run.n_tokens for run in runs) >= 4 * min(run.n_tokens for run in runs)
     assert config.recommend.target.like.width == 64
     assert read_header(path).command == "scaling run own.yaml"
 

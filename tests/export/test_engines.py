@@ -12,12 +12,13 @@ import pytest
 from scaling.accounting import TokenizerLayout, symbol_layout, tensor_shapes, weights_bytes
 from scaling.compress.student import quantize
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
-from scaling.errors import EngineError
-from scaling.export import interpreters
+from scaling.errors import EngineError, ExportError
+from scaling.export.child import LIMIT
 from scaling.export.engine import ENGINES, Engine, FileRefusedError
 from scaling.export.engines import llama_cpp
 from scaling.export.engines.llama_cpp import LlamaCpp
-from scaling.export.interpreters import LLAMA
+from scaling.export.formats.litert import convert
+from scaling.export.interpreters import LITERT, LLAMA
 from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.spec import ModelSpec, TokenizerSpec
 
@@ -163,8 +164,29 @@ def test_a_crash_of_the_engine_is_an_error_with_the_name_of_the_signal(monkeypat
 
 def test_an_engine_that_hangs_is_stopped(monkeypatch, tmp_path):
     model = worker_that(monkeypatch, tmp_path, "import time; time.sleep(60)")
-    with pytest.raises(EngineError, match="did not finish within 0.5 s"):
-        LlamaCpp(timeout_s=0.5).run(model, [1], n_tokens=1, context=40)
+    monkeypatch.setenv(LIMIT, "0.5")
+    with pytest.raises(EngineError, match=rf"did not finish within 0.5 s .*try again with more \({LIMIT}=1\)"):
+        LLAMA_CPP.run(model, [1], n_tokens=1, context=40)
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "inf", "nan", "ten minutes"])
+def test_a_limit_that_is_no_time_is_refused(monkeypatch, tmp_path, said):
+    model = worker_that(monkeypatch, tmp_path, "")
+    monkeypatch.setenv(LIMIT, said)
+    with pytest.raises(EngineError, match=rf"{LIMIT}={said}: allowed are seconds above 0"):
+        LLAMA_CPP.run(model, [1], n_tokens=1, context=40)
+
+
+def test_a_converter_that_hangs_is_stopped(monkeypatch, tmp_path):
+    # The interpreter of its environment tells a version, and then hangs at the work.
+    hanging = tmp_path / "python"
+    hanging.write_text('#!/bin/sh\n[ "$1" = -c ] && echo 1.0 && exit\nsleep 60\n')
+    hanging.chmod(0o755)
+    monkeypatch.setenv(LITERT.variable, str(hanging))
+    monkeypatch.setenv(LIMIT, "2")
+    with pytest.raises(ExportError, match=r"no .tflite file was made: LiteRT's converter did not finish within 2 s"):
+        convert(tmp_path / "model.tflite", [], int8=True)
+    assert not (tmp_path / "model.tflite").exists()
 
 
 def test_an_interpreter_that_says_nothing_is_stopped_with_what_it_started(monkeypatch, tmp_path):
@@ -172,7 +194,7 @@ def test_an_interpreter_that_says_nothing_is_stopped_with_what_it_started(monkey
     hanging.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {started}.part\nmv {started}.part {started}\nwait\n")
     hanging.chmod(0o755)
     monkeypatch.setenv(LLAMA.variable, str(hanging))
-    monkeypatch.setattr(interpreters, "PROBE_S", 2.0)
+    monkeypatch.setenv(LIMIT, "2")
     with pytest.raises(EngineError, match=r"cannot be started \(it says nothing within 2 s\); make an environment"):
         LLAMA.version("llama-cpp-python")
     process, deadline = started.read_text().strip(), time.monotonic() + 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaling.accounting import WEIGHT_FORMATS, bpe_layout, gguf_bytes, symbol_layout, weights_bytes
+from scaling.accounting import STORED_FORMATS, WEIGHT_FORMATS, bpe_layout, gguf_bytes, symbol_layout, weights_bytes
 from scaling.errors import SpecError
 from scaling.predict.breakdown import breakdown
 from scaling.predict.shapes import shape_of_size
@@ -83,3 +83,13 @@ def test_placeholders_of_a_bpe_take_what_the_tokens_of_one_take():
     model = ModelSpec(vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536)
     beside = gguf_bytes(model, bpe_layout(49152), "Q8_0") - weights_bytes(model, "Q8_0")
     assert beside == pytest.approx(1_784_832, rel=0.02)
+
+
+@pytest.mark.parametrize(("engine", "formats"), [("litert", "f32, int8"), ("onnx_runtime", "f32, q8_0")])
+def test_an_engine_is_asked_for_its_own_files_and_refuses_others_by_the_names_that_people_type(engine, formats):
+    for format in formats.split(", "):
+        found = breakdown(MODEL, format=format, tokenizer=symbol_layout(MODEL.vocab_size), engine=engine)
+        (stored,) = (one for one in STORED_FORMATS.values() if (one.engine, one.storage) == (engine, found.storage))
+        assert found.footprint.weights_bytes == stored.bytes_of(MODEL, symbol_layout(MODEL.vocab_size), found.storage)
+    with pytest.raises(SpecError, match=f"{engine} runs no file of q4_0 — allowed are {formats};"):
+        breakdown(MODEL, format="q4_0", tokenizer=symbol_layout(MODEL.vocab_size), engine=engine)

@@ -124,6 +124,7 @@ def test_the_length_of_a_token_is_read_from_a_run_that_has_both_units(tmp_path):
     bits = 2.0 / math.log(2) / 3.5
     pd.DataFrame({"loss": [math.nan, 2.0], "bits_per_byte": [1.0, bits]}).to_parquet(table)
     assert bytes_per_token_of(table) == pytest.approx(3.5)
+    assert bytes_per_token_of(table, "loss < 0") is None
 
 
 def test_bits_are_nats_by_the_logarithm_of_two_and_the_bytes_of_a_token():

@@ -18,6 +18,8 @@ from scaling.predict.question import Question
 from scaling.predict.recommend import Recommendation, recommend
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
+from scaling.tables.observations import MadeOf
+from scaling.tables.observe import observe
 
 FIT = load(Path(__file__).parent / "first_layout" / "fit.json")
 
@@ -154,8 +156,23 @@ def test_what_was_not_measured_is_forecast(table, n, d, teacher):
 
 def test_a_fit_without_a_table_beside_it_has_no_measurements(tmp_path):
     assert measured_in_table(tmp_path / "runs.parquet", FIT, 221_664, 1e6, "noise 0.2") is None
-    assert runs_of_fit(tmp_path / "runs.parquet") == ()
+    assert runs_of_fit(FIT, tmp_path / "runs.parquet") == ()
 
 
 def test_the_runs_of_a_fit_are_those_of_its_table(table):
-    assert runs_of_fit(table) == ("a", "b", "c", "d")
+    assert runs_of_fit(FIT, table) == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("named", [(), ("a", "b", "c", "d")], ids=["names none", "names those left out too"])
+def test_what_the_filter_of_a_fit_left_out_does_not_count_as_measured(table, named):
+    some = replace(FIT, made_of=MadeOf(n_rows=4, where="n_params < 3e5", n_filtered=2, run_ids=named))
+    assert runs_of_fit(some, table) == ("a", "b")
+    assert measured_in_table(table, some, 402_048, 1e6, "noise 0.2") is None
+    assert measured_in_table(table, some, 221_664, 1e6, "noise 0.2").n_runs == 2
+
+
+def test_a_fit_names_the_runs_that_its_filter_kept(table):
+    some = replace(FIT, made_of=MadeOf(n_rows=4, where="n_params < 3e5", n_filtered=2, run_ids=("a", "b")))
+    assert runs_of_fit(some, Path("nowhere")) == ("a", "b")
+    seen = observe(pd.read_parquet(table), columns={"n": "n_params", "d": "n_tokens"}, where="n_params < 3e5")
+    assert seen.made_of.run_ids == ("a", "b")

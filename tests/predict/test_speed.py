@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from scaling.accounting import forward_flops
+from scaling.accounting import STORED_FORMATS, forward_flops
 from scaling.errors import SpecError
 from scaling.predict.devices import Range, device
 from scaling.predict.speed import decode_speed, joules_per_token, prompt_seconds
 from scaling.spec import ModelSpec
 
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 SMOLLM2 = ModelSpec(
     vocab_size=49152, width=576, n_layers=30, head_width=64, n_heads=9, n_kv_heads=3, hidden=1536, context=1024
 )
@@ -79,3 +82,19 @@ def test_energy_of_a_token_is_a_tenth_of_a_joule_for_a_billion_weights():
         vocab_size=32000, width=4096, n_layers=32, head_width=128, n_heads=32, hidden=11008, tied_embeddings=False
     )
     assert joules_per_token(llama).value == pytest.approx(0.66, abs=0.01)
+
+
+def test_the_x86_core_forecasts_trained_students_in_onnx_runtime_and_litert_that_its_constants_were_not_made_of():
+    shapes = {
+        "quickstart": {"vocab_size": 65, "head_width": 16, "context": 40},
+        "speeches_small": {"vocab_size": 1024, "head_width": 32, "context": 128},
+    }
+    rows = pd.read_csv(REFERENCE / "phone_forecasts.csv").query("format != 'gguf'")
+    assert len(rows) == 12
+    for row in rows.itertuples():
+        model, stored = ModelSpec(width=row.width, n_layers=2, **shapes[row.sweep]), STORED_FORMATS[row.format]
+        found = decode_speed(
+            model, device("x86-core"), engine=stored.engine, storage=stored.storage, position=model.context // 2
+        )
+        assert found.low < row.tokens_per_s_rounds < found.high
+        assert found.tokens_per_s == pytest.approx(row.tokens_per_s_rounds, rel=0.15)

@@ -57,7 +57,6 @@ class LlamaCpp(Engine):
         use_mmap: Map the file instead of copying it.
         cache_type: Of keys and values; ``f32`` for what the engine computes without rounding them.
         flash_attention: Use the fused kernel, or not; None leaves it to the engine.
-        timeout_s: Longest wait for one call; by default several minutes, by what is asked.
     """
 
     name = "llama_cpp"
@@ -68,7 +67,6 @@ class LlamaCpp(Engine):
     use_mmap: bool = True
     cache_type: Literal["f16", "f32"] = "f16"
     flash_attention: bool | None = None
-    timeout_s: float | None = None
 
     def probe(self) -> str:
         try:
@@ -166,7 +164,7 @@ class LlamaCpp(Engine):
 
     def _answer(self, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self.probe()
-        return run_child(WORKER, job, engine=NAME, timeout_s=self.timeout_s or timeout_s, env=ENVIRONMENT)
+        return run_child(WORKER, job, engine=NAME, timeout_s=timeout_s, env=ENVIRONMENT)
 
 
 ENGINES.add("llama_cpp", LlamaCpp())

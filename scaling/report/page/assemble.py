@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,11 @@ from scaling.report.page.facts import (
     teacher_facts,
 )
 from scaling.spec import ModelSpec, WorldSource
+from scaling.tables.read import select_rows
 from scaling.tables.units import BITS, NATS, PER_BYTE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOSS = {
     NATS: "in nats/token. Lower is better: 0.1 less makes the right token a tenth likelier.",
@@ -81,12 +85,12 @@ def page_of_sweep(workspace: Workspace) -> str:
         models,
         question.but(context=context, tokens=tokens),
         tokenizer=tokenizer,
-        runs=run_facts(fit, load_runs(workspace.table_path)),
+        runs=run_facts(fit, _runs(workspace, fit)),
         ledger=_tries(workspace),
         text=fit.texts.get(text.text_id, text.label),
         saved=str(workspace.fit_path),
         in_world=isinstance(text.source, WorldSource),
-        nat=of_a_nat(fit.unit, _losses(workspace, text.text_id)),
+        nat=of_a_nat(fit.unit, _losses(workspace, fit, text.text_id)),
     )
     facts["recommended"] = _recommended(workspace, fit)
     lead = (
@@ -120,9 +124,14 @@ def page_of_law(name: str) -> str:
     return _page(f"The law {name}: which size is good enough, and does it fit a phone?", lead, facts)
 
 
-def _losses(workspace: Workspace, text_id: str) -> list[tuple[float, float | None]]:
+def _runs(workspace: Workspace, fit: Fit) -> pd.DataFrame:
+    """The runs of the sweep, without those that the fit's filter left out."""
+    return select_rows(load_runs(workspace.table_path), fit.made_of.where)
+
+
+def _losses(workspace: Workspace, fit: Fit, text_id: str) -> list[tuple[float, float | None]]:
     """Losses of the runs of a text in both units."""
-    runs = load_runs(workspace.table_path)
+    runs = _runs(workspace, fit)
     own = runs[(runs["text_id"] == text_id) & (runs["status"] == "done")]
     return [(row["loss"], row.get(PER_BYTE)) for row in own.to_dict("records")]
 
