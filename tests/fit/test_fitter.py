@@ -198,7 +198,7 @@ def test_runs_at_one_tokens_per_parameter_are_refused_with_the_runs_to_add():
 
 def test_two_sizes_are_refused_with_the_size_to_add():
     runs = grid(noise=0.003)
-    with pytest.raises(FitError, match="Only 2 of model sizes.*add runs at"):
+    with pytest.raises(FitError, match="Only 2 model sizes.*add runs at"):
         fit(runs[runs.n_params < 5e6], law="chinchilla", bootstrap=0)
 
 
