@@ -15,20 +15,27 @@ if TYPE_CHECKING:
     from scaling.sweep.plan import Plan
 
 
-def check_question(workspace: Workspace) -> None:
+def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
     """Refuse a question whose budget is smaller than the smallest student that could be offered.
+
+    Args:
+        workspace: The sweep.
+        must_ask: Refuse a sweep that asks nothing too: it can be trained, but nothing can be recommended.
 
     Raises:
         ConfigError: the memory is too small, the device unknown, the teacher not one of the sweep's, a relative target
-            names students that it does not train, or keystrokes are asked of what nobody types.
+            names students that it does not train, keystrokes are asked of what nobody types, or nothing is asked.
+        SpecError: a target that guessing meets, in another unit.
     """
     from scaling.config.expand import recommended_text
     from scaling.predict.family import at_width
     from scaling.predict.footprint import footprint
-    from scaling.predict.question import Question
+    from scaling.predict.question import Question, check_unit
 
     asked = workspace.config.recommend
     if asked is None:
+        if must_ask:
+            Question.of(workspace.config)  # which says what is missing
         return
     if asked.target is not None:
         reference_runs(workspace, asked.target)
@@ -41,6 +48,8 @@ def check_question(workspace: Workspace) -> None:
     question = Question.of(workspace.config, target_loss=asked.target_loss or 1.0)
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     template = next(run for run in workspace.runs if run.data.text_id == text.text_id)
+    if asked.target_loss is not None:
+        check_unit(asked.target_loss, template.model.vocab_size, workspace.config.fit.loss)
     # A file with a real tokenizer is larger still: what does not fit without one never does.
     model = at_width(template.model, min(question.widths or (GGUF_BLOCK,)))
     needed = footprint(

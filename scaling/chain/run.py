@@ -139,7 +139,7 @@ def run_chain(
         ScalingError: of the stage that could not do its work.
         Preempted: if a stop was asked for; the same command goes on.
     """
-    check_question(workspace)
+    check_question(workspace, must_ask=True)
     workspace.prepare()
     clock = _Clock(say)
     with clock.stage("train") as said:

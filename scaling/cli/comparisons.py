@@ -11,7 +11,7 @@ import typer
 from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
 from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, count, emit, say
 
-Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Training budgets, as 1e20,1e21.")]
+Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Of the student's training, as 1e20,1e21.")]
 CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FLOPs of n and d, instead of 6*n*d.")]
 
 

@@ -156,9 +156,9 @@ def _token_length(source: Source, asked: str | None) -> float | None:
         return None if asked is None else count(asked, "bytes-per-token")
     from scaling.predict.explain.token_length import bytes_per_token_of
 
-    found, path = None, source.fit_file
-    if path is not None:
-        found = bytes_per_token_of(path.with_name("runs.parquet"), source.fit(path).made_of.where)
+    found = None
+    if source.fit_file is not None and source.table is not None:
+        found = bytes_per_token_of(source.table, source.fit(source.fit_file).made_of.where)
     if found is None:
         raise SpecError("--bytes-per-token fit: no run beside the fit tells bits/byte — give a number, as 4.3")
     return found

@@ -51,7 +51,11 @@ class Source:
     @property
     def table(self) -> Path | None:
         """The runs beside the fit."""
-        return None if self.fit_file is None else self.fit_file.with_name("runs.parquet")
+        if self.fit_file is None:
+            return None
+        from scaling.fit.saved import fit_at
+
+        return fit_at(self.fit_file).with_name("runs.parquet")
 
     def only(self) -> Fit | str:
         """The fit, or the one law."""

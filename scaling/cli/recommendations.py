@@ -50,7 +50,8 @@ def recommend(
     ] = None,
     tokens: Annotated[str | None, option("--tokens", metavar="D", help="Tokens of the training.")] = None,
     max_flops: Annotated[
-        str | None, option("--max-training-flops", metavar="C", help="Most FLOPs of the training.")
+        str | None,
+        option("--max-training-flops", metavar="C", help="Most FLOPs of the training and its teacher."),
     ] = None,
     probability: Annotated[float | None, option("--probability", help="Least P(loss ≤ target).")] = None,
     context: Annotated[int | None, option("--context", metavar="T", help="Tokens of the cache.")] = None,
@@ -108,12 +109,14 @@ def _of_fits(
     from functools import partial
 
     from scaling.chain.decision import write_recommendation
+    from scaling.fit.saved import fit_at
     from scaling.predict.vocabularies import smallest_of
 
     if len(fit_files) > 1:
         not_shared = {"--tokens": asked["tokens"], "--sweep": sweep}
         refuse_without_effect("several fits, which have tokens and a sweep each", not_shared)
-    asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in fit_files}
+    found_at = [fit_at(one) for one in fit_files]
+    asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in found_at}
     chosen, found = smallest_of(asks)
     write_recommendation(found, Path(chosen))
     if len(fit_files) > 1:
@@ -123,8 +126,15 @@ def _of_fits(
 
 def _to_train(fit_file: Path, results: Path) -> str:
     """The command that goes on from an answer beside a fit."""
+    results = _results_of(fit_file, results)
     folder = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
     return f"scaling train {shlex.quote(str(fit_file.with_name('sweep.yaml')))}{folder}"
+
+
+def _results_of(fit_file: Path, results: Path) -> Path:
+    """Where the runs of a fit lie: as it was said, else in the results folder that the fit lies in, if it is in one."""
+    around = fit_file.parent.parent
+    return around if results == RESULTS and (around / "runs").is_dir() else results
 
 
 def _of_fit(
@@ -150,6 +160,7 @@ def _of_fit(
             f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
             "name the sweep file that trains them"
         )
+    results = _results_of(fit_file, results)
     workspace = Workspace.open(source, results=results, overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.

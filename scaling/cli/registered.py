@@ -33,13 +33,13 @@ def register_forecasts(
     from dataclasses import asdict
 
     from scaling.chain.workspace import Workspace
-    from scaling.fit.saved import fit_id_of, load
+    from scaling.fit.saved import fit_at, fit_id_of, load
     from scaling.predict.registered import register, save_all
     from scaling.report.registered import show_registered
 
     workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
     fit = load(fit_file)
-    fit_id = fit_id_of(fit_file.read_text("utf-8"))
+    fit_id = fit_id_of(fit_at(fit_file).read_text("utf-8"))
     # Nothing is written before all of them are known to be forecasts.
     found = register(fit, workspace.runs, workspace.store, fit_id=fit_id, level=level, force=force)
     save_all(found, out)

@@ -26,7 +26,7 @@ from scaling.errors import SpecError
 
 def solve(
     target_loss: Annotated[float | None, option("--target-loss", metavar="L", help="In the unit of the law.")] = None,
-    flops: Annotated[str | None, option("--flops", metavar="C", help="Training budget, as 1e20.")] = None,
+    flops: Annotated[str | None, option("--flops", metavar="C", help="Of the model's own training, as 1e20.")] = None,
     energy: Annotated[float | None, option("--energy", metavar="KWH", help="Training budget in kWh.")] = None,
     flops_per_s: Annotated[str | None, option("--flops-per-s", metavar="R", help="What the energy runs.")] = None,
     watts: Annotated[float | None, option("--watts", help="Power at that rate, building included.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,15 @@ def run(
     results: Results = RESULTS,
     overrides: Overrides = None,
     force: Force = False,
+    target_loss: Annotated[
+        float | None, typer.Option("--target-loss", metavar="L", help="In place of the file's target.")
+    ] = None,
+    target_savings: Annotated[
+        str | None, typer.Option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in its place.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
+    probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
     budget: Annotated[
         str | None,
         typer.Option("--budget", metavar="C", help="FLOPs, spent in rounds on the runs that say most; not all runs."),
@@ -65,7 +75,9 @@ def run(
     from scaling.report.chain import show_chain
     from scaling.report.progress import show_progress
 
-    workspace = Workspace.open(sweep_file, results=results, overrides=overrides or ())
+    asked = {"target_loss": target_loss, "target_savings": target_savings, "probability": probability}
+    asked |= {"memory": memory, "device": device}
+    workspace = Workspace.open(sweep_file, results=results, overrides=[*(overrides or ()), *_in_file(asked)])
     # Without a budget every run of the sweep is trained.
     allowed = None if budget is None else count(budget, "budget")
     found = run_chain(workspace, jobs=workers(jobs), watch=show_progress, say=say, force=force, budget=allowed)
@@ -73,6 +85,18 @@ def run(
     emit(found, as_json=json_, show=show_chain)
     if not found.succeeded:
         raise typer.Exit(1)
+
+
+def _in_file(asked: Mapping[str, float | str | None]) -> list[str]:
+    """What is asked on the command line, as values of the sweep file: every stage reads its question there.
+
+    A target stands in place of any other target, a phone in place of bytes, as `scaling recommend` has it.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    instead = {"target_loss", "target", "target_savings"} if given.keys() & {"target_loss", "target_savings"} else set()
+    instead |= {"memory"} if "device" in given else set()
+    void = dict.fromkeys(sorted(instead - given.keys()), "null")
+    return [f"recommend.{name}={value}" for name, value in (void | given).items()]
 
 
 def sweep(

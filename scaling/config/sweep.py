@@ -179,7 +179,7 @@ class RecommendOptions(Spec):
     tokens: Annotated[int, Field(ge=1)] | None = None
     """D of the recommended training; by default the largest of the sweep."""
     max_training_flops: Annotated[float, Field(gt=0)] | None = None
-    """Most FLOPs of the recommended training; a size that would need more reads fewer tokens."""
+    """Most FLOPs of the recommended training and its teacher's text; a size that would need more reads fewer tokens."""
     probability: Level = 0.9
     """Smallest probability of meeting the target; at 0.5 the forecast itself meets it, which is a coin flip."""
     context: Annotated[int, Field(ge=1)] | None = None

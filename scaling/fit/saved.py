@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -102,14 +103,29 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[Path, Any]:
     # A path never opens with a brace, and the text of a fit always does.
     text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
     path = Path("this text" if text else source)
-    if text is None and path.is_dir():
-        path /= "fit.json"
-    if text is None and not path.is_file():
-        raise RecordError(f"no fit at {path}: make one with `scaling fit`")
+    path = path if text else fit_at(path)
     try:
         return path, json.loads(text or path.read_text("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not a fit ({error}): fit again from the runs table") from error
+
+
+def fit_at(path: str | os.PathLike[str]) -> Path:
+    """The file of a saved fit: as it was named, or fit.json of the folder that was.
+
+    Raises:
+        RecordError: there is none; names the fits in the folders below.
+    """
+    found = Path(path)
+    file = found / "fit.json" if found.is_dir() else found
+    if file.is_file():
+        return file
+    if below := sorted(map(str, found.glob("*/fit.json"))):
+        raise RecordError(
+            f"{found}: holds no fit itself, but the folders below do — name one of {', '.join(below)}; "
+            "`scaling recommend` takes several, each of a vocabulary of its own: --fit ONE --fit OTHER"
+        )
+    raise RecordError(f"no fit at {file}: make one with `scaling fit`")
 
 
 def _is_a_fit(path: Path) -> bool:

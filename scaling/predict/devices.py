@@ -248,6 +248,10 @@ def read_devices(path: Path) -> dict[str, Device]:
     """
     try:
         return _parsed(path.read_text("utf-8"), str(path), devices())
+    except FileNotFoundError:
+        raise ConfigError(
+            [f"{path}: no such file — name one that `scaling calibrate` wrote; `scaling devices` lists what is known"]
+        ) from None
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}: cannot be read as a list of devices — {error}"]) from error
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scaling.accounting import training_flops
 from scaling.config.expand import expand
 from scaling.config.sweep import SweepConfig
 from scaling.dimensions import GGUF_BLOCK, Dimensions
 from scaling.predict.candidates import BEYOND_MEMORY, Measure
 from scaling.predict.question import Question
+from scaling.records.compute import paid_flops
 from scaling.spec import ModelSpec, RunSpec
 
 _FOLLOWS_WIDTH = ("n_heads", "n_kv_heads", "hidden")
@@ -44,10 +45,15 @@ def shape_of(model: Dimensions) -> tuple[int, int, int, bool]:
 
 
 def within_flops(run: RunSpec, flops: float) -> RunSpec:
-    """The run, on as many tokens as a budget of training FLOPs allows, at most its own."""
-    if training_flops(run.model, run.n_tokens) <= flops:
+    """The run, on as many tokens as a budget of FLOPs allows, at most its own; its teacher is paid from it too."""
+    if paid_flops(run) <= flops:
         return run
-    steps = int(flops / training_flops(run.model, run.step_tokens))
+
+    def paid(steps: int) -> float:
+        return paid_flops(run.model_copy(update={"tokens": steps * run.step_tokens}))
+
+    # What a recipe asks of the teacher need not be even over the tokens.
+    steps = bisect_right(range(1, run.n_tokens // run.step_tokens + 1), flops, key=paid)
     return RunSpec.model_validate(run.model_dump(mode="json") | {"tokens": max(steps, 1) * run.step_tokens})
 
 

@@ -67,8 +67,9 @@ def why_none(
             f"{_phone(needed, question)} — raise the memory or the target"
         )
     else:
+        more = "tokens" if question.max_training_flops is None else f"FLOPs than {question.max_training_flops:.3g}"
         message = (
-            f"no candidate meets {target} {chance}: {said}, {known}{better} — raise the target, or offer more tokens "
+            f"no candidate meets {target} {chance}: {said}, {known}{better} — raise the target, or offer more {more} "
             "or larger widths"
         )
     return InfeasibleError(

@@ -22,7 +22,7 @@ from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
 from scaling.predict.quantization import Rounding, of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
-from scaling.records.compute import student_flops, teacher_flops
+from scaling.records.compute import paid_flops
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
 from scaling.tables.observe import observe
@@ -247,6 +247,6 @@ def _site(run: RunSpec, size: str, facts: dict[str, float]) -> Site:
         key=run.run_id,
         trunk=run.trunk_id,
         columns={"n": float(size_of(run.model, size)), "d": float(run.n_tokens), **facts},
-        flops=student_flops(run, run.n_tokens) + (teacher_flops(run) or 0.0),
+        flops=paid_flops(run),
         cooldown=run.optim.cooldown,
     )

@@ -50,7 +50,8 @@ class Question:
         teacher: Which of the sweep's teachers the student reads, by any of its keys; None for the only unreal one.
         targets: Which of that teacher's targets, likewise.
         tokens: D of the recommended training; None for the largest of the sweep.
-        max_training_flops: Most FLOPs that the recommended training may take; a size that would need more reads less.
+        max_training_flops: Most FLOPs that the recommended training may take, with what its teacher computes for it
+            where that is a run itself; a size that would need more reads less.
         widths: Widths to choose from; None for every multiple of 32 up to the memory.
         level: Level of the reported forecast interval.
     """
@@ -113,7 +114,7 @@ class Question:
             raise ConfigError(
                 [
                     f"{config.path or 'sweep'}:1:1: recommend: missing — give target_loss and memory (or a device) "
-                    "here, or to `scaling recommend` as --target-loss and --memory"
+                    "here, or to `scaling run` and `scaling recommend` as --target-loss and --memory"
                 ]
             )
         return cls(**fields)

@@ -28,3 +28,8 @@ def writing_flops(spec: RunSpec) -> float:
 def teacher_flops(spec: RunSpec) -> float | None:
     """All that the teacher computes for a run: writing, and what the recipe asks; None where it is no run."""
     return None if teacher_run(spec.data) is None else writing_flops(spec) + asked_flops(spec, spec.n_tokens)
+
+
+def paid_flops(spec: RunSpec) -> float:
+    """All that somebody pays for a run: its student's training, and its teacher's work where that is a run itself."""
+    return student_flops(spec, spec.n_tokens) + (teacher_flops(spec) or 0.0)

@@ -68,6 +68,9 @@ def _costs(found: Recommendation) -> Iterator[str]:
     if (cost := found.cost) is not None:
         yield f"training: {cost.flops:.3g} FLOPs, {hours(cost.hours)}, {energy(cost.kwh)} ({cost.source})"
         yield from _of_teacher(cost)
+        if (most := question.max_training_flops) is not None:
+            paid = cost.flops + (cost.teacher_flops or 0)
+            yield f"of {most:.3g} FLOPs that were allowed: {paid:.3g}, its teacher's with them"
     yield f"{_BINDING[found.binding]}{f'; offered were {found.shapes}' if found.shapes else ''}"
     if len(found.front) > 1:
         yield f"bytes against loss: {front_line(found.front)}"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.errors import ScalingError
 from scaling.predict.question import Question
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
+ASKS_NOTHING = str(ROOT / "sweeps" / "seeds.yaml")
 TABLE = str(ROOT / "results" / "reference" / "grid.csv")
 BY_LAW = ("recommend", "--law", "besiroglu", "--target-loss", "2.7", "--tokens", "100B")
 ASKED = {
@@ -74,6 +77,13 @@ def test_the_json_of_a_choice_has_the_documented_fields(command, tmp_path, monke
         (("next-runs", QUICKSTART, "--flops", "0"), "allowed is a positive number"),
         (("next-runs", QUICKSTART, "--flops", "1e9"), "the cheapest trunk takes"),
         (("run", QUICKSTART, "--budget", "some"), "--budget: got 'some'"),
+        (("run", QUICKSTART, "--target-loss", "-1"), "recommend.target_loss: should be greater than 0"),
+        (("run", QUICKSTART, "--target-loss", "5"), "1.609 if it is a perplexity"),
+        (("run", QUICKSTART, "--target-loss", "1.8", "--target-savings", "30%"), "got target_loss and target_savings"),
+        (("run", QUICKSTART, "--target-savings", "30%"), "only text is typed"),
+        (("run", QUICKSTART, "--device", "pixel8"), "did you mean 'pixel-8a'"),
+        (("run", QUICKSTART, "--memory", "64"), "recommend.memory: got 64 bytes"),
+        (("run", ASKS_NOTHING), "to `scaling run` and `scaling recommend` as --target-loss and --memory"),
         (("backtest", TABLE, "--decision", "2"), "--decision: got 2"),
         (("backtest", TABLE, "--decision", "0.9", "--train", "n_params < 1e5"), "--train: has no effect beside"),
     ],
@@ -84,6 +94,51 @@ def test_a_mistake_in_a_choice_is_named_with_its_remedy(arguments, said, tmp_pat
     assert isinstance(done.exception, ScalingError), done.output
     assert said in str(done.exception)
     assert done.exception.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        (("--target-loss", "1.7", "--memory", "64MiB"), {"target_loss": 1.7, "memory": 2**26}),
+        (("--target-loss", "1.7", "--device", "mid-8gb"), {"target_loss": 1.7, "memory": None, "device": "mid-8gb"}),
+        (("--probability", "0.6"), {"target_loss": 1.835, "probability": 0.6}),
+    ],
+)
+def test_what_a_run_is_asked_stands_in_place_of_what_its_file_asks(asked, read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("scaling.chain.run.run_chain", lambda workspace, **_: seen.append(workspace) or 1 / 0)
+    CliRunner().invoke(app, ["run", QUICKSTART, *asked])
+    (workspace,) = seen
+    assert {name: getattr(workspace.config.recommend, name) for name in read} == read
+
+
+@pytest.mark.parametrize(
+    "command", [("recommend", "--target-loss", "1.7"), ("predict", "--params", "1M", "--tokens", "1M")]
+)
+def test_a_folder_of_several_fits_is_answered_with_their_names(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("v257", "v1k"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "fit.json").write_text("{}")
+    done = CliRunner().invoke(app, [*command, "--fit", "results"])
+    assert isinstance(done.exception, ScalingError), done.output
+    assert "name one of results/v1k/fit.json, results/v257/fit.json" in str(done.exception)
+    assert done.exception.exit_code == 2
+
+
+@pytest.mark.parametrize(("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine")])
+def test_the_runs_of_a_fit_are_looked_for_where_it_lies_unless_a_folder_is_named(said, opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere" / "runs").mkdir(parents=True)
+    folder = tmp_path / "elsewhere" / "one"
+    folder.mkdir()
+    shutil.copy(ROOT / "tests" / "predict" / "first_layout" / "fit.json", folder)
+    shutil.copy(QUICKSTART, folder / "sweep.yaml")
+    seen = []
+    monkeypatch.setattr(Workspace, "open", lambda file, *, results, **_: seen.append(results) or 1 / 0)
+    CliRunner().invoke(app, ["recommend", "--fit", "elsewhere/one", "--target-loss", "1.8", *said])
+    assert seen == [Path(opened)]
 
 
 def test_no_answer_ends_with_its_own_exit_code(tmp_path, monkeypatch):

@@ -112,6 +112,11 @@ def test_fewer_flops_of_training_never_give_more_tokens_and_are_kept():
     assert within_flops(rich.run, 1e30) == rich.run
 
 
+def test_where_flops_bind_more_of_them_are_the_way_on():
+    with pytest.raises(InfeasibleError, match="offer more FLOPs than 1e[+]18"):
+        recommend_published(Question(target_loss=2.0, memory_bytes=2**28, max_training_flops=1e18), "besiroglu")
+
+
 def test_four_bits_cost_loss_and_save_bytes():
     whole, rounded = (answer(2.8, 400, format=format_named(name)) for name in ("q8_0", "q4_0"))
     assert whole is not None

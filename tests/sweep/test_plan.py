@@ -8,7 +8,9 @@ from quick_trainer import QuickTrainer
 
 from scaling.accounting import count_parameters, forward_flops, training_bytes
 from scaling.predict.cost import training_cost
+from scaling.predict.family import within_flops
 from scaling.records import Outcome, RunRecord
+from scaling.records.compute import paid_flops
 from scaling.spec import RunSpec
 from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of, step_flops
 from scaling.sweep.plan import plan
@@ -156,6 +158,16 @@ def test_plan_record_and_recommendation_count_the_same_work_of_student_and_teach
     assert (told.flops, told.teacher_flops) == (student["flops"], student["teacher_flops"])
     assert training_cost(spec.data.teacher.run).teacher_flops == 0
     assert made.flops == pytest.approx(teacher["flops"] + student["flops"] + student["teacher_flops"])
+    assert paid_flops(spec) == student["flops"] + student["teacher_flops"]
+
+
+@pytest.mark.parametrize("recipe", [{}, {"kind": "soft"}])
+def test_the_flops_that_a_question_allows_pay_for_the_teacher_too(recipe):
+    run = taught_by_a_network(64_000, **recipe)
+    allowed = 0.6 * paid_flops(run)
+    kept = within_flops(run, allowed)
+    assert paid_flops(kept) <= allowed < paid_flops(kept.model_copy(update={"tokens": kept.tokens + run.step_tokens}))
+    assert within_flops(run, paid_flops(run)) == run
 
 
 def test_a_text_is_written_once_for_all_who_read_it(store):
