@@ -111,3 +111,10 @@ def did_you_mean(word: Any, allowed: Iterable[str]) -> str:
     if close:
         return f" — did you mean {close[0]!r}?"
     return f" — allowed: {', '.join(allowed)}" if allowed else ""
+
+
+def one_begun(label: str, known: Iterable[str]) -> str | None:
+    """The label that is meant: this one, or the only one that begins so, as ``trained`` of ``trained 878802d57c``."""
+    known = list(known)
+    begun = [label] if label in known else [one for one in known if one.startswith(f"{label} ")]
+    return begun[0] if len(begun) == 1 else None

@@ -218,3 +218,8 @@ def test_json_with_a_nan_is_never_written(tmp_path):
 def test_env_is_kept_beside_the_result(store):
     run_id = store.commit(record()).spec.run_id
     assert json.loads((store.run_dir(run_id) / "env.json").read_text()) == {"device": "cpu"}
+
+
+def test_a_sweep_file_in_place_of_its_results_is_told_where_they_are():
+    with pytest.raises(RecordError, match=r"mine\.yaml: is a sweep file.* as results/mine"):
+        load_runs("mine.yaml")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError, SpecError
+from scaling.registry import one_begun
 from scaling.shown import Shown
 from scaling.tables.expression import column_values, missing_column
 from scaling.tables.finished import finished, listed
@@ -114,7 +115,9 @@ def compare(
     for column in (by, loss, *pair):
         if column not in runs.columns:
             raise RecordError(f"no column {column!r} to compare by: {missing_column(column, list(runs.columns))}")
-    cells, unpaired = _cells(runs[finished(runs)[0]], arms, by, list(pair), loss)
+    runs = runs[finished(runs)[0]]
+    arms = _as_called(runs[by], arms)
+    cells, unpaired = _cells(runs, arms, by, list(pair), loss)
     delta = (cells["b"] - cells["a"]).to_numpy(float)
     # Cells of one training share its luck: the mean of each counts once.
     means = _cluster_means(delta, cells.reset_index(), clusters or (pair[0] if "trunk_id" in runs.columns else None))
@@ -140,6 +143,13 @@ def compare(
         n_clusters=m,
         unpaired=unpaired,
     )
+
+
+def _as_called(column: pd.Series, arms: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Arms by their whole labels, of which a person may give the beginning."""
+    labels = [value for value in column.unique() if isinstance(value, str)]
+    first, second = (one_begun(arm, labels) or arm if isinstance(arm, str) else arm for arm in arms)
+    return first, second
 
 
 def _cells(

@@ -38,7 +38,7 @@ def design_faults(data: Observations, columns: tuple[str, ...], held: Collection
         if axis in columns and (found := levels(data.columns[axis])) < needed:
             what, symbol = AXES[axis]
             faults.append(
-                f"Only {found} of {what}: {symbol}'s exponent needs {needed}; "
+                f"Only {found} {what if found > 1 else what[:-1]}: {symbol}'s exponent needs {needed}; "
                 f"add runs at {_suggest(data.columns[axis], needed - found)}."
             )
     if not faults and {"n", "d"} <= set(columns):

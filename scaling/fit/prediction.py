@@ -13,6 +13,7 @@ from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member
 from scaling.fit.neighbours import Influence, Runs
 from scaling.numbers import count
+from scaling.registry import one_begun
 from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL
 from scaling.tables.units import NATS
@@ -135,6 +136,7 @@ def points(
     facts: Mapping[str, float] = {}
     if teacher is not None:
         known = list(teachers)
+        teacher = one_begun(teacher, known) or teacher
         if teacher not in known and teacher != REAL:
             raise SpecError(f"unknown teacher {teacher!r}: this fit knows {', '.join(known) or 'real text only'}")
         facts = teachers.get(teacher, {})

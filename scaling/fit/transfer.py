@@ -152,7 +152,10 @@ def transfer(
     _refuse_mixed(runs, settings)
     starts, left_out = _points(runs.sort_values("d"))
     if not starts:
-        raise RecordError("no continued run has one of random weights beside it: " + ("; ".join(left_out) or "none is"))
+        raise RecordError(
+            f"no continued run has one of random weights beside it: {'; '.join(left_out) or 'no run is continued'} — "
+            "in a sweep give `start_from` null as well as what is read before, as sweeps/transfer.yaml does"
+        )
     laws = []
     for points in starts:
         try:

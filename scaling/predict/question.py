@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
-from scaling.registry import did_you_mean
+from scaling.registry import did_you_mean, one_begun
 
 if TYPE_CHECKING:
     from scaling.config.sweep import RecommendOptions, SweepConfig
@@ -211,10 +211,11 @@ def teacher_named(label: str, runs: Sequence[RunSpec]) -> dict[str, Any]:
 
     labels = text_labels(run.data for run in runs)
     known = {labels[run.data.text_id].teacher: run.data.teacher for run in runs}
-    begun = [one for one in known if one == label or one.startswith(f"{label} ")]
-    if label not in known and len(begun) != 1:
-        raise SpecError(f"--teacher: the sweep has no teacher {label!r}{did_you_mean(label, begun or known)}")
-    return known[label if label in known else begun[0]].model_dump(mode="json")
+    found = one_begun(label, known)
+    if found is None:
+        several = [one for one in known if one.startswith(f"{label} ")]
+        raise SpecError(f"--teacher: the sweep has no teacher {label!r}{did_you_mean(label, several or known)}")
+    return known[found].model_dump(mode="json")
 
 
 def format_named(name: str) -> str:

@@ -47,6 +47,8 @@ def load_runs(path: str | os.PathLike[str] = "results") -> pd.DataFrame:
         return read_table(path)
     if (path / "runs").is_dir():
         return runs_table(RunStore(path).records())
+    if path.suffix in (".yaml", ".yml"):
+        raise RecordError(f"{path}: is a sweep file — name the folder of its results, as results/{path.stem}")
     raise RecordError(f"{path}: no runs here — expected a results folder, a sweep's folder, a .parquet or a .csv file")
 
 

@@ -72,7 +72,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
     content = path.read_bytes()
     _no_null(content)
-    text = content.decode("utf-8-sig")
+    text = _text(content)
     _header(text)
     with warnings.catch_warnings():
         # Rows longer than the header are a warning to pandas; here they would shift columns unseen.
@@ -88,6 +88,20 @@ def _no_null(content: bytes) -> None:
     if (at := content.find(b"\0")) >= 0:
         line = content.count(b"\n", 0, at) + 1
         raise RecordError(f"line {line} holds a NUL byte — the file is damaged or not text (UTF-16?); save it as UTF-8")
+
+
+def _text(content: bytes) -> str:
+    """A table of Excel or of an old program is often in the character set of its country."""
+    if not content.strip():
+        raise RecordError("the file is empty — a table has a header line of column names, and a row a run")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecordError(
+            f"line {line} holds byte 0x{content[error.start]:02x}, which is no UTF-8 — save it as UTF-8, as with "
+            "iconv -f latin1 -t utf-8"
+        ) from error
 
 
 def _header(text: str) -> None:

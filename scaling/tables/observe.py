@@ -80,6 +80,8 @@ def observe(
     _no_duplicates(kept)
     measured = _numbers(kept, loss, "loss")
     _usable(kept, loss, measured, positive)
+    if positive:
+        _not_flat(loss, measured)
     teacher, teachers, texts = _texts(kept)
     of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
@@ -97,6 +99,15 @@ def observe(
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids),
     )
+
+
+def _not_flat(column: str, loss: Array) -> None:
+    """Losses that are all one number follow no law, and overflow the search for one."""
+    if len(loss) > 2 and np.ptp(loss) == 0:
+        raise RecordError(
+            f"column {column!r} holds {loss[0]:g} in all {len(loss)} rows: a loss that depends on neither N nor D follows no "
+            "law; name another column with --map loss=COLUMN (in Python loss=...)"
+        )
 
 
 def _no_duplicates(runs: pd.DataFrame) -> None:

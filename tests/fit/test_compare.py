@@ -98,3 +98,11 @@ def test_runs_without_a_partner_and_unfinished_ones_are_left_out_and_named():
 def test_what_cannot_be_compared_is_refused(change, options, error, what):
     with pytest.raises(error, match=what):
         compare(change(arms()), **({"arms": ("old", "new")} | options))
+
+
+def test_an_arm_is_called_by_the_beginning_of_its_label_where_no_other_begins_so():
+    runs = arms().replace({"teacher": {"old": "trained 878802d57c", "new": "noise 0.2"}})
+    assert compare(runs, ("trained", "noise")) == compare(runs, ("trained 878802d57c", "noise 0.2"))
+    runs.loc[0, "teacher"] = "noise 0.3"
+    with pytest.raises(RecordError, match=r"no finished run has teacher = 'noise'; there are .*'noise 0.2'"):
+        compare(runs, ("trained", "noise"))

@@ -198,8 +198,13 @@ def test_runs_at_one_tokens_per_parameter_are_refused_with_the_runs_to_add():
 
 def test_two_sizes_are_refused_with_the_size_to_add():
     runs = grid(noise=0.003)
-    with pytest.raises(FitError, match="Only 2 of model sizes.*add runs at"):
+    with pytest.raises(FitError, match="Only 2 model sizes.*add runs at"):
         fit(runs[runs.n_params < 5e6], law="chinchilla", bootstrap=0)
+
+
+def test_losses_that_are_all_one_number_are_refused_by_their_column():
+    with pytest.raises(RecordError, match="column 'loss' holds 2 in all 36 rows.*--map loss=COLUMN"):
+        fit(grid(noise=0.003).assign(loss=2.0), law="kaplan-nd", bootstrap=0)
 
 
 def test_a_rejected_fit_can_be_inspected_when_not_strict():

@@ -174,6 +174,8 @@ def test_beyond_runs_that_do_not_determine_the_floor_python_warns_or_refuses_too
             open_ended.predict(n, 1e9, force=False)
         with pytest.warns(ExtrapolationWarning, match="do not determine its floor"):
             open_ended.predict(n, 1e9)
+    # A run that was asked for 6.4e7 ends at a whole step below it.
+    assert open_ended.predict(1.01 * 6.4e7, 2e8, force=False).basis
     assert open_ended.predict(1e8, 1e9, force=True).value == found.predict(1e8, 1e9).value
 
 

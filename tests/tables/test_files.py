@@ -35,10 +35,12 @@ def test_rows_carry_their_line_in_the_file_past_blank_lines(tmp_path):
         ("n;d;loss\n1,5e6;1,0e8;3,0\n", "cells are separated by semicolons"),
         (GOOD.replace("3.0", "3\0"), "line 2 holds a NUL byte"),
         (GOOD.encode("utf-16"), "NUL byte.*UTF-16"),
-        (GOOD.encode() + b"\xff\xfe\n", "not a comma-separated table"),
+        (GOOD.encode() + b"\xff\xfe\n", r"line \d holds byte 0xff, which is no UTF-8.*iconv"),
+        ("n,loss,größe\n1,2,3\n".encode("latin-1"), "line 1 holds byte 0xf6, which is no UTF-8"),
         ("n,loss\n1,2,3\n4,5,6\n", "not a comma-separated table"),
         ("n,loss\n1,2\n4,5,6\n", "not a comma-separated table"),
-        ("", "not a comma-separated table"),
+        ("", "the file is empty"),
+        ("\n \n", "the file is empty"),
     ],
 )
 def test_what_is_wrong_with_a_csv_is_named(tmp_path, content, what):
