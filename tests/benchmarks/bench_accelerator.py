@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import os
 import statistics
 import sys
 import time
@@ -170,20 +171,23 @@ STUDY = ("generation", "grid", "forecast")
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("accelerator"), help="each table is a CSV there")
+    parser.add_argument("--folder", type=Path, default=Path("results/accelerator"), help="each table is a CSV there")
     parser.add_argument("--seconds", type=float, default=300, help="of a table, at most, but for what it is at")
     parser.add_argument("--teacher", default="smollm2", help="the model that writes: smollm2, or a GGUF file")
     choices = [*TABLES, *STUDY, []]  # none at all is a choice too, to argparse
-    parser.add_argument("tables", nargs="*", choices=choices, metavar="TABLE", help=f"{', '.join(choices[:-1])}; all")
+    parser.add_argument("tables", nargs="*", choices=choices, metavar="TABLE", help=", ".join(choices[:-1]))
     asked = parser.parse_args(arguments)
     asked.folder.mkdir(parents=True, exist_ok=True)
+    # The sweeps of the study are processes of their own, which find no memory where this one has taken it all.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     prepare_process()
     print(environment()["device"], "jax", jax.__version__, flush=True)
     if is_small := jax.default_backend() == "cpu":
         print("no accelerator: small sizes, which say that the script runs and nothing of an accelerator", flush=True)
     study = Study(asked.folder, asked.teacher, SMALL if is_small else LARGE, asked.seconds)
     tables = {**TABLES, "generation": partial(generation, teacher=asked.teacher)}
-    for name in asked.tables or [*TABLES, *STUDY]:
+    # On a processor the study takes minutes and says little: there it is for whoever asks.
+    for name in asked.tables or (TABLES if is_small else [*TABLES, *STUDY]):
         print(f"\n{name}", flush=True)
         rows = tables[name](is_small) if name in tables else getattr(study, name)()
         try:
