@@ -1,7 +1,7 @@
 """Size × volume × teacher on English books and speeches: python analysis/prose.py [RESULTS]
 
 What each teacher's text costs its students beside real text, by size and volume; what changing the teacher's decoding
-does to that; and the law of all of them.
+does to that; the law of all of them; and, of fewer tokens, a teacher that somebody else trained (`prose_pretrained`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ TRAINED = {
 """Teachers that are runs, by their width and what they read."""
 
 
+COLUMNS = ("source", "bits_per_byte", "n_unique_tokens")
+
+
 def main(results: str = "results") -> None:
-    runs = published_runs("prose", results, columns=("source", "bits_per_byte", "n_unique_tokens"))
+    runs = published_runs("prose", results, columns=COLUMNS)
     print(f"{len(runs)} runs of {runs['trunk_id'].nunique()} trunks, {runs['teacher'].nunique()} texts\n")
     real = runs[runs["teacher"] == "real"]
     print("Loss of students of real text, nats/token:")
     print(real.pivot_table(index="width", columns="n_tokens", values="loss").round(3).to_string(), "\n")
     print("What a teacher's text costs beside as much real text, nats/token, by width and tokens:")
     print(costs(runs).round(3).to_string(na_rep=""), "\n")
-    print(scaling.summary(scaling.fit_law(runs, law="auto", strict=False)))
+    print(scaling.summary(scaling.fit_law(runs, law="auto", strict=False)), "\n")
+    print("The same beside a teacher 300 times larger than any student, which goes on from pieces of prose:")
+    print(costs(published_runs("prose_pretrained", results, columns=COLUMNS)).round(3).to_string(na_rep=""))
 
 
 def costs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +43,9 @@ def costs(runs: pd.DataFrame) -> pd.DataFrame:
     runs = runs[runs["teacher"] != "real"].assign(text=runs["teacher"].map(named))
     cost = runs.pivot_table(index="text", columns=["width", "n_tokens"], values="cost")
     cost.columns = [f"{width} × {round(tokens / 1000, -1):,.0f}k" for width, tokens in cost.columns]
-    cost.insert(0, "its own loss", runs.groupby("text")["teacher_loss"].first())
+    own = runs.groupby("text")["teacher_loss"].first()
+    cost.insert(0, "its own loss", own)
+    cost.insert(1, "bits/byte", own * (runs["bits_per_byte"] / runs["loss"]).median())
     return cost
 
 

@@ -341,7 +341,10 @@ def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_tha
 @pytest.mark.slow
 def test_on_prose_a_bad_teacher_costs_more_where_its_student_can_learn_more_and_a_better_one_less(printed):
     said = printed("prose")
-    rows = [re.search(rf"^trained, width {width}, \dM +[\d.]+ +(.*)$", said, re.MULTILINE) for width in (32, 64, 128)]
+    rows = [
+        re.search(rf"^trained, width {width}, \dM +[\d.]+ +[\d.]+ +(.*)$", said, re.MULTILINE)
+        for width in (32, 64, 128)
+    ]
     bad, fair, good = ([float(cost) for cost in row[1].split()] for row in rows)
     assert bad[0] < bad[4] < bad[8] < bad[11], "widths 32, 64, 96 and 128 at 250k tokens"
     assert all(b > f > g for b, f, g in zip(bad, fair, good, strict=True))

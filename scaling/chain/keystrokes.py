@@ -11,6 +11,8 @@ from scaling.errors import RecordError
 from scaling.fit.prediction import Prediction
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fit.savings import SavingsFit
     from scaling.predict.candidates import Candidate
 
@@ -84,6 +86,20 @@ def keystrokes_of(workspace: Workspace) -> Keystrokes:
     if unit == "loss_teacher":
         raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
     table = read_table(path)
-    # One tokenizer has one number of bytes for a token, whoever was measured on it.
-    nats_per_bit = float((table["loss"] / table["bits_per_byte"]).median())
+    # One tokenizer has one number of bytes for a token, whoever was measured on it; a fit in nats is of one.
+    of_fit = _of_fit(workspace, table)
+    nats_per_bit = float((of_fit["loss"] / of_fit["bits_per_byte"]).median())
     return Keystrokes(fit=fit_savings(table), per_bit=1.0 if unit == "bits_per_byte" else nats_per_bit)
+
+
+def _of_fit(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of keyboard.csv whose students the fit's filter keeps; all where it has none."""
+    from scaling.predict.measured import rows_of_fit
+
+    where = workspace.config.fit.where
+    if where is None or "run_id" not in table:
+        return table
+    kept = table[table["run_id"].isin({row["run_id"] for row in rows_of_fit(workspace.table_path, ("run_id",), where)})]
+    if not len(kept):
+        raise RecordError(f"target_savings: none of the students that typed is left by fit.where: {where} — widen it")
+    return kept

@@ -57,23 +57,31 @@ def ensure_teacher_text(
         "train": (spec.data.seed, n_tokens),
         "held_out": (spec.evaluation.seed, spec.evaluation.tokens),
     }
-    cards = {}
+    cards: dict[Split, Card] = {}
     for split, (seed, tokens) in wanted.items():
         folder = teacher_text_dir(store, spec.data, seed=seed, split=split, context=spec.model.context)
         # A reader of shorter sequences leaves the end of each unread, so more has to be written than it reads.
         wanted_tokens = _tokens_for(tokens, spec, generator)
-        cards[split] = _write_text(generator, folder, seed, split, wanted_tokens, tell)
+        cards[split] = _write_text(generator, folder, seed, split, wanted_tokens, cards.get("train"), tell)
         if split == "train" and isinstance(spec.data.targets, SoftTargets):
             _write_targets(generator, folder, spec.data.targets, seed, wanted_tokens, tell)
     return cards["train"], cards["held_out"]
 
 
 def _write_text(
-    generator: BlockGenerator, folder: Path, seed: int, split: Split, n_tokens: int, progress: Listener
+    generator: BlockGenerator,
+    folder: Path,
+    seed: int,
+    split: Split,
+    n_tokens: int,
+    other: Card | None,
+    progress: Listener,
 ) -> Card:
     """A text of at least so many tokens; what is there and whole is kept."""
     with locked(folder):
-        card = read_card(folder) or generator.card(split)
+        # What is known of one part is known of the other, and a large teacher's loss takes minutes to measure.
+        described = replace(other, split=split, shards=()) if other else None
+        card = read_card(folder) or described or generator.card(split)
         return _fill(folder, card, n_tokens, lambda number: generator.block(seed, split, number), progress)
 
 

@@ -171,7 +171,7 @@ class PretrainedText(ModelText):
         if self.header.model.context < length:
             raise DataError(
                 f"{self.path} reads {self.header.model.context} tokens at most, the student has a context of "
-                f"{spec.model.context}, for which {length} are written at once; lower model.context"
+                f"{spec.model.context}, for which {length} are written at once; lower model.context or prompt_tokens"
             )
         model = self.header.model.model_copy(update={"context": length})
         super().__init__(model, bos=self.own.eos_id, teacher=self.teacher)
@@ -195,7 +195,7 @@ class PretrainedText(ModelText):
     def card(self, split: Split) -> Card:
         name = self.header.name or self.path.name
         recut = f" Written in tokens of its own, cut anew into those of {self.source.cut}." if self.is_recut else ""
-        prompted = f" It goes on from the {split} part of {self.source.label}." if self.teacher.prompt_tokens else ""
+        prompted = f" It goes on from text of {self.source.label}." if self.teacher.prompt_tokens else ""
         terms = f"license of the model: {self.header.license or 'not said'}"
         return Card(
             text="teacher",

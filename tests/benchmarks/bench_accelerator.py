@@ -1,11 +1,13 @@
-"""What the training step makes of an accelerator: `python tests/benchmarks/bench_accelerator.py [--folder OUT]`.
+"""What an accelerator makes of training and of the study: `python tests/benchmarks/bench_accelerator.py [TABLE …]`.
 
-Four tables, each written as soon as it is known, so that a machine that is taken away leaves what it found:
+Seven tables, each written as soon as it is known, so that a machine that is taken away leaves what it found; one is
+left when its `--seconds` are over, and those of `accelerator_study.py` go on in `--folder` when they are asked again:
 
 - products: matmul peak by precision, the yardstick of the next table.
 - step: tokens/s of one large student, and its share of that peak.
 - cohort: tokens/s of many small students trained together, beside one at a time, and what the rule would choose.
 - launch: steps of one small student in one launch (a scan), beside a launch each.
+- generation, grid, forecast: SmolLM2-135M as a teacher, its students, one registered forecast of a larger one.
 
 On a processor the sizes are small: the script is tried there first.
 """
@@ -15,18 +17,22 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from accelerator_study import LARGE, SMALL, Study, generation
 
 from scaling.accounting import count_parameters, training_flops
+from scaling.errors import ScalingError
 from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.train.cohort import cohort_size, mapped
 from scaling.train.runtime import environment, prepare_process
@@ -160,29 +166,48 @@ def small_run(width: int) -> RunSpec:
 
 
 TABLES = {"products": products, "step": steps, "cohort": cohorts, "launch": launches}
+STUDY = ("generation", "grid", "forecast")
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="also write each table there as CSV")
-    choices = [*TABLES, []]  # none at all is a choice too, to argparse
-    parser.add_argument("tables", nargs="*", choices=choices, metavar="TABLE", help=f"{', '.join(TABLES)}; all if none")
+    parser.add_argument("--folder", type=Path, default=Path("results/accelerator"), help="each table is a CSV there")
+    parser.add_argument("--seconds", type=float, default=300, help="of a table, at most, but for what it is at")
+    parser.add_argument("--teacher", default="smollm2", help="the model that writes: smollm2, or a GGUF file")
+    choices = [*TABLES, *STUDY, []]  # none at all is a choice too, to argparse
+    parser.add_argument("tables", nargs="*", choices=choices, metavar="TABLE", help=", ".join(choices[:-1]))
     asked = parser.parse_args(arguments)
-    if asked.folder:
-        asked.folder.mkdir(parents=True, exist_ok=True)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    # The sweeps of the study are processes of their own, which find no memory where this one has taken it all.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     prepare_process()
     print(environment()["device"], "jax", jax.__version__, flush=True)
     if is_small := jax.default_backend() == "cpu":
         print("no accelerator: small sizes, which say that the script runs and nothing of an accelerator", flush=True)
-    for name in asked.tables or TABLES:
+    study = Study(asked.folder, asked.teacher, SMALL if is_small else LARGE, asked.seconds)
+    tables = {**TABLES, "generation": partial(generation, teacher=asked.teacher)}
+    # On a processor the study takes minutes and says little: there it is for whoever asks.
+    for name in asked.tables or (TABLES if is_small else [*TABLES, *STUDY]):
         print(f"\n{name}", flush=True)
-        rows: list[Row] = []
-        for row in TABLES[name](is_small):
-            rows.append(row)
-            print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()), flush=True)
-            if asked.folder:
-                write_table(asked.folder / f"{name}.csv", rows)
+        rows = tables[name](is_small) if name in tables else getattr(study, name)()
+        try:
+            show(rows, asked.folder / f"{name}.csv", asked.seconds)
+        except ScalingError as error:
+            # The tables behind it may well succeed, and the machine's time is counted.
+            print(f"  failed: {error}", flush=True)
     return 0
+
+
+def show(rows: Iterator[Row], path: Path, seconds: float) -> None:
+    """Print and write rows as they come, until their time is over."""
+    found, began = [], time.perf_counter()
+    for row in rows:
+        found.append(row)
+        print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()), flush=True)
+        write_table(path, found)
+        if time.perf_counter() - began > seconds and path.stem not in STUDY[1:]:
+            print(f"  left after {seconds:.0f} s", flush=True)
+            break
 
 
 def _shown(value: Any) -> str:

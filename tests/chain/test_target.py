@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from scaling.chain.target import ask, measured_target, reference_runs
 from scaling.chain.training import plan_stage
 from scaling.chain.workspace import Workspace
 from scaling.config.load import load_sweep
+from scaling.config.sweep import FitOptions
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.fit.prediction import Prediction
 from scaling.predict.question import Question
@@ -131,6 +134,25 @@ def test_a_loss_that_is_forecast_is_told_in_keystrokes(tmp_path):
     found = keystrokes_of(workspace).of_loss(loss)
     saved = [0.8 / (1 + (bits / 2) ** 1.5) for bits in (2.0, 2.2, 1.9)]
     assert (found.value, found.low, found.high) == pytest.approx(tuple(saved))
+
+
+def test_bits_of_students_that_the_fit_leaves_out_do_not_tell_how_long_its_tokens_are(tmp_path):
+    workspace = opened(tmp_path, "target_savings: 25%")
+    typed(workspace)
+    path = workspace.folder / KEYBOARD
+    table = pd.read_csv(path).assign(run_id=[f"short {i}" for i in range(8)])
+    longer = table.assign(loss=2 * table["loss"], run_id=[f"long {i}" for i in range(8)])
+    pd.concat([table, longer, longer.assign(run_id=[f"also {i}" for i in range(8)])]).to_csv(path, index=False)
+    vocab = [257] * 8 + [1024] * 8
+    runs = pd.DataFrame({"run_id": [*table["run_id"], *longer["run_id"]], "vocab_size": vocab})
+    runs.to_parquet(workspace.table_path)
+    for size, per_bit in ((257, 2 * np.log(2)), (1024, 4 * np.log(2))):
+        options = FitOptions(where=f"vocab_size == {size}")
+        of_one = replace(workspace, config=workspace.config.model_copy(update={"fit": options}))
+        assert keystrokes_of(of_one).per_bit == pytest.approx(per_bit)
+    none = workspace.config.model_copy(update={"fit": FitOptions(where="vocab_size == 5")})
+    with pytest.raises(RecordError, match="none of the students that typed is left"):
+        keystrokes_of(replace(workspace, config=none))
 
 
 def test_keystrokes_are_refused_where_no_student_has_typed_or_nobody_types(tmp_path):

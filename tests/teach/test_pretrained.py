@@ -105,7 +105,7 @@ def test_students_with_other_tokens_read_its_text_cut_anew(make_run, store, file
     assert card.vocab_size == 257
     assert card.recut_from not in (None, card.tokenizer)
     assert "cut anew into those of" in card.notice
-    assert ("goes on from the train part" in card.notice) == (prompt > 0)
+    assert ("goes on from text of" in card.notice) == (prompt > 0)
     assert all(shard.tokens > 0 and shard.tokens % 16 == 0 for shard in card.shards)
     assert card.tokens >= spec.n_tokens
     # The model knows nothing, so its loss is about log V a token of its own; here it is counted a byte.
