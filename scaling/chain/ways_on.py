@@ -50,8 +50,8 @@ def grid_warning(workspace: Workspace) -> str | None:
         ("N", [count_parameters(run.model).n_params for run in runs]),
         ("D", [run.n_tokens for run in runs]),
     ):
-        # Of a single level the plan warns already.
-        if min(values) < max(values) < 4 * min(values) and "E" not in (workspace.config.fit.held or {}):
+        # Of a single level the plan warns already. Volumes are rounded to whole steps.
+        if min(values) < max(values) < 4 / 1.02 * min(values) and "E" not in (workspace.config.fit.held or {}):
             return (
                 f"{name} varies by a factor of {max(values) / min(values):.3g} only: the floor of the loss will hardly "
                 "show, and forecasts will hold inside the grid alone; widen it to 4 and more, or hold E under fit.held"

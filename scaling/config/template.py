@@ -108,8 +108,8 @@ MOST_HELD_OUT_TOKENS = 60_000
 MOST_TEXT_TOKENS = 1_000_000
 """Of the longest run in a sweep of own texts: what two cores train within a quarter of an hour."""
 
-TEXT_VOLUMES = (0.24, 0.4, 0.63, 1.0)
-"""Of the longest run's tokens: a factor of 4 and a little, which rounding leaves."""
+TEXT_VOLUMES = (0.25, 0.4, 0.63, 1.0)
+"""Of the longest run's tokens."""
 
 
 def template(name: str = "my-sweep") -> str:

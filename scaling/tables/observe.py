@@ -105,8 +105,8 @@ def _not_flat(column: str, loss: Array) -> None:
     """Losses that are all one number follow no law, and overflow the search for one."""
     if len(loss) > 2 and np.ptp(loss) == 0:
         raise RecordError(
-            f"column {column!r} holds {loss[0]:g} in all {len(loss)} rows: a loss that depends on neither N nor D follows no "
-            "law; name another column with --map loss=COLUMN (in Python loss=...)"
+            f"column {column!r} holds {loss[0]:g} in all {len(loss)} rows: a loss that depends on neither N "
+            "nor D follows no law; name another column with --map loss=COLUMN (in Python loss=...)"
         )
 
 

@@ -106,8 +106,9 @@ def test_a_sweep_of_own_files_reads_them_once_and_asks_for_what_real_text_reache
     assert {run.data.source.corpus for run in runs} == {pattern}
     assert max(run.tokens for run in runs) == pytest.approx(longest, rel=0.1)
     assert len(runs) == 24
-    # Whole steps and whole thousands leave a factor of 4, below which `plan` warns of a sweep.
-    assert max(run.n_tokens for run in runs) >= 4 * min(run.n_tokens for run in runs)
+    # Of a factor of less than 4, and of more in one training, `plan` warns: whole steps and thousands allow for 2 %.
+    volumes = [run.n_tokens for run in runs]
+    assert max(volumes) / min(volumes) == pytest.approx(4, rel=0.019)
     assert config.recommend.target.like.width == 64
     assert read_header(path).command == "scaling run own.yaml"
 
