@@ -120,6 +120,7 @@ def said(advice: Advice) -> str:
     size = "no candidate" if advice.choice is None else f"width {advice.choice}"
     doubt = f"expected error {advice.outlook.error:.2f} doublings of N"
     known = f"{size} in {advice.outlook.agreement:.0%} of the draws, {doubt}"
+    known += "" if advice.outlook.told else ", by the prior alone: no two sizes have read this text"
     if not advice.runs:
         return known
     return f"{known}; next {len(advice.runs)} runs, {advice.flops:.3g} FLOPs, foreseen error {advice.after:.2f}"

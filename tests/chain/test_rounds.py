@@ -83,6 +83,8 @@ def test_a_quarter_of_the_grid_decides_as_the_grid_does(workspace):
     found = train_in_rounds(workspace, whole, say=lines.append, trainer=LawTrainer())
     assert found.ended == "the decision is settled"
     assert found.flops < 0.25 * whole
+    assert "by the prior alone" in lines[1]
+    assert "by the prior alone" not in lines[-1]
     assert len(lines) == len(found.outcomes) + 1
     # All runs decide the same.
     left = [run for run in workspace.runs if not workspace.store.has(run.run_id)]
