@@ -125,7 +125,7 @@ def load_corpus(source: CorpusSpec) -> Corpus:
     n = len(scan.digests)
     if n < 2:
         raise DataError(
-            f"corpus {source.corpus} has {n} document(s); a split into train and held out needs at least 2, and twenty or "
+            f"corpus {source.corpus} has {n} document(s); a split into train and held out needs at least 2, and 20 or "
             "more do better — cut a long file at its lines, as with: split -n l/20 --additional-suffix=.txt FILE part-"
         )
     # Documents are in the order of their hashes, so the first ones are a sample that any machine finds again.
