@@ -41,7 +41,7 @@ from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 from scaling.tables.observations import TEXT_COLUMNS, Observations
-from scaling.tables.observe import observe
+from scaling.tables.observe import not_flat, observe
 from scaling.tables.units import size_column
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def fit(
     # A stack judges by forecasts, and does better where fewer runs count as outliers.
     aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
-    data = observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where)
+    data = not_flat(observe(runs, columns=sizes, loss=loss, clusters=clusters, positive=log, where=where))
     return fit_observations(
         data,
         law=law,

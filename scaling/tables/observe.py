@@ -80,8 +80,6 @@ def observe(
     _no_duplicates(kept)
     measured = _numbers(kept, loss, "loss")
     _usable(kept, loss, measured, positive)
-    if positive:
-        _not_flat(loss, measured)
     teacher, teachers, texts = _texts(kept)
     of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
@@ -101,13 +99,18 @@ def observe(
     )
 
 
-def _not_flat(column: str, loss: Array) -> None:
-    """Losses that are all one number follow no law, and overflow the search for one."""
-    if len(loss) > 2 and np.ptp(loss) == 0:
+def not_flat(data: Observations) -> Observations:
+    """The same observations: losses that are all one number follow no law, and overflow the search for one.
+
+    Raises:
+        RecordError: with their column.
+    """
+    if len(data) > 2 and np.ptp(data.loss) == 0:
         raise RecordError(
-            f"column {column!r} holds {loss[0]:g} in all {len(loss)} rows: a loss that depends on neither N "
-            "nor D follows no law; name another column with --map loss=COLUMN (in Python loss=...)"
+            f"column {data.names['loss']!r} holds {data.loss[0]:g} in all {len(data)} rows: a loss that depends on "
+            "neither N nor D follows no law; name another column with --map loss=COLUMN (in Python loss=...)"
         )
+    return data
 
 
 def _no_duplicates(runs: pd.DataFrame) -> None:
