@@ -84,17 +84,18 @@ def test_energy_of_a_token_is_a_tenth_of_a_joule_for_a_billion_weights():
     assert joules_per_token(llama).value == pytest.approx(0.66, abs=0.01)
 
 
-def test_the_x86_core_forecasts_trained_students_in_onnx_runtime_and_litert_that_its_constants_were_not_made_of():
+def test_the_x86_core_forecasts_trained_students_in_each_engine_that_its_constants_were_not_made_of():
     shapes = {
         "quickstart": {"vocab_size": 65, "head_width": 16, "context": 40},
         "speeches_small": {"vocab_size": 1024, "head_width": 32, "context": 128},
     }
-    rows = pd.read_csv(REFERENCE / "phone_forecasts.csv").query("format != 'gguf'")
-    assert len(rows) == 12
+    rows = pd.read_csv(REFERENCE / "phone_forecasts.csv")
+    assert len(rows) == 18
     for row in rows.itertuples():
         model, stored = ModelSpec(width=row.width, n_layers=2, **shapes[row.sweep]), STORED_FORMATS[row.format]
         found = decode_speed(
             model, device("x86-core"), engine=stored.engine, storage=stored.storage, position=model.context // 2
         )
         assert found.low < row.tokens_per_s_rounds < found.high
-        assert found.tokens_per_s == pytest.approx(row.tokens_per_s_rounds, rel=0.15)
+        # In llama.cpp narrow heads cost something that no constant describes.
+        assert found.tokens_per_s == pytest.approx(row.tokens_per_s_rounds, rel=0.3 if row.format == "gguf" else 0.15)
