@@ -44,6 +44,8 @@ class HalfTheLoss:
 
     columns = {"n": "n_params"}
     texts: dict[str, str] = {}
+    teachers: dict[str, dict[str, float]] = {}
+    members = ()
 
     def predict(self, n, d, *, teacher, given, force):
         assert (given, force) == ("law", True)
