@@ -120,11 +120,11 @@ def parity_rows() -> Rows:
 def main() -> None:
     """Print one row a figure."""
     from scaling.data.pretrained import model_file
-    from scaling.errors import DataError
+    from scaling.errors import MissingPackageError
 
     try:
         model_file("smollm2")
-    except DataError as absent:
+    except MissingPackageError as absent:
         print(f"left out: {absent}")
         return
     print(f"{'figure':<50} | {'asked':<14} | measured   (load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores)")

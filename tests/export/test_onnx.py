@@ -66,7 +66,8 @@ def test_the_engine_gives_every_token_the_probability_that_jax_gives(tmp_path, m
 def test_an_export_is_verified_by_a_real_engine(store, run, forecast, tmp_path, format):
     bundle = export(store, run, tmp_path / "bundle", format=format)
     loss = store.load(run.run_id).outcome.loss
-    found = verify(bundle, store, forecast(run, loss, memory=footprint(run.model, format=format)), engine_tokens=80)
+    asked = forecast(run, loss, memory=footprint(run.model, format=format))
+    found = verify(bundle, store, asked, engine_tokens=80, device_name="redmi-note-12")
     assert [(check.name, check.note) for check in found.checks if check.kind == "promise" and not check.passed] == []
     assert found.in_engine.error is None
     assert found.in_engine.greedy.n_tokens == 16
