@@ -1,15 +1,17 @@
 """Size × volume × teacher on English books and speeches: python analysis/prose.py [RESULTS]
 
 What each teacher's text costs its students beside real text, by size and volume; what changing the teacher's decoding
-does to that; the law of all of them; and, of fewer tokens, a teacher that somebody else trained (`prose_pretrained`).
+does to that; the law of all of them; the same at twice the text, of students whose forecasts were registered; and, of
+fewer tokens, a teacher that somebody else trained (`prose_pretrained`).
 """
 
 from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pandas as pd
-from published import over_real, published_runs
+from published import REFERENCE, over_real, published_runs
 
 import scaling
 
@@ -19,6 +21,8 @@ TRAINED = {
     "be7c427853": "trained, width 128, 3M",
 }
 """Teachers that are runs, by their width and what they read."""
+BEST = "trained, width 128, 3M"
+"""Whose decoding is changed, and which others are held against."""
 
 
 COLUMNS = ("source", "bits_per_byte", "n_unique_tokens")
@@ -32,7 +36,12 @@ def main(results: str = "results") -> None:
     print(real.pivot_table(index="width", columns="n_tokens", values="loss").round(3).to_string(), "\n")
     print("What a teacher's text costs beside as much real text, nats/token, by width and tokens:")
     print(costs(runs).round(3).to_string(na_rep=""), "\n")
+    print("Above the text of the best trained teacher, mean over volumes, nats/token, by width and seed:")
+    print(above_best(runs).round(3).to_string(), "\n")
+    print(f"Two seeds of a run differ by {seed_noise(runs)} (standard deviation)\n")
     print(scaling.summary(scaling.fit_law(runs, law="auto", strict=False)), "\n")
+    print("At twice the text, one seed, trained after their forecasts were registered:")
+    print(costs(of_twice_the_text()).round(3).to_string(na_rep=""), "\n")
     print("The same beside a teacher 300 times larger than any student, which goes on from pieces of prose:")
     print(costs(published_runs("prose_pretrained", results, columns=COLUMNS)).round(3).to_string(na_rep=""))
 
@@ -47,6 +56,30 @@ def costs(runs: pd.DataFrame) -> pd.DataFrame:
     cost.insert(0, "its own loss", own)
     cost.insert(1, "bits/byte", own * (runs["bits_per_byte"] / runs["loss"]).median())
     return cost
+
+
+def above_best(runs: pd.DataFrame) -> pd.DataFrame:
+    """Loss above that of the student of the best trained teacher, one row a text, one column a width and seed."""
+    loss = runs.assign(text=runs["teacher"].map(named)).pivot_table("loss", ["width", "seed", "n_tokens"], "text")
+    return loss.sub(loss[BEST], axis=0).drop(columns=["real", BEST]).groupby(["width", "seed"]).mean().T
+
+
+def seed_noise(runs: pd.DataFrame) -> str:
+    """Scatter of the loss between the two seeds of a cell, of all runs and by width, per cent."""
+    logs = np.log(runs["loss"])
+    off = logs - logs.groupby([runs[name] for name in ("teacher", "width", "n_tokens")]).transform("mean")
+    # Of two seeds each lies half of their difference from the mean.
+    by_width = {width: 100 * np.sqrt(2 * np.mean(part**2)) for width, part in off.groupby(runs["width"])}
+    said = ", ".join(f"{scatter:.2f} % at width {width}" for width, scatter in by_width.items())
+    return f"{100 * np.sqrt(2 * np.mean(off**2)):.2f} % of its loss: {said}"
+
+
+def of_twice_the_text() -> pd.DataFrame:
+    """Students of sweeps/registered_prose_texts.yaml, with what `prose` knows of their teachers."""
+    runs = pd.read_csv(REFERENCE / "registered.csv")
+    runs = runs[(runs["source"].str.contains("prose")) & (runs["seed"] == 101)]
+    known = pd.read_csv(REFERENCE / "prose.csv").groupby("teacher")["teacher_loss"].first()
+    return runs.assign(teacher_loss=runs["teacher"].map(known), bits_per_byte=np.nan)
 
 
 def named(teacher: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import count_parameters
 from scaling.chain.workspace import Workspace
+from scaling.fit.reach import INSIDE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ def grid_warning(workspace: Workspace) -> str | None:
         ("D", [run.n_tokens for run in runs]),
     ):
         # Of a single level the plan warns already. Volumes are rounded to whole steps.
-        if min(values) < max(values) < 4 / 1.02 * min(values) and "E" not in (workspace.config.fit.held or {}):
+        if min(values) < max(values) < 4 / INSIDE * min(values) and "E" not in (workspace.config.fit.held or {}):
             return (
                 f"{name} varies by a factor of {max(values) / min(values):.3g} only: the floor of the loss will hardly "
                 "show, and forecasts will hold inside the grid alone; widen it to 4 and more, or hold E under fit.held"
