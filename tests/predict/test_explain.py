@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -210,6 +210,13 @@ def test_an_unknown_teacher_is_refused_with_the_nearest_name(of_teachers):
         asked_of(of_teachers, teacher="noise 0.11")
     with pytest.raises(SpecError, match="did you mean 'palm'"):
         asked_of("hoffmann", teacher="plam")
+
+
+def test_a_teacher_of_a_fit_may_be_named_by_its_beginning_where_only_one_begins_so(of_teachers):
+    one = replace(of_teachers, teachers={name: of_teachers.teachers[name] for name in ("real", "noise 0.3")})
+    assert asked_of(one, teacher="noise").own_text == "noise 0.3"
+    with pytest.raises(SpecError, match="unknown teacher 'noise'"):
+        asked_of(of_teachers, teacher="noise")
 
 
 @pytest.mark.parametrize(

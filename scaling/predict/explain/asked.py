@@ -15,7 +15,7 @@ from scaling.predict.explain.basis import Basis, at, of_fit, published
 from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
 from scaling.predict.named.models import models
 from scaling.predict.solve.inverse import Surface
-from scaling.registry import did_you_mean
+from scaling.registry import did_you_mean, one_begun
 from scaling.tables.observations import REAL
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def asked_of(
     fit = basis.fit
     # A label of the fit comes before a name of the literature.
     if fit is not None and isinstance(teacher, str):
+        teacher = teacher if teacher in models() else one_begun(teacher, fit.teachers) or teacher
         if fit.texts.get(teacher, teacher) == REAL:
             return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
         if teacher in fit.teachers or teacher in fit.texts:
