@@ -168,3 +168,24 @@ def test_runs_that_the_fit_will_leave_out_are_no_evidence(workspace):
     assert not advise(question, one, workspace.runs, table, flops=1e13).settled
     with pytest.raises(SpecError, match="none counts"):
         advise(question, none, workspace.runs, table, flops=1e13)
+
+
+def test_runs_that_the_fit_will_leave_out_are_not_offered(workspace):
+    def offered(where: str | None) -> set[str]:
+        config = workspace.config.model_copy(update={"fit": FitOptions(where=where)})
+        table = runs_table(workspace.store.records(run.run_id for run in workspace.runs))
+        found = advise(Question.of(config), config, workspace.runs, table, flops=1e13)
+        return {run.run_id for run in found.runs}
+
+    # The cheapest training that counts is not the cheapest of all.
+    wide = {run.run_id for run in workspace.runs if run.model.width > 64}
+    assert offered("width > 64 and loss < 3") <= wide
+    assert not offered(None) & wide
+    with pytest.raises(SpecError, match="no run of the text that is asked about is left"):
+        offered("n_params < 1000")
+    # Where some are trained: whatever would be bought next is not, if it is left out.
+    some = [run for run in workspace.runs if run.model.width in (32, 96) and run.n_tokens < 600_000]
+    LawTrainer().train(some, workspace.store, progress=None, should_stop=None)
+    bought = offered(None)
+    assert bought
+    assert not offered(f"run_id not in {sorted(bought)} and loss < 3") & bought
