@@ -238,6 +238,7 @@ def plan(
     pace = pace or known_pace([spec for trunk in trunks for spec in trunk.specs], store)
     labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
     runs = [_planned(spec, trunk, store, pace, labels) for trunk in trunks for spec in trunk.specs]
+    # What others need, and what the fit drops, spoils no answer.
     students = may_keep(where, [run.spec for run in runs if run.role == "student"])
     return Plan(
         trunks=tuple(trunks),
