@@ -13,6 +13,7 @@ from scaling.cli.options import (
     Overrides,
     Results,
     emit,
+    listed,
     refuse_without_effect,
     say,
 )
@@ -173,7 +174,7 @@ def mapping_of(text: str) -> dict[str, str]:
     """``n=COL,d=COL`` as a mapping."""
     from scaling.errors import SpecError
 
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in listed(text, "map")] if text else []
     wrong = [key for key, equals, column in pairs if not (key.strip() and equals and column.strip())]
     if wrong:
         raise SpecError(f"--map: got {text!r}, expected pairs such as n=params,d=tokens,loss=val_loss")
