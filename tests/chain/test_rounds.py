@@ -18,6 +18,7 @@ from scaling.cli import app
 from scaling.config.sweep import FitOptions
 from scaling.errors import ConfigError, SpecError
 from scaling.laws.named import named_law
+from scaling.numbers import parse_bytes
 from scaling.predict.next_of_sweep import advise
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord, runs_table
@@ -133,6 +134,18 @@ def test_a_sweep_whose_law_is_of_bits_of_a_byte_decides_by_them(workspace):
     ]
     assert found[0].runs == found[1].runs
     assert found[0].choice == found[1].choice
+
+
+def test_a_memory_in_which_no_size_fits_is_refused_with_the_setting_that_fits(workspace):
+    config = workspace.config
+    with pytest.raises(
+        SpecError, match=r"recommend.memory: got 1,048,576 bytes, .* takes [\d,]+ — .*--set (\S+)"
+    ) as refused:
+        advise(Question.of(config, memory_bytes=2**20), config, workspace.runs, runs_table([]), flops=1e13)
+    key, _, size = str(refused.value).rpartition("--set ")[2].partition("=")
+    assert key == "recommend.memory"
+    enough = Question.of(config, memory_bytes=parse_bytes(size))
+    assert advise(enough, config, workspace.runs, runs_table([]), flops=1e13).runs
 
 
 def test_the_sweep_file_of_next_runs_trains_exactly_these(workspace, tmp_path):

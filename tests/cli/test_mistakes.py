@@ -46,7 +46,7 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         (("solve", "--law", "kaplan-ns", "--flops", "1e20", "--params", "1B"), "--params: has no effect beside a law"),
         (("sweep", QUICKSTART, "--rerun", "zzzz"), "has no run 'zzzz'"),
         (("sweep", QUICKSTART, "--executor", "inline", "--executor-set", "foo=1"), "has no options, got foo"),
-        (("fit", QUICKSTART, "--where", "n > 1"), "--where: has no effect beside a sweep file"),
+        (("fit", QUICKSTART, "--where", "n > 1"), "whose own fit.where, fit.n and fit.loss are set by --set"),
         (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
         (("fit", "runs.csv", "--results", "elsewhere"), "--results: has no effect beside a table"),
         ((*RECOMMEND, "--min-tokens-per-second", "5"), "a speed needs a device"),
