@@ -69,8 +69,8 @@ def fit(
         from scaling.chain.workspace import Workspace
 
         # Columns and rows of a sweep are those that its own file names under fit.
-        of_sweep = f"a sweep file ({table}), whose own fit.where, fit.n and fit.loss are set by --set"
-        refuse_without_effect(of_sweep, {"--map": map_ or None, "--where": where})
+        beside = f"a sweep file ({table}), whose own fit.where, fit.n and fit.loss are set by --set"
+        refuse_without_effect(beside, {"--map": map_ or None, "--where": where})
         workspace = Workspace.open(table, results=results, overrides=overrides or ()).prepare()
         found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")

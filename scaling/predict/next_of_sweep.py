@@ -168,8 +168,8 @@ def _candidates(question: Question, config: SweepConfig, own: Sequence[RunSpec])
     if not kept:
         least = min(bytes_of(run.model).total_bytes for run in own)
         raise SpecError(
-            f"recommend.memory: got {question.budget_bytes:,} bytes, but the smallest size of the sweep takes {least:,} "
-            f"— allow more, as --set recommend.memory={-(-least // 2**20)}MiB"
+            f"recommend.memory: got {question.budget_bytes:,} bytes, but its smallest size takes {least:,} — "
+            f"allow more, as --set recommend.memory={-(-least // 2**20)}MiB"
         )
     by_size = {size_of(run.model, config.fit.n): run for run in reversed(kept)}
     return [by_size[n] for n in sorted(by_size)]
