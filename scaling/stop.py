@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, TERM, and the USR signals by which schedulers announce the end of a job."""
+"""Being asked to stop: Ctrl-C, TERM, a terminal that closes, and the USR signals by which schedulers end a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, Preempted
 
 T = TypeVar("T")
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass
@@ -59,7 +59,9 @@ def stop_on_signals() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    # Under nohup the terminal may close.
+    heard = [one for one in STOP_SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     _open.append(stop)
     try:
         yield stop

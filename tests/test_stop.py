@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from scaling.errors import Preempted
-from scaling.stop import check_stop, interruptible, interrupts_kept, stoppable
+from scaling.stop import check_stop, interruptible, interrupts_kept, stop_on_signals, stoppable
 
 SWALLOWED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -104,3 +104,17 @@ def test_outside_of_stages_nothing_is_checked_and_handlers_are_as_before():
         assert signal.getsignal(signal.SIGINT) is not before
     check_stop()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("before", [signal.SIG_DFL, signal.SIG_IGN], ids=["a terminal", "nohup"])
+def test_a_terminal_that_closes_stops_what_nohup_has_not_told_to_go_on(before):
+    kept = signal.signal(signal.SIGHUP, before)
+    try:
+        with stop_on_signals() as stop:
+            # Without a handler of ours the one of a terminal would end this process.
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+                os.kill(os.getpid(), signal.SIGHUP)
+            assert stop() == (before == signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGHUP) == before
+    finally:
+        signal.signal(signal.SIGHUP, kept)

@@ -11,7 +11,6 @@ import traceback
 from scaling.errors import OutOfMemory, Preempted
 from scaling.files import machine_error
 from scaling.records import RunStore
-from scaling.spec import RunSpec
 from scaling.stop import Stop
 from scaling.sweep.lease import Claims, Lease
 from scaling.sweep.outcomes import append_log, sentence
@@ -99,21 +98,26 @@ class CohortWorker(Worker):
         return settled
 
     def _train_together(self, claimed: list[tuple[Trunk, Lease]]) -> None:
-        missing: list[tuple[Trunk, list[RunSpec]]] = [(trunk, self._begin(trunk, lease)) for trunk, lease in claimed]
+        missing = [(trunk, lease, self._begin(trunk, lease)) for trunk, lease in claimed]
         by_id = {trunk.trunk_id: (trunk, lease) for trunk, lease in claimed}
 
         def fence() -> None:
             for _, lease in claimed:
                 lease.prove()
 
-        self.trainer.train_together(
-            [specs for _, specs in missing if specs],
-            self.store.fenced(fence),
-            progress=lambda step: self._on_step(*by_id[step.trunk_id], step),
-            should_stop=lambda: self.stop() or any(lease.lost for _, lease in claimed),
-        )
-        for trunk, specs in missing:
-            self._end(trunk, specs)
+        try:
+            self.trainer.train_together(
+                [specs for *_, specs in missing if specs],
+                self.store.fenced(fence),
+                progress=lambda step: self._on_step(*by_id[step.trunk_id], step),
+                should_stop=lambda: self.stop() or any(lease.lost for _, lease in claimed),
+            )
+        except BaseException:
+            for begun in missing:
+                self._tell_ends(*begun)
+            raise
+        for begun in missing:
+            self._end(*begun)
 
     def _separate(self, claimed: list[tuple[Trunk, Lease]], error: Exception) -> None:
         for trunk, _ in claimed:

@@ -75,7 +75,7 @@ def run(
 ) -> SweepOutcome:
     """Train what is left of a plan.
 
-    A stop (Ctrl-C, TERM, USR1, USR2) saves checkpoints, releases claims and comes back with ``stopped`` true.
+    A stop (Ctrl-C, TERM, HUP, USR1, USR2) saves checkpoints, releases claims and comes back with ``stopped`` true.
 
     Args:
         plan: The plan.

@@ -13,10 +13,12 @@ from quick_trainer import QuickTrainer
 
 from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, EXIT_SOME_FAILED, DataError, Preempted
 from scaling.records import RunStore
+from scaling.stop import Stop
 from scaling.sweep.lease import Claims, LeaseState, read_lease
 from scaling.sweep.outcomes import forget
 from scaling.sweep.plan import plan
 from scaling.sweep.run import run
+from scaling.sweep.trunks import group
 from scaling.sweep.work import work
 from scaling.sweep.worker import WorkerOptions
 
@@ -267,6 +269,7 @@ def start_sweep(store, tmp_path):
         # Workers hear of each signal in the same way.
         pytest.param(signal.SIGTERM, EXIT_PREEMPTED, 2, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR2, EXIT_PREEMPTED, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, EXIT_PREEMPTED, 2, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_a_checkpoint_and_releases_the_claim(store, start_sweep, number, code, jobs):
@@ -290,6 +293,24 @@ def test_a_stopped_sweep_goes_on_where_it_was_and_ends_alike(store, tmp_path, st
     assert results(store, specs) == results(undisturbed, specs)
 
 
+def test_branches_that_left_before_a_stop_are_counted_and_none_twice(store, make_spec):
+    trunks = group([make_spec(32, 640 * steps) for steps in (10, 20, 40)])
+    stop = Stop()
+    told = []
+
+    def stop_after_a_branch(event):
+        told.append((event.kind, event.run_id))
+        if any(store.has(run_id) for run_id in trunks[0].run_ids):
+            stop.request()
+
+    first = work(trunks, store, trainer=QuickTrainer(), progress=stop_after_a_branch, stop=stop)
+    assert first.trained == [run_id for run_id in trunks[0].run_ids if store.has(run_id)]
+    assert 0 < len(first.trained) < 3
+    assert [run_id for kind, run_id in told if kind == "done"] == first.trained
+    second = work(trunks, store, trainer=QuickTrainer())
+    assert sorted(first.trained + second.trained) == sorted(trunks[0].run_ids)
+
+
 def test_a_killed_worker_process_is_replaced_and_its_trunk_taken_over(store, make_spec):
     specs = [make_spec(width, 640 * 100) for width in (32, 64, 96, 128)]
     seen = []
@@ -303,6 +324,7 @@ def test_a_killed_worker_process_is_replaced_and_its_trunk_taken_over(store, mak
     killed = []
     outcome = run(plan(specs, store), store, jobs=2, trainer=QuickTrainer(step_s=0.01), progress=kill_one)
     assert outcome.counts["done"] == 4
+    assert set(outcome.trained) == {spec.run_id for spec in specs}
     assert any(event.kind == "retry" and "died" in event.message for event in seen)
     assert any(event.kind == "taken over" for event in seen)
 

@@ -110,6 +110,9 @@ class _Pool:
         if isinstance(message, Event):
             if message.kind in ("done", "diverged", "finished"):
                 self._deaths = 0
+            # A worker that is killed never reports what it had trained.
+            if message.kind in ("done", "diverged") and message.run_id:
+                self.report.trained.append(message.run_id)
             if message.kind == "failed" and self.request.options.fail_fast:
                 self.failed_fast = True
             self.request.progress(message)
