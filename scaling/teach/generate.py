@@ -7,8 +7,10 @@ with the shorter one, and nothing is generated twice. Soft targets lie in the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +84,8 @@ def _write_text(
         # What is known of one part is known of the other, and a large teacher's loss takes minutes to measure.
         described = replace(other, split=split, shards=()) if other else None
         card = read_card(folder) or described or generator.card(split)
-        return _fill(folder, card, n_tokens, lambda number: generator.block(seed, split, number), progress)
+        make = partial(generator.blocks, seed, split)
+        return _fill(folder, card, n_tokens, make, progress, at_once=generator.at_once)
 
 
 def _write_targets(
@@ -96,9 +99,10 @@ def _write_targets(
     """What the teacher's distribution says of so many tokens of its training text."""
     text, beside = open_shards(folder), targets_dir(folder, targets)
 
-    def targets_of(number: int) -> np.ndarray:
-        sequences = text.maps[number].reshape(-1, generator.context).astype(np.int32)
-        return generator.soft_targets(sequences, targets, seed, number)
+    def targets_of(numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        for number in numbers:
+            sequences = text.maps[number].reshape(-1, generator.context).astype(np.int32)
+            yield generator.soft_targets(sequences, targets, seed, number)
 
     kept = targets.model_dump(mode="json", exclude={"weight"})
     kept |= {"size": targets.size, "biased": targets.is_biased}
@@ -107,19 +111,34 @@ def _write_targets(
         return _fill(beside, card, n_tokens, targets_of, progress)
 
 
-def _fill(folder: Path, card: Card, n_tokens: int, make: Callable[[int], np.ndarray], progress: Listener) -> Card:
+def _fill(
+    folder: Path,
+    card: Card,
+    n_tokens: int,
+    make: Callable[[Sequence[int]], Iterable[np.ndarray]],
+    progress: Listener,
+    *,
+    at_once: int = 1,
+) -> Card:
     """Make the blocks that are missing or damaged, each counted as soon as it is whole.
 
     Blocks are whole, so that a longer text begins with the shorter one.
     """
     damaged = damaged_shards(folder, card)
     while damaged or card.tokens < n_tokens:
-        block = damaged.pop(0) if damaged else len(card.shards)
-        shard = write_shard(folder, block, make(block), card.dtype)
-        card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
-        write_card(folder, card)
-        planned = max(n_tokens, card.tokens)
-        progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
+        missing = chain(damaged, count(len(card.shards)))
+        # Always as many, whatever is missing: another number would be another program to compile.
+        numbers = list(islice(missing, at_once))
+        for block, tokens in zip(numbers, make(numbers), strict=True):
+            if block in damaged:
+                damaged.remove(block)
+            elif card.tokens >= n_tokens:
+                break
+            shard = write_shard(folder, block, tokens, card.dtype)
+            card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
+            write_card(folder, card)
+            planned = max(n_tokens, card.tokens)
+            progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
     return card
 
 
