@@ -12,6 +12,7 @@ import pytest
 from scaling.errors import RecordError
 from scaling.files import write_json
 from scaling.records import Outcome, RunRecord, RunStore, load_runs, runs_table
+from scaling.records.ahead import may_keep
 from scaling.spec import DataSpec, RunSpec
 
 README = Path(__file__).resolve().parents[1] / "results" / "README.md"
@@ -223,3 +224,23 @@ def test_env_is_kept_beside_the_result(store):
 def test_a_sweep_file_in_place_of_its_results_is_told_where_they_are():
     with pytest.raises(RecordError, match=r"mine\.yaml: is a sweep file.* as results/mine"):
         load_runs("mine.yaml")
+
+
+def test_a_filter_drops_ahead_of_training_only_what_nothing_measured_could_save():
+    runs = [spec(width=width) for width in (32, 64)] + [spec(20_000, width=64)]
+    cases = {
+        None: [0, 1, 2],
+        "width < 50": [0],
+        "n_tokens > 15_000 and loss < 3": [2],
+        "loss < 3 or width < 50": [0, 1, 2],
+        "status == 'done' and teacher == 'real' and device == 'cpu'": [0, 1, 2],
+        "epochs == 1 and pairs_all > 0.6": [0, 1, 2],
+    }
+    for where, kept in cases.items():
+        assert may_keep(where, runs) == [runs[i] for i in kept], where
+    with pytest.raises(RecordError, match="fit.where: .*did you mean 'width'"):
+        may_keep("widht < 50", runs)
+    # What other runs measured of the text decides too.
+    noisy = {runs[0].data.text_id: {"delta_noise": 0.3}}
+    assert may_keep("delta_noise < 0.2", runs) == runs
+    assert may_keep("delta_noise < 0.2", runs, noisy) == []

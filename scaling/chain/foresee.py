@@ -10,6 +10,7 @@ from scaling.chain.workspace import Workspace
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ConfigError
 from scaling.spec import TextSource
+from scaling.tables.units import loss_unit
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan
@@ -30,7 +31,8 @@ def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
     from scaling.config.expand import recommended_text
     from scaling.predict.family import at_width
     from scaling.predict.footprint import footprint
-    from scaling.predict.question import Question, check_unit
+    from scaling.predict.question import Question
+    from scaling.predict.solve.units import check_guess
 
     asked = workspace.config.recommend
     if asked is None:
@@ -49,7 +51,7 @@ def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     template = next(run for run in workspace.runs if run.data.text_id == text.text_id)
     if asked.target_loss is not None:
-        check_unit(asked.target_loss, template.model.vocab_size, workspace.config.fit.loss)
+        check_guess(asked.target_loss, template.model.vocab_size, unit=loss_unit(workspace.config.fit.loss))
     # A file with a real tokenizer is larger still: what does not fit without one never does.
     model = at_width(template.model, min(question.widths or (GGUF_BLOCK,)))
     needed = footprint(

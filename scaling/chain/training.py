@@ -43,7 +43,8 @@ def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = 
     from scaling.sweep.plan import plan
 
     check_question(workspace)
-    made, pace = plan(workspace.runs, workspace.store), None
+    where = workspace.config.fit.where
+    made, pace = plan(workspace.runs, workspace.store, where=where), None
     # Before a step of it is timed here.
     if not elsewhere:
         check_memory(workspace, made)
@@ -53,7 +54,7 @@ def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = 
 
         pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
     if calibrate or design:
-        made = plan(workspace.runs, workspace.store, pace=pace, expectation=design)
+        made = plan(workspace.runs, workspace.store, pace=pace, where=where, expectation=design)
     warning = grid_warning(workspace)
     return replace(made, warnings=(*made.warnings, warning)) if warning else made
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scaling.accounting import count_parameters
 from scaling.chain.workspace import Workspace
 from scaling.fit.reach import INSIDE
+from scaling.records.ahead import may_keep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 GUESSED_FLOOR = 0.75
 """Of the lowest loss, in the command that is offered: a guess to start from, no more."""
+
+WIDE_ENOUGH = 4.0
+"""Factor of N, or of D, from which on a grid is not warned of: with an exponent of .35 a term falls by two fifths over
+it."""
 
 
 def ways_on(workspace: Workspace, fit: Fit, table: pd.DataFrame) -> list[str]:
@@ -41,20 +46,25 @@ def ways_on(workspace: Workspace, fit: Fit, table: pd.DataFrame) -> list[str]:
 
 
 def grid_warning(workspace: Workspace) -> str | None:
-    """A sentence where a sweep is unlikely to show the floor of its loss, said before it is trained.
+    """A sentence where a sweep is unlikely to show the floor of its loss, or any loss to its fit, before it is trained.
 
     With the published exponents near 0.35 a term falls to half over a factor of 7: a grid that is narrower in N or
     in D sees hardly more than a straight line.
     """
-    runs = workspace.runs
+    runs = may_keep(workspace.config.fit.where, workspace.runs)
+    if not runs:
+        return "no run of the sweep passes fit.where, so there will be nothing to fit; widen the filter"
+    if "E" in (workspace.config.fit.held or {}):
+        return None
     for name, values in (
         ("N", [count_parameters(run.model).n_params for run in runs]),
         ("D", [run.n_tokens for run in runs]),
     ):
-        # Of a single level the plan warns already. Volumes are rounded to whole steps.
-        if min(values) < max(values) < 4 / INSIDE * min(values) and "E" not in (workspace.config.fit.held or {}):
+        # Of a single level the plan warns already.
+        if min(values) < max(values) < WIDE_ENOUGH / INSIDE * min(values):
             return (
                 f"{name} varies by a factor of {max(values) / min(values):.3g} only: the floor of the loss will hardly "
-                "show, and forecasts will hold inside the grid alone; widen it to 4 and more, or hold E under fit.held"
+                f"show, and forecasts will hold inside the grid alone; widen it to {WIDE_ENOUGH:g} and more, or hold E "
+                "under fit.held"
             )
     return None

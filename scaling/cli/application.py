@@ -23,6 +23,7 @@ from scaling.cli.declared import for_typer
 from scaling.cli.predictions import predict
 from scaling.cli.recommendations import recommend
 from scaling.cli.solutions import solve, trends, vocabulary
+from scaling.cli.strays import Command
 
 app = typer.Typer(
     name="scaling",
@@ -47,7 +48,7 @@ inspection.register(app)
 pages.register(app)
 trackers.register(app)
 for info in app.registered_commands:
-    info.callback = for_typer(info.callback) if info.callback else None
+    info.callback, info.cls = for_typer(info.callback) if info.callback else None, Command
 
 
 @app.callback()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, count, emit, say
+from scaling.cli.options import RESULTS, Json, Overrides, Results, SweepFile, count, emit, listed, say
 
 Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Of the student's training, as 1e20,1e21.")]
 CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FLOPs of n and d, instead of 6*n*d.")]
@@ -41,7 +41,7 @@ def frontier(
     runs = runs_of(table, mapping)
     found = find_frontier(
         runs,
-        [count(part, "flops") for part in flops.split(",")],
+        [count(part, "flops") for part in listed(flops, "flops")],
         law=law or "stack",
         where=where,
         cost=SIX_ND if cost is None else cost_of(cost),
@@ -84,7 +84,7 @@ def compare(
         runs,
         (one, other),
         by=by,
-        pair=[standard.get(name.strip(), name.strip()) for name in pair.split(",")],
+        pair=[standard.get(name, name) for name in listed(pair, "pair")],
         loss=names.get("loss", "loss"),
         level=level,
     )

@@ -14,6 +14,7 @@ from scaling.cli.options import (
     count,
     emit,
     key_values,
+    listed,
     refuse_without_effect,
     say,
     say_which,
@@ -147,7 +148,7 @@ def damage(
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
+    parts = listed(text, "bits")
     if not all(part.isdecimal() and 2 <= int(part) <= 8 for part in parts):
         raise SpecError(f"--bits: got {text!r}, allowed are whole numbers from 2 to 8 — for example 4,8")
     return tuple(dict.fromkeys(map(int, parts)))

@@ -13,6 +13,7 @@ from scaling.cli.options import (
     Overrides,
     Results,
     emit,
+    listed,
     refuse_without_effect,
     say,
 )
@@ -68,7 +69,8 @@ def fit(
         from scaling.chain.workspace import Workspace
 
         # Columns and rows of a sweep are those that its own file names under fit.
-        refuse_without_effect(f"a sweep file ({table})", {"--map": map_ or None, "--where": where})
+        beside = f"a sweep file ({table}), whose own fit.where, fit.n and fit.loss are set by --set"
+        refuse_without_effect(beside, {"--map": map_ or None, "--where": where})
         workspace = Workspace.open(table, results=results, overrides=overrides or ()).prepare()
         found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
@@ -173,7 +175,7 @@ def mapping_of(text: str) -> dict[str, str]:
     """``n=COL,d=COL`` as a mapping."""
     from scaling.errors import SpecError
 
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in listed(text, "map")] if text else []
     wrong = [key for key, equals, column in pairs if not (key.strip() and equals and column.strip())]
     if wrong:
         raise SpecError(f"--map: got {text!r}, expected pairs such as n=params,d=tokens,loss=val_loss")

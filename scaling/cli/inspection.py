@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Jobs, Json, Overrides, Results, SweepFile, emit, workers
+from scaling.cli.options import RESULTS, Jobs, Json, Overrides, Results, SweepFile, emit, refuse_without_effect, workers
 
 
 def register(app: typer.Typer) -> None:
@@ -95,9 +95,14 @@ def init(
         str | None,
         typer.Option("--text", metavar="GLOB", help="Your own files, quoted: 'texts/*.txt', *.jsonl, *.parquet."),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep-non-utf8", help="Keep their bytes that are no UTF-8 as they are; else an error.")
+    ] = False,
 ) -> None:
     """Write a first sweep, with comments."""
     from scaling.config.template import write_template
 
-    write_template(path, text=text)
+    if text is None:
+        refuse_without_effect("a sweep that reads no files of yours (--text)", {"--keep-non-utf8": keep or None})
+    write_template(path, text=text, non_utf8="keep" if keep else "refuse")
     typer.echo(f"wrote {path} — look at it, then: scaling plan {path}", err=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import RESULTS, Json, Results, emit, refuse_without_effect, say
+from scaling.cli.options import RESULTS, Json, Results, emit, listed, refuse_without_effect, say
 
 SweepOrTable = Annotated[
     Path,
@@ -59,7 +59,7 @@ def code_length(
     found = code_lengths(
         runs,
         law=law,
-        by=[name.strip() for name in by.split(",") if name.strip()],
+        by=listed(by, "by") if by else [],
         vocab_size=vocab,
         target_loss=target_loss,
         where=where,

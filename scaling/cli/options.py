@@ -54,6 +54,14 @@ def byte_count(text: str, name: str) -> int:
     return int(value)
 
 
+def listed(text: str, name: str) -> list[str]:
+    """``a, b`` as a list of words, each once and none of them empty."""
+    found = [word.strip() for word in text.split(",")]
+    if not all(found):
+        raise SpecError(f"--{name}: got {text!r}, allowed are words with a comma between two — leave the empty one out")
+    return list(dict.fromkeys(found))
+
+
 def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:
     """Refuse options that would change nothing.
 

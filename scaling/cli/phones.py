@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import RESULTS, Json, Results, count, emit, refuse_without_effect, say
+from scaling.cli.options import RESULTS, Json, Results, count, emit, listed, refuse_without_effect, say
 
 if TYPE_CHECKING:
     from scaling.accounting import TokenizerLayout
@@ -59,8 +59,8 @@ def footprint(
     found = on_phones(
         shape,
         tokenizer=tokenizer,
-        formats=formats_of(engine) if format_ is None else _words(format_, "--format"),
-        devices=[device_named(name) for name in _words(device, "--device")],
+        formats=formats_of(engine) if format_ is None else listed(format_, "format"),
+        devices=[device_named(name) for name in listed(device, "device")],
         context=context,
         cache=cache,
         engine=engine,
@@ -280,13 +280,3 @@ def _device_name(name: str) -> str:
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise SpecError(f"--name: got {name!r}, allowed are letters, digits, - and _ — for example my-phone")
     return name
-
-
-def _words(text: str, option: str) -> list[str]:
-    """``a,b`` as a list, each once."""
-    from scaling.errors import SpecError
-
-    found = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not found:
-        raise SpecError(f"{option}: names nothing — leave it out, or name one or several with commas between them")
-    return found

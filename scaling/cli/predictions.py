@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, count, emit, refuse_without_effect
+from scaling.cli.options import Force, Json, count, emit, listed, refuse_without_effect
 from scaling.cli.questions import (
     Columns,
     FitFile,
@@ -19,7 +19,6 @@ from scaling.cli.questions import (
     TeacherParams,
     TeacherTokens,
     Tokens,
-    names,
     numbers,
     teacher_asked,
 )
@@ -70,7 +69,7 @@ def predict(
     if (params is None) == (like is None):
         raise SpecError("predict answers for one of --params N and --like NAME,NAME — got both or neither")
     source = Source(
-        laws=[] if law is None else names(law, "law"),
+        laws=[] if law is None else listed(law, "law"),
         fit_file=fit_file,
         columns=numbers(columns),
         level=level,
@@ -85,7 +84,7 @@ def predict(
         from scaling.predict.explain.comparison import named_subject
 
         refuse_without_effect("a table of models", exact | parts)
-        subjects = [named_subject(name) for name in names(like or params or "", "like")]
+        subjects = [named_subject(name) for name in listed(like or params or "", "params" if like is None else "like")]
         _table(source, subjects, d, who, None if as_good_as is None else named_subject(as_good_as), as_json=json_)
         return
     refuse_without_effect("--params; models are compared by --like", {"--as-good-as": as_good_as})

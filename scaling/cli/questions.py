@@ -75,14 +75,6 @@ class Source:
             refuse_without_effect("--law, which describes real text and has no interval", without)
 
 
-def names(text: str, option: str) -> list[str]:
-    """``a, b`` as a list of names, none of them empty."""
-    found = [name.strip() for name in text.split(",")]
-    if not all(found):
-        raise SpecError(f"--{option}: got {text!r}, allowed are names between commas")
-    return found
-
-
 def teacher_asked(
     name: str | None, params: str | None, tokens: str | None, loss: float | None
 ) -> str | TeacherAsked | None:

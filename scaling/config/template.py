@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from scaling.config.paths import run_paths
 from scaling.config.sweep import SweepConfig
+from scaling.data.documents import NonUtf8
 from scaling.errors import ConfigError, DataError
 from scaling.files import make_folder, write_once
 from scaling.records import check_name
@@ -67,7 +68,7 @@ name: {name}                # folder of the results; no part of any run's identi
 base:                       # what all runs share; unset values have the defaults that `scaling schema` lists
   model: {{n_layers: 2, head_width: 32, context: 128}}   # heads of 16 are half as fast in llama.cpp
   data:                     # a tenth of the documents is held out, and what they share with the rest left out
-    source: {{kind: text, corpus: {pattern}, tokenizer: {{kind: bpe, vocab_size: 1024}}}}
+    source: {{kind: text, corpus: {pattern}, {non_utf8}tokenizer: {{kind: bpe, vocab_size: 1024}}}}
   optim: {{batch_size: 4, warmup_tokens: 20k, cooldown: 0.2, beta2_half_life_tokens: 70k}}
   evaluation: {{tokens: {held_out}}}
 
@@ -117,19 +118,20 @@ def template(name: str = "my-sweep") -> str:
     return TEMPLATE.format(name=name)
 
 
-def text_template(name: str, pattern: str) -> str:
+def text_template(name: str, pattern: str, *, non_utf8: NonUtf8 = "refuse") -> str:
     """The text of a commented sweep over a person's own files, as long as they allow.
 
     Args:
         name: Of the sweep.
         pattern: Glob of the files.
+        non_utf8: Whether bytes that are no UTF-8 are an error, or kept as they are.
 
     Raises:
         DataError: no file matches, one cannot be read, or they hold too little text.
     """
     from scaling.data.corpora import load_corpus
 
-    corpus = load_corpus(TextSource(kind="text", corpus=pattern))
+    corpus = load_corpus(TextSource(kind="text", corpus=pattern, non_utf8=non_utf8))
     n_tokens, n_held_out = (int(corpus.n_bytes(split) / BYTES_PER_TOKEN) for split in ("train", "held_out"))
     if n_tokens < FEWEST_TEXT_TOKENS:
         raise DataError(
@@ -142,6 +144,7 @@ def text_template(name: str, pattern: str) -> str:
         name=name,
         # JSON's strings are YAML's, whatever the pattern holds.
         pattern=json.dumps(pattern, ensure_ascii=False),
+        non_utf8="" if non_utf8 == "refuse" else f"non_utf8: {non_utf8}, ",
         reference=TEXT_REFERENCE,
         tokens=f"[{volumes}]",
         teacher_tokens=_thousands(2 * longest),
@@ -160,12 +163,13 @@ def _thousands(tokens: float) -> str:
     return f"{tokens / 1e6:g}M" if tokens % 1e5 == 0 and tokens >= 1e6 else f"{tokens / 1000:.0f}k"
 
 
-def write_template(path: str | Path, *, text: str | None = None) -> Path:
+def write_template(path: str | Path, *, text: str | None = None, non_utf8: NonUtf8 = "refuse") -> Path:
     """Write a commented sweep to a file that does not exist.
 
     Args:
         path: The file.
         text: Glob of a person's own files that the sweep is about; by default a world.
+        non_utf8: Whether their bytes that are no UTF-8 are an error, or kept as they are.
 
     Raises:
         ConfigError: if it does.
@@ -176,7 +180,7 @@ def write_template(path: str | Path, *, text: str | None = None) -> Path:
     path = Path(path)
     # A name that no sweep may have is refused before a file with it is there.
     name = check_name(path.stem)
-    content = (template(name) if text is None else text_template(name, text)).encode()
+    content = (template(name) if text is None else text_template(name, text, non_utf8=non_utf8)).encode()
     make_folder(path.parent)
     if not write_once(path, content):
         raise ConfigError([f"{path}: exists already — name another file, nothing was changed"])

@@ -154,7 +154,8 @@ def _decode(content: bytes, path: Path, at: int, non_utf8: NonUtf8, place: str =
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} at {at + error.start}{place}); convert it, for "
-            "example with iconv, remove it from the glob, or keep such bytes as they are with `non_utf8: keep`"
+            "example with iconv, remove it from the glob, or keep such bytes as they are: `non_utf8: keep` beside "
+            "`corpus` in the sweep file, which `scaling init … --keep-non-utf8` writes"
         ) from error
 
 

@@ -108,10 +108,8 @@ def compare(
     """
     from scipy.special import stdtr, stdtrit
 
-    if arms[0] == arms[1] or not 0 < level < 1:
-        raise SpecError(
-            f"compare needs two arms and a level between 0 and 1, got {arms[0]!r}, {arms[1]!r} and {level:g}"
-        )
+    if not 0 < level < 1:
+        raise SpecError(f"level: got {level:g}, allowed is a number between 0 and 1 — for example 0.9")
     for column in (by, loss, *pair):
         if column not in runs.columns:
             raise RecordError(f"no column {column!r} to compare by: {missing_column(column, list(runs.columns))}")
@@ -149,6 +147,9 @@ def _as_called(column: pd.Series, arms: tuple[Any, Any]) -> tuple[Any, Any]:
     """Arms by their whole labels, of which a person may give the beginning."""
     labels = [value for value in column.unique() if isinstance(value, str)]
     first, second = (one_begun(arm, labels) or arm if isinstance(arm, str) else arm for arm in arms)
+    if first == second:
+        known = listed(repr(value) for value in column.dropna().unique())
+        raise SpecError(f"arms: got {first!r} twice, allowed are two different values of {column.name}: {known}")
     return first, second
 
 

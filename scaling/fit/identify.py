@@ -14,7 +14,7 @@ AXES = {"n": ("model sizes", "N"), "d": ("data volumes", "D")}
 LEVELS_NEEDED = 3
 """E + A/N^alpha has three unknowns: two sizes cannot determine it, unless E is known."""
 SAME_LEVEL = 0.02
-"""Values closer than this in logarithm are one level."""
+"""Values closer than this in logarithm are one level: a run asked for 80k tokens ends at a whole step, 79,872."""
 CONFOUNDED = 0.9975
 """Squared correlation of log n with log d above which the two terms differ by less than their exponents' curvature."""
 CONDITION_MAX = 1e6

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaling.errors import ExtrapolationError, ExtrapolationWarning
+from scaling.fit.identify import SAME_LEVEL
 from scaling.fit.prediction import Points
 from scaling.tables.observations import DELTAS
 
@@ -16,9 +17,8 @@ MAX_REACH = 10.0
 """A forecast more than this factor beyond the runs behind a fit is refused unless forced: a law seen over one
 or two decades says nothing certain about the third (Choshen et al. 2025 and every backtest: error grows with reach)."""
 
-INSIDE = 1.02
-"""Reach of what is inside the data: a run asked for 80k tokens ends at a whole step, 79,872, and a forecast asked for
-80k is of that level (as `identify.SAME_LEVEL`)."""
+INSIDE = math.exp(SAME_LEVEL)
+"""Factor within which two sizes or volumes are of one level: so far beyond the runs a forecast is still inside them."""
 
 Ranges = Mapping[str, tuple[float, float]]
 Texts = Mapping[str, Mapping[str, float]]

@@ -114,9 +114,14 @@ def fit_at(path: str | os.PathLike[str]) -> Path:
     """The file of a saved fit: as it was named, or fit.json of the folder that was.
 
     Raises:
-        RecordError: there is none; names the fits in the folders below.
+        RecordError: there is none, or it is a sweep file; names the fits in the folders below.
     """
     found = Path(path)
+    if found.suffix in (".yaml", ".yml"):
+        raise RecordError(
+            f"{found}: is a sweep file, allowed is a fit — name that of its runs, as results/{found.stem}/fit.json; "
+            f"`scaling fit {found}` writes it"
+        )
     file = found / "fit.json" if found.is_dir() else found
     if file.is_file():
         return file

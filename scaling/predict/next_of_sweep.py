@@ -22,6 +22,7 @@ from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
 from scaling.predict.quantization import Rounding, of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
+from scaling.records.ahead import may_keep
 from scaling.records.compute import paid_flops
 from scaling.spec import RunSpec
 from scaling.tables.observations import DELTAS, Observations
@@ -116,8 +117,10 @@ def advise(
     candidates = _candidates(asked, config, own)
     widths = tuple(run.model.width for run in candidates)
     done = table[table["status"] == "done"] if len(table) else table
-    left = [run for run in runs if run.run_id not in set(done.get("run_id", ()))]
-    # What the fit will leave out is no evidence here either.
+    # What the fit will leave out decides nothing: it is neither evidence nor offered.
+    kept = may_keep(config.fit.where, runs, _facts(done))
+    trained = set(done.get("run_id", ()))
+    left = [run for run in kept if run.run_id not in trained]
     done = select_rows(done, config.fit.where) if len(done) else done
     if not len(done) or text.text_id not in set(done["text_id"]):
         return _pilot([run for run in left if run.data.text_id == text.text_id], flops, widths)
@@ -163,7 +166,11 @@ def _candidates(question: Question, config: SweepConfig, own: Sequence[RunSpec])
         if bytes_of(run.model).total_bytes <= question.budget_bytes and size_of(run.model, config.fit.n) <= farthest
     ]
     if not kept:
-        raise SpecError("no size fits the memory that is asked for — allow more, as --memory 64MiB")
+        least = min(bytes_of(run.model).total_bytes for run in own)
+        raise SpecError(
+            f"recommend.memory: got {question.budget_bytes:,} bytes, but its smallest size takes {least:,} — "
+            f"allow more, as --set recommend.memory={-(-least // 2**20)}MiB"
+        )
     by_size = {size_of(run.model, config.fit.n): run for run in reversed(kept)}
     return [by_size[n] for n in sorted(by_size)]
 
@@ -175,8 +182,8 @@ def _pilot(left: Sequence[RunSpec], flops: float, widths: tuple[int, ...]) -> Ad
         trunks.setdefault(run.trunk_id, []).append(run)
     if not trunks:
         raise SpecError(
-            "every run of the text that is asked about is there, and none counts: they diverged, or fit.where leaves "
-            "them out — widen the filter, or name another text as recommend.teacher"
+            "no run of the text that is asked about is left to train, and none counts: they diverged, or fit.where "
+            "leaves them out — widen the filter, or name another text as recommend.teacher"
         )
     price, chosen = min(
         ((cost([_site(run, "n_params", {}) for run in members]), members) for members in trunks.values()),
@@ -190,7 +197,7 @@ def _pilot(left: Sequence[RunSpec], flops: float, widths: tuple[int, ...]) -> Ad
 def _facts(done: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Divergences of each text, as its runs measured them; empty where they did not."""
     facts = {}
-    for text, rows in done.groupby("text_id"):
+    for text, rows in done.groupby("text_id") if len(done) else ():
         means = {name: float(rows[name].mean()) for name in DELTAS if name in rows}
         known = len(means) == len(DELTAS) and all(math.isfinite(value) for value in means.values())
         facts[str(text)] = means if known else {}

@@ -179,28 +179,6 @@ def _written(options: RecommendOptions) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_unit(target_loss: float, vocab_size: int, column: str) -> None:
-    """Refuse a target that guessing meets: it is a perplexity, or in bits.
-
-    Args:
-        target_loss: Asked for.
-        vocab_size: V; who guesses has a loss of ln V.
-        column: What the fit forecasts; only nats/token are judged.
-
-    Raises:
-        SpecError: the target lies above ln V.
-    """
-    guessing = math.log(vocab_size)
-    if column not in ("loss", "loss_teacher") or target_loss <= guessing:
-        return
-    in_bits = math.log(2) * target_loss
-    likely = f"{in_bits:.4g} if {target_loss:g} is in bits/token, " if in_bits <= guessing else ""
-    raise SpecError(
-        f"target_loss: got {target_loss:g}, but guessing among {vocab_size:,} tokens has {guessing:.3g} nats/token — "
-        f"ask in nats/token: {likely}{math.log(target_loss):.4g} if it is a perplexity"
-    )
-
-
 def teacher_named(label: str, runs: Sequence[RunSpec]) -> dict[str, Any]:
     """The teacher of a sweep that people call by a label, or by its beginning where no other begins so.
 

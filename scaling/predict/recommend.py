@@ -20,9 +20,10 @@ from scaling.predict.footprint import Footprint, footprint
 from scaling.predict.front import FrontPoint, pareto_front
 from scaling.predict.infeasible import why_none
 from scaling.predict.quantization import Rounding, rounding_cost
-from scaling.predict.question import Question, check_unit
+from scaling.predict.question import Question
+from scaling.predict.solve.units import check_guess
 from scaling.shown import Drawn
-from scaling.tables.units import NATS
+from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +190,7 @@ def recommend(
     """
     if not runs:
         raise SpecError("no configuration to choose from — got an empty list of candidates; widen widths or tokens")
-    check_unit(question.target_loss, max(run.model.vocab_size for run in runs), fit.columns["loss"])
+    check_guess(question.target_loss, max(run.model.vocab_size for run in runs), unit=loss_unit(fit.columns["loss"]))
     # Smallest first: the first that qualifies is the answer.
     candidates = score(fit, runs, question, measure or _with_placeholders(question), measured, rounding=rounding)
     # A law that does not show its floor is trusted inside its runs alone.

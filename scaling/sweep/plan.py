@@ -13,6 +13,7 @@ from typing import Any
 from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_kwh
 from scaling.data.mixing import generated_tokens
 from scaling.records import RunStore
+from scaling.records.ahead import may_keep
 from scaling.records.compute import student_flops, teacher_flops, writing_flops
 from scaling.spec import RunSpec, TextLabel, text_labels
 from scaling.sweep.expectation import expect
@@ -216,20 +217,29 @@ class Plan:
         }
 
 
-def plan(specs: Sequence[RunSpec], store: RunStore, *, pace: Pace | None = None, expectation: bool = False) -> Plan:
+def plan(
+    specs: Sequence[RunSpec],
+    store: RunStore,
+    *,
+    pace: Pace | None = None,
+    where: str | None = None,
+    expectation: bool = False,
+) -> Plan:
     """Group runs into trunks, find what is done already, and price the rest.
 
     Args:
         specs: The runs of a sweep; the runs of trained teachers and of starts are added.
         store: Where runs are committed. It is only read.
         pace: Seconds of a step; by default what the results folder knows.
+        where: Which of them the fit will keep; the warnings and the expectation are about these.
         expectation: Work out ``forecast_error`` as well, which loads pandas.
     """
     trunks = group(specs)
     pace = pace or known_pace([spec for trunk in trunks for spec in trunk.specs], store)
     labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
     runs = [_planned(spec, trunk, store, pace, labels) for trunk in trunks for spec in trunk.specs]
-    students = [run.spec for run in runs if run.role == "student"]
+    # What others need, and what the fit drops, spoils no answer.
+    students = may_keep(where, [run.spec for run in runs if run.role == "student"])
     return Plan(
         trunks=tuple(trunks),
         runs=tuple(runs),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from scaling.accounting import count_parameters
-from scaling.spec import RunSpec, TextSource
+import numpy as np
 
-FEWEST_LEVELS = 3
-"""Levels of N and of D without which an exponent cannot be told from a constant."""
+from scaling.accounting import count_parameters
+from scaling.fit.identify import LEVELS_NEEDED, levels
+from scaling.fit.reach import INSIDE
+from scaling.spec import RunSpec, TextSource
 
 NARROWEST_RATIO = 1.5
 """Tokens per parameter that vary by less than this factor tell N from D no better than one ratio does."""
@@ -48,13 +49,13 @@ def edge_warning(recommended: RunSpec, specs: Sequence[RunSpec]) -> str | None:
 
 def _levels(specs: Sequence[RunSpec]) -> Iterator[str]:
     for name, values in (
-        ("N (model size)", {count_parameters(spec.model).n_params for spec in specs}),
-        ("D (tokens)", {spec.n_tokens for spec in specs}),
+        ("N (model size)", [count_parameters(spec.model).n_params for spec in specs]),
+        ("D (tokens)", [spec.n_tokens for spec in specs]),
     ):
-        if len(values) < FEWEST_LEVELS:
+        if (found := levels(np.array(values, float))) < LEVELS_NEEDED:
             yield (
-                f"{name} has {len(values)} level{'s' * (len(values) != 1)}; its exponent needs at least "
-                f"{FEWEST_LEVELS}, better 4 a factor of 2 apart"
+                f"{name} has {found} level{'s' * (found != 1)}; its exponent needs at least {LEVELS_NEEDED}, better 4 "
+                "a factor of 2 apart"
             )
 
 
@@ -91,7 +92,7 @@ def _horizon(specs: Sequence[RunSpec]) -> Iterator[str]:
     for spec in specs:
         volumes.setdefault(spec.trunk_id, []).append(spec.n_tokens)
     widest = max(max(tokens) / min(tokens) for tokens in volumes.values())
-    if widest > 1.02 * WIDEST_TRUNK:  # volumes are rounded to whole steps
+    if widest > INSIDE * WIDEST_TRUNK:
         yield (
             f"branches of one training span a factor of {widest:.3g} in tokens at one learning rate, and the best rate "
             "falls about as D^-0.3: both ends lose to it, which a law takes for curvature in D; derive optim.lr from "

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -79,17 +79,48 @@ def evaluate(table: pd.DataFrame, expression: str) -> Array:
     """
     if expression in table.columns:
         return column_values(table[expression])
-    reader = _Reader(table, expression)
+    value = _value(_Reader(table, expression))
+    return np.broadcast_to(value.surely if isinstance(value, Truth) else value, (len(table),)).copy()
+
+
+def could_hold(table: pd.DataFrame, condition: str) -> Array:
+    """Whether a condition may come to hold of each row once its empty cells are filled in: bool[n_rows].
+
+    Args:
+        table: what is known so far.
+        condition: as `evaluate` takes it.
+
+    Raises:
+        RecordError: as `evaluate`, or if it is no condition.
+    """
+    value = _value(_Reader(table, condition, open=True))
+    if not isinstance(value, Truth):
+        raise RecordError(no_condition(condition))
+    return np.broadcast_to(value.possibly, (len(table),)).copy()
+
+
+def columns_named(expression: str) -> list[str]:
+    """Columns that an expression names."""
+    stand_ins = _quoted(expression)
+    return [stand_ins.get(node.id, node.id) for node in ast.walk(_syntax(expression)) if _is_column(node)]
+
+
+def no_condition(expression: str) -> str:
+    """Sentence that refuses numbers as a filter."""
+    return f"the filter {_short(expression)} gives numbers, not true or false: write a comparison, as 'n > 1e7'"
+
+
+def _value(reader: _Reader) -> Any:
+    """The value of a whole expression."""
     try:
-        value = reader.value(_syntax(expression))
+        return reader.value(_syntax(reader.text))
     except RecordError:
         raise
     except Exception as error:
         # The one boundary: whatever reading or arithmetic raises, the expression is at fault.
         raise RecordError(
-            f"cannot evaluate {_short(expression)} ({type(error).__name__}: {error}); allowed are {ALLOWED}"
+            f"cannot evaluate {_short(reader.text)} ({type(error).__name__}: {error}); allowed are {ALLOWED}"
         ) from error
-    return np.broadcast_to(value.surely if isinstance(value, Truth) else value, (len(table),)).copy()
 
 
 def readable(expression: str) -> str:
@@ -162,10 +193,11 @@ def _syntax(text: str) -> ast.expr:
 
 @dataclass(frozen=True)
 class _Reader:
-    """One expression over one table."""
+    """One expression over one table; ``open`` where a cell that is empty may still be filled with anything."""
 
     table: pd.DataFrame
     text: str
+    open: bool = False
 
     @property
     def quoted(self) -> dict[str, str]:
@@ -247,6 +279,19 @@ class _Reader:
         return all_of([self._compare_two(*pair) for pair in zip(sides, ops, sides[1:], strict=False)])
 
     def _compare_two(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Truth:
+        known = self._decided(left, right)
+        # What is empty in every row has no type yet that could be compared.
+        return self._compared(left, op, right).where(known) if np.any(known) else Truth.of(np.array(False), False)
+
+    def _decided(self, *sides: ast.expr) -> Any:
+        """Rows in which a comparison's cells are all filled; every row, where an empty cell stays one."""
+        if not self.open:
+            return np.array(True)
+        names = [self.quoted.get(node.id, node.id) for side in sides for node in ast.walk(side) if _is_column(node)]
+        filled = [self.table[name].notna().to_numpy() for name in names if name in self.table.columns]
+        return reduce(np.logical_and, filled, np.array(True))
+
+    def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Truth:
         if isinstance(op, ast.In | ast.NotIn):
             inside = np.logical_or.reduce([np.asarray(self._equal(left, item)) for item in self._items(right)])
             return Truth.of(inside if isinstance(op, ast.In) else ~inside)
@@ -291,6 +336,10 @@ class _Reader:
                 whole = column.dtype.kind in "iu" and not column.isna().any()
                 return column.to_numpy().astype(object) if whole else None
         return None
+
+
+def _is_column(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and node.id not in _FUNCTIONS
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.errors import RecordError
-from scaling.tables.expression import evaluate
+from scaling.tables.expression import evaluate, no_condition
 from scaling.tables.files import read_table
 
 if TYPE_CHECKING:
@@ -51,5 +51,5 @@ def select_rows(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
         return table
     mask = evaluate(table, where)
     if mask.dtype != bool:
-        raise RecordError(f"the filter {where!r} gives numbers, not true or false: write a comparison, as 'n > 1e7'")
+        raise RecordError(no_condition(where))
     return table[mask]

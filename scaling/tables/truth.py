@@ -26,6 +26,10 @@ class Truth:
         """A condition that holds or not where it is known."""
         return cls(np.asarray(holds & known), np.asarray(holds | np.logical_not(known)))
 
+    def where(self, known: Array) -> Truth:
+        """The same where it is known, and unknown elsewhere."""
+        return Truth(self.surely & known, self.possibly | ~known)
+
     def __invert__(self) -> Truth:
         return Truth(~self.possibly, ~self.surely)
 

@@ -108,8 +108,8 @@ def _of_vocabularies(runs: pd.DataFrame, column: str) -> list[str]:
         return []
     sizes = listed(f"{kind:,.0f}" for kind in kinds)
     return [
-        f"column {column!r} is of tokens of {len(kinds)} vocabularies ({sizes}), which do not compare: "
-        f"keep one with --where 'vocab_size == {kinds[0]:.0f}', or map loss={PER_BYTE}"
+        f"column {column!r} is of tokens of {len(kinds)} vocabularies ({sizes}), which do not compare: keep "
+        f"one with --where 'vocab_size == {kinds[0]:.0f}' (fit.where of a sweep), or map loss={PER_BYTE} (fit.loss)"
     ]
 
 

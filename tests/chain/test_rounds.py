@@ -18,6 +18,7 @@ from scaling.cli import app
 from scaling.config.sweep import FitOptions
 from scaling.errors import ConfigError, SpecError
 from scaling.laws.named import named_law
+from scaling.numbers import parse_bytes
 from scaling.predict.next_of_sweep import advise
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord, runs_table
@@ -135,6 +136,18 @@ def test_a_sweep_whose_law_is_of_bits_of_a_byte_decides_by_them(workspace):
     assert found[0].choice == found[1].choice
 
 
+def test_a_memory_in_which_no_size_fits_is_refused_with_the_setting_that_fits(workspace):
+    config = workspace.config
+    with pytest.raises(
+        SpecError, match=r"recommend.memory: got 1,048,576 bytes, .* takes [\d,]+ — .*--set (\S+)"
+    ) as refused:
+        advise(Question.of(config, memory_bytes=2**20), config, workspace.runs, runs_table([]), flops=1e13)
+    key, _, size = str(refused.value).rpartition("--set ")[2].partition("=")
+    assert key == "recommend.memory"
+    enough = Question.of(config, memory_bytes=parse_bytes(size))
+    assert advise(enough, config, workspace.runs, runs_table([]), flops=1e13).runs
+
+
 def test_the_sweep_file_of_next_runs_trains_exactly_these(workspace, tmp_path):
     out = tmp_path / "next.yaml"
     arguments = ["next-runs", str(workspace.config.path), "--flops", "1e12", "--results", str(workspace.store.root)]
@@ -168,3 +181,24 @@ def test_runs_that_the_fit_will_leave_out_are_no_evidence(workspace):
     assert not advise(question, one, workspace.runs, table, flops=1e13).settled
     with pytest.raises(SpecError, match="none counts"):
         advise(question, none, workspace.runs, table, flops=1e13)
+
+
+def test_runs_that_the_fit_will_leave_out_are_not_offered(workspace):
+    def offered(where: str | None) -> set[str]:
+        config = workspace.config.model_copy(update={"fit": FitOptions(where=where)})
+        table = runs_table(workspace.store.records(run.run_id for run in workspace.runs))
+        found = advise(Question.of(config), config, workspace.runs, table, flops=1e13)
+        return {run.run_id for run in found.runs}
+
+    # The cheapest training that counts is not the cheapest of all.
+    wide = {run.run_id for run in workspace.runs if run.model.width > 64}
+    assert offered("width > 64 and loss < 3") <= wide
+    assert not offered(None) & wide
+    with pytest.raises(SpecError, match="no run of the text that is asked about is left"):
+        offered("n_params < 1000")
+    # Where some are trained: whatever would be bought next is not, if it is left out.
+    some = [run for run in workspace.runs if run.model.width in (32, 96) and run.n_tokens < 600_000]
+    LawTrainer().train(some, workspace.store, progress=None, should_stop=None)
+    bought = offered(None)
+    assert bought
+    assert not offered(f"run_id not in {sorted(bought)} and loss < 3") & bought

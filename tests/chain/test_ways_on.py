@@ -71,6 +71,17 @@ def test_the_plan_says_beforehand_that_a_grid_will_hardly_show_a_floor(workspace
     assert not any("floor of the loss" in warning for warning in plan_stage(opened).warnings)
 
 
+def test_the_plan_warns_of_the_runs_that_the_fit_will_keep(workspace, tmp_path):
+    def warnings(where: str) -> str:
+        changes = ["model.width=[32, 64, 128]", f"fit.where={where}"]
+        opened = Workspace.open(tmp_path / "own.yaml", results=tmp_path / "results", overrides=changes)
+        return " ".join(plan_stage(opened).warnings)
+
+    assert "N (model size)" not in warnings("loss < 3")
+    assert "N (model size) has 2 levels" in warnings("width < 100 and loss < 3")
+    assert "nothing to fit" in warnings("width > 1000")
+
+
 def test_of_a_sweep_that_was_bought_in_part_the_other_runs_come_first(workspace, table):
     said: list[str] = []
     fit_stage(workspace, table.assign(run_id=[*(run.run_id for run in workspace.runs[:3]), *"abcdef"]), say=said.append)

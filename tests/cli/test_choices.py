@@ -78,7 +78,7 @@ def test_the_json_of_a_choice_has_the_documented_fields(command, tmp_path, monke
         (("next-runs", QUICKSTART, "--flops", "1e9"), "the cheapest trunk takes"),
         (("run", QUICKSTART, "--budget", "some"), "--budget: got 'some'"),
         (("run", QUICKSTART, "--target-loss", "-1"), "recommend.target_loss: should be greater than 0"),
-        (("run", QUICKSTART, "--target-loss", "5"), "1.609 if it is a perplexity"),
+        (("run", QUICKSTART, "--target-loss", "5"), "perplexity, ask for its logarithm, 1.609"),
         (("run", QUICKSTART, "--target-loss", "1.8", "--target-savings", "30%"), "got target_loss and target_savings"),
         (("run", QUICKSTART, "--target-savings", "30%"), "only text is typed"),
         (("run", QUICKSTART, "--device", "pixel8"), "did you mean 'pixel-8a'"),

@@ -13,6 +13,7 @@ from scaling.errors import ScalingError
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
 FIT = str(ROOT / "tests" / "predict" / "first_layout" / "fit.json")
+GRID = str(ROOT / "results" / "reference" / "grid.csv")
 PREDICT = ("predict", "--fit", FIT, "--params", "1e5", "--tokens", "1e6")
 PUBLISHED = ("predict", "--law", "besiroglu", "--params", "100M")
 SOLVE = ("solve", "--law", "hoffmann", "--flops", "1e20")
@@ -45,7 +46,7 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         (("solve", "--law", "kaplan-ns", "--flops", "1e20", "--params", "1B"), "--params: has no effect beside a law"),
         (("sweep", QUICKSTART, "--rerun", "zzzz"), "has no run 'zzzz'"),
         (("sweep", QUICKSTART, "--executor", "inline", "--executor-set", "foo=1"), "has no options, got foo"),
-        (("fit", QUICKSTART, "--where", "n > 1"), "--where: has no effect beside a sweep file"),
+        (("fit", QUICKSTART, "--where", "n > 1"), "whose own fit.where, fit.n and fit.loss are set by --set"),
         (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
         (("fit", "runs.csv", "--results", "elsewhere"), "--results: has no effect beside a table"),
         ((*RECOMMEND, "--min-tokens-per-second", "5"), "a speed needs a device"),
@@ -53,6 +54,46 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
 )
 def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypatch):
     assert said in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("recommend", "own.yaml"), "--fit results/own/fit.json asks the fit of a sweep's runs"),
+        (("recommend", "own.yaml"), "--sweep own.yaml stands beside a fit that lies elsewhere"),
+        (("predict", "own.yaml", "--params", "1M"), "which `scaling fit own.yaml` writes."),
+        (("predict", "fit.json", "--params", "1M"), "a fit is given as --fit fit.json"),
+        (("predict", "--fit", "own.yaml", "--params", "1M", "--tokens", "1M"), "own.yaml: is a sweep file, allowed is"),
+        (("footprint", "1M"), "a size is given as --params 1M"),
+        (("ledger", "."), "a results folder is given as --results ."),
+        (("plan", QUICKSTART, "more"), "Got 'more' without an option before it"),
+        (("doctor", "nan"), "what it takes is listed by `scaling doctor --help`"),
+    ],
+)
+def test_a_word_without_an_option_is_told_where_it_belongs(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert said in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("footprint", "--params", "10M", "--format", "f32,,q8_0"),
+        ("footprint", "--params", "10M", "--device", "pixel-8a, "),
+        ("predict", "--params", "1B", "--law", "hoffmann,"),
+        ("predict", "--law", "hoffmann,besiroglu", "--params", "1B,,2B"),
+        ("predict", "--law", "hoffmann", "--like", ",bert-base"),
+        ("frontier", GRID, "--flops", "1e12,,1e13"),
+        ("compare", GRID, "--arms", "real,noise 0.2", "--pair", "n,,d"),
+        ("code-length", GRID, "--by", "source,"),
+        ("damage", QUICKSTART, "--bits", "4,,8"),
+        ("fit", GRID, "--map", "n=n_params,,d=n_tokens"),
+    ],
+)
+def test_a_list_with_an_empty_place_is_refused_with_the_option_and_what_was_got(arguments, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, *arguments)
+    # The faulty option is the last.
+    assert f"{arguments[-2]}: got {arguments[-1]!r}, allowed are words with a comma between two" in said
 
 
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])

@@ -178,7 +178,7 @@ def test_bundles_are_timed_in_rounds_and_calibrate_the_machine_that_times_them(t
         ),
         (("footprint", "--params", "1B", "--device", "pixel8a"), "did you mean 'pixel-8a'"),
         (("footprint", "--params", "1B", "--tokens", "1B"), "--tokens: has no effect beside a footprint without"),
-        (("footprint", "--params", "1B", "--format", ","), "--format: names nothing"),
+        (("footprint", "--params", "1B", "--format", ","), "--format: got ',', allowed are words"),
         (("devices", "nowhere.toml"), "nowhere.toml: no such file — name one"),
         (("calibrate", "nowhere.md", "--out", "x.toml"), "nowhere.md: no such file"),
         (("calibrate", "nowhere.md", "--out", "x.toml", "--name", "a b"), "--name: got 'a b'"),

@@ -137,7 +137,7 @@ def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, mo
         ((*OF_1B, "--tokens", "-2B"), "--tokens: got '-2B'"),
         (("predict", "--law", "hofmann", "--params", "1B"), "did you mean 'hoffmann'"),
         (("predict", "--law", "hoffmann", "--like", "bert-bas"), "did you mean 'bert-base'"),
-        (("predict", "--law", "hoffmann", "--like", "1B,,2B"), "names between commas"),
+        (("predict", "--law", "hoffmann", "--like", "1B,,2B"), "words with a comma between two"),
         (("predict", "--law", "hoffmann", "--like", "gpt-2"), "give --tokens"),
         ((*OF_1B, "--teacher", "plam"), "did you mean 'palm'"),
         (

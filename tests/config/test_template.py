@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from scaling.cli import app
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep, read_header
 from scaling.config.paths import run_paths
@@ -119,3 +121,25 @@ def test_a_sweep_of_files_that_are_not_there_or_hold_too_little_is_refused_and_n
     with pytest.raises(DataError, match="a sweep needs 60,000"):
         write_template(tmp_path / "own.yaml", text=texts(tmp_path / "few", 40_000))
     assert not (tmp_path / "own.yaml").exists()
+
+
+def test_bytes_that_are_no_utf8_are_kept_where_init_is_told_so(tmp_path):
+    pattern = texts(tmp_path / "latin", 400_000)
+    odd = tmp_path / "latin" / "0.txt"
+    odd.write_bytes(b"caf\xe9 " + odd.read_bytes())
+    with pytest.raises(DataError, match=r"scaling init … --keep-non-utf8"):
+        write_template(tmp_path / "own.yaml", text=pattern)
+    runs = expand(load_sweep(write_template(tmp_path / "own.yaml", text=pattern, non_utf8="keep")))
+    assert {run.data.source.non_utf8 for run in runs} == {"keep"}
+
+
+def test_what_a_refusal_tells_to_type_the_command_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts(tmp_path / "latin", 400_000)
+    (tmp_path / "latin" / "0.txt").write_bytes(b"caf\xe9 " * 9000)
+    init = ["init", "own.yaml", "--text", "latin/*.txt"]
+    assert "--keep-non-utf8" in str(CliRunner().invoke(app, init).exception)
+    assert CliRunner().invoke(app, [*init, "--keep-non-utf8"]).exit_code == 0
+    refused = CliRunner().invoke(app, ["init", "other.yaml", "--keep-non-utf8"])
+    assert "--keep-non-utf8: has no effect" in str(refused.exception)
+    assert not (tmp_path / "other.yaml").exists()

@@ -89,7 +89,8 @@ def test_runs_without_a_partner_and_unfinished_ones_are_left_out_and_named():
     ("change", "options", "error", "what"),
     [
         (lambda runs: runs, {"arms": ("old", "newer")}, RecordError, "teacher = 'newer'; there are 'old', 'new'"),
-        (lambda runs: runs, {"arms": ("old", "old")}, SpecError, "two arms"),
+        (lambda runs: runs, {"arms": ("old", "old")}, SpecError, "arms: got 'old' twice, .* of teacher: 'old', 'new'"),
+        (lambda runs: runs, {"level": 1.5}, SpecError, "level: got 1.5, allowed is"),
         (lambda runs: runs, {"pair": ["n_param"]}, RecordError, "did you mean 'n_params'"),
         (lambda runs: runs.assign(loss=-1.0), {}, RecordError, "above zero"),
         (lambda runs: runs[runs.n_params > 9e8].iloc[:2], {}, FitError, "a comparison needs 2"),

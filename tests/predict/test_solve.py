@@ -126,10 +126,22 @@ def test_a_target_in_another_unit_is_refused_with_the_likely_one(loss, said):
     assert check_target(2.0, 1.69) is None
 
 
-def test_a_small_vocabulary_bounds_a_loss_by_its_own_uniform_guess():
+def test_a_vocabulary_bounds_a_loss_by_its_own_uniform_guess():
     assert check_target(4.3, 1.4) is None
-    with pytest.raises(SpecError, match=r"blind guess among all tokens \(4\.16\)"):
+    with pytest.raises(SpecError, match=r"got 4\.3 nats/token, allowed is up to 4\.16, .* among 64 tokens"):
         check_target(4.3, 1.4, vocab_size=64)
+    with pytest.raises(SpecError, match=r"got 9 bits/byte, allowed is up to 8,"):
+        check_target(9.0, 0.5, unit="bits/byte")
+
+
+@pytest.mark.parametrize(
+    ("law", "most"), [("kaplan", 10.8), ("shehper", 10.8), ("hoffmann", 10.4), ("besiroglu", 10.4), ("busbridge", 10.4)]
+)
+def test_a_published_law_is_asked_for_no_loss_above_a_guess_among_its_own_tokens(law, most):
+    with pytest.raises(
+        SpecError, match=rf"--target-loss: got 12 nats/token, allowed is up to {most}, .* logarithm, 2\.485"
+    ):
+        solve(law, target_loss=12.0, columns={"teacher_loss": 3.0} if law == "busbridge" else None)
 
 
 def test_the_best_steps_of_a_compute_are_lower_than_those_of_any_other_size():

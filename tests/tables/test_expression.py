@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import RecordError
-from scaling.tables.expression import DEEPEST, LONGEST, evaluate
+from scaling.tables.expression import DEEPEST, LONGEST, could_hold, evaluate
 from scaling.tables.read import select_rows
 
 RUNS = pd.DataFrame({"n": [1e6, 2e6], "d": [1e9, 2e9], "s": ["a", "b"], "loss": [3.0, 2.5]})
@@ -157,3 +157,25 @@ def test_backticks_inside_quotes_are_part_of_the_text():
 def test_an_integer_that_no_float_holds_is_refused_in_a_column_too():
     with pytest.raises(RecordError, match="column 'n' holds 1000"):
         evaluate(pd.DataFrame({"n": [1, 10**400]}, dtype=object), "n > 1")
+
+
+def test_a_condition_could_hold_of_what_is_empty_until_something_known_decides_it():
+    known = {"n": [1.0, 5.0, np.nan], "s": ["a", "b", None]}
+    table = pd.DataFrame(known | {"loss": None, "device": None, "odd name": None})
+    cases = {
+        "n < 3": [True, False, True],
+        "n < 3 and loss < 2": [True, False, True],
+        "n < 3 or loss < 2": [True, True, True],
+        "not (n < 3)": [False, True, True],
+        "s == 'a'": [True, False, True],
+        "s == 'a' and device == 'cpu'": [True, False, True],
+        "n == 5 and `odd name` != 1": [False, True, True],
+        "log(n * loss) > 0 and s in ['b']": [False, True, True],
+    }
+    for condition, expected in cases.items():
+        assert could_hold(table, condition).tolist() == expected, condition
+    for wrong in ("n", "loss", "n + loss"):
+        with pytest.raises(RecordError, match="gives numbers, not true or false"):
+            could_hold(table, wrong)
+    with pytest.raises(RecordError, match="did you mean 'loss'"):
+        could_hold(table, "n < 3 and los < 2")

@@ -22,6 +22,11 @@ KAPLAN_RANGES = {"n": (768.0, 1.5e9), "d": (22e6, 23e9)}
 HOFFMANN_RANGES = {"n": (70e6, 16e9), "d": (5e9, 500e9)}
 """Hoffmann et al. 2022, abstract."""
 
+GPT2_VOCABULARY = 50_257
+"""Kaplan et al. 2020, section 2.1; nanoGPT, with which his laws were replicated, reads by the same tokenizer."""
+GOPHER_VOCABULARY = 32_000
+"""Hoffmann et al. 2022 read by the tokenizer of Gopher: Rae et al. 2021, arXiv 2112.11446, section 2."""
+
 Verified = Literal["primary", "secondary", "reproduced", "unverified"]
 """Read in the authors' text or code; in a text that quotes them; recomputed from their data; from memory alone."""
 
@@ -38,6 +43,7 @@ class Preset:
         counts: how the source counts N, and its corpus.
         note: what a user must know before trusting a number; empty if nothing.
         ranges: least and most of "n" and "d" behind the numbers, where the source says so.
+        vocab_size: tokens of which the loss is, where known.
     """
 
     name: str
@@ -47,6 +53,7 @@ class Preset:
     counts: str = ""
     note: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    vocab_size: int | None = None
 
     def __post_init__(self):
         if self.verified == "unverified" and "not verified" not in self.note:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from scaling.laws.kaplan import KaplanC, KaplanD, KaplanN, KaplanND, KaplanNS
 from scaling.laws.published.preset import (
+    GOPHER_VOCABULARY,
+    GPT2_VOCABULARY,
     HOFFMANN,
     HOFFMANN_RANGES,
     KAPLAN,
@@ -125,8 +128,8 @@ def _hoffmann() -> list[Preset]:
     ]
 
 
-def _refits() -> list[Preset]:
-    # Other people's fits of his points, and of a public table in the same form.
+def _besiroglu() -> list[Preset]:
+    # Other people's fits of his points.
     return [
         Preset(
             "besiroglu",
@@ -146,6 +149,12 @@ def _refits() -> list[Preset]:
             "the same points; sum of Huber 1.018274e-3, against 1.0228e-3 for the published numbers",
             HOFFMANN_RANGES,
         ),
+    ]
+
+
+def _refits() -> list[Preset]:
+    # Of other tables in the same form.
+    return [
         Preset(
             "ml-scalefit",
             Chinchilla(E=1.905, A=4.000 * 1e6**0.351, B=1.051 * 1e9**0.459, alpha=0.351, beta=0.459),
@@ -165,6 +174,10 @@ def _refits() -> list[Preset]:
     ]
 
 
+def _of_tokens(vocab_size: int, *laws: Preset) -> list[Preset]:
+    return [replace(law, vocab_size=vocab_size) for law in laws]
+
+
 def _sardana() -> list[Preset]:
     rows = {
         "100": (0.17, 7.199, 25.97, 0.08, 0.13),
@@ -181,5 +194,10 @@ def _sardana() -> list[Preset]:
     return presets
 
 
-for _found in (*_kaplan(), *_shehper(), *_hoffmann(), *_refits(), *_sardana()):
+for _found in (
+    *_of_tokens(GPT2_VOCABULARY, *_kaplan(), *_shehper()),
+    *_of_tokens(GOPHER_VOCABULARY, *_hoffmann(), *_besiroglu()),
+    *_refits(),
+    *_sardana(),
+):
     PRESETS.add(_found.name, _found)

@@ -131,7 +131,7 @@ def solve(
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
-        check_target(target_loss, basis.floor, vocab_size=vocab_size, unit=basis.unit)
+        check_target(target_loss, basis.floor, vocab_size=vocab_size or basis.vocab_size, unit=basis.unit)
         answers = trainings_for_loss(
             question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )

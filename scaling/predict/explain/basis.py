@@ -45,6 +45,7 @@ class Basis:
         notes: What a reader should know.
         fit: The fit, where it is one.
         unit: Of its losses.
+        vocab_size: Of the tokenizer behind it, where known.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Basis:
     notes: tuple[str, ...] = ()
     fit: Fit | None = None
     unit: str = NATS
+    vocab_size: int | None = None
 
     @property
     def floor(self) -> float:
@@ -126,6 +128,7 @@ def published(name: str, columns: Mapping[str, float] | None = None) -> Basis:
         embeddings="without" not in found.counts.split(",")[0],
         ranges=found.ranges,
         notes=(found.note,) if found.note else (),
+        vocab_size=found.vocab_size,
     )
 
 

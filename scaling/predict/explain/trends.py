@@ -16,7 +16,7 @@ import numpy as np
 from scaling.errors import SpecError
 from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.presets import preset
-from scaling.laws.published.preset import PF_DAY
+from scaling.laws.published.preset import GPT2_VOCABULARY, PF_DAY
 from scaling.laws.published.rules import Rule
 from scaling.predict.solve.units import check_target
 from scaling.shown import Shown
@@ -140,7 +140,7 @@ def trends(*, teacher_loss: float | None = None, discount: float = 1.0) -> Trend
     meetings = [_met(law, "real text", real, real, entropy)]
     delta = 0.0
     if teacher_loss is not None:
-        check_target(teacher_loss, 0.0, name="--teacher-loss")
+        check_target(teacher_loss, 0.0, vocab_size=GPT2_VOCABULARY, name="--teacher-loss")
         delta = max(0.0, teacher_loss - entropy)
         # A teacher at or below the meeting of real text stops nothing before it.
         stopped = float(law.by_compute.inverse("c", max(teacher_loss, entropy)))

@@ -7,13 +7,13 @@ import math
 from scaling.errors import SpecError
 from scaling.tables.units import BITS, NATS
 
-UNIFORM_GUESS = math.log(256_000)
-"""nats/token of a guess among the largest vocabulary in use: what lies above it is no loss of a model."""
+LARGEST_VOCABULARY = 256_000
+"""In use: what lies above a guess among so many tokens is no loss of any model."""
 EXAMPLES = {NATS: "2.5", BITS: "1.1"}
 BYTES_PER_TOKEN = (2.5, 5.0)
 """Mean length of a token of English text, from small to large vocabularies."""
 BITS_OF_A_BYTE = 8.0
-"""A blind guess among all bytes."""
+"""A blind guess among all bytes: every text has them, so it is the same for all tokenizers."""
 
 
 def check_target(
@@ -33,41 +33,51 @@ def check_target(
     """
     if not 0 < loss < math.inf:
         raise SpecError(f"{name}: got {loss:g}, allowed is a positive number of {unit} — for example {EXAMPLES[unit]}")
+    check_guess(loss, vocab_size or LARGEST_VOCABULARY, name=name, unit=unit)
+    if loss < floor:
+        raise SpecError(f"{name}: {_too_low(loss, floor, unit)}")
+
+
+def check_guess(loss: float, vocab_size: int, *, name: str = "target_loss", unit: str = NATS) -> None:
+    """Refuse a target that a blind guess meets: it is a perplexity, or in another unit.
+
+    Args:
+        loss: Target.
+        vocab_size: V; who guesses has a loss of ln V nats/token, and of 8 bits/byte.
+        name: Of the option, for the message.
+        unit: Of the target.
+
+    Raises:
+        SpecError: the target lies above it.
+    """
     if unit == BITS:
-        _check_bits(loss, floor, name)
+        guess, among = BITS_OF_A_BYTE, "all bytes"
+    else:
+        guess, among = math.log(vocab_size), f"{vocab_size:,} tokens"
+    if loss <= guess:
         return
-    guess = UNIFORM_GUESS if vocab_size is None else math.log(vocab_size)
-    if loss > guess:
-        raise SpecError(f"{name}: {_too_high(loss, guess)}")
-    if loss < floor:
-        raise SpecError(f"{name}: {_too_low(loss, floor)}")
-
-
-def _check_bits(loss: float, floor: float, name: str) -> None:
-    """Every text has its bytes, so a guess is the same for all tokenizers; what is above it was meant otherwise."""
-    if loss > BITS_OF_A_BYTE:
-        raise SpecError(
-            f"{name}: {loss:g} bits/byte is worse than a blind guess among all bytes ({BITS_OF_A_BYTE:g}) — ask in "
-            f"bits/byte, for example {EXAMPLES[BITS]}"
-        )
-    if loss < floor:
-        raise SpecError(
-            f"{name}: {loss:g} bits/byte is below {floor:.4g}, which nothing passes under this law — ask for more than "
-            f"{floor:.4g}"
-        )
-
-
-def _too_high(loss: float, guess: float) -> str:
-    return (
-        f"{loss:g} nats/token is worse than a blind guess among all tokens ({guess:.3g}) — if it is a perplexity, ask "
-        f"for its logarithm, {math.log(loss):.4g}; if bits/token, for {loss * math.log(2):.4g}"
+    raise SpecError(
+        f"{name}: got {loss:g} {unit}, allowed is up to {guess:.3g}, which a blind guess among {among} reaches — "
+        f"{_meant(loss, guess, unit)}"
     )
 
 
-def _too_low(loss: float, floor: float) -> str:
+def _meant(loss: float, guess: float, unit: str) -> str:
+    """What a target above a guess is, probably."""
+    if unit == BITS:
+        return f"ask in bits/byte, for example {EXAMPLES[BITS]}"
+    nats = math.log(2) * loss
+    bits = f"; if bits/token, for {nats:.4g}" if nats <= guess else ""
+    return f"if it is a perplexity, ask for its logarithm, {math.log(loss):.4g}{bits}"
+
+
+def _too_low(loss: float, floor: float, unit: str) -> str:
+    below = f"{loss:g} {unit} is below {floor:.4g}, which nothing passes under this law — "
+    if unit == BITS:
+        return f"{below}ask for more than {floor:.4g}"
     short, long = BYTES_PER_TOKEN
     low, high = (loss * math.log(2) * length for length in BYTES_PER_TOKEN)
     return (
-        f"{loss:g} nats/token is below {floor:.4g}, which nothing passes under this law — if it is bits/byte, ask for "
-        f"{low:.3g} to {high:.3g} (times ln 2 and {short:g} to {long:g} bytes a token); else for more than {floor:.4g}"
+        f"{below}if it is bits/byte, ask for {low:.3g} to {high:.3g} (times ln 2 and {short:g} to {long:g} bytes a "
+        f"token); else for more than {floor:.4g}"
     )
