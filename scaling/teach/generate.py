@@ -34,6 +34,8 @@ class GenerationProgress:
 
 
 Listener = Callable[[GenerationProgress], None]
+Maker = Callable[[Sequence[int]], Iterable[np.ndarray]]
+"""From numbers of blocks to these, in order."""
 
 
 def ensure_teacher_text(
@@ -85,7 +87,7 @@ def _write_text(
         described = replace(other, split=split, shards=()) if other else None
         card = read_card(folder) or described or generator.card(split)
         make = partial(generator.blocks, seed, split)
-        return _fill(folder, card, n_tokens, make, progress, at_once=generator.at_once)
+        return _fill(folder, card, n_tokens, make, generator.at_once, progress)
 
 
 def _write_targets(
@@ -108,37 +110,33 @@ def _write_targets(
     kept |= {"size": targets.size, "biased": targets.is_biased}
     with locked(beside):
         card = read_card(beside) or replace(text.card, shards=(), targets=kept)
-        return _fill(beside, card, n_tokens, targets_of, progress)
+        return _fill(beside, card, n_tokens, targets_of, 1, progress)
 
 
-def _fill(
-    folder: Path,
-    card: Card,
-    n_tokens: int,
-    make: Callable[[Sequence[int]], Iterable[np.ndarray]],
-    progress: Listener,
-    *,
-    at_once: int = 1,
-) -> Card:
+def _fill(folder: Path, card: Card, n_tokens: int, make: Maker, at_once: int, progress: Listener) -> Card:
     """Make the blocks that are missing or damaged, each counted as soon as it is whole.
 
     Blocks are whole, so that a longer text begins with the shorter one.
     """
     damaged = damaged_shards(folder, card)
     while damaged or card.tokens < n_tokens:
-        missing = chain(damaged, count(len(card.shards)))
         # Always as many, whatever is missing: another number would be another program to compile.
-        numbers = list(islice(missing, at_once))
+        numbers = list(islice(chain(damaged, count(len(card.shards))), at_once))
         for block, tokens in zip(numbers, make(numbers), strict=True):
-            if block in damaged:
-                damaged.remove(block)
-            elif card.tokens >= n_tokens:
+            if block not in damaged and card.tokens >= n_tokens:
                 break
-            shard = write_shard(folder, block, tokens, card.dtype)
-            card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
-            write_card(folder, card)
+            card = _with_block(folder, card, block, tokens)
             planned = max(n_tokens, card.tokens)
             progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
+        damaged = damaged[at_once:]
+    return card
+
+
+def _with_block(folder: Path, card: Card, block: int, tokens: np.ndarray) -> Card:
+    """The card once a block is on disk, new or in place of a damaged one; it is written too."""
+    shard = write_shard(folder, block, tokens, card.dtype)
+    card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
+    write_card(folder, card)
     return card
 
 
