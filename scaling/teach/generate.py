@@ -7,7 +7,7 @@ with the shorter one, and nothing is generated twice. Soft targets lie in the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count, islice
@@ -101,16 +101,15 @@ def _write_targets(
     """What the teacher's distribution says of so many tokens of its training text."""
     text, beside = open_shards(folder), targets_dir(folder, targets)
 
-    def targets_of(numbers: Sequence[int]) -> Iterator[np.ndarray]:
-        for number in numbers:
-            sequences = text.maps[number].reshape(-1, generator.context).astype(np.int32)
-            yield generator.soft_targets(sequences, targets, seed, number)
+    def targets_of(number: int) -> np.ndarray:
+        sequences = text.maps[number].reshape(-1, generator.context).astype(np.int32)
+        return generator.soft_targets(sequences, targets, seed, number)
 
     kept = targets.model_dump(mode="json", exclude={"weight"})
     kept |= {"size": targets.size, "biased": targets.is_biased}
     with locked(beside):
         card = read_card(beside) or replace(text.card, shards=(), targets=kept)
-        return _fill(beside, card, n_tokens, targets_of, 1, progress)
+        return _fill(beside, card, n_tokens, lambda numbers: map(targets_of, numbers), 1, progress)
 
 
 def _fill(folder: Path, card: Card, n_tokens: int, make: Maker, at_once: int, progress: Listener) -> Card:
