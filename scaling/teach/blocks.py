@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,10 +23,16 @@ class BlockGenerator(ABC):
     """Sequences of one block."""
     context: int
     """Tokens of one sequence."""
+    at_once: int = 1
+    """Blocks that this machine makes faster together than one after the other; of no effect on what they hold."""
 
     @abstractmethod
     def block(self, seed: int, split: Split, number: int) -> np.ndarray:
         """One block of text: int32[rows, context]."""
+
+    def blocks(self, seed: int, split: Split, numbers: Sequence[int]) -> Iterable[np.ndarray]:
+        """Several blocks, in order."""
+        return (self.block(seed, split, number) for number in numbers)
 
     @abstractmethod
     def card(self, split: Split) -> Card:

@@ -7,8 +7,10 @@ with the shorter one, and nothing is generated twice. Soft targets lie in the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,8 @@ class GenerationProgress:
 
 
 Listener = Callable[[GenerationProgress], None]
+Maker = Callable[[Sequence[int]], Iterable[np.ndarray]]
+"""From numbers of blocks to these, in order."""
 
 
 def ensure_teacher_text(
@@ -82,7 +86,8 @@ def _write_text(
         # What is known of one part is known of the other, and a large teacher's loss takes minutes to measure.
         described = replace(other, split=split, shards=()) if other else None
         card = read_card(folder) or described or generator.card(split)
-        return _fill(folder, card, n_tokens, lambda number: generator.block(seed, split, number), progress)
+        make = partial(generator.blocks, seed, split)
+        return _fill(folder, card, n_tokens, make, generator.at_once, progress)
 
 
 def _write_targets(
@@ -104,22 +109,33 @@ def _write_targets(
     kept |= {"size": targets.size, "biased": targets.is_biased}
     with locked(beside):
         card = read_card(beside) or replace(text.card, shards=(), targets=kept)
-        return _fill(beside, card, n_tokens, targets_of, progress)
+        return _fill(beside, card, n_tokens, lambda numbers: map(targets_of, numbers), 1, progress)
 
 
-def _fill(folder: Path, card: Card, n_tokens: int, make: Callable[[int], np.ndarray], progress: Listener) -> Card:
+def _fill(folder: Path, card: Card, n_tokens: int, make: Maker, at_once: int, progress: Listener) -> Card:
     """Make the blocks that are missing or damaged, each counted as soon as it is whole.
 
     Blocks are whole, so that a longer text begins with the shorter one.
     """
     damaged = damaged_shards(folder, card)
     while damaged or card.tokens < n_tokens:
-        block = damaged.pop(0) if damaged else len(card.shards)
-        shard = write_shard(folder, block, make(block), card.dtype)
-        card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
-        write_card(folder, card)
-        planned = max(n_tokens, card.tokens)
-        progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
+        # Always as many, whatever is missing: another number would be another program to compile.
+        numbers = list(islice(chain(damaged, count(len(card.shards))), at_once))
+        for block, tokens in zip(numbers, make(numbers), strict=True):
+            if block not in damaged and card.tokens >= n_tokens:
+                break
+            card = _with_block(folder, card, block, tokens)
+            planned = max(n_tokens, card.tokens)
+            progress(GenerationProgress(teacher=card.teacher, split=card.split, tokens=card.tokens, n_tokens=planned))
+        damaged = damaged[at_once:]
+    return card
+
+
+def _with_block(folder: Path, card: Card, block: int, tokens: np.ndarray) -> Card:
+    """The card once a block is on disk, new or in place of a damaged one; it is written too."""
+    shard = write_shard(folder, block, tokens, card.dtype)
+    card = replace(card, shards=(*card.shards[:block], shard, *card.shards[block + 1 :]))
+    write_card(folder, card)
     return card
 
 

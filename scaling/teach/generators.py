@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scaling.accounting import kv_cache_bytes
@@ -38,7 +39,7 @@ from scaling.spec import (
 )
 from scaling.teach.blocks import PURPOSES, BlockGenerator
 from scaling.teach.ngram import Ngram, train_ngram
-from scaling.teach.recut import padded, translated, translated_set, whole_words, windows
+from scaling.teach.recut import padded, translated_rows, translated_set, whole_words, windows
 from scaling.teach.rules import RulesText
 from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
@@ -47,11 +48,16 @@ from scaling.train.evaluate import evaluate
 from scaling.train.finished import finished_student
 from scaling.train.generator import finished_teacher
 from scaling.train.model import Student, from_tensors
+from scaling.train.runtime import accelerator_bytes
 
 MAX_ROWS = 256
 """Sequences that a model generates side by side; more gain nothing on a processor."""
 CACHE_BYTES = 1 << 30
 """Keys and values of one block, at most."""
+ROWS_TOGETHER = 2048
+"""Sequences that an accelerator writes side by side, at most: a step of few ends before the next is launched."""
+CACHE_SHARE = 1 / 3
+"""Of an accelerator's memory that their keys and values may fill."""
 RECUT_LENGTH = 2
 """Contexts of its students that a teacher of larger tokens writes at once, in its own tokens: the end of what it wrote,
 which fills no context, is not read, and the longer a sequence the less that is."""
@@ -82,21 +88,29 @@ class ModelText(BlockGenerator):
         self.decoding = Decoding(teacher.temperature, teacher.top_k, teacher.top_p)
         self.rows, self.context = rows_per_block(model), model.context
 
-    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
-        return self._sampled(_key(seed, PURPOSES[split], number))
+    @cached_property
+    def at_once(self) -> int:
+        limit = accelerator_bytes()
+        return 1 if limit is None else blocks_together(self.model, self.rows, limit)
 
-    def _sampled(self, key: jax.Array, given: np.ndarray | None = None) -> np.ndarray:
-        """A block as the model writes it, going on from what is given: int32[rows, T], in the model's tokens."""
+    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
+        return next(iter(self.blocks(seed, split, [number])))
+
+    def blocks(self, seed: int, split: Split, numbers: Sequence[int]) -> Iterable[np.ndarray]:
+        return self._sampled(seed, split, numbers)
+
+    def _sampled(self, seed: int, split: Split, numbers: Sequence[int], given: np.ndarray | None = None) -> np.ndarray:
+        """Blocks as the model writes them, going on from what is given: int32[n, rows, T], in the model's tokens."""
         tokens = sample_sequences(
             self.student,
-            key,
+            jnp.stack([_key(seed, PURPOSES[split], number) for number in numbers]),
             n_sequences=self.rows,
             length=self.model.context,
             bos=self.bos,
             decoding=self.decoding,
             given=given,
         )
-        return np.asarray(tokens)
+        return np.asarray(tokens).reshape(len(numbers), self.rows, -1)
 
     def soft_targets(self, sequences: np.ndarray, targets: SoftTargets, seed: int, number: int) -> np.ndarray:
         return model_records(self.student, sequences, targets, _key(seed, PURPOSES["targets"], number), bos=self.bos)
@@ -177,14 +191,16 @@ class PretrainedText(ModelText):
         super().__init__(model, bos=self.own.eos_id, teacher=self.teacher)
         self.context = spec.model.context
 
-    def block(self, seed: int, split: Split, number: int) -> np.ndarray:
-        prompts = self._prompts(seed, split, number)
-        given = padded(prompts, self.model.context, int(FREE))
-        whole = self._sampled(_key(seed, PURPOSES[split], number), given)
-        written = [row[len(prompt) :] for row, prompt in zip(whole, prompts, strict=True)]
+    def blocks(self, seed: int, split: Split, numbers: Sequence[int]) -> Iterable[np.ndarray]:
+        prompts = [self._prompts(seed, split, number) for number in numbers]
+        given = padded([one for block in prompts for one in block], self.model.context, int(FREE))
+        for whole, own in zip(self._sampled(seed, split, numbers, given), prompts, strict=True):
+            yield self._in_tokens_of_the_student([row[len(one) :] for row, one in zip(whole, own, strict=True)])
+
+    def _in_tokens_of_the_student(self, written: Sequence[np.ndarray]) -> np.ndarray:
         if not self.is_recut:
             return np.stack([row[: self.context] for row in written])
-        found = windows([translated(row, self.own, self.read) for row in written], self.context)
+        found = windows(translated_rows(written, self.own, self.read), self.context)
         if not len(found):
             raise DataError(
                 f"{self.teacher.label}: none of {self.rows} sequences that it wrote fills a context of {self.context} "
@@ -232,7 +248,7 @@ class PretrainedText(ModelText):
             return [np.empty(0, np.int32)] * self.rows
         real = TextSequences(open_text(self.source, split, self.store), longest, seed)
         found = real.read(number * self.rows, self.rows)
-        return [whole_words(row, self.read, self.own)[:longest] for row in found]
+        return [prompt[:longest] for prompt in whole_words(found, self.read, self.own)]
 
 
 @GENERATORS.register("ngram")
@@ -283,6 +299,12 @@ def rows_per_block(model: ModelSpec) -> int:
     """Sequences generated side by side, a power of two that keeps keys and values within ``CACHE_BYTES``."""
     row = kv_cache_bytes(model, model.context, value_bytes=4)
     return 1 << min(MAX_ROWS, max(1, CACHE_BYTES // row)).bit_length() - 1
+
+
+def blocks_together(model: ModelSpec, rows: int, memory: int) -> int:
+    """Blocks of so many rows that an accelerator with so many bytes writes side by side, a power of two."""
+    fitting = int(CACHE_SHARE * memory / kv_cache_bytes(model, model.context, value_bytes=4))
+    return 1 << max(1, min(ROWS_TOGETHER, fitting) // rows).bit_length() - 1
 
 
 T = TypeVar("T", bound=Teacher)

@@ -6,8 +6,8 @@ into bytes and cut anew, as real text of the source is cut; its loss on real tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
 
 import numpy as np
 
@@ -17,10 +17,17 @@ from scaling.data.text import AnyTokenizer
 
 def translated(tokens: np.ndarray, written: AnyTokenizer, read: AnyTokenizer) -> np.ndarray:
     """The same bytes in other tokens, an end of document where there was one: int[n] to int32[m]."""
-    ends = np.flatnonzero(tokens == written.eos_id)
-    parts = [read.encode(_text(part[part != written.eos_id], written)) for part in np.split(tokens, ends)]
+    return next(iter(translated_rows([tokens], written, read)))
+
+
+def translated_rows(rows: Sequence[np.ndarray], written: AnyTokenizer, read: AnyTokenizer) -> Iterator[np.ndarray]:
+    """Many rows, each by itself; their text is cut together, on all cores."""
+    documents = [np.split(row, np.flatnonzero(row == written.eos_id)) for row in rows]
+    cut = read.encode_all(_text(part[part != written.eos_id], written) for parts in documents for part in parts)
     end = np.array([read.eos_id], np.int32)
-    return np.concatenate([parts[0], *(one for part in parts[1:] for one in (end, part))])
+    for parts in documents:
+        first, *others = islice(cut, len(parts))
+        yield np.concatenate([first, *(one for part in others for one in (end, part))])
 
 
 def windows(rows: Iterable[np.ndarray], length: int) -> np.ndarray:
@@ -33,10 +40,10 @@ def windows(rows: Iterable[np.ndarray], length: int) -> np.ndarray:
     return np.array([one for turn in turns for one in turn if one is not None], np.int32).reshape(-1, length)
 
 
-def whole_words(tokens: np.ndarray, written: AnyTokenizer, read: AnyTokenizer) -> np.ndarray:
-    """A window of text as a prompt in other tokens: from its first blank to its last, so that no word is cut."""
-    text = _text(tokens, written)
-    return read.encode(text[text.find(" ") : text.rfind(" ")] if text.count(" ") > 1 else "")
+def whole_words(rows: Iterable[np.ndarray], written: AnyTokenizer, read: AnyTokenizer) -> Iterator[np.ndarray]:
+    """Windows of text as prompts in other tokens: each from its first blank to its last, so that no word is cut."""
+    texts = (_text(tokens, written) for tokens in rows)
+    return read.encode_all(text[text.find(" ") : text.rfind(" ")] if text.count(" ") > 1 else "" for text in texts)
 
 
 def padded(rows: Sequence[np.ndarray], length: int, fill: int) -> np.ndarray:
@@ -50,7 +57,7 @@ def padded(rows: Sequence[np.ndarray], length: int, fill: int) -> np.ndarray:
 def translated_set(real: EvalSet, written: AnyTokenizer, read: AnyTokenizer) -> EvalSet:
     """An evaluation set in other tokens, each sequence by itself; what fills it up is not scored."""
     shape = real.sequences.shape
-    rows = [translated(row, written, read) for row in real.sequences.reshape(-1, shape[-1])]
+    rows = list(translated_rows(real.sequences.reshape(-1, shape[-1]), written, read))
     longest = max(map(len, rows))
     scored = np.arange(longest) < np.array([len(row) for row in rows])[:, None]
     sequences = padded(rows, longest, read.eos_id)

@@ -26,7 +26,7 @@ from scaling.train.clock import Meter
 from scaling.train.loop import BlockPace, train_trunk
 from scaling.train.mesh import ONE_DEVICE, data_mesh
 from scaling.train.noise import probed
-from scaling.train.runtime import prepare_process
+from scaling.train.runtime import accelerator_bytes, prepare_process
 from scaling.train.step import Program, program_of
 from scaling.train.trunk import Progress, Stretch, TrunkTraining, missing_runs
 
@@ -67,8 +67,7 @@ def cohort_size(spec: RunSpec) -> int:
                 f"SCALING_COHORT is {given!r} — a number of trunks from 1 on is needed; set it, or unset it"
             )
         return int(given)
-    limit = (devices[0].memory_stats() or {}).get("bytes_limit") if devices[0].platform != "cpu" else None
-    if limit is None:
+    if (limit := accelerator_bytes()) is None:
         return 1
     # Enough trunks to keep the device busy, as long as they fit its memory.
     filling = FILLING_FLOPS / training_flops(spec.model, spec.step_tokens)

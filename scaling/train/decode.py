@@ -61,18 +61,19 @@ def sample_sequences(
 
     Args:
         student: The generator.
-        key: Decides every draw.
-        n_sequences: B, written side by side.
+        key: Decides every draw; or K keys, each of which decides the draws of as many sequences as one alone would.
+        n_sequences: B, written side by side; K times as many with K keys.
         length: T, tokens of each, at most the generator's context if its text is to be its own distribution.
         bos: What the first token is predicted from, one for all or int32[B]; it is not part of the result.
         decoding: By default temperature 1, ancestral sampling.
         given: int32[B, T], tokens that are already there, and FREE where one is to be written; all by default.
 
     Returns:
-        int32[B, T].
+        int32[B, T], or int32[K · B, T].
     """
     # One number a token, drawn beforehand: what is written does not hang on how the work is cut.
-    uniform_TB = jax.random.uniform(key, (length, n_sequences))
+    uniform_KTB = jax.vmap(lambda key: jax.random.uniform(key, (length, n_sequences)))(jnp.atleast_1d(key))
+    uniform_TB = jnp.concatenate(uniform_KTB, axis=-1)
     given_TB = jnp.full(uniform_TB.shape, FREE) if given is None else jnp.asarray(given.T)
     sizes = max(1, min(GROWTH_STEPS, COMPILED_LAYERS // student.model.n_layers))
     return _sample(student.model, params_of(student), given_TB, uniform_TB, bos, decoding or Decoding(), sizes)

