@@ -166,13 +166,16 @@ def _candidates(question: Question, config: SweepConfig, own: Sequence[RunSpec])
         if bytes_of(run.model).total_bytes <= question.budget_bytes and size_of(run.model, config.fit.n) <= farthest
     ]
     if not kept:
-        least = min(bytes_of(run.model).total_bytes for run in own)
-        raise SpecError(
-            f"recommend.memory: got {question.budget_bytes:,} bytes, but its smallest size takes {least:,} — "
-            f"allow more, as --set recommend.memory={-(-least // 2**20)}MiB"
-        )
+        raise SpecError(_too_little(question.budget_bytes, min(bytes_of(run.model).total_bytes for run in own)))
     by_size = {size_of(run.model, config.fit.n): run for run in reversed(kept)}
     return [by_size[n] for n in sorted(by_size)]
+
+
+def _too_little(budget: int, least: int) -> str:
+    return (
+        f"recommend.memory: got {budget:,} bytes, but the smallest size of the sweep takes {least:,} — allow more, as "
+        f"--set recommend.memory={-(-least // 2**20)}MiB"
+    )
 
 
 def _pilot(left: Sequence[RunSpec], flops: float, widths: tuple[int, ...]) -> Advice:

@@ -7,6 +7,7 @@ with a cohort is not held against its members: they are tried again each by itse
 from __future__ import annotations
 
 import traceback
+from contextlib import ExitStack
 
 from scaling.errors import OutOfMemory, Preempted
 from scaling.files import machine_error
@@ -98,26 +99,23 @@ class CohortWorker(Worker):
         return settled
 
     def _train_together(self, claimed: list[tuple[Trunk, Lease]]) -> None:
-        missing = [(trunk, lease, self._begin(trunk, lease)) for trunk, lease in claimed]
         by_id = {trunk.trunk_id: (trunk, lease) for trunk, lease in claimed}
 
         def fence() -> None:
             for _, lease in claimed:
                 lease.prove()
 
-        try:
+        with ExitStack() as ends:
+            missing = [self._begin(trunk, lease) for trunk, lease in claimed]
+            # The last to be entered is the first to be told of.
+            for (trunk, lease), specs in reversed(list(zip(claimed, missing, strict=True))):
+                ends.enter_context(self._telling_ends(trunk, lease, specs))
             self.trainer.train_together(
-                [specs for *_, specs in missing if specs],
+                [specs for specs in missing if specs],
                 self.store.fenced(fence),
                 progress=lambda step: self._on_step(*by_id[step.trunk_id], step),
                 should_stop=lambda: self.stop() or any(lease.lost for _, lease in claimed),
             )
-        except BaseException:
-            for begun in missing:
-                self._tell_ends(*begun)
-            raise
-        for begun in missing:
-            self._end(*begun)
 
     def _separate(self, claimed: list[tuple[Trunk, Lease]], error: Exception) -> None:
         for trunk, _ in claimed:

@@ -10,7 +10,8 @@ import hashlib
 import os
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from scaling.errors import MachineError, Preempted, ScalingError
@@ -208,18 +209,13 @@ class Worker:
         if not missing:
             self._tell("finished", trunk)
             return True
-        try:
+        with self._telling_ends(trunk, lease, missing):
             self.trainer.train(
                 missing,
                 self.store.fenced(lease.prove),
                 progress=lambda step: self._on_step(trunk, lease, step),
                 should_stop=lambda: self.stop() or lease.lost,
             )
-        except BaseException:
-            # Branches that left before a stop or an error are trained all the same.
-            self._tell_ends(trunk, lease, missing)
-            raise
-        self._end(trunk, lease, missing)
         return True
 
     def _begin(self, trunk: Trunk, lease: Lease) -> list[RunSpec]:
@@ -232,20 +228,20 @@ class Worker:
             append_log(self.store, spec.run_id, f"{self.claims.owner}: attempt {lease.state.failures + 1} begins")
         return missing
 
-    def _end(self, trunk: Trunk, lease: Lease, trained: Sequence[RunSpec]) -> None:
-        """Say how the runs of a trunk ended."""
-        left = self._tell_ends(trunk, lease, trained)
+    @contextmanager
+    def _telling_ends(self, trunk: Trunk, lease: Lease, begun: Sequence[RunSpec]) -> Iterator[None]:
+        """Say how the runs of a trunk ended, also those that left before a stop or an error."""
+        try:
+            yield
+        finally:
+            left = self._missing(trunk)
+            # What was taken over may have ended in other hands.
+            for spec in () if lease.lost else begun:
+                if spec not in left:
+                    self._tell_end(trunk, spec)
         if left:
             raise RuntimeError(f"the trainer came back without a record of {', '.join(s.run_id for s in left)}")
         self._tell("finished", trunk)
-
-    def _tell_ends(self, trunk: Trunk, lease: Lease, begun: Sequence[RunSpec]) -> list[RunSpec]:
-        """Say how those runs ended that did; gives the others. What was taken over may have ended in other hands."""
-        left = self._missing(trunk)
-        for spec in begun:
-            if spec not in left and not lease.lost:
-                self._tell_end(trunk, spec)
-        return left
 
     def _on_step(self, trunk: Trunk, lease: Lease, step: Step) -> None:
         lease.note(step=step.step, steps=step.steps, loss=step.loss, tokens_per_s=step.tokens_per_s)
