@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from scaling.accounting import count_parameters
+from scaling.errors import DataError, MissingPackageError
 from scaling.fit.identify import LEVELS_NEEDED, levels
 from scaling.fit.reach import INSIDE
 from scaling.spec import RunSpec, TextSource
@@ -120,10 +121,16 @@ def _repeats(specs: Sequence[RunSpec]) -> Iterator[str]:
 
 
 def _corpus_tokens(source) -> float:
-    """About how many tokens the training part of a corpus has, without making its tokenizer."""
+    """About how many tokens the training part of a corpus has, without making its tokenizer.
+
+    Of a corpus that is not here nothing is said: a run that gives its fingerprint is content with the encoded text.
+    """
     from scaling.data.corpora import load_corpus
 
-    n_bytes = load_corpus(source).n_bytes("train")
+    try:
+        n_bytes = load_corpus(source).n_bytes("train")
+    except (DataError, MissingPackageError):
+        return math.inf
     # Bytes of English a token holds: measured 2.9 at 1,024, 4.3 at 4,096, 4.8 at 8,192 entries.
     bytes_per_token = 1.0 if source.vocab_size <= 257 else min(5.0, 2.93 + 0.66 * math.log2(source.vocab_size / 1024))
     return n_bytes / max(1.0, bytes_per_token)
