@@ -110,12 +110,20 @@ def save_all(forecasts: Sequence[RegisteredForecast], folder: Path) -> None:
 
     Raises:
         RecordError: a run of one of them has a forecast there already.
+        MachineError: this machine cannot write them all.
     """
     there = [path for one in forecasts if (path := folder / f"{one.run_id}.json").exists()]
     if there:
         raise RecordError(_registered_already(there))
-    for one in forecasts:
-        one.save(folder)
+    written: list[Path] = []
+    try:
+        for one in forecasts:
+            written.append(one.save(folder))
+    except BaseException:
+        # Half of them would be in the way of the same command, and could have been chosen from.
+        for path in written:
+            path.unlink()
+        raise
 
 
 def _registered_already(paths: Sequence[Path]) -> str:

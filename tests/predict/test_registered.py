@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from scaling.data.worlds import divergence
-from scaling.errors import ExtrapolationError, RecordError, SpecError
+from scaling.errors import ExtrapolationError, MachineError, RecordError, SpecError
+from scaling.files import write_once
 from scaling.fit.saved import load
 from scaling.laws.named import named_law
 from scaling.predict.registered import RegisteredForecast, register, registered_in, save_all, score
@@ -85,6 +86,25 @@ def test_where_one_run_has_a_forecast_none_is_written(tmp_path):
     with pytest.raises(RecordError, match="registered already.*--out"):
         save_all(found, tmp_path / "forecasts")
     assert [one.run_id for one in registered_in(tmp_path / "forecasts")] == [run(128).run_id]
+
+
+@pytest.mark.parametrize("error", [MachineError("the disk is full"), KeyboardInterrupt()])
+def test_where_one_forecast_cannot_be_written_none_is_and_the_same_call_goes_on(tmp_path, monkeypatch, error):
+    found = register(FIT, [run(96), run(128), run(160)], RunStore(tmp_path / "results"), fit_id="f" * 10)
+    folder = tmp_path / "forecasts"
+
+    def full(path, content):
+        if path.stem == found[1].run_id:
+            raise error
+        return write_once(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scaling.predict.registered.write_once", full)
+        with pytest.raises(type(error)):
+            save_all(found, folder)
+    assert list(folder.iterdir()) == []
+    save_all(found, folder)
+    assert len(registered_in(folder)) == 3
 
 
 def test_a_forecast_that_was_changed_is_refused(tmp_path):
