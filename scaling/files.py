@@ -23,6 +23,9 @@ from typing import Any
 from scaling.errors import MachineError, MissingPackageError, OutOfMemory, RecordError, ScalingError
 from scaling.packages import import_fault
 
+RESULTS = Path("results")
+"""The folder of results where none is named."""
+
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again",
     errno.EDQUOT: "the quota is used up; free some space, or have it raised, and start the same command again",

@@ -13,7 +13,7 @@ from scaling.config.document import read_document
 from scaling.config.load import open_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError, RecordError
-from scaling.files import locked, write_bytes
+from scaling.files import RESULTS, locked, write_bytes
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
@@ -45,10 +45,15 @@ class Workspace:
         cls,
         file: str | os.PathLike[str],
         *,
-        results: str | os.PathLike[str] = "results",
+        results: str | os.PathLike[str] = RESULTS,
         overrides: Sequence[str] = (),
     ) -> Workspace:
         """Read a sweep file, or the one that an earlier stage left in a sweep's results folder.
+
+        Args:
+            file: The sweep file, or a sweep's folder.
+            results: The results folder; where it is not said, the one around a sweep's folder.
+            overrides: ``--set`` of the command line.
 
         Raises:
             ConfigError: the file is absent, or says what no sweep can.
@@ -59,7 +64,8 @@ class Workspace:
         for one in (path, Path(results)):
             _require_text(one)
         sweep = open_sweep(path, overrides)
-        return cls(config=sweep.config, overrides=tuple(overrides), runs=sweep.runs, store=RunStore(results))
+        store = RunStore(results_around(path, Path(results)))
+        return cls(config=sweep.config, overrides=tuple(overrides), runs=sweep.runs, store=store)
 
     @property
     def folder(self) -> Path:
@@ -85,7 +91,7 @@ class Workspace:
         """A command line that works on this sweep as it was opened, to be typed as it is."""
         # Not every command takes --set: the file that `prepare` leaves holds what was set.
         words = [verb, shlex.quote(str(self.folder / RESOLVED if self.overrides else self.config.path))]
-        words += [f"--results {shlex.quote(str(self.store.root))}"] if str(self.store.root) != "results" else []
+        words += [f"--results {shlex.quote(str(self.store.root))}"] if self.store.root != RESULTS else []
         return " ".join(words)
 
     def prepare(self) -> Workspace:
@@ -123,6 +129,12 @@ class Workspace:
         """Hold what the stages after training write; ``waits`` is called where another process has it."""
         with locked(self.folder / ".lock", waits=waits):
             yield
+
+
+def results_around(file: Path, results: Path) -> Path:
+    """Where the runs lie of what a stage left in a sweep's folder: as it was said, else in the results around it."""
+    around = file.parent.parent
+    return around if results == RESULTS and (around / "schema.json").is_file() else results
 
 
 def _in_folder(folder: Path) -> Path:

@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.options import (
-    RESULTS,
-    Json,
-    Results,
-    count,
-    emit,
-    key_values,
-    listed,
-    refuse_without_effect,
-    say,
-    say_which,
-)
+from scaling.cli.options import Json, Results, count, emit, key_values, listed, refuse_without_effect, say, say_which
 from scaling.errors import RecordError, SpecError
+from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     from scaling.chain.workspace import Workspace

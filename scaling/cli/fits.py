@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import (
-    RESULTS,
-    Json,
-    Overrides,
-    Results,
-    emit,
-    listed,
-    refuse_without_effect,
-    say,
-)
+from scaling.cli.options import Json, Overrides, Results, emit, listed, refuse_without_effect, say
+from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd

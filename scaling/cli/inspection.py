@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Jobs, Json, Overrides, Results, SweepFile, emit, refuse_without_effect, workers
+from scaling.cli.options import Jobs, Json, Overrides, Results, SweepFile, emit, refuse_without_effect, workers
+from scaling.files import RESULTS
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import RESULTS, Json, Results, emit, listed, refuse_without_effect, say
+from scaling.cli.options import Json, Results, emit, listed, refuse_without_effect, say
+from scaling.files import RESULTS
 
 SweepOrTable = Annotated[
     Path,

@@ -22,8 +22,6 @@ SweepFile = Annotated[Path, argument(readable=False, metavar="SWEEP.yaml", help=
 Jobs = Annotated[int, option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
 Force = Annotated[bool, option("--force", help="Answer even far outside the data.")]
 
-RESULTS = Path("results")
-
 
 def workers(asked: int) -> int:
     """Workers: as asked, or one a core that this process may use."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Json, Results, emit
+from scaling.cli.options import Json, Results, emit
+from scaling.files import RESULTS
 
 Source = Annotated[
     Path | None, typer.Argument(readable=False, metavar="SWEEP.yaml", help="A sweep with a fit.", show_default=False)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import RESULTS, Json, Results, count, emit, listed, refuse_without_effect, say
+from scaling.cli.options import Json, Results, count, emit, listed, refuse_without_effect, say
+from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     from scaling.accounting import TokenizerLayout

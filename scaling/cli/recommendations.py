@@ -8,19 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import (
-    RESULTS,
-    Force,
-    Json,
-    Overrides,
-    Results,
-    byte_count,
-    count,
-    emit,
-    refuse_without_effect,
-    say,
-)
+from scaling.cli.options import Force, Json, Overrides, Results, byte_count, count, emit, refuse_without_effect, say
 from scaling.errors import SpecError
+from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
@@ -126,15 +116,11 @@ def _of_fits(
 
 def _to_train(fit_file: Path, results: Path) -> str:
     """The command that goes on from an answer beside a fit."""
-    results = _results_of(fit_file, results)
+    from scaling.chain.workspace import results_around
+
+    results = results_around(fit_file, results)
     folder = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
     return f"scaling train {shlex.quote(str(fit_file.with_name('sweep.yaml')))}{folder}"
-
-
-def _results_of(fit_file: Path, results: Path) -> Path:
-    """Where the runs of a fit lie: as it was said, else in the results folder that the fit lies in, if it is in one."""
-    around = fit_file.parent.parent
-    return around if results == RESULTS and (around / "runs").is_dir() else results
 
 
 def _of_fit(
@@ -150,7 +136,7 @@ def _of_fit(
     """The recommendation from a fit and the sweep beside it, which says what it leaves open."""
     from scaling.chain.decision import recommended
     from scaling.chain.target import ask
-    from scaling.chain.workspace import Workspace
+    from scaling.chain.workspace import Workspace, results_around
     from scaling.fit.saved import load
     from scaling.predict.question import teacher_named
 
@@ -160,7 +146,7 @@ def _of_fit(
             f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
             "name the sweep file that trains them"
         )
-    results = _results_of(fit_file, results)
+    results = results_around(fit_file, results)
     workspace = Workspace.open(source, results=results, overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.

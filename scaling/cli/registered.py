@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Force, Json, Overrides, Results, SweepFile, emit
+from scaling.cli.options import Force, Json, Overrides, Results, SweepFile, emit
+from scaling.files import RESULTS
 
 Out = Annotated[Path, typer.Option("--out", readable=False, help="Folder of the forecasts.", show_default=True)]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scaling.cli.options import (
-    RESULTS,
     Force,
     Jobs,
     Json,
@@ -25,6 +24,7 @@ from scaling.cli.options import (
     workers,
 )
 from scaling.errors import SpecError
+from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     from scaling.chain.run import ChainResult

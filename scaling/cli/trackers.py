@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import RESULTS, Json, Results, emit, say
+from scaling.cli.options import Json, Results, emit, say
+from scaling.files import RESULTS
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="csv, tensorboard, wandb (offline) or mlflow (SQLite).")]
 Source = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -79,3 +80,18 @@ def test_a_folder_of_several_sweeps_names_them(tmp_path):
         Workspace.open(tmp_path / "results", results=tmp_path / "results")
     with pytest.raises(ConfigError, match=r"name a sweep file, or the folder of a sweep with sweep\.yaml$"):
         Workspace.open(tmp_path, results=tmp_path / "results")
+
+
+def test_the_folder_of_a_sweep_is_read_with_the_results_around_it_wherever_it_was_copied(tmp_path, monkeypatch):
+    first = Workspace.open(sweep_file(tmp_path / "a.yaml", 32), results=tmp_path / "results").prepare()
+    copied = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(first.store.root, copied)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    for named in (copied / "twin", copied / "twin" / "sweep.yaml"):
+        found = Workspace.open(named)
+        assert found.store.root == copied
+        assert found.command("scaling fit").endswith(f"--results {copied}")
+    # What is said wins, and a sweep file of a person's own lies in no results folder.
+    assert Workspace.open(copied / "twin", results=tmp_path / "results").store.root == tmp_path / "results"
+    assert Workspace.open(tmp_path / "a.yaml").store.root == Path("results")

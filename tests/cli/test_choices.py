@@ -14,6 +14,7 @@ from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.errors import ScalingError
 from scaling.predict.question import Question
+from scaling.records import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "sweeps" / "quickstart.yaml")
@@ -130,8 +131,7 @@ def test_a_folder_of_several_fits_is_answered_with_their_names(command, tmp_path
 @pytest.mark.parametrize(("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine")])
 def test_the_runs_of_a_fit_are_looked_for_where_it_lies_unless_a_folder_is_named(said, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "elsewhere" / "runs").mkdir(parents=True)
-    folder = tmp_path / "elsewhere" / "one"
+    folder = RunStore(tmp_path / "elsewhere").prepare().root / "one"
     folder.mkdir()
     shutil.copy(ROOT / "tests" / "predict" / "first_layout" / "fit.json", folder)
     shutil.copy(QUICKSTART, folder / "sweep.yaml")
