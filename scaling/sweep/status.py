@@ -16,7 +16,7 @@ from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk
 
 SILENT_AFTER_S = 60.0
-"""A worker that wrote nothing for so long is shown as silent; of one elsewhere only claimants decide that it is dead."""
+"""A worker that wrote nothing for so long is shown as silent; only claimants decide that one elsewhere is dead."""
 
 
 _STATES = ("done", "diverged", "failed", "damaged", "running", "pending")
