@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, Overrides, Results, byte_count, count, emit, refuse_without_effect, say
+from scaling.cli.options import (
+    Force,
+    Json,
+    Overrides,
+    Results,
+    byte_count,
+    count,
+    emit,
+    refuse_without_effect,
+    say,
+    whole_count,
+)
 from scaling.errors import SpecError
 from scaling.files import RESULTS
 
@@ -66,7 +76,7 @@ def recommend(
         "device": device,
         "app_share": app_share,
         "tokens_per_s": speed,
-        "tokens": None if tokens is None else _whole_count(tokens, "tokens"),
+        "tokens": None if tokens is None else whole_count(tokens, "tokens"),
         "max_training_flops": None if max_flops is None else count(max_flops, "max-training-flops"),
         "probability": probability,
         "context": context,
@@ -98,7 +108,7 @@ def _of_law(law: str, asked: dict[str, Any], vocab: str | None, *, force: bool) 
     if asked["target_loss"] is None:
         raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
     question = Question(**{name: value for name, value in asked.items() if value is not None})
-    size = VOCABULARY if vocab is None else _whole_count(vocab, "vocab")
+    size = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
     return recommend_published(question, law, vocab_size=size, force=force)
 
 
@@ -176,11 +186,3 @@ def _share(text: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
         raise SpecError(f"--{name}: got {text!r}, allowed is a share between 0 and 1 — for example 25% or 0.25")
     return float(value)
-
-
-def _whole_count(text: str, name: str) -> int:
-    """``2M`` as a whole number: what cannot be infinite."""
-    value = count(text, name)
-    if math.isinf(value):
-        raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
-    return round(value)
