@@ -80,7 +80,7 @@ def compare(
     standard = {"n": names.get("n", size_column(runs.columns)), "d": names.get("d", "n_tokens")}
     # A column of numbers holds none of the texts that a command line is made of.
     numeric = by in runs and column_values(runs[by]).dtype == float
-    one, other = (count(first, "arms"), count(second, "arms")) if numeric else (first, second)
+    one, other = (_number(first), _number(second)) if numeric else (first, second)
     found = compare_arms(
         runs,
         (one, other),
@@ -90,6 +90,17 @@ def compare(
         level=level,
     )
     emit(found, as_json=json_, show=lambda shown: print(wrapped(str(shown))))
+
+
+def _number(text: str) -> float:
+    """A value of a column of numbers, which may be zero or less."""
+    from scaling.errors import SpecError
+    from scaling.numbers import resolve_scalar
+
+    value = resolve_scalar(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(f"--arms: got {text!r}, allowed are numbers, as the column has — for example 0,1")
+    return float(value)
 
 
 def next_runs(

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.options import Json, Results, count, emit, key_values, listed, refuse_without_effect, say, say_which
+from scaling.cli.options import (
+    Json,
+    Results,
+    count,
+    emit,
+    key_values,
+    listed,
+    refuse_without_effect,
+    say,
+    say_which,
+    whole_count,
+)
 from scaling.errors import RecordError, SpecError
 from scaling.files import RESULTS
 
@@ -50,7 +61,7 @@ def compress(
     from scaling.report.compression import show_pruned
 
     if not prune:
-        refuse_without_effect("no --prune", {"--heal": heal, "--out": out})
+        refuse_without_effect("a student left whole (--prune leaves parts out)", {"--heal": heal, "--out": out})
     store, run, workspace = _student(what, results)
     # Fewer bits alone leave the student as it is; parts that go have to be healed.
     if not prune:
@@ -61,7 +72,7 @@ def compress(
         run,
         _kept(prune),
         scheme=scheme,
-        healing_tokens=None if heal is None else int(count(heal, "heal")),
+        healing_tokens=None if heal is None else whole_count(heal, "heal"),
         fit=_fit_of(workspace),
         folder=out,
         say=say,

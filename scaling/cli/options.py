@@ -42,6 +42,14 @@ def count(text: str, name: str) -> float:
     return float(value)
 
 
+def whole_count(text: str, name: str) -> int:
+    """``2M`` as a whole number: what cannot be infinite."""
+    value = count(text, name)
+    if math.isinf(value):
+        raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
+    return round(value)
+
+
 def byte_count(text: str, name: str) -> int:
     """``64MiB`` or ``1e8`` as bytes."""
     from scaling.numbers import parse_bytes, resolve_scalar

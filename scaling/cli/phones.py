@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import Json, Results, count, emit, listed, refuse_without_effect, say
+from scaling.cli.options import Json, Results, count, emit, listed, refuse_without_effect, say, whole_count
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _asked(
         refuse_without_effect(given[0], {f"--{name.replace('_', '-')}": value for name, value in written.items()})
     if like is not None or run is not None:
         refuse_without_effect(given[0], {"--vocab": vocab})
-    n_tokens = VOCABULARY if vocab is None else round(count(vocab, "vocab"))
+    n_tokens = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
     length = {} if context is None else {"context": context}
     if params is not None:
         model = shape_of_size(_finite(params), vocab_size=n_tokens, **length)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, Overrides, Results, byte_count, count, emit, refuse_without_effect, say
+from scaling.cli.options import (
+    Force,
+    Json,
+    Overrides,
+    Results,
+    byte_count,
+    count,
+    emit,
+    refuse_without_effect,
+    say,
+    whole_count,
+)
 from scaling.errors import SpecError
 from scaling.files import RESULTS
 
@@ -56,7 +66,7 @@ def recommend(
     json_: Json = False,
 ) -> None:
     """The smallest student that meets a target on a phone; export and verify read the answer."""
-    from scaling.predict.question import Question, format_named
+    from scaling.predict.question import format_named
     from scaling.report.recommendations import show_recommendation
 
     # Numbers as people write them; what is None is left to the sweep file.
@@ -66,39 +76,48 @@ def recommend(
         "device": device,
         "app_share": app_share,
         "tokens_per_s": speed,
-        "tokens": None if tokens is None else _whole_count(tokens, "tokens"),
+        "tokens": None if tokens is None else whole_count(tokens, "tokens"),
         "max_training_flops": None if max_flops is None else count(max_flops, "max-training-flops"),
         "probability": probability,
         "context": context,
         "format": None if format_ is None else format_named(format_),
     }
+    beside: str | None = None
     if not fit_files and law is not None:
-        from scaling.predict.published import VOCABULARY, recommend_published
-
         of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
         of_sweep |= {"--target-savings": target_savings}
         refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
-        if target_loss is None:
-            raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
-        question = Question(**{name: value for name, value in asked.items() if value is not None})
-        size = VOCABULARY if vocab is None else _whole_count(vocab, "vocab")
-        found = recommend_published(question, law, vocab_size=size, force=force)
+        found = _of_law(law, asked, vocab, force=force)
     elif fit_files and law is None:
         refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
         asked["target_savings"] = None if target_savings is None else _share(target_savings, "target-savings")
-        found = _of_fits(fit_files, sweep, asked, teacher, results=results, overrides=overrides, force=force)
+        beside, found = _of_fits(fit_files, sweep, asked, teacher, results=results, overrides=overrides, force=force)
     else:
         raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
+    # Who asks of results that cannot be written to has the answer, and is told that it was not kept.
     emit(found, as_json=json_, show=show_recommendation)
+    if beside is not None:
+        _keep(found, Path(beside), of_several=len(fit_files or ()) > 1, results=results)
+
+
+def _of_law(law: str, asked: dict[str, Any], vocab: str | None, *, force: bool) -> Recommendation:
+    """The smallest student by a published law."""
+    from scaling.predict.published import VOCABULARY, recommend_published
+    from scaling.predict.question import Question
+
+    if asked["target_loss"] is None:
+        raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
+    question = Question(**{name: value for name, value in asked.items() if value is not None})
+    size = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
+    return recommend_published(question, law, vocab_size=size, force=force)
 
 
 def _of_fits(
     fit_files: list[Path], sweep: Path | None, asked: dict[str, Any], teacher: str | None, **options: Any
-) -> Recommendation:
-    """The smallest student of all fits, written beside the one that it rests on."""
+) -> tuple[str, Recommendation]:
+    """The smallest student of all fits, and the fit that it rests on."""
     from functools import partial
 
-    from scaling.chain.decision import write_recommendation
     from scaling.fit.saved import fit_at
     from scaling.predict.vocabularies import smallest_of
 
@@ -107,11 +126,16 @@ def _of_fits(
         refuse_without_effect("several fits, which have tokens and a sweep each", not_shared)
     found_at = [fit_at(one) for one in fit_files]
     asks = {str(one): partial(_of_fit, one, sweep, dict(asked), teacher, **options) for one in found_at}
-    chosen, found = smallest_of(asks)
-    write_recommendation(found, Path(chosen))
-    if len(fit_files) > 1:
-        say(f"the answer is of {chosen}; go on with: {_to_train(Path(chosen), options['results'])}, export, verify")
-    return found
+    return smallest_of(asks)
+
+
+def _keep(found: Recommendation, fit_file: Path, *, of_several: bool, results: Path) -> None:
+    """Write an answer beside the fit that it rests on."""
+    from scaling.chain.decision import write_recommendation
+
+    write_recommendation(found, fit_file)
+    if of_several:
+        say(f"the answer is of {fit_file}; go on with: {_to_train(fit_file, results)}, export, verify")
 
 
 def _to_train(fit_file: Path, results: Path) -> str:
@@ -162,11 +186,3 @@ def _share(text: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
         raise SpecError(f"--{name}: got {text!r}, allowed is a share between 0 and 1 — for example 25% or 0.25")
     return float(value)
-
-
-def _whole_count(text: str, name: str) -> int:
-    """``2M`` as a whole number: what cannot be infinite."""
-    value = count(text, name)
-    if math.isinf(value):
-        raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
-    return round(value)

@@ -65,7 +65,7 @@ class Pruning:
         student = self.student
         for part, value in kept.items():
             if part not in PARTS:
-                raise SpecError(f"{part} cannot be left out{did_you_mean(part, PARTS)}; allowed are {', '.join(PARTS)}")
+                raise SpecError(f"--prune: got {part!r}, which is no part{did_you_mean(part, PARTS)}")
             student = PARTS[part](student, self.seen, value)
         return student
 
@@ -124,7 +124,7 @@ def _weights(student: Student, seen: Seen, kept: float) -> Student:
 
 
 def _whole(part: str, kept: float) -> int:
-    if kept != int(kept):
+    if not float(kept).is_integer():
         raise SpecError(f"{part}={kept:g} cannot be kept — a whole number can")
     return int(kept)
 

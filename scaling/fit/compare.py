@@ -148,7 +148,7 @@ def _as_called(column: pd.Series, arms: tuple[Any, Any]) -> tuple[Any, Any]:
     labels = [value for value in column.unique() if isinstance(value, str)]
     first, second = (one_begun(arm, labels) or arm if isinstance(arm, str) else arm for arm in arms)
     if first == second:
-        known = listed(repr(value) for value in column.dropna().unique())
+        known = listed(repr(value) for value in column.dropna().unique().tolist())
         raise SpecError(f"arms: got {first!r} twice, allowed are two different values of {column.name}: {known}")
     return first, second
 
@@ -162,7 +162,7 @@ def _cells(
     wanted = runs[runs[by].isin(arms)]
     for arm in arms:
         if not (wanted[by] == arm).any():
-            found = listed(repr(value) for value in runs[by].dropna().unique())
+            found = listed(repr(value) for value in runs[by].dropna().unique().tolist())
             raise RecordError(f"no finished run has {by} = {arm!r}; there are {found}")
     values = column_values(wanted[loss])
     if values.dtype != float or not (values > 0).all():

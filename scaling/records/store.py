@@ -178,6 +178,8 @@ class RunStore:
         Raises:
             RecordError: if the run is absent, damaged or foreign.
         """
+        if not self.run_dir(run_id).is_dir():
+            raise RecordError(f"{run_id}: no run of that id in {self.root} — name a folder of {self.root / 'runs'}")
         found = _read_outcome(self.run_dir(run_id), thorough=False)
         _check_inputs(self.run_dir(run_id), run_id)
         return found

@@ -81,6 +81,7 @@ def _show_state(state: SweepStatus) -> None:
     print(f"\n{counts}; {share:.0%} of the FLOPs {settled}{pace}{left}")
     for worker in state.workers:
         quiet = f", silent for {duration(worker.quiet_s)}" if worker.silent else ""
+        quiet += ": its process is gone, and the same command goes on with it" if worker.gone else ""
         print(f"  {worker.name}: trunk {worker.trunk_id}, step {worker.step}/{worker.steps}{quiet}")
     for line in _failed(state):
         print(f"  {line}")

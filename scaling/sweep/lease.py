@@ -264,7 +264,7 @@ class Claims:
             # Deleted: whoever owned it finds out before its next step.
             return LeaseState(owner="", released=True)
         state = LeaseState.from_bytes(content)
-        if state is not None and (state.released or self._is_dead(state)):
+        if state is not None and (state.released or is_dead(state, self._machine)):
             return state
         sighting = self._seen.get(key)
         if sighting is None or (sighting.generation, sighting.content) != (generation, content):
@@ -274,9 +274,11 @@ class Claims:
             return None
         return state or LeaseState(owner="")
 
-    def _is_dead(self, state: LeaseState) -> bool:
-        """True if the owner ran on this very machine and does so no longer."""
-        return bool(state.machine) and state.machine == self._machine and _born(state.pid) != state.born
+
+def is_dead(state: LeaseState, machine: str | None = None) -> bool:
+    """Whether an owner ran on this very machine, whose identity is by default found out, and does so no longer."""
+    here = _machine() if machine is None else machine
+    return bool(state.machine) and state.machine == here and _born(state.pid) != state.born
 
 
 def read_lease(folder: Path) -> LeaseState | None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
 from scaling.spec import TextLabel, text_labels
-from scaling.sweep.lease import latest_generation, read_lease
+from scaling.sweep.lease import is_dead, latest_generation, read_lease
 from scaling.sweep.outcomes import DUE, Failure, Seen, failures, look
 from scaling.sweep.pace import Pace, known_pace
 from scaling.sweep.trunks import Trunk
 
 SILENT_AFTER_S = 60.0
-"""A worker that wrote nothing for so long is shown as silent; only claimants decide that it is dead."""
+"""A worker that wrote nothing for so long is shown as silent; only claimants decide that one elsewhere is dead."""
 
 
 _STATES = ("done", "diverged", "failed", "damaged", "running", "pending")
@@ -35,6 +35,7 @@ class WorkerState:
         tokens_per_s: Throughput now.
         quiet_s: Seconds since it last wrote, by the file system's clock.
         remaining_s: Seconds left for its trunk at that throughput; None before there is one.
+        gone: True if it ran on this machine and does so no longer.
     """
 
     name: str
@@ -45,11 +46,12 @@ class WorkerState:
     tokens_per_s: float | None
     quiet_s: float
     remaining_s: float | None = None
+    gone: bool = False
 
     @property
     def silent(self) -> bool:
-        """True if it has not been heard of for a minute."""
-        return self.quiet_s > SILENT_AFTER_S
+        """True if nothing is to be expected of it: it is gone, or has not been heard of for a minute."""
+        return self.gone or self.quiet_s > SILENT_AFTER_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,7 @@ def _worker(store: RunStore, trunk: Trunk) -> WorkerState | None:
         tokens_per_s=tokens_per_s,
         quiet_s=_quiet_s(folder),
         remaining_s=(steps - step) * trunk.specs[0].step_tokens / tokens_per_s if tokens_per_s else None,
+        gone=is_dead(state),
     )
 
 

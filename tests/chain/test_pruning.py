@@ -93,7 +93,8 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(kept_stor
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
-        ({"head": 1}, "head cannot be left out.* did you mean 'heads'.* allowed are heads, neurons, layers, weights"),
+        ({"heads": float("inf")}, "heads=inf cannot be kept"),
+        ({"head": 1}, "--prune: got 'head', which is no part — did you mean 'heads'"),
         ({"heads": 3}, "n_heads=3 cannot be kept of 2"),
         ({"layers": 0.5}, "layers=0.5 cannot be kept — a whole number can"),
         ({"weights": 2}, "weights=2 cannot be kept — a share between 0 and 1 can"),

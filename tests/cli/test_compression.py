@@ -71,7 +71,8 @@ def test_a_run_is_pruned_by_its_id_with_the_parts_that_are_asked_for(tmp_path, m
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--heal", "10k"], "--heal: has no effect beside no --prune"),
+        (["--heal", "10k"], "--heal: has no effect beside a student left whole (--prune leaves parts out)"),
+        (["--prune", "heads=2", "--heal", "inf"], "--heal: got inf, allowed is a finite number"),
         (["--prune", "heads"], "--prune: got 'heads' alone — say how much of it is kept, as heads=4"),
         (["--prune", "heads=all"], "--prune heads: got 'all', allowed is a positive number"),
     ],

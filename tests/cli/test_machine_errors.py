@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from scaling.cli import main
-from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_USAGE
+from scaling.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_USAGE, MachineError
 
-SWEEP = str(Path(__file__).resolve().parents[2] / "sweeps" / "quickstart.yaml")
+ROOT = Path(__file__).resolve().parents[2]
+SWEEP = str(ROOT / "sweeps" / "quickstart.yaml")
+FIT = ROOT / "tests" / "predict" / "first_layout" / "fit.json"
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
@@ -43,6 +46,23 @@ def test_an_error_of_the_system_that_no_stage_expected_is_one_line(monkeypatch, 
     assert code == EXIT_PREEMPTED
     assert said.startswith(f"error: /results/fit.json: {os.strerror(number)} — ")
     assert "\n" not in said
+
+
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(monkeypatch, capsys, tmp_path):
+    shutil.copy(FIT, tmp_path)
+
+    def read_only(path, *_arguments):
+        raise MachineError(f"{path}: the file system is read-only")
+
+    monkeypatch.setattr("scaling.chain.decision.write_json", read_only)
+    asked = ("recommend", "--fit", str(tmp_path / "fit.json"), "--sweep", SWEEP, "--target-loss", "1.85")
+    monkeypatch.setattr(sys, "argv", ["scaling", *asked])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert ended.value.code == EXIT_PREEMPTED
+    assert said.out.startswith("recommended: width")
+    assert "recommendation.json: the file system is read-only" in said.err
 
 
 def test_a_path_that_is_not_utf8_is_refused_before_a_library_fails_on_it(monkeypatch, capsys, tmp_path):

@@ -96,6 +96,32 @@ def test_a_list_with_an_empty_place_is_refused_with_the_option_and_what_was_got(
     assert f"{arguments[-2]}: got {arguments[-1]!r}, allowed are words with a comma between two" in said
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("probe", "nosuch"),
+        ("keyboard", "nosuch"),
+        ("damage", "nosuch"),
+        ("compress", "nosuch"),
+        ("footprint", "--run", "nosuch"),
+    ],
+)
+def test_a_run_that_is_not_there_is_said_to_be_no_run_with_where_ids_are_found(arguments, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, *arguments)
+    assert "nosuch: no" in said
+    assert "name a folder of results/runs" in said
+
+
+def test_a_vocabulary_is_finite(tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, "footprint", "--params", "1B", "--vocab", "inf")
+    assert said == "--vocab: got inf, allowed is a finite number — for example 2M"
+
+
+def test_arms_of_a_column_of_numbers_may_be_zero(tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, "compare", GRID, "--by", "seed", "--arms", "0,1")
+    assert said == "no finished run has seed = 1.0; there are 0"
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])
 def test_a_training_that_this_machine_cannot_hold_is_refused_before_it_begins(command, tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, command, QUICKSTART, "--set", "model.width=131072")

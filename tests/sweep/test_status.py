@@ -1,7 +1,12 @@
 """Status is read from the files, at any moment, by anyone."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 from quick_trainer import QuickTrainer
 
+from scaling.report.status import show_status
 from scaling.sweep.lease import Claims
 from scaling.sweep.plan import plan
 from scaling.sweep.progress import Event
@@ -41,6 +46,26 @@ def test_a_claimed_trunk_is_running_with_what_its_worker_says(grid, store):
     assert seen.flops_done == trunk.flops / 2
     lease.release()
     assert status(group(grid), store).counts["running"] == 0
+
+
+def test_a_trunk_whose_worker_was_killed_here_is_no_longer_running(grid, store, capsys):
+    trunk = group(grid)[0]
+    lease = Claims(store.prepare().root / "claims", "me").claim(trunk.trunk_id)
+    lease.note(step=23, steps=46, tokens_per_s=1000.0)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    lease.state = replace(lease.state, pid=ended.pid)
+    lease._write()
+    seen = status(group(grid), store)
+    assert (seen.counts["running"], seen.counts["pending"], seen.tokens_per_s, seen.flops_done) == (0, 6, 0.0, 0.0)
+    assert (seen.workers[0].gone, seen.workers[0].silent) == (True, True)
+    show_status(lambda: seen, watch=False, as_json=False)
+    assert "its process is gone" in capsys.readouterr().out
+    # Of a worker on another machine nothing is known but that it is quiet.
+    lease.state = replace(lease.state, machine="another")
+    lease._write()
+    assert status(group(grid), store).counts["running"] == 3
+    lease.release()
 
 
 def test_failed_runs_are_listed_with_the_end_of_their_log(grid, store):
