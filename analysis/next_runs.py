@@ -184,7 +184,7 @@ def replayed(name: str) -> pd.DataFrame:
     if "real_share" in runs:
         runs = runs[runs["real_share"].isin([0, 1])]
     if name == "study":
-        # A second seed of a run that is bought tells little of sizes and volumes, and a study costs three times as much.
+        # What is bought are sizes and volumes; a second seed of a run tells little of them.
         runs = runs[runs["seed"] == 0]
     runs = runs.reset_index(drop=True)
     for column, value in {"teacher": "real", "text_id": "real", "delta_coverage": 0.0, "delta_noise": 0.0}.items():
