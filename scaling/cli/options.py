@@ -19,14 +19,16 @@ Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout
 Results = Annotated[Path, option("--results", readable=False, help="Results folder.", show_default=True)]
 Overrides = Annotated[list[str] | None, option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
 SweepFile = Annotated[Path, argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
-Jobs = Annotated[int, option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
+Jobs = Annotated[int, option("--jobs", min=0, help="Worker processes; 0 means one a core, or an accelerator.")]
 Force = Annotated[bool, option("--force", help="Answer even far outside the data.")]
 
 
 def workers(asked: int) -> int:
-    """Workers: as asked, or one a core that this process may use."""
+    """Workers: as asked, or one an accelerator that this process may use, where there is none one a core."""
+    from scaling.sweep.accelerators import accelerators
+
     affinity = getattr(os, "sched_getaffinity", None)
-    return asked or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return asked or len(accelerators()) or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def count(text: str, name: str) -> float:

@@ -23,8 +23,11 @@ class BlockGenerator(ABC):
     """Sequences of one block."""
     context: int
     """Tokens of one sequence."""
-    at_once: int = 1
-    """Blocks that this machine makes faster together than one after the other; of no effect on what they hold."""
+
+    @property
+    def at_once(self) -> int:
+        """Blocks that this machine makes faster together than one after the other; what they hold does not change."""
+        return 1
 
     @abstractmethod
     def block(self, seed: int, split: Split, number: int) -> np.ndarray:

@@ -88,7 +88,7 @@ class ModelText(BlockGenerator):
         self.decoding = Decoding(teacher.temperature, teacher.top_k, teacher.top_p)
         self.rows, self.context = rows_per_block(model), model.context
 
-    @cached_property
+    @property
     def at_once(self) -> int:
         limit = accelerator_bytes()
         return 1 if limit is None else blocks_together(self.model, self.rows, limit)

@@ -20,7 +20,7 @@ def translated(tokens: np.ndarray, written: AnyTokenizer, read: AnyTokenizer) ->
     return next(iter(translated_rows([tokens], written, read)))
 
 
-def translated_rows(rows: Sequence[np.ndarray], written: AnyTokenizer, read: AnyTokenizer) -> Iterator[np.ndarray]:
+def translated_rows(rows: Iterable[np.ndarray], written: AnyTokenizer, read: AnyTokenizer) -> Iterator[np.ndarray]:
     """Many rows, each by itself; their text is cut together, on all cores."""
     documents = [np.split(row, np.flatnonzero(row == written.eos_id)) for row in rows]
     cut = read.encode_all(_text(part[part != written.eos_id], written) for parts in documents for part in parts)

@@ -7,6 +7,7 @@ import threading
 import pytest
 from quick_trainer import QuickTrainer
 
+from scaling.cli.options import workers
 from scaling.errors import ScalingError
 from scaling.registry import Registry
 from scaling.stop import Stop
@@ -63,10 +64,24 @@ def test_workers_share_the_cores(monkeypatch):
 
 def test_workers_share_the_accelerators(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     two, four = ([worker_environment(index, jobs) for index in range(jobs)] for jobs in (2, 4))
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in four] == ["2", "5", "2", "5"]
     assert all("XLA_PYTHON_CLIENT_PREALLOCATE" not in environment for environment in two)
     assert all(environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false" for environment in four)
+
+
+def test_a_worker_is_started_for_each_accelerator_that_jax_can_use_or_for_each_core(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert workers(0) == cores, "a jax for processors alone"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    assert (workers(0), workers(7)) == (2, 7)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert workers(0) == cores
 
 
 @pytest.mark.parametrize("name", ["inline", "local"])

@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from scaling.records import RunStore
 from scaling.stop import Stop, stop_on_signals
+from scaling.sweep.accelerators import accelerators
 from scaling.sweep.executors.executor import EXECUTORS, Request, refuse_settings
 from scaling.sweep.progress import Event
 from scaling.sweep.trainer import Trainer
@@ -150,21 +150,13 @@ def worker_environment(index: int, jobs: int) -> dict[str, str]:
     environment = {name: str(share) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")}
     if share == 1:
         environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-    devices = _accelerators()
+    devices = accelerators()
     if len(devices) > 1:
         environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     if len(devices) < jobs:
         # Several workers on one device take what they need instead of nearly all of it each.
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     return environment
-
-
-def _accelerators() -> list[str]:
-    """Numbers of the NVIDIA devices that this process may use."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [number for number in visible.split(",") if number]
-    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _worker_main(task: _Task, environment: dict[str, str], pipe: Connection) -> None:
