@@ -141,7 +141,7 @@ def sweep(
 
 
 def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrides = None) -> None:
-    """One worker: claim a trunk (a training with its branches), train it, move on, together with all others that do the same.
+    """One worker: claim a trunk (a training with its branches), train it, move on, as all others do at the same time.
 
     The tasks of one Slurm step (srun -n2 scaling worker …) are one worker: they train each trunk together.
     """
