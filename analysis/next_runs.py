@@ -183,6 +183,9 @@ def replayed(name: str) -> pd.DataFrame:
     runs = published_runs(name, "results", columns=DELTAS if name == "study" else ())
     if "real_share" in runs:
         runs = runs[runs["real_share"].isin([0, 1])]
+    if name == "study":
+        # What is bought are sizes and volumes; a second seed of a run tells little of them.
+        runs = runs[runs["seed"] == 0]
     runs = runs.reset_index(drop=True)
     for column, value in {"teacher": "real", "text_id": "real", "delta_coverage": 0.0, "delta_noise": 0.0}.items():
         if column not in runs:

@@ -1,8 +1,9 @@
 """Size × volume × teacher on English books and speeches: python analysis/prose.py [RESULTS]
 
 What each teacher's text costs its students beside real text, by size and volume; what changing the teacher's decoding
-does to that; the law of all of them; the same at twice the text, of students whose forecasts were registered; and, of
-fewer tokens, a teacher that somebody else trained (`prose_pretrained`).
+does to that; the law of all of them; the same at twice the text, of students whose forecasts were registered; a
+teacher that somebody else trained (`prose_pretrained`); and students of up to 9M parameters and 10M tokens, which an
+accelerator trained (`prose_accelerator`), beside what the law says of them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def main(results: str = "results") -> None:
     print("At twice the text, one seed, trained after their forecasts were registered:")
     print(costs(of_twice_the_text()).round(3).to_string(na_rep=""), "\n")
     print("The same beside a teacher 300 times larger than any student, which goes on from pieces of prose:")
-    print(costs(published_runs("prose_pretrained", results, columns=COLUMNS)).round(3).to_string(na_rep=""))
+    print(costs(published_runs("prose_pretrained", results, columns=COLUMNS)).round(3).to_string(na_rep=""), "\n")
+    large = published_runs("prose_accelerator", results, columns=(*COLUMNS, "device")).sort_values(["teacher", "width", "n_tokens"])
+    print("Larger students and more text, and what the law of `prose`, fitted before, says of them:")
+    print(beyond(large).to_string(index=False, na_rep=""))
 
 
 def costs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +84,22 @@ def of_twice_the_text() -> pd.DataFrame:
     runs = runs[(runs["source"].str.contains("prose")) & (runs["seed"] == 101)]
     known = pd.read_csv(REFERENCE / "prose.csv").groupby("teacher")["teacher_loss"].first()
     return runs.assign(teacher_loss=runs["teacher"].map(known), bits_per_byte=np.nan)
+
+
+def beyond(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs with their cost above real text, and the forecast of the published fit where it knows their text."""
+    fit = scaling.load_fit(REFERENCE / "registered_prose_texts_fit.json")
+    rows = runs.assign(text=runs["teacher"].map(named), cost=over_real(runs, ["width", "n_tokens"]))
+    known = rows[rows["teacher"].isin(pd.read_csv(REFERENCE / "prose.csv")["teacher"].unique())]
+    for i, run in known.iterrows():
+        teacher = None if run["teacher"] == "real" else run["teacher"]
+        # Far beyond its runs, which is what is asked here.
+        said = scaling.forecast(fit, run["n_params"], run["n_tokens"], teacher=teacher, force=True).frame().iloc[0]
+        rows.loc[i, ["forecast", "low", "high"]] = said[["loss", "low", "high"]].to_numpy(float)
+    rows["off, %"] = 100 * (rows["forecast"] / rows["loss"] - 1)
+    inside = rows["loss"].between(rows["low"], rows["high"])
+    print(f"{inside.sum()} of {len(known)} inside their intervals, mean error {rows['off, %'].abs().mean():.2f} %")
+    return rows[["text", "width", "n_params", "n_tokens", "loss", "cost", "forecast", "low", "high", "off, %"]].round(3)
 
 
 def named(teacher: str) -> str:

@@ -69,7 +69,7 @@ def test_commands_are_found_in_every_kind_of_fence_and_in_prose():
     "line", ["scaling plan a.yaml --jbos 2", "scaling plan a.yaml b.yaml", "scaling plan --jobs two"]
 )
 def test_a_command_with_a_wrong_word_is_seen(line):
-    with pytest.raises(Exception, match="jbos|without an option|valid integer"):
+    with pytest.raises(Exception, match="jbos|without an option before it|valid integer"):
         parse(line)
 
 

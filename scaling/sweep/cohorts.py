@@ -7,6 +7,7 @@ with a cohort is not held against its members: they are tried again each by itse
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from scaling.errors import OutOfMemory, Preempted
@@ -39,31 +40,37 @@ class CohortWorker(Worker):
         self._alone: set[str] = set()
 
     def _attempt(self, trunk: Trunk, lease: Lease) -> bool:
-        companions = self._companions(trunk, lease)
-        if not companions:
-            return super()._attempt(trunk, lease)
-        return self._attempt_together([(trunk, lease), *companions])
+        claimed = [(trunk, lease)]
+        try:
+            for companion in self._companions(trunk, lease):
+                claimed.append(companion)
+        except BaseException:
+            # A companion's text may be what this machine cannot make; a claim that is left behind counts as a crash.
+            for _, held in claimed:
+                held.release(settled=False)
+            raise
+        return self._attempt_together(claimed) if len(claimed) > 1 else super()._attempt(trunk, lease)
 
-    def _companions(self, trunk: Trunk, lease: Lease) -> list[tuple[Trunk, Lease]]:
+    def _companions(self, trunk: Trunk, lease: Lease) -> Iterator[tuple[Trunk, Lease]]:
         """Claim more trunks of the same shape; none for one that failed or killed its worker before."""
         if not self._may_join(trunk, lease):
-            return []
-        size, found = self.trainer.cohort_size(trunk.specs[0]), list[tuple[Trunk, Lease]]()
+            return
+        size, n_found = self.trainer.cohort_size(trunk.specs[0]), 0
         if self.options.max_trunks is not None:
             size = min(size, 1 + self.options.max_trunks - self._n_trunks)
         for other in self._trunks if size > 1 else ():
-            if len(found) + 1 == size:
+            if n_found + 1 == size:
                 break
             if other.trunk_id != trunk.trunk_id and self._fits(trunk, other):
                 claimed = self.claims.claim(other.trunk_id)
                 if claimed is None:
                     continue
                 if self._may_join(other, claimed) and self._missing(other):
-                    found.append((other, claimed))
+                    n_found += 1
+                    yield other, claimed
                 else:
                     claimed.release(settled=False)
-        self._n_trunks += len(found)
-        return found
+        self._n_trunks += n_found
 
     def _may_join(self, trunk: Trunk, lease: Lease) -> bool:
         return not (trunk.trunk_id in self._alone or lease.state.crashes or lease.state.failures)

@@ -11,6 +11,7 @@ Everything lies in a results folder, so a machine that is taken away goes on whe
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -40,6 +41,8 @@ SMALL = (
 """What a processor changes of the sweeps: speeches are in a Python package, and students read and are little."""
 SMALL_GRID = ("grid.model.width=[32, 64, 96]", "zip.tokens=[2k, 4k, 8k, 12k]")
 SMALL_LARGER = ("grid.model.width=[160]", "grid.tokens=[24k]")
+QUICK_COMPILER = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
+"""A training compiles in 7 – 9 s so, and in minutes with the search for the fastest kernels (one H200)."""
 STAGGER_S = 4.0
 """Between the starts of two processes: each looks through the texts before it trains, and only one may at a time."""
 
@@ -133,11 +136,15 @@ class Study:
     def _together(self, commands: Sequence[Sequence[str]]) -> list[str]:
         """What commands print, run side by side; they are asked to stop, as by Ctrl-C, when the time is over."""
         began, processes = time.monotonic(), []
+        flags = {} if self.is_small else {"XLA_FLAGS": os.environ.get("XLA_FLAGS", QUICK_COMPILER)}
         for i, arguments in enumerate(commands):
             command = ["-m", "scaling", *arguments, "--results", str(self.results)]
             print(f"  scaling {shlex.join(arguments)}", flush=True)
             time.sleep(STAGGER_S if i else 0)
-            processes.append(subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True))
+            process = subprocess.Popen(
+                [sys.executable, *command], stdout=subprocess.PIPE, text=True, env=os.environ | flags
+            )
+            processes.append(process)
         said = [self._waited(process, began + self.seconds) for process in processes]
         for process, arguments in zip(processes, commands, strict=True):
             if process.returncode not in (EXIT_OK, EXIT_INTERRUPTED, EXIT_PREEMPTED):

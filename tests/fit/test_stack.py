@@ -1,6 +1,7 @@
 """What a stack is made of: cuts, windows, priors, weights, widths; each on scores or runs made by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -86,6 +87,17 @@ def test_the_better_trained_half_of_the_runs_held_out_is_scored():
         left = np.setdiff1d(held_out, cut.scored)
         assert abs(len(left) - len(cut.scored)) <= 1
         assert data.loss[cut.scored].max() < data.loss[left].min()
+
+
+def test_a_text_that_has_large_runs_alone_is_not_forecast_from_small_ones_that_never_saw_it():
+    data = runs(6, 6)
+    # Of the second text there is one cell, which only the largest cuts hold; half of the rest is scored as before.
+    largest = np.argmax(data.columns["n"] * data.columns["d"])
+    cuts = size_ordered_cuts(replace(data, teacher=np.arange(36) == largest, teachers=("real", "other")), most=6)
+    assert cuts
+    for cut in cuts:
+        assert largest not in cut.scored
+        assert len(cut.scored) > 0
 
 
 def test_a_window_keeps_the_lowest_losses_of_every_teacher():

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from quick_trainer import QuickTrainer
 
-from scaling.errors import Preempted
+from scaling.errors import MissingPackageError, Preempted
+from scaling.sweep.cohorts import CohortWorker
 from scaling.sweep.lease import Claims, read_lease
 from scaling.sweep.trunks import group
 from scaling.sweep.work import work
@@ -111,3 +112,23 @@ def test_a_trunk_that_failed_before_is_trained_alone(trunks, store):
     work(trunks, store, trainer=trainer)
     assert not {trunk.trunk_id for trunk in trunks[:2]} & {one for members in trainer.together for one in members}
     assert all_done(trunks, store)
+
+
+def test_a_machine_that_cannot_make_a_companions_text_lets_go_of_every_trunk(make_spec, store, monkeypatch):
+    trunks = group([make_spec(32, 6_400, seed) for seed in range(3)])
+    prepared = []
+
+    def prepare(worker, trunk):
+        prepared.append(trunk)
+        if len(prepared) == 3:
+            raise MissingPackageError("the package that reads it is not installed here")
+        return True
+
+    monkeypatch.setattr(CohortWorker, "_prepare", prepare)
+    report = work(trunks, store, trainer=QuickCohorts())
+    assert "not installed" in report.obstacle
+    monkeypatch.undo()
+    # Nobody died, so on a machine that can they are trained together.
+    trainer = QuickCohorts()
+    work(trunks, store, trainer=trainer)
+    assert trainer.together == [[trunk.trunk_id for trunk in trunks]]

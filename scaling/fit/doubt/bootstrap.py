@@ -30,9 +30,9 @@ def bootstrap(
     """Refit `count` resamplings of the trunks.
 
     "pairs": whole trunks are drawn with replacement; a draw that leaves fewer than three sizes or data volumes is drawn
-    again, for it could not be fitted. "wild": the design stays, and every trunk's residuals, corrected for leverage,
-    are multiplied by one of Webb's six points; meant for least squares (with a Huber objective of small delta it is too
-    narrow).
+    again, for it could not be fitted, and each text keeps a trunk. "wild": the design stays, and every trunk's
+    residuals, corrected for leverage, are multiplied by one of Webb's six points; meant for least squares (with a Huber
+    objective of small delta it is too narrow).
 
     Args:
         problem, optimum: the fit.
@@ -79,7 +79,24 @@ def _draw_trunks(problem: Problem, codes: Array, count: int, rng: np.random.Gene
         if not thin.any():
             break
         drawn[thin] = rng.multinomial(groups, share, size=int(thin.sum()))
+    if hasattr(problem.x, "teacher"):
+        _add_texts_left_out(drawn, problem.x.teacher[np.unique(codes, return_index=True)[1]], rng)
     return drawn.astype(float)
+
+
+def _add_texts_left_out(drawn: Array, text: Array, rng: np.random.Generator) -> None:
+    """Give each replicate a trunk of every text: nothing else decides the coefficient of a text, so that without one it
+    would be anything.
+
+    Args:
+        drawn: int[count, n_trunks], changed in place.
+        text: int[n_trunks].
+        rng: Chooses among the trunks of a text.
+    """
+    for code in np.unique(text):
+        own = np.flatnonzero(text == code)
+        without = np.flatnonzero(drawn[:, own].sum(axis=1) == 0)
+        drawn[without, rng.choice(own, size=len(without))] = 1
 
 
 def _levels_drawn(drawn: Array, axis: Array, codes: Array) -> Array:

@@ -76,8 +76,10 @@ def size_ordered_cuts(data: Observations, most: int) -> list[Cut]:
             small = values < limit
             enough = small.sum() > most + 1 and all(levels(x[small]) >= 3 for x in (n, d))
             if enough and not any((small == cut.small).all() for cut in cuts):
-                scored = better_trained(data.loss, data.teacher, ~small, SCORED)
-                cuts.append(Cut(axis, small, np.flatnonzero(scored)))
+                # Of a text with large runs alone the small ones say nothing: its coefficient would be anything.
+                known = np.isin(data.teacher, data.teacher[small])
+                scored = np.flatnonzero(better_trained(data.loss, data.teacher, ~small & known, SCORED))
+                cuts += [Cut(axis, small, scored)] * bool(len(scored))
     return cuts
 
 
