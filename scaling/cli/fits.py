@@ -19,7 +19,10 @@ Table = Annotated[
 ]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
-Law = Annotated[str | None, typer.Option("--law", help="Law to fit; by default the stack of forms.")]
+Law = Annotated[
+    str | None,
+    typer.Option("--law", help="Form, as chinchilla, or auto; by default the sweep file's, else the stack of forms."),
+]
 Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 
 

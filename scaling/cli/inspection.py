@@ -24,7 +24,9 @@ def plan(
     overrides: Overrides = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
     design: Annotated[bool, typer.Option("--design", help="Expected error of the forecast, before training.")] = False,
-    elsewhere: Annotated[bool, typer.Option("--elsewhere", help="A machine with more memory trains it.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Another machine trains it: this one's memory is no bound.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """What a sweep would train, what that costs, and what is there already."""

@@ -17,9 +17,22 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
 Results = Annotated[Path, option("--results", readable=False, help="Results folder.", show_default=True)]
-Overrides = Annotated[list[str] | None, option("--set", metavar="KEY=VALUE", help="Change a value of the file.")]
-SweepFile = Annotated[Path, argument(readable=False, metavar="SWEEP.yaml", help="The sweep.", show_default=False)]
-Jobs = Annotated[int, option("--jobs", min=0, help="Worker processes; 0 means one a core, or an accelerator.")]
+Overrides = Annotated[
+    list[str] | None,
+    option("--set", metavar="KEY=VALUE", help="Change a value of the sweep file, as seeds=3; may be repeated."),
+]
+SweepFile = Annotated[
+    Path,
+    argument(
+        readable=False,
+        metavar="SWEEP.yaml",
+        help="The sweep file, or the sweep's folder in the results.",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int, option("--jobs", min=0, metavar="N", help="Worker processes; 0 means one a core, or an accelerator.")
+]
 Force = Annotated[bool, option("--force", help="Answer even far outside the data.")]
 
 

@@ -45,8 +45,12 @@ def predict(
     teacher_params: TeacherParams = None,
     teacher_tokens: TeacherTokens = None,
     teacher_loss: TeacherLoss = None,
-    delta_noise: Annotated[float | None, option("--delta-noise", help="Noise part of KL, nats/token.")] = None,
-    delta_coverage: Annotated[float | None, option("--delta-coverage", help="Coverage part of KL.")] = None,
+    delta_noise: Annotated[
+        float | None, option("--delta-noise", help="Part of the teacher's error that is everywhere, nats/token.")
+    ] = None,
+    delta_coverage: Annotated[
+        float | None, option("--delta-coverage", help="Part of it that the teacher never learned, nats/token.")
+    ] = None,
     columns: Columns = None,
     as_good_as: Annotated[
         str | None, option("--as-good-as", metavar="NAME", help="Reference of the verdict, as gpt-3 or 7B:2T.")

@@ -38,9 +38,11 @@ def recommend(
         option("--fit", readable=False, metavar="FIT.json", help="A fit; several, each of a vocabulary of its own."),
     ] = None,
     law: Annotated[str | None, option("--law", help="A published law, in place of a fit.")] = None,
-    memory: Annotated[str | None, option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    memory: Annotated[str | None, option("--memory", metavar="BYTES", help="What it may take, as 64MiB.")] = None,
     device: Annotated[str | None, option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
-    app_share: Annotated[float | None, option("--app-share", help="Of the phone's memory; by default .1.")] = None,
+    app_share: Annotated[
+        float | None, option("--app-share", help="One app's share of its memory; by default .1.")
+    ] = None,
     speed: Annotated[
         float | None, option("--min-tokens-per-second", metavar="R", help="Least tokens/s on the device.")
     ] = None,

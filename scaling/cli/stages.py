@@ -60,7 +60,9 @@ def run(
     target_savings: Annotated[
         str | None, typer.Option("--target-savings", metavar="S", help="Share of keystrokes, as 25%, in its place.")
     ] = None,
-    memory: Annotated[str | None, typer.Option("--memory", metavar="BYTES", help="Budget, as 64MiB.")] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="BYTES", help="What it may take on the phone, as 64MiB.")
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Phone, as mid-8gb, in place of --memory.")] = None,
     probability: Annotated[float | None, typer.Option("--probability", help="Least P(loss ≤ target).")] = None,
     budget: Annotated[
@@ -139,7 +141,7 @@ def sweep(
 
 
 def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrides = None) -> None:
-    """One worker: claim a trunk, train it, move on, together with all others that do the same.
+    """One worker: claim a trunk (a training with its branches), train it, move on, as all others do at the same time.
 
     The tasks of one Slurm step (srun -n2 scaling worker …) are one worker: they train each trunk together.
     """
@@ -180,7 +182,10 @@ def export(
     target: Annotated[str | None, typer.Option("--target", help="A program that takes it: futo, litert-lm.")] = None,
     language: Annotated[list[str] | None, typer.Option("--language", help="For --target futo: as en-US.")] = None,
     author: Annotated[str, typer.Option("--author", help="For --target futo.")] = "",
-    feature: Annotated[list[str] | None, typer.Option("--feature", help="For --target futo: beside base_v1.")] = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", help="For --target futo: a feature beside base_v1; may be repeated."),
+    ] = None,
     results: Results = RESULTS,
     json_: Json = False,
 ) -> None:

@@ -33,6 +33,8 @@ def _belongs(word: str, options: Collection[str], command: str) -> str:
         return f"{fit}; --sweep {word} stands beside a fit that lies elsewhere" if "--sweep" in options else fit
     if path.suffix == ".json" and "--fit" in options:
         return f"a fit is given as --fit {word}"
+    if path.suffix == ".csv" and "--file" in options:
+        return f"a ledger is given as --file {word}"
     if path.is_dir() and "--results" in options:
         return f"a results folder is given as --results {word}"
     if "--params" in options and _is_count(word):

@@ -65,6 +65,7 @@ def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypa
         (("predict", "fit.json", "--params", "1M"), "a fit is given as --fit fit.json"),
         (("predict", "--fit", "own.yaml", "--params", "1M", "--tokens", "1M"), "own.yaml: is a sweep file, allowed is"),
         (("footprint", "1M"), "a size is given as --params 1M"),
+        (("ledger", "ledger.csv"), "a ledger is given as --file ledger.csv"),
         (("ledger", "."), "a results folder is given as --results ."),
         (("plan", QUICKSTART, "more"), "Got 'more' without an option before it"),
         (("doctor", "nan"), "what it takes is listed by `scaling doctor --help`"),
