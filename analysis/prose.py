@@ -45,9 +45,9 @@ def main(results: str = "results") -> None:
     print(costs(of_twice_the_text()).round(3).to_string(na_rep=""), "\n")
     print("The same beside a teacher 300 times larger than any student, which goes on from pieces of prose:")
     print(costs(published_runs("prose_pretrained", results, columns=COLUMNS)).round(3).to_string(na_rep=""), "\n")
-    large = published_runs("prose_accelerator", results, columns=(*COLUMNS, "device")).sort_values(["teacher", "width", "n_tokens"])
+    large = published_runs("prose_accelerator", results, columns=(*COLUMNS, "device"))
     print("Larger students and more text, and what the law of `prose`, fitted before, says of them:")
-    print(beyond(large).to_string(index=False, na_rep=""))
+    print(beyond(large.sort_values(["teacher", "width", "n_tokens"])).to_string(index=False, na_rep=""))
 
 
 def costs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +123,8 @@ def save_all(forecasts: Sequence[RegisteredForecast], folder: Path) -> None:
     except BaseException:
         # Half of them would be in the way of the same command, and could have been chosen from.
         for path in written:
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
         raise
 
 

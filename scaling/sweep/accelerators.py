@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from itertools import takewhile
 from pathlib import Path
 
 
 def accelerators() -> list[str]:
-    """Numbers of the NVIDIA devices that jax may use here; none where its plugin is not installed."""
+    """Names of the NVIDIA devices that jax may use here; none where no plugin of it is installed."""
     if os.environ.get("JAX_PLATFORMS") == "cpu" or importlib.util.find_spec("jax_plugins") is None:
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [number for number in visible.split(",") if number]
+        # The list ends at the first that is no device, for CUDA as well: -1 is how devices are hidden.
+        return list(takewhile(lambda name: name and not name.startswith("-"), visible.split(",")))
     return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))

@@ -46,8 +46,9 @@ class CohortWorker(Worker):
                 claimed.append(companion)
         except BaseException:
             # A companion's text may be what this machine cannot make; a claim that is left behind counts as a crash.
-            for _, held in claimed:
-                held.release(settled=False)
+            with ExitStack() as releases:
+                for _, held in claimed:
+                    releases.callback(held.release, settled=False)
             raise
         return self._attempt_together(claimed) if len(claimed) > 1 else super()._attempt(trunk, lease)
 

@@ -11,7 +11,7 @@ import os
 import socket
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from scaling.errors import MachineError, Preempted, ScalingError
@@ -233,15 +233,22 @@ class Worker:
         """Say how the runs of a trunk ended, also those that left before a stop or an error."""
         try:
             yield
-        finally:
-            left = self._missing(trunk)
-            # What was taken over may have ended in other hands.
-            for spec in () if lease.lost else begun:
-                if spec not in left:
-                    self._tell_end(trunk, spec)
-        if left:
+        except BaseException:
+            # What ended the work counts, whatever the telling meets.
+            with suppress(OSError, ScalingError):
+                self._tell_ended(trunk, lease, begun)
+            raise
+        self._tell_ended(trunk, lease, begun)
+        if left := self._missing(trunk):
             raise RuntimeError(f"the trainer came back without a record of {', '.join(s.run_id for s in left)}")
         self._tell("finished", trunk)
+
+    def _tell_ended(self, trunk: Trunk, lease: Lease, begun: Sequence[RunSpec]) -> None:
+        left = self._missing(trunk)
+        # What was taken over may have ended in other hands.
+        for spec in () if lease.lost else begun:
+            if spec not in left:
+                self._tell_end(trunk, spec)
 
     def _on_step(self, trunk: Trunk, lease: Lease, step: Step) -> None:
         lease.note(step=step.step, steps=step.steps, loss=step.loss, tokens_per_s=step.tokens_per_s)

@@ -26,7 +26,7 @@ class BlockGenerator(ABC):
 
     @property
     def at_once(self) -> int:
-        """Blocks that this machine makes faster together than one after the other; what they hold does not change."""
+        """Blocks that this machine makes faster together than one after the other: the same draws, up to rounding."""
         return 1
 
     @abstractmethod

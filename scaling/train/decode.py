@@ -62,7 +62,7 @@ def sample_sequences(
     Args:
         student: The generator.
         key: Decides every draw; or K keys, each of which decides the draws of as many sequences as one alone would.
-        n_sequences: B, written side by side; K times as many with K keys.
+        n_sequences: B, written side by side; with K keys K times as many, of which ``bos`` and ``given`` speak too.
         length: T, tokens of each, at most the generator's context if its text is to be its own distribution.
         bos: What the first token is predicted from, one for all or int32[B]; it is not part of the result.
         decoding: By default temperature 1, ancestral sampling.

@@ -18,8 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from scaling.config.load import open_sweep
@@ -49,11 +51,11 @@ STAGGER_S = 4.0
 
 @dataclass(frozen=True)
 class Study:
-    """The stages, in a folder, each stopped when its seconds are over.
+    """The stages, in a folder, each command of theirs stopped when its seconds are over.
 
     Attributes:
         folder: Where results lie.
-        seconds: Of a stage.
+        seconds: Of a command.
         is_small: True on a processor.
         overrides: Of both sweeps, as of `scaling sweep --set`.
     """
@@ -135,27 +137,27 @@ class Study:
 
     def _together(self, commands: Sequence[Sequence[str]]) -> list[str]:
         """What commands print, run side by side; they are asked to stop, as by Ctrl-C, when the time is over."""
-        began, processes = time.monotonic(), []
         flags = {} if self.is_small else {"XLA_FLAGS": os.environ.get("XLA_FLAGS", QUICK_COMPILER)}
-        for i, arguments in enumerate(commands):
-            command = ["-m", "scaling", *arguments, "--results", str(self.results)]
-            print(f"  scaling {shlex.join(arguments)}", flush=True)
-            time.sleep(STAGGER_S if i else 0)
-            process = subprocess.Popen(
-                [sys.executable, *command], stdout=subprocess.PIPE, text=True, env=os.environ | flags
-            )
-            processes.append(process)
-        said = [self._waited(process, began + self.seconds) for process in processes]
+        processes: list[subprocess.Popen[str]] = []
+        with ExitStack() as running:
+            stop = Timer(self.seconds, self._stop, [processes])
+            stop.start()
+            running.callback(stop.cancel)
+            for i, arguments in enumerate(commands):
+                print(f"  scaling {shlex.join(arguments)}", flush=True)
+                time.sleep(STAGGER_S if i else 0)
+                command = [sys.executable, "-m", "scaling", *arguments, "--results", str(self.results)]
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | flags)
+                processes.append(running.enter_context(process))
+                # One that is still there when another could not be started, or this one is stopped, is not left behind.
+                running.callback(process.terminate)
+            said = [process.communicate()[0] for process in processes]
         for process, arguments in zip(processes, commands, strict=True):
             if process.returncode not in (EXIT_OK, EXIT_INTERRUPTED, EXIT_PREEMPTED):
                 raise ScalingError(f"scaling {arguments[0]} ended with {process.returncode}; what it said is above")
         return said
 
-    def _waited(self, process: subprocess.Popen[str], end: float) -> str:
-        with process:
-            try:
-                return process.communicate(timeout=max(0.0, end - time.monotonic()))[0]
-            except subprocess.TimeoutExpired:
-                print(f"  stopped after {self.seconds:.0f} s", flush=True)
-                process.send_signal(signal.SIGINT)
-                return process.communicate()[0]
+    def _stop(self, processes: Sequence[subprocess.Popen[str]]) -> None:
+        print(f"  stopped after {self.seconds:.0f} s", flush=True)
+        for process in processes:
+            process.send_signal(signal.SIGINT)

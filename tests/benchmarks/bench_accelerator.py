@@ -37,7 +37,7 @@ from accelerator_study import Study
 
 from scaling.accounting import count_parameters, training_flops
 from scaling.data.pretrained import GgufTokenizer, model_file
-from scaling.errors import ScalingError
+from scaling.errors import Preempted, ScalingError
 from scaling.formats.gguf import read_gguf
 from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.teach.generators import blocks_together
@@ -251,6 +251,8 @@ def main(arguments: list[str]) -> int:
         rows = tables[name](is_small) if name in tables else getattr(study, name)()
         try:
             show(rows, asked.folder / f"{name}.csv", asked.seconds)
+        except Preempted as stopped:
+            print(f"  {stopped}", flush=True)
         except ScalingError as error:
             # The tables behind it may well succeed, and the machine's time is counted.
             print(f"  failed: {error}", flush=True)

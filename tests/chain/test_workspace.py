@@ -92,6 +92,10 @@ def test_the_folder_of_a_sweep_is_read_with_the_results_around_it_wherever_it_wa
         found = Workspace.open(named)
         assert found.store.root == copied
         assert found.command("scaling fit").endswith(f"--results {copied}")
+    monkeypatch.chdir(copied / "twin")
+    for named in (".", "sweep.yaml"):
+        assert Workspace.open(named).store.root == copied
+    monkeypatch.chdir(tmp_path / "cwd")
     # What is said wins, and a sweep file of a person's own lies in no results folder.
     assert Workspace.open(copied / "twin", results=tmp_path / "results").store.root == tmp_path / "results"
     assert Workspace.open(tmp_path / "a.yaml").store.root == Path("results")

@@ -100,7 +100,7 @@ def test_noise_teachers_are_fitted_by_the_form_that_made_them():
 
 
 def test_no_resampling_leaves_a_text_without_a_run():
-    # Of SmolLM2's text there are two trainings among 21: every seventh resampling has neither.
+    # Of SmolLM2's text there are two trainings among 21: every eighth resampling would have neither.
     runs = pd.read_csv(REFERENCE / "prose_accelerator.csv")
     found = fit(runs, law="q5", bootstrap=200)
     low, high = found.interval(0.9)["delta[pretrained smollm2 prompt 64]"]

@@ -75,11 +75,14 @@ def test_workers_share_the_accelerators(monkeypatch):
 def test_a_worker_is_started_for_each_accelerator_that_jax_can_use_or_for_each_core(monkeypatch):
     cores = len(os.sched_getaffinity(0))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert workers(0) == cores, "a jax for processors alone"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     assert (workers(0), workers(7)) == (2, 7)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert workers(0) == cores, "devices are hidden"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert workers(0) == cores
 

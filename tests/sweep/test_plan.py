@@ -320,6 +320,16 @@ def test_text_read_more_than_once_is_named(make_spec, monkeypatch):
     assert any("more than once (up to about 1.5 times)" in sentence for sentence in warnings_for([mixed]))
 
 
+def test_of_a_corpus_that_is_not_on_this_machine_nothing_is_said(tmp_path):
+    # Its encoded text may lie in the results folder, which is all that a run with a fingerprint asks for.
+    source = {"kind": "text", "corpus": str(tmp_path / "gone" / "*.txt"), "tokenizer": {"kind": "bytes"}}
+    data = {"source": source | {"fingerprint": "0123456789abcdef"}}
+    spec = RunSpec.model_validate(
+        {"model": {"vocab_size": 257, "width": 32, "context": 40}, "data": data, "tokens": 6400}
+    )
+    assert not any("more than once" in sentence for sentence in warnings_for([spec]))
+
+
 def test_planning_loads_neither_jax_nor_pandas():
     code = (
         "import sys, scaling.config.load, scaling.config.expand, scaling.sweep.plan, scaling.sweep.run,"

@@ -82,8 +82,8 @@ def _teachers() -> list[Preset]:
     ranges = {"n": (143e6, 12.6e9)}
     soft = "soft targets of the teacher on real text; not for students of sampled text"
     return [
-        Preset("busbridge-supervised", supervised, BUSBRIDGE, "primary", counts, ranges=ranges, vocab_size=32_000),
-        Preset("busbridge", distilled, BUSBRIDGE, "primary", counts, soft, ranges, 32_000),
+        Preset("busbridge-supervised", supervised, BUSBRIDGE, "primary", counts, ranges=ranges),
+        Preset("busbridge", distilled, BUSBRIDGE, "primary", counts, soft, ranges),
     ]
 
 
