@@ -25,6 +25,7 @@ FITS = {
     "speeches": "registered_speeches_fit.json",
     "prose": "registered_prose_fit.json",
     "prose, twice the text": "registered_prose_texts_fit.json",
+    "prose, an accelerator's": "registered_accelerator_fit.json",
 }
 """Whose students are behind the forecasts, and the file of the fit."""
 COLUMNS = [

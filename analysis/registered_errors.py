@@ -77,7 +77,7 @@ def seed_noise() -> dict[int | str, float]:
 
 def again(registered: pd.DataFrame) -> pd.DataFrame:
     """Errors by text of q7 with the exact entropy, fitted to designed texts, widths 32 and 64, 500k tokens and more."""
-    runs = pd.read_csv(REFERENCE / "study.csv").query("status == 'done'")
+    runs = pd.read_csv(REFERENCE / "study.csv").query("status == 'done' and seed == 0")
     designed = runs[runs["real_share"].isin([0, 1]) & ~runs["teacher"].str.startswith("net ")]
     known = designed[(designed["width"] <= 64) & (designed["n_tokens"] >= 499_000)]
     law = scaling.fit_law(known, law="q7", held={"E": runs["entropy"].iloc[0]}, bootstrap=0, strict=False).law
