@@ -133,7 +133,8 @@ class Workspace:
 
 def results_around(file: Path, results: Path) -> Path:
     """Where the runs lie of what a stage left in a sweep's folder: in the results around it, if no others are named."""
-    around = file.absolute().parent.parent
+    # A bare name has no folder to climb out of.
+    around = (file if len(file.parts) > 1 else file.absolute()).parent.parent
     return around if results == RESULTS and (around / "schema.json").is_file() else results
 
 

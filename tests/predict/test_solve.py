@@ -135,13 +135,13 @@ def test_a_vocabulary_bounds_a_loss_by_its_own_uniform_guess():
 
 
 @pytest.mark.parametrize(
-    ("law", "most"), [("kaplan", 10.8), ("shehper", 10.8), ("hoffmann", 10.4), ("besiroglu", 10.4), ("busbridge", 10.4)]
+    ("law", "most"), [("kaplan", 10.8), ("shehper", 10.8), ("hoffmann", 10.4), ("besiroglu", 10.4)]
 )
 def test_a_published_law_is_asked_for_no_loss_above_a_guess_among_its_own_tokens(law, most):
     with pytest.raises(
         SpecError, match=rf"--target-loss: got 12 nats/token, allowed is up to {most}, .* logarithm, 2\.485"
     ):
-        solve(law, target_loss=12.0, columns={"teacher_loss": 3.0} if law == "busbridge" else None)
+        solve(law, target_loss=12.0)
 
 
 def test_the_best_steps_of_a_compute_are_lower_than_those_of_any_other_size():

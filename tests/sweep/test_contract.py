@@ -218,7 +218,7 @@ def test_students_of_a_failed_teacher_are_blocked_not_failed(taught, store, monk
 
 
 SCRIPT = """
-    import sys
+    import signal, sys
     sys.path.insert(0, {here!r})
     from quick_trainer import QuickTrainer
     from conftest import spec
@@ -227,6 +227,8 @@ SCRIPT = """
     from scaling.sweep.plan import plan
 
     if __name__ == "__main__":
+        # As in a terminal, also where the tests run under nohup.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         store = RunStore({root!r})
         specs = [spec(width, 640 * 400) for width in (32, 64, 96)]
         def show(event):
