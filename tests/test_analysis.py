@@ -339,6 +339,17 @@ def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_tha
 
 
 @pytest.mark.slow
+def test_the_mean_of_two_bases_forecasts_every_table_better_than_the_one_that_is_fitted_today(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    importlib.import_module("bases").main()
+    rows = re.findall(
+        r"^\S.*?  +[\d.]+ +[\d.]+ +([\d.]+) +([\d.]+) +([\d.]+) +[\d.]+$", capsys.readouterr().out, re.MULTILINE
+    )
+    assert len(rows) == 6
+    assert all(float(mean) < float(today) for today, _, mean in rows)
+
+
+@pytest.mark.slow
 def test_on_prose_a_bad_teacher_costs_more_where_its_student_can_learn_more_and_a_better_one_less(printed):
     said = printed("prose")
     rows = [

@@ -15,13 +15,11 @@ from scaling.data.eval_sets import EvalSet
 from scaling.data.text import AnyTokenizer
 
 
-def translated(tokens: np.ndarray, written: AnyTokenizer, read: AnyTokenizer) -> np.ndarray:
-    """The same bytes in other tokens, an end of document where there was one: int[n] to int32[m]."""
-    return next(iter(translated_rows([tokens], written, read)))
-
-
 def translated_rows(rows: Iterable[np.ndarray], written: AnyTokenizer, read: AnyTokenizer) -> Iterator[np.ndarray]:
-    """Many rows, each by itself; their text is cut together, on all cores."""
+    """The same bytes in other tokens, row by row, an end of document where there was one: each int[n] to int32[m].
+
+    Their text is cut together, on all cores.
+    """
     documents = [np.split(row, np.flatnonzero(row == written.eos_id)) for row in rows]
     cut = read.encode_all(_text(part[part != written.eos_id], written) for parts in documents for part in parts)
     end = np.array([read.eos_id], np.int32)

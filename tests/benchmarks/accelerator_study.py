@@ -88,13 +88,9 @@ class Study:
         """Students by size, volume and teacher, as far as they were trained in time."""
         widths = sorted({run.model.width for run in open_sweep(GRID, self._of_grid).runs})
         # A process a width: the trunks of one shape are then one cohort, and programs are compiled side by side.
-        self._together(
-            [
-                ("sweep", GRID, "--jobs", "1", *self._set(*self._of_grid, f"grid.model.width=[{width}]"))
-                for width in widths
-            ]
-        )
-        self._scaling("sweep", GRID, *self._set(*self._of_grid), "--jobs", "1")
+        sweep = ("sweep", GRID, "--jobs", "1", *self._set(*self._of_grid))
+        self._together([(*sweep, *self._set(f"grid.model.width=[{width}]")) for width in widths])
+        self._scaling(*sweep)
         yield from self._runs("prose_accelerator")
 
     def forecast(self) -> Iterator[Row]:

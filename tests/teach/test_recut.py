@@ -6,7 +6,7 @@ import pytest
 from scaling.data.eval_sets import EvalSet
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.spec import TokenizerSpec
-from scaling.teach.recut import translated, translated_set, whole_words, windows
+from scaling.teach.recut import translated_rows, translated_set, whole_words, windows
 
 pytest.importorskip("tokenizers", reason="cuts text: pip install 'scaling[text]'")
 
@@ -25,7 +25,7 @@ def test_any_row_of_tokens_has_the_same_bytes_and_ends_of_documents_when_it_is_c
         # Any tokens at all: bytes that are no UTF-8 are among them, and ends of documents in any place.
         tokens = rng.integers(written.vocab_size, size=40).astype(np.int32)
         tokens[rng.integers(40, size=3)] = written.eos_id
-        cut = translated(tokens, written, read)
+        (cut,) = translated_rows([tokens], written, read)
         documents = [
             np.split(one, np.flatnonzero(one == end) + 1) for one, end in ((tokens, written.eos_id), (cut, read.eos_id))
         ]
@@ -34,7 +34,8 @@ def test_any_row_of_tokens_has_the_same_bytes_and_ends_of_documents_when_it_is_c
 
 def test_text_is_cut_as_its_reader_cuts_real_text():
     text = TEXTS[1]
-    assert translated(SMALL.encode(text), SMALL, LARGE).tolist() == LARGE.encode(text).tolist()
+    rows = translated_rows([SMALL.encode(text), SMALL.encode(TEXTS[0])], SMALL, LARGE)
+    assert [row.tolist() for row in rows] == [LARGE.encode(one).tolist() for one in (text, TEXTS[0])]
 
 
 def test_windows_of_all_rows_come_in_turn_and_what_fills_none_is_left_out():
