@@ -339,14 +339,22 @@ def test_noise_and_coverage_kept_apart_forecast_unseen_teachers_more_closely_tha
 
 
 @pytest.mark.slow
-def test_the_mean_of_two_bases_forecasts_every_table_better_than_the_one_that_is_fitted_today(monkeypatch, capsys):
+def test_the_mean_of_two_bases_forecasts_larger_students_better_than_chinchilla_alone(monkeypatch, capsys, tmp_path):
     monkeypatch.syspath_prepend(SCRIPTS)
-    importlib.import_module("bases").main()
+    bases = importlib.import_module("bases")
+    monkeypatch.setattr(bases, "PUBLIC", tmp_path / "none")
+    bases.main()
+    said = capsys.readouterr().out
     rows = re.findall(
-        r"^\S.*?  +[\d.]+ +[\d.]+ +([\d.]+) +([\d.]+) +([\d.]+) +[\d.]+$", capsys.readouterr().out, re.MULTILINE
+        r"^\S.*?  +[\d.]+ +[\d.]+ +([\d.]+) +[\d.]+ +([\d.]+) +[\d.]+ +[\d.]+ +[\d.]+$", said, re.MULTILINE
     )
-    assert len(rows) == 6
-    assert all(float(mean) < float(today) for today, _, mean in rows)
+    assert len(rows) == 6 + 4
+    assert all(float(mean) < 1.25 * float(alone) for alone, mean in rows)
+    means = re.findall(r"^mean of tables +(.*?) *$", said, re.MULTILINE)
+    for alone, _, mean, inside_alone, _, inside in (map(float, row.split()) for row in means):
+        assert mean < 0.95 * alone
+        assert inside > inside_alone
+        assert inside > 0.85
 
 
 @pytest.mark.slow

@@ -200,7 +200,7 @@ def fit_observations(
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
-        backtest=cross_checked(stacked.scores),
+        backtest=cross_checked(stacked.validation),
         condition=condition,
         profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
@@ -234,7 +234,7 @@ def _given_runs(
     # they say given the runs only where larger runs are then forecast no worse.
     near = [influence_on_runs(correlation, runs.share, cut.scored, cut.small & ~runs.off) for cut in cuts]
     given = assemble(batches, data, cuts, near)
-    if missed(given.scores) > missed(stacked.scores):
+    if missed(given.validation) > missed(stacked.validation):
         return stacked, replace(runs, share=0.0), None, odd
     sound = elsewhere(runs.columns, data.cluster) & ~runs.off
     return given, runs, influence_on_runs(correlation, runs.share, np.arange(len(data)), sound), odd
@@ -250,7 +250,7 @@ def _calibrated(
 ) -> Calibration:
     """The width of intervals beyond the runs, and between them."""
     free = int(stacked.members[0].problem.free.sum())
-    found = replace(calibration(stacked.scores, stacked.noise, data.n_clusters - free), trend=trend)
+    found = replace(calibration(stacked.validation, stacked.noise, data.n_clusters - free), trend=trend)
     if runs is None or others is None:
         return found
     return replace(found, inside=factor_inside(left_out(members, found, runs, others)[~runs.off]))

@@ -15,6 +15,8 @@ from scaling.laws.teacher import TeacherLaw
 from scaling.tables.observations import Observations
 
 STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
+COUPLED = "tied-skaling"
+"""Second base of a teacher form: as many coefficients as Chinchilla's, and N and D interact."""
 
 
 def law_columns(law: str | ScalingLaw, n: str, d: str, columns: Mapping[str, str] | None) -> dict[str, str]:
@@ -38,14 +40,18 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
     rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
     chosen = select.choose(candidates)
     if law == AUTO:
-        picked = [chosen]
-    elif not isinstance(chosen.law, TeacherLaw):
+        return [_unfitted(chosen.law)], rows
+    if not isinstance(chosen.law, TeacherLaw):
         return _bases(data), rows
-    else:
-        picked = [
-            c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)
-        ]
-    return [type(c.law)(**c.law.structure()) for c in picked], rows
+    tied = [c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)]
+    forms = [_unfitted(c.law) for c in tied]
+    coupled = [_unfitted(form, base=COUPLED) for form in forms]
+    return forms + [form for form in coupled if set(held or {}) <= set(form.names)], rows
+
+
+def _unfitted(form: ScalingLaw, **changed: str) -> ScalingLaw:
+    """The form without its numbers."""
+    return type(form)(**(form.structure() | changed))
 
 
 def _bases(data: Observations) -> list[ScalingLaw]:

@@ -1,6 +1,7 @@
 """Fits: recovery, certified optima, refusals, and the Fit as an object."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.laws.distillation import Busbridge
 from scaling.laws.each_text import SeparateSpeeds
+from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
 from scaling.laws.teacher import FloorAndEffectiveData
 from scaling.tables.observe import observe
@@ -97,6 +99,45 @@ def test_noise_teachers_are_fitted_by_the_form_that_made_them():
     low, high = found.interval(0.9)["kappa"]
     assert low < found.params["kappa"] < high
     assert found.floor("noise-0.4").value == pytest.approx(found.params["E"] + 0.4 * found.params["kappa"], rel=1e-9)
+
+
+def test_a_teacher_form_is_averaged_over_two_bases_as_they_are():
+    found = fit(teacher_sweep(), bootstrap=0)
+    assert [member.law.label for member in found.members] == ["q1q2", "tied-skaling+q1q2"]
+    assert [member.weight for member in found.members] == [0.5, 0.5]
+    assert found.law.label == "q1q2", "coefficients are of the form on Chinchilla"
+    asked = {
+        "n": np.array([1e10]),
+        "d": np.array([1e12]),
+        "delta_noise": np.array([0.2]),
+        "delta_coverage": np.zeros(1),
+    }
+    each = [member.law.loss(**asked)[0] for member in found.members]
+    mean = found.predict(1e10, 1e12, delta_noise=0.2, delta_coverage=0.0, given="law").value
+    assert mean == pytest.approx(math.sqrt(math.prod(each)))
+
+
+def test_a_base_without_the_held_coefficient_is_not_averaged():
+    found = fit(teacher_sweep(), held={"beta": TRUTH.beta}, bootstrap=0)
+    assert [member.law.label for member in found.members] == ["q1q2"]
+    assert len(fit(teacher_sweep(), held={"E": TRUTH.E}, bootstrap=0).members) == 2
+
+
+def test_a_base_of_a_teacher_form_whose_floor_is_zero_stays_in_the_average():
+    law = named_law("q1", base="tied-skaling").with_values(
+        {"E": 0.0, "A": 15.0, "R": 8.0, "alpha": 0.5, "k": 0.2, "kappa": 1.0}
+    )
+    parts = [
+        grid(law, noise=0.003, seed=i, delta_noise=delta, delta_coverage=0.0).assign(
+            teacher=teacher, delta_noise=delta, delta_coverage=0.0
+        )
+        for i, (teacher, delta) in enumerate({"real": 0.0, "noise 0.2": 0.2}.items())
+    ]
+    runs = pd.concat(parts, ignore_index=True).drop(columns="trunk_id")
+    runs["loss"] -= 0.4  # so the lowest that E may be is too high
+    coupled = next(m for m in fit(runs, bootstrap=0, strict=False).members if m.law.label == "tied-skaling+q1")
+    assert "E" in coupled.at_bound
+    assert coupled.weight == 0.5
 
 
 def test_no_resampling_leaves_a_text_without_a_run():

@@ -16,7 +16,7 @@ from scaling.fit.evidence import Status
 from scaling.fit.fitter import fit
 from scaling.fit.neighbours import LENGTH, OTHER_TEXT, Runs, correlation_of, influence, shared_scatter
 from scaling.fit.saved import digest, load, save, to_json
-from scaling.fit.stack.validate import Score
+from scaling.fit.stack.validate import Score, Validation
 from scaling.laws.size_and_data import Chinchilla
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
@@ -200,9 +200,9 @@ def test_what_is_missed_is_a_mean_over_cuts_of_members_weighted_by_the_others():
         return Score("n", error, np.zeros_like(error), np.zeros_like(error), np.ones(error.shape[1]))
 
     # Each cut is forecast by the member that was right in the other: by 0.02, then by 0.01.
-    cuts = [score([1e-9, 1e-9], [0.02, -0.02]), score([0.01, 0.01], [1e-9, 1e-9])]
-    assert missed(cuts) == pytest.approx((math.log(0.02) + math.log(0.01)) / 2, abs=1e-3)
-    assert missed([]) == 0.0
+    cuts = score([1e-9, 1e-9], [0.02, -0.02]), score([0.01, 0.01], [1e-9, 1e-9])
+    assert missed(Validation(cuts)) == pytest.approx((math.log(0.02) + math.log(0.01)) / 2, abs=1e-3)
+    assert missed(Validation()) == 0.0
 
 
 def test_a_run_of_another_text_says_half_of_what_one_of_the_same_says():

@@ -20,7 +20,7 @@ from scaling.fit.solve.minimise import minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.fit.stack.solve import fit_versions, forecast_scores
-from scaling.fit.stack.validate import Score, inner_members, size_ordered_cuts, stack_weights
+from scaling.fit.stack.validate import Score, Validation, inner_members, size_ordered_cuts, stack_weights
 from scaling.fit.stack.versions import ALL, PLAIN, Version, better_trained, distinct, level_prior
 from scaling.laws.coupled import Skaling
 from scaling.laws.named import named_law
@@ -158,15 +158,17 @@ def test_the_fits_of_the_cuts_do_not_stop_on_the_way_from_the_fit_of_all_runs():
 def test_a_cut_is_judged_by_weights_that_the_other_cuts_gave():
     # Each member is right about one cut only: trusted for it, each is wrong about the other.
     cuts = [score([[0.0, 0.0], [0.1, 0.1]]), score([[0.1, 0.1], [0.0, 0.0]])]
-    for errors in honest(cuts):
+    for errors in honest(Validation(tuple(cuts))):
         np.testing.assert_allclose(errors, 0.1 / 0.01, rtol=1e-3)
+    for errors in honest(Validation(tuple(cuts), sharpness=0)):  # the plain mean is off by half, and says so
+        np.testing.assert_allclose(errors, 0.05 / math.hypot(0.05, 0.01))
 
 
 def test_a_cross_check_calibrates_each_cut_on_the_others_alone():
     calm, wild = score([[0.005] * 8]), score([[0.2] * 8])
-    assert cross_checked([calm, wild])["coverage"] == 0.5
-    assert cross_checked([calm, calm])["coverage"] == 1.0
-    assert cross_checked([calm, wild])["mare"] == pytest.approx((np.expm1(0.005) + np.expm1(0.2)) / 2)
+    assert cross_checked(Validation((calm, wild)))["coverage"] == 0.5
+    assert cross_checked(Validation((calm, calm)))["coverage"] == 1.0
+    assert cross_checked(Validation((calm, wild)))["mare"] == pytest.approx((np.expm1(0.005) + np.expm1(0.2)) / 2)
 
 
 def test_errors_three_times_the_scale_widen_and_errors_a_tenth_of_it_narrow():
@@ -188,7 +190,7 @@ def test_the_fewer_cuts_the_more_the_doubt_of_the_factor_widens():
 def test_every_way_of_going_beyond_the_runs_has_a_factor_of_its_own():
     factors = inflation([np.full(4, 0.1), np.full(4, 9.0), np.full(4, 1.0)], ["n", "d", "c"])
     assert factors["n"] < factors["c"] < factors["d"]
-    found = calibration([score([[0.0]], "n"), score([[0.3]], "d")], 0.01, 20)
+    found = calibration(Validation((score([[0.0]], "n"), score([[0.3]], "d"))), 0.01, 20)
     assert found.factors["n"] < found.factors["c"] < found.factors["d"], "without a cut by c both are pooled for it"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling.fit.evidence import Calibration
-from scaling.fit.stack.validate import Score, stack_weights
+from scaling.fit.stack.validate import Score, Validation
 
 Array = np.ndarray
 LEVELS = tuple(
@@ -22,7 +22,7 @@ FACTORS = np.exp(np.linspace(-1.5, 2.5, 41))
 """Between error and scale, far closer to each other than the prior is wide."""
 
 
-def calibration(scores: Sequence[Score], noise: float, left: int) -> Calibration:
+def calibration(validation: Validation, noise: float, left: int) -> Calibration:
     """Distribution of errors in units of the predictive scale.
 
     The scale of a forecast is the root of (parameter doubt)^2 + (disagreement of laws)^2 + noise^2, times one factor
@@ -30,7 +30,7 @@ def calibration(scores: Sequence[Score], noise: float, left: int) -> Calibration
     that of the degrees of freedom.
 
     Args:
-        scores: validation forecasts of the members.
+        validation: forecasts of larger runs by the members.
         noise: scatter of one run, log loss.
         left: degrees of freedom of the fit, in trunks.
 
@@ -39,31 +39,25 @@ def calibration(scores: Sequence[Score], noise: float, left: int) -> Calibration
     """
     from scipy.special import stdtrit  # scipy.stats would take a second to import
 
+    scores = validation.scores
     return Calibration(
         levels=LEVELS,
         quantiles=tuple(float(q) for q in stdtrit(TAIL if scores else max(left, 2), LEVELS)),
         noise=noise,
-        factors=inflation(honest(scores), [score.axis for score in scores]),
+        factors=inflation(honest(validation), [score.axis for score in scores]),
         basis="held-out" if scores else "in-sample",
         n_scores=sum(score.error.shape[1] for score in scores),
     )
 
 
-def honest(scores: Sequence[Score]) -> list[Array]:
-    """Standardised errors of every cut, the members weighted by the other cuts: weights flatter the cut that they were
-    learned from."""
-    count = len(scores[0].error) if scores else 0
-    return [
-        standardised(score, stack_weights([*scores[:i], *scores[i + 1 :]], count)) for i, score in enumerate(scores)
-    ]
+def honest(validation: Validation) -> list[Array]:
+    """Standardised errors of every cut, the members weighted by the other cuts."""
+    return [standardised(score, weights) for score, weights in validation.forecast_by_others()]
 
 
-def missed(scores: Sequence[Score]) -> float:
+def missed(validation: Validation) -> float:
     """Mean over the cuts of the logarithm of their mean absolute error, the members weighted by the other cuts."""
-    count = len(scores[0].error) if scores else 0
-    errors = [
-        np.abs(stack_weights([*scores[:i], *scores[i + 1 :]], count) @ score.error) for i, score in enumerate(scores)
-    ]
+    errors = [np.abs(weights @ score.error) for score, weights in validation.forecast_by_others()]
     return float(np.mean([np.log(max(np.mean(error), 1e-12)) for error in errors])) if errors else 0.0
 
 
@@ -114,7 +108,7 @@ def expected_factor(errors: Sequence[Array]) -> float:
     return float(np.sqrt(np.average(FACTORS**2, weights=chance)))
 
 
-def cross_checked(scores: Sequence[Score], level: float = 0.9) -> Mapping[str, float]:
+def cross_checked(validation: Validation, level: float = 0.9) -> Mapping[str, float]:
     """How the forecasts of each cut did, weighted by and with intervals calibrated on the other cuts alone.
 
     Returns:
@@ -122,13 +116,12 @@ def cross_checked(scores: Sequence[Score], level: float = 0.9) -> Mapping[str, f
     """
     from scipy.special import stdtrit
 
-    if not scores:
+    if not validation.scores:
         return {}
-    axes, inside, errors = [score.axis for score in scores], [], []
-    for i, score in enumerate(scores):
-        others = [*scores[:i], *scores[i + 1 :]]
-        factor = factor_along(score.axis, honest(others), [*axes[:i], *axes[i + 1 :]])
-        weights = stack_weights(others, len(score.error))
+    inside, errors = [], []
+    for cut, (score, weights) in enumerate(validation.forecast_by_others()):
+        others = validation.but(cut)
+        factor = factor_along(score.axis, honest(others), [other.axis for other in others.scores])
         inside.append(np.abs(standardised(score, weights)) <= factor * stdtrit(TAIL, (1 + level) / 2))
         errors.append(np.abs(np.expm1(weights @ score.error)))
     flat = np.concatenate(errors)

@@ -11,8 +11,9 @@ from scaling.fit.neighbours import Influence
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack.solve import Batch, forecast_scores
-from scaling.fit.stack.validate import DROPPED, Cut, Score, inner_members, stack_weights
+from scaling.fit.stack.validate import DROPPED, SHARPNESS, Cut, Validation, inner_members
 from scaling.fit.stack.versions import Version
+from scaling.laws.teacher import TeacherLaw
 from scaling.tables.observations import Observations
 
 Array = np.ndarray
@@ -44,11 +45,11 @@ class Stacked:
 
     Attributes:
         members: the heaviest first.
-        scores: of every member inside its bounds, those included that hardly weigh.
+        validation: of every member that was weighed, those included that hardly weigh.
     """
 
     members: tuple[Weighed, ...]
-    scores: tuple[Score, ...]
+    validation: Validation
 
     @property
     def noise(self) -> float:
@@ -59,7 +60,8 @@ class Stacked:
 def assemble(
     batches: Sequence[Batch], data: Observations, cuts: Sequence[Cut], given: Sequence[Influence] | None = None
 ) -> Stacked:
-    """Members are the versions whose coefficients lie inside their bounds; their errors on larger runs weigh them.
+    """Members are the versions whose coefficients lie inside their bounds, weighed by their errors on larger runs;
+    of a teacher form all are, and weigh the same.
 
     Args:
         batches: one a form.
@@ -67,16 +69,22 @@ def assemble(
         cuts: of validation; without any, all members weigh the same.
         given: what the smaller runs of each cut add to its forecasts; None for the laws alone.
     """
-    inside = inner_members(np.concatenate([batch.on_bound for batch in batches]))
-    scores = tuple(score.select(inside) for score in forecast_scores(batches, data, cuts, given))
-    weights = stack_weights(scores, len(inside))
+    # Small students tell the bases of a teacher form apart by chance: the plain mean forecasts larger ones better than
+    # either base, than the base of the lower AICc, and than weights by errors (analysis/LOG.md). An E on its bound of
+    # zero says that the runs show no floor, which the mean has to know.
+    plain = any(isinstance(batch.problem.law, TeacherLaw) for batch in batches)
+    on_bound = np.concatenate([batch.on_bound for batch in batches])
+    used = np.arange(len(on_bound)) if plain else inner_members(on_bound)
+    scores = tuple(score.select(used) for score in forecast_scores(batches, data, cuts, given))
+    validation = Validation(scores, 0 if plain else SHARPNESS)
+    weights = validation.weights(len(used))
     order = np.argsort(-weights, kind="stable")
     kept = order[weights[order] >= DROPPED * weights.max()]
     every = [(batch, index) for batch in batches for index in range(len(batch.versions))]
     shares = (weights[kept] / weights[kept].sum()).tolist()
-    picked = [every[i] for i in inside[kept]]
+    picked = [every[i] for i in used[kept]]
     members = [_weighed(batch, index, share) for (batch, index), share in zip(picked, shares, strict=True)]
-    return Stacked(tuple(members), scores)
+    return Stacked(tuple(members), validation)
 
 
 def _weighed(batch: Batch, index: int, weight: float) -> Weighed:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,8 +83,35 @@ def size_ordered_cuts(data: Observations, most: int) -> list[Cut]:
     return cuts
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Forecasts of larger runs from smaller ones by all members.
+
+    Attributes:
+        scores: one a cut.
+        sharpness: power by which the weights of the members fall with their squared errors; 0 weighs all the same.
+    """
+
+    scores: tuple[Score, ...] = ()
+    sharpness: float = SHARPNESS
+
+    def but(self, cut: int) -> Validation:
+        """What the other cuts say."""
+        return replace(self, scores=self.scores[:cut] + self.scores[cut + 1 :])
+
+    def weights(self, count: int) -> Array:
+        """Of `count` members: float64[count], sum one."""
+        return stack_weights(self.scores, count, self.sharpness)
+
+    def forecast_by_others(self) -> Iterator[tuple[Score, Array]]:
+        """Every cut, with weights from the other cuts: weights flatter the cut that they were learned from."""
+        for cut, score in enumerate(self.scores):
+            yield score, self.but(cut).weights(len(score.error))
+
+
 def stack_weights(scores: Sequence[Score], count: int, sharpness: float = SHARPNESS) -> Array:
-    """Weights in proportion to 1/(mean squared forecast error)^4, every cut counting the same; equal without scores.
+    """Weights in proportion to 1/(mean squared forecast error)^sharpness, every cut counting the same; equal without
+    scores.
 
     Errors of one cut are taken relative to those of its median member, or the hardest cut would decide alone.
 
