@@ -10,7 +10,6 @@ import typer
 
 from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
 from scaling.cli.options import Json, Overrides, Results, SweepFile, count, emit, listed, say
-from scaling.files import RESULTS
 
 Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Of the student's training, as 1e20,1e21.")]
 CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FLOPs of n and d, instead of 6*n*d.")]
@@ -112,7 +111,7 @@ def next_runs(
     target_loss: Annotated[
         float | None, typer.Option("--target-loss", metavar="L", help="In the unit of the fit.")
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     json_: Json = False,
 ) -> None:

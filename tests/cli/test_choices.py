@@ -128,7 +128,9 @@ def test_a_folder_of_several_fits_is_answered_with_their_names(command, tmp_path
     assert done.exception.exit_code == 2
 
 
-@pytest.mark.parametrize(("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine")])
+@pytest.mark.parametrize(
+    ("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine"), (("--results", "results"), "results")]
+)
 def test_the_runs_of_a_fit_are_looked_for_where_it_lies_unless_a_folder_is_named(said, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = RunStore(tmp_path / "elsewhere").prepare().root / "one"

@@ -49,11 +49,32 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         (("fit", QUICKSTART, "--where", "n > 1"), "whose own fit.where, fit.n and fit.loss are set by --set"),
         (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
         (("fit", "runs.csv", "--results", "elsewhere"), "--results: has no effect beside a table"),
+        (("backtest", GRID, "--decision", "0.9", "--level", "0.9"), "--level: has no effect beside --decision"),
+        (("curve", GRID, "--map", "lr=lr", "--form", "auto"), "--form: has no effect beside a learning rate by step"),
+        (("export", QUICKSTART, "--author", ""), "--author: has no effect beside no --target futo"),
         ((*RECOMMEND, "--min-tokens-per-second", "5"), "a speed needs a device"),
     ],
 )
 def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypatch):
     assert said in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", GRID),
+        ("code-length", GRID),
+        ("replay", "csv", ".", "out"),
+        ("ledger", "--file", "ledger.csv"),
+        ("report", "--law", "besiroglu"),
+        ("recommend", "--law", "besiroglu", "--target-loss", "3"),
+        ("footprint", "--params", "1B"),
+        ("calibrate", GRID, "--out", "mine.toml"),
+    ],
+)
+def test_a_results_folder_without_effect_is_refused_as_well_where_it_is_the_usual_one(arguments, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    assert "--results: has no effect beside" in refused(tmp_path, monkeypatch, *arguments, "--results", "results")
 
 
 @pytest.mark.parametrize(
