@@ -144,6 +144,13 @@ def test_arms_of_a_column_of_numbers_may_be_zero(tmp_path, monkeypatch):
     assert said == "no finished run has seed = 1.0; there are 0"
 
 
+@pytest.mark.parametrize("arms", [["real,noise 0.2, exact"], ["real"], ["real", ""], ["real", "a", "b"]])
+def test_what_names_no_two_arms_is_refused_with_the_way_to_name_one_with_a_comma(arms, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, "compare", GRID, *(word for arm in arms for word in ("--arms", arm)))
+    assert f"got {' and '.join(map(repr, arms))}, allowed are two values of teacher" in said
+    assert "where a name has a comma --arms real --arms 'noise 0.2, exact'" in said
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])
 def test_a_training_that_this_machine_cannot_hold_is_refused_before_it_begins(command, tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, command, QUICKSTART, "--set", "model.width=131072")
