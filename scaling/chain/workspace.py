@@ -45,14 +45,14 @@ class Workspace:
         cls,
         file: str | os.PathLike[str],
         *,
-        results: str | os.PathLike[str] = RESULTS,
+        results: str | os.PathLike[str] | None = None,
         overrides: Sequence[str] = (),
     ) -> Workspace:
         """Read a sweep file, or the one that an earlier stage left in a sweep's results folder.
 
         Args:
             file: The sweep file, or a sweep's folder.
-            results: The results folder; where it is not said, the one around a sweep's folder.
+            results: The results folder; None for the one around a sweep's folder, else `results`.
             overrides: ``--set`` of the command line.
 
         Raises:
@@ -61,10 +61,11 @@ class Workspace:
         """
         path = Path(file)
         path = _in_folder(path) if path.is_dir() else path
-        for one in (path, Path(results)):
+        root = (results_around(path) or RESULTS) if results is None else Path(results)
+        for one in (path, root):
             _require_text(one)
         sweep = open_sweep(path, overrides)
-        store = RunStore(results_around(path, Path(results)))
+        store = RunStore(root)
         return cls(config=sweep.config, overrides=tuple(overrides), runs=sweep.runs, store=store)
 
     @property
@@ -90,9 +91,8 @@ class Workspace:
     def command(self, verb: str) -> str:
         """A command line that works on this sweep as it was opened, to be typed as it is."""
         # Not every command takes --set: the file that `prepare` leaves holds what was set.
-        words = [verb, shlex.quote(str(self.folder / RESOLVED if self.overrides else self.config.path))]
-        words += [f"--results {shlex.quote(str(self.store.root))}"] if self.store.root != RESULTS else []
-        return " ".join(words)
+        file = self.folder / RESOLVED if self.overrides else Path(self.config.path or "")
+        return f"{verb} {shlex.quote(str(file))}{results_option(self.store.root, beside=file)}"
 
     def prepare(self) -> Workspace:
         """Create the sweep's folder, with its resolved file (includes and ``--set`` applied) for later commands.
@@ -131,11 +131,16 @@ class Workspace:
             yield
 
 
-def results_around(file: Path, results: Path) -> Path:
-    """Where the runs lie of what a stage left in a sweep's folder: in the results around it, if no others are named."""
+def results_around(file: Path) -> Path | None:
+    """The results folder around what a stage left in a sweep's folder; None for a file that lies in none."""
     # A bare name has no folder to climb out of.
     around = (file if len(file.parts) > 1 else file.absolute()).parent.parent
-    return around if results == RESULTS and (around / "schema.json").is_file() else results
+    return around if (around / "schema.json").is_file() else None
+
+
+def results_option(root: Path, *, beside: Path) -> str:
+    """`` --results ROOT`` for a command line about a file, where the folder has to be said."""
+    return f" --results {shlex.quote(str(root))}" if {root, results_around(beside) or RESULTS} != {RESULTS} else ""
 
 
 def _in_folder(folder: Path) -> Path:

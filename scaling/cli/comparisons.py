@@ -10,9 +10,16 @@ import typer
 
 from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
 from scaling.cli.options import Json, Overrides, Results, SweepFile, count, emit, listed, say
-from scaling.files import RESULTS
 
 Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Of the student's training, as 1e20,1e21.")]
+Arms = Annotated[
+    list[str],
+    typer.Option(
+        "--arms",
+        metavar="A,B",
+        help="The arm in use, and the one proposed; where a name has a comma: --arms A --arms B.",
+    ),
+]
 CostRule = Annotated[str | None, typer.Option("--cost", metavar="EXPR", help="FLOPs of n and d, instead of 6*n*d.")]
 
 
@@ -55,7 +62,7 @@ def frontier(
 
 def compare(
     table: Table,
-    arms: Annotated[str, typer.Option("--arms", metavar="A,B", help="The arm in use, and the one proposed.")],
+    arms: Arms,
     by: Annotated[str, typer.Option("--by", metavar="COL", help="Column that tells them apart.")] = "teacher",
     pair: Annotated[str, typer.Option("--pair", metavar="COL,…", help="What pairs have in common.")] = "n,d",
     map_: Map = "",
@@ -64,7 +71,6 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Which of two arms is better, over the settings that both were trained in, and with what chance."""
-    from scaling.errors import SpecError
     from scaling.fit.compare import compare as compare_arms
     from scaling.report.columns import wrapped
     from scaling.tables.expression import column_values
@@ -74,9 +80,7 @@ def compare(
     mapping = mapping_of(map_)
     runs = select_rows(runs_of(table, mapping), where)
     names = columns_of(mapping, runs)
-    first, _, second = (part.strip() for part in arms.partition(","))
-    if not (first and second):
-        raise SpecError(f"--arms: got {arms!r}, allowed are two values of {by} — for example real,noise-0.2")
+    first, second = _two_arms(arms, by)
     standard = {"n": names.get("n", size_column(runs.columns)), "d": names.get("d", "n_tokens")}
     # A column of numbers holds none of the texts that a command line is made of.
     numeric = by in runs and column_values(runs[by]).dtype == float
@@ -90,6 +94,19 @@ def compare(
         level=level,
     )
     emit(found, as_json=json_, show=lambda shown: print(wrapped(str(shown))))
+
+
+def _two_arms(given: list[str], by: str) -> tuple[str, str]:
+    """The names of both arms: each said by itself, or both at once with a comma between."""
+    from scaling.errors import SpecError
+
+    names = [name.strip() for name in (given if len(given) > 1 else given[0].split(","))]
+    if len(names) != 2 or not all(names):
+        raise SpecError(
+            f"--arms: got {' and '.join(map(repr, given))}, allowed are two values of {by} — for example "
+            "--arms 'real,noise 0.2', or where a name has a comma --arms real --arms 'noise 0.2, exact'"
+        )
+    return names[0], names[1]
 
 
 def _number(text: str) -> float:
@@ -112,7 +129,7 @@ def next_runs(
     target_loss: Annotated[
         float | None, typer.Option("--target-loss", metavar="L", help="In the unit of the fit.")
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     json_: Json = False,
 ) -> None:

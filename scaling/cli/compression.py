@@ -51,7 +51,7 @@ def compress(
         str | None, typer.Option("--heal", metavar="TOKENS", help="Of healing after --prune; by default a tenth of D.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write what --prune left as a bundle.")] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Quantize a trained student, with --prune after leaving parts out and healing it, and measure what that costs."""
@@ -80,7 +80,7 @@ def compress(
     emit(found, as_json=json_, show=show_pruned)
 
 
-def _student(what: str, results: Path) -> tuple[RunStore, RunSpec, Workspace | None]:
+def _student(what: str, results: Path | None) -> tuple[RunStore, RunSpec, Workspace | None]:
     """The trained student that is meant: the recommended one of a sweep, or that of a run.
 
     Raises:
@@ -95,7 +95,7 @@ def _student(what: str, results: Path) -> tuple[RunStore, RunSpec, Workspace | N
         recommendation = trained(workspace, load_recommendation(workspace))
         say_which(recommendation)
         return workspace.store, recommendation.run, workspace
-    store = RunStore(results)
+    store = RunStore(results or RESULTS)
     record = store.load(what)
     if record.outcome.status != "done":
         raise RecordError(f"run {what} {record.outcome.status}: it has no student to compress — name another run")
@@ -126,7 +126,7 @@ def is_sweep(what: str) -> bool:
 def damage(
     what: Annotated[str, typer.Argument(metavar="SWEEP.yaml|RUN_ID", help="All finished runs of a sweep, or one run.")],
     bits: Annotated[str, typer.Option("--bits", metavar="P,P,…", help="Bits of a weight, 2 to 8.")] = "2,3,4,5,6,8",
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """What rounding the weights costs, at several numbers of bits, on every run of a sweep; nothing is trained."""
@@ -141,7 +141,7 @@ def damage(
         workspace = Workspace.open(what, results=results).prepare()
         found = damage_stage(workspace.store, workspace.runs, bits=asked, folder=workspace.folder, watch=say)
     else:
-        store = RunStore(results)
+        store = RunStore(results or RESULTS)
         found = damage_stage(store, [store.load(what).spec], bits=asked, watch=say)
     if found.path is not None:
         say(f"wrote {found.path}")

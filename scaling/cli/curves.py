@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scaling.cli.fits import Level, Where, mapping_of
-from scaling.cli.options import Force, Json, count, emit
+from scaling.cli.options import Force, Json, count, emit, refuse_without_effect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,9 @@ def curve(
     at: At = None,
     map_: Columns = "",
     where: Where = None,
-    form: Annotated[str, typer.Option("--form", help="auto, or one of last, m1, m2, m3, m4, bnsl1, bnsl2.")] = "auto",
+    form: Annotated[
+        str | None, typer.Option("--form", help="One of last, m1, m2, m3, m4, bnsl1, bnsl2; by default auto.")
+    ] = None,
     level: Level = 0.9,
     force: Force = False,
     json_: Json = False,
@@ -47,9 +49,11 @@ def curve(
     rows = select_rows(map_columns(load_runs(table), mapping), where)
     # A learning rate by step asks for the law of schedules, anything else for one of the curve.
     if "lr" in mapping or (at is None and "lr" in rows):
+        of_curve = {"--at": at, "--form": form, "--force": force or None}
+        refuse_without_effect("a learning rate by step, which asks for the law of schedules", of_curve)
         emit(_scheduled(rows, level), as_json=json_, show=_show_scheduled)
     else:
-        found = _continued(rows, at, form=form, level=level, force=force)
+        found = _continued(rows, at, form=form or "auto", level=level, force=force)
         emit(found, as_json=json_, show=_show_continued)
 
 

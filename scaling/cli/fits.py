@@ -49,7 +49,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option("--out", readable=False, metavar="FIT.json", help="Where to write the fit.")
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     json_: Json = False,
 ) -> None:
@@ -70,7 +70,7 @@ def fit(
         found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
     else:
-        of_sweep = {"--results": None if results == RESULTS else results, "--set": overrides}
+        of_sweep = {"--results": results, "--set": overrides}
         refuse_without_effect(f"a table ({table})", of_sweep)
         mapping = mapping_of(map_)
         runs = runs_of(table, mapping)
@@ -87,7 +87,7 @@ def backtest(
     test: Annotated[str | None, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")] = None,
     map_: Map = "",
     law: Law = None,
-    level: Level = 0.9,
+    level: Annotated[float | None, typer.Option("--level", help="Level of intervals; by default 0.9.")] = None,
     decision: Annotated[
         float | None,
         typer.Option(
@@ -106,11 +106,12 @@ def backtest(
         from scaling.predict.hindsight import hindsight
 
         # Which rows are left out follows from the question: all runs of the largest size.
-        refuse_without_effect("--decision", {"--train": train, "--test": test})
+        refuse_without_effect("--decision", {"--train": train, "--test": test, "--level": level})
         scored = hindsight(runs, probability=decision, law=law or "stack", **columns_of(mapping, runs))
         emit(scored, as_json=json_, show=show_hindsight)
         return
-    found = run_backtest(runs, train=train, test=test, law=law or "stack", level=level, **columns_of(mapping, runs))
+    how = columns_of(mapping, runs) | ({} if level is None else {"level": level})
+    found = run_backtest(runs, train=train, test=test, law=law or "stack", **how)
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
 
@@ -119,16 +120,17 @@ def import_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Folder under the results folder.")],
     map_: Annotated[str, typer.Option("--map", metavar="n_params=COL,n_tokens=COL,…", help="Columns.")] = "",
     where: Where = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""
     from scaling.records import check_name
     from scaling.sweep.collect import import_runs
 
-    found = import_runs(table, results / check_name(name), map=mapping_of(map_), where=where)
-    written = {"runs": len(found), "folder": str(results / name)}
-    emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {results / name}"))
+    folder = (results or RESULTS) / check_name(name)
+    found = import_runs(table, folder, map=mapping_of(map_), where=where)
+    written = {"runs": len(found), "folder": str(folder)}
+    emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {folder}"))
 
 
 def runs_of(path: Path, mapping: dict[str, str]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def plan(
     sweep_file: SweepFile,
     jobs: Jobs = 0,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Time 3 steps of each shape first.")] = False,
     design: Annotated[bool, typer.Option("--design", help="Expected error of the forecast, before training.")] = False,
@@ -41,7 +41,7 @@ def plan(
 
 def status(
     sweep_file: SweepFile,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the sweep until it is done.")] = False,
     json_: Json = False,
@@ -57,7 +57,7 @@ def status(
 
 
 def ledger(
-    results: Results = RESULTS,
+    results: Results = None,
     file: Annotated[
         Path | None, typer.Option("--file", readable=False, metavar="CSV", help="A ledger instead of the results'.")
     ] = None,
@@ -68,16 +68,18 @@ def ledger(
     from scaling.export.score import score
     from scaling.report.ledger import show_ledger
 
-    rows = read_ledger(file or results / "ledger.csv")
+    if file is not None:
+        refuse_without_effect("a ledger by its file", {"--results": results})
+    rows = read_ledger(file or (results or RESULTS) / "ledger.csv")
     found = score(rows)
     emit({"rows": rows, "score": found}, as_json=json_, show=lambda _: show_ledger(rows, found))
 
 
-def doctor(results: Results = RESULTS, json_: Json = False) -> None:
+def doctor(results: Results = None, json_: Json = False) -> None:
     """What this machine has: versions, devices, extras, free memory and disk."""
     from scaling.report.doctor import examine, show_health
 
-    found = examine(results)
+    found = examine(results or RESULTS)
     emit(found, as_json=json_, show=show_health)
     if not found.healthy:
         raise typer.Exit(1)

@@ -44,7 +44,7 @@ def code_length(
     ] = "stack",
     map_: Map = "",
     where: Where = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Bits in which a student tells a text while it learns it, beside what the law L(D) integrates to; and tokens to
@@ -74,7 +74,7 @@ def transfer(
     map_: Map = "",
     where: Where = None,
     level: Level = 0.9,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """What a text read before is worth, in tokens of the text that is learned (effective data), and the law of it:
@@ -89,9 +89,10 @@ def transfer(
     emit(transferred(runs, where=where, level=level, **names), as_json=json_, show=show_transfer)
 
 
-def _folder_of(table: Path, results: Path) -> Path:
+def _folder_of(table: Path, results: Path | None) -> Path:
     """A table as it is; a sweep file stands for the runs of its own that are trained."""
     if table.suffix not in (".yaml", ".yml"):
+        refuse_without_effect(f"a table ({table})", {"--results": results})
         return table
     from scaling.chain.workspace import Workspace
 
@@ -101,7 +102,7 @@ def _folder_of(table: Path, results: Path) -> Path:
 def probe(
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A finished run whose source is text.")],
     pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=10, help="Of each phenomenon, at most.")] = 400,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Of two sentences, does a student find the right one likelier? Agreement, pronouns, sizes, ages, negation."""
@@ -109,7 +110,7 @@ def probe(
     from scaling.report.measures import show_probe
     from scaling.train.probe import probe_run
 
-    emit(probe_run(run_id, RunStore(results), n_pairs=pairs), as_json=json_, show=show_probe)
+    emit(probe_run(run_id, RunStore(results or RESULTS), n_pairs=pairs), as_json=json_, show=show_probe)
 
 
 def keyboard(
@@ -122,7 +123,7 @@ def keyboard(
     ] = None,
     words: Annotated[int, typer.Option("--words", metavar="N", min=10, help="Typed, of held-out text.")] = 500,
     ngram: Annotated[bool, typer.Option("--ngram", help="Beside an n-gram model of as many bytes.")] = False,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """What a student saves on a keyboard that shows three words: next words guessed, and keystrokes; of a sweep also
@@ -144,5 +145,7 @@ def keyboard(
     else:
         if is_bundle:
             refuse_without_effect("a bundle, which has a format", {"--format": format_})
-        found = type_alone(what, RunStore(results), is_bundle=is_bundle, format=format, n_words=words, ngrams=ngram)
+        found = type_alone(
+            what, RunStore(results or RESULTS), is_bundle=is_bundle, format=format, n_words=words, ngrams=ngram
+        )
     emit(found, as_json=json_, show=show_keyboard)

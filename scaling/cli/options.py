@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
 
 Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
-Results = Annotated[Path, option("--results", readable=False, help="Results folder.", show_default=True)]
+Results = Annotated[
+    Path | None,
+    option("--results", readable=False, help="Results folder; by default that around a sweep's folder, or results."),
+]
 Overrides = Annotated[
     list[str] | None,
     option("--set", metavar="KEY=VALUE", help="Change a value of the sweep file, as seeds=3; may be repeated."),

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Json, Results, emit
-from scaling.files import RESULTS
+from scaling.cli.options import Json, Results, emit, refuse_without_effect
 
 Source = Annotated[
     Path | None, typer.Argument(readable=False, metavar="SWEEP.yaml", help="A sweep with a fit.", show_default=False)
@@ -28,7 +27,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", readable=False, metavar="FILE.html", help="File to write.")
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Write the explorer: one HTML file with sliders for size, tokens, teacher, phone and target; no network."""
@@ -40,6 +39,7 @@ def report(
     if (sweep_file is None) == (law is None):
         raise SpecError("report needs one of SWEEP.yaml and --law NAME — got both or neither; see --help")
     if law is not None:
+        refuse_without_effect("--law", {"--results": results})
         path, page = out or Path(f"{law}.html"), page_of_law(law)
     else:
         workspace = Workspace.open(str(sweep_file), results=results)

@@ -43,7 +43,7 @@ def footprint(
     device: Annotated[str, typer.Option("--device", help="Phones, or FILE.toml:NAME; one or several.")] = PHONES,
     energy: Annotated[bool, typer.Option("--energy", help="Also the energy of a token and of a training.")] = False,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Of that training; or 20 N.")] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """What a model takes on a phone, line by line, and how many tokens it writes in a second there."""
@@ -102,7 +102,7 @@ def calibrate(
     layers: Annotated[
         list[str] | None, typer.Option("--layers", metavar="MODEL=L", help="Layers of a model of the table.")
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Fit the speed of a device to measured rates; other commands then take it as FILE.toml:NAME."""
@@ -132,7 +132,7 @@ def _asked(
     *,
     vocab: str | None,
     context: int | None,
-    results: Path,
+    results: Path | None,
 ) -> tuple[Shape, TokenizerLayout | None]:
     """The one model that is asked about, and its tokenizer where it is a run."""
     from scaling.errors import SpecError
@@ -151,6 +151,8 @@ def _asked(
         )
     if width is None:
         refuse_without_effect(given[0], {f"--{name.replace('_', '-')}": value for name, value in written.items()})
+    if run is None:
+        refuse_without_effect(given[0], {"--results": results})
     if like is not None or run is not None:
         refuse_without_effect(given[0], {"--vocab": vocab})
     n_tokens = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
@@ -161,7 +163,7 @@ def _asked(
     if like is not None:
         return shape_like(named_model(like), **length), None
     if run is not None:
-        store = RunStore(results)
+        store = RunStore(results or RESULTS)
         spec = store.load(run).spec
         return Shape(model=spec.model, name=run, origin=f"the run {run}"), tokenizer_layout(spec.data, store)
     model = _of_shape(width, written, vocab_size=n_tokens, **length)
@@ -206,24 +208,26 @@ def _energy(shape: Shape, tokens: str | None) -> Any:
 
 
 def _measured(
-    tables: list[Path], results: Path, layers: list[str] | tuple[str, ...], engine: str | None
+    tables: list[Path], results: Path | None, layers: list[str] | tuple[str, ...], engine: str | None
 ) -> tuple[str | None, list[MeasuredRate], dict[str, int]]:
     """Whose rates they are, the rates of a table of llama-bench, of our own ledger or of bundles that are timed now,
     and the layers that were taken for granted."""
     from scaling.errors import SpecError
 
     known, (table, *others) = _layers(layers), tables
+    if not others and _is_ledger(table):
+        from scaling.export.rates import ledger_rates
+
+        refuse_without_effect("a ledger, whose runs are known", {"--layers": list(layers) or None})
+        return *ledger_rates(table, results or RESULTS, engine=engine), {}
+    refuse_without_effect("what is no ledger of runs", {"--results": results})
     if all(path.is_dir() for path in tables):
         refuse_without_effect("bundles, whose models are known", {"--layers": list(layers) or None})
         return *_timed(tables, engine), {}
     if others:
         raise SpecError(f"one table, or folders of bundles — got {', '.join(map(str, tables))}; name one of the tables")
-    from scaling.export.rates import ledger_rates
     from scaling.predict.bench import measured_rates, read_bench
 
-    if _is_ledger(table):
-        refuse_without_effect("a ledger, whose runs are known", {"--layers": list(layers) or None})
-        return *ledger_rates(table, results, engine=engine), {}
     rates, taken = measured_rates(read_bench(table), known)
     return engine, rates, {model: taken[model] for model in taken if model not in known}
 

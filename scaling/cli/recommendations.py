@@ -62,7 +62,7 @@ def recommend(
     ] = None,
     teacher: Annotated[str | None, option("--teacher", help="Label of a teacher of the sweep.")] = None,
     vocab: Annotated[str | None, option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     force: Force = False,
     json_: Json = False,
@@ -87,7 +87,7 @@ def recommend(
     beside: str | None = None
     if not fit_files and law is not None:
         of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
-        of_sweep |= {"--target-savings": target_savings}
+        of_sweep |= {"--target-savings": target_savings, "--results": results}
         refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
         found = _of_law(law, asked, vocab, force=force)
     elif fit_files and law is None:
@@ -131,7 +131,7 @@ def _of_fits(
     return smallest_of(asks)
 
 
-def _keep(found: Recommendation, fit_file: Path, *, of_several: bool, results: Path) -> None:
+def _keep(found: Recommendation, fit_file: Path, *, of_several: bool, results: Path | None) -> None:
     """Write an answer beside the fit that it rests on."""
     from scaling.chain.decision import write_recommendation
 
@@ -140,13 +140,12 @@ def _keep(found: Recommendation, fit_file: Path, *, of_several: bool, results: P
         say(f"the answer is of {fit_file}; go on with: {_to_train(fit_file, results)}, export, verify")
 
 
-def _to_train(fit_file: Path, results: Path) -> str:
+def _to_train(fit_file: Path, results: Path | None) -> str:
     """The command that goes on from an answer beside a fit."""
-    from scaling.chain.workspace import results_around
+    from scaling.chain.workspace import results_around, results_option
 
-    results = results_around(fit_file, results)
-    folder = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
-    return f"scaling train {shlex.quote(str(fit_file.with_name('sweep.yaml')))}{folder}"
+    sweep, root = fit_file.with_name("sweep.yaml"), results or results_around(fit_file) or RESULTS
+    return f"scaling train {shlex.quote(str(sweep))}{results_option(root, beside=sweep)}"
 
 
 def _of_fit(
@@ -155,7 +154,7 @@ def _of_fit(
     asked: dict[str, Any],
     teacher: str | None,
     *,
-    results: Path,
+    results: Path | None,
     overrides: list[str] | None,
     force: bool,
 ) -> Recommendation:
@@ -172,8 +171,7 @@ def _of_fit(
             f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
             "name the sweep file that trains them"
         )
-    results = results_around(fit_file, results)
-    workspace = Workspace.open(source, results=results, overrides=overrides or ())
+    workspace = Workspace.open(source, results=results or results_around(fit_file), overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = ask(workspace, teacher=named, **asked)

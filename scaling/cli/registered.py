@@ -24,7 +24,7 @@ def register_forecasts(
     sweep_file: SweepFile,
     fit_file: Annotated[Path, typer.Option("--fit", readable=False, metavar="FIT.json", help="What forecasts.")],
     out: Out = Path("forecasts"),
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     level: Annotated[float, typer.Option("--level", min=0.01, max=0.999, help="Of the intervals.")] = 0.9,
     force: Force = False,

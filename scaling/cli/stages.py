@@ -24,7 +24,6 @@ from scaling.cli.options import (
     workers,
 )
 from scaling.errors import SpecError
-from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     from scaling.chain.run import ChainResult
@@ -51,7 +50,7 @@ def register(app: typer.Typer) -> None:
 def run(
     sweep_file: SweepFile,
     jobs: Jobs = 0,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     force: Force = False,
     target_loss: Annotated[
@@ -106,7 +105,7 @@ def sweep(
     jobs: Jobs = 0,
     executor: Executor = None,
     executor_set: ExecutorSettings = None,
-    results: Results = RESULTS,
+    results: Results = None,
     overrides: Overrides = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed trunk.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")] = False,
@@ -140,7 +139,7 @@ def sweep(
     raise typer.Exit(outcome.exit_code)
 
 
-def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrides = None) -> None:
+def worker(sweep_file: SweepFile, results: Results = None, overrides: Overrides = None) -> None:
     """One worker: claim a trunk (a training with its branches), train it, move on, as all others do at the same time.
 
     The tasks of one Slurm step (srun -n2 scaling worker …) are one worker: they train each trunk together.
@@ -159,7 +158,7 @@ def worker(sweep_file: SweepFile, results: Results = RESULTS, overrides: Overrid
     raise typer.Exit(outcome.exit_code)
 
 
-def train(sweep_file: SweepFile, results: Results = RESULTS, json_: Json = False) -> None:
+def train(sweep_file: SweepFile, results: Results = None, json_: Json = False) -> None:
     """Train the recommended student, which export and verify then take."""
     from scaling.chain.decision import load_recommendation
     from scaling.chain.training import train_stage
@@ -181,12 +180,12 @@ def export(
     license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Of the student, as MIT.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="A program that takes it: futo, litert-lm.")] = None,
     language: Annotated[list[str] | None, typer.Option("--language", help="For --target futo: as en-US.")] = None,
-    author: Annotated[str, typer.Option("--author", help="For --target futo.")] = "",
+    author: Annotated[str | None, typer.Option("--author", help="For --target futo.")] = None,
     feature: Annotated[
         list[str] | None,
         typer.Option("--feature", help="For --target futo: a feature beside base_v1; may be repeated."),
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Write the recommended student as a bundle: file, tokenizer, manifest, model card."""
@@ -198,7 +197,7 @@ def export(
     if target not in (None, "futo", "litert-lm"):
         raise SpecError(f"--target: got {target!r} — allowed: futo, litert-lm")
     if target != "futo":
-        asked = {"--language": language, "--author": author or None, "--feature": feature}
+        asked = {"--language": language, "--author": author, "--feature": feature}
         refuse_without_effect("no --target futo", asked)
     workspace = Workspace.open(sweep_file, results=results)
     recommendation = trained(workspace, load_recommendation(workspace))
@@ -206,9 +205,8 @@ def export(
     found = export_stage(workspace, recommendation, load_fit(workspace), format=format, license=license)
     if target == "futo":
         # The bundle stays as it is; the keyboard's file lies beside it.
-        path = futo_stage(
-            workspace, found, languages=language or (), author=author, license=license or "", features=feature or ()
-        )
+        said = {"author": author or "", "license": license or ""}
+        path = futo_stage(workspace, found, languages=language or (), features=feature or (), **said)
         say(f"for FUTO Keyboard: {path}")
     if target == "litert-lm":
         packed = litert_lm_stage(workspace, found)
@@ -225,7 +223,7 @@ def verify(
     device: Annotated[
         str | None, typer.Option("--device", help="This machine, calibrated: FILE.toml:NAME; by default x86-core.")
     ] = None,
-    results: Results = RESULTS,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Read the exported file back, run it in a phone engine, and write its ledger row."""

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Json, Results, emit, say
-from scaling.files import RESULTS
+from scaling.cli.options import Json, Results, emit, refuse_without_effect, say
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="csv, tensorboard, wandb (offline) or mlflow (SQLite).")]
 Source = Annotated[
@@ -22,13 +21,14 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Look, prepare, hand on")(replay)
 
 
-def replay(kind: Kind, source: Source, out: Out, results: Results = RESULTS, json_: Json = False) -> None:
+def replay(kind: Kind, source: Source, out: Out, results: Results = None, json_: Json = False) -> None:
     """Write committed runs in the format of an experiment tracker; nothing is sent anywhere."""
     from scaling.chain.workspace import Workspace
     from scaling.records import RunStore
     from scaling.report.trackers import replay as replay_runs
 
     if (source / "runs").is_dir():
+        refuse_without_effect(f"a results folder ({source})", {"--results": results})
         store, run_ids, name = RunStore(source), None, source.resolve().name
     else:
         workspace = Workspace.open(source, results=results)

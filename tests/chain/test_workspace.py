@@ -99,3 +99,12 @@ def test_the_folder_of_a_sweep_is_read_with_the_results_around_it_wherever_it_wa
     # What is said wins, and a sweep file of a person's own lies in no results folder.
     assert Workspace.open(copied / "twin", results=tmp_path / "results").store.root == tmp_path / "results"
     assert Workspace.open(tmp_path / "a.yaml").store.root == Path("results")
+
+
+def test_the_usual_results_folder_wins_where_it_is_said_and_is_said_again(tmp_path, monkeypatch):
+    folder = Workspace.open(sweep_file(tmp_path / "a.yaml", 32), results=tmp_path / "elsewhere").prepare().folder
+    monkeypatch.chdir(tmp_path)
+    found = Workspace.open(folder, results="results")
+    assert found.store.root == Path("results")
+    assert found.command("scaling fit") == f"scaling fit {folder / 'sweep.yaml'} --results results"
+    assert Workspace.open("a.yaml", results="results").command("scaling fit") == "scaling fit a.yaml"

@@ -128,7 +128,9 @@ def test_a_folder_of_several_fits_is_answered_with_their_names(command, tmp_path
     assert done.exception.exit_code == 2
 
 
-@pytest.mark.parametrize(("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine")])
+@pytest.mark.parametrize(
+    ("said", "opened"), [((), "elsewhere"), (("--results", "mine"), "mine"), (("--results", "results"), "results")]
+)
 def test_the_runs_of_a_fit_are_looked_for_where_it_lies_unless_a_folder_is_named(said, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = RunStore(tmp_path / "elsewhere").prepare().root / "one"
@@ -139,6 +141,20 @@ def test_the_runs_of_a_fit_are_looked_for_where_it_lies_unless_a_folder_is_named
     monkeypatch.setattr(Workspace, "open", lambda file, *, results, **_: seen.append(results) or 1 / 0)
     CliRunner().invoke(app, ["recommend", "--fit", "elsewhere/one", "--target-loss", "1.8", *said])
     assert seen == [Path(opened)]
+
+
+@pytest.mark.parametrize(
+    ("said", "arms"),
+    [
+        (("--arms", "real, noise 0.2"), ["real", "noise 0.2"]),
+        (("--arms", "real", "--arms", "noise 0.2, exact"), ["real", "noise 0.2, exact"]),
+    ],
+)
+def test_two_arms_are_named_at_once_or_one_by_one_where_a_name_has_a_comma(said, arms):
+    table = ROOT / "results" / "reference" / "soft_targets.csv"
+    done = CliRunner().invoke(app, ["compare", str(table), *said, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["arms"] == arms
 
 
 def test_no_answer_ends_with_its_own_exit_code(tmp_path, monkeypatch):

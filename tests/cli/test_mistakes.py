@@ -49,11 +49,32 @@ def refused(tmp_path, monkeypatch, *arguments: str) -> str:
         (("fit", QUICKSTART, "--where", "n > 1"), "whose own fit.where, fit.n and fit.loss are set by --set"),
         (("fit", QUICKSTART, "--map", "n=x"), "--map: has no effect beside a sweep file"),
         (("fit", "runs.csv", "--results", "elsewhere"), "--results: has no effect beside a table"),
+        (("backtest", GRID, "--decision", "0.9", "--level", "0.9"), "--level: has no effect beside --decision"),
+        (("curve", GRID, "--map", "lr=lr", "--form", "auto"), "--form: has no effect beside a learning rate by step"),
+        (("export", QUICKSTART, "--author", ""), "--author: has no effect beside no --target futo"),
         ((*RECOMMEND, "--min-tokens-per-second", "5"), "a speed needs a device"),
     ],
 )
 def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypatch):
     assert said in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", GRID),
+        ("code-length", GRID),
+        ("replay", "csv", ".", "out"),
+        ("ledger", "--file", "ledger.csv"),
+        ("report", "--law", "besiroglu"),
+        ("recommend", "--law", "besiroglu", "--target-loss", "3"),
+        ("footprint", "--params", "1B"),
+        ("calibrate", GRID, "--out", "mine.toml"),
+    ],
+)
+def test_a_results_folder_without_effect_is_refused_as_well_where_it_is_the_usual_one(arguments, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    assert "--results: has no effect beside" in refused(tmp_path, monkeypatch, *arguments, "--results", "results")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +142,13 @@ def test_a_vocabulary_is_finite(tmp_path, monkeypatch):
 def test_arms_of_a_column_of_numbers_may_be_zero(tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, "compare", GRID, "--by", "seed", "--arms", "0,1")
     assert said == "no finished run has seed = 1.0; there are 0"
+
+
+@pytest.mark.parametrize("arms", [["real,noise 0.2, exact"], ["real"], ["real", ""], ["real", "a", "b"]])
+def test_what_names_no_two_arms_is_refused_with_the_way_to_name_one_with_a_comma(arms, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, "compare", GRID, *(word for arm in arms for word in ("--arms", arm)))
+    assert f"got {' and '.join(map(repr, arms))}, allowed are two values of teacher" in said
+    assert "where a name has a comma --arms real --arms 'noise 0.2, exact'" in said
 
 
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])
