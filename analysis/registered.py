@@ -26,6 +26,7 @@ FITS = {
     "prose": "registered_prose_fit.json",
     "prose, twice the text": "registered_prose_texts_fit.json",
     "prose, an accelerator's": "registered_accelerator_fit.json",
+    "whole study": "registered_size_fit.json",
 }
 """Whose students are behind the forecasts, and the file of the fit."""
 COLUMNS = [

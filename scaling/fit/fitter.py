@@ -31,6 +31,7 @@ from scaling.fit.neighbours import (
 )
 from scaling.fit.prediction import left_out
 from scaling.fit.result import Fit
+from scaling.fit.select import idle
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Kind, Objective
 from scaling.fit.solve.search import Optimum
@@ -40,6 +41,7 @@ from scaling.fit.stack.validate import Cut, size_ordered_cuts
 from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
+from scaling.laws.teacher import TeacherLaw
 from scaling.tables.observations import TEXT_COLUMNS, Observations
 from scaling.tables.observe import not_flat, observe
 from scaling.tables.units import size_column
@@ -334,7 +336,8 @@ def _status(
 ) -> Status:
     # What the plan of runs cannot tell comes first: it explains what the fit itself shows.
     design = design_faults(data, problem.law.columns, held or {})
-    own = fit_faults(condition, optimum.at_bound, problem.law.names)
+    unused = idle(optimum.at_bound)
+    own = fit_faults(condition, tuple(unused), problem.law.names)
     reasons = list(design)
     if not optimum.converged:
         reasons.append("The search did not converge: give more starts, or a simpler law.")
@@ -348,12 +351,17 @@ def _status(
             f"{data.n_clusters} trunks are too few to resample: coefficients have no interval, and forecasts are "
             f"widened as if each trunk were one run; train {FEW_TRUNKS} or more"
         )
+    if isinstance(problem.law, TeacherLaw) and problem.law.reference:
+        best = data.teachers[problem.law.reference]
+        notes.append(f"free divergences are from {best}, which teaches better than {data.teachers[0]}")
+    if equal := [name for name in optimum.at_bound if name not in unused]:
+        notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best")
     if len(data.teachers) > 1 and not data.texts:
         notes.append("the table has no text_id: texts are told apart by the label of their teacher alone")
     return Status(
         converged=optimum.converged,
-        interior=not optimum.at_bound,
-        identified=not design and len(own) == bool(optimum.at_bound),
+        interior=not unused,
+        identified=not design and len(own) == bool(unused),
         reasons=tuple(reasons + own),
         notes=(*data.notes, *notes),
     )

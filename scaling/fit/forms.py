@@ -43,7 +43,11 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
         return [_unfitted(chosen.law)], rows
     if not isinstance(chosen.law, TeacherLaw):
         return _bases(data), rows
-    tied = [c for c in candidates if c is chosen or (not c.optimum.at_bound and c.aicc - chosen.aicc < select.TIE)]
+    tied = [
+        c
+        for c in candidates
+        if c is chosen or (not select.idle(c.optimum.at_bound) and c.aicc - chosen.aicc < select.TIE)
+    ]
     forms = [_unfitted(c.law) for c in tied]
     coupled = [_unfitted(form, base=COUPLED) for form in forms]
     return forms + [form for form in coupled if set(held or {}) <= set(form.names)], rows
@@ -65,7 +69,7 @@ def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
     if isinstance(form, EachText):
         return named_law(form.name, teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, **(form.structure() | {"teachers": list(data.teachers[1:])}))
+        return named_law(form.name, **(form.structure() | select.free_divergences(data)))
     return form
 
 

@@ -18,7 +18,7 @@ from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.shown import Drawn
-from scaling.tables.observations import MadeOf
+from scaling.tables.observations import REAL, MadeOf
 from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
@@ -134,14 +134,26 @@ class Fit(Drawn):
         low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.law.names, low, high, strict=True)}
 
+    @property
+    def knows_real_text(self) -> bool:
+        """Whether its laws say something of real text: those with numbers of their own for each text need its runs."""
+        return "teacher" not in self._needed or REAL in self.teachers
+
+    @property
+    def _needed(self) -> set[str]:
+        return {name for member in self.members for name in member.law.columns}
+
     def points(self, n: Any = None, d: Any = None, **columns: Any) -> Points:
         """Where a forecast is asked: see `scaling.fit.prediction.points`."""
-        needed = {name for member in self.members for name in member.law.columns}
+        needed = self._needed
         missing = [name for name, value in (("n", n), ("d", d)) if value is None and name in needed]
         if missing:
             raise SpecError(f"the law is a function of {missing[0]}, and got none — give it; inf asks for the limit")
         if columns.get("teacher") in self.texts:
             columns["teacher"] = self.texts[columns["teacher"]]
+        asked = columns.get("teacher") or REAL
+        if asked == REAL and not self.knows_real_text and "teacher_code" not in columns:
+            raise SpecError(f"no run of this fit read real text: name one of its texts, {', '.join(self.teachers)}")
         return points(self.teachers, n, d, **columns)
 
     def loss(self, n: Any = None, d: Any = None, **columns: Any) -> Any:

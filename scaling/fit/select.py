@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def candidate_forms(data: Observations, base: str = "chinchilla") -> list[Scalin
     """
     if len(data.teachers) == 1 and not _varies(data):
         return [named_law(base)]
-    free = {} if "delta_noise" in data.columns else {"teachers": list(data.teachers[1:])}
+    free = free_divergences(data)
     names = ["q0", "q1", "q2", "q1q2"]
     if free:
         names += ["q5"]
@@ -74,6 +75,37 @@ def candidate_forms(data: Observations, base: str = "chinchilla") -> list[Scalin
         names += ["q5"]
         names += ["q7"] if np.any(data.columns["delta_noise"] > 0) else []
     return [named_law(name, base=base, **({} if name == "q0" else free)) for name in names]
+
+
+def free_divergences(data: Observations) -> dict[str, Any]:
+    """What a teacher form takes where the runs do not say how far their texts are from real text; else nothing."""
+    if "delta_noise" in data.columns:
+        return {}
+    best = best_text(data)
+    others = [label for code, label in enumerate(data.teachers) if code != best]
+    return {"teachers": others} | ({"reference": best} if best else {})
+
+
+def best_text(data: Observations) -> int:
+    """Code of the text that teaches best: the first one, real text where there is some, unless another is better by
+    more than twice the standard error of the difference.
+
+    By a least-squares surface of log loss over log n and log d, of second order, with a level of each text.
+    """
+    sizes = [np.log(data.columns[name]) for name in ("n", "d") if name in data.columns]
+    sizes = [(values - values.mean()) / (values.std() or 1.0) for values in sizes]
+    surface = [*sizes, *(one * other for i, one in enumerate(sizes) for other in sizes[i:])]
+    # Levels of the other texts beside the first; one that no run of these has read has none to speak of.
+    present = [code for code in range(1, len(data.teachers)) if np.any(data.teacher == code)]
+    design = np.column_stack([data.teacher == code for code in present] + [np.ones(len(data)), *surface]).astype(float)
+    log_loss = np.log(data.loss)
+    level = np.linalg.lstsq(design, log_loss, rcond=None)[0]
+    scatter = np.sum((log_loss - design @ level) ** 2) / max(len(data) - design.shape[1], 1)
+    error = np.sqrt(scatter * np.diag(np.linalg.pinv(design.T @ design)))
+    worse = level[: len(present)] + 2 * error[: len(present)]
+    if not present or worse.min() >= 0:
+        return 0
+    return present[int(np.argmin(level[: len(present)]))]
 
 
 def _varies(data: Observations) -> bool:
@@ -163,6 +195,12 @@ def _teacher_masks(data: Observations, form: ScalingLaw) -> list[Array]:
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """Lowest AICc among forms whose coefficients are all inside their bounds; the lowest of all if none is."""
-    interior = [candidate for candidate in candidates if not candidate.optimum.at_bound]
-    return (interior or list(candidates))[0]
+    """Lowest AICc among forms that need all of their coefficients; the lowest of all if none does."""
+    needed = [candidate for candidate in candidates if not idle(candidate.optimum.at_bound)]
+    return (needed or list(candidates))[0]
+
+
+def idle(at_bound: Sequence[str]) -> list[str]:
+    """Coefficients on a bound, that a simpler form does without; but a text as good as the best has a divergence of
+    zero, and is still told from the others."""
+    return [name for name in at_bound if not name.startswith("delta[")]

@@ -4,7 +4,8 @@ Two divergences travel with a run, both parts of KL(real text || text that it re
 (what the teacher never says) and `delta_noise` (what it says wrongly). Real text has both zero; those of a mixture are
 of the mixed text, and those of the teacher inside it are columns beside them. Every form builds on a base law
 E + x(n, d) and keeps that base's coefficients, so Q1 may stand on Chinchilla, on tied exponents, or on Skaling. Where
-divergences are unknown, a form takes one free divergence for each teacher instead (`teachers=`).
+divergences are unknown, a form takes one free divergence for each text instead, but for one that the others are told
+by (`teachers=`, `reference=`): that is real text, unless another text teaches better, for no divergence is below zero.
 """
 
 from __future__ import annotations
@@ -41,25 +42,32 @@ class TeacherLaw(OnBase):
 
     Args:
         base: name of an additive base law.
-        teachers: labels of teachers with unknown divergence; each gets the coefficient `delta[label]`. Empty:
-            divergences are columns.
+        teachers: labels of texts with unknown divergence; each gets the coefficient `delta[label]`. Empty: divergences
+            are columns.
+        reference: code of the text that has none; the other codes are those of `teachers`, in order. 0 is real text.
         **values: coefficients.
 
     Raises:
-        SpecError: the form cannot do without measured divergences.
+        SpecError: the form cannot do without measured divergences; or the reference is not one of the texts.
     """
 
     columns: tuple[str, ...] = ("n", "d", "delta_coverage", "delta_noise")
     absorbed: tuple[str, ...] = ("kappa",)
     teachers: tuple[str, ...]
+    reference: int
 
-    def __init__(self, base: str = DEFAULT_BASE, teachers: Sequence[str] = (), **values: float):
+    def __init__(self, base: str = DEFAULT_BASE, teachers: Sequence[str] = (), reference: int = 0, **values: float):
         if teachers and not self.absorbed:
             raise SpecError(
                 f"law {self.name!r} is a function of {', '.join(self.columns)} and takes no free divergences, got "
                 f"those of {', '.join(teachers)}: give the columns, or choose another form"
             )
+        if not 0 <= reference <= len(teachers):
+            raise SpecError(
+                f"law {self.name!r}: reference {reference} is not the code of one of {1 + len(teachers)} texts"
+            )
         object.__setattr__(self, "teachers", tuple(teachers))
+        object.__setattr__(self, "reference", reference)
         if teachers:
             object.__setattr__(self, "columns", ("n", "d", "teacher"))
         super().__init__(base, **values)
@@ -72,14 +80,16 @@ class TeacherLaw(OnBase):
         return tuple(c for c in self.extra if c.name not in self.absorbed) + free
 
     def structure(self) -> dict[str, Any]:
-        """Base law, and the teachers whose divergence is free."""
-        return super().structure() | ({"teachers": list(self.teachers)} if self.teachers else {})
+        """Base law, and the texts whose divergence is free."""
+        free = {"teachers": list(self.teachers)} if self.teachers else {}
+        return super().structure() | free | ({"reference": self.reference} if self.reference else {})
 
     def divergence(self, p: SimpleNamespace, x: SimpleNamespace) -> Any:
-        """Total divergence of each run's text: measured, or free by teacher."""
+        """Total divergence of each run's text: measured, or free by text."""
         if not self.teachers:
             return let("delta", x.delta_coverage + x.delta_noise)
-        own = enumerate(self.teachers, start=1)  # code 0 is real text
+        codes = (code for code in range(len(self.teachers) + 1) if code != self.reference)
+        own = zip(codes, self.teachers, strict=True)
         return let("delta", sum(getattr(p, f"delta[{q}]") * indicator(x.teacher, code, q) for code, q in own))
 
     def weight(self, p: SimpleNamespace, name: str) -> Any:

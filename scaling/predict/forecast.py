@@ -121,7 +121,7 @@ def from_fit(
     asked: dict[str, Any] = {"level": level, "of": of, "force": force}
     said, measured = law_and_measured(fit, n_params, n_tokens, table=table, **asked, **text)
     found = explain(
-        of_fit(fit),
+        of_fit(fit, {} if fit.knows_real_text else {"teacher": teacher}),
         n_params,
         n_tokens,
         surface=lambda n, d: fit.loss(n, d, **text),

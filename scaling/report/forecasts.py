@@ -38,7 +38,7 @@ def show_forecast(forecast: Forecast) -> None:
     if forecast.reach is not None and forecast.reach > 1.001:
         rows["beyond the data"] = f"{forecast.reach:.3g}×"
     for note in forecast.notes:
-        rows["note"] = f"{rows['note']} {note}" if "note" in rows else note
+        rows["note"] = f"{rows['note']}; {note}" if "note" in rows else note
     what = "forecast" if forecast.measured is None else "measured, beside the forecast,"
     of_text = f" on {forecast.text}" if forecast.text else ""
     title = f"{what} for N = {number(forecast.n_params)}, D = {number(forecast.n_tokens)}{of_text}, {forecast.unit}"

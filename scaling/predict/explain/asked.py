@@ -76,11 +76,13 @@ def asked_of(
         ExtrapolationError: a teacher further beyond a fit's runs than it can say.
     """
     given = dict(columns or {})
-    basis = published(source, given) if isinstance(source, str) else of_fit(source, given)
-    fit = basis.fit
+    fit = None if isinstance(source, str) else source
     # A label of the fit comes before a name of the literature.
+    if fit is not None and isinstance(teacher, str) and teacher not in models():
+        teacher = one_begun(teacher, fit.teachers) or teacher
+    alone = {} if fit is None or fit.knows_real_text else {"teacher": teacher}
+    basis = published(source, given) if isinstance(source, str) else of_fit(source, given | alone)
     if fit is not None and isinstance(teacher, str):
-        teacher = teacher if teacher in models() else one_begun(teacher, fit.teachers) or teacher
         if fit.texts.get(teacher, teacher) == REAL:
             return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
         if teacher in fit.teachers or teacher in fit.texts:

@@ -164,11 +164,17 @@ def _columns_wanted(found: Preset, law: ScalingLaw, missing: list[str], unknown:
 def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
     """A fit as a basis.
 
+    Args:
+        fit: The fit.
+        columns: What its law is a function of beside N and D; of a fit without real text the `teacher` that stands for
+            it, so that all is told of that text alone.
+
     Raises:
         SpecError: its law is no function of size or data.
     """
     if not {"n", "d"} & set(fit.law.columns):
         raise SpecError(f"this fit is of {', '.join(fit.law.columns)}, and says nothing of size or data")
+    # A law of divergences says what the text of any teacher costs whose loss is known.
     extra, knows_texts = dict(columns or {}), {"delta_noise", "delta_coverage"} & set(fit.law.columns)
     return Basis(
         name="fit",

@@ -1,0 +1,113 @@
+"""The text that others are told by: real text, or one that teaches better."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.errors import SpecError
+from scaling.fit.fitter import fit
+from scaling.fit.saved import load, save
+from scaling.fit.select import best_text, free_divergences, idle
+from scaling.laws.named import named_law
+from scaling.laws.size_and_data import Chinchilla
+from scaling.predict.explain.answer import explain
+from scaling.predict.forecast import from_fit
+from scaling.tables.observe import observe
+
+TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
+COLUMNS = {"n": "n_params", "d": "n_tokens"}
+
+
+def texts(floors, seed=0, noise=0.004):
+    """A grid of runs on each text, whose loss ends that much above the law's."""
+    rng = np.random.default_rng(seed)
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
+    parts = []
+    for text, floor in floors.items():
+        loss = (TRUTH.loss(n=n, d=d) + floor) * np.exp(rng.normal(0, noise, n.size))
+        parts.append(pd.DataFrame({"n_params": n, "n_tokens": d, "teacher": text, "loss": loss}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def at(text, n=1e10, d=1e12, floor=0.0):
+    return pytest.approx(float(TRUTH.loss(n=n, d=d)) + floor, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def better():
+    """A fit of a text that teaches better than real text, and of one that teaches worse."""
+    return fit(texts({"real": 0.0, "better": -0.1, "worse": 0.3}), bootstrap=20)
+
+
+def test_a_text_that_teaches_better_than_real_text_is_the_one_that_others_are_told_by(better):
+    assert better.success
+    assert better.law.names[-2:] == ("delta[real]", "delta[worse]")
+    assert better.predict(1e10, 1e12, teacher="better", force=True).value == at("better", floor=-0.1)
+    assert better.predict(1e10, 1e12, force=True).value == at("real")
+    assert better.predict(1e10, 1e12, teacher="worse", force=True).value == at("worse", floor=0.3)
+    assert "free divergences are from better, which teaches better than real" in better.status.notes
+
+
+def test_a_saved_fit_knows_which_text_the_others_are_told_by(better, tmp_path):
+    save(better, tmp_path / "fit.json")
+    found = load(tmp_path / "fit.json")
+    assert found.law == better.law
+    for text in ("real", "better", "worse"):
+        asked = {"teacher": text, "force": True}
+        again, first = found.predict(1e10, 1e12, **asked), better.predict(1e10, 1e12, **asked)
+        assert (again.value, again.scale) == pytest.approx((first.value, first.scale))
+
+
+def test_real_text_stays_the_reference_where_another_is_better_by_chance_alone():
+    for seed in range(6):
+        data = observe(texts({"real": 0.0, "as good": 0.0, "worse": 0.3}, seed), columns=COLUMNS)
+        assert best_text(data) == 0
+        assert free_divergences(data) == {"teachers": ["as good", "worse"]}
+
+
+def test_a_text_as_good_as_the_best_costs_no_form_and_is_noted():
+    runs = texts({"real": 0.0, "worse": 0.3})
+    twin = runs[runs["teacher"] == "real"].assign(teacher="as good")
+    twin["loss"] *= 1 - 5e-4  # better than real text, by less than shows
+    found = fit(pd.concat([runs, twin], ignore_index=True), law="q1", bootstrap=0)
+    assert found.params["delta[as good]"] == 0
+    assert found.success
+    assert "delta[as good] ended at zero: these texts teach as well as the best" in found.status.notes
+    assert idle(("c", "delta[as good]")) == ["c"]
+
+
+def test_the_best_text_is_found_where_it_was_read_at_other_sizes():
+    runs = texts({"real": 0.0, "better": -0.1})
+    small = (runs["n_params"] < 1e7) & (runs["n_tokens"] < 1e10)
+    apart = runs[small == (runs["teacher"] == "better")]
+    assert apart.groupby("teacher")["loss"].mean().idxmin() == "real", "its students are small"
+    assert best_text(observe(apart.reset_index(drop=True), columns=COLUMNS)) == 1
+
+
+def test_a_text_without_runs_is_not_the_best():
+    data = observe(texts({"real": 0.0, "better": -0.1}), columns=COLUMNS)
+    alone = data.select(data.teacher == 0)
+    assert best_text(replace(alone, teachers=("real", "better"))) == 0
+
+
+def test_without_real_text_each_text_is_told_by_itself_and_one_has_to_be_named():
+    found = fit(texts({"b": 0.1, "a": 0.3}), bootstrap=0)
+    with pytest.raises(SpecError, match=r"no run of this fit read real text: name one of its texts, a, b"):
+        found.predict(1e9, 1e11)
+    with pytest.raises(SpecError, match="no run of this fit read real text"):
+        found.predict(1e9, 1e11, teacher="real")
+    for told in (from_fit(found, 1e9, 1e11, teacher="a"), explain(found, 1e9, 1e11, teacher="a")):
+        assert told.teacher_term == 0
+        assert told.floor == pytest.approx(TRUTH.E + 0.3, rel=0.02)
+        assert told.loss == at("a", 1e9, 1e11, floor=0.3)
+
+
+def test_a_reference_is_one_of_the_texts():
+    law = named_law("q1", teachers=["real", "c"], reference=1)
+    with_values = law.with_values({**TRUTH.values, "delta[real]": 0.2, "delta[c]": 0.4})
+    loss = with_values.loss(n=np.full(3, 1e9), d=np.full(3, 1e11), teacher=np.arange(3.0))
+    np.testing.assert_allclose(loss - loss[1], [0.2, 0.0, 0.4])
+    with pytest.raises(SpecError, match="reference 3 is not the code of one of 3 texts"):
+        named_law("q1", teachers=["real", "c"], reference=3)
