@@ -157,11 +157,13 @@ def _token_length(source: Source, asked: str | None) -> float | None:
     """Bytes of a token: a number, or that of the fit's runs, whose table takes longer to read than a forecast."""
     if asked != "fit":
         return None if asked is None else count(asked, "bytes-per-token")
-    from scaling.predict.explain.token_length import bytes_per_token_of
+    from scaling.predict.explain.token_length import bytes_per_token_in
 
     found = None
     if source.fit_file is not None and source.table is not None:
-        found = bytes_per_token_of(source.table, source.fit(source.fit_file).made_of.where)
+        made = source.fit(source.fit_file).made_of
+        # Fits of before 2026-11-27 do not say it themselves.
+        found = made.bytes_per_token or bytes_per_token_in(source.table, made.where)
     if found is None:
         raise SpecError("--bytes-per-token fit: no run beside the fit tells bits/byte — give a number, as 4.3")
     return found

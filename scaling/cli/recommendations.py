@@ -61,7 +61,7 @@ def recommend(
         str | None, option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
     ] = None,
     teacher: Annotated[str | None, option("--teacher", help="Label of a teacher of the sweep.")] = None,
-    vocab: Annotated[str | None, option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
+    vocab: Annotated[str | None, option("--vocab", help="With --law: by default the law's, or 32k.")] = None,
     results: Results = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -104,13 +104,13 @@ def recommend(
 
 def _of_law(law: str, asked: dict[str, Any], vocab: str | None, *, force: bool) -> Recommendation:
     """The smallest student by a published law."""
-    from scaling.predict.published import VOCABULARY, recommend_published
+    from scaling.predict.published import recommend_published
     from scaling.predict.question import Question
 
     if asked["target_loss"] is None:
         raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
     question = Question(**{name: value for name, value in asked.items() if value is not None})
-    size = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
+    size = None if vocab is None else whole_count(vocab, "vocab")
     return recommend_published(question, law, vocab_size=size, force=force)
 
 

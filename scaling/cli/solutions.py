@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, byte_count, count, emit, refuse_without_effect
+from scaling.cli.options import Force, Json, byte_count, count, emit, refuse_without_effect, whole_count
 from scaling.cli.questions import (
     Columns,
     FitFile,
@@ -45,6 +45,9 @@ def solve(
     batch_law: Annotated[
         str | None, option("--batch-law", help="Critical batch of a law of steps; by default kaplan-batch.")
     ] = None,
+    vocab: Annotated[
+        str | None, option("--vocab", metavar="V", help="Vocabulary of its tokens, where fit or law does not say it.")
+    ] = None,
     level: Level = None,
     force: Force = False,
     json_: Json = False,
@@ -58,6 +61,8 @@ def solve(
         raise SpecError("solve answers for one of --target-loss, --flops and --energy — give exactly one")
     # A law of steps is asked for steps, every other law for sizes and tokens.
     budget = _budget(flops, energy, flops_per_s, watts)
+    if target_loss is None:
+        refuse_without_effect("a budget: it tells whether a target loss can be meant", {"--vocab": vocab})
     if law is not None and "s_min" in preset(law).law.columns:
         from scaling.predict.solve.steps import optimal_steps
         from scaling.report.forecasts import show_steps
@@ -87,6 +92,7 @@ def solve(
         columns=numbers(columns),
         inference_tokens=0.0 if inference_tokens is None else count(inference_tokens, "inference-tokens"),
         level=0.9 if level is None else level,
+        vocab_size=None if vocab is None else whole_count(vocab, "vocab"),
         force=force,
     )
     emit(found, as_json=json_, show=show_solution)

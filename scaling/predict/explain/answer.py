@@ -12,7 +12,7 @@ from scaling.errors import SpecError
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
 from scaling.numbers import count
-from scaling.predict.explain.asked import Asked, asked_of, doubt_beside, refuse_beyond
+from scaling.predict.explain.asked import MOST_REACH, Asked, asked_of, doubt_beside, refuse_beyond
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
@@ -113,13 +113,13 @@ def solve(
         columns: What the law is a function of beside N, D and the teacher.
         inference_tokens: D_inf: adds the training that is cheapest with its use, 6 N D + 2 N D_inf.
         level: Of a fit's intervals.
-        vocab_size: Of the tokenizer, to tell a target in another unit.
+        vocab_size: Of the tokenizer, to tell a target in another unit, where the source does not say it.
         force: Answer a fit even more than 10 × beyond its runs.
 
     Raises:
         SpecError: neither or both of loss and budget, or a loss in another unit.
         InfeasibleError: out of reach of this text.
-        ExtrapolationError: the answer lies too far beyond a fit's runs.
+        ExtrapolationError: every answer lies too far beyond a fit's runs; where some do, a note names them.
 
     **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3.3; Sardana et al. 2023, arXiv 2401.00448, section 2.
     """
@@ -131,7 +131,8 @@ def solve(
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
-        check_target(target_loss, basis.floor, vocab_size=vocab_size or basis.vocab_size, unit=basis.unit)
+        vocab, length = _vocabulary(basis, vocab_size), basis.bytes_per_token
+        check_target(target_loss, basis.floor, vocab_size=vocab, bytes_per_token=length, unit=basis.unit)
         answers = trainings_for_loss(
             question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
@@ -144,7 +145,9 @@ def solve(
     if basis.fit is None:
         notes += _far(basis, answers)
     else:
-        answers = tuple(_doubted(one, question, level=level, force=force) for one in answers)
+        within = answers if force else _within(basis, answers)
+        notes += tuple(f"left out: {_far_away(basis, one)}; --force tells it" for one in answers if one not in within)
+        answers = tuple(_doubted(one, question, level=level) for one in within)
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
         law=basis.name,
@@ -158,6 +161,16 @@ def solve(
         notes=notes,
         unit=basis.unit,
     )
+
+
+def _vocabulary(basis: Basis, said: int | None) -> int | None:
+    """V of the tokens that the target is a loss of: the law's own, else as it is said."""
+    if said is not None and basis.vocab_size not in (None, said):
+        raise SpecError(
+            f"--vocab: got {said:,}, the losses of this law are of tokens of a vocabulary of {basis.vocab_size:,} — "
+            "leave it out"
+        )
+    return basis.vocab_size or said
 
 
 def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_tokens: float) -> None:
@@ -177,13 +190,33 @@ def _far(basis: Basis, trainings: tuple[Training, ...]) -> tuple[str, ...]:
     return (f"up to {reach:.3g}× beyond the runs behind the law",) if reach > NOTABLE_REACH else ()
 
 
-def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Training:
-    """The training with a fit's interval, if the fit may speak of it."""
+def _within(basis: Basis, answers: tuple[Training, ...]) -> tuple[Training, ...]:
+    """Those of which a fit may speak.
+
+    Raises:
+        ExtrapolationError: of none.
+    """
+    within = tuple(one for one in answers if basis.farthest(one.n_params, one.n_tokens) <= MOST_REACH)
+    if not within:
+        one = answers[0]
+        refuse_beyond(basis, one.n_params, one.n_tokens, f"the answer ({_said(one)})")
+    return within
+
+
+def _far_away(basis: Basis, one: Training) -> str:
+    return f"{_said(one)}, {basis.farthest(one.n_params, one.n_tokens):.3g}× beyond the runs behind the fit"
+
+
+def _said(one: Training) -> str:
+    finite = {"N": one.n_params, "D": one.n_tokens}
+    return f"{one.what}: {', '.join(f'{name} = {x:.3g}' for name, x in finite.items() if math.isfinite(x))}"
+
+
+def _doubted(one: Training, question: Asked, *, level: float) -> Training:
+    """The training with a fit's interval."""
     fit = question.basis.fit
     if fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
         return one
-    if not force:
-        refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
     doubt = fit.predict(one.n_params, one.n_tokens, level=level, given="law", force=True, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
 
