@@ -131,8 +131,7 @@ def solve(
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
-        vocab, length = _vocabulary(basis, vocab_size), basis.bytes_per_token
-        check_target(target_loss, basis.floor, vocab_size=vocab, bytes_per_token=length, unit=basis.unit)
+        _check_target(basis, target_loss, vocab_size)
         answers = trainings_for_loss(
             question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
@@ -141,13 +140,8 @@ def solve(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
     # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
-    notes = basis.notes
-    if basis.fit is None:
-        notes += _far(basis, answers)
-    else:
-        within = answers if force else _within(basis, answers)
-        notes += tuple(f"left out: {_far_away(basis, one)}; --force tells it" for one in answers if one not in within)
-        answers = tuple(_doubted(one, question, level=level) for one in within)
+    within = answers if force or basis.fit is None else _within(basis, answers)
+    notes = (*basis.notes, *_far(basis, within), *(_left_out(basis, one) for one in answers if one not in within))
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
         law=basis.name,
@@ -156,21 +150,21 @@ def solve(
         text=question.text,
         floor=at(question.surface, math.inf, math.inf),
         inference_tokens=inference_tokens,
-        trainings=answers,
+        trainings=tuple(_doubted(one, question, level=level) for one in within),
         level=None if basis.fit is None else level,
         notes=notes,
         unit=basis.unit,
     )
 
 
-def _vocabulary(basis: Basis, said: int | None) -> int | None:
-    """V of the tokens that the target is a loss of: the law's own, else as it is said."""
-    if said is not None and basis.vocab_size not in (None, said):
+def _check_target(basis: Basis, loss: float, said: int | None) -> None:
+    """Refuse a target in another unit, by the tokens behind the law: as it knows them, else as they are said."""
+    vocab = basis.vocab_size or said
+    if said not in (None, vocab):
         raise SpecError(
-            f"--vocab: got {said:,}, the losses of this law are of tokens of a vocabulary of {basis.vocab_size:,} — "
-            "leave it out"
+            f"--vocab: got {said:,}, the losses of this law are of tokens of a vocabulary of {vocab:,} — leave it out"
         )
-    return basis.vocab_size or said
+    check_target(loss, basis.floor, vocab_size=vocab, bytes_per_token=basis.bytes_per_token, unit=basis.unit)
 
 
 def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_tokens: float) -> None:
@@ -186,6 +180,8 @@ def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_token
 
 def _far(basis: Basis, trainings: tuple[Training, ...]) -> tuple[str, ...]:
     """How far the farthest of the trainings lies beyond the runs behind a published law, where that is known."""
+    if basis.fit is not None:
+        return ()
     reach = max(basis.farthest(one.n_params, one.n_tokens) for one in trainings)
     return (f"up to {reach:.3g}× beyond the runs behind the law",) if reach > NOTABLE_REACH else ()
 
@@ -203,8 +199,9 @@ def _within(basis: Basis, answers: tuple[Training, ...]) -> tuple[Training, ...]
     return within
 
 
-def _far_away(basis: Basis, one: Training) -> str:
-    return f"{_said(one)}, {basis.farthest(one.n_params, one.n_tokens):.3g}× beyond the runs behind the fit"
+def _left_out(basis: Basis, one: Training) -> str:
+    reach = basis.farthest(one.n_params, one.n_tokens)
+    return f"left out: {_said(one)}, {reach:.3g}× beyond the runs behind the fit; --force tells it"
 
 
 def _said(one: Training) -> str:
@@ -213,7 +210,7 @@ def _said(one: Training) -> str:
 
 
 def _doubted(one: Training, question: Asked, *, level: float) -> Training:
-    """The training with a fit's interval."""
+    """The training, by a fit with its interval."""
     fit = question.basis.fit
     if fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
         return one

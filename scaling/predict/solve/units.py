@@ -40,6 +40,7 @@ def check_target(
     """
     if not 0 < loss < math.inf:
         raise SpecError(f"{name}: got {loss:g}, allowed is a positive number of {unit} — for example {EXAMPLES[unit]}")
+    # Too high is a perplexity, too low are bits: each is told with the number that was meant.
     check_guess(loss, vocab_size, name=name, unit=unit)
     if loss < floor:
         raise SpecError(f"{name}: {_too_low(loss, floor, unit, bytes_per_token)}")
@@ -57,6 +58,7 @@ def check_guess(loss: float, vocab_size: int | None, *, name: str = "target_loss
     Raises:
         SpecError: the target lies above it.
     """
+    # All texts have the same bytes, and every tokenizer tokens of its own.
     if unit == BITS:
         guess, among = BITS_OF_A_BYTE, "all bytes"
     else:
