@@ -10,6 +10,7 @@ import typer
 
 from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
 from scaling.cli.options import Json, Results, emit, listed, refuse_without_effect, say
+from scaling.errors import RecordError
 from scaling.files import RESULTS
 
 SweepOrTable = Annotated[
@@ -96,7 +97,11 @@ def _folder_of(table: Path, results: Path | None) -> Path:
         return table
     from scaling.chain.workspace import Workspace
 
-    return Workspace.open(table, results=results).folder
+    workspace = Workspace.open(table, results=results)
+    if not workspace.table_path.exists():
+        command = workspace.command("scaling sweep")
+        raise RecordError(f"{workspace.table_path}: no runs of this sweep yet — train them: {command}")
+    return workspace.folder
 
 
 def probe(

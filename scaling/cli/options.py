@@ -86,6 +86,24 @@ def listed(text: str, name: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def one_of(command: str, options: Mapping[str, Any], *, example: str) -> str:
+    """The option that was given, of several of which a command takes one.
+
+    Args:
+        command: That asks.
+        options: Their values by name; None for one that was not given.
+        example: One of them, as it is written.
+
+    Raises:
+        SpecError: none or several were given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) != 1:
+        got = " and ".join(given) or "none of them"
+        raise SpecError(f"{command} needs one of {', '.join(options)} — got {got}; for example {example}")
+    return given[0]
+
+
 def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:
     """Refuse options that would change nothing.
 

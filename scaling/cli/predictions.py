@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, count, emit, listed, refuse_without_effect
+from scaling.cli.options import Force, Json, count, emit, listed, one_of, refuse_without_effect
 from scaling.cli.questions import (
     Columns,
     FitFile,
@@ -68,10 +68,8 @@ def predict(
     json_: Json = False,
 ) -> None:
     """Forecast the loss of a size, or of several models by name, from a fit or from published laws."""
-    if (law is None) == (fit_file is None):
-        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    if (params is None) == (like is None):
-        raise SpecError("predict answers for one of --params N and --like NAME,NAME — got both or neither")
+    one_of("predict", {"--fit": fit_file, "--law": law}, example="--law besiroglu")
+    one_of("predict", {"--params": params, "--like": like}, example="--params 100M")
     source = Source(
         laws=[] if law is None else listed(law, "law"),
         fit_file=fit_file,

@@ -15,6 +15,7 @@ from scaling.cli.options import (
     byte_count,
     count,
     emit,
+    one_of,
     refuse_without_effect,
     say,
     whole_count,
@@ -85,17 +86,17 @@ def recommend(
         "format": None if format_ is None else format_named(format_),
     }
     beside: str | None = None
-    if not fit_files and law is not None:
+    one_of("recommend", {"--fit": fit_files or None, "--law": law}, example="--fit results/quickstart/fit.json")
+    if law is not None:
         of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
         of_sweep |= {"--target-savings": target_savings, "--results": results}
         refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
         found = _of_law(law, asked, vocab, force=force)
-    elif fit_files and law is None:
+    else:
         refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
         asked["target_savings"] = None if target_savings is None else _share(target_savings, "target-savings")
-        beside, found = _of_fits(fit_files, sweep, asked, teacher, results=results, overrides=overrides, force=force)
-    else:
-        raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
+        where = {"results": results, "overrides": overrides, "force": force}
+        beside, found = _of_fits(fit_files or [], sweep, asked, teacher, **where)
     # Who asks of results that cannot be written to has the answer, and is told that it was not kept.
     emit(found, as_json=json_, show=show_recommendation)
     if beside is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, byte_count, count, emit, refuse_without_effect, whole_count
+from scaling.cli.options import Force, Json, byte_count, count, emit, one_of, refuse_without_effect, whole_count
 from scaling.cli.questions import (
     Columns,
     FitFile,
@@ -55,10 +55,9 @@ def solve(
     """What a loss needs, or what a budget gives: sizes, tokens, steps; compute-optimal and inference-aware."""
     from scaling.laws.presets import preset
 
-    if (law is None) == (fit_file is None):
-        raise SpecError("solve needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    if sum(one is not None for one in (target_loss, flops, energy)) != 1:
-        raise SpecError("solve answers for one of --target-loss, --flops and --energy — give exactly one")
+    one_of("solve", {"--fit": fit_file, "--law": law}, example="--law hoffmann")
+    goals = {"--target-loss": target_loss, "--flops": flops, "--energy": energy}
+    one_of("solve", goals, example="--target-loss 2.2")
     # A law of steps is asked for steps, every other law for sizes and tokens.
     budget = _budget(flops, energy, flops_per_s, watts)
     if target_loss is None:

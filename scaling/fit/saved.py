@@ -130,7 +130,7 @@ def fit_at(path: str | os.PathLike[str]) -> Path:
             f"{found}: holds no fit itself, but the folders below do — name one of {', '.join(below)}; "
             "`scaling recommend` takes several, each of a vocabulary of its own: --fit ONE --fit OTHER"
         )
-    raise RecordError(f"no fit at {file}: make one with `scaling fit`")
+    raise RecordError(f"no fit at {file}: make one with `scaling fit SWEEP.yaml`, or `scaling fit TABLE --out {file}`")
 
 
 def _is_a_fit(path: Path) -> bool:

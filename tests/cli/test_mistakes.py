@@ -151,6 +151,12 @@ def test_what_names_no_two_arms_is_refused_with_the_way_to_name_one_with_a_comma
     assert "where a name has a comma --arms real --arms 'noise 0.2, exact'" in said
 
 
+@pytest.mark.parametrize("command", ["code-length", "transfer"])
+def test_a_sweep_without_runs_is_told_how_it_gets_some(command, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, command, QUICKSTART)
+    assert said.endswith(f"quickstart/runs.parquet: no runs of this sweep yet — train them: scaling sweep {QUICKSTART}")
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])
 def test_a_training_that_this_machine_cannot_hold_is_refused_before_it_begins(command, tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, command, QUICKSTART, "--set", "model.width=131072")

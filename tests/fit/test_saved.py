@@ -175,6 +175,11 @@ def test_what_is_no_fit_at_all_is_refused(tmp_path, text):
         load(tmp_path / "fit.json")
 
 
+def test_where_no_fit_is_the_command_that_writes_one_there_is_told(tmp_path):
+    with pytest.raises(RecordError, match=r"`scaling fit SWEEP\.yaml`, or `scaling fit TABLE --out .*/fit\.json`"):
+        load(tmp_path)
+
+
 def test_a_device_is_not_read(tmp_path):
     with pytest.raises(RecordError, match="no fit at"):
         load("/dev/zero")

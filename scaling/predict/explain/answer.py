@@ -126,7 +126,8 @@ def solve(
     n, d, flops = count(n, "n"), count(d, "d"), count(flops, "flops")
     inference_tokens = count(inference_tokens, "inference_tokens")
     if (target_loss is None) == (flops is None):
-        raise SpecError("solve answers for one of a target loss and a budget — got both or neither")
+        got = "neither" if flops is None else "both"
+        raise SpecError(f"solve answers for one of a target loss and a budget — got {got}")
     question = asked_of(source, teacher=teacher, columns=columns)
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)

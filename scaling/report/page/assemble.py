@@ -62,7 +62,7 @@ def page_of_sweep(workspace: Workspace) -> str:
     """The page of a sweep's fit: its runs, its sizes, its question, its ledger.
 
     Raises:
-        RecordError: there is no fit yet.
+        RecordError: there is no fit yet, or its table is one of an earlier version.
         SpecError: a law of the fit cannot be written as a page.
     """
     if not workspace.fit_path.exists():
@@ -127,7 +127,13 @@ def page_of_law(name: str) -> str:
 
 def _runs(workspace: Workspace, fit: Fit) -> pd.DataFrame:
     """The runs of the sweep, without those that the fit's filter left out."""
-    return select_rows(load_runs(workspace.table_path), fit.made_of.where)
+    runs = load_runs(workspace.table_path)
+    if "text_id" not in runs:
+        raise RecordError(
+            f"{workspace.table_path}: has no column text_id, as tables of an earlier version — write it anew, with the "
+            f"fit: {workspace.command('scaling fit')}"
+        )
+    return select_rows(runs, fit.made_of.where)
 
 
 def _losses(workspace: Workspace, fit: Fit, text_id: str) -> list[tuple[float, float | None]]:
