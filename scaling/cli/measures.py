@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import Json, Results, emit, listed, refuse_without_effect, say
+from scaling.cli.options import Json, OnlyResults, Results, emit, listed, refuse_without_effect, say
 from scaling.errors import RecordError
 from scaling.files import RESULTS
 
@@ -107,7 +107,7 @@ def _folder_of(table: Path, results: Path | None) -> Path:
 def probe(
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A finished run whose source is text.")],
     pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=10, help="Of each phenomenon, at most.")] = 400,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """Of two sentences, does a student find the right one likelier? Agreement, pronouns, sizes, ages, negation."""

@@ -20,6 +20,7 @@ Results = Annotated[
     Path | None,
     option("--results", readable=False, help="Results folder; by default that around a sweep's folder, or results."),
 ]
+OnlyResults = Annotated[Path | None, option("--results", readable=False, help="Results folder; by default results.")]
 Overrides = Annotated[
     list[str] | None,
     option("--set", metavar="KEY=VALUE", help="Change a value of the sweep file, as seeds=3; may be repeated."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import Json, Results, count, emit, listed, one_of, refuse_without_effect, say, whole_count
+from scaling.cli.options import Json, OnlyResults, count, emit, listed, one_of, refuse_without_effect, say, whole_count
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ def footprint(
     ] = None,
     context: Annotated[int | None, typer.Option("--context", min=1, metavar="T", help="Tokens of the cache.")] = None,
     cache: Annotated[str | None, typer.Option("--cache", help="Type of the cache: f32, f16 or q8_0.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="llama_cpp, onnx_runtime, litert, litert_lm.")] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="llama_cpp, llama_cpp_python, onnx_runtime, litert or litert_lm.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="Phones, or FILE.toml:NAME; one or several.")] = PHONES,
     energy: Annotated[bool, typer.Option("--energy", help="Also the energy of a token and of a training.")] = False,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Of that training; or 20 N.")] = None,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """What a model takes on a phone, line by line, and how many tokens it writes in a second there."""
@@ -102,7 +104,7 @@ def calibrate(
     layers: Annotated[
         list[str] | None, typer.Option("--layers", metavar="MODEL=L", help="Layers of a model of the table.")
     ] = None,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """Fit the speed of a device to measured rates; other commands then take it as FILE.toml:NAME."""

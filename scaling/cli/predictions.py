@@ -18,7 +18,6 @@ from scaling.cli.questions import (
     TeacherName,
     TeacherParams,
     TeacherTokens,
-    Tokens,
     numbers,
     teacher_asked,
 )
@@ -36,7 +35,7 @@ def predict(
         str | None,
         option("--like", metavar="A,B,…", help="A table of models, as bert-base,1B,7B:2T."),
     ] = None,
-    tokens: Tokens = None,
+    tokens: Annotated[str | None, option("--tokens", metavar="D", help="Tokens, as 1e8 or 2B; by default inf.")] = None,
     fit_file: FitFile = None,
     law: Annotated[
         str | None, option("--law", metavar="NAME[,NAME]", help="A published law, as hoffmann; several: a table.")
