@@ -203,6 +203,7 @@ def test_a_zero_is_a_number_and_a_number_has_its_bounds(arguments, said, tmp_pat
         ("recommend.confidence=0.9", "unknown key"),
         ("name=runs", "name the sweep otherwise"),
         ("name=Runs", "name the sweep otherwise"),
+        ("recommend.target_loss=1.3", "allowed is more than 1.3704, the entropy of w0, which no student"),
         ("fit.where='n_params >'", "fit.where: cannot read the expression 'n_params >'"),
     ],
 )
