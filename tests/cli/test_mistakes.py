@@ -151,6 +151,12 @@ def test_what_names_no_two_arms_is_refused_with_the_way_to_name_one_with_a_comma
     assert "where a name has a comma --arms real --arms 'noise 0.2, exact'" in said
 
 
+@pytest.mark.parametrize("law", ["stack", "auto", "q1"])
+def test_a_coefficient_that_no_form_has_cannot_be_held(law, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, "fit", GRID, "--law", law, "--held", "X=3")
+    assert said.startswith("cannot hold 'X': the coefficients")
+
+
 @pytest.mark.parametrize("command", ["code-length", "transfer"])
 def test_a_sweep_without_runs_is_told_how_it_gets_some(command, tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, command, QUICKSTART)
