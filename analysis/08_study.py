@@ -18,8 +18,9 @@ table.assign(runs=runs.groupby("teacher").size(), best=runs.groupby("teacher")["
 # %% [markdown]
 # ## One law for all of them
 #
-# The fitter picks `q7`: noise raises the floor (kappa) and makes text count for less (c); coverage is a bottleneck (nu), which costs
-# nothing until a student is good enough to get there. Mixtures and students of students are left out of it here.
+# The fitter picks `q7`: noise raises the floor (kappa) and makes text count for less (c); coverage is a bottleneck
+# (nu), which costs nothing until a student is good enough to get there. Mixtures and students of students are left out
+# of it here.
 
 # %%
 designed = runs[runs["real_share"].isin([0, 1]) & ~runs["teacher"].str.startswith("net ")]
