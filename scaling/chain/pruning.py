@@ -83,7 +83,7 @@ def prune_stage(
         say: Called with one line a step.
 
     Raises:
-        SpecError: a part is not known, or no student has so many.
+        SpecError: a part is not known, no student has so many, or nothing would be left out.
         ExportError: the result cannot be stored so.
     """
     from scaling.compress.pruning import WEIGHTS, Pruning

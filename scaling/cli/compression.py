@@ -10,7 +10,6 @@ import typer
 from scaling.cli.options import (
     Json,
     Results,
-    count,
     emit,
     key_values,
     listed,
@@ -114,7 +113,11 @@ def _kept(pairs: list[str]) -> dict[str, float]:
     for part, value in key_values(pairs, "prune").items():
         if value is True:
             raise SpecError(f"--prune: got {part!r} alone — say how much of it is kept, as {part}=4")
-        found[part] = count(str(value), f"prune {part}")
+        try:
+            found[part] = float(value)
+        except ValueError as error:
+            kept = f"allowed is how much of it is kept, as {part}=4 or weights=0.5"
+            raise SpecError(f"--prune {part}: got {value!r}, {kept}") from error
     return found
 
 

@@ -109,6 +109,8 @@ def key_values(pairs: Iterable[str], name: str) -> dict[str, str | bool]:
         key = key.strip().replace("-", "_")
         if not key.isidentifier() or (equals and not value.strip()):
             raise SpecError(f"--{name}: got {pair!r}, allowed is KEY=VALUE or KEY — for example nodes=2 or exclusive")
+        if key in found:
+            raise SpecError(f"--{name}: got {key} twice, allowed is each key once — leave one of the two out")
         found[key] = value.strip() if equals else True
     return found
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import ValidationError
 
+from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec
 from scaling.train.model import Student, from_tensors, to_tensors
@@ -28,13 +29,14 @@ def keep_heads(student: Student, importance: np.ndarray, n_kv_heads: int) -> Stu
         n_kv_heads: Key–value heads to keep.
 
     Raises:
-        SpecError: no student can have so many.
+        SpecError: no student can have so many, or all would stay.
     """
     model, k = student.model, student.model.head_width
+    _refuse_whole("heads", n_kv_heads, model.n_kv_heads)
     shared = model.n_heads // model.n_kv_heads
     groups = _most_important(importance.reshape(model.n_layers, -1, shared).sum(-1), n_kv_heads)
     heads = [np.concatenate([np.arange(g * shared, (g + 1) * shared) for g in kept]) for kept in groups]
-    smaller = _resized(model, n_heads=n_kv_heads * shared, n_kv_heads=n_kv_heads)
+    smaller = _resized(model, f"heads={n_kv_heads}", n_heads=n_kv_heads * shared, n_kv_heads=n_kv_heads)
     tensors = _cut(to_tensors(student), "heads", [_spread(kept, k) for kept in heads])
     return from_tensors(smaller, _cut(tensors, "groups", [_spread(kept, k) for kept in groups]))
 
@@ -48,9 +50,10 @@ def keep_neurons(student: Student, importance: np.ndarray, hidden: int) -> Stude
         hidden: Neurons to keep, a multiple of 32.
 
     Raises:
-        SpecError: no student can have so many.
+        SpecError: no student can have so many, or all would stay.
     """
-    smaller = _resized(student.model, hidden=hidden)
+    _refuse_whole("neurons", hidden, student.model.hidden, step=GGUF_BLOCK)
+    smaller = _resized(student.model, f"neurons={hidden}", hidden=hidden)
     return from_tensors(smaller, _cut(to_tensors(student), "neurons", _most_important(importance, hidden)))
 
 
@@ -63,9 +66,10 @@ def keep_layers(student: Student, influence: np.ndarray, n_layers: int) -> Stude
         n_layers: Layers to keep.
 
     Raises:
-        SpecError: no student can have so many.
+        SpecError: no student can have so many, or all would stay.
     """
-    smaller = _resized(student.model, n_layers=n_layers)
+    _refuse_whole("layers", n_layers, student.model.n_layers)
+    smaller = _resized(student.model, f"layers={n_layers}", n_layers=n_layers)
     (kept,) = _most_important(influence[None], n_layers)
     number = {f"blk.{old}.": f"blk.{new}." for new, old in enumerate(kept)}
     tensors = {}
@@ -76,14 +80,23 @@ def keep_layers(student: Student, influence: np.ndarray, n_layers: int) -> Stude
     return from_tensors(smaller, tensors)
 
 
-def _resized(model: ModelSpec, **sizes: int) -> ModelSpec:
-    for name, size in sizes.items():
-        if not 0 < size <= getattr(model, name):
-            raise SpecError(f"{name}={size} cannot be kept of {getattr(model, name)}; name 1 to that many")
+def _refuse_whole(part: str, kept: int, whole: int, *, step: int = 1) -> None:
+    """Refuse to keep none, all or more than there are: what is left whole would be healed for nothing."""
+    if 0 < kept < whole:
+        return
+    why = "which leaves nothing out" if kept == whole else "which cannot be kept"
+    most = whole - step
+    allowed = f"allowed is {step}{f' to {most}' if most > step else ''}" if most > 0 else f"and {step} must stay"
+    raise SpecError(f"--prune: got {part}={kept} of {whole}, {why}, {allowed} — keep fewer, or say nothing of {part}")
+
+
+def _resized(model: ModelSpec, said: str, **sizes: int) -> ModelSpec:
+    """The model with those sizes, for which something was said to be kept."""
     try:
         return ModelSpec(**(model.model_dump() | sizes))
     except ValidationError as error:
-        raise SpecError(f"no student has {sizes}: {error.errors()[0]['msg']}") from error
+        why = error.errors()[0]["msg"].removeprefix("Value error, ").partition(";")[0]
+        raise SpecError(f"--prune: got {said}, of which no student is made ({why}) — keep another number") from error
 
 
 def _most_important(importance: np.ndarray, n_kept: int) -> list[np.ndarray]:

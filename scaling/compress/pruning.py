@@ -60,7 +60,7 @@ class Pruning:
             kept: Key–value ``heads`` and ``neurons`` of each layer, ``layers``, or a share of the blocks' ``weights``.
 
         Raises:
-            SpecError: a part is not known, or no student has so many.
+            SpecError: a part is not known, no student has so many, or nothing would be left out.
         """
         student = self.student
         for part, value in kept.items():
@@ -120,6 +120,8 @@ def _weights(student: Student, seen: Seen, kept: float) -> Student:
         raise SpecError(f"weights={kept:g} cannot be kept — a share between 0 and 1 can, as 0.5")
     params = params_of(student)
     stay = masks(jax.tree.map(jnp.abs, params), 1 - kept)
+    if all(mask.all() for mask in jax.tree.leaves(stay)):
+        raise SpecError(f"--prune: got weights={kept}, which leaves nothing out of a student so small — keep fewer")
     return with_params(student.model, jax.tree.map(jnp.multiply, params, stay))
 
 

@@ -95,7 +95,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(kept_stor
     [
         ({"heads": float("inf")}, "heads=inf cannot be kept"),
         ({"head": 1}, "--prune: got 'head', which is no part — did you mean 'heads'"),
-        ({"heads": 3}, "n_heads=3 cannot be kept of 2"),
+        ({"heads": 3}, "got heads=3 of 2, which cannot be kept"),
+        ({"heads": 1, "neurons": 64}, "got neurons=64 of 64, which leaves nothing out, allowed is 32"),
+        ({"layers": 1}, "got layers=1 of 1, which leaves nothing out, and 1 must stay"),
+        ({"weights": 1 - 1e-9}, "got weights=0.999999999, which leaves nothing out"),
         ({"layers": 0.5}, "layers=0.5 cannot be kept — a whole number can"),
         ({"weights": 2}, "weights=2 cannot be kept — a share between 0 and 1 can"),
     ],

@@ -51,12 +51,25 @@ def test_heads_neurons_and_layers_that_say_nothing_are_left_out_without_a_trace(
 
 def test_sizes_that_no_student_has_are_refused(idle):
     importance = np.ones((2, 64))
-    with pytest.raises(SpecError, match="hidden=96 cannot be kept of 64"):
+    with pytest.raises(SpecError, match="got neurons=96 of 64, which cannot be kept, allowed is 32 — keep fewer"):
         keep_neurons(idle, importance, 96)
-    with pytest.raises(SpecError, match="no student has .*hidden"):
+    with pytest.raises(
+        SpecError,
+        match=r"got neurons=40, of which no student is made \(Input should be a multiple of 32\) — keep another number",
+    ):
         keep_neurons(idle, importance, 40)
-    with pytest.raises(SpecError, match="n_layers=0 cannot be kept of 2"):
+    with pytest.raises(SpecError, match="got layers=0 of 2, which cannot be kept"):
         keep_layers(idle, np.ones(2), 0)
+
+
+def test_what_leaves_nothing_out_is_refused_with_what_can_be_kept(idle):
+    said = "got {}, which leaves nothing out, allowed is {} — keep fewer, or say nothing of {}"
+    with pytest.raises(SpecError, match=said.format("heads=4 of 4", "1 to 3", "heads")):
+        keep_heads(idle, np.ones((2, 8)), 4)
+    with pytest.raises(SpecError, match=said.format("neurons=64 of 64", "32", "neurons")):
+        keep_neurons(idle, np.ones((2, 64)), 64)
+    with pytest.raises(SpecError, match=said.format("layers=2 of 2", "1", "layers")):
+        keep_layers(idle, np.ones(2), 2)
 
 
 def test_the_least_weights_of_all_blocks_together_go_and_tables_stay():
