@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from scaling.chain.target import reference_runs
 from scaling.chain.workspace import Workspace
 from scaling.dimensions import GGUF_BLOCK
-from scaling.errors import ConfigError
-from scaling.spec import TextSource
-from scaling.tables.units import loss_unit
+from scaling.errors import ConfigError, SpecError
+from scaling.spec import TextSource, WorldSource
+from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
     from scaling.sweep.plan import Plan
@@ -26,7 +26,7 @@ def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
     Raises:
         ConfigError: the memory is too small, the device unknown, the teacher not one of the sweep's, a relative target
             names students that it does not train, keystrokes are asked of what nobody types, or nothing is asked.
-        SpecError: a target that guessing meets, in another unit.
+        SpecError: a target that guessing meets, in another unit, or one below the entropy of a world.
     """
     from scaling.config.expand import recommended_text
     from scaling.predict.family import at_width
@@ -51,7 +51,10 @@ def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
     text = recommended_text(workspace.config, workspace.runs, teacher=question.teacher, targets=question.targets)
     template = next(run for run in workspace.runs if run.data.text_id == text.text_id)
     if asked.target_loss is not None:
-        check_guess(asked.target_loss, template.model.vocab_size, unit=loss_unit(workspace.config.fit.loss))
+        unit = loss_unit(workspace.config.fit.loss)
+        check_guess(asked.target_loss, template.model.vocab_size, unit=unit)
+        if unit == NATS and isinstance(template.data.source, WorldSource):
+            _refuse_below_entropy(asked.target_loss, template.data.source)
     # A file with a real tokenizer is larger still: what does not fit without one never does.
     model = at_width(template.model, min(question.widths or (GGUF_BLOCK,)))
     needed = footprint(
@@ -65,6 +68,18 @@ def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
                 f"{mark}: recommend.{key}: got {question.budget_bytes:,} bytes, but a student of width {model.width} "
                 f"takes {needed:,} with its engine — allow at least so many, as memory: {-(-needed // 2**20)}MiB"
             ]
+        )
+
+
+def _refuse_below_entropy(target_loss: float, source: WorldSource) -> None:
+    """Of a world it is known what nobody can predict: no student, trained on whatever text, comes below its entropy."""
+    from scaling.data.worlds import open_world
+
+    entropy = open_world(source).entropy
+    if target_loss < entropy:
+        raise SpecError(
+            f"target_loss: got {target_loss:g} nats/token, allowed is more than {entropy:.4f}, the entropy of "
+            f"{source.kind}, which no student can pass — ask for more"
         )
 
 

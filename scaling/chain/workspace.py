@@ -61,6 +61,7 @@ class Workspace:
         """
         path = Path(file)
         path = _in_folder(path) if path.is_dir() else path
+        # Said by name or found around the file; both paths are typed again in commands that are printed.
         root = (results_around(path) or RESULTS) if results is None else Path(results)
         for one in (path, root):
             _require_text(one)

@@ -38,7 +38,11 @@ def compress(
         str, typer.Argument(metavar="SWEEP.yaml|RUN_ID", help="The recommended student of a sweep, or that of a run.")
     ],
     scheme: Annotated[
-        str, typer.Option("--scheme", help="q8_0, q4_0, symmetric_channel, affine_channel, f16 or f32.")
+        str,
+        typer.Option(
+            "--scheme",
+            help="q8_0, q4_0, symmetric_channel, affine_channel, w8a8_static, w8a8_dynamic, f16 or f32.",
+        ),
     ] = "q8_0",
     prune: Annotated[
         list[str] | None,

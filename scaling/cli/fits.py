@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import Json, Overrides, Results, emit, listed, refuse_without_effect, say
+from scaling.cli.options import Json, OnlyResults, Overrides, Results, emit, listed, refuse_without_effect, say
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ Table = Annotated[
 ]
 Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
-Law = Annotated[
-    str | None,
-    typer.Option("--law", help="Form, as chinchilla, or auto; by default the sweep file's, else the stack of forms."),
-]
+Law = Annotated[str | None, typer.Option("--law", help="Form, as chinchilla, or auto; by default the stack of forms.")]
 Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
 
 
@@ -42,7 +39,12 @@ def fit(
     ],
     map_: Map = "",
     where: Where = None,
-    law: Law = None,
+    law: Annotated[
+        str | None,
+        typer.Option(
+            "--law", help="Form, as chinchilla, or auto; by default the sweep file's, else the stack of forms."
+        ),
+    ] = None,
     held: Annotated[
         list[str] | None, typer.Option("--held", metavar="E=2.0", help="A coefficient that is known and not fitted.")
     ] = None,
@@ -120,7 +122,7 @@ def import_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Folder under the results folder.")],
     map_: Annotated[str, typer.Option("--map", metavar="n_params=COL,n_tokens=COL,…", help="Columns.")] = "",
     where: Where = None,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """Make other people's runs ready to be fitted: RESULTS/NAME/runs.parquet."""

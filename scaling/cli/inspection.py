@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Jobs, Json, Overrides, Results, SweepFile, emit, refuse_without_effect, workers
+from scaling.cli.options import (
+    Jobs,
+    Json,
+    OnlyResults,
+    Overrides,
+    Results,
+    SweepFile,
+    emit,
+    refuse_without_effect,
+    workers,
+)
 from scaling.files import RESULTS
 
 
@@ -57,7 +67,7 @@ def status(
 
 
 def ledger(
-    results: Results = None,
+    results: OnlyResults = None,
     file: Annotated[
         Path | None, typer.Option("--file", readable=False, metavar="CSV", help="A ledger instead of the results'.")
     ] = None,
@@ -75,7 +85,7 @@ def ledger(
     emit({"rows": rows, "score": found}, as_json=json_, show=lambda _: show_ledger(rows, found))
 
 
-def doctor(results: Results = None, json_: Json = False) -> None:
+def doctor(results: OnlyResults = None, json_: Json = False) -> None:
     """What this machine has: versions, devices, extras, free memory and disk."""
     from scaling.report.doctor import examine, show_health
 

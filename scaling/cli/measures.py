@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import Json, Results, emit, listed, refuse_without_effect, say
+from scaling.cli.options import Json, OnlyResults, Results, emit, listed, refuse_without_effect, say
+from scaling.errors import RecordError
 from scaling.files import RESULTS
 
 SweepOrTable = Annotated[
@@ -96,13 +97,17 @@ def _folder_of(table: Path, results: Path | None) -> Path:
         return table
     from scaling.chain.workspace import Workspace
 
-    return Workspace.open(table, results=results).folder
+    workspace = Workspace.open(table, results=results)
+    if not workspace.table_path.exists():
+        command = workspace.command("scaling sweep")
+        raise RecordError(f"{workspace.table_path}: no runs of this sweep yet — train them: {command}")
+    return workspace.folder
 
 
 def probe(
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A finished run whose source is text.")],
     pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=10, help="Of each phenomenon, at most.")] = 400,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """Of two sentences, does a student find the right one likelier? Agreement, pronouns, sizes, ages, negation."""

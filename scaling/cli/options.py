@@ -20,6 +20,7 @@ Results = Annotated[
     Path | None,
     option("--results", readable=False, help="Results folder; by default that around a sweep's folder, or results."),
 ]
+OnlyResults = Annotated[Path | None, option("--results", readable=False, help="Results folder; by default results.")]
 Overrides = Annotated[
     list[str] | None,
     option("--set", metavar="KEY=VALUE", help="Change a value of the sweep file, as seeds=3; may be repeated."),
@@ -84,6 +85,24 @@ def listed(text: str, name: str) -> list[str]:
     if not all(found):
         raise SpecError(f"--{name}: got {text!r}, allowed are words with a comma between two — leave the empty one out")
     return list(dict.fromkeys(found))
+
+
+def one_of(command: str, options: Mapping[str, Any], *, example: str) -> str:
+    """The option that was given, of several of which a command takes one.
+
+    Args:
+        command: That asks.
+        options: Their values by name; None for one that was not given.
+        example: One of them, as it is written.
+
+    Raises:
+        SpecError: none or several were given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) != 1:
+        got = " and ".join(given) or "none of them"
+        raise SpecError(f"{command} needs one of {', '.join(options)} — got {got}; for example {example}")
+    return given[0]
 
 
 def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Json, Results, emit, refuse_without_effect
+from scaling.cli.options import Json, Results, emit, one_of, refuse_without_effect
 
 Source = Annotated[
     Path | None, typer.Argument(readable=False, metavar="SWEEP.yaml", help="A sweep with a fit.", show_default=False)
@@ -32,12 +32,10 @@ def report(
 ) -> None:
     """Write the explorer: one HTML file with sliders for size, tokens, teacher, phone and target; no network."""
     from scaling.chain.workspace import Workspace
-    from scaling.errors import SpecError
     from scaling.files import make_folder, write_bytes
     from scaling.report.page import page_of_law, page_of_sweep
 
-    if (sweep_file is None) == (law is None):
-        raise SpecError("report needs one of SWEEP.yaml and --law NAME — got both or neither; see --help")
+    one_of("report", {"SWEEP.yaml": sweep_file, "--law": law}, example="--law besiroglu")
     if law is not None:
         refuse_without_effect("--law", {"--results": results})
         path, page = out or Path(f"{law}.html"), page_of_law(law)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import Json, Results, count, emit, listed, refuse_without_effect, say, whole_count
+from scaling.cli.options import Json, OnlyResults, count, emit, listed, one_of, refuse_without_effect, say, whole_count
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ def footprint(
     ] = None,
     context: Annotated[int | None, typer.Option("--context", min=1, metavar="T", help="Tokens of the cache.")] = None,
     cache: Annotated[str | None, typer.Option("--cache", help="Type of the cache: f32, f16 or q8_0.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="llama_cpp, onnx_runtime, litert, litert_lm.")] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="llama_cpp, llama_cpp_python, onnx_runtime, litert or litert_lm.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="Phones, or FILE.toml:NAME; one or several.")] = PHONES,
     energy: Annotated[bool, typer.Option("--energy", help="Also the energy of a token and of a training.")] = False,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Of that training; or 20 N.")] = None,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """What a model takes on a phone, line by line, and how many tokens it writes in a second there."""
@@ -102,7 +104,7 @@ def calibrate(
     layers: Annotated[
         list[str] | None, typer.Option("--layers", metavar="MODEL=L", help="Layers of a model of the table.")
     ] = None,
-    results: Results = None,
+    results: OnlyResults = None,
     json_: Json = False,
 ) -> None:
     """Fit the speed of a device to measured rates; other commands then take it as FILE.toml:NAME."""
@@ -135,7 +137,6 @@ def _asked(
     results: Path | None,
 ) -> tuple[Shape, TokenizerLayout | None]:
     """The one model that is asked about, and its tokenizer where it is a run."""
-    from scaling.errors import SpecError
     from scaling.predict.footprint import tokenizer_layout
     from scaling.predict.named.models import named_model
     from scaling.predict.shapes import VOCABULARY, Shape, shape_like, shape_of_size
@@ -143,18 +144,13 @@ def _asked(
 
     # One way of naming it, and nothing that would have no effect beside it.
     asked = {"--params": params, "--like": like, "--run": run, "--width": width}
-    given = [name for name, value in asked.items() if value is not None]
-    if len(given) != 1:
-        raise SpecError(
-            f"footprint needs one of {', '.join(asked)} — got {' and '.join(given) or 'none of them'}; "
-            "for example --params 1B"
-        )
+    given = one_of("footprint", asked, example="--params 1B")
     if width is None:
-        refuse_without_effect(given[0], {f"--{name.replace('_', '-')}": value for name, value in written.items()})
+        refuse_without_effect(given, {f"--{name.replace('_', '-')}": value for name, value in written.items()})
     if run is None:
-        refuse_without_effect(given[0], {"--results": results})
+        refuse_without_effect(given, {"--results": results})
     if like is not None or run is not None:
-        refuse_without_effect(given[0], {"--vocab": vocab})
+        refuse_without_effect(given, {"--vocab": vocab})
     n_tokens = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
     length = {} if context is None else {"context": context}
     if params is not None:

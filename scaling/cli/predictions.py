@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, count, emit, listed, refuse_without_effect
+from scaling.cli.options import Force, Json, count, emit, listed, one_of, refuse_without_effect
 from scaling.cli.questions import (
     Columns,
     FitFile,
@@ -18,7 +18,6 @@ from scaling.cli.questions import (
     TeacherName,
     TeacherParams,
     TeacherTokens,
-    Tokens,
     numbers,
     teacher_asked,
 )
@@ -36,7 +35,7 @@ def predict(
         str | None,
         option("--like", metavar="A,B,…", help="A table of models, as bert-base,1B,7B:2T."),
     ] = None,
-    tokens: Tokens = None,
+    tokens: Annotated[str | None, option("--tokens", metavar="D", help="Tokens, as 1e8 or 2B; by default inf.")] = None,
     fit_file: FitFile = None,
     law: Annotated[
         str | None, option("--law", metavar="NAME[,NAME]", help="A published law, as hoffmann; several: a table.")
@@ -68,10 +67,8 @@ def predict(
     json_: Json = False,
 ) -> None:
     """Forecast the loss of a size, or of several models by name, from a fit or from published laws."""
-    if (law is None) == (fit_file is None):
-        raise SpecError("predict needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    if (params is None) == (like is None):
-        raise SpecError("predict answers for one of --params N and --like NAME,NAME — got both or neither")
+    one_of("predict", {"--fit": fit_file, "--law": law}, example="--law besiroglu")
+    one_of("predict", {"--params": params, "--like": like}, example="--params 100M")
     source = Source(
         laws=[] if law is None else listed(law, "law"),
         fit_file=fit_file,
@@ -157,11 +154,13 @@ def _token_length(source: Source, asked: str | None) -> float | None:
     """Bytes of a token: a number, or that of the fit's runs, whose table takes longer to read than a forecast."""
     if asked != "fit":
         return None if asked is None else count(asked, "bytes-per-token")
-    from scaling.predict.explain.token_length import bytes_per_token_of
+    from scaling.predict.explain.token_length import bytes_per_token_in
 
     found = None
     if source.fit_file is not None and source.table is not None:
-        found = bytes_per_token_of(source.table, source.fit(source.fit_file).made_of.where)
+        made = source.fit(source.fit_file).made_of
+        # Fits of before 2026-11-27 do not say it themselves.
+        found = made.bytes_per_token or bytes_per_token_in(source.table, made.where)
     if found is None:
         raise SpecError("--bytes-per-token fit: no run beside the fit tells bits/byte — give a number, as 4.3")
     return found

@@ -15,6 +15,7 @@ from scaling.cli.options import (
     byte_count,
     count,
     emit,
+    one_of,
     refuse_without_effect,
     say,
     whole_count,
@@ -61,7 +62,7 @@ def recommend(
         str | None, option("--format", help="Of the exported file: q8_0 (default), q4_0, …, or its name.")
     ] = None,
     teacher: Annotated[str | None, option("--teacher", help="Label of a teacher of the sweep.")] = None,
-    vocab: Annotated[str | None, option("--vocab", help="With --law: vocabulary; by default 32k.")] = None,
+    vocab: Annotated[str | None, option("--vocab", help="With --law: by default the law's, or 32k.")] = None,
     results: Results = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -85,17 +86,17 @@ def recommend(
         "format": None if format_ is None else format_named(format_),
     }
     beside: str | None = None
-    if not fit_files and law is not None:
+    one_of("recommend", {"--fit": fit_files or None, "--law": law}, example="--fit results/quickstart/fit.json")
+    if law is not None:
         of_sweep = {"--sweep": sweep, "--teacher": teacher, "--probability": probability, "--set": overrides}
         of_sweep |= {"--target-savings": target_savings, "--results": results}
         refuse_without_effect("--law, which describes real text and has no interval", of_sweep)
         found = _of_law(law, asked, vocab, force=force)
-    elif fit_files and law is None:
+    else:
         refuse_without_effect("--fit, whose sweep has a tokenizer", {"--vocab": vocab})
         asked["target_savings"] = None if target_savings is None else _share(target_savings, "target-savings")
-        beside, found = _of_fits(fit_files, sweep, asked, teacher, results=results, overrides=overrides, force=force)
-    else:
-        raise SpecError("recommend needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
+        where = {"results": results, "overrides": overrides, "force": force}
+        beside, found = _of_fits(fit_files or [], sweep, asked, teacher, **where)
     # Who asks of results that cannot be written to has the answer, and is told that it was not kept.
     emit(found, as_json=json_, show=show_recommendation)
     if beside is not None:
@@ -104,13 +105,13 @@ def recommend(
 
 def _of_law(law: str, asked: dict[str, Any], vocab: str | None, *, force: bool) -> Recommendation:
     """The smallest student by a published law."""
-    from scaling.predict.published import VOCABULARY, recommend_published
+    from scaling.predict.published import recommend_published
     from scaling.predict.question import Question
 
     if asked["target_loss"] is None:
         raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
     question = Question(**{name: value for name, value in asked.items() if value is not None})
-    size = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
+    size = None if vocab is None else whole_count(vocab, "vocab")
     return recommend_published(question, law, vocab_size=size, force=force)
 
 

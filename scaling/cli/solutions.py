@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, byte_count, count, emit, refuse_without_effect
+from scaling.cli.options import Force, Json, byte_count, count, emit, one_of, refuse_without_effect, whole_count
 from scaling.cli.questions import (
     Columns,
     FitFile,
@@ -45,6 +45,9 @@ def solve(
     batch_law: Annotated[
         str | None, option("--batch-law", help="Critical batch of a law of steps; by default kaplan-batch.")
     ] = None,
+    vocab: Annotated[
+        str | None, option("--vocab", metavar="V", help="Vocabulary of its tokens, where fit or law does not say it.")
+    ] = None,
     level: Level = None,
     force: Force = False,
     json_: Json = False,
@@ -52,12 +55,13 @@ def solve(
     """What a loss needs, or what a budget gives: sizes, tokens, steps; compute-optimal and inference-aware."""
     from scaling.laws.presets import preset
 
-    if (law is None) == (fit_file is None):
-        raise SpecError("solve needs one of --fit FIT.json and --law NAME — got both or neither; see --help")
-    if sum(one is not None for one in (target_loss, flops, energy)) != 1:
-        raise SpecError("solve answers for one of --target-loss, --flops and --energy — give exactly one")
+    one_of("solve", {"--fit": fit_file, "--law": law}, example="--law hoffmann")
+    goals = {"--target-loss": target_loss, "--flops": flops, "--energy": energy}
+    one_of("solve", goals, example="--target-loss 2.2")
     # A law of steps is asked for steps, every other law for sizes and tokens.
     budget = _budget(flops, energy, flops_per_s, watts)
+    if target_loss is None:
+        refuse_without_effect("a budget: it tells whether a target loss can be meant", {"--vocab": vocab})
     if law is not None and "s_min" in preset(law).law.columns:
         from scaling.predict.solve.steps import optimal_steps
         from scaling.report.forecasts import show_steps
@@ -87,6 +91,7 @@ def solve(
         columns=numbers(columns),
         inference_tokens=0.0 if inference_tokens is None else count(inference_tokens, "inference-tokens"),
         level=0.9 if level is None else level,
+        vocab_size=None if vocab is None else whole_count(vocab, "vocab"),
         force=force,
     )
     emit(found, as_json=json_, show=show_solution)

@@ -207,7 +207,8 @@ def fit_observations(
         profiles={name: _profile(problem, optimum, name, data.cluster) for name in profiles},
     )
     if strict and not result.success:
-        raise FitError(" ".join(result.status.reasons), fit=result)
+        # What is odd of the table may be why no law follows from it.
+        raise FitError(" ".join([*result.status.reasons, *(f"Note: {note}." for note in data.notes)]), fit=result)
     return result
 
 

@@ -130,7 +130,7 @@ def fit_at(path: str | os.PathLike[str]) -> Path:
             f"{found}: holds no fit itself, but the folders below do — name one of {', '.join(below)}; "
             "`scaling recommend` takes several, each of a vocabulary of its own: --fit ONE --fit OTHER"
         )
-    raise RecordError(f"no fit at {file}: make one with `scaling fit`")
+    raise RecordError(f"no fit at {file}: make one with `scaling fit SWEEP.yaml`, or `scaling fit TABLE --out {file}`")
 
 
 def _is_a_fit(path: Path) -> bool:
@@ -198,7 +198,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "n_runs": fit.n_runs,
         "n_clusters": fit.n_clusters,
         "excluded": [dict(row) for row in fit.excluded],
-        "made_of": {name: value for name, value in asdict(fit.made_of).items() if value != ()},
+        "made_of": _plain_made_of(fit.made_of),
         "suspects": [asdict(suspect) | {"rows": list(suspect.rows)} for suspect in fit.suspects],
         "scatter": None if fit.scatter is None else asdict(fit.scatter),
         "without": {name: _number(value) for name, value in fit.without.items()},
@@ -243,6 +243,11 @@ def _plain_runs(runs: Runs) -> dict[str, Any]:
         "off": runs.off.tolist(),
         "share": runs.share,
     }
+
+
+def _plain_made_of(made: MadeOf) -> dict[str, Any]:
+    """What is not known of the rows is not written, so that a fit of before is saved as it was."""
+    return {name: value for name, value in asdict(made).items() if name == "where" or value not in ((), None)}
 
 
 def _made_of(content: Mapping[str, Any]) -> MadeOf:

@@ -109,7 +109,12 @@ FIT = record(
     },
     digest=text,
     texts=mapping_of(text),
-    made_of=record({"n_rows": count(), "where": or_null(text), "n_filtered": count()}, run_ids=list_of(text)),
+    made_of=record(
+        {"n_rows": count(), "where": or_null(text), "n_filtered": count()},
+        run_ids=list_of(text),
+        vocab_size=count(2),
+        bytes_per_token=number(0),
+    ),
     suspects=list_of(record({"rows": list_of(scalar), "shift": _NUMBER, "text": text})),
     without=mapping_of(_NUMBER),
     scatter=or_null(_SCATTER),

@@ -13,6 +13,7 @@ from scaling.fit.reach import farthest, in_words
 from scaling.predict.explain.basis import Basis, of_fit, published
 from scaling.predict.explain.explanation import terms_of, tokens_to_asymptote
 from scaling.predict.solve.inverse import Surface, cheapest_training
+from scaling.registry import one_begun
 from scaling.tables.observations import REAL
 from scaling.tables.units import NATS
 
@@ -140,7 +141,8 @@ def from_fit(
 
 def _text_in_words(fit: Fit, *, teacher: str | None, delta_noise: float, delta_coverage: float) -> str:
     """Whose text the forecast is of, where it could be another's."""
-    label = REAL if teacher is None else fit.texts.get(teacher, teacher)
+    teacher = REAL if teacher is None else one_begun(teacher, fit.teachers) or teacher
+    label = fit.texts.get(teacher, teacher)
     if label != REAL:
         return f"text of {label}"
     if delta_noise or delta_coverage:

@@ -38,7 +38,9 @@ def why_none(
     nearest = min((c for c in candidates if c.fits(question)), key=lambda c: c.expected.value, default=None)
     meeting = next((c for c in candidates if c.meets(question)), None)
     needed = None if meeting is None else meeting.footprint.total_bytes
-    said = "no candidate fits at all"
+    least = candidates[0].footprint.total_bytes
+    too_small = least > question.budget_bytes
+    said = "no candidate fits at all" + (f", the smallest takes {in_bytes(least)}" if too_small else "")
     if nearest is not None:
         basis = "forecast" if nearest.measured is None else "measured"
         said = f"the best that fits is {basis} at {nearest.expected.value:.4f}{_saved(nearest, question)}"
@@ -69,8 +71,8 @@ def why_none(
     else:
         more = "tokens" if question.max_training_flops is None else f"FLOPs than {question.max_training_flops:.3g}"
         message = (
-            f"no candidate meets {target} {chance}: {said}, {known}{better} — raise the target, or offer more {more} "
-            "or larger widths"
+            f"no candidate meets {target} {chance}: {said}, {known}{better} — raise the "
+            f"{'memory and the target' if too_small else 'target'}, or offer more {more} or larger widths"
         )
     return InfeasibleError(
         message,

@@ -24,7 +24,7 @@ CONTEXT = 2048
 """Tokens of training sequence and cache, where no other context is asked for."""
 
 VOCABULARY = 32_000
-"""Near that of the tokenizers behind the published laws; nats/token of another tokenizer do not compare with theirs."""
+"""Where a law does not say its own: near that of most; nats/token of another tokenizer do not compare with a law's."""
 
 TOKENS_PER_PARAMETER = 20
 """D where neither tokens nor FLOPs are given.
@@ -44,7 +44,7 @@ _WIDEST = 4096
 
 
 def recommend_published(
-    question: Question, name: str, *, vocab_size: int = VOCABULARY, force: bool = False
+    question: Question, name: str, *, vocab_size: int | None = None, force: bool = False
 ) -> Recommendation:
     """The smallest llama shape that a published law expects to meet a target within what the phone allows.
 
@@ -53,7 +53,7 @@ def recommend_published(
     Args:
         question: What is asked; without tokens and FLOPs a model reads `TOKENS_PER_PARAMETER` times its size.
         name: Of the law.
-        vocab_size: V of the tokenizer.
+        vocab_size: V of the tokenizer; by default that of the law.
         force: As for `recommend`.
 
     Raises:
@@ -63,6 +63,7 @@ def recommend_published(
     fit = fit_of_preset(name)
     # The cache is allocated for the context, and the training has one of the same length.
     asked = question if question.context is not None else question.but(context=CONTEXT)
+    vocab_size = vocab_size or vocabulary_of(name)
     runs = [_draft(model, asked) for model in standard_shapes(asked, vocab_size)]
     said = (
         f"llama shapes of 2 to {_DEPTHS[-1]} layers and {LEAST_ASPECT} to {MOST_ASPECT} widths a layer, "
@@ -99,6 +100,11 @@ def fit_of_preset(name: str) -> Fit:
         calibration=Calibration(levels=(0.0, 0.5, 1.0), quantiles=(-1.0, 0.0, 1.0), noise=0.0),
         covariance=np.zeros((len(law.names), len(law.names))),
     )
+
+
+def vocabulary_of(name: str) -> int:
+    """V of the tokens that the losses of a published law are of."""
+    return preset(name).vocab_size or VOCABULARY
 
 
 def size_convention(counts: str) -> str:

@@ -45,7 +45,7 @@ def show_backtest(result: Any) -> None:
             "backtest",
             {
                 "mean absolute relative error": f"{result.mare:.2%}",
-                "runs inside their interval": f"{result.coverage:.0%}",
+                f"runs inside their {result.level:.0%} interval": f"{result.coverage:.0%}",
                 "runs forecast": str(result.n_test),
             },
         )

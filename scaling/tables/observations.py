@@ -29,12 +29,16 @@ class MadeOf:
         n_filtered: rows that it left out.
         run_ids: the ids of the rows that it kept, of a table that has them: whose runs they are is known without it.
             Fits saved before 2026-11-27 name none; some of that day name those that were left out too.
+        vocab_size: V of the tokens that its losses are of; None where the table does not say it, or of several.
+        bytes_per_token: mean length of such a token; None likewise.
     """
 
     n_rows: int = 0
     where: str | None = None
     n_filtered: int = 0
     run_ids: tuple[str, ...] = ()
+    vocab_size: int | None = None
+    bytes_per_token: float | None = None
 
 
 @dataclass(frozen=True)

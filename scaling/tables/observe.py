@@ -16,6 +16,7 @@ from scaling.tables.expression import evaluate, missing_column
 from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
 from scaling.tables.read import select_rows
+from scaling.tables.tokens import bytes_per_token_of, vocabulary_of
 from scaling.tables.units import loss_notes, one_unit
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def observe(
         names=dict(columns) | {"loss": loss},
         notes=tuple(loss_notes(kept, loss, measured)),
         texts=texts,
-        made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids),
+        made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),
     )
 
 

@@ -61,8 +61,11 @@ def test_the_json_of_a_choice_has_the_documented_fields(command, tmp_path, monke
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("recommend", "--target-loss", "2"), "needs one of --fit FIT.json and --law NAME"),
-        ((*BY_LAW, "--fit", "fit.json", "--memory", "1GiB"), "got both or neither"),
+        (("recommend", "--target-loss", "2"), "needs one of --fit, --law — got none of them"),
+        (
+            (*BY_LAW, "--fit", "fit.json", "--memory", "1GiB"),
+            "needs one of --fit, --law — got --fit and --law",
+        ),
         (("recommend", "--law", "besiroglu", "--memory", "1GiB"), "--target-loss: missing"),
         (
             ("recommend", "--fit", "a.json", "--fit", "b.json", "--tokens", "1M"),

@@ -92,7 +92,7 @@ def test_a_published_law_answers_in_json(law, loss, tmp_path, scaling):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("predict", "--params", "1e6"), 2, "one of --fit FIT.json and --law NAME"),
+        (("predict", "--params", "1e6"), 2, "predict needs one of --fit, --law — got none of them"),
         (("predict", "--law", "besiroglou", "--params", "1e6"), 2, "besiroglu"),
         (("predict", "--law", "hoffmann", "--params", "-5"), 2, "positive number"),
         (("predict", "--fit", "nowhere.json", "--params", "1e6"), 2, "nowhere.json"),

@@ -151,6 +151,18 @@ def test_what_names_no_two_arms_is_refused_with_the_way_to_name_one_with_a_comma
     assert "where a name has a comma --arms real --arms 'noise 0.2, exact'" in said
 
 
+@pytest.mark.parametrize("law", ["stack", "auto", "q1"])
+def test_a_coefficient_that_no_form_has_cannot_be_held(law, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, "fit", GRID, "--law", law, "--held", "X=3")
+    assert said.startswith("cannot hold 'X': the coefficients")
+
+
+@pytest.mark.parametrize("command", ["code-length", "transfer"])
+def test_a_sweep_without_runs_is_told_how_it_gets_some(command, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, command, QUICKSTART)
+    assert said.endswith(f"quickstart/runs.parquet: no runs of this sweep yet — train them: scaling sweep {QUICKSTART}")
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])
 def test_a_training_that_this_machine_cannot_hold_is_refused_before_it_begins(command, tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, command, QUICKSTART, "--set", "model.width=131072")
@@ -197,6 +209,7 @@ def test_a_zero_is_a_number_and_a_number_has_its_bounds(arguments, said, tmp_pat
         ("recommend.confidence=0.9", "unknown key"),
         ("name=runs", "name the sweep otherwise"),
         ("name=Runs", "name the sweep otherwise"),
+        ("recommend.target_loss=1.3", "allowed is more than 1.3704, the entropy of w0, which no student"),
         ("fit.where='n_params >'", "fit.where: cannot read the expression 'n_params >'"),
     ],
 )

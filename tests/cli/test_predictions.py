@@ -129,8 +129,8 @@ def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("predict", "--law", "hoffmann"), "one of --params N and --like"),
-        ((*OF_1B, "--like", "gpt-3"), "got both or neither"),
+        (("predict", "--law", "hoffmann"), "predict needs one of --params, --like — got none of them"),
+        ((*OF_1B, "--like", "gpt-3"), "predict needs one of --params, --like — got --params and --like"),
         (("predict", "--law", "hoffmann", "--params", "1 parsec"), "--params: got '1 parsec'"),
         (("predict", "--law", "hoffmann", "--params", "0"), "positive number"),
         (("predict", "--law", "hoffmann", "--params", "-1B"), "positive number"),
@@ -158,9 +158,9 @@ def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, mo
         ((*OF_1B, "--at", "bits=4"), "not of bits"),
         (("predict", "--law", "kumar", "--params", "1B"), "--at bits"),
         (("predict", "--law", "kaplan-batch", "--params", "1B"), "gives no loss"),
-        (("solve", "--law", "hoffmann"), "give exactly one"),
-        (("solve", "--law", "hoffmann", "--target-loss", "2", "--flops", "1e20"), "give exactly one"),
-        (("solve", "--target-loss", "2"), "one of --fit FIT.json and --law NAME"),
+        (("solve", "--law", "hoffmann"), "needs one of --target-loss, --flops, --energy — got none of them"),
+        (("solve", "--law", "hoffmann", "--target-loss", "2", "--flops", "1e20"), "— got --target-loss and --flops"),
+        (("solve", "--target-loss", "2"), "solve needs one of --fit, --law — got none of them"),
         (("solve", "--law", "hoffmann", "--target-loss", "0.8"), "if it is bits/byte"),
         (("solve", "--law", "hoffmann", "--target-loss", "19"), "if it is a perplexity"),
         (("solve", "--law", "hoffmann", "--energy", "10"), "give --flops-per-s and --watts"),

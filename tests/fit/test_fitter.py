@@ -255,6 +255,12 @@ def test_two_sizes_are_refused_with_the_size_to_add():
         fit(runs[runs.n_params < 5e6], law="chinchilla", bootstrap=0)
 
 
+def test_a_refusal_says_what_is_odd_of_the_table():
+    runs = grid(noise=0.003).assign(vocab_size=[257, 1024] * 18)
+    with pytest.raises(FitError, match=r"add runs at .* Note: column 'loss' is of tokens of 2 vocabularies"):
+        fit(runs[runs.n_params < 5e6], law="chinchilla", bootstrap=0)
+
+
 def test_losses_that_are_all_one_number_are_refused_by_their_column():
     with pytest.raises(RecordError, match="column 'loss' holds 2 in all 36 rows.*--map loss=COLUMN"):
         fit(grid(noise=0.003).assign(loss=2.0), law="kaplan-nd", bootstrap=0)

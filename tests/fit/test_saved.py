@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,13 @@ def test_a_fit_forecasts_the_same_after_it_was_saved(found, tmp_path):
     again = load(tmp_path / "fit.json")
     np.testing.assert_allclose(forecast(again), forecast(found), rtol=1e-5)
     assert to_json(again) == to_json(found)
+
+
+def test_a_fit_remembers_the_tokens_of_its_runs_and_says_nothing_where_they_are_not_known(found, tmp_path):
+    assert set(content(found)["made_of"]) == {"n_rows", "where", "n_filtered"}
+    known = replace(found, made_of=replace(found.made_of, vocab_size=1024, bytes_per_token=2.66))
+    save(known, tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").made_of == known.made_of
 
 
 def test_any_byte_changed_is_refused_or_changes_nothing(found, tmp_path):
@@ -165,6 +173,11 @@ def test_what_is_no_fit_at_all_is_refused(tmp_path, text):
     (tmp_path / "fit.json").write_text(text)
     with pytest.raises(RecordError, match="fit again"):
         load(tmp_path / "fit.json")
+
+
+def test_where_no_fit_is_the_command_that_writes_one_there_is_told(tmp_path):
+    with pytest.raises(RecordError, match=r"`scaling fit SWEEP\.yaml`, or `scaling fit TABLE --out .*/fit\.json`"):
+        load(tmp_path)
 
 
 def test_a_device_is_not_read(tmp_path):

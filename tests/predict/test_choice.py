@@ -176,6 +176,13 @@ def test_a_law_of_other_things_is_refused(name):
         recommend_published(Question(target_loss=2.6, memory_bytes=2**29), name)
 
 
+@pytest.mark.parametrize(("name", "vocab_size"), [("kaplan", 50_257), ("hoffmann", 32_000)])
+def test_shapes_of_a_published_law_have_the_vocabulary_whose_losses_it_forecasts(name, vocab_size):
+    asked = Question(target_loss=4.0, memory_bytes=2**27, tokens=10**9)
+    assert recommend_published(asked, name).choice.model.vocab_size == vocab_size
+    assert recommend_published(asked, name, vocab_size=8192).choice.model.vocab_size == 8192
+
+
 def test_a_draft_is_written_out_as_the_run_that_was_judged():
     found = answer(3.0, 400)
     assert found is not None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scaling.errors import SpecError
+from scaling.fit.saved import load
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.explain.basis import Basis
-from scaling.predict.forecast import explain, from_preset
+from scaling.predict.forecast import explain, from_fit, from_preset
 from scaling.predict.solve.inverse import cheapest_training, tokens_for
 
 BESIROGLU = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
@@ -47,6 +49,12 @@ def test_the_cheapest_training_matches_the_closed_form_frontier():
 
 def test_a_loss_below_the_floor_has_no_training():
     assert cheapest_training(surface, 1.8) == (math.inf, math.inf)
+
+
+def test_a_teacher_that_is_named_by_its_beginning_is_told_by_its_whole_label():
+    fit = load(Path(__file__).resolve().parents[2] / "results" / "reference" / "registered_prose_fit.json")
+    assert from_fit(fit, 2e5, 1e6, teacher="ngram").text == "text of ngram 5"
+    assert from_fit(fit, 2e5, 1e6).text == "real text"
 
 
 @pytest.mark.parametrize(("name", "expected"), [("besiroglu", 2.61), ("hoffmann", 2.48)])

@@ -118,6 +118,11 @@ def test_a_memory_that_is_too_small_names_the_bytes_that_the_target_needs():
     assert caught.value.needed_bytes == needed
 
 
+def test_a_memory_that_holds_no_candidate_is_told_what_the_smallest_takes():
+    with pytest.raises(InfeasibleError, match=r"the smallest takes .* raise the memory and the target, or offer"):
+        ask(GRID, memory_bytes=1000, target_loss=1.42, probability=0.999)
+
+
 def test_a_forecast_far_beyond_the_data_needs_force():
     far = [run(width=1024, tokens=4_000_000)]
     assert size_of(far[0].model, "n_params") > MAX_REACH * 4e5

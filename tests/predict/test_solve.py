@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import InfeasibleError, SpecError
+from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
+from scaling.fit.fitter import fit
 from scaling.laws.presets import preset
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.explain.answer import solve
@@ -104,7 +107,7 @@ def test_a_size_that_never_gets_there_says_how_far_it_gets():
 
 @pytest.mark.parametrize("said", [{}, {"target_loss": 2.0, "flops": 1e20}])
 def test_one_question_is_answered_at_a_time(said):
-    with pytest.raises(SpecError, match="both or neither"):
+    with pytest.raises(SpecError, match="got both" if said else "got neither"):
         solve("hoffmann", **said)
     with pytest.raises(SpecError, match="leaves nothing open"):
         solve("hoffmann", target_loss=2.0, n=1e9, d=1e9)
@@ -132,6 +135,38 @@ def test_a_vocabulary_bounds_a_loss_by_its_own_uniform_guess():
         check_target(4.3, 1.4, vocab_size=64)
     with pytest.raises(SpecError, match=r"got 9 bits/byte, allowed is up to 8,"):
         check_target(9.0, 0.5, unit="bits/byte")
+
+
+def test_a_fit_tells_a_target_in_another_unit_by_the_tokens_of_its_own_runs():
+    n, d = (grid.ravel() for grid in np.meshgrid([1e4, 1e5, 1e6], [1e6, 1e7, 1e8]))
+    runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": SARDANA.loss(n=n, d=d)})
+    told = runs.assign(vocab_size=30_000, bits_per_byte=runs.loss / math.log(2) / 4.0)
+    unknown, known = (fit(one, law="chinchilla", bootstrap=0) for one in (runs, told))
+    assert (known.made_of.vocab_size, known.made_of.bytes_per_token) == (30_000, 4.0)
+    with pytest.raises(SpecError, match=r"allowed is up to 10\.3, which a blind guess among 30,000 tokens reaches"):
+        solve(known, target_loss=11.0)
+    with pytest.raises(SpecError, match=r"ask for 2\.5 \(times ln 2 and 4 bytes a token\)"):
+        solve(known, target_loss=0.9)
+    # A fit that does not know them may be told, one that does may not be told otherwise.
+    with pytest.raises(SpecError, match=r"allowed is up to 4\.17, which a blind guess among 65 tokens"):
+        solve(unknown, target_loss=11.0, vocab_size=65)
+    with pytest.raises(SpecError, match=r"the largest vocabulary in use: which one it is here is not known"):
+        solve(unknown, target_loss=13.0)
+    with pytest.raises(SpecError, match=r"--vocab: got 65, .* of a vocabulary of 30,000 — leave it out"):
+        solve(known, target_loss=3.0, vocab_size=65)
+
+
+def test_a_fit_gives_the_answers_that_lie_near_its_runs_and_names_the_others():
+    n, d = (grid.ravel() for grid in np.meshgrid([1e8, 1e9, 1e10], [1e9, 1e10, 1e11]))
+    runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": SARDANA.loss(n=n, d=d)})
+    found = fit(runs, law="chinchilla", bootstrap=0)
+    optimal = solve(found, target_loss=3.6, force=True).trainings[1]
+    near = solve(found, target_loss=3.6)
+    assert [one.what for one in near.trainings] == ["compute-optimal"]
+    assert near.trainings[0].n_params == optimal.n_params
+    assert re.match(r"left out: smallest size, of unlimited tokens: N = \S+, \S+× beyond the runs", near.notes[-1])
+    with pytest.raises(ExtrapolationError, match=r"the answer \(smallest size, of unlimited tokens: N = \S+\) lies"):
+        solve(found, target_loss=7.0)
 
 
 @pytest.mark.parametrize(

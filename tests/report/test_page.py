@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 from scaling.chain.workspace import Workspace
+from scaling.errors import RecordError
 from scaling.fit.fitter import fit as fit_law
 from scaling.fit.result import Fit
 from scaling.fit.saved import load, save
@@ -205,6 +206,14 @@ def test_a_sweep_has_its_runs_its_texts_and_its_question_in_the_page(sweep_page,
     assert len(facts["runs"]) > 10
     assert facts["shapes"][0]["n"] < facts["law"]["ranges"]["n"][1] < facts["shapes"][-1]["n"]
     assert facts["losses"][0] <= facts["question"]["target"] <= facts["losses"][1]
+
+
+def test_a_table_of_before_text_ids_is_named_with_the_command_that_writes_it_anew(tmp_path, fits):
+    workspace = Workspace.open(ROOT / "sweeps" / "quickstart.yaml", results=tmp_path).prepare()
+    save(fits["bootstrap"], workspace.fit_path)
+    load_runs(RUNS).drop(columns="text_id").to_parquet(workspace.table_path)
+    with pytest.raises(RecordError, match=r"runs\.parquet: has no column text_id, .* scaling fit .*quickstart\.yaml"):
+        page_of_sweep(workspace)
 
 
 def test_the_page_of_a_fit_of_bits_of_a_byte_knows_no_nats(tmp_path, fits):

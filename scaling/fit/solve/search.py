@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.errors import FitError
+from scaling.errors import FitError, SpecError
 from scaling.fit.solve.minimise import Minima, Problem, minimise
 from scaling.fit.solve.objective import Objective, run_weights
 from scaling.fit.solve.starts import draw_starts
@@ -58,7 +58,12 @@ def make_problem(
 
     Raises:
         FitError: fewer runs than coefficients to fit.
+        SpecError: a coefficient that the law does not have.
     """
+    for name in held or {}:
+        if name not in law.names:
+            known = f"the coefficients of {law.name!r} are {', '.join(law.names)}"
+            raise SpecError(f"cannot hold {name!r}: {known} — name one of them, or the law that has it")
     free = len(law.coefficients) - len(held or {})
     if len(data) <= free:
         raise FitError(

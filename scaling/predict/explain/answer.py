@@ -12,7 +12,7 @@ from scaling.errors import SpecError
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
 from scaling.numbers import count
-from scaling.predict.explain.asked import Asked, asked_of, doubt_beside, refuse_beyond
+from scaling.predict.explain.asked import MOST_REACH, Asked, asked_of, doubt_beside, refuse_beyond
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
@@ -113,25 +113,26 @@ def solve(
         columns: What the law is a function of beside N, D and the teacher.
         inference_tokens: D_inf: adds the training that is cheapest with its use, 6 N D + 2 N D_inf.
         level: Of a fit's intervals.
-        vocab_size: Of the tokenizer, to tell a target in another unit.
+        vocab_size: Of the tokenizer, to tell a target in another unit, where the source does not say it.
         force: Answer a fit even more than 10 × beyond its runs.
 
     Raises:
         SpecError: neither or both of loss and budget, or a loss in another unit.
         InfeasibleError: out of reach of this text.
-        ExtrapolationError: the answer lies too far beyond a fit's runs.
+        ExtrapolationError: every answer lies too far beyond a fit's runs; where some do, a note names them.
 
     **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3.3; Sardana et al. 2023, arXiv 2401.00448, section 2.
     """
     n, d, flops = count(n, "n"), count(d, "d"), count(flops, "flops")
     inference_tokens = count(inference_tokens, "inference_tokens")
     if (target_loss is None) == (flops is None):
-        raise SpecError("solve answers for one of a target loss and a budget — got both or neither")
+        got = "neither" if flops is None else "both"
+        raise SpecError(f"solve answers for one of a target loss and a budget — got {got}")
     question = asked_of(source, teacher=teacher, columns=columns)
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
-        check_target(target_loss, basis.floor, vocab_size=vocab_size or basis.vocab_size, unit=basis.unit)
+        _check_target(basis, target_loss, vocab_size)
         answers = trainings_for_loss(
             question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
@@ -140,11 +141,8 @@ def solve(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
     # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
-    notes = basis.notes
-    if basis.fit is None:
-        notes += _far(basis, answers)
-    else:
-        answers = tuple(_doubted(one, question, level=level, force=force) for one in answers)
+    within = answers if force or basis.fit is None else _within(basis, answers)
+    notes = (*basis.notes, *_far(basis, within), *(_left_out(basis, one) for one in answers if one not in within))
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
         law=basis.name,
@@ -153,11 +151,21 @@ def solve(
         text=question.text,
         floor=at(question.surface, math.inf, math.inf),
         inference_tokens=inference_tokens,
-        trainings=answers,
+        trainings=tuple(_doubted(one, question, level=level) for one in within),
         level=None if basis.fit is None else level,
         notes=notes,
         unit=basis.unit,
     )
+
+
+def _check_target(basis: Basis, loss: float, said: int | None) -> None:
+    """Refuse a target in another unit, by the tokens behind the law: as it knows them, else as they are said."""
+    vocab = basis.vocab_size or said
+    if said not in (None, vocab):
+        raise SpecError(
+            f"--vocab: got {said:,}, the losses of this law are of tokens of a vocabulary of {vocab:,} — leave it out"
+        )
+    check_target(loss, basis.floor, vocab_size=vocab, bytes_per_token=basis.bytes_per_token, unit=basis.unit)
 
 
 def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_tokens: float) -> None:
@@ -173,17 +181,40 @@ def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_token
 
 def _far(basis: Basis, trainings: tuple[Training, ...]) -> tuple[str, ...]:
     """How far the farthest of the trainings lies beyond the runs behind a published law, where that is known."""
+    if basis.fit is not None:
+        return ()
     reach = max(basis.farthest(one.n_params, one.n_tokens) for one in trainings)
     return (f"up to {reach:.3g}× beyond the runs behind the law",) if reach > NOTABLE_REACH else ()
 
 
-def _doubted(one: Training, question: Asked, *, level: float, force: bool) -> Training:
-    """The training with a fit's interval, if the fit may speak of it."""
+def _within(basis: Basis, answers: tuple[Training, ...]) -> tuple[Training, ...]:
+    """Those of which a fit may speak.
+
+    Raises:
+        ExtrapolationError: of none.
+    """
+    within = tuple(one for one in answers if basis.farthest(one.n_params, one.n_tokens) <= MOST_REACH)
+    if not within:
+        one = answers[0]
+        refuse_beyond(basis, one.n_params, one.n_tokens, f"the answer ({_said(one)})")
+    return within
+
+
+def _left_out(basis: Basis, one: Training) -> str:
+    reach = basis.farthest(one.n_params, one.n_tokens)
+    return f"left out: {_said(one)}, {reach:.3g}× beyond the runs behind the fit; --force tells it"
+
+
+def _said(one: Training) -> str:
+    finite = {"N": one.n_params, "D": one.n_tokens}
+    return f"{one.what}: {', '.join(f'{name} = {x:.3g}' for name, x in finite.items() if math.isfinite(x))}"
+
+
+def _doubted(one: Training, question: Asked, *, level: float) -> Training:
+    """The training, by a fit with its interval."""
     fit = question.basis.fit
     if fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
         return one
-    if not force:
-        refuse_beyond(question.basis, one.n_params, one.n_tokens, f"the answer ({one.what})")
     doubt = fit.predict(one.n_params, one.n_tokens, level=level, given="law", force=True, **question.text_columns)
     return replace(one, low=doubt.low, high=doubt.high)
 

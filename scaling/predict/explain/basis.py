@@ -46,6 +46,7 @@ class Basis:
         fit: The fit, where it is one.
         unit: Of its losses.
         vocab_size: Of the tokenizer behind it, where known.
+        bytes_per_token: Mean length of its tokens, where known.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Basis:
     fit: Fit | None = None
     unit: str = NATS
     vocab_size: int | None = None
+    bytes_per_token: float | None = None
 
     @property
     def floor(self) -> float:
@@ -188,6 +190,8 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         notes=fit.status.notes,
         fit=fit,
         unit=fit.unit,
+        vocab_size=fit.made_of.vocab_size,
+        bytes_per_token=fit.made_of.bytes_per_token,
     )
 
 
@@ -195,6 +199,7 @@ def _source(fit: Fit) -> str:
     """The runs behind a fit; of an average, that its numbers are those of all its fits and the law that of one."""
     runs = f"{fit.n_runs} runs of {fit.n_clusters} trunks"
     runs += f", N counted as {fit.columns['n']}" if "n" in fit.columns else ""
+    runs += f", vocabulary {fit.made_of.vocab_size:,}" if fit.made_of.vocab_size else ""
     members = len(fit.members)
     return f"{runs}; numbers of the average of {members} fits, law of the weightiest" if members > 1 else runs
 

@@ -11,7 +11,7 @@ PAIR = ("loss", "bits_per_byte")
 """The same loss in two units, in a runs table."""
 
 
-def bytes_per_token_of(table: Path, where: str | None = None) -> float | None:
+def bytes_per_token_in(table: Path, where: str | None = None) -> float | None:
     """Mean bytes of a token, ``loss / (ln 2 · bits_per_byte)`` of any run; None where no run tells it.
 
     Args:

@@ -25,7 +25,7 @@ from scaling.predict.candidates import size_of
 from scaling.predict.explain.basis import published
 from scaling.predict.family import offered
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
-from scaling.predict.published import CONTEXT, VOCABULARY, fit_of_preset
+from scaling.predict.published import CONTEXT, fit_of_preset, vocabulary_of
 from scaling.predict.quantization import of_a_nat
 from scaling.predict.question import Question
 from scaling.records import load_runs
@@ -63,7 +63,7 @@ def page_of_sweep(workspace: Workspace) -> str:
     """The page of a sweep's fit: its runs, its sizes, its question, its ledger.
 
     Raises:
-        RecordError: there is no fit yet.
+        RecordError: there is no fit yet, or its table is one of an earlier version.
         SpecError: a law of the fit cannot be written as a page.
     """
     if not workspace.fit_path.exists():
@@ -108,7 +108,8 @@ def page_of_law(name: str) -> str:
         SpecError: no law of N and D has that name.
     """
     fit = fit_of_preset(name)
-    models = [_llama(width) for width in (*range(128, 1024, 64), *range(1024, 4097, 128))]
+    vocab_size = vocabulary_of(name)
+    models = [_llama(width, vocab_size) for width in (*range(128, 1024, 64), *range(1024, 4097, 128))]
     asked = Question(target_loss=2.7, device="mid-8gb", context=CONTEXT, tokens=10**12, probability=0.5)
     facts = _facts(fit, models, asked, law=name)
     facts["law"]["texts"] += teacher_facts(name)
@@ -127,7 +128,13 @@ def page_of_law(name: str) -> str:
 
 def _runs(workspace: Workspace, fit: Fit) -> pd.DataFrame:
     """The runs of the sweep, without those that the fit's filter left out."""
-    return select_rows(load_runs(workspace.table_path), fit.made_of.where)
+    runs = load_runs(workspace.table_path)
+    if "text_id" not in runs:
+        raise RecordError(
+            f"{workspace.table_path}: has no column text_id, as tables of an earlier version — write it anew, with the "
+            f"fit: {workspace.command('scaling fit')}"
+        )
+    return select_rows(runs, fit.made_of.where)
 
 
 def _losses(workspace: Workspace, fit: Fit, text_id: str) -> list[tuple[float, float | None]]:
@@ -173,10 +180,10 @@ _ANY = {"target_loss": 1.0, "memory_bytes": 2**29}
 """What a sweep that asks nothing is opened with; the target is moved into the range of its losses."""
 
 
-def _llama(width: int) -> ModelSpec:
+def _llama(width: int, vocab_size: int) -> ModelSpec:
     """The usual shape of a width: heads of 64, a layer for every 64 of it up to 40."""
     return ModelSpec(
-        vocab_size=VOCABULARY, width=width, n_layers=min(max(2, width // 64), 40), head_width=64, context=CONTEXT
+        vocab_size=vocab_size, width=width, n_layers=min(max(2, width // 64), 40), head_width=64, context=CONTEXT
     )
 
 
