@@ -18,12 +18,13 @@ table.assign(runs=runs.groupby("teacher").size(), best=runs.groupby("teacher")["
 # %% [markdown]
 # ## One law for all of them
 #
-# `q7`: noise raises the floor (kappa) and makes text count for less (c); coverage is a bottleneck (nu), which costs
-# nothing until a student is good enough to get there. Mixtures and students of students are left out of it here.
+# The fitter picks `q7`: noise raises the floor (kappa) and makes text count for less (c); coverage is a bottleneck
+# (nu), which costs nothing until a student is good enough to get there. Mixtures and students of students are left out
+# of it here.
 
 # %%
 designed = runs[runs["real_share"].isin([0, 1]) & ~runs["teacher"].str.startswith("net ")]
-fit = scaling.fit_law(designed, law="q7", bootstrap=200, strict=False)
+fit = scaling.fit_law(designed, bootstrap=200, strict=False)
 print(scaling.summary(fit))
 
 # %%

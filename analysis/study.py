@@ -32,7 +32,7 @@ def main(results: str = "results") -> None:
     print(f"{len(designed)} runs of {designed['teacher'].nunique()} designed texts, exact entropy {_entropy(runs):.4f}")
     print(forms(designed).to_string(), "\n")
     for held in ({}, {"E": _entropy(runs)}):
-        print(scaling.summary(scaling.fit_law(designed, law="q7", held=held, strict=False)), "\n")
+        print(scaling.summary(scaling.fit_law(designed, held=held, strict=False)), "\n")
     if len(grown):
         print("Students of students, forecast without any of them:")
         print(unseen(designed, grown).to_string(), "\n")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from scaling.errors import SpecError
 from scaling.fit import select
-from scaling.fit.stack.versions import ALL, PLAIN, Version, distinct
+from scaling.fit.stack.versions import ALL, OF_TEACHERS, PLAIN, Version, determined, distinct
 from scaling.laws.each_text import EachText
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
@@ -88,7 +88,9 @@ def check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) ->
 
 
 def chosen_versions(forms: Sequence[ScalingLaw], data: Observations, law: str | ScalingLaw) -> tuple[Version, ...]:
-    """One law is fitted plainly; so are teacher forms, whose small worlds have exponents far from the prior's."""
-    if law != STACK or any(isinstance(form, TeacherLaw) for form in forms):
+    """One law is fitted plainly; teacher forms without the prior, whose exponents are not those of small worlds."""
+    if law != STACK:
         return (PLAIN,)
-    return distinct(ALL, data.loss, data.teacher, enough=max(len(form.coefficients) for form in forms) + 2)
+    plainly_averaged = any(isinstance(form, TeacherLaw) for form in forms)
+    versions = determined(OF_TEACHERS, data) if plainly_averaged else ALL
+    return distinct(versions, data, enough=max(len(form.coefficients) for form in forms) + 2)

@@ -21,7 +21,7 @@ from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.fit.stack.solve import fit_versions, forecast_scores
 from scaling.fit.stack.validate import Score, Validation, inner_members, size_ordered_cuts, stack_weights
-from scaling.fit.stack.versions import ALL, PLAIN, Version, better_trained, distinct, level_prior
+from scaling.fit.stack.versions import ALL, PLAIN, Version, better_trained, determined, distinct, level_prior
 from scaling.laws.coupled import Skaling
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
@@ -108,8 +108,20 @@ def test_a_window_keeps_the_lowest_losses_of_every_teacher():
 
 
 def test_a_window_that_leaves_too_few_runs_makes_no_version():
-    loss, group = np.arange(1.0, 21.0), np.zeros(20, int)
-    assert {version.window for version in distinct(ALL, loss, group, enough=10)} == {1.0, 0.75, 0.5}
+    assert {version.window for version in distinct(ALL, runs(4, 5), enough=10)} == {1.0, 0.75, 0.5}
+
+
+def test_a_window_that_leaves_two_data_volumes_does_not_determine_an_exponent():
+    data = runs(4, 3)
+    data = data.select((data.columns["n"] > 1e8) | (data.columns["d"] > 1e9))  # small students read much
+    half = better_trained(data.loss, data.teacher, np.ones(len(data), bool), 0.5)
+    assert (levels(data.columns["d"]), levels(data.columns["d"][half])) == (3, 2)
+    assert determined((PLAIN, Version(window=0.5)), data) == (PLAIN,)
+    # Where all runs have no more, a window takes nothing away.
+    every = runs(13, 8)
+    two = every.select((every.columns["n"] > 4e8))
+    assert levels(two.columns["n"]) == 2
+    assert len(determined((PLAIN, Version(window=0.5)), two)) == 2
 
 
 def test_the_prior_costs_nothing_at_published_exponents_and_half_a_unit_one_spread_away():

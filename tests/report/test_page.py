@@ -47,10 +47,12 @@ needs_node = pytest.mark.skipif(NODE is None, reason="node runs the page's arith
 def fits() -> dict[str, Fit]:
     runs = load_runs(RUNS)
     real = runs[runs["teacher"] == "real"]
+    texts = runs.drop(columns=["text_id", "delta_coverage", "delta_noise"]).replace({"teacher": {"real": "worse"}})
     return {
         "bootstrap": load(ROOT / "tests" / "predict" / "first_layout" / "fit.json"),
         "stack": fit_law(real, bootstrap=0, strict=False),
         "given runs": fit_law(runs, law="auto", bootstrap=0, strict=False),
+        "without real text": fit_law(texts.replace({"teacher": {"noise 0.2": "a"}}), bootstrap=0, strict=False),
         "published": fit_of_preset("besiroglu"),
     }
 
@@ -64,7 +66,7 @@ def in_the_page(script: str) -> object:
 
 
 @needs_node
-@pytest.mark.parametrize("name", ["bootstrap", "stack", "given runs", "published"])
+@pytest.mark.parametrize("name", ["bootstrap", "stack", "given runs", "without real text", "published"])
 def test_the_page_forecasts_as_python_does(fits, name):
     fit, rng = fits[name], np.random.default_rng(3)
     assert name != "given runs" or fit.runs.share > 0
@@ -197,7 +199,9 @@ def sweep_page(tmp_path_factory, fits) -> str:
 
 def test_a_sweep_has_its_runs_its_texts_and_its_question_in_the_page(sweep_page, fits):
     facts = embedded(sweep_page)
-    assert [text["label"] for text in facts["law"]["texts"]] == list(fits["bootstrap"].teachers)
+    texts = list(fits["bootstrap"].teachers)
+    assert [text["label"] for text in facts["law"]["texts"]] == texts
+    assert facts["real"] == texts.index("real"), "what a teacher costs is told beside real text"
     assert {run["loss"] for run in facts["runs"]} <= set(load_runs(RUNS)["loss"])
     assert len(facts["runs"]) > 10
     assert facts["shapes"][0]["n"] < facts["law"]["ranges"]["n"][1] < facts["shapes"][-1]["n"]

@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from scaling.fit.identify import LEVELS_NEEDED, levels
 from scaling.fit.solve.prior import Prior
 from scaling.laws.law import ScalingLaw
+from scaling.tables.observations import Observations
 
 Array = np.ndarray
 WINDOWS = (1.0, 0.75, 0.5, 0.35)
@@ -37,6 +39,8 @@ class Version:
 
 PLAIN = Version()
 ALL = tuple(Version(prior, window) for prior in ("none", "level") for window in WINDOWS)
+OF_TEACHERS = (PLAIN, Version(window=0.5))
+"""Of teacher forms, which weigh all alike: those of one window more forecast no better (analysis/LOG.md)."""
 
 
 def level_prior(law: ScalingLaw) -> Prior:
@@ -64,7 +68,19 @@ def better_trained(loss: Array, group: Array, among: Array, share: float) -> Arr
     return kept
 
 
-def distinct(versions: Sequence[Version], loss: Array, group: Array, enough: int) -> tuple[Version, ...]:
+def distinct(versions: Sequence[Version], data: Observations, enough: int) -> tuple[Version, ...]:
     """Those whose window leaves `enough` runs."""
-    every = np.ones(len(loss), bool)
-    return tuple(v for v in versions if better_trained(loss, group, every, v.window).sum() >= enough)
+    every = np.ones(len(data), bool)
+    return tuple(v for v in versions if better_trained(data.loss, data.teacher, every, v.window).sum() >= enough)
+
+
+def determined(versions: Sequence[Version], data: Observations) -> tuple[Version, ...]:
+    """Those whose window leaves three levels of n and of d, where all runs have as many.
+
+    The lowest losses are those of the largest students that read most: with two levels an exponent is anything. Members
+    that are weighed by their errors need no such rule: there such a one hardly weighs.
+    """
+    every, axes = np.ones(len(data), bool), [data.columns[name] for name in ("n", "d") if name in data.columns]
+    kept = [better_trained(data.loss, data.teacher, every, version.window) for version in versions]
+    enough = [all(levels(x[own]) >= min(LEVELS_NEEDED, levels(x)) for x in axes) for own in kept]
+    return tuple(version for version, is_enough in zip(versions, enough, strict=True) if is_enough)

@@ -42,6 +42,7 @@ from scaling.report.page.facts import (
     teacher_facts,
 )
 from scaling.spec import ModelSpec, WorldSource
+from scaling.tables.observations import REAL
 from scaling.tables.read import select_rows
 from scaling.tables.units import BITS, NATS, PER_BYTE
 
@@ -220,7 +221,8 @@ def _facts(
     budgets = [shapes[0]["weights"]["q4_0"], 2 * max(one["budget"] for one in phones)]
     return {
         "law": known,
-        "real": labels.index("real") if "real" in labels else 0,
+        # Another text is told by what it adds to real text, where there is some.
+        "real": next((i for i, one in enumerate(known["texts"]) if one["asked"] in (None, REAL)), None),
         "shapes": shapes,
         "contexts": contexts,
         "formats": format_facts(in_world=in_world, nat=nat),

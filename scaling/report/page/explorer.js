@@ -175,7 +175,9 @@ function binding(ask) {
   const unlimited = fit.loss(ask.shape.n, Infinity, ask.text), floor = fit.loss(Infinity, Infinity, ask.text);
   if (!facts.law.identified) return "not told: the runs do not show the floor of the loss";
   const parts = [["size", unlimited - floor], ["tokens", here - unlimited]];
-  if (ask.text !== facts.real) parts.push(["teacher", floor - fit.loss(Infinity, Infinity, facts.real)]);
+  if (facts.real !== null && ask.text !== facts.real) {
+    parts.push(["teacher", floor - fit.loss(Infinity, Infinity, facts.real)]);
+  }
   const most = parts.reduce((a, b) => (b[1] > a[1] ? b : a)), text = facts.law.texts[ask.text];
   const adds = parts.map(([name, cost]) => `${name} ${cost.toFixed(3)}`).join(", ");
   return `${most[0]} (what each adds to the loss: ${adds})` +
