@@ -123,7 +123,8 @@ def compare(
     if m < CLUSTERS_NEEDED:
         raise FitError(
             f"{arms[0]!r} and {arms[1]!r} share {len(delta)} settings of {', '.join(pair)}, of which {m} independent: "
-            f"a comparison needs {CLUSTERS_NEEDED}; train both at further sizes, or say what pairs share (pair)"
+            f"a comparison needs {CLUSTERS_NEEDED}; train both at further sizes, or "
+            "say what pairs have in common, as --pair n (in Python pair)"
         )
     centre, scatter = float(means.mean()), float(means.std(ddof=1))
     error = max(scatter, 1e-300) / math.sqrt(m)

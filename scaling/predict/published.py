@@ -83,7 +83,7 @@ def fit_of_preset(name: str) -> Fit:
     if not isinstance(law, ScalingLaw) or set(law.columns) != {"n", "d"}:
         needed = ", ".join(getattr(law, "columns", ())) or "other things"
         raise SpecError(
-            f"--law {name}: is a function of {needed}; a recommendation needs a law of N and D, as besiroglu"
+            f"--law {name}: is a function of {needed}; allowed here is a law of loss by N and D, as besiroglu"
         )
     return Fit(
         members=(Member(law=law, weight=1.0, value=0.0, tried=0, reached=0, samples=np.empty((0, len(law.names)))),),

@@ -165,9 +165,9 @@ def test_the_command_replays_the_runs_of_a_sweep_or_of_a_results_folder(store, t
     spec = json.loads(DONE.spec.canonical_json())
     base = {key: spec[key] for key in ("model", "data", "optim", "tokens")}
     sweep.write_text(json.dumps({"name": "one", "base": base, "grid": {"seed": [0]}}))
-    for source, runs in ((sweep, 1), (store.root, 2)):
+    for source, where, runs in ((sweep, ["--results", str(store.root)], 1), (store.root, [], 2)):
         folder = tmp_path / f"out{runs}"
-        arguments = ["replay", "csv", str(source), str(folder), "--results", str(store.root), "--json"]
+        arguments = ["replay", "csv", str(source), str(folder), *where, "--json"]
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 0, done.output
         assert json.loads(done.stdout)["n_runs"] == runs
