@@ -139,8 +139,7 @@ def _average(fit: Fit) -> list[str]:
         return [f"  average of {forms}"]
     return [
         f"  average of {len(fit.members)} fits: {forms}",
-        f"  fitted {_shares(versions)}; the coefficients above are of the one with the most weight "
-        f"({_version(fit.leading.version)})",
+        f"  fitted {_shares(versions)}; the coefficients above are of the first ({_version(fit.leading.version)})",
     ]
 
 

@@ -129,6 +129,8 @@ class Calibration:
             for that, assumed t.
         n_scores: held-out forecasts behind it.
         trend: how the noise changes with model size; None where it does not, or nobody knows.
+        unseen: how far the law lies off a text that it has no runs of, standard deviation of log loss: what texts left
+            out were missed by, beyond what texts that were seen are; zero where nobody knows.
     """
 
     levels: tuple[float, ...]
@@ -139,6 +141,7 @@ class Calibration:
     n_scores: int = 0
     trend: SizeTrend | None = None
     inside: float | None = None
+    unseen: float = 0.0
 
     def noise_at(self, n: Array | float | None) -> Array | float:
         """Standard deviation of one run of n parameters."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def fit(
     Args:
         runs: a table of one row a run, or its file or folder; `scaling.tables.observe.observe` names the columns used.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
-            (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
+            (the default: that form on several bases, averaged; of one kind of text by how they forecast larger runs).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
             default the first of `scaling.tables.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
@@ -198,7 +199,9 @@ def fit_observations(
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held, condition),
-        calibration=_calibrated(stacked, members, runs, others, data, trend),
+        calibration=replace(
+            _calibrated(stacked, members, runs, others, data, trend), unseen=_off_unseen(selection, leading)
+        ),
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
@@ -257,6 +260,13 @@ def _calibrated(
     if runs is None or others is None:
         return found
     return replace(found, inside=factor_inside(left_out(members, found, runs, others)[~runs.off]))
+
+
+def _off_unseen(selection: Sequence[Mapping[str, Any]], leading: Weighed) -> float:
+    """What texts left out of the leading form were missed by, beyond its misfit of those that it saw."""
+    own = [row for row in selection if row["law"] == leading.problem.law.label]
+    missed = [math.sqrt(max(row["teacher_out"] ** 2 - row["rms"] ** 2, 0.0)) for row in own]
+    return missed[0] if missed and math.isfinite(missed[0]) else 0.0
 
 
 def _of_average(stacked: Stacked) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -90,10 +90,12 @@ class Points:
     Attributes:
         columns: float64[n_points] by the law's name of it.
         shape: of the question, which the answer takes again.
+        unseen: points of a text that is told by divergences that no text of the fit has: bool[n_points], or False.
     """
 
     columns: Mapping[str, Array]
     shape: tuple[int, ...]
+    unseen: Array | bool = False
 
     def shaped(self, values: Array) -> Any:
         """float64[n_points] or int[n_points] in the shape of the question; a number for a single point."""
@@ -148,7 +150,18 @@ def points(
     parts = sizes | alone | text | {"teacher": code} | columns
     arrays = np.broadcast_arrays(*(np.asarray(value, float) for value in parts.values()))
     shape = np.broadcast_shapes(*map(np.shape, (*sizes.values(), delta_noise, delta_coverage, *columns.values())))
-    return Points({name: array.ravel() for name, array in zip(parts, arrays, strict=True)}, shape)
+    flat = {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
+    return Points(flat, shape, unseen=teacher is None and _of_none(teachers.values(), flat))
+
+
+def _of_none(texts: Iterable[Mapping[str, float]], asked: Mapping[str, Array]) -> Array:
+    """Points whose divergences are those of none of the texts, as people write them: bool[n_points]."""
+    near = [
+        np.all([np.isclose(asked[name], known[name], rtol=0.01, atol=1e-3) for name in DELTAS], axis=0)
+        for known in texts
+        if set(DELTAS) <= set(known)
+    ]
+    return ~np.any(near, axis=0) if near else np.zeros(len(asked[DELTAS[0]]), bool)
 
 
 def member_logs(members: Sequence[Member], at: Points) -> Array:
@@ -223,13 +236,14 @@ def _of_laws(
     of: Target,
     given: tuple[Runs, Influence] | None = None,
 ) -> tuple[Array, Array]:
-    """Of log loss: average of the members; their scatter, their own doubt and the noise of a run in quadrature, times
-    the factor that validation found for going this way beyond the runs."""
+    """Of log loss: average of the members; their scatter, their own doubt, the noise of a run, and what a text of no
+    runs adds, in quadrature, times the factor that validation found for going this way beyond the runs."""
     weights = np.array([member.weight for member in members])
     logs, own = _each_law(members, at, given)
     centre = weights @ logs
     noise = calibration.noise_at(at.columns.get("n"))
     variance = weights @ ((logs - centre) ** 2 + own**2) + np.square(noise) * _left(of, given)
+    variance = variance + np.where(at.unseen, calibration.unseen**2, 0.0)
     here = np.ones_like(centre)
     n, d = (at.reach(axis, *ranges[axis]) if axis in at.columns and axis in ranges else here for axis in ("n", "d"))
     return centre, np.sqrt(variance) * calibration.factor(n, d)

@@ -88,7 +88,7 @@ class Fit(Drawn):
 
     @property
     def leading(self) -> Member:
-        """The law with the most weight."""
+        """The law with the most weight; of several, the first: a teacher form on Chinchilla, fitted to all runs."""
         return max(self.members, key=lambda member: member.weight)
 
     @property

@@ -66,6 +66,7 @@ _CALIBRATION = record(
         record({"slope": _NUMBER, "share": _SHARE} | dict.fromkeys(("centre", "least", "most"), number(1e-300)))
     ),
     inside=or_null(number(1, 1e3)),
+    unseen=number(0),
 )
 _BACKTEST = record({"mare": number(0), "coverage": _SHARE, "level": _SHARE, "n_test": count(1)})
 _COMPARED = record(

@@ -98,10 +98,16 @@ class Calibrated:
         The nearer to one, the less the rates say of the token and its layers, which are most of the time of far smaller
         models.
         """
-        smallest = min(self.used, key=lambda one: one.n_bytes)
+        return self._reading(min(self.used, key=lambda one: one.n_bytes))
+
+    @property
+    def most_reading_share(self) -> float:
+        """Likewise of the largest model: near zero, the rates say nothing of a byte, and so of larger ones."""
+        return self._reading(max(self.used, key=lambda one: one.n_bytes))
+
+    def _reading(self, one: MeasuredRate) -> float:
         speed = self.device.speeds[0]
-        seconds = speed.seconds(smallest.n_layers, smallest.n_bytes, smallest.cache_bytes).value
-        return smallest.n_bytes / speed.bandwidth.value / seconds
+        return one.n_bytes / speed.bandwidth.value / speed.seconds(one.n_layers, one.n_bytes, one.cache_bytes).value
 
 
 def calibrate(

@@ -165,6 +165,10 @@ MOSTLY_READING = 0.7
 by 18 % in the median, 26 % at most (analysis/speed.py)."""
 
 
+HARDLY_READING = 0.01
+"""Share of time below which what a byte takes is lost in the noise of a measurement, which repeats to some per cent."""
+
+
 def show_calibration(found: Calibrated) -> None:
     """The constants, how well they fit, and what was left out."""
     speed = found.device.speeds[0]
@@ -180,10 +184,17 @@ def show_calibration(found: Calibrated) -> None:
         print(f"  the keys and values before, as float32, are handed on at {cache.value / 1e9:.3g} GB/s")
     for one, error in zip(found.used, found.errors, strict=True):
         print(f"  {one.model}: {one.tokens_per_s:.4g} tokens/s measured, time fitted to {error:+.1%}")
-    for what, rates in (("slower with", found.slower), ("stalled with", found.collapsed)):
+    for what, rates in (("slower", found.slower), ("stalled", found.collapsed)):
         for one in rates:
-            print(f"  {one.model}: {what} {one.threads} threads, {one.tokens_per_s:.4g} tokens/s; left out")
+            threads = "" if one.threads is None else f" with {one.threads} threads"
+            print(f"  {one.model}: {what}{threads}, {one.tokens_per_s:.4g} tokens/s; left out")
     if found.reading_share > MOSTLY_READING:
         smallest = size(min(one.n_bytes for one in found.used))
         said = f"reading is {found.reading_share:.0%} of the time of the smallest model ({smallest}): these rates say"
         print(wrapped(f"  {said} little of far smaller ones — measure one as small as the student that is asked about"))
+    if found.most_reading_share < HARDLY_READING:
+        largest = size(max(one.n_bytes for one in found.used))
+        said = (
+            f"reading takes none of the time of the largest model ({largest}): its GB/s are no measurement, and these"
+        )
+        print(wrapped(f"  {said} rates say nothing of larger ones — measure one of more bytes as well"))

@@ -19,20 +19,21 @@ ALIKE = 1.01
 
 def vocabulary_of(runs: pd.DataFrame) -> int | None:
     """V of all runs; None where the table does not say it, or of several."""
-    kinds = np.unique(_finite(runs, "vocab_size"))
+    sizes = _numbers(runs, "vocab_size")
+    kinds = np.unique(sizes[np.isfinite(sizes)])
     return int(kinds[0]) if len(kinds) == 1 and kinds[0] > 1 else None
 
 
 def bytes_per_token_of(runs: pd.DataFrame) -> float | None:
     """Mean bytes of a token, ``loss / (ln 2 · bits_per_byte)``; None where no run tells it, or they differ."""
-    nats, bits = _finite(runs, "loss"), _finite(runs, PER_BYTE)
-    if not len(nats) or len(nats) != len(bits) or not ((nats > 0) & (bits > 0)).all():
-        return None
-    lengths = nats / (math.log(2) * bits)
-    return float(f"{np.median(lengths):.6g}") if lengths.max() < ALIKE * lengths.min() else None
+    nats, bits = _numbers(runs, "loss"), _numbers(runs, PER_BYTE)
+    told = np.isfinite(nats) & np.isfinite(bits) & (nats > 0) & (bits > 0)
+    lengths = nats[told] / (math.log(2) * bits[told])
+    alike = len(lengths) > 0 and lengths.max() < ALIKE * lengths.min()
+    return float(f"{np.median(lengths):.6g}") if alike else None
 
 
-def _finite(runs: pd.DataFrame, column: str) -> np.ndarray:
-    """The finite numbers of a column; none of one that is absent or holds texts."""
+def _numbers(runs: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of numbers; not a number in every row where it is absent or holds texts."""
     values = column_values(runs[column]) if column in runs.columns else np.empty(0)
-    return values[np.isfinite(values)] if values.dtype == float else np.empty(0)
+    return values if values.dtype == float and len(values) else np.full(len(runs), np.nan)

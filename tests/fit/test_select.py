@@ -86,6 +86,11 @@ def test_the_best_text_is_found_where_it_was_read_at_other_sizes():
     assert best_text(observe(apart.reset_index(drop=True), columns=COLUMNS)) == 1
 
 
+def test_the_best_text_is_found_of_losses_below_zero():
+    runs = texts({"real": 0.0, "better": -0.1}).assign(loss=lambda runs: runs["loss"] - 2.0)
+    assert best_text(observe(runs, columns=COLUMNS, positive=False)) == 1
+
+
 def test_a_text_without_runs_is_not_the_best():
     data = observe(texts({"real": 0.0, "better": -0.1}), columns=COLUMNS)
     alone = data.select(data.teacher == 0)
@@ -111,3 +116,42 @@ def test_a_reference_is_one_of_the_texts():
     np.testing.assert_allclose(loss - loss[1], [0.2, 0.0, 0.4])
     with pytest.raises(SpecError, match="reference 3 is not the code of one of 3 texts"):
         named_law("q1", teachers=["real", "c"], reference=3)
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    """A fit of texts of known divergences, each of which lies off the law by some per cent of its own."""
+    law = named_law("q1").with_values({**TRUTH.values, "kappa": 1.0})
+    off = {"a": 0.02, "b": -0.025, "c": 0.03, "d": -0.02, "e": 0.025, "f": -0.03}
+    parts = [texts({"real": 0.0}).assign(delta_noise=0.0, delta_coverage=0.0)]
+    for i, (text, own) in enumerate(off.items(), start=1):
+        part = texts({text: 0.0}, seed=i).assign(delta_noise=0.1 * i, delta_coverage=0.0)
+        said = law.loss(n=part.n_params, d=part.n_tokens, delta_noise=0.1 * i, delta_coverage=0.0)
+        noise = part["loss"] / TRUTH.loss(n=part.n_params, d=part.n_tokens)
+        parts.append(part.assign(loss=said * noise * np.exp(own)))
+    return fit(pd.concat(parts, ignore_index=True), bootstrap=0, strict=False)
+
+
+def test_a_text_without_runs_is_forecast_with_the_doubt_of_texts_that_were_left_out(uneven):
+    chosen = next(row for row in uneven.selection if row["law"] == uneven.law.label)
+    assert uneven.calibration.unseen == pytest.approx((chosen["teacher_out"] ** 2 - chosen["rms"] ** 2) ** 0.5)
+    assert uneven.calibration.unseen > 0.005
+    new = uneven.predict(1e8, 1e10, delta_noise=0.35, given="law")
+    known = replace(uneven, calibration=replace(uneven.calibration, unseen=0.0)).predict(
+        1e8, 1e10, delta_noise=0.35, given="law"
+    )
+    assert new.value == known.value
+    assert new.scale > known.scale
+
+
+def test_a_text_is_known_by_its_label_and_by_its_divergences_as_people_write_them(uneven):
+    asked = [{"teacher": "c"}, {"delta_noise": 0.3}, {"delta_noise": 0.3004}, {"delta_noise": 0.33}, {}]
+    unseen = [bool(np.any(uneven.points(1e8, 1e10, **text).unseen)) for text in asked]
+    assert unseen == [False, False, False, True, False]
+    both = uneven.points(1e8, 1e10, delta_noise=np.array([0.3, 0.33]))
+    np.testing.assert_array_equal(both.unseen, [False, True])
+
+
+def test_a_saved_fit_keeps_the_doubt_of_a_text_without_runs(uneven, tmp_path):
+    save(uneven, tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").calibration.unseen == uneven.calibration.unseen

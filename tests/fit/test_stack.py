@@ -119,7 +119,7 @@ def test_a_window_that_leaves_two_data_volumes_does_not_determine_an_exponent():
     assert determined((PLAIN, Version(window=0.5)), data) == (PLAIN,)
     # Where all runs have no more, a window takes nothing away.
     every = runs(13, 8)
-    two = every.select((every.columns["n"] > 4e8))
+    two = every.select(every.columns["n"] > 4e8)
     assert levels(two.columns["n"]) == 2
     assert len(determined((PLAIN, Version(window=0.5)), two)) == 2
 

@@ -117,6 +117,20 @@ def test_a_calibrated_device_is_read_back_from_its_file(tmp_path):
     assert read == replace(found, name="my-phone", speeds=kept)
 
 
+def test_a_calibration_on_tiny_models_says_that_larger_ones_are_another_matter(capsys):
+    # As fast with ten times the bytes: what a byte takes does not show.
+    sizes = {"tiny": 1e5, "less tiny": 1e6, "small": 2e6}
+    tiny = [
+        replace(one, model=name, n_bytes=n_bytes, n_layers=2, tokens_per_s=6000.0)
+        for one, (name, n_bytes) in zip(rates(), sizes.items(), strict=False)
+    ]
+    every, of_tiny = (calibrate(device("budget-4gb"), measured) for measured in (rates(), tiny))
+    assert of_tiny.most_reading_share < 0.01 < every.most_reading_share
+    for found, said in ((every, False), (of_tiny, True)):
+        show_calibration(found)
+        assert ("measure one of more bytes as well" in " ".join(capsys.readouterr().out.split())) == said
+
+
 def test_a_calibration_on_large_models_says_that_small_ones_are_another_matter(capsys):
     large = [one for one in rates() if one.n_bytes > 2e7]
     every, of_large = (calibrate(device("budget-4gb"), measured) for measured in (rates(), large))

@@ -27,6 +27,9 @@ def test_a_vocabulary_is_that_of_all_runs_or_unknown(kinds, found):
 def test_the_bytes_of_a_token_are_what_turns_one_unit_into_the_other():
     bits = NATS / np.log(2) / 4.2
     assert bytes_per_token_of(pd.DataFrame({"loss": NATS, "bits_per_byte": bits})) == pytest.approx(4.2, rel=1e-5)
+    # A run that lacks one of the two says nothing, and is not taken for its neighbour.
+    holes = {"loss": [np.nan, *NATS[1:]], "bits_per_byte": [*bits[:2], np.nan]}
+    assert bytes_per_token_of(pd.DataFrame(holes)) == pytest.approx(4.2, rel=1e-5)
 
 
 @pytest.mark.parametrize("bits", [[1.3, 1.1, 0.4], [np.nan] * 3, [1.3, np.nan, 1.0], [0.0, 0.0, 0.0]])

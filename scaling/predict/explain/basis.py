@@ -201,7 +201,7 @@ def _source(fit: Fit) -> str:
     runs += f", N counted as {fit.columns['n']}" if "n" in fit.columns else ""
     runs += f", vocabulary {fit.made_of.vocab_size:,}" if fit.made_of.vocab_size else ""
     members = len(fit.members)
-    return f"{runs}; numbers of the average of {members} fits, law of the weightiest" if members > 1 else runs
+    return f"{runs}; numbers of the average of {members} fits, law of the first" if members > 1 else runs
 
 
 def _taught(fit: Fit, columns: Mapping[str, Any]) -> Callable[[float], Surface]:
