@@ -17,7 +17,12 @@ Table = Annotated[
     Path,
     typer.Argument(readable=False, metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv."),
 ]
-Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
+Map = Annotated[
+    str,
+    typer.Option(
+        "--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table; teacher=COL names what was read."
+    ),
+]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
 Law = Annotated[str | None, typer.Option("--law", help="Form, as chinchilla, or auto; by default the stack of forms.")]
 Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]

@@ -14,6 +14,7 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.tables.expression import evaluate, missing_column
 from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
+from scaling.tables.labels import label_notes, named_labels
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
 from scaling.tables.read import select_rows
 from scaling.tables.tokens import bytes_per_token_of, vocabulary_of
@@ -44,7 +45,8 @@ def observe(
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`; "loss" among them comes
-            before `loss`.
+            before `loss`. Columns of words may be named too (`scaling.tables.labels.LABELS`), as the text that was
+            read: `{"teacher": "corpus"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
         clusters: column of runs that share noise; each run alone if absent.
@@ -59,6 +61,7 @@ def observe(
             units; duplicates.
     """
     loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
+    runs, columns = named_labels(runs, columns)
     n_rows, runs = len(runs), select_rows(runs, where)
     run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     if not len(runs):
@@ -94,7 +97,7 @@ def observe(
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
         names=dict(columns) | {"loss": loss},
-        notes=tuple(loss_notes(kept, loss, measured)),
+        notes=(*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured)),
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),
     )
