@@ -16,6 +16,7 @@ from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 from scaling.shown import Drawn
 from scaling.tables.expression import evaluate
+from scaling.tables.observations import REAL, Observations
 from scaling.tables.observe import observe
 from scaling.tables.read import select_rows
 from scaling.tables.units import size_column
@@ -113,14 +114,11 @@ def backtest(
         raise FitError(" ".join(result.status.reasons), fit=result)
     data = observe(held_out, columns=sizes, loss=loss, clusters=None)
     # What the law reads besides sizes is known of held-out runs too, but a teacher only by its code in the fit.
-    further = [name for name in result.law.columns if name in data.columns and name not in ("n", "d")]
+    further = [name for name in sorted(result.reads) if name in data.columns and name not in ("n", "d")]
     known: dict[str, Any] = {name: data.columns[name] for name in further}
-    if "teacher" in result.law.columns:
-        known["teacher_code"] = _codes(data.teachers, data.teacher, result)
-    elif len(result.teachers) > 1:
-        # Told by its divergences; the code says whether runs of the fit read the same text.
-        codes = {label: code for code, label in enumerate(result.teachers)}
-        known["teacher_code"] = np.array([codes.get(data.teachers[code], -1) for code in data.teacher], float)
+    if "teacher" in result.reads or len(result.teachers) > 1:
+        # To a law of divergences the code says no more than whether runs of the fit read the same text.
+        known["teacher_code"] = _codes(data, result)
     n_asked, d_asked = (data.columns.get(axis, np.ones(len(data))) for axis in ("n", "d"))
     # Whoever holds runs back asks how far the law carries: as far as they lie.
     forecast = result.predict(n_asked, d_asked, level=level, force=True, **known)
@@ -159,16 +157,20 @@ def _split(
     return small, large
 
 
-def _codes(teachers: tuple[str, ...], codes: Array, result: Fit) -> Array:
-    """Codes of the held-out runs' teachers in the fit's own order."""
+def _codes(data: Observations, result: Fit) -> Array:
+    """Codes of the held-out runs' texts in the fit's own order; -1 of one that it has no runs of."""
+    # A label that two texts share has its id behind it, and only one of them may have been held out.
+    id_of = {label: text_id for text_id, label in data.texts.items() if label != REAL}
+    label_of = {label: result.label_of(id_of.get(label, label)) for label in data.teachers}
     known = list(result.teachers)
-    unknown = [label for label in teachers if label not in known]
-    if unknown:
+    unknown = [label for label in data.teachers if label_of[label] not in known]
+    if unknown and "teacher" in result.reads:
         raise RecordError(
             f"the training rows have no run of {', '.join(unknown)}, whose divergence is unknown: "
             "give its deltas, or drop it"
         )
-    return np.array([known.index(teachers[code]) for code in codes], float)
+    codes = [-1 if label in unknown else known.index(label_of[label]) for label in data.teachers]
+    return np.array(codes, float)[data.teacher]
 
 
 def _rows(data, forecast, inside: Array) -> tuple[dict[str, Any], ...]:

@@ -87,7 +87,7 @@ def fit(
     Args:
         runs: a table of one row a run, or its file or folder; `scaling.tables.observe.observe` names the columns used.
         law: a name (`scaling.laws.named`), a law without numbers, "auto" (the form with the lowest AICc), or "stack"
-            (the default: that form on several bases, averaged by how well they forecast larger runs from smaller ones).
+            (the default: that form on several bases, averaged; of one kind of text by how they forecast larger runs).
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
             default the first of `scaling.tables.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.

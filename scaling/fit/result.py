@@ -18,7 +18,7 @@ from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.shown import Drawn
-from scaling.tables.observations import REAL, MadeOf
+from scaling.tables.observations import REAL, MadeOf, text_name
 from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
@@ -137,20 +137,28 @@ class Fit(Drawn):
     @property
     def knows_real_text(self) -> bool:
         """Whether its laws say something of real text: those with numbers of their own for each text need its runs."""
-        return "teacher" not in self._needed or REAL in self.teachers
+        return "teacher" not in self.reads or REAL in self.teachers
+
+    def label_of(self, text: Any) -> str:
+        """The label of a text that is asked about by its label or its id, or as it is where neither is known.
+
+        What is printed is the label: it comes before an id that another text happens to have.
+        """
+        asked = text_name(text)
+        return asked if asked in (*self.teachers, REAL) else self.texts.get(asked, asked)
 
     @property
-    def _needed(self) -> set[str]:
+    def reads(self) -> set[str]:
+        """Columns that its laws are functions of, the leading one or another."""
         return {name for member in self.members for name in member.law.columns}
 
     def points(self, n: Any = None, d: Any = None, **columns: Any) -> Points:
         """Where a forecast is asked: see `scaling.fit.prediction.points`."""
-        needed = self._needed
-        missing = [name for name, value in (("n", n), ("d", d)) if value is None and name in needed]
+        missing = [name for name, value in (("n", n), ("d", d)) if value is None and name in self.reads]
         if missing:
             raise SpecError(f"the law is a function of {missing[0]}, and got none — give it; inf asks for the limit")
-        if columns.get("teacher") in self.texts:
-            columns["teacher"] = self.texts[columns["teacher"]]
+        if columns.get("teacher") is not None:
+            columns["teacher"] = self.label_of(columns["teacher"])
         asked = columns.get("teacher") or REAL
         if asked == REAL and not self.knows_real_text and "teacher_code" not in columns:
             raise SpecError(f"no run of this fit read real text: name one of its texts, {', '.join(self.teachers)}")

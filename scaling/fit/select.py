@@ -98,9 +98,9 @@ def best_text(data: Observations) -> int:
     # Levels of the other texts beside the first; one that no run of these has read has none to speak of.
     present = [code for code in range(1, len(data.teachers)) if np.any(data.teacher == code)]
     design = np.column_stack([data.teacher == code for code in present] + [np.ones(len(data)), *surface]).astype(float)
-    log_loss = np.log(data.loss)
-    level = np.linalg.lstsq(design, log_loss, rcond=None)[0]
-    scatter = np.sum((log_loss - design @ level) ** 2) / max(len(data) - design.shape[1], 1)
+    loss = np.log(data.loss) if np.all(data.loss > 0) else data.loss  # a density may have a loss below zero
+    level = np.linalg.lstsq(design, loss, rcond=None)[0]
+    scatter = np.sum((loss - design @ level) ** 2) / max(len(data) - design.shape[1], 1)
     error = np.sqrt(scatter * np.diag(np.linalg.pinv(design.T @ design)))
     worse = level[: len(present)] + 2 * error[: len(present)]
     if not present or worse.min() >= 0:

@@ -174,9 +174,8 @@ def _trainings(runs: pd.DataFrame, key: str | None, n: Array) -> list[tuple[Any,
     if key is not None:
         groups = runs[key].reset_index(drop=True).to_frame().groupby(key)
         return [(name, np.asarray(rows)) for name, rows in groups.indices.items()]
-    training = np.unique(n, return_inverse=True)[1]
-    if "teacher" in runs.columns:
-        training = training + len(n) * runs["teacher"].fillna("").astype(str).factorize()[0]
+    texts = [runs[column].factorize()[0] for column in ("teacher", "text_id") if column in runs.columns]
+    training = np.unique(np.column_stack([n, *texts]), axis=0, return_inverse=True)[1].ravel()
     order = np.argsort(training, kind="stable")
     starts = np.flatnonzero(np.diff(training[order])) + 1
     return [(n[rows[0]], rows) for rows in np.split(order, starts)]

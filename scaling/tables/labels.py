@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.tables.finished import listed
+from scaling.tables.observations import REAL
 from scaling.tables.read import map_columns
 
 if TYPE_CHECKING:
@@ -32,7 +33,18 @@ def named_labels(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.Dat
     return map_columns(runs, words), {name: column for name, column in columns.items() if name not in words}
 
 
-def label_notes(runs: pd.DataFrame, numbers: Mapping[str, Array], loss: Array) -> list[str]:
+def label_notes(runs: pd.DataFrame, numbers: Mapping[str, Array], loss: Array, teachers: Sequence[str]) -> list[str]:
+    """What a reader should know of how texts are named: of labels that look like another, and of labels not used."""
+    return _real_by_another_name(teachers) + _not_named(runs, numbers, loss)
+
+
+def _real_by_another_name(teachers: Sequence[str]) -> list[str]:
+    """A note on labels that somebody may take for that of real text."""
+    alike = [label for label in teachers if label != REAL and label.lower() == REAL]
+    return [f"the text {label!r} counts as a teacher's: real text is written {REAL!r}" for label in alike]
+
+
+def _not_named(runs: pd.DataFrame, numbers: Mapping[str, Array], loss: Array) -> list[str]:
     """Columns of words that tell apart the losses of one size and volume, in a table that names no texts.
 
     A fit would take what such runs differ by for the scatter of one run, and the average of the texts for one text.

@@ -19,6 +19,13 @@ TEXT_COLUMNS = (*DELTAS, *GENERATOR_DELTAS, "real_share", "teacher_loss")
 """Columns that describe what a run read: the same for all runs of one text."""
 
 
+def text_name(value: Any) -> str:
+    """The label or id of a text as it is written: without blanks around it, a whole number without decimals, for a
+    column of numbers has those of fractions where one of its cells is empty."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip()
+
+
 @dataclass(frozen=True)
 class MadeOf:
     """Which rows of a table observations are made of.

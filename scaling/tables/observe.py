@@ -15,7 +15,7 @@ from scaling.errors import RecordError
 from scaling.tables.expression import evaluate, missing_column
 from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
 from scaling.tables.labels import label_notes, named_labels
-from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations
+from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations, text_name
 from scaling.tables.read import select_rows
 from scaling.tables.tokens import bytes_per_token_of, vocabulary_of
 from scaling.tables.units import loss_notes, one_unit
@@ -45,8 +45,7 @@ def observe(
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`; "loss" among them comes
-            before `loss`. Columns of words may be named too (`scaling.tables.labels.LABELS`), as the text that was
-            read: `{"teacher": "corpus"}`.
+            before `loss`; columns of words (`scaling.tables.labels.LABELS`) too, as `{"teacher": "corpus"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
         clusters: column of runs that share noise; each run alone if absent.
@@ -97,7 +96,7 @@ def observe(
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
         names=dict(columns) | {"loss": loss},
-        notes=(*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured)),
+        notes=(*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured, teachers)),
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),
     )
@@ -188,11 +187,9 @@ def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool) -> N
 
 def _texts(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, str]]:
     """Which text each run read: int[n_runs], a label for each text, and the label by text_id."""
-    labels = np.full(len(runs), REAL, dtype=object)
-    if "teacher" in runs.columns:
-        labels = runs["teacher"].where(runs["teacher"].notna(), REAL).astype(str).to_numpy()
-    given = runs["text_id"].to_numpy(object) if "text_id" in runs.columns else np.full(len(runs), None)
-    has_id = np.array([isinstance(one, str) for one in given], bool)
+    labels, given = (text_names(runs, column) for column in ("teacher", "text_id"))
+    labels = np.where(labels == "", REAL, labels)
+    has_id = given != ""
     # Real text is one text, whatever the source: nothing stands between it and the student.
     keys = np.where(has_id & (labels != REAL), given, labels)
     label_of = dict(zip(keys, labels, strict=True))
@@ -201,6 +198,14 @@ def _texts(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, str]]:
     names = tuple(sorted(label_of.values(), key=lambda label: (label != REAL, label)))
     texts = {text_id: label_of[key] for text_id, key in zip(given[has_id], keys[has_id], strict=True)}
     return np.array([names.index(label_of[key]) for key in keys]), names, texts
+
+
+def text_names(runs: pd.DataFrame, column: str) -> Array:
+    """What is named in each row, as text: object[n_runs], empty where nothing is, or there is no such column."""
+    if column not in runs.columns:
+        return np.full(len(runs), "", dtype=object)
+    named = zip(runs[column].tolist(), runs[column].notna(), strict=True)
+    return np.array([text_name(value) if known else "" for value, known in named], dtype=object)
 
 
 def _known_of_text(runs: pd.DataFrame, teacher: Array, teachers: tuple[str, ...]) -> dict[str, Array]:

@@ -94,6 +94,28 @@ def test_a_backtest_refuses_a_run_in_both_parts_and_an_empty_part():
         backtest(sweep(), train="n_params < 1e9", test="n_params > 1e12")
 
 
+def test_a_backtest_tells_texts_of_one_label_by_their_ids_where_one_of_them_is_held_out():
+    texts = [sweep(noise=1e-4).assign(teacher="small", text_id=text) for text in "ab"]
+    texts[1]["loss"] += 0.3
+    table = pd.concat(texts, ignore_index=True)
+    held_out = "n_params > 5e8 and text_id == 'b'"
+    assert backtest(table, train="n_params < 5e8", test=held_out, law="q1", bootstrap=0).mare < 0.01
+
+
+def test_a_backtest_passes_what_any_law_of_the_average_reads_of_a_text():
+    near = [sweep(5, 5, seed=seed).assign(teacher=text, delta_noise=0.0) for seed, text in enumerate("ab")]
+    far = near[1].iloc[-1:].assign(teacher="c", delta_noise=0.3)
+    near[1]["delta_noise"] = 0.01
+    table = pd.concat([*near, far], ignore_index=True)
+    found = backtest(table, train="teacher != 'c'", test="teacher == 'c'", bootstrap=0)
+    assert found.fit.law.name == "q0", "the leading law reads no divergence, another of the average does"
+    told, untold = (
+        found.fit.predict(1e9, 1e11, given="law", force=True, **text) for text in ({"delta_noise": 0.3}, {})
+    )
+    assert found.rows[0]["high"] == pytest.approx(told.high, rel=0.01)
+    assert told.high > 1.02 * untold.high
+
+
 def test_a_bound_on_one_side_only_is_said_so():
     # Data so ample that its term hardly shows: beta has no upper end.
     n, d = np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e14, 1e15, 5), indexing="ij")

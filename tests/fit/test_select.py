@@ -86,6 +86,11 @@ def test_the_best_text_is_found_where_it_was_read_at_other_sizes():
     assert best_text(observe(apart.reset_index(drop=True), columns=COLUMNS)) == 1
 
 
+def test_the_best_text_is_found_of_losses_below_zero():
+    runs = texts({"real": 0.0, "better": -0.1}).assign(loss=lambda runs: runs["loss"] - 2.0)
+    assert best_text(observe(runs, columns=COLUMNS, positive=False)) == 1
+
+
 def test_a_text_without_runs_is_not_the_best():
     data = observe(texts({"real": 0.0, "better": -0.1}), columns=COLUMNS)
     alone = data.select(data.teacher == 0)

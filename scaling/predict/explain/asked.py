@@ -83,7 +83,7 @@ def asked_of(
     alone = {} if fit is None or fit.knows_real_text else {"teacher": teacher}
     basis = published(source, given) if isinstance(source, str) else of_fit(source, given | alone)
     if fit is not None and isinstance(teacher, str):
-        if fit.texts.get(teacher, teacher) == REAL:
+        if fit.label_of(teacher) == REAL:
             return Asked(basis=basis, teacher=None, surface=basis.real, columns=given)
         if teacher in fit.teachers or teacher in fit.texts:
             return _of_own_text(basis, fit, teacher, given)
@@ -105,7 +105,7 @@ def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float
         return fit.loss(n, d, teacher=label, **columns)
 
     loss = at(surface, math.inf, math.inf)
-    who = Teacher(label=fit.texts.get(label, label), loss=loss, delta=max(0.0, loss - basis.floor))
+    who = Teacher(label=fit.label_of(label), loss=loss, delta=max(0.0, loss - basis.floor))
     return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)
 
 

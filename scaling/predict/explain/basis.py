@@ -177,7 +177,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
     if not {"n", "d"} & set(fit.law.columns):
         raise SpecError(f"this fit is of {', '.join(fit.law.columns)}, and says nothing of size or data")
     # A law of divergences says what the text of any teacher costs whose loss is known.
-    extra, knows_texts = dict(columns or {}), {"delta_noise", "delta_coverage"} & set(fit.law.columns)
+    extra, knows_texts = dict(columns or {}), {"delta_noise", "delta_coverage"} & fit.reads
     return Basis(
         name="fit",
         formula=repr(fit.law),

@@ -11,6 +11,7 @@ from scaling.errors import SpecError
 from scaling.fit.result import Fit
 from scaling.tables.expression import evaluate
 from scaling.tables.observations import REAL
+from scaling.tables.observe import text_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +73,9 @@ def _of_table(fit: Fit, runs: pd.DataFrame) -> RunPoints:
         for name in ("n", "d", "loss")
     )
     loss_se = np.asarray(runs["loss_se"], float) if "loss_se" in runs else np.full(len(runs), np.nan)
-    text = runs["teacher"].fillna(REAL).to_numpy(object) if "teacher" in runs else np.full(len(runs), REAL, object)
-    if "text_id" in runs:
-        text = np.array([fit.texts.get(key, label) for key, label in zip(runs["text_id"], text, strict=True)], object)
+    labels = text_names(runs, "teacher")
+    named = zip(text_names(runs, "text_id"), np.where(labels == "", REAL, labels), strict=True)
+    text = np.array([fit.texts.get(text_id, label) for text_id, label in named], object)
     excluded = {row["row"] for row in fit.excluded}
     out = np.array([row in excluded for row in runs.index], bool)
     if fit.made_of.where:
@@ -86,5 +87,5 @@ def _of_table(fit: Fit, runs: pd.DataFrame) -> RunPoints:
 def text_of(fit: Fit, points: RunPoints, teacher: str | None) -> str:
     """The text that a figure is about: the one asked for, real text where there is some, else the first."""
     if teacher is not None:
-        return fit.texts.get(teacher, teacher)
+        return fit.label_of(teacher)
     return REAL if REAL in points.text else str(points.text[0])
