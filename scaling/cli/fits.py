@@ -17,7 +17,12 @@ Table = Annotated[
     Path,
     typer.Argument(readable=False, metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv."),
 ]
-Map = Annotated[str, typer.Option("--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table.")]
+Map = Annotated[
+    str,
+    typer.Option(
+        "--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table; teacher=COL names what was read."
+    ),
+]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
 Law = Annotated[str | None, typer.Option("--law", help="Form, as chinchilla, or auto; by default the stack of forms.")]
 Level = Annotated[float, typer.Option("--level", help="Level of intervals.")]
@@ -150,9 +155,10 @@ def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """
     from scaling.tables.units import SIZE_COLUMNS
 
-    named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
+    said = {name: column if column in runs else name for name, column in mapping.items()}
+    named: dict[str, Any] = {name: said[name] for name in ("n", "d", "loss") if name in said}
     # Columns under the names of our own tables are found there; any other is one that the law reads.
-    others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
+    others = {name: column for name, column in said.items() if name not in {*named, "n_tokens", *SIZE_COLUMNS}}
     return named | {"columns": others} if others else named
 
 

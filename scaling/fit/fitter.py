@@ -91,7 +91,7 @@ def fit(
         n, d: columns of model size and tokens; the Fit names them, for its numbers hold in that convention only. By
             default the first of `scaling.tables.units.SIZE_COLUMNS` that the table has.
         loss: column of the loss, nats/token.
-        columns: further columns by the law's name of them, as {"c": "flops"}; may override n, d and loss.
+        columns: further columns by the law's name of them, as {"c": "flops"} or, of texts, {"teacher": "corpus"}.
         where: expression that keeps rows.
         delta: Huber threshold in log loss; by default .001 for one law, as published, and .01 for the stack.
         objective: "huber", "squared" or "absolute".

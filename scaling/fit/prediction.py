@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
+APART = math.log(2)
+"""Of one member from the first, log loss: it has a say in the mean, and not the only one, where it is all wrong."""
 Target = Literal["run", "mean"]
 """What an interval is of: one new run, or the mean over many runs of the same setting."""
 
@@ -165,9 +167,14 @@ def _of_none(texts: Iterable[Mapping[str, float]], asked: Mapping[str, Array]) -
 
 
 def member_logs(members: Sequence[Member], at: Points) -> Array:
-    """Log loss of every member: float64[n_members, n_points]."""
+    """Log loss of every member, at most `APART` from the first: float64[n_members, n_points].
+
+    Near the runs members differ by per cents. Without end of size and data the logarithm of one whose E is zero is
+    minus infinity, and so would their mean be.
+    """
     values = [member.law.evaluate(member.law.vector, member.columns(at.columns)) for member in members]
-    return np.log(np.maximum(values, 1e-300))
+    logs = np.log(np.maximum(values, 1e-300))
+    return np.clip(logs, logs[0] - APART, logs[0] + APART)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.tables.expression import evaluate, missing_column
 from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
+from scaling.tables.labels import label_notes, named_labels
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations, text_name
 from scaling.tables.read import select_rows
 from scaling.tables.tokens import bytes_per_token_of, vocabulary_of
@@ -44,7 +45,7 @@ def observe(
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`; "loss" among them comes
-            before `loss`.
+            before `loss`; columns of words (`scaling.tables.labels.LABELS`) too, as `{"teacher": "corpus"}`.
         loss: column of the loss.
         loss_se: column of its standard error; ignored if absent.
         clusters: column of runs that share noise; each run alone if absent.
@@ -59,6 +60,7 @@ def observe(
             units; duplicates.
     """
     loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
+    runs, words, columns = named_labels(runs, columns)
     n_rows, runs = len(runs), select_rows(runs, where)
     run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     if not len(runs):
@@ -93,8 +95,8 @@ def observe(
         teachers=teachers,
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
-        names=dict(columns) | {"loss": loss},
-        notes=(*loss_notes(kept, loss, measured), *_real_by_another_name(teachers)),
+        names=columns | words | {"loss": loss},
+        notes=(*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured, teachers)),
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),
     )
@@ -196,12 +198,6 @@ def _texts(runs: pd.DataFrame) -> tuple[Array, tuple[str, ...], dict[str, str]]:
     names = tuple(sorted(label_of.values(), key=lambda label: (label != REAL, label)))
     texts = {text_id: label_of[key] for text_id, key in zip(given[has_id], keys[has_id], strict=True)}
     return np.array([names.index(label_of[key]) for key in keys]), names, texts
-
-
-def _real_by_another_name(teachers: tuple[str, ...]) -> list[str]:
-    """A note on labels that somebody may take for that of real text."""
-    alike = [label for label in teachers if label != REAL and label.lower() == REAL]
-    return [f"the text {label!r} counts as a teacher's: real text is written {REAL!r}" for label in alike]
 
 
 def text_names(runs: pd.DataFrame, column: str) -> Array:

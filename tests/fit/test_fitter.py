@@ -137,9 +137,13 @@ def test_a_base_of_a_teacher_form_whose_floor_is_zero_stays_in_the_average():
     ]
     runs = pd.concat(parts, ignore_index=True).drop(columns="trunk_id")
     runs["loss"] -= 0.4  # so the lowest that E may be is too high
-    coupled = next(m for m in fit(runs, bootstrap=0, strict=False).members if m.law.label == "tied-skaling+q1")
+    found = fit(runs, bootstrap=0, strict=False)
+    coupled = next(m for m in found.members if m.law.label == "tied-skaling+q1")
     assert "E" in coupled.at_bound
     assert coupled.weight == 0.25
+    # Without end its loss is zero, of which the mean takes no more than half of what the first says.
+    assert found.params["E"] / 2 <= found.floor().value <= found.params["E"]
+    assert found.floor().low > 0
 
 
 def test_no_resampling_leaves_a_text_without_a_run():

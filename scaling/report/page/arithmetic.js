@@ -96,7 +96,11 @@ function makeFit(facts) {
   const noiseAt = (n) => cal.trend ? cal.noise * Math.sqrt(ofSeeds(cal.trend, n) ** 2 + 1 - cal.trend.share) : cal.noise;
   const seedsAt = (n) => cal.trend ? cal.noise * ofSeeds(cal.trend, n) : known.seeds;
 
-  const logOf = (m, x) => Math.log(Math.max(m.law(number, m.p, x), 1e-300));
+  // Of every member; without end of size and data one whose E is zero would take the mean to nothing.
+  function logsOf(x) {
+    const logs = members.map((m) => Math.log(Math.max(m.law(number, m.p, x), 1e-300)));
+    return logs.map((log) => Math.min(Math.max(log, logs[0] - facts.apart), logs[0] + facts.apart));
+  }
 
   // Slope of log loss over the coordinates in which the law's coefficients were searched.
   function slopeOf(m, x) {
@@ -124,7 +128,7 @@ function makeFit(facts) {
   }) : [];
   if (known && known.share > 0) {
     for (const run of runs) {
-      run.logs = members.map((m) => logOf(m, run.x));
+      run.logs = logsOf(run.x);
       run.slopes = members.map((m) => slopeOf(m, run.x));
     }
   }
@@ -151,7 +155,7 @@ function makeFit(facts) {
 
   function lossOfReal(n, d, text) {
     const x = columns(n, d, text);
-    return Math.exp(members.reduce((sum, m) => sum + m.weight * logOf(m, x), 0));
+    return Math.exp(logsOf(x).reduce((sum, log, i) => sum + log * members[i].weight, 0));
   }
 
   // A law of real text says nothing of teachers: at most, all that a teacher's text misses is learned and adds itself.
@@ -165,7 +169,7 @@ function makeFit(facts) {
 
   function predict(n, d, text, level = 0.9) {
     const x = columns(n, d, text);
-    const logs = members.map((m) => logOf(m, x)), slopes = members.map((m) => slopeOf(m, x));
+    const logs = logsOf(x), slopes = members.map((m) => slopeOf(m, x));
     let left = 1;
     if (known && known.share > 0) {
       const found = influence(x);

@@ -15,6 +15,7 @@ from scaling.accounting import (
     decode_bytes,
 )
 from scaling.fit.neighbours import LENGTH, MOST_NEIGHBOURS, OTHER_TEXT, SAME_CELL, Runs
+from scaling.fit.prediction import APART
 from scaling.predict.candidates import size_of
 from scaling.predict.devices import APP_SHARE, devices
 from scaling.predict.explain.basis import published
@@ -56,6 +57,7 @@ def law_facts(fit: Fit) -> Facts:
     labels: list[str | None] = [*fit.teachers] or [None]
     return {
         "members": [_member(member) for member in fit.members if member.weight > 0],
+        "apart": APART,
         "calibration": {
             "levels": list(calibration.levels),
             "quantiles": list(calibration.quantiles),
