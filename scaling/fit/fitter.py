@@ -362,11 +362,12 @@ def _status(
             f"{data.n_clusters} trunks are too few to resample: coefficients have no interval, and forecasts are "
             f"widened as if each trunk were one run; train {FEW_TRUNKS} or more"
         )
-    if isinstance(problem.law, TeacherLaw) and problem.law.reference:
+    if isinstance(problem.law, TeacherLaw) and 0 < problem.law.reference < len(data.teachers):
         best = data.teachers[problem.law.reference]
         notes.append(f"free divergences are from {best}, which teaches better than {data.teachers[0]}")
     if equal := [name for name in optimum.at_bound if name not in unused]:
-        notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best")
+        better = ", or better than what is held allows" if held else ""
+        notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best{better}")
     if len(data.teachers) > 1 and not data.texts:
         notes.append("the table has no text_id: texts are told apart by the label of their teacher alone")
     return Status(
