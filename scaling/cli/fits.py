@@ -155,9 +155,10 @@ def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     """
     from scaling.tables.units import SIZE_COLUMNS
 
-    named: dict[str, Any] = {k: mapping[k] if mapping[k] in runs else k for k in ("n", "d", "loss") if k in mapping}
+    said = {name: column if column in runs else name for name, column in mapping.items()}
+    named: dict[str, Any] = {name: said[name] for name in ("n", "d", "loss") if name in said}
     # Columns under the names of our own tables are found there; any other is one that the law reads.
-    others = {name: name for name in mapping if name not in {"n", "d", "loss", "n_tokens", *SIZE_COLUMNS}}
+    others = {name: column for name, column in said.items() if name not in {*named, "n_tokens", *SIZE_COLUMNS}}
     return named | {"columns": others} if others else named
 
 

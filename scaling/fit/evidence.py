@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from scaling.laws.law import ScalingLaw
 Array = np.ndarray
 DOUBT_MAX = 0.5
 """A linear doubt of log loss beyond this has left the range in which it means anything."""
+LIMITLESS = 1e250
+"""A size or volume at which every term of a law has vanished, and its logarithm is still a number."""
 FARTHEST = 100.0
 """Logarithm of a distance beyond the runs that stands for an infinite one."""
 
@@ -76,6 +79,8 @@ class Member:
     def slope(self, x: Any) -> Array:
         """d log loss / d search coordinate: float64[n_points, k]."""
         theta = self.law.vector
+        # Of an infinite size or volume the slope is that of the limit: N^-alpha log N goes to zero, as 0 · inf does not.
+        x = SimpleNamespace(**{name: np.minimum(values, LIMITLESS) for name, values in vars(x).items()})
         with np.errstate(all="ignore"):
             return self.law.gradient(theta, x) * self.coordinates / self.law.evaluate(theta, x)[:, None]
 

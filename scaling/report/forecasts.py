@@ -80,13 +80,13 @@ def _terms(found: Forecast | Explanation) -> dict[str, str]:
 def _measurement(found: Measured) -> str:
     """What was measured, and how sure it is."""
     if found.own:
-        return f"{loss(found.loss)} ± {loss(found.se)} (one run; ± is the standard error of its held-out estimate)"
+        said = f" ± {loss(found.se)} (one run; ± is the standard error of its held-out estimate)"
+        return f"{loss(found.loss)}{said if found.se else ' (one run, without a standard error)'}"
     return f"{loss(found.loss)} (mean of {found.n_runs} runs, which scatter by {found.scatter:.2%})"
 
 
 def show_explanation(found: Explanation) -> None:
     """A loss, its terms, and what would change it."""
-    who = found.teacher
     bounds = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
     kind = " (bottleneck, additive bound)" if found.level is None else f" at {found.level:.0%}"
     rows = {} if found.measured is None else {"measured": _measurement(found.measured)}
@@ -97,8 +97,7 @@ def show_explanation(found: Explanation) -> None:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
     rows |= _beyond(found)
     rows |= {"law": found.formula, "source": found.source, "basis": found.basis} | _notes(found.notes)
-    text = "real text" if who is None else f"text of {who.label}"
-    print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {text}, {found.unit}", rows))
+    print(pairs(f"N = {number(found.n_params)}, D = {number(found.n_tokens)} on {found.text}, {found.unit}", rows))
 
 
 def _gains(found: Explanation) -> dict[str, str]:
@@ -115,7 +114,7 @@ def _gains(found: Explanation) -> dict[str, str]:
             if math.isnan(found.tokens_to_asymptote)
             else f"{_volume(found.tokens_to_asymptote)} tokens"
         ),
-        "equal on real text": _equal(found.equal),
+        f"equal on {'real text' if found.teacher else found.text}": _equal(found.equal),
     }
 
 
@@ -173,9 +172,9 @@ def _beyond(found: Explanation) -> dict[str, str]:
 def show_comparison(found: Comparison) -> None:
     """One line a model, law by law."""
     tokens = "" if found.tokens is None else f", D = {number(found.tokens)}"
-    text = f"text of {found.teacher}" if found.teacher else "real text"
+    text = f"text of {found.teacher}" if found.teacher else found.text
     print(f"loss in {found.unit} of students of {text}{tokens}")
-    header = ["law", "model", "N", "D", "real text"]
+    header = ["law", "model", "N", "D", found.text]
     with_range = any(row.low != row.high for row in found.rows)
     with_best = any(row.best_teacher_gives is not None for row in found.rows)
     if found.teacher or with_range:

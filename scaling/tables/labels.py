@@ -27,10 +27,11 @@ MOST_OF_IT = 0.7
 """Share of the differences between such runs that a column must explain to be worth a note."""
 
 
-def named_labels(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table with its mapped columns of words under our names, and the columns that are left: numbers."""
+def named_labels(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, dict[str, str], dict[str, str]]:
+    """The table with its mapped columns of words under our names; those columns; and the others, of numbers."""
     words = {name: column for name, column in columns.items() if name in LABELS}
-    return map_columns(runs, words), {name: column for name, column in columns.items() if name not in words}
+    numbers = {name: column for name, column in columns.items() if name not in words}
+    return map_columns(runs, words), words, numbers
 
 
 def label_notes(runs: pd.DataFrame, numbers: Mapping[str, Array], loss: Array, teachers: Sequence[str]) -> list[str]:

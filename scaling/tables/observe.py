@@ -60,7 +60,7 @@ def observe(
             units; duplicates.
     """
     loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
-    runs, columns = named_labels(runs, columns)
+    runs, words, columns = named_labels(runs, columns)
     n_rows, runs = len(runs), select_rows(runs, where)
     run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
     if not len(runs):
@@ -95,7 +95,7 @@ def observe(
         teachers=teachers,
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
-        names=dict(columns) | {"loss": loss},
+        names=columns | words | {"loss": loss},
         notes=(*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured, teachers)),
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),

@@ -116,6 +116,13 @@ def test_a_backtest_passes_what_any_law_of_the_average_reads_of_a_text():
     assert told.high > 1.02 * untold.high
 
 
+def test_a_limit_is_as_sure_as_what_comes_near_it(stacked):
+    for at, near in (((np.inf, np.inf), (1e90, 1e90)), ((1e9, np.inf), (1e9, 1e90))):
+        limit, finite = (stacked.predict(*point, force=True) for point in (at, near))
+        assert (limit.value, limit.scale) == pytest.approx((finite.value, finite.scale), rel=1e-3)
+    assert stacked.floor().low > 0.8 * TRUTH.E
+
+
 def test_a_bound_on_one_side_only_is_said_so():
     # Data so ample that its term hardly shows: beta has no upper end.
     n, d = np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e14, 1e15, 5), indexing="ij")

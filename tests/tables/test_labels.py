@@ -1,12 +1,12 @@
 """Columns of words in a foreign table: which text each run read."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from scaling.errors import RecordError
+from scaling.fit.saved import load as load_fit
+from scaling.report.figures.points import run_points
 from scaling.tables.observe import observe
 
 SIZES = {"n": "params", "d": "tokens", "loss": "val_loss"}
@@ -27,7 +27,7 @@ def test_texts_are_told_apart_by_the_column_that_is_mapped_to_them():
     data = observe(table(), columns={**SIZES, "teacher": "corpus"})
     assert data.teachers == ("lessons", "stories", "web")
     assert not data.notes
-    assert set(data.names) == {"n", "d", "loss"}
+    assert data.names == SIZES | {"teacher": "corpus"}
 
 
 def test_trainings_with_names_of_words_are_told_apart_where_they_are_mapped():
@@ -56,4 +56,7 @@ def test_the_command_line_takes_a_column_of_words_as_the_texts(scaling, tmp_path
     how = "n=params,d=tokens,loss=val_loss,teacher=corpus"
     done = scaling("fit", "runs.csv", "--law", "chinchilla", "--map", how, "--out", "fit.json", cwd=tmp_path)
     assert done.returncode == 0
-    assert set(json.loads((tmp_path / "fit.json").read_text())["teachers"]) == set(FLOORS)
+    fit = load_fit(tmp_path / "fit.json")
+    assert set(fit.teachers) == set(FLOORS)
+    # The table that it was made of still tells the texts apart by the column that was mapped.
+    assert set(run_points(fit, table()).text) == set(FLOORS)

@@ -78,6 +78,7 @@ def explain(
         batch=batch,
         bytes_per_token=bytes_per_token,
     )
+    found = replace(found, text=question.text)
     if doubt is None:
         return found
     found = replace(found, low=doubt.low, high=doubt.high, level=level, error=doubt.error)

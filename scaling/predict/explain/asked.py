@@ -33,7 +33,7 @@ class Asked:
 
     Attributes:
         basis: The law.
-        teacher: Whose text; None for real text.
+        teacher: Whose text; None for real text, and for any text of a fit that has no real one to hold it against.
         surface: Loss of the students of that text.
         columns: What the law is a function of beside N, D and the teacher.
         own_text: Label or id of the text, where it is one of the fit's own; else empty.
@@ -57,6 +57,8 @@ class Asked:
     @property
     def text(self) -> str:
         """Whose text, in words."""
+        if self.teacher is None and self.own_text and self.basis.fit is not None:
+            return f"text of {self.basis.fit.label_of(self.own_text)}"
         return "real text" if self.teacher is None else f"text of {self.teacher.label}"
 
 
@@ -99,11 +101,13 @@ def asked_of(
 
 
 def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float]) -> Asked:
-    """A text that students of the fit have read: its floor is the teacher's loss."""
+    """A text that students of the fit have read: its floor is the teacher's loss, where there is real text to tell."""
 
     def surface(n: np.ndarray, d: np.ndarray) -> np.ndarray:
         return fit.loss(n, d, teacher=label, **columns)
 
+    if not fit.knows_real_text:
+        return Asked(basis=basis, teacher=None, surface=surface, columns=columns, own_text=label)
     loss = at(surface, math.inf, math.inf)
     who = Teacher(label=fit.label_of(label), loss=loss, delta=max(0.0, loss - basis.floor))
     return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)

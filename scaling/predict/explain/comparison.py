@@ -139,6 +139,7 @@ class Comparison(Shown):
         teacher_losses: Loss of the teacher by each law.
         level: Of a fit's intervals; None for published laws.
         unit: Of all losses.
+        text: What `Row.real` is of: real text, or of a fit without any the text that is asked about.
     """
 
     rows: tuple[Row, ...]
@@ -148,6 +149,7 @@ class Comparison(Shown):
     teacher_losses: Mapping[str, float]
     level: float | None
     unit: str = NATS
+    text: str = "real text"
 
     def frame(self) -> pd.DataFrame:
         """One row a law and model."""
@@ -189,7 +191,7 @@ def compare_models(
     rows: list[Row] = []
     unit = _one_unit(_several(sources))
     n_tokens = count(n_tokens, "n_tokens")
-    losses, label = {}, ""
+    losses, label, text = {}, "", "real text"
     reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
     # A law may read more of a named model's text than its length, so each pair is a question of its own.
     for source in _several(sources):
@@ -199,6 +201,8 @@ def compare_models(
             question = asked_of(source, teacher=teacher, columns=known | dict(columns or {}))
             if question.teacher is not None:
                 losses[question.basis.name], label = question.teacher.loss, question.teacher.label
+            elif question.own_text:
+                text = question.text
             row = _row(question, subject, subject.tokens(n_tokens), level, force=force)
             if reference is not None:
                 own = asked_of(source, columns=reference.text(source) | dict(columns or {}))
@@ -212,6 +216,7 @@ def compare_models(
         teacher_losses=losses,
         level=None if all(isinstance(source, str) for source in _several(sources)) else level,
         unit=unit,
+        text=text,
     )
 
 

@@ -131,6 +131,7 @@ class Explanation(Shown):
         basis: What it rests on: "measured", "law given 6 runs nearby", "law alone" or "published law".
         measured: What was measured of this very size, volume and text; the loss is then what the law says alone.
         unit: Of all losses.
+        text: What is read, in words. Without a teacher, "real text" above is this text.
     """
 
     law: str
@@ -168,6 +169,7 @@ class Explanation(Shown):
     basis: str = "published law"
     measured: Measured | None = None
     unit: str = NATS
+    text: str = "real text"
 
     def frame(self) -> pd.DataFrame:
         """One row a term of the loss, then the loss itself and the ends between which it lies."""

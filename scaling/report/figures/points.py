@@ -73,8 +73,8 @@ def _of_table(fit: Fit, runs: pd.DataFrame) -> RunPoints:
         for name in ("n", "d", "loss")
     )
     loss_se = np.asarray(runs["loss_se"], float) if "loss_se" in runs else np.full(len(runs), np.nan)
-    labels = text_names(runs, "teacher")
-    named = zip(text_names(runs, "text_id"), np.where(labels == "", REAL, labels), strict=True)
+    labels, ids = (text_names(runs, fit.columns.get(name, name)) for name in ("teacher", "text_id"))
+    named = zip(ids, np.where(labels == "", REAL, labels), strict=True)
     text = np.array([fit.texts.get(text_id, label) for text_id, label in named], object)
     excluded = {row["row"] for row in fit.excluded}
     out = np.array([row in excluded for row in runs.index], bool)
