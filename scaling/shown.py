@@ -23,11 +23,15 @@ class Shown(ABC):
     def frame(self) -> pd.DataFrame:
         """The result as a table, one row an entry, columns in plain units."""
 
+    def __str__(self) -> str:
+        """The table, of a result that has no sentence of its own."""
+        return self.frame().to_string(index=False, float_format="{:.5g}".format)
+
     def _repr_html_(self) -> str:
         import html
 
         # Only a sentence of its own says more than the table does.
-        told = type(self).__str__ is not object.__str__
+        told = type(self).__str__ is not Shown.__str__
         title = f"<p>{html.escape(str(self))}</p>" if told else ""
         return f"<div>{title}{self.frame().to_html(index=False, float_format='{:.5g}'.format)}</div>"
 

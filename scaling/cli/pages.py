@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scaling.cli.options import Json, Results, emit, one_of, refuse_without_effect
+from scaling.errors import SpecError
 
 Source = Annotated[
     Path | None, typer.Argument(readable=False, metavar="SWEEP.yaml", help="A sweep with a fit.", show_default=False)
@@ -40,9 +41,19 @@ def report(
         refuse_without_effect("--law", {"--results": results})
         path, page = out or Path(f"{law}.html"), page_of_law(law)
     else:
+        _refuse_no_sweep(str(sweep_file))
         workspace = Workspace.open(str(sweep_file), results=results)
         path, page = out or workspace.folder / "report.html", page_of_sweep(workspace)
     # Whole or not at all, like everything that is written here.
     make_folder(path.parent)
     write_bytes(path, page.encode())
     emit({"page": str(path), "bytes": len(page.encode())}, as_json=json_, show=lambda told: print(told["page"]))
+
+
+def _refuse_no_sweep(name: str) -> None:
+    """A fit or a table in place of a sweep would be told key by key what is wrong with it."""
+    if name.endswith((".json", ".csv", ".parquet")):
+        raise SpecError(
+            f"report: got {name}, allowed is a sweep file with a fit (SWEEP.yaml), or --law; the figures of a fit of "
+            "another table are drawn in Python: scaling.load_fit(FILE).plot()"
+        )

@@ -170,7 +170,8 @@ def _of_fit(
     if sweep is None and not source.exists():
         raise SpecError(
             f"--sweep: {fit_file} has no sweep.yaml beside it, whose models could be offered — "
-            "name the sweep file that trains them"
+            "name the sweep file that trains them; of runs of another program `scaling solve --fit … --target-loss … "
+            "--tokens …` gives the smallest size, and `scaling footprint --params … --device …` what it takes"
         )
     workspace = Workspace.open(source, results=results or results_around(fit_file), overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
+SPENT = ("n", "d", "c", "x")
+"""What a law is a function of that makes a run large."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ def _split(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test rows, disjoint and not empty."""
     if train is None and test is None:
-        size = np.prod([np.asarray(evaluate(runs, column), float) for column in sizes.values()], axis=0)
+        # By what was spent alone: who holds back by anything else, as the loss, picks the outcome.
+        spent = [column for name, column in sizes.items() if name in SPENT]
+        size = np.prod([np.asarray(evaluate(runs, column), float) for column in spent], axis=0)
         large = size > np.quantile(size, 0.75)
         return runs[~large], runs[large]
     small = select_rows(runs, train) if train is not None else runs.drop(index=select_rows(runs, test).index)

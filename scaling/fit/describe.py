@@ -27,11 +27,11 @@ def summary(fit: Fit, level: float = 0.9) -> str:
         f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of "
         f"{fit.starts[0]} starts reached it"
     )
-    intervals = fit.interval(level)
+    intervals, width = fit.interval(level), max(12, *map(len, fit.law.names))
     for c in fit.law.coefficients:
         low, high = intervals[c.name]
         doubt = f"  {level:.0%} [{low:.4g}, {high:.4g}]" if math.isfinite(low) else ""
-        lines.append(f"  {c.name:<12} {fit.params[c.name]:<12.6g}{doubt} {fit.unit_of(c)}".rstrip())
+        lines.append(f"  {c.name:<{width}} {fit.params[c.name]:<12.6g}{doubt} {fit.unit_of(c)}".rstrip())
     lines += [f"  profile: {curve['text']}" for curve in fit.profiles.values()]
     # The coefficients above are of the leading law; what forecasts is the average.
     if len(fit.members) > 1:

@@ -43,7 +43,7 @@ from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 from scaling.laws.teacher import TeacherLaw
-from scaling.tables.observations import TEXT_COLUMNS, Observations
+from scaling.tables.observations import REAL, TEXT_COLUMNS, Observations
 from scaling.tables.observe import not_flat, observe
 from scaling.tables.units import size_column
 
@@ -342,6 +342,18 @@ def _teachers(data: Observations) -> dict[str, dict[str, float]]:
     return facts
 
 
+def _reference_note(law: ScalingLaw, texts: Sequence[str]) -> list[str]:
+    """From which text free divergences are counted, where that is not real text."""
+    if not isinstance(law, TeacherLaw) or not law.teachers:
+        return []
+    if law.reference == len(texts):
+        return [f"no text of the table is {REAL!r}: free divergences are from the entropy that is held"]
+    best = texts[law.reference]
+    if texts[0] != REAL:
+        return [f"no text of the table is {REAL!r}: free divergences are from {best}, which teaches best of these"]
+    return [f"free divergences are from {best}, which teaches better than {REAL}"] if law.reference else []
+
+
 def _status(
     problem: Problem, optimum: Optimum, data: Observations, held: Mapping[str, float] | None, condition: float
 ) -> Status:
@@ -362,9 +374,7 @@ def _status(
             f"{data.n_clusters} trunks are too few to resample: coefficients have no interval, and forecasts are "
             f"widened as if each trunk were one run; train {FEW_TRUNKS} or more"
         )
-    if isinstance(problem.law, TeacherLaw) and 0 < problem.law.reference < len(data.teachers):
-        best = data.teachers[problem.law.reference]
-        notes.append(f"free divergences are from {best}, which teaches better than {data.teachers[0]}")
+    notes += _reference_note(problem.law, data.teachers)
     if equal := [name for name in optimum.at_bound if name not in unused]:
         better = ", or better than what is held allows" if held else ""
         notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best{better}")

@@ -177,7 +177,11 @@ def recommend(
     if isinstance(source, str):
         return recommend_published(Question(**asked), source, force=force)
     if sweep is None:
-        raise SpecError("a recommendation chooses from the shapes of a sweep — got none; give sweep='sweeps/NAME.yaml'")
+        raise SpecError(
+            "a recommendation chooses from the shapes of a sweep — got none; give sweep='sweeps/NAME.yaml'; of runs of "
+            "another program scaling.solve(fit, target_loss=…, d=…) gives the smallest size, and "
+            "`scaling footprint --params … --device …` what it takes"
+        )
     config = sweep if isinstance(sweep, SweepConfig) else load_sweep(sweep)
     return recommend_of_sweep(
         Question.of(config, **asked), source, config, expand(config), RunStore(results), force=force

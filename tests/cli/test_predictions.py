@@ -166,6 +166,7 @@ def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, mo
         (("solve", "--law", "hoffmann", "--energy", "10"), "give --flops-per-s and --watts"),
         (("solve", "--law", "hoffmann", "--flops", "1e20", "--watts", "4"), "--watts: has no effect"),
         (("solve", "--law", "kaplan-ns", "--target-loss", "2"), "answers for a compute"),
+        (("report", "fit.json"), "allowed is a sweep file with a fit"),
         (("trends", "--teacher", "gpt-2"), "give --teacher-loss"),
         (("vocabulary", "--memory", "64 parsecs", "--characters", "1B"), "allowed is a size"),
         (("vocabulary", "--memory", "64MiB", "--characters", "0"), "positive number"),

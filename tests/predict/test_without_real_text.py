@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scaling
+from scaling.errors import SpecError
+from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.predict.explain.answer import explain
 from scaling.predict.explain.comparison import compare_models
@@ -41,3 +44,30 @@ def test_models_beside_each_other_are_told_in_terms_of_the_text_that_is_read(of_
     assert "students of text of web" in printed
     assert "real text" not in printed
     assert [row.real for row in found.rows] == pytest.approx([row.loss for row in found.rows], rel=0.01)
+
+
+def test_a_fit_without_real_text_says_from_which_text_the_others_are_counted(of_two_texts):
+    runs = of_two_texts.runs
+    labels = np.array(list(of_two_texts.teachers))[runs.columns["teacher"].astype(int)]
+    table = pd.DataFrame({"n_params": runs.columns["n"], "n_tokens": runs.columns["d"], "loss": runs.loss})
+    found = fit(table.assign(teacher=labels), law="q1", bootstrap=0)
+    assert any("no text of the table is 'real'" in note and "from lessons" in note for note in found.status.notes)
+    # Their names may be longer than the column of short ones is wide.
+    at = {
+        line.index(f"{found.params[name]:.6g}")
+        for name in found.params
+        for line in summary(found).splitlines()
+        if line.strip().startswith(f"{name} ")
+    }
+    assert len(at) == 1
+
+
+def test_a_fit_of_a_foreign_table_is_told_the_way_on_from_a_recommendation(of_two_texts):
+    with pytest.raises(SpecError, match="scaling footprint --params"):
+        scaling.recommend(of_two_texts, target_loss=2.0, device="mid-8gb")
+
+
+def test_a_result_without_a_sentence_of_its_own_is_printed_as_its_table(of_two_texts):
+    found = scaling.invert(of_two_texts, [2.2, 2.3], d=4e6, teacher="web")
+    assert str(found).split()[0] == "what"
+    assert len(str(found).splitlines()) == 3

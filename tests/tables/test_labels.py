@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import RecordError
+from scaling.fit.backtest import backtest
 from scaling.fit.saved import load as load_fit
 from scaling.report.figures.points import run_points
 from scaling.tables.observe import observe
@@ -43,6 +44,14 @@ def test_a_mapped_column_of_texts_that_is_not_there_is_named():
 def test_a_column_that_tells_losses_apart_and_is_not_mapped_is_named():
     (note,) = observe(table(), columns=SIZES).notes
     assert "--map teacher=corpus" in note
+
+
+def test_the_largest_runs_of_each_text_are_held_back_whatever_columns_are_named():
+    columns = {"teacher": "corpus", "loss": "val_loss"}
+    found = backtest(table(), law="qm", n="params", d="tokens", columns=columns, bootstrap=0)
+    held = table().loc[[row["row"] for row in found.rows]]
+    assert set(held["corpus"]) == set(FLOORS)
+    assert (held["params"] * held["tokens"]).min() >= 1e7 * 2e6
 
 
 def test_words_that_say_nothing_of_the_loss_are_no_texts():
