@@ -21,6 +21,7 @@ from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, setting
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
 from scaling.fit.identify import design_faults, fit_faults
+from scaling.fit.misfit import texts_off_the_law
 from scaling.fit.neighbours import (
     Influence,
     Runs,
@@ -375,6 +376,7 @@ def _status(
             f"widened as if each trunk were one run; train {FEW_TRUNKS} or more"
         )
     notes += _reference_note(problem.law, data.teachers)
+    notes += texts_off_the_law(problem, optimum, data)
     if equal := [name for name in optimum.at_bound if name not in unused]:
         better = ", or better than what is held allows" if held else ""
         notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best{better}")
