@@ -79,7 +79,7 @@ class Member:
     def slope(self, x: Any) -> Array:
         """d log loss / d search coordinate: float64[n_points, k]."""
         theta = self.law.vector
-        # Of an infinite size or volume the slope is that of the limit: N^-alpha log N goes to zero, as 0 · inf does not.
+        # Of an infinite size or volume the slope is that of the limit: N^-alpha log N vanishes, 0 · inf is no number.
         x = SimpleNamespace(**{name: np.minimum(values, LIMITLESS) for name, values in vars(x).items()})
         with np.errstate(all="ignore"):
             return self.law.gradient(theta, x) * self.coordinates / self.law.evaluate(theta, x)[:, None]

@@ -346,6 +346,8 @@ def _reference_note(law: ScalingLaw, texts: Sequence[str]) -> list[str]:
     """From which text free divergences are counted, where that is not real text."""
     if not isinstance(law, TeacherLaw) or not law.teachers:
         return []
+    if law.reference == len(texts):
+        return [f"no text of the table is {REAL!r}: free divergences are from the entropy that is held"]
     best = texts[law.reference]
     if texts[0] != REAL:
         return [f"no text of the table is {REAL!r}: free divergences are from {best}, which teaches best of these"]
@@ -374,7 +376,8 @@ def _status(
         )
     notes += _reference_note(problem.law, data.teachers)
     if equal := [name for name in optimum.at_bound if name not in unused]:
-        notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best")
+        better = ", or better than what is held allows" if held else ""
+        notes.append(f"{', '.join(equal)} ended at zero: these texts teach as well as the best{better}")
     if len(data.teachers) > 1 and not data.texts:
         notes.append("the table has no text_id: texts are told apart by the label of their teacher alone")
     return Status(

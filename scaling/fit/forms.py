@@ -33,10 +33,12 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
     if isinstance(law, ScalingLaw):
         return [law], []
     if law not in (STACK, AUTO):
-        return [_with_teachers(named_law(law), data)], []
-    if law == STACK and len(select.candidate_forms(data)) == 1:  # one kind of text: nothing to choose
+        return [_with_teachers(named_law(law), data, held)], []
+    forms = select.candidate_forms(data, held=held)
+    if law == STACK and not any(isinstance(form, TeacherLaw) for form in forms):  # one kind of text: nothing to choose
         return _bases(data), []
-    candidates = select.compare(data, select.candidate_forms(data), held=held, seed=seed)
+    check_held(forms, held)
+    candidates = select.compare(data, forms, held=held, seed=seed)
     rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
     chosen = select.choose(candidates)
     if law == AUTO:
@@ -64,12 +66,12 @@ def _bases(data: Observations) -> list[ScalingLaw]:
     return [form for form in laws if len(data) > len(form.coefficients) + 1] or [named_law("tied")]
 
 
-def _with_teachers(form: ScalingLaw, data: Observations) -> ScalingLaw:
+def _with_teachers(form: ScalingLaw, data: Observations, held) -> ScalingLaw:
     """A teacher form takes free divergences where the table does not know them."""
     if isinstance(form, EachText):
         return named_law(form.name, teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, **(form.structure() | select.free_divergences(data)))
+        return named_law(form.name, **(form.structure() | select.free_divergences(data, held)))
     return form
 
 

@@ -59,53 +59,71 @@ class Candidate:
         }
 
 
-def candidate_forms(data: Observations, base: str = "chinchilla") -> list[ScalingLaw]:
+def candidate_forms(
+    data: Observations, base: str = "chinchilla", held: Mapping[str, float] | None = None
+) -> list[ScalingLaw]:
     """Forms that the columns of these runs can tell apart, simplest first.
 
     Without a second kind of text there is only the base law. Coverage calls for the bottleneck, both kinds for the
-    composite; unknown divergences become one coefficient a teacher.
+    composite; unknown divergences become one coefficient a teacher. A form without a coefficient that is held is none,
+    unless all are.
     """
     if len(data.teachers) == 1 and not _varies(data):
         return [named_law(base)]
-    free = free_divergences(data)
+    free = free_divergences(data, held)
     names = ["q0", "q1", "q2", "q1q2"]
     if free:
         names += ["q5"]
     elif np.any(data.columns["delta_coverage"] > 0):
         names += ["q5"]
         names += ["q7"] if np.any(data.columns["delta_noise"] > 0) else []
-    return [named_law(name, base=base, **({} if name == "q0" else free)) for name in names]
+    forms = [named_law(name, base=base, **({} if name == "q0" else free)) for name in names]
+    return [form for form in forms if set(held or {}) <= set(form.names)] or forms
 
 
-def free_divergences(data: Observations) -> dict[str, Any]:
-    """What a teacher form takes where the runs do not say how far their texts are from real text; else nothing."""
+def free_divergences(data: Observations, held: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """What a teacher form takes where the runs do not say how far their texts are from real text; else nothing.
+
+    Whoever holds E or a divergence speaks of real text, which is then what the texts are told by, read or not.
+    """
     if "delta_noise" in data.columns:
         return {}
-    best = best_text(data)
+    best = 0 if any(name.startswith("delta[") for name in held or {}) else best_text(data)
+    if "E" in (held or {}):
+        best = data.teachers.index(REAL) if REAL in data.teachers else len(data.teachers)
     others = [label for code, label in enumerate(data.teachers) if code != best]
     return {"teachers": others} | ({"reference": best} if best else {})
 
 
 def best_text(data: Observations) -> int:
-    """Code of the text that teaches best: the first one, real text where there is some, unless another is better by
-    more than twice the standard error of the difference.
+    """Code of the text that teaches best: the first one, real text where there is some, unless the text with the lowest
+    losses for its sizes does better as what the others are told by: n ln(RSS) of the floor law lower by `TIE`."""
+    lowest = _lowest_text(data)
+    labels = list(data.teachers)
+    forms = [named_law("q1", teachers=labels[:code] + labels[code + 1 :], reference=code) for code in (0, lowest)]
+    if not lowest or len(data) <= len(forms[0].coefficients) + 1:
+        return 0
+    missed = [_least_squares(data, form, None, 0, log=_log_scale(data))[0].value for form in forms]
+    return lowest if len(data) * np.log(max(missed[0], 1e-300) / max(missed[1], 1e-300)) > TIE else 0
 
-    By a least-squares surface of log loss over log n and log d, of second order, with a level of each text.
-    """
+
+def _log_scale(data: Observations) -> bool:
+    """Whether losses have logarithms: a density may have a loss below zero."""
+    return bool(np.all(data.loss > 0))
+
+
+def _lowest_text(data: Observations) -> int:
+    """Code of the text with the lowest losses for its sizes, by a least-squares surface of log loss over log n and log
+    d, of second order, with a level of each text; the first where no other is lower."""
     sizes = [np.log(data.columns[name]) for name in ("n", "d") if name in data.columns]
     sizes = [(values - values.mean()) / (values.std() or 1.0) for values in sizes]
     surface = [*sizes, *(one * other for i, one in enumerate(sizes) for other in sizes[i:])]
     # Levels of the other texts beside the first; one that no run of these has read has none to speak of.
     present = [code for code in range(1, len(data.teachers)) if np.any(data.teacher == code)]
     design = np.column_stack([data.teacher == code for code in present] + [np.ones(len(data)), *surface]).astype(float)
-    loss = np.log(data.loss) if np.all(data.loss > 0) else data.loss  # a density may have a loss below zero
-    level = np.linalg.lstsq(design, loss, rcond=None)[0]
-    scatter = np.sum((loss - design @ level) ** 2) / max(len(data) - design.shape[1], 1)
-    error = np.sqrt(scatter * np.diag(np.linalg.pinv(design.T @ design)))
-    worse = level[: len(present)] + 2 * error[: len(present)]
-    if not present or worse.min() >= 0:
-        return 0
-    return present[int(np.argmin(level[: len(present)]))]
+    loss = np.log(data.loss) if _log_scale(data) else data.loss
+    level = np.linalg.lstsq(design, loss, rcond=None)[0][: len(present)]
+    return present[int(np.argmin(level))] if present and level.min() < 0 else 0
 
 
 def _varies(data: Observations) -> bool:
@@ -159,10 +177,10 @@ def _candidate(data: Observations, form: ScalingLaw, k: int, held, validate: boo
     )
 
 
-def _least_squares(data: Observations, form: ScalingLaw, held, seed: int) -> tuple[Optimum, Array]:
-    problem = make_problem(form, data, Objective("squared"), held)
+def _least_squares(data: Observations, form: ScalingLaw, held, seed: int, log: bool = True) -> tuple[Optimum, Array]:
+    problem = make_problem(form, data, Objective("squared", log=log), held)
     optimum = search(problem, held=held, seed=seed, count=24, every=False)
-    return optimum, np.log(form.evaluate(optimum.theta, problem.x) / data.loss)
+    return optimum, problem.objective.residual(form.evaluate(optimum.theta, problem.x), data.loss)
 
 
 def _held_out(data: Observations, form: ScalingLaw, masks: Sequence[Array], held, seed: int) -> float:

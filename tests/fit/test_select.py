@@ -9,7 +9,7 @@ import pytest
 from scaling.errors import SpecError
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save
-from scaling.fit.select import best_text, free_divergences, idle
+from scaling.fit.select import best_text, candidate_forms, free_divergences, idle
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.explain.answer import explain
@@ -76,6 +76,33 @@ def test_a_text_as_good_as_the_best_costs_no_form_and_is_noted():
     assert found.success
     assert "delta[as good] ended at zero: these texts teach as well as the best" in found.status.notes
     assert idle(("c", "delta[as good]")) == ["c"]
+
+
+def test_a_text_that_is_better_by_twice_the_scatter_of_a_run_is_told_from_real_text():
+    for seed in range(3):
+        data = observe(texts({"real": 0.0, "better": -0.02, "worse": 0.3}, seed), columns=COLUMNS)
+        assert best_text(data) == 1
+
+
+def test_whoever_holds_the_entropy_or_a_divergence_holds_that_of_real_text():
+    data = observe(texts({"real": 0.0, "better": -0.1, "worse": 0.3}), columns=COLUMNS)
+    for held in ({"E": 1.7}, {"delta[worse]": 0.3}):
+        assert free_divergences(data, held) == {"teachers": ["better", "worse"]}
+    assert free_divergences(data, {"beta": 0.36})["reference"] == 1
+
+
+def test_an_entropy_that_is_held_is_that_of_real_text_though_no_run_read_it():
+    found = fit(texts({"a": 0.1, "b": 0.3}), law="q1", held={"E": TRUTH.E}, bootstrap=0)
+    assert found.success
+    assert (found.params["delta[a]"], found.params["delta[b]"]) == pytest.approx((0.1, 0.3), abs=0.03)
+
+
+def test_a_coefficient_is_held_in_the_forms_that_have_it():
+    data = observe(texts({"real": 0.0, "worse": 0.3}), columns=COLUMNS)
+    assert [form.name for form in candidate_forms(data, held={"delta[worse]": 0.3})] == ["q1", "q2", "q1q2", "q5"]
+    assert [form.name for form in candidate_forms(data, held={"nu": 1.0})] == ["q5"]
+    with pytest.raises(SpecError, match=r"cannot hold 'zz': the coefficients are A, .*delta\[worse\], nu"):
+        fit(texts({"real": 0.0, "worse": 0.3}), held={"zz": 1.0})
 
 
 def test_the_best_text_is_found_where_it_was_read_at_other_sizes():
