@@ -149,9 +149,8 @@ def _floors(fit: Fit) -> list[str]:
     if not fit.knows_real_text or not all("E" in member.law.names for member in fit.members):
         return []
     floors = [member.law.values["E"] for member in fit.members if member.law.values]
-    return [
-        f"  E of each from {min(floors):.4g} to {max(floors):.4g}; forecasts of real text end at {fit.floor().value:.4g}"
-    ]
+    end = fit.floor().value
+    return [f"  E of each from {min(floors):.4g} to {max(floors):.4g}; forecasts of real text end at {end:.4g}"]
 
 
 def _version(version: Version) -> str:
