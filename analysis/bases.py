@@ -2,10 +2,11 @@
 
 A teacher form stands on Chinchilla's sum of a term of N and one of D, and on Skaling of one exponent,
 E + A (N^-alpha + R D^-alpha)^k, which has as many coefficients and lets the two interact; the fitter takes the plain
-mean of both, each fitted to all runs and to the better trained half. Each table is fitted as the fitter does it and by the form on either base alone, and all three forecast
-students beyond those they were fitted to. Its first part are this project's tables, on which the mean was chosen; its
-second, where $SCALING_SHARED (default: ../shared beside the repository) holds the public tables, are those that it was
-then asked about, halved and cut at 70 % of the runs by N D. There a training text is a teacher, the first one "real".
+mean of both, each fitted to all runs and to the better trained half. Each table is fitted as the fitter does it and by
+the form on either base alone, and all three forecast students beyond those they were fitted to. Its first part are this
+project's tables, on which the mean was chosen; its second, where $SCALING_SHARED (default: ../shared beside the
+repository) holds the public tables, are those that it was then asked about, halved and cut at 70 % of the runs by N D.
+There a training text is a teacher, the first one "real".
 """
 
 from __future__ import annotations

@@ -136,11 +136,21 @@ def _average(fit: Fit) -> list[str]:
     forms = _shares([(_in_words(m.law.label), m.weight) for m in fit.members])
     versions = [(_version(m.version), m.weight) for m in fit.members]
     if len({version for version, _ in versions}) == 1:
-        return [f"  average of {forms}"]
+        return [f"  average of {forms}", *_floors(fit)]
     return [
         f"  average of {len(fit.members)} fits: {forms}",
         f"  fitted {_shares(versions)}; the coefficients above are of the first ({_version(fit.leading.version)})",
+        *_floors(fit),
     ]
+
+
+def _floors(fit: Fit) -> list[str]:
+    """How far the averaged laws agree on E, and what the forecasts end at: no E of one law."""
+    if not fit.knows_real_text or not all("E" in member.law.names for member in fit.members):
+        return []
+    floors = [member.law.values["E"] for member in fit.members if member.law.values]
+    end = fit.floor().value
+    return [f"  E of each from {min(floors):.4g} to {max(floors):.4g}; forecasts of real text end at {end:.4g}"]
 
 
 def _version(version: Version) -> str:

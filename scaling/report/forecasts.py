@@ -93,7 +93,7 @@ def show_explanation(found: Explanation) -> None:
     rows["loss" if found.measured is None else "the law says"] = f"{loss(found.loss)}{bounds}{kind if bounds else ''}"
     rows |= _terms(found) | _of_teacher(found)
     rows |= _gains(found)
-    if found.equal_of_bottleneck is not None:
+    if found.equal_of_bottleneck is not None and found.teacher_term >= 0:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
     rows |= _beyond(found)
     rows |= {"law": found.formula, "source": found.source, "basis": found.basis} | _notes(found.notes)
@@ -105,7 +105,7 @@ def _gains(found: Explanation) -> dict[str, str]:
     bits = {"bits/token": found.bits_per_token, "bits/byte": found.bits_per_byte}
     return {
         "in bits": ", ".join(f"{value:.4f} {unit}" for unit, value in bits.items() if value is not None),
-        "binds": BINDS[found.binds] if found.loss > found.floor else "nothing: this is the floor of the law",
+        "binds": BINDS[found.binds] if max(_terms_of(found)) > 0 else "nothing: this is the floor of the law",
         "twice N": "N is unlimited" if math.isinf(found.n_params) else _gain(found.gain_of_n),
         "twice D": "D is unlimited" if math.isinf(found.n_tokens) else _gain(found.gain_of_d),
         "twice C": "N or D is unlimited" if found.gain_of_c is None else f"{_gain(found.gain_of_c)}, split best",
@@ -116,6 +116,10 @@ def _gains(found: Explanation) -> dict[str, str]:
         ),
         f"equal on {'real text' if found.teacher else found.text}": _equal(found.equal),
     }
+
+
+def _terms_of(found: Explanation) -> tuple[float, ...]:
+    return found.size_term, found.data_term, found.precision_term, found.teacher_term
 
 
 def _gain(value: float) -> str:
@@ -133,6 +137,9 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
     who = found.teacher
     if who is None or found.additive_bound is None or found.bottleneck is None:
         return {}
+    if who.loss < found.floor:  # bounds are those of errors, and it has none
+        below = loss(found.floor - who.loss)
+        return {"teacher": f"{who.label}: {loss(who.loss)} on real text, {below} below E: it teaches better than that"}
     rows = {
         "teacher": f"{who.label}: {loss(who.loss)} on real text, delta {loss(who.delta)} above E",
         "additive bound": f"{loss(found.additive_bound)}: its errors are everywhere, and all are learned",

@@ -1,4 +1,4 @@
-"""A fit of texts of which none is real: each is told in terms of itself, and no line speaks of real text."""
+"""A fit of texts of which none is real, or of which one teaches better than real text."""
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,26 @@ from scaling.predict.explain.comparison import compare_models
 from scaling.report.forecasts import show_comparison, show_explanation
 
 
-@pytest.fixture(scope="module")
-def of_two_texts():
+def fit_of(**floors):
+    """A fit of texts by their floors; that of N = 400k and D = 4M is measured."""
     rng = np.random.default_rng(0)
     rows = [
         (n, d, text, (floor + 9 * n**-0.35 + 300 * d**-0.5) * np.exp(0.001 * rng.standard_normal()))
-        for text, floor in (("web", 1.9), ("lessons", 1.5))
+        for text, floor in floors.items()
         for n in (1e5, 2e5, 4e5, 8e5)
         for d in (1e6, 2e6, 4e6)
     ]
     return fit(pd.DataFrame(rows, columns=["n_params", "n_tokens", "teacher", "loss"]), law="qm", bootstrap=0)
+
+
+@pytest.fixture(scope="module")
+def of_two_texts():
+    return fit_of(web=1.9, lessons=1.5)
+
+
+@pytest.fixture(scope="module")
+def with_a_better_text():
+    return fit_of(real=1.9, lessons=1.5)
 
 
 def test_an_explanation_speaks_of_the_text_that_is_read_alone(of_two_texts, capsys):
@@ -71,3 +81,23 @@ def test_a_result_without_a_sentence_of_its_own_is_printed_as_its_table(of_two_t
     found = scaling.invert(of_two_texts, [2.2, 2.3], d=4e6, teacher="web")
     assert str(found).split()[0] == "what"
     assert len(str(found).splitlines()) == 3
+
+
+def test_a_text_that_teaches_better_than_real_text_is_not_told_as_one_with_errors(with_a_better_text, capsys):
+    found = explain(with_a_better_text, 4e5, 4e6, teacher="lessons")
+    show_explanation(found)
+    printed = capsys.readouterr().out
+    assert found.loss < found.floor
+    assert "below E: it teaches better" in printed
+    assert "bottleneck" not in printed
+    assert "additive bound" not in printed
+    assert "this is the floor" not in printed
+
+
+def test_a_target_below_the_floor_of_real_text_is_met_by_a_text_that_teaches_better(with_a_better_text):
+    (found, *_) = scaling.solve(with_a_better_text, target_loss=1.8, d=4e6, teacher="lessons").trainings
+    assert found.n_params == pytest.approx((9 / (1.8 - 1.5 - 300 * 4e6**-0.5)) ** (1 / 0.35), rel=0.2)
+    with pytest.raises(SpecError, match="which nothing passes"):
+        scaling.solve(with_a_better_text, target_loss=1.4, d=4e6, teacher="lessons")
+    with pytest.raises(SpecError, match="which nothing passes"):
+        scaling.solve(with_a_better_text, target_loss=1.8, d=4e6)

@@ -133,7 +133,7 @@ def solve(
     basis = question.basis
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
-        _check_target(basis, target_loss, vocab_size)
+        _check_target(question, target_loss, vocab_size)
         answers = trainings_for_loss(
             question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
@@ -159,14 +159,17 @@ def solve(
     )
 
 
-def _check_target(basis: Basis, loss: float, said: int | None) -> None:
+def _check_target(question: Asked, loss: float, said: int | None) -> None:
     """Refuse a target in another unit, by the tokens behind the law: as it knows them, else as they are said."""
+    basis = question.basis
     vocab = basis.vocab_size or said
     if said not in (None, vocab):
         raise SpecError(
             f"--vocab: got {said:,}, the losses of this law are of tokens of a vocabulary of {vocab:,} — leave it out"
         )
-    check_target(loss, basis.floor, vocab_size=vocab, bytes_per_token=basis.bytes_per_token, unit=basis.unit)
+    # A text of a fit may teach better than real text.
+    floor = min(basis.floor, at(question.surface, math.inf, math.inf))
+    check_target(loss, floor, vocab_size=vocab, bytes_per_token=basis.bytes_per_token, unit=basis.unit)
 
 
 def _refuse_open(basis: Basis, n: float | None, d: float | None, inference_tokens: float) -> None:
