@@ -18,7 +18,7 @@ from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.shown import Drawn
-from scaling.tables.observations import REAL, MadeOf, text_name
+from scaling.tables.observations import DELTAS, REAL, MadeOf, text_name
 from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
@@ -159,6 +159,11 @@ class Fit(Drawn):
             raise SpecError(f"the law is a function of {missing[0]}, and got none — give it; inf asks for the limit")
         if columns.get("teacher") is not None:
             columns["teacher"] = self.label_of(columns["teacher"])
+        if "teacher" in self.reads and not self.reads & set(DELTAS) and any(np.any(columns.get(x, 0)) for x in DELTAS):
+            raise SpecError(
+                "the laws of this fit tell texts by their runs, not by delta_noise and delta_coverage, which the table "
+                f"does not have: name one of its texts, {', '.join(self.teachers)}"
+            )
         asked = columns.get("teacher") or REAL
         if asked == REAL and not self.knows_real_text and "teacher_code" not in columns:
             raise SpecError(f"no run of this fit read real text: name one of its texts, {', '.join(self.teachers)}")

@@ -136,6 +136,12 @@ def test_without_real_text_each_text_is_told_by_itself_and_one_has_to_be_named()
         assert told.loss == at("a", 1e9, 1e11, floor=0.3)
 
 
+def test_a_divergence_is_not_ignored_where_the_laws_do_not_read_it(better):
+    for asked in ({"delta_noise": 0.2}, {"teacher": "worse", "delta_coverage": 0.2}):
+        with pytest.raises(SpecError, match="tell texts by their runs, not by delta_noise .* real, better, worse"):
+            better.predict(1e9, 1e11, **asked)
+
+
 def test_a_reference_is_one_of_the_texts():
     law = named_law("q1", teachers=["real", "c"], reference=1)
     with_values = law.with_values({**TRUTH.values, "delta[real]": 0.2, "delta[c]": 0.4})
