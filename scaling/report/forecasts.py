@@ -74,7 +74,7 @@ def _terms(found: Forecast | Explanation) -> dict[str, str]:
         "+ teacher term": found.teacher_term,
         "+ runs nearby": found.runs_term,
     }
-    rows = {"= floor E": found.floor, "+ size term": found.size_term, f"+ data term{of_real}": found.data_term}
+    rows = {f"= floor{of_real}": found.floor, "+ size term": found.size_term, f"+ data term{of_real}": found.data_term}
     rows |= {name: term for name, term in extra.items() if abs(term) > 0}
     said = {"+ teacher term": ", what its tokens count less included"}
     return {name: f"{loss(term)}{said.get(name, '')}" for name, term in rows.items()}
