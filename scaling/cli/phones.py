@@ -236,7 +236,7 @@ def _timed(folders: list[Path], engine: str | None) -> tuple[str, list[MeasuredR
 
     bundles = [open_bundle(folder) for folder in folders]
     running = engine_for(bundles[0].manifest.format, engine)
-    say(f"timing {len(bundles)} bundles in {running.name}, {ROUNDS} rounds")
+    say(f"timing {len(bundles)} bundle{'s' if len(bundles) > 1 else ''} in {running.name}, {ROUNDS} rounds")
     found = time_in_rounds(bundles, engine=running.name)
     for one in found:
         where, load = one.bundle.path, one.load_average

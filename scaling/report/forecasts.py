@@ -26,6 +26,9 @@ BINDS = {
     "teacher": "the teacher: better text helps most",
 }
 
+SHOWN = 5e-5
+"""Nats/token, from which on two losses are told apart as they are printed."""
+
 
 def show_forecast(forecast: Forecast) -> None:
     """A loss, and where it comes from."""
@@ -71,7 +74,7 @@ def _terms(found: Forecast | Explanation) -> dict[str, str]:
         "+ teacher term": found.teacher_term,
         "+ runs nearby": found.runs_term,
     }
-    rows = {"= floor E": found.floor, "+ size term": found.size_term, f"+ data term{of_real}": found.data_term}
+    rows = {f"= floor{of_real}": found.floor, "+ size term": found.size_term, f"+ data term{of_real}": found.data_term}
     rows |= {name: term for name, term in extra.items() if abs(term) > 0}
     said = {"+ teacher term": ", what its tokens count less included"}
     return {name: f"{loss(term)}{said.get(name, '')}" for name, term in rows.items()}
@@ -93,7 +96,7 @@ def show_explanation(found: Explanation) -> None:
     rows["loss" if found.measured is None else "the law says"] = f"{loss(found.loss)}{bounds}{kind if bounds else ''}"
     rows |= _terms(found) | _of_teacher(found)
     rows |= _gains(found)
-    if found.equal_of_bottleneck is not None and found.teacher_term >= 0:
+    if found.equal_of_bottleneck is not None and "bottleneck" in rows:
         rows["… by the bottleneck"] = _equal(found.equal_of_bottleneck)
     rows |= _beyond(found)
     rows |= {"law": found.formula, "source": found.source, "basis": found.basis} | _notes(found.notes)
@@ -137,7 +140,7 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
     who = found.teacher
     if who is None or found.additive_bound is None or found.bottleneck is None:
         return {}
-    if who.loss < found.floor:  # bounds are those of errors, and it has none
+    if found.floor - who.loss > SHOWN:  # bounds are those of errors, and it has none
         below = loss(found.floor - who.loss)
         return {"teacher": f"{who.label}: {loss(who.loss)} on real text, {below} below E: it teaches better than that"}
     rows = {

@@ -77,7 +77,7 @@ def _words(runs: pd.DataFrame) -> dict[str, Array]:
     found = {}
     for name, column in runs.items():
         if column.dtype.kind in "OU" or str(column.dtype).startswith("str"):
-            words = column.fillna("").astype(str).to_numpy()
+            words = column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)
             if 1 < len(set(words)) <= min(MOST_KINDS, len(words) // 2):
                 found[str(name)] = words
     return found

@@ -13,7 +13,7 @@ from scaling.predict.explain.comparison import compare_models
 from scaling.report.forecasts import show_comparison, show_explanation
 
 
-def fit_of(**floors):
+def fit_of(law="qm", **floors):
     """A fit of texts by their floors; that of N = 400k and D = 4M is measured."""
     rng = np.random.default_rng(0)
     rows = [
@@ -22,7 +22,7 @@ def fit_of(**floors):
         for n in (1e5, 2e5, 4e5, 8e5)
         for d in (1e6, 2e6, 4e6)
     ]
-    return fit(pd.DataFrame(rows, columns=["n_params", "n_tokens", "teacher", "loss"]), law="qm", bootstrap=0)
+    return fit(pd.DataFrame(rows, columns=["n_params", "n_tokens", "teacher", "loss"]), law=law, bootstrap=0)
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +101,11 @@ def test_a_target_below_the_floor_of_real_text_is_met_by_a_text_that_teaches_bet
         scaling.solve(with_a_better_text, target_loss=1.4, d=4e6, teacher="lessons")
     with pytest.raises(SpecError, match="which nothing passes"):
         scaling.solve(with_a_better_text, target_loss=1.8, d=4e6)
+
+
+def test_a_fit_of_one_text_answers_for_that_text_by_its_name():
+    alone = fit_of("chinchilla", web=1.9)
+    assert explain(alone, 4e5, 4e6).text == "text of web"
+    assert scaling.solve(alone, target_loss=2.2, d=4e6).text == "text of web"
+    assert compare_models(alone, ["400k:2M"]).text == "text of web"
+    assert explain(fit_of("chinchilla", real=1.9), 4e5, 4e6).text == "real text"

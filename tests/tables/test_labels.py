@@ -41,8 +41,12 @@ def test_a_mapped_column_of_texts_that_is_not_there_is_named():
         observe(table(), columns={**SIZES, "teacher": "corpsu"})
 
 
-def test_a_column_that_tells_losses_apart_and_is_not_mapped_is_named():
-    (note,) = observe(table(), columns=SIZES).notes
+@pytest.mark.parametrize("kind", ["str", "object", "category"])
+@pytest.mark.parametrize("missing", ["web", None])
+def test_a_column_that_tells_losses_apart_and_is_not_mapped_is_named(kind, missing):
+    rows = table()
+    rows["corpus"] = rows["corpus"].astype(object).where(rows["corpus"] != "web", missing).astype(kind)
+    (note,) = observe(rows, columns=SIZES).notes
     assert "--map teacher=corpus" in note
 
 

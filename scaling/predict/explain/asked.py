@@ -57,9 +57,13 @@ class Asked:
     @property
     def text(self) -> str:
         """Whose text, in words."""
-        if self.teacher is None and self.own_text and self.basis.fit is not None:
-            return f"text of {self.basis.fit.label_of(self.own_text)}"
-        return "real text" if self.teacher is None else f"text of {self.teacher.label}"
+        if self.teacher is not None:
+            return f"text of {self.teacher.label}"
+        fit = self.basis.fit
+        # A fit of one text answers for that text, whatever it is called.
+        texts = [self.own_text] if self.own_text else [] if fit is None else [*fit.teachers]
+        label = REAL if fit is None or len(texts) != 1 else fit.label_of(texts[0])
+        return "real text" if label == REAL else f"text of {label}"
 
 
 def asked_of(

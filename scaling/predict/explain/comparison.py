@@ -201,7 +201,7 @@ def compare_models(
             question = asked_of(source, teacher=teacher, columns=known | dict(columns or {}))
             if question.teacher is not None:
                 losses[question.basis.name], label = question.teacher.loss, question.teacher.label
-            elif question.own_text:
+            elif question.basis.fit is not None:
                 text = question.text
             row = _row(question, subject, subject.tokens(n_tokens), level, force=force)
             if reference is not None:
