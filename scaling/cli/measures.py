@@ -42,7 +42,7 @@ def code_length(
     ] = None,
     law: Annotated[
         str, typer.Option("--law", help="Of all runs together; power: E + B/D^β of each arm alone.")
-    ] = "stack",
+    ] = "auto",
     map_: Map = "",
     where: Where = None,
     results: Results = None,

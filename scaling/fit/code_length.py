@@ -20,6 +20,7 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.fit.describe import left_out_by_reason
 from scaling.fit.fitter import fit
+from scaling.laws.named import AUTO
 from scaling.tables.observe import observe
 from scaling.tables.read import select_rows
 from scaling.tables.units import size_column
@@ -107,7 +108,7 @@ class _Arm:
 def code_lengths(
     runs: pd.DataFrame,
     *,
-    law: str = "stack",
+    law: str = AUTO,
     n: str | None = None,
     d: str = "n_tokens",
     loss: str = "loss",
@@ -120,7 +121,9 @@ def code_lengths(
 
     Args:
         runs: One row a branch.
-        law: Fitted to all runs together; ``"power"`` is fitted to each arm alone, as in every table without sizes.
+        law: Fitted to all runs together, by default the best form: what is averaged for larger runs leaves the least
+            trained ones out, of which a code is made; ``"power"`` is fitted to each arm alone, as in every table
+            without sizes.
         n, d, loss: Columns; by default the first size that the table has.
         by: Columns that tell the texts apart, in place of text_id and teacher. Runs that went on from another's weights
             are left out, unless a column of their start is among these.

@@ -51,7 +51,7 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
         if c is chosen or (not select.idle(c.optimum.at_bound) and c.aicc - chosen.aicc < select.TIE)
     ]
     forms = [_unfitted(c.law) for c in tied]
-    coupled = [_unfitted(form, base=COUPLED) for form in forms]
+    coupled = [_unfitted(form, base=COUPLED) for form in forms if form.only_on is None]
     return forms + [form for form in coupled if set(held or {}) <= set(form.names)], rows
 
 

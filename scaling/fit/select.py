@@ -14,6 +14,7 @@ from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import named_law
+from scaling.laws.teacher import Mixture
 from scaling.tables.observations import REAL, Observations
 
 Array = np.ndarray
@@ -65,8 +66,8 @@ def candidate_forms(
     """Forms that the columns of these runs can tell apart, simplest first.
 
     Without a second kind of text there is only the base law. Coverage calls for the bottleneck, both kinds for the
-    composite; unknown divergences become one coefficient a teacher. A form without a coefficient that is held is none,
-    unless all are.
+    composite, documents of two kinds for the mixture; unknown divergences become one coefficient a teacher. A form
+    without a coefficient that is held is none, unless all are.
     """
     if len(data.teachers) == 1 and not _varies(data):
         return [named_law(base)]
@@ -77,6 +78,9 @@ def candidate_forms(
     elif np.any(data.columns["delta_coverage"] > 0):
         names += ["q5"]
         names += ["q7"] if np.any(data.columns["delta_noise"] > 0) else []
+    if set(Mixture.columns) <= set(data.columns):
+        share = data.columns["real_share"]
+        names += ["mixture"] if np.any((share > 0) & (share < 1)) else []
     forms = [named_law(name, base=base, **({} if name == "q0" else free)) for name in names]
     return [form for form in forms if set(held or {}) <= set(form.names)] or forms
 

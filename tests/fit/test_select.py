@@ -1,6 +1,7 @@
 """The text that others are told by: real text, or one that teaches better."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from scaling.tables.observe import observe
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 COLUMNS = {"n": "n_params", "d": "n_tokens"}
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
 def texts(floors, seed=0, noise=0.004):
@@ -188,3 +190,18 @@ def test_a_text_is_known_by_its_label_and_by_its_divergences_as_people_write_the
 def test_a_saved_fit_keeps_the_doubt_of_a_text_without_runs(uneven, tmp_path):
     save(uneven, tmp_path / "fit.json")
     assert load(tmp_path / "fit.json").calibration.unseen == uneven.calibration.unseen
+
+
+@pytest.mark.slow
+def test_documents_of_two_kinds_have_a_form_of_their_own():
+    runs = pd.read_csv(REFERENCE / "mixture.csv")
+    found = fit(runs, bootstrap=0)
+    assert {member.law.label for member in found.members} == {"mixture"}, "it stands on no second base"
+    others = {row["law"]: row["rms"] for row in found.selection}
+    assert others["mixture"] < 0.5 * min(rms for law, rms in others.items() if law != "mixture")
+    largest = runs[(runs["n_params"] == runs["n_params"].max()) & (runs["n_tokens"] == runs["n_tokens"].max())]
+    for text, own in largest.groupby("teacher"):
+        said = found.predict(own["n_params"].iloc[0], own["n_tokens"].iloc[0], teacher=text, given="law")
+        assert said.low < own["loss"].mean() < said.high
+    without = fit(runs[~runs["real_share"].between(0.001, 0.999)], law="auto", bootstrap=0, strict=False)
+    assert "mixture" not in {row["law"] for row in without.selection}
