@@ -165,7 +165,11 @@ def compare(
             continue
         fitted.append(_candidate(data, form, k, held, validate, seed))
     if not fitted:
-        raise FitError(f"{len(data)} runs are too few for any of {', '.join(form.name for form in forms)}: add runs")
+        fewest = min(len(form.coefficients) for form in forms) - len(held or {}) + 3
+        raise FitError(
+            f"{len(data)} runs are too few for any of {', '.join(form.name for form in forms)}: add at least "
+            f"{fewest - len(data)}, or name a law with fewer coefficients"
+        )
     return sorted(fitted, key=lambda candidate: candidate.aicc)
 
 

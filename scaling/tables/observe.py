@@ -86,6 +86,7 @@ def observe(
     teacher, teachers, texts = _texts(kept)
     of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
+    _no_divergence_below_zero(kept, of_text | numbers)
     return Observations(
         columns=of_text | numbers,
         loss=measured,
@@ -235,6 +236,19 @@ def _share(runs: pd.DataFrame, share: Array | None) -> None:
     if share is not None and (bad := (share < 0) | (share > 1)).any():
         found = listed(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], share[bad], strict=True))
         raise RecordError(f"column 'real_share' must lie between 0 and 1, got {found}; give a share, not per cent")
+
+
+def _no_divergence_below_zero(runs: pd.DataFrame, known: Mapping[str, Array]) -> None:
+    """A form that takes a power of it would have no value."""
+    for name in (*DELTAS, *GENERATOR_DELTAS):
+        if name in known and (bad := known[name] < 0).any():
+            found = listed(
+                f"row {row}: {value:g}" for row, value in zip(runs.index[bad], known[name][bad], strict=True)
+            )
+            raise RecordError(
+                f"column {name!r} is a divergence, KL(real text || text), which is never below zero, got {found}; an "
+                "estimate that came out a little below is zero, and of a text better than real text leave it out"
+            )
 
 
 def _codes(column: pd.Series) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.errors import SpecError
+from scaling.errors import FitError, SpecError
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save
 from scaling.fit.select import best_text, candidate_forms, free_divergences, idle
@@ -142,6 +142,13 @@ def test_a_divergence_is_not_ignored_where_the_laws_do_not_read_it(better):
     for asked in ({"delta_noise": 0.2}, {"teacher": "worse", "delta_coverage": 0.2}):
         with pytest.raises(SpecError, match="tell texts by their runs, not by delta_noise .* real, better, worse"):
             better.predict(1e9, 1e11, **asked)
+
+
+def test_too_few_runs_are_told_how_many_are_missing():
+    runs = texts({"real": 0.0, "worse": 0.3}).iloc[20:27].reset_index(drop=True)
+    with pytest.raises(FitError, match="7 runs are too few for any of q0, .*: add at least 1, or name a law"):
+        fit(runs, bootstrap=0)
+    assert fit(runs, law="tied", bootstrap=0, strict=False).n_runs == 7
 
 
 def test_a_reference_is_one_of_the_texts():

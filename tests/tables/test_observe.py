@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scaling.errors import RecordError
 from scaling.fit.fitter import fit
 from scaling.laws.size_and_data import Chinchilla
 from scaling.tables.observe import observe
@@ -38,6 +39,11 @@ def test_real_text_by_another_name_is_noted():
     data = observe(runs(teacher=["Real", "real"]), columns=COLUMNS)
     assert data.teachers == ("real", "Real")
     assert "the text 'Real' counts as a teacher's: real text is written 'real'" in data.notes
+
+
+def test_a_divergence_below_zero_is_refused():
+    with pytest.raises(RecordError, match=r"'delta_coverage' is a divergence, .* got row 1: -0.01; an estimate"):
+        observe(runs(teacher=["a", "b"], delta_coverage=[0.1, -0.01]), columns=COLUMNS)
 
 
 def test_a_label_comes_before_an_id_that_another_text_has():
