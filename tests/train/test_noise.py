@@ -50,6 +50,7 @@ def test_the_noise_scale_of_known_covariance_lies_within_its_standard_errors():
     assert 0.7 < np.std(scores) < 1.4
 
 
+@pytest.mark.slow
 def test_a_probe_of_a_student_agrees_with_the_gradients_of_its_sequences():
     """An odd batch: the last sequence is left out."""
     model = ModelSpec(vocab_size=33, width=32, n_layers=1, context=8)

@@ -111,6 +111,7 @@ def test_a_training_on_soft_targets_that_was_stopped_ends_as_if_it_had_not_been(
     assert resumed.outcome.train_loss == whole.outcome.train_loss
 
 
+@pytest.mark.slow
 def test_students_of_whole_laws_learn_more_from_as_many_tokens(run_spec, tmp_path):
     store = RunStore(tmp_path)
     losses = {
