@@ -23,6 +23,8 @@ FORMER_NAMES = {
 }
 """Columns that stored tables and records may hold under the name of before, and what they are called today."""
 LINE = "line"
+IDS = ("run_id", "trunk_id", "text_id")
+"""Columns of hashes: one in a hundred has digits alone, or those of 12345e6789, and is no number."""
 FIRST_ROW_LINE = 2
 """The header is line 1."""
 
@@ -78,7 +80,7 @@ def _csv(path: Path) -> pd.DataFrame:
         # Rows longer than the header are a warning to pandas; here they would shift columns unseen.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         # Blank lines are read as rows so that the index counts the lines of the file.
-        table = pd.read_csv(io.StringIO(text), skip_blank_lines=False, index_col=False)
+        table = pd.read_csv(io.StringIO(text), skip_blank_lines=False, index_col=False, dtype=dict.fromkeys(IDS, "str"))
     table.index = pd.RangeIndex(FIRST_ROW_LINE, len(table) + FIRST_ROW_LINE, name=LINE)
     return table.dropna(how="all")
 

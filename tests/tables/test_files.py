@@ -83,3 +83,12 @@ def test_damaged_parquet_is_refused_or_read(tmp_path):
 def test_two_columns_of_one_name_are_refused_since_the_second_would_go_unread(tmp_path):
     with pytest.raises(RecordError, match="two columns have the name 'loss'"):
         read_table(written(tmp_path, "n,loss,loss\n1,2,3\n"))
+
+
+def test_ids_that_look_like_numbers_stay_as_they_are_written(tmp_path):
+    (tmp_path / "runs.csv").write_text("run_id,trunk_id,n_params\n0123456789,12345e6789,1000\n,77,2000\n")
+    found = read_table(tmp_path / "runs.csv")
+    assert found["run_id"].tolist()[0] == "0123456789"
+    assert found["run_id"].isna().tolist() == [False, True]
+    assert found["trunk_id"].tolist() == ["12345e6789", "77"]
+    assert found["n_params"].tolist() == [1000, 2000]
