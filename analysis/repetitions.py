@@ -101,13 +101,16 @@ def show(rows: pd.DataFrame) -> None:
             f"{int((sure['first_met'] == True).sum())} of {len(sure)}"  # noqa: E712 — read from text, may be missing
         )
         inside = (given["forecast_low"] <= given["measured"]) & (given["measured"] <= given["forecast_high"])
-        print(f"  measured inside the law's 90 % interval: {int(inside.sum())} of {len(given)}")
+        off = (given["forecast"] / given["measured"] - 1).abs().mean()
+        print(f"  measured inside the law's 90 % interval: {int(inside.sum())} of {len(given)}; mean error {off:.2%}")
         known = given.dropna(subset=["E_exact"])
         if len(known):
             holds = (known["E_low"] <= known["E_exact"]) & (known["E_exact"] <= known["E_high"])
+            off = (known["E"] - known["E_exact"]).abs().mean()
             print(
-                f"  E: median {known['E'].median():.3f}, {known['E'].min():.3f} to {known['E'].max():.3f}; its "
-                f"interval holds the exact {known['E_exact'].iloc[0]:.4f} in {int(holds.sum())} of {len(known)}"
+                f"  E: median {known['E'].median():.3f}, {known['E'].min():.3f} to {known['E'].max():.3f}, off by "
+                f"{off:.3f} on average; its interval holds the exact {known['E_exact'].iloc[0]:.4f} in "
+                f"{int(holds.sum())} of {len(known)}"
             )
 
 

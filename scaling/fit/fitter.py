@@ -200,9 +200,7 @@ def fit_observations(
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held, condition),
-        calibration=replace(
-            _calibrated(stacked, members, runs, others, data, trend), unseen=_off_unseen(selection, leading)
-        ),
+        calibration=_calibrated(stacked, members, runs, others, data, trend, _off_unseen(selection, leading)),
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
@@ -254,10 +252,11 @@ def _calibrated(
     others: Influence | None,
     data: Observations,
     trend: SizeTrend | None,
+    unseen: float,
 ) -> Calibration:
     """The width of intervals beyond the runs, and between them."""
     free = int(stacked.members[0].problem.free.sum())
-    found = replace(calibration(stacked.validation, stacked.noise, data.n_clusters - free), trend=trend)
+    found = replace(calibration(stacked.validation, stacked.noise, data.n_clusters - free), trend=trend, unseen=unseen)
     if runs is None or others is None:
         return found
     return replace(found, inside=factor_inside(left_out(members, found, runs, others)[~runs.off]))
