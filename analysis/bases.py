@@ -23,7 +23,6 @@ from registered import FITS
 
 import scaling
 from scaling.fit.saved import fit_id_of
-from scaling.laws.law import ScalingLaw
 from scaling.predict.registered import registered_in
 
 PUBLIC = Path(os.environ.get("SCALING_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
@@ -111,16 +110,12 @@ def _registered(fit: str) -> pd.DataFrame:
 def _compared(known: pd.DataFrame, asked: pd.DataFrame) -> list[float]:
     """Mean error of each fitter in per cent, and share of the losses inside their 90 % intervals."""
     mean = scaling.fit_law(known, strict=False, bootstrap=0)
-    forms = [_on(mean.law, base) for base in ("chinchilla", "tied-skaling")]
+    forms = [mean.law.unfitted(base=base) for base in ("chinchilla", "tied-skaling")]
     fits = [*(scaling.fit_law(known, law=form, strict=False, bootstrap=0) for form in forms), mean]
     said = [pd.concat([_forecast(fit, known, run) for run in asked.itertuples()]) for fit in fits]
     loss = asked["loss"].to_numpy()
     errors = [100 * np.abs(one["loss"].to_numpy() / loss - 1).mean() for one in said]
     return errors + [((one["low"].to_numpy() <= loss) & (loss <= one["high"].to_numpy())).mean() for one in said]
-
-
-def _on(form: ScalingLaw, base: str) -> ScalingLaw:
-    return type(form)(**(form.structure() | {"base": base}))
 
 
 def _forecast(fit: scaling.Fit, known: pd.DataFrame, run: Any) -> pd.DataFrame:

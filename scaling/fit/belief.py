@@ -116,7 +116,7 @@ def believe(
     jacobian: Array = np.asarray(found.jac)
     root = np.linalg.cholesky(np.linalg.inv(jacobian.T @ jacobian))
     chosen = _walked(residuals, found.x, root, count, seed)
-    best = type(form)(**form.structure()).with_values(coordinates.theta(found.x))
+    best = form.with_values(coordinates.theta(found.x))
     return Belief(best, coordinates.theta(chosen), volume)
 
 

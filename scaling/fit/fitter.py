@@ -278,7 +278,7 @@ def _of_average(stacked: Stacked) -> Array:
 def _member(one: Weighed) -> Member:
     optimum, form = one.optimum, one.problem.law
     return Member(
-        law=type(form)(**form.structure()).with_values(optimum.theta),
+        law=form.with_values(optimum.theta),
         weight=one.weight,
         value=optimum.value,
         tried=optimum.tried,

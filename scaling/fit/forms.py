@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from scaling.errors import SpecError
 from scaling.fit import select
-from scaling.fit.stack.versions import ALL, OF_TEACHERS, PLAIN, Version, determined, distinct
+from scaling.fit.stack.versions import ALL, OF_TEACHERS, PLAIN, Version, all_alike, determined, distinct
 from scaling.laws.each_text import EachText
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
@@ -42,7 +42,7 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
     rows = [candidate.row(candidates[0].aicc) for candidate in candidates]
     chosen = select.choose(candidates)
     if law == AUTO:
-        return [_unfitted(chosen.law)], rows
+        return [chosen.law.unfitted()], rows
     if not isinstance(chosen.law, TeacherLaw):
         return _bases(data), rows
     tied = [
@@ -50,14 +50,9 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
         for c in candidates
         if c is chosen or (not select.idle(c.optimum.at_bound) and c.aicc - chosen.aicc < select.TIE)
     ]
-    forms = [_unfitted(c.law) for c in tied]
-    coupled = [_unfitted(form, base=COUPLED) for form in forms if form.only_on is None]
+    forms = [c.law.unfitted() for c in tied]
+    coupled = [form.unfitted(base=COUPLED) for form in forms if form.only_on is None]
     return forms + [form for form in coupled if set(held or {}) <= set(form.names)], rows
-
-
-def _unfitted(form: ScalingLaw, **changed: str) -> ScalingLaw:
-    """The form without its numbers."""
-    return type(form)(**(form.structure() | changed))
 
 
 def _bases(data: Observations) -> list[ScalingLaw]:
@@ -71,7 +66,7 @@ def _with_teachers(form: ScalingLaw, data: Observations, held) -> ScalingLaw:
     if isinstance(form, EachText):
         return named_law(form.name, teachers=list(data.teachers))
     if isinstance(form, TeacherLaw) and "delta_noise" in form.columns and "delta_noise" not in data.columns:
-        return named_law(form.name, **(form.structure() | select.free_divergences(data, held)))
+        return form.unfitted(**select.free_divergences(data, held))
     return form
 
 
@@ -93,6 +88,5 @@ def chosen_versions(forms: Sequence[ScalingLaw], data: Observations, law: str | 
     """One law is fitted plainly; teacher forms without the prior, whose exponents are not those of small worlds."""
     if law != STACK:
         return (PLAIN,)
-    plainly_averaged = any(isinstance(form, TeacherLaw) for form in forms)
-    versions = determined(OF_TEACHERS, data) if plainly_averaged else ALL
+    versions = determined(OF_TEACHERS, data) if all_alike(forms) else ALL
     return distinct(versions, data, enough=max(len(form.coefficients) for form in forms) + 2)

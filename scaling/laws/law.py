@@ -199,6 +199,10 @@ class ScalingLaw(ABC):
             values = dict(zip(self.names, np.asarray(values, float).tolist(), strict=True))
         return type(self)(**self.structure(), **values)
 
+    def unfitted(self, **structure: Any) -> Self:
+        """The form without numbers; where said of another structure, as ``base="skaling"``."""
+        return type(self)(**(self.structure() | structure))
+
     def loss(self, **columns: Any) -> Array:
         """Loss at the given columns.
 

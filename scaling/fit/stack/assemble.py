@@ -12,8 +12,7 @@ from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.search import Optimum
 from scaling.fit.stack.solve import Batch, forecast_scores
 from scaling.fit.stack.validate import DROPPED, SHARPNESS, Cut, Validation, inner_members
-from scaling.fit.stack.versions import Version
-from scaling.laws.teacher import TeacherLaw
+from scaling.fit.stack.versions import Version, all_alike
 from scaling.tables.observations import Observations
 
 Array = np.ndarray
@@ -69,14 +68,14 @@ def assemble(
         cuts: of validation; without any, all members weigh the same.
         given: what the smaller runs of each cut add to its forecasts; None for the laws alone.
     """
-    # Small students tell the bases of a teacher form apart by chance: the plain mean forecasts larger ones better than
-    # either base, than the base of the lower AICc, and than weights by errors (analysis/LOG.md). An E on its bound of
+    # Small students tell the bases of a teacher form apart by chance: the base of the lower AICc, or of the smaller
+    # errors on larger runs, is at times far off where the plain mean is not (analysis/LOG.md). An E on its bound of
     # zero says that the runs show no floor, which the mean has to know.
-    plain = any(isinstance(batch.problem.law, TeacherLaw) for batch in batches)
+    alike = all_alike(batch.problem.law for batch in batches)
     on_bound = np.concatenate([batch.on_bound for batch in batches])
-    used = np.arange(len(on_bound)) if plain else inner_members(on_bound)
+    used = np.arange(len(on_bound)) if alike else inner_members(on_bound)
     scores = tuple(score.select(used) for score in forecast_scores(batches, data, cuts, given))
-    validation = Validation(scores, 0 if plain else SHARPNESS)
+    validation = Validation(scores, 0 if alike else SHARPNESS)
     weights = validation.weights(len(used))
     order = np.argsort(-weights, kind="stable")
     kept = order[weights[order] >= DROPPED * weights.max()]

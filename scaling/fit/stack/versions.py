@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from scaling.fit.identify import LEVELS_NEEDED, levels
 from scaling.fit.solve.prior import Prior
 from scaling.laws.law import ScalingLaw
+from scaling.laws.teacher import TeacherLaw
 from scaling.tables.observations import Observations
 
 Array = np.ndarray
@@ -40,7 +41,12 @@ class Version:
 PLAIN = Version()
 ALL = tuple(Version(prior, window) for prior in ("none", "level") for window in WINDOWS)
 OF_TEACHERS = (PLAIN, Version(window=0.5))
-"""Of teacher forms, which weigh all alike: those of one window more forecast no better (analysis/LOG.md)."""
+"""Of teacher forms, whose members weigh all alike: one window more forecasts no better (analysis/LOG.md)."""
+
+
+def all_alike(forms: Iterable[ScalingLaw]) -> bool:
+    """Whether the members of a stack weigh the same: few bases of a teacher form, each in few versions."""
+    return any(isinstance(form, TeacherLaw) for form in forms)
 
 
 def level_prior(law: ScalingLaw) -> Prior:
