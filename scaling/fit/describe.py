@@ -48,6 +48,8 @@ def summary(fit: Fit, level: float = 0.9) -> str:
             f"  seeds scatter as N^{trend.slope:.2f}: one run by {low:.2%} at {trend.least:.3g} and {high:.2%} at "
             f"{trend.most:.3g}; runs are weighted accordingly"
         )
+    if fit.calibration.unseen:
+        lines.append(f"  a text without runs lies off the law by {fit.calibration.unseen:.2%} more (texts left out)")
     if fit.backtest:
         lines.append(
             f"  backtest: mean error {fit.backtest['mare']:.2%}, {fit.backtest['coverage']:.0%} "

@@ -55,6 +55,8 @@ Array = np.ndarray
 DELTA, STACK_DELTA = 1e-3, 0.01
 """Huber thresholds: of one law, as published, where it makes the fit nearly one of least absolute errors; and of the
 stack, for which a run is an outlier when it is off by more than a per cent."""
+FEWEST_TEXTS = 3
+"""Teachers, of which one can be left out and the others still show what a divergence costs."""
 
 
 def fit(
@@ -200,7 +202,7 @@ def fit_observations(
         without=without(odd, problem, optimum, data),
         residuals=_residuals(problem, optimum, data),
         status=_status(problem, optimum, data, held, condition),
-        calibration=_calibrated(stacked, members, runs, others, data, trend, _off_unseen(selection, leading)),
+        calibration=_calibrated(stacked, members, runs, others, data, trend, _off_unseen(selection, leading, data)),
         runs=runs,
         covariance=_covariance(members[0]),
         selection=tuple(selection),
@@ -262,8 +264,10 @@ def _calibrated(
     return replace(found, inside=factor_inside(left_out(members, found, runs, others)[~runs.off]))
 
 
-def _off_unseen(selection: Sequence[Mapping[str, Any]], leading: Weighed) -> float:
+def _off_unseen(selection: Sequence[Mapping[str, Any]], leading: Weighed, data: Observations) -> float:
     """What texts left out of the leading form were missed by, beyond its misfit of those that it saw."""
+    if sum(text != REAL for text in data.teachers) < FEWEST_TEXTS:
+        return 0.0
     own = [row for row in selection if row["law"] == leading.problem.law.label]
     missed = [math.sqrt(max(row["teacher_out"] ** 2 - row["rms"] ** 2, 0.0)) for row in own]
     return missed[0] if missed and math.isfinite(missed[0]) else 0.0

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import FitError, SpecError
+from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save
 from scaling.fit.select import best_text, candidate_forms, free_divergences, idle
@@ -178,12 +179,18 @@ def test_a_text_without_runs_is_forecast_with_the_doubt_of_texts_that_were_left_
     chosen = next(row for row in uneven.selection if row["law"] == uneven.law.label)
     assert uneven.calibration.unseen == pytest.approx((chosen["teacher_out"] ** 2 - chosen["rms"] ** 2) ** 0.5)
     assert uneven.calibration.unseen > 0.005
+    assert f"a text without runs lies off the law by {uneven.calibration.unseen:.2%} more" in summary(uneven)
     new = uneven.predict(1e8, 1e10, delta_noise=0.35, given="law")
     known = replace(uneven, calibration=replace(uneven.calibration, unseen=0.0)).predict(
         1e8, 1e10, delta_noise=0.35, given="law"
     )
     assert new.value == known.value
     assert new.scale > known.scale
+
+
+def test_two_teachers_are_too_few_to_leave_one_out():
+    runs = pd.read_csv(REFERENCE / "quickstart.csv")
+    assert fit(runs, bootstrap=0).calibration.unseen == 0
 
 
 def test_a_text_is_known_by_its_label_and_by_its_divergences_as_people_write_them(uneven):
