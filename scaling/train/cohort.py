@@ -23,9 +23,9 @@ from scaling.errors import Preempted, TrainError
 from scaling.records import RunRecord, RunStore
 from scaling.spec import NetworkDistill, RunSpec
 from scaling.train.clock import Meter
+from scaling.train.launch import take_steps
 from scaling.train.loop import BlockPace, train_trunk
 from scaling.train.mesh import ONE_DEVICE, data_mesh
-from scaling.train.noise import probed
 from scaling.train.runtime import accelerator_bytes, prepare_process
 from scaling.train.step import Program, program_of
 from scaling.train.trunk import Progress, Stretch, TrunkTraining, missing_runs
@@ -190,36 +190,22 @@ class _Cohort:
 
     def _train_block(self, count: int) -> None:
         batches = [self._batches(member, count) for member in self.members]
-        inputs, targets, rates = (_stacked([batch[part] for batch in batches], axis=1) for part in range(3))
-        looked_at = [self._looked_at(member, count) for member in self.members]
-        logs, probes = [], {}
-        for at in range(count):
-            share = jax.tree.map(lambda part, at=at: part[at], (inputs, targets))
-            if any(at in steps for steps in looked_at):
-                probes[at] = self.probe(self.state.params, *share)
-            self.state, log = self.step(self.state, *share, rates[at])
-            logs.append(log)
-        logs, probes = jax.device_get((logs, probes))
-        for slot, (member, steps) in enumerate(zip(self.members, looked_at, strict=True)):
+        side_by_side = tuple(np.stack(parts, axis=1) for parts in zip(*batches, strict=True))
+        probed = [[] if member.stretch is None else member.stretch.probed(count) for member in self.members]
+        marks = sorted({step for steps in probed for step in steps})
+        self.state, logs, probes = take_steps(self.step, self.probe, self.state, side_by_side, marks, ONE_DEVICE)
+        for slot, (member, steps) in enumerate(zip(self.members, probed, strict=True)):
             if member.stretch is not None:
-                own = _of_slot(logs, slot), _of_slot([probes[at] for at in steps], slot)
-                member.stretch.line.extend(*own)
+                own = jax.tree.map(lambda log, slot=slot: log[:, slot], logs)
+                member.stretch.line.extend(own, _of_slot([probes[marks.index(step)] for step in steps], slot))
 
-    def _batches(self, member: _Member, count: int) -> tuple[Any, Any, np.ndarray]:
+    def _batches(self, member: _Member, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs, targets and rates of the next steps; of a member that has ended, anything at rate 0."""
-        training, stretch = member.training, member.stretch
-        start = 0 if stretch is None else stretch.line.step
-        batches = training.stream.batches(start, count)
-        rates = np.zeros(count, np.float32) if stretch is None else stretch.rates(stretch.spec, start, start + count)
-        return ONE_DEVICE.shard(batches.inputs), ONE_DEVICE.shard(batches.targets), rates
-
-    def _looked_at(self, member: _Member, count: int) -> list[int]:
-        """Which of the next steps are probed, counted from the first."""
         stretch = member.stretch
-        if stretch is None or stretch.spec.optim.batch_size < 2:
-            return []
-        start = stretch.line.step
-        return [step - start for step in probed(start, start + count)]
+        start = 0 if stretch is None else stretch.line.step
+        read = member.training.stream.batches(start, count)
+        rates = np.zeros(count, np.float32) if stretch is None else stretch.rates(stretch.spec, start, start + count)
+        return read.inputs, read.targets, rates
 
     def _gather(self) -> None:
         """Take the members' states into one; a slot that has ended keeps whatever state it has."""
@@ -239,11 +225,8 @@ def mapped(made: Program) -> tuple[Callable, Callable]:
     return jax.jit(jax.vmap(made.step), donate_argnums=0), jax.jit(jax.vmap(made.probe))
 
 
-def _stacked(trees: Sequence[Any], axis: int = 0) -> Any:
-    def stack(*leaves: Any) -> Any:
-        return (np if isinstance(leaves[0], np.ndarray) else jnp).stack(leaves, axis)
-
-    return jax.tree.map(stack, *trees)
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def _of_slot(tree: Any, slot: int) -> Any:

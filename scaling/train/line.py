@@ -52,11 +52,11 @@ class Line:
         """A line that goes its own way; the step uses up the state it is given, so arrays are copied."""
         return replace(self, state=jax.tree.map(jnp.copy, self.state))
 
-    def extend(self, logs: Sequence[StepLog], probes: Sequence[GradientNoise]) -> None:
-        """Add what some steps and the probes before them reported."""
-        self.step += len(logs)
-        self.losses = _longer(self.losses, [log.loss for log in logs])
-        self.grad_norms = _longer(self.grad_norms, [log.grad_norm for log in logs])
+    def extend(self, logs: StepLog, probes: Sequence[GradientNoise]) -> None:
+        """Add what some steps (float32[n_steps] each) and the probes before them reported."""
+        self.step += len(logs.loss)
+        self.losses = _longer(self.losses, logs.loss)
+        self.grad_norms = _longer(self.grad_norms, logs.grad_norm)
         self.signals = _longer(self.signals, [probe.signal for probe in probes])
         self.noises = _longer(self.noises, [probe.noise for probe in probes])
 
@@ -86,7 +86,7 @@ class Line:
 LOGS = tuple(one.name for one in fields(Line) if one.type == "np.ndarray")
 
 
-def _longer(log: np.ndarray, more: list[Any]) -> np.ndarray:
+def _longer(log: np.ndarray, more: Any) -> np.ndarray:
     return np.append(log, np.array(more, np.float32))
 
 

@@ -11,8 +11,8 @@ from scaling.errors import Preempted
 from scaling.records import RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.train.clock import Meter
+from scaling.train.launch import take_steps
 from scaling.train.mesh import data_mesh
-from scaling.train.noise import probed
 from scaling.train.runtime import prepare_process
 from scaling.train.trunk import Progress, Stretch, TrunkTraining, missing_runs
 
@@ -92,17 +92,10 @@ def _train_alone(training: TrunkTraining, should_stop: Callable[[], bool], check
 
 
 def _train_block(training: TrunkTraining, stretch: Stretch, count: int) -> None:
-    line, mesh, made = stretch.line, training.mesh, stretch.program
-    batches = training.stream.batches(line.step, count)
-    rates = stretch.rates(stretch.spec, line.step, line.step + count)
-    looked_at = probed(line.step, line.step + count) if stretch.spec.optim.batch_size > 1 else ()
-    logs, probes = [], []
-    for step, inputs, targets, rate in zip(
-        range(line.step, line.step + count), batches.inputs, batches.targets, rates, strict=True
-    ):
-        share = mesh.shard(inputs), mesh.shard(targets)
-        if step in looked_at:
-            probes.append(made.probe(line.state.params, *share))
-        line.state, step_log = made.step(line.state, *share, rate)
-        logs.append(step_log)
-    line.extend(*jax.device_get((logs, probes)))
+    line, made = stretch.line, stretch.program
+    read = training.stream.batches(line.step, count)
+    batches = read.inputs, read.targets, stretch.rates(stretch.spec, line.step, line.step + count)
+    line.state, logs, probes = take_steps(
+        made.step, made.probe, line.state, batches, stretch.probed(count), training.mesh
+    )
+    line.extend(jax.tree.map(lambda log: log[:, 0], logs), probes)

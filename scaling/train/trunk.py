@@ -31,7 +31,7 @@ from scaling.train.line import LOGS, Line, metrics
 from scaling.train.measure import held_out, measure
 from scaling.train.mesh import DataMesh
 from scaling.train.model import Student
-from scaling.train.noise import noise_scale
+from scaling.train.noise import noise_scale, probed
 from scaling.train.optimizer import branch_rates, trunk_rates
 from scaling.train.rounding import stored_as
 from scaling.train.runtime import environment
@@ -85,6 +85,11 @@ class Stretch:
     def left(self) -> int:
         """Steps still to be taken; none where the line diverged."""
         return 0 if self.line.diverged is not None else self.stop - self.line.step
+
+    def probed(self, count: int) -> list[int]:
+        """Which of the next steps are probed, counted from the first: a batch of one sequence has no halves."""
+        step = self.line.step
+        return [at - step for at in probed(step, step + count)] if self.spec.optim.batch_size > 1 else []
 
 
 class TrunkTraining:
