@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.accounting import causal_blocks
+from scaling.train.native import TARGETS, attention_kind
 
 
 @jax.custom_vjp
@@ -111,6 +112,58 @@ def _rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     """Turn the pairs (x_i, x_{i + K/2}) of the last axis."""
     first, second = jnp.split(x, 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1).astype(x.dtype)
+
+
+def self_attention(
+    qkv_BTX: jax.Array, cos_TC: np.ndarray, sin_TC: np.ndarray, n_heads: int, n_kv_heads: int
+) -> jax.Array:
+    """What the heads mix, side by side, [B, T, H·K]: :func:`split_heads` and :func:`causal_attention`.
+
+    On a processor both are one call of C++ where it can be had and fits the head's width, which makes a step 1.1 to 1.3
+    times as fast (``native.py``).
+    """
+    if qkv_BTX.dtype == jnp.float32 and cos_TC.shape[1] % 8 == 0 and attention_kind() == "native":
+        return native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)
+    q_BHTK, k_BJTK, v_BJTK = split_heads(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)
+    return side_by_side(causal_attention(q_BHTK, k_BJTK, v_BJTK))
+
+
+def side_by_side(mixed_BHTK: jax.Array) -> jax.Array:
+    """[B, H, T, K] as [B, T, H·K]."""
+    b, h, t, k = mixed_BHTK.shape
+    return mixed_BHTK.swapaxes(1, 2).reshape(b, t, h * k)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def native_attention(
+    qkv_BTX: jax.Array, cos_TC: np.ndarray, sin_TC: np.ndarray, n_heads: int, n_kv_heads: int
+) -> jax.Array:
+    """:func:`self_attention` in float32 by ``attention.cc``, for heads of a multiple of 16; the T × T scores are never
+    written to memory."""
+    return _native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)[0]
+
+
+def _native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads):
+    b, t, _ = qkv_BTX.shape
+    given = (qkv_BTX, jnp.asarray(cos_TC), jnp.asarray(sin_TC))
+    mixed = jax.ShapeDtypeStruct((b, t, 2 * n_heads * cos_TC.shape[1]), jnp.float32)
+    log_z = jax.ShapeDtypeStruct((b, n_heads, t), jnp.float32)
+    mixed_BTY, log_z_BHT = _call("attention", (mixed, log_z), *given, n_kv_heads=n_kv_heads)
+    return mixed_BTY, (*given, mixed_BTY, log_z_BHT)
+
+
+def _native_attention_gradient(n_heads, n_kv_heads, saved, dmixed_BTY):
+    dqkv = jax.ShapeDtypeStruct(saved[0].shape, jnp.float32)
+    return _call("attention_gradient", dqkv, *saved, dmixed_BTY, n_kv_heads=n_kv_heads), None, None
+
+
+native_attention.defvjp(_native_attention, _native_attention_gradient)
+
+
+def _call(name: str, results, *given: jax.Array, n_kv_heads: int):
+    # Mapped over an axis (the halves of a probe, a cohort), that axis is one more of sequences.
+    call = jax.ffi.ffi_call(TARGETS[name], results, vmap_method="broadcast_all")
+    return call(*given, n_kv_heads=np.int64(n_kv_heads))
 
 
 def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:

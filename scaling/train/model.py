@@ -23,7 +23,7 @@ from flax import nnx
 from scaling.accounting import tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
-from scaling.train.kernels import attend, causal_attention, linear, rms_normalise, split_heads
+from scaling.train.kernels import attend, linear, rms_normalise, self_attention, side_by_side, split_heads
 
 BASE_WIDTH = 32
 """Width at which µP's initial values and rates equal the standard ones."""
@@ -90,8 +90,8 @@ class Student(nnx.Module):
         rotation = rope_table(model, time)
         x_BTM = embed(self.token_embd[...], tokens_BT)
         for block in self.blocks:
-            q_BHTK, k_BJTK, v_BJTK = _project(block, model, x_BTM, rotation)
-            x_BTM = x_BTM + _output(block, causal_attention(q_BHTK, k_BJTK, v_BJTK))
+            mixed_BTY = self_attention(_qkv(block, model, x_BTM), *rotation, model.n_heads, model.n_kv_heads)
+            x_BTM = x_BTM + linear(mixed_BTY, block.attn_output[...])
             x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
         return self._logits(x_BTM)
 
@@ -147,14 +147,18 @@ def embed(table_VM: jax.Array, tokens_BT: jax.Array) -> jax.Array:
 
 
 def _project(block: Block, model: ModelSpec, x_BTM: jax.Array, rotation) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rotated queries and keys, and values, heads first; the two of a pair lie K/2 apart.
+    """Rotated queries and keys, and values, heads first."""
+    return split_heads(_qkv(block, model, x_BTM), *rotation, model.n_heads, model.n_kv_heads)
+
+
+def _qkv(block: Block, model: ModelSpec, x_BTM: jax.Array) -> jax.Array:
+    """Queries, keys and values side by side, [B, T, (H + 2J)·K]; the two of a pair to be rotated lie K/2 apart.
 
     How the width of a head is ordered does not matter to attention, and halves are rotated faster than neighbours.
     """
-    h, j, k = model.n_heads, model.n_kv_heads, model.head_width
-    even_first = partial(_even_first, rotated=(h + j) * k, head_width=k)
-    (qkv_BTX,) = _norm_linear(x_BTM, block.attn_norm[...], block.attn_qkv[...], model.norm_eps, even_first)
-    return split_heads(qkv_BTX, *rotation, h, j)
+    k = model.head_width
+    even_first = partial(_even_first, rotated=(model.n_heads + model.n_kv_heads) * k, head_width=k)
+    return _norm_linear(x_BTM, block.attn_norm[...], block.attn_qkv[...], model.norm_eps, even_first)[0]
 
 
 def _even_first(array: jax.Array, rotated: int, head_width: int) -> list[jax.Array]:
@@ -165,8 +169,7 @@ def _even_first(array: jax.Array, rotated: int, head_width: int) -> list[jax.Arr
 
 def _output(block: Block, mixed_BHTK: jax.Array) -> jax.Array:
     """What the heads, side by side, add to the residual stream."""
-    b, h, t, k = mixed_BHTK.shape
-    return linear(mixed_BHTK.swapaxes(1, 2).reshape(b, t, h * k), block.attn_output[...])
+    return linear(side_by_side(mixed_BHTK), block.attn_output[...])
 
 
 def _feed_forward(block: Block, model: ModelSpec, x_BTM: jax.Array) -> jax.Array:

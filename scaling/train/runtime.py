@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from scaling.train.arithmetic import deviations, fix_arithmetic
+from scaling.train.native import attention_kind
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 
@@ -106,6 +107,7 @@ def environment() -> dict[str, str]:
         "threads": os.environ.get("NPROC", str(os.cpu_count())),
         "host": platform.platform(),
         "xla_flags": deviations(),
+        "attention": attention_kind(),
         "git_commit": _git_commit(),
     }
 

@@ -1,0 +1,170 @@
+"""Attention in C++ is the attention of XLA, and is done without where it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling.errors import TrainError
+from scaling.train import native
+from scaling.train.kernels import native_attention, self_attention
+from scaling.train.native import SWITCH, attention_kind
+
+needs_native = pytest.mark.skipif(attention_kind() != "native", reason="this machine compiles no C++")
+
+SHAPES = [
+    (1, 1, 1, 16),
+    (7, 2, 2, 16),
+    (16, 4, 1, 48),
+    (33, 3, 3, 32),
+    (40, 4, 2, 32),
+    (128, 2, 2, 64),
+    (129, 6, 2, 16),
+]
+"""T, H, J, K: shorter and longer than a block and no multiple of one, every query alone or sharing keys."""
+
+
+def given(time: int, n_heads: int, n_kv_heads: int, head_width: int, n_sequences: int = 3):
+    """Queries, keys and values, angles, and a direction to take the gradient in."""
+    rng = np.random.default_rng(time)
+    qkv = rng.normal(size=(n_sequences, time, (n_heads + 2 * n_kv_heads) * head_width), scale=1.5)
+    angle = rng.uniform(0, 6, size=(time, head_width // 2))
+    direction = rng.normal(size=(n_sequences, time, n_heads * head_width))
+    return [part.astype(np.float32) for part in (qkv, np.cos(angle), np.sin(angle), direction)]
+
+
+def mixed_and_gradient(attention, qkv, cosine, sine, direction, heads):
+    mixed, back = jax.vjp(lambda x: attention(x, cosine, sine, *heads), jnp.asarray(qkv))
+    return np.asarray(mixed), np.asarray(back(jnp.asarray(direction))[0])
+
+
+@needs_native
+@pytest.mark.parametrize(("time", "n_heads", "n_kv_heads", "head_width"), SHAPES)
+def test_it_is_the_attention_of_xla(monkeypatch, time, n_heads, n_kv_heads, head_width):
+    parts, heads = given(time, n_heads, n_kv_heads, head_width), (n_heads, n_kv_heads)
+    found = mixed_and_gradient(native_attention, *parts, heads)
+    monkeypatch.setenv(SWITCH, "xla")
+    for one, reference in zip(found, mixed_and_gradient(self_attention, *parts, heads), strict=True):
+        np.testing.assert_allclose(one, reference, atol=3e-6 * max(1.0, np.abs(reference).max()))
+
+
+@needs_native
+def test_mapped_over_axes_it_is_what_it_is_alone():
+    *parts, direction = given(24, 4, 2, 16, n_sequences=6)
+    qkv, direction = (part.reshape(3, 2, *part.shape[1:]) for part in (parts[0], direction))
+
+    def both(qkv, direction):
+        mixed, back = jax.vjp(lambda x: native_attention(x, *parts[1:], 4, 2), qkv)
+        return mixed, back(direction)[0]
+
+    alone = [both(*pair) for pair in zip(qkv, direction, strict=True)]
+    for found, expected in zip(jax.vmap(both)(qkv, direction), zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(found, np.stack(expected))
+    # One of the two the same for all: it is what autodiff maps where one thing is pulled back in several directions.
+    several = jax.vmap(both, in_axes=(None, 0))(qkv[0], direction)
+    np.testing.assert_array_equal(several[1], np.stack([both(qkv[0], one)[1] for one in direction]))
+
+
+@needs_native
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("part", range(3))
+def test_what_is_not_finite_is_not_hidden(value, part):
+    qkv, cosine, sine, direction = given(20, 1, 1, 16)
+    qkv[1, 5, 16 * part] = value
+    mixed, gradient = mixed_and_gradient(native_attention, qkv, cosine, sine, direction, (1, 1))
+    assert not np.isfinite(mixed[1, 5]).all()
+    assert not np.isfinite(gradient[1]).all()
+    assert np.isfinite(mixed[[0, 2]]).all()
+    assert np.isfinite(gradient[[0, 2]]).all()
+
+
+THREADS = """
+import hashlib, jax, numpy as np
+from scaling.train.runtime import prepare_process
+prepare_process()
+from tests.train.test_native import given, mixed_and_gradient
+from scaling.train.kernels import native_attention
+from scaling.train.native import attention_kind
+assert attention_kind() == "native"
+found = jax.jit(lambda *parts: jax.vjp(lambda x: native_attention(x, *parts[1:3], 4, 2), parts[0])[1](parts[3]))(
+    *given(70, 4, 2, 32))
+print(hashlib.sha256(np.asarray(found[0]).tobytes()).hexdigest())
+"""
+
+
+@needs_native
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_bit():
+    said = set()
+    for threads, flags in (("1", "--xla_cpu_multi_thread_eigen=false"), ("4", "")):
+        environment = os.environ | {"NPROC": threads, "XLA_FLAGS": flags}
+        command = [sys.executable, "-c", THREADS]
+        said.add(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert len(said) == 1
+
+
+@needs_native
+def test_heads_that_do_not_fit_it_are_left_to_xla():
+    qkv, cosine, sine, direction = given(12, 2, 1, 8)
+    mixed, gradient = mixed_and_gradient(self_attention, qkv, cosine, sine, direction, (2, 1))
+    assert mixed.shape == direction.shape
+    assert gradient.shape == qkv.shape
+
+
+@pytest.fixture
+def asked_anew(monkeypatch):
+    """As in a new process, but for what jax knows already."""
+    native._attention_kind.cache_clear()
+    yield monkeypatch
+    native._attention_kind.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("compiler", "why"),
+    [
+        ("/nowhere/c++", "no compiler /nowhere/c++"),
+        ("false", "could not be compiled"),
+        ("true", "could not be compiled"),  # says yes and makes nothing
+    ],
+)
+def test_without_a_compiler_it_is_done_without(asked_anew, tmp_path, compiler, why):
+    asked_anew.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked_anew.setenv("CXX", compiler)
+    assert attention_kind() == "xla"
+    asked_anew.setenv(SWITCH, "native")
+    with pytest.raises(TrainError, match=f"SCALING_ATTENTION is native, but .*{why}.*unset"):
+        attention_kind()
+    assert not list(tmp_path.glob("scaling/native/*"))
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(asked_anew, tmp_path):
+    (tmp_path / "scaling").write_text("a file where a folder would be")
+    asked_anew.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert attention_kind() == "xla"
+
+
+def test_several_devices_and_accelerators_are_left_to_xla(asked_anew):
+    asked_anew.setattr(jax, "device_count", lambda: 2)
+    assert attention_kind() == "xla"
+
+
+def test_what_is_asked_for_is_one_of_two(asked_anew):
+    asked_anew.setenv(SWITCH, "fast")
+    with pytest.raises(TrainError, match="'fast' — native or xla"):
+        attention_kind()
+
+
+@needs_native
+def test_another_processor_compiles_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = native.library()
+    assert native.library() == first
+    monkeypatch.setattr(native, "processor", lambda: "another one, which shares the cache")
+    assert native.library() != first
+    assert sorted(first.parent.iterdir()) == sorted([first, native.library()])
