@@ -32,6 +32,8 @@ constexpr int W = 4, ROWS = 4, VECTORS = 4;
 #endif
 constexpr int QUERIES = 32;  // a block of them sees the keys up to its end
 constexpr int PADDED = 16;   // to a multiple of this many positions: of W, and of ROWS
+constexpr int LINE = 16;     // floats of a cache line
+constexpr int AHEAD = 8;     // positions that are fetched before they are read
 
 typedef float Vector __attribute__((vector_size(W * 4), aligned(4)));
 typedef int32_t Integers __attribute__((vector_size(W * 4), aligned(4)));
@@ -123,10 +125,12 @@ struct Angles {
 };
 
 // A head's columns of all positions times a factor; rotated by their positions' angles where given (sign -1: back).
-void move(const Shape& s, const float* x, int64_t x_row, float* y, int64_t y_row, float factor, const Angles* angles,
-          float sign) {
+void move(const Shape& s, const float* __restrict x, int64_t x_row, float* __restrict y, int64_t y_row, float factor,
+          const Angles* angles, float sign) {
   const int half = s.k / 2;
   for (int t = 0; t < s.t; ++t, x += x_row, y += y_row) {
+    // Positions lie kilobytes apart, where processors do not look ahead by themselves.
+    for (int c = 0; c < s.k; c += LINE) __builtin_prefetch(x + AHEAD * x_row + c);
     if (!angles) {
       for (int c = 0; c < s.k; ++c) y[c] = factor * x[c];
       continue;
@@ -200,9 +204,9 @@ void forward(const Shape& s, int j, const Angles& angles, const float* qkv, floa
 void backward(const Shape& s, int j, const Angles& angles, const float* qkv, const float* mixed, const float* log_z,
               const float* dmixed, float* dqkv) {
   const float root = 1 / std::sqrt(float(s.k));
-  float *q = room(s, 9), *k = q + s.size(), *k_turned = k + s.size(), *v = k_turned + s.size();
+  float *q = room(s, 10), *k = q + s.size(), *k_turned = k + s.size(), *v = k_turned + s.size();
   float *v_turned = v + s.size(), *d = v_turned + s.size(), *dq = d + s.size(), *dk = dq + s.size();
-  float *dv = dk + s.size(), *p = dv + s.size(), *ds = p + QUERIES * s.padded;
+  float *dv = dk + s.size(), *out = dv + s.size(), *p = out + s.size(), *ds = p + QUERIES * s.padded;
   const int k_at = (s.heads + j) * s.k, v_at = (s.heads + s.kv_heads + j) * s.k, shared = s.heads / s.kv_heads;
   take(s, qkv + k_at, s.qkv_row, k, 1, &angles);
   take(s, qkv + v_at, s.qkv_row, v);
@@ -212,6 +216,7 @@ void backward(const Shape& s, int j, const Angles& angles, const float* qkv, con
   for (int head = j * shared; head < (j + 1) * shared; ++head) {
     take(s, qkv + head * s.k, s.qkv_row, q, root, &angles);
     take(s, dmixed + head * s.k, s.mixed_row, d);
+    take(s, mixed + head * s.k, s.mixed_row, out);
     for (int start = 0; start < s.padded; start += QUERIES) {
       const int stop = std::min(start + QUERIES, s.padded), rows = stop - start, real = std::min(stop, s.t) - start;
       const float *d_block = d + start * s.k, *q_block = q + start * s.k;
@@ -224,9 +229,9 @@ void backward(const Shape& s, int j, const Angles& angles, const float* qkv, con
           std::fill(ds_row, ds_row + stop, 0.0f);
           continue;
         }
-        const float *own = d_block + i * s.k, *out = mixed + (start + i) * s.mixed_row + head * s.k;
+        const float *own = d_block + i * s.k, *own_out = out + (start + i) * s.k;
         Vector both{};
-        for (int c = 0; c < s.k; c += W) both += load(own + c) * load(out + c);
+        for (int c = 0; c < s.k; c += W) both += load(own + c) * load(own_out + c);
         const float mean = sum(both), own_log_z = log_z[int64_t(head) * s.t + start + i];
         for (int c = 0; c < stop; c += W) {
           const Vector x = load(p_row + c) - own_log_z;

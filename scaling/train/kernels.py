@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.accounting import causal_blocks
-from scaling.train.native import TARGETS, attention_kind
+from scaling.train.native import HEADS_OF, TARGETS, attention_kind
 
 
 @jax.custom_vjp
@@ -122,7 +122,8 @@ def self_attention(
     On a processor both are one call of C++ where it can be had and fits the head's width, which makes a step 1.1 to 1.3
     times as fast (``native.py``).
     """
-    if qkv_BTX.dtype == jnp.float32 and cos_TC.shape[1] % 8 == 0 and attention_kind() == "native":
+    fits = qkv_BTX.dtype == jnp.float32 and 2 * cos_TC.shape[1] % HEADS_OF == 0
+    if fits and attention_kind() == "native":
         return native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)
     q_BHTK, k_BJTK, v_BJTK = split_heads(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)
     return side_by_side(causal_attention(q_BHTK, k_BJTK, v_BJTK))
@@ -138,8 +139,7 @@ def side_by_side(mixed_BHTK: jax.Array) -> jax.Array:
 def native_attention(
     qkv_BTX: jax.Array, cos_TC: np.ndarray, sin_TC: np.ndarray, n_heads: int, n_kv_heads: int
 ) -> jax.Array:
-    """:func:`self_attention` in float32 by ``attention.cc``, for heads of a multiple of 16; the T × T scores are never
-    written to memory."""
+    """:func:`self_attention` in float32 by ``attention.cc``, which never writes the T × T scores to memory."""
     return _native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)[0]
 
 

@@ -28,6 +28,10 @@ SWITCH = "SCALING_ATTENTION"
 """Environment variable: ``xla`` for attention without C++, ``native`` for an error where it cannot be had."""
 
 SOURCE = Path(__file__).with_name("attention.cc")
+
+HEADS_OF = 16
+"""What the width of a head must be a multiple of."""
+
 TARGETS = {name: f"scaling_{name}" for name in ("attention", "attention_gradient")}
 """Functions of the source, and what they are called in programs."""
 
