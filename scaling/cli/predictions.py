@@ -151,18 +151,12 @@ def _explained(
 
 
 def _token_length(source: Source, asked: str | None) -> float | None:
-    """Bytes of a token: a number, or that of the fit's runs, whose table takes longer to read than a forecast."""
+    """Bytes of a token: a number, or that of the fit's runs."""
     if asked != "fit":
         return None if asked is None else count(asked, "bytes-per-token")
-    from scaling.predict.explain.token_length import bytes_per_token_in
-
-    found = None
-    if source.fit_file is not None and source.table is not None:
-        made = source.fit(source.fit_file).made_of
-        # Fits of before 2026-11-27 do not say it themselves.
-        found = made.bytes_per_token or bytes_per_token_in(source.table, made.where)
+    found = None if source.fit_file is None else source.fit(source.fit_file).made_of.bytes_per_token
     if found is None:
-        raise SpecError("--bytes-per-token fit: no run beside the fit tells bits/byte — give a number, as 4.3")
+        raise SpecError("--bytes-per-token fit: no run of the fit tells bits/byte — give a number, as 4.3")
     return found
 
 

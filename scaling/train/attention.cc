@@ -1,4 +1,4 @@
-// Causal attention of a training step as one call each way: what a product of queries, keys and values gives is rotated,
+// Causal attention of a training step as one call each way: the product of queries, keys and values is rotated,
 // attended and mixed head by head, and nothing T x T ever leaves the cache. Gradients compute the scores anew.
 //
 // Layout as the products around it have it, so that nothing is laid out anew: qkv [B, T, (H + 2J)K], of each query and

@@ -152,7 +152,7 @@ def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, mo
             "--bytes-per-token: has no effect",
         ),
         (("predict", "--law", "hoffmann", "--like", "1B", "--explain"), "--explain: has no effect beside a table"),
-        ((*OF_1B, "--explain", "--bytes-per-token", "fit"), "no run beside the fit"),
+        ((*OF_1B, "--explain", "--bytes-per-token", "fit"), "no run of the fit"),
         ((*OF_1B, "--explain", "--bytes-per-token", "many"), "--bytes-per-token: got 'many'"),
         ((*OF_1B, "--at", "bits"), "COLUMN=NUMBER"),
         ((*OF_1B, "--at", "bits=4"), "not of bits"),

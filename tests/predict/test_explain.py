@@ -21,7 +21,6 @@ from scaling.predict.explain.asked import asked_of
 from scaling.predict.explain.basis import published
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
-from scaling.predict.explain.token_length import bytes_per_token_in
 from scaling.predict.forecast import from_fit
 
 TERMS = ("floor", "size_term", "data_term", "precision_term", "teacher_term", "runs_term")
@@ -114,17 +113,6 @@ def test_a_critical_batch_that_a_sweep_measured_is_told_by_its_numbers():
             explain("hoffmann", 1e9, 2e10, batch=wrong)
     with pytest.raises(SpecError, match="no critical batch"):
         explain("hoffmann", 1e9, 2e10, batch="besiroglu")
-
-
-def test_the_length_of_a_token_is_read_from_a_run_that_has_both_units(tmp_path):
-    table = tmp_path / "runs.parquet"
-    assert bytes_per_token_in(table) is None
-    pd.DataFrame({"loss": [2.0]}).to_parquet(table)
-    assert bytes_per_token_in(table) is None
-    bits = 2.0 / math.log(2) / 3.5
-    pd.DataFrame({"loss": [math.nan, 2.0], "bits_per_byte": [1.0, bits]}).to_parquet(table)
-    assert bytes_per_token_in(table) == pytest.approx(3.5)
-    assert bytes_per_token_in(table, "loss < 0") is None
 
 
 def test_bits_are_nats_by_the_logarithm_of_two_and_the_bytes_of_a_token():
