@@ -25,11 +25,14 @@ SPREAD = 0.17
 """Share by which the time of a size that was not measured differs at most, by analysis/speed.py; a range is never
 narrower, however well the constants fit what they were fitted to."""
 
-CACHE = 3
-"""Column of what is copied of the cache, behind those of a token, its layers and its bytes."""
+BYTES, CACHE = 2, 3
+"""Columns of a token's bytes and of what is copied of the cache, behind those of a token and its layers."""
 
 LEAST = 1e-6
 """A constant is never fitted below this share of the one known before, so that no time is zero."""
+
+UNSEEN = 0.01
+"""Share of a model's time that is lost in the noise of its measurement, which repeats to some per cent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,16 +101,13 @@ class Calibrated:
         The nearer to one, the less the rates say of the token and its layers, which are most of the time of far smaller
         models.
         """
-        return self._reading(min(self.used, key=lambda one: one.n_bytes))
+        one, speed = min(self.used, key=lambda one: one.n_bytes), self.device.speeds[0]
+        return one.n_bytes / speed.bandwidth.value / speed.seconds(one.n_layers, one.n_bytes, one.cache_bytes).value
 
     @property
-    def most_reading_share(self) -> float:
-        """Likewise of the largest model: near zero, the rates say nothing of a byte, and so of larger ones."""
-        return self._reading(max(self.used, key=lambda one: one.n_bytes))
-
-    def _reading(self, one: MeasuredRate) -> float:
-        speed = self.device.speeds[0]
-        return one.n_bytes / speed.bandwidth.value / speed.seconds(one.n_layers, one.n_bytes, one.cache_bytes).value
+    def shows_bytes(self) -> bool:
+        """Whether the rates say anything of a byte, and so of larger models."""
+        return self.device.speeds[0].bandwidth.basis == "measured"
 
 
 def calibrate(
@@ -117,7 +117,8 @@ def calibrate(
 
     Of the numbers of threads the fastest is taken. Three or more models of different depth and size give all three
     constants (least squares of relative time errors, none negative). Models of one depth give what a byte takes, and
-    one factor for what a token and a layer take on the device. Fewer scale its constants by their common factor. One
+    one factor for what a token and a layer take on the device. Fewer scale its constants by their common factor. Where
+    what a byte takes does not show, it is what it was, but ``UNSEEN`` of the largest model's time at most. One
     model more than that, with another share of cache, also shows what copying the cache takes. Ranges become the spread
     of the measurements around the result, and ``SPREAD`` at least.
 
@@ -186,8 +187,11 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
     start = np.array([known.token_s.value, known.layer_s.value, per_byte, per_byte])
     # Of relative errors: each model's time counts as one. What copying the cache takes is nothing until it shows.
     shares, constants = terms / seconds[:, None] * start, start * (1, 1, 1, 0)
+    # Reading that does not show is as slow as it may be unseen: a larger model is forecast none the faster for it.
+    least, shows_bytes = {BYTES: min(1.0, UNSEEN / float(shares[:, BYTES].max())), CACHE: 0.0}, True
     for group, factor in _factors(shares):
-        constants[group] = start[group] * (factor if group == [CACHE] else max(factor, LEAST))
+        constants[group] = start[group] * max(factor, least.get(group[0], LEAST))
+        shows_bytes = shows_bytes and (group != [BYTES] or factor > least[BYTES])
     ratio = seconds / (terms @ constants)
     fast, slow = min(1 / (1 + SPREAD), float(ratio.min())), max(1 + SPREAD, float(ratio.max()))
     token, layer, per_byte, per_cached = (float(value) for value in constants)
@@ -199,13 +203,17 @@ def _fitted(known: EngineSpeed, used: Sequence[MeasuredRate]) -> EngineSpeed:
     def rate(per_byte: float) -> Range:
         return Range(1 / per_byte, 1 / (per_byte * slow), 1 / (per_byte * fast), "measured", source)
 
+    bandwidth = rate(per_byte)
+    if not shows_bytes:
+        bandwidth = replace(bandwidth, basis="derived", source=f"{source}, too small to show what a byte takes")
+
     flops = [one.prompt_flops_per_s for one in used if one.prompt_flops_per_s]
     middle = sorted(flops)[len(flops) // 2] if flops else None
     return replace(
         known,
         token_s=spread(token),
         layer_s=spread(layer),
-        bandwidth=rate(per_byte),
+        bandwidth=bandwidth,
         cache_bandwidth=rate(per_cached) if per_cached > LEAST * per_byte else None,
         flops_per_s=Range(middle, min(flops), max(flops), "measured", source) if middle else known.flops_per_s,
         rates=(),

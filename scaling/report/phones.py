@@ -165,10 +165,6 @@ MOSTLY_READING = 0.7
 by 18 % in the median, 26 % at most (analysis/speed.py)."""
 
 
-HARDLY_READING = 0.01
-"""Share of time below which what a byte takes is lost in the noise of a measurement, which repeats to some per cent."""
-
-
 def show_calibration(found: Calibrated) -> None:
     """The constants, how well they fit, and what was left out."""
     speed = found.device.speeds[0]
@@ -192,9 +188,9 @@ def show_calibration(found: Calibrated) -> None:
         smallest = size(min(one.n_bytes for one in found.used))
         said = f"reading is {found.reading_share:.0%} of the time of the smallest model ({smallest}): these rates say"
         print(wrapped(f"  {said} little of far smaller ones — measure one as small as the student that is asked about"))
-    if found.most_reading_share < HARDLY_READING:
+    if not found.shows_bytes:
         largest = size(max(one.n_bytes for one in found.used))
         said = (
-            f"reading takes none of the time of the largest model ({largest}): its GB/s are no measurement, and these"
+            f"reading is none of the time of the largest model ({largest}): the GB/s are the least that fit, and these"
         )
         print(wrapped(f"  {said} rates say nothing of larger ones — measure one of more bytes as well"))
