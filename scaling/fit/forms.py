@@ -45,11 +45,7 @@ def chosen_forms(data: Observations, law: str | ScalingLaw, held, seed: int) -> 
         return [chosen.law.unfitted()], rows
     if not isinstance(chosen.law, TeacherLaw):
         return _bases(data), rows
-    tied = [
-        c
-        for c in candidates
-        if c is chosen or (not select.idle(c.optimum.at_bound) and c.aicc - chosen.aicc < select.TIE)
-    ]
+    tied = [c for c in select.eligible(candidates) if c.aicc - chosen.aicc < select.TIE] or [chosen]
     forms = [c.law.unfitted() for c in tied]
     coupled = [form.unfitted(base=COUPLED) for form in forms if form.only_on is None]
     return forms + [form for form in coupled if set(held or {}) <= set(form.names)], rows

@@ -7,6 +7,7 @@ import numpy as np
 from scaling.fit.doubt.covariance import residuals
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.search import Optimum
+from scaling.laws.teacher import TeacherLaw
 from scaling.tables.observations import Observations
 
 Array = np.ndarray
@@ -23,7 +24,7 @@ def texts_off_the_law(problem: Problem, optimum: Optimum, data: Observations) ->
     """A note on the texts whose runs lie off the law by a trend of their own, over ln N or ln D.
 
     A form has one divergence for each text, and says for all texts alike what it costs. Where one text raises the floor
-    and another only costs data, no form holds for both.
+    and another only costs data, none of these holds for both; `q8` has two numbers for each text, and `qm` three.
     """
     if len(data.teachers) < 2 or not problem.objective.log:
         return []
@@ -35,9 +36,11 @@ def texts_off_the_law(problem: Problem, optimum: Optimum, data: Observations) ->
     ]
     if not off:
         return []
+    law = problem.law
+    other = "q8" if isinstance(law, TeacherLaw) and law.teachers and law.numbers_a_text == 1 else "qm"
     return [
         f"texts differ in kind, and this form misses {', '.join(off)}: forecasts of larger students may be off by as "
-        "much and more, whatever their interval; law 'qm' (--law qm) gives each text numbers of its own"
+        f"much and more, whatever their interval; law {other!r} (--law {other}) gives each text numbers of its own"
     ]
 
 

@@ -38,7 +38,7 @@ class TeacherLaw(OnBase):
     """A base law E + x(n, d) with the divergence of the training text.
 
     Subclasses name those of their coefficients that a free divergence absorbs in `absorbed`; where it names nothing,
-    divergences must be measured.
+    divergences must be measured. `numbers_a_text` is how many coefficients each text of unknown divergence has.
 
     Args:
         base: name of an additive base law.
@@ -53,6 +53,7 @@ class TeacherLaw(OnBase):
 
     columns: tuple[str, ...] = ("n", "d", "delta_coverage", "delta_noise")
     absorbed: tuple[str, ...] = ("kappa",)
+    numbers_a_text: int = 1
     teachers: tuple[str, ...]
     reference: int
 
@@ -86,11 +87,13 @@ class TeacherLaw(OnBase):
 
     def divergence(self, p: SimpleNamespace, x: SimpleNamespace) -> Any:
         """Total divergence of each run's text: measured, or free by text."""
-        if not self.teachers:
-            return let("delta", x.delta_coverage + x.delta_noise)
+        return let("delta", self.of_each(p, x, "delta") if self.teachers else x.delta_coverage + x.delta_noise)
+
+    def of_each(self, p: SimpleNamespace, x: SimpleNamespace, name: str) -> Any:
+        """The coefficient `name` of each run's text, zero of the one that the others are told by."""
         codes = (code for code in range(len(self.teachers) + 1) if code != self.reference)
         own = zip(codes, self.teachers, strict=True)
-        return let("delta", sum(getattr(p, f"delta[{q}]") * indicator(x.teacher, code, q) for code, q in own))
+        return sum(getattr(p, f"{name}[{q}]") * indicator(x.teacher, code, q) for code, q in own)
 
     def weight(self, p: SimpleNamespace, name: str) -> Any:
         """kappa or c; one where a free divergence has absorbed it."""
@@ -151,6 +154,32 @@ class FloorAndEffectiveData(TeacherLaw):
         delta = self.divergence(p, x)
         fewer = let("D'", x.d * np.exp(-p.c * delta))
         return p.E + self.weight(p, "kappa") * delta + self.base.excess(p, x.n, fewer)
+
+
+class OwnFloorAndData(TeacherLaw):
+    """Q8: L = E + delta_q + x(n, d e^(-c_q)). The text of each teacher q has a floor of its own and is worth tokens of
+    its own, and neither follows from the other: one text may be simple, learned fast and soon learned (c_q below zero),
+    another slow and good. Where divergences are measured it is Q1 with Q2.
+    """
+
+    name = "q8"
+    title = "floor and effective data of each text"
+    extra = (KAPPA, DISCOUNT)
+    absorbed = ("kappa", "c")
+    numbers_a_text = 2
+
+    def own_coefficients(self):
+        """A floor and a discount of each text."""
+        return (
+            *super().own_coefficients(),
+            *(Coefficient(f"c[{q}]", low=-5.0, high=20.0, start=(0.0, 1.0)) for q in self.teachers),
+        )
+
+    def formula(self, p, x):
+        """The base law, raised, at fewer tokens."""
+        delta = self.divergence(p, x)
+        discount = self.of_each(p, x, "c") if self.teachers else p.c * delta
+        return p.E + self.weight(p, "kappa") * delta + self.base.excess(p, x.n, let("D'", x.d * np.exp(-discount)))
 
 
 class SaturatingData(TeacherLaw):

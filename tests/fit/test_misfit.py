@@ -31,9 +31,25 @@ def test_a_text_that_raises_the_floor_is_named_where_another_only_costs_data():
     runs = texts({"real": (0.0, 1.0), "noisy": (0.2, 1.0), "dull": (0.0, 0.4)})
     (note,) = notes(fit(runs, law="q2", bootstrap=0))
     assert "this form misses noisy by -8.4 % over its D" in note
-    own = fit(runs, law="qm", bootstrap=0)
-    assert not notes(own)
-    assert own.loss(1e10, 1e12, teacher="noisy") == pytest.approx(float(TRUTH.loss(n=1e10, d=1e12)) + 0.2, rel=0.02)
+    assert "law 'q8'" in note
+    for law in ("q8", "qm"):
+        own = fit(runs, law=law, bootstrap=0)
+        assert not notes(own)
+        assert own.loss(1e10, 1e12, teacher="noisy") == pytest.approx(float(TRUTH.loss(n=1e10, d=1e12)) + 0.2, rel=0.02)
+
+
+def test_where_texts_differ_in_kind_the_fitter_gives_each_a_floor_and_a_discount():
+    kinds = {"real": (0.0, 1.0), "noisy": (0.2, 1.0), "dull": (0.0, 0.4), "simple": (0.3, 2.0)}
+    found = fit(texts(kinds), bootstrap=0)
+    assert found.law.name == "q8"
+    assert not notes(found)
+    for text, (floor, worth) in kinds.items():
+        run = float(TRUTH.loss(n=1e10, d=1e12 * worth)) + floor
+        said = found.predict(1e10, 1e12, teacher=text, force=True)
+        assert said.value == pytest.approx(run, rel=0.01)
+        assert said.low < run < said.high
+    assert found.params["c[dull]"] == pytest.approx(-np.log(0.4), abs=0.15)
+    assert found.params["c[simple]"] == pytest.approx(-np.log(2.0), abs=0.15)
 
 
 @pytest.mark.parametrize("kinds", [{"b": (0.1, 1.0), "c": (0.3, 1.0)}, {"b": (0.0, 0.6), "c": (0.0, 0.3)}])

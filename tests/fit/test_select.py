@@ -11,7 +11,7 @@ from scaling.errors import FitError, SpecError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.fit.saved import load, save
-from scaling.fit.select import best_text, candidate_forms, free_divergences, idle
+from scaling.fit.select import best_text, candidate_forms, choose, compare, eligible, free_divergences, idle
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.explain.answer import explain
@@ -102,7 +102,7 @@ def test_an_entropy_that_is_held_is_that_of_real_text_though_no_run_read_it():
 
 def test_a_coefficient_is_held_in_the_forms_that_have_it():
     data = observe(texts({"real": 0.0, "worse": 0.3}), columns=COLUMNS)
-    assert [form.name for form in candidate_forms(data, held={"delta[worse]": 0.3})] == ["q1", "q2", "q1q2", "q5"]
+    assert [form.name for form in candidate_forms(data, held={"delta[worse]": 0.3})] == ["q1", "q2", "q1q2", "q5", "q8"]
     assert [form.name for form in candidate_forms(data, held={"nu": 1.0})] == ["q5"]
     with pytest.raises(SpecError, match=r"cannot hold 'zz': the coefficients are A, .*delta\[worse\], nu"):
         fit(texts({"real": 0.0, "worse": 0.3}), held={"zz": 1.0})
@@ -219,3 +219,13 @@ def test_documents_of_two_kinds_have_a_form_of_their_own():
         assert said.low < own["loss"].mean() < said.high
     without = fit(runs[~runs["real_share"].between(0.001, 0.999)], law="auto", bootstrap=0, strict=False)
     assert "mixture" not in {row["law"] for row in without.selection}
+
+
+def test_several_numbers_a_text_are_given_only_where_they_lead_by_far():
+    data = observe(texts({"real": 0.0, "worse": 0.3}), columns=COLUMNS)
+    found = compare(data, candidate_forms(data), validate=False)
+    others = min(one.aicc for one in found if one.law.name != "q8")
+    for lead, leads in ((-5.0, False), (15.0, False), (25.0, True)):
+        moved = [replace(one, aicc=others - lead) if one.law.name == "q8" else one for one in found]
+        assert (choose(sorted(moved, key=lambda one: one.aicc)).law.name == "q8") == leads
+        assert ("q8" in [one.law.name for one in eligible(moved)]) == leads

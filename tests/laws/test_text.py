@@ -82,7 +82,7 @@ def test_what_is_printed_is_what_is_computed(name, numbers, columns_of, coeffici
     np.testing.assert_allclose(found, law.evaluate(theta, x), rtol=loose, atol=1e-3 * GUARD)
 
 
-@pytest.mark.parametrize("name", ["q1", "q2", "q1q2", "q3", "q4", "q5", "qm", "qt", "qtk"])
+@pytest.mark.parametrize("name", ["q1", "q2", "q1q2", "q3", "q4", "q5", "q8", "qm", "qt", "qtk"])
 def test_free_divergences_are_printed_with_the_teachers_that_they_belong_to(name, columns_of, coefficients_of):
     teachers = ["exact 12", "noise 0.2"] if name not in ("qm", "qt", "qtk") else ["real", "exact 12", "noise 0.2"]
     law = named_law(name, teachers=teachers)
