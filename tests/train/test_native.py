@@ -161,6 +161,7 @@ def test_what_is_asked_for_is_one_of_two(asked_anew):
 
 
 @needs_native
+@pytest.mark.slow
 def test_another_processor_compiles_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = native.library()
