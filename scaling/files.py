@@ -26,6 +26,12 @@ from scaling.packages import import_fault
 RESULTS = Path("results")
 """The folder of results where none is named."""
 
+
+def user_cache(name: str) -> Path:
+    """A folder of what can be made again: ``scaling/NAME`` under ``XDG_CACHE_HOME``, else in the user's ``.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scaling" / name
+
+
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again",
     errno.EDQUOT: "the quota is used up; free some space, or have it raised, and start the same command again",

@@ -34,7 +34,7 @@ from scaling.data.books import (
 )
 from scaling.data.shards import locked
 from scaling.errors import DataError, MissingPackageError
-from scaling.files import write_bytes
+from scaling.files import user_cache, write_bytes
 
 log = logging.getLogger("scaling")
 
@@ -82,8 +82,8 @@ class Prose:
 
 
 def cache_dir() -> Path:
-    """Where the corpus is kept: under ``XDG_CACHE_HOME``, else in the user's ``.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scaling" / "prose"
+    """Where the corpus is kept."""
+    return user_cache("prose")
 
 
 def open_prose(books: tuple[Book, ...] = BOOKS) -> Prose:

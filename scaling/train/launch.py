@@ -57,7 +57,7 @@ def take_steps(
         if start in marks:
             probes.append(probe(state.params, mesh.shard(inputs[start]), mesh.shard(targets[start])))
         for part in _launches(start, stop, together):
-            take = step if isinstance(part, int) else _several(step)
+            take = step if isinstance(part, int) else several(step)
             state, log = take(state, mesh.shard(inputs[part]), mesh.shard(targets[part]), rates[part])
             logs.append(log)
     # One look at the device for all of them: each would wait for the steps before it.
@@ -78,7 +78,7 @@ def _launches(start: int, stop: int, together: int) -> Iterator[int | slice]:
 
 
 @lru_cache(maxsize=64)
-def _several(step: Step) -> Step:
+def several(step: Step) -> Step:
     """As many steps as there are batches, logs side by side."""
 
     def steps(state: TrainState, inputs: Any, targets: Any, rates: Any) -> tuple[TrainState, StepLog]:

@@ -21,6 +21,7 @@ import jax
 import jaxlib
 
 from scaling.errors import TrainError
+from scaling.files import user_cache
 
 log = logging.getLogger("scaling")
 
@@ -70,8 +71,8 @@ def _why_not() -> str:
     try:
         _register(library())
     except (OSError, AttributeError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None)
-        return f"it could not be compiled: {str(said or error).strip().splitlines()[0]}"
+        said = str(getattr(error, "stderr", None) or "").strip() or str(error)
+        return f"it could not be compiled: {said.splitlines()[0]}"
     return ""
 
 
@@ -95,7 +96,7 @@ def library() -> Path:
     command = [compiler, *FLAGS, tuned, "-isystem", jax.ffi.include_dir(), str(SOURCE)]
     made_of = [SOURCE.read_text(), *command, jaxlib.__version__, processor()]
     key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
-    path = cache_folder() / f"attention-{key}.so"
+    path = user_cache("native") / f"attention-{key}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may compile at once; each puts a whole file there.
@@ -113,8 +114,3 @@ def processor() -> str:
     except OSError:
         return platform.platform()
     return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part")))
-
-
-def cache_folder() -> Path:
-    """Where compiled code lies: ``scaling/native`` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scaling" / "native"

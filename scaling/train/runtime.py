@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from scaling.files import user_cache
 from scaling.train.arithmetic import deviations, fix_arithmetic
 from scaling.train.native import attention_kind
 
@@ -82,8 +83,7 @@ def enable_compile_cache(folder: str | os.PathLike[str] | None = None) -> None:
     # jax declares its settings while it runs, where no type checker sees them.
     if folder is None and jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(folder or base / "scaling" / "jax"))
+    jax.config.update("jax_compilation_cache_dir", str(folder or user_cache("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

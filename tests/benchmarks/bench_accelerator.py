@@ -43,6 +43,7 @@ from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.teach.generators import blocks_together
 from scaling.train.cohort import cohort_size, mapped
 from scaling.train.decode import sample_sequences
+from scaling.train.launch import TOGETHER, several
 from scaling.train.model import from_tensors
 from scaling.train.runtime import accelerator_bytes, environment, prepare_process
 from scaling.train.step import program
@@ -171,20 +172,14 @@ def launches(is_small: bool) -> Iterator[Row]:
     spec = small_run(32)
     made = program(spec.model, spec.optim)
     cases = []
-    for length in (1, 4) if is_small else (1, 8, 64):
+    for length in (1, 4) if is_small else (1, TOGETHER, 64):
         shape = (length, spec.optim.batch_size, spec.model.context)
         tokens = jnp.asarray(np.random.default_rng(0).integers(spec.model.vocab_size, size=shape, dtype=np.int32))
-        rate = jnp.float32(1e-3)
+        rates, take, held = jnp.full(length, 1e-3, jnp.float32), several(made.step), [made.init(0)]
 
-        @jax.jit
-        def several(state, tokens, rate=rate):
-            return jax.lax.scan(lambda state, batch: made.step(state, batch, batch, rate), state, tokens)
-
-        held = [made.init(0)]
-
-        def run(count: int, several=several, tokens=tokens, held=held) -> None:
+        def run(count: int, take=take, tokens=tokens, rates=rates, held=held) -> None:
             for _ in range(count):
-                held[0], log = several(held[0], tokens)
+                held[0], log = take(held[0], tokens, tokens, rates)
             jax.block_until_ready((held[0], log))
 
         figures = partial(lambda n_tokens, took: {"tokens_per_s": n_tokens / took}, tokens.size)
