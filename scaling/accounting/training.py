@@ -50,7 +50,7 @@ def training_bytes(model: Dimensions, batch_size: int) -> TrainingBytes:
     """
     counts, tokens = count_parameters(model), batch_size * model.context
     heads, kv_heads, k = model.n_heads, model.n_kv_heads, model.head_width
-    # Attention in C++ (``train/native.py``) keeps no scores, and 2 – 60 % less is needed.
+    # Attention in C++ (``train/native/attention.cc``) keeps no scores, and 2 – 60 % less is needed.
     scores = 1.2 * heads * sum((stop - start) * stop for start, stop in causal_blocks(model.context)) / model.context
     layer = 3 * model.width + k * (6 * heads + 3 * kv_heads) + 5 * model.hidden + scores
     return TrainingBytes(

@@ -15,30 +15,71 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.accounting import causal_blocks
-from scaling.train.native import HEADS_OF, TARGETS, attention_kind
+from scaling.train.native.parts import ATTENTION, PRODUCTS
+
+FEWEST_ROWS, NARROWEST, MULTIPLE = 128, 64, 32
+"""Of a product in C++: tokens, and numbers of a token on either side; and what all of them are multiples of. The
+packing of smaller ones costs what it gains."""
+
+HEADS_OF = 16
+"""What the width of a head must be a multiple of for attention in C++."""
+
+
+def linear(x_BTM: jax.Array, weight_MN: jax.Array) -> jax.Array:
+    """``x @ weight``, all tokens as one matrix.
+
+    In float32 and of some size it is a call of C++ where the processor has a unit for matrices, which makes a step of
+    width 128 and more 1.1 to 1.4 times as fast (``native/products.cc``).
+    """
+    b, t, m = x_BTM.shape
+    sizes = (b * t, *weight_MN.shape)
+    fits = x_BTM.dtype == weight_MN.dtype == jnp.float32 and not any(size % MULTIPLE for size in sizes)
+    fits = fits and sizes[0] >= FEWEST_ROWS and min(sizes[1:]) >= NARROWEST
+    product = native_product if fits and PRODUCTS.kind() == "native" else xla_product
+    return product(x_BTM.reshape(b * t, m), weight_MN).reshape(b, t, -1)
 
 
 @jax.custom_vjp
-def linear(x_BTM: jax.Array, weight_MN: jax.Array) -> jax.Array:
-    """``x @ weight``, all tokens as one matrix."""
-    b, t, m = x_BTM.shape
-    return (x_BTM.reshape(b * t, m) @ weight_MN).reshape(b, t, -1)
+def xla_product(x_XM: jax.Array, weight_MN: jax.Array) -> jax.Array:
+    """``x @ weight``."""
+    return x_XM @ weight_MN
 
 
-def _linear(x_BTM, weight_MN):
-    return linear(x_BTM, weight_MN), (x_BTM, weight_MN)
+def _xla_product(x_XM, weight_MN):
+    return x_XM @ weight_MN, (x_XM, weight_MN)
 
 
-def _linear_gradient(saved, dy_BTN):
-    x_BTM, weight_MN = saved
-    x_XM, dy_XN = (part.reshape(-1, part.shape[-1]) for part in (x_BTM, dy_BTN))
+def _xla_product_gradient(saved, dy_XN):
+    x_XM, weight_MN = saved
     # Written as xᵀ·dy. As the transpose of dyᵀ·x, which is what autodiff says, XLA lays dy out anew and multiplies at
     # 12 – 40 instead of 85 – 95 GFLOP/s.
     dweight_MN = jax.lax.dot_general(x_XM, dy_XN, (((0,), (0,)), ((), ())))
-    return (dy_XN @ weight_MN.T).reshape(x_BTM.shape), dweight_MN
+    return dy_XN @ weight_MN.T, dweight_MN
 
 
-linear.defvjp(_linear, _linear_gradient)
+xla_product.defvjp(_xla_product, _xla_product_gradient)
+
+
+@jax.custom_vjp
+def native_product(x_XM: jax.Array, weight_MN: jax.Array) -> jax.Array:
+    """:func:`xla_product` in float32 by ``native/products.cc``, as exact."""
+    y_XN = jax.ShapeDtypeStruct((len(x_XM), weight_MN.shape[1]), jnp.float32)
+    return PRODUCTS.call("product", y_XN, x_XM, weight_MN)
+
+
+def _native_product(x_XM, weight_MN):
+    return native_product(x_XM, weight_MN), (x_XM, weight_MN)
+
+
+def _native_product_gradient(saved, dy_XN):
+    dx_XM, dweight_MN = (jax.ShapeDtypeStruct(factor.shape, jnp.float32) for factor in saved)
+    return (
+        PRODUCTS.call("input_gradient", dx_XM, dy_XN, saved[1]),
+        PRODUCTS.call("weight_gradient", dweight_MN, saved[0], dy_XN),
+    )
+
+
+native_product.defvjp(_native_product, _native_product_gradient)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -120,10 +161,10 @@ def self_attention(
     """What the heads mix, side by side, [B, T, H·K]: :func:`split_heads` and :func:`causal_attention`.
 
     On a processor both are one call of C++ where it can be had and fits the head's width, which makes a step 1.1 to 1.4
-    times as fast (``native.py``).
+    times as fast (``native/attention.cc``).
     """
     fits = qkv_BTX.dtype == jnp.float32 and 2 * cos_TC.shape[1] % HEADS_OF == 0
-    if fits and attention_kind() == "native":
+    if fits and ATTENTION.kind() == "native":
         return native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)
     q_BHTK, k_BJTK, v_BJTK = split_heads(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)
     return side_by_side(causal_attention(q_BHTK, k_BJTK, v_BJTK))
@@ -139,7 +180,7 @@ def side_by_side(mixed_BHTK: jax.Array) -> jax.Array:
 def native_attention(
     qkv_BTX: jax.Array, cos_TC: np.ndarray, sin_TC: np.ndarray, n_heads: int, n_kv_heads: int
 ) -> jax.Array:
-    """:func:`self_attention` in float32 by ``attention.cc``, which never writes the T × T scores to memory."""
+    """:func:`self_attention` in float32 by ``native/attention.cc``, which never writes the T × T scores to memory."""
     return _native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads)[0]
 
 
@@ -148,22 +189,16 @@ def _native_attention(qkv_BTX, cos_TC, sin_TC, n_heads, n_kv_heads):
     given = (qkv_BTX, jnp.asarray(cos_TC), jnp.asarray(sin_TC))
     mixed = jax.ShapeDtypeStruct((b, t, 2 * n_heads * cos_TC.shape[1]), jnp.float32)
     log_z = jax.ShapeDtypeStruct((b, n_heads, t), jnp.float32)
-    mixed_BTY, log_z_BHT = _call("attention", (mixed, log_z), *given, n_kv_heads=n_kv_heads)
+    mixed_BTY, log_z_BHT = ATTENTION.call("attention", (mixed, log_z), *given, n_kv_heads=n_kv_heads)
     return mixed_BTY, (*given, mixed_BTY, log_z_BHT)
 
 
 def _native_attention_gradient(n_heads, n_kv_heads, saved, dmixed_BTY):
     dqkv = jax.ShapeDtypeStruct(saved[0].shape, jnp.float32)
-    return _call("attention_gradient", dqkv, *saved, dmixed_BTY, n_kv_heads=n_kv_heads), None, None
+    return ATTENTION.call("attention_gradient", dqkv, *saved, dmixed_BTY, n_kv_heads=n_kv_heads), None, None
 
 
 native_attention.defvjp(_native_attention, _native_attention_gradient)
-
-
-def _call(name: str, results, *given: jax.Array, n_kv_heads: int):
-    # Mapped over an axis (the halves of a probe, a cohort), that axis is one more of sequences.
-    call = jax.ffi.ffi_call(TARGETS[name], results, vmap_method="broadcast_all")
-    return call(*given, n_kv_heads=np.int64(n_kv_heads))
 
 
 def causal_attention(q_BHTK: jax.Array, k_BJTK: jax.Array, v_BJTK: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling.files import user_cache
 from scaling.train.arithmetic import deviations, fix_arithmetic
-from scaling.train.native import attention_kind
+from scaling.train.native.parts import ATTENTION, PRODUCTS
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 
@@ -107,7 +107,8 @@ def environment() -> dict[str, str]:
         "threads": os.environ.get("NPROC", str(os.cpu_count())),
         "host": platform.platform(),
         "xla_flags": deviations(),
-        "attention": attention_kind(),
+        "attention": ATTENTION.kind(),
+        "products": PRODUCTS.kind(),
         "git_commit": _git_commit(),
     }
 

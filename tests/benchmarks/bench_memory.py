@@ -17,7 +17,7 @@ import numpy as np
 
 from scaling.accounting import training_bytes
 from scaling.spec import ModelSpec, OptimSpec
-from scaling.train.native import SWITCH, attention_kind
+from scaling.train.native.parts import PARTS, Part
 from scaling.train.step import _program, program
 
 # One thing at a time around a small student, then the shapes of larger ones.
@@ -45,9 +45,9 @@ HELD_OUT = (
 """Shapes that it was not adjusted to."""
 
 
-def xla_bytes(model: ModelSpec, batch_size: int, attention: str) -> int:
-    """What XLA allocates for a step: arguments, results that do not replace them, and temporaries."""
-    os.environ[SWITCH] = attention
+def xla_bytes(model: ModelSpec, batch_size: int, parts: frozenset[Part]) -> int:
+    """What XLA allocates for a step with these in C++: arguments, results that do not replace them, temporaries."""
+    os.environ |= {part.switch: "native" if part in parts else "xla" for part in PARTS}
     _program.cache_clear()  # the same specification, but another program
     made = program(model, OptimSpec(batch_size=batch_size))
     tokens = jax.ShapeDtypeStruct((batch_size, model.context), np.int32)
@@ -66,10 +66,10 @@ def main() -> int:
 
 def compare(name: str, shapes: Sequence[tuple[tuple[int, ...], dict[str, Any]]]) -> None:
     """Print the error of each forecast, the median and the worst."""
-    errors, best = [], attention_kind()
+    errors, best = [], frozenset(part for part in PARTS if part.kind() == "native")
     for (vocab_size, width, n_layers, context, batch_size), other in shapes:
         model = ModelSpec(vocab_size=vocab_size, width=width, n_layers=n_layers, context=context, **other)
-        found, native = (xla_bytes(model, batch_size, attention) for attention in ("xla", best))
+        found, native = (xla_bytes(model, batch_size, parts) for parts in (frozenset(), best))
         forecast = training_bytes(model, batch_size).total
         errors.append(forecast / found - 1)
         print(

@@ -1,4 +1,4 @@
-"""Attention in C++ is the attention of XLA, and is done without where it cannot be had."""
+"""Attention in C++ is the attention of XLA."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.errors import TrainError
-from scaling.train import native
 from scaling.train.kernels import native_attention, self_attention
-from scaling.train.native import SWITCH, attention_kind
+from scaling.train.native.parts import ATTENTION
 
-needs_native = pytest.mark.skipif(attention_kind() != "native", reason="this machine compiles no C++")
+needs_native = pytest.mark.skipif(ATTENTION.kind() != "native", reason="this machine compiles no C++")
 
 SHAPES = [
     (1, 1, 1, 16),
@@ -49,7 +47,7 @@ def mixed_and_gradient(attention, qkv, cosine, sine, direction, heads):
 def test_it_is_the_attention_of_xla(monkeypatch, time, n_heads, n_kv_heads, head_width):
     parts, heads = given(time, n_heads, n_kv_heads, head_width), (n_heads, n_kv_heads)
     found = mixed_and_gradient(native_attention, *parts, heads)
-    monkeypatch.setenv(SWITCH, "xla")
+    monkeypatch.setenv(ATTENTION.switch, "xla")
     for one, reference in zip(found, mixed_and_gradient(self_attention, *parts, heads), strict=True):
         np.testing.assert_allclose(one, reference, atol=3e-6 * max(1.0, np.abs(reference).max()))
 
@@ -88,10 +86,10 @@ THREADS = """
 import hashlib, jax, numpy as np
 from scaling.train.runtime import prepare_process
 prepare_process()
-from tests.train.test_native import given, mixed_and_gradient
+from tests.train.native.test_attention import given, mixed_and_gradient
 from scaling.train.kernels import native_attention
-from scaling.train.native import attention_kind
-assert attention_kind() == "native"
+from scaling.train.native.parts import ATTENTION
+assert ATTENTION.kind() == "native"
 found = jax.jit(lambda *parts: jax.vjp(lambda x: native_attention(x, *parts[1:3], 4, 2), parts[0])[1](parts[3]))(
     *given(70, 4, 2, 32))
 print(hashlib.sha256(np.asarray(found[0]).tobytes()).hexdigest())
@@ -115,57 +113,3 @@ def test_heads_that_do_not_fit_it_are_left_to_xla():
     mixed, gradient = mixed_and_gradient(self_attention, qkv, cosine, sine, direction, (2, 1))
     assert mixed.shape == direction.shape
     assert gradient.shape == qkv.shape
-
-
-@pytest.fixture
-def asked_anew(monkeypatch):
-    """As in a new process, but for what jax knows already."""
-    native._attention_kind.cache_clear()
-    yield monkeypatch
-    native._attention_kind.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("compiler", "why"),
-    [
-        ("/nowhere/c++", "no compiler /nowhere/c++"),
-        ("false", "could not be compiled"),
-        ("true", "could not be compiled"),  # says yes and makes nothing
-    ],
-)
-def test_without_a_compiler_it_is_done_without(asked_anew, tmp_path, compiler, why):
-    asked_anew.setenv("XDG_CACHE_HOME", str(tmp_path))
-    asked_anew.setenv("CXX", compiler)
-    assert attention_kind() == "xla"
-    asked_anew.setenv(SWITCH, "native")
-    with pytest.raises(TrainError, match=f"SCALING_ATTENTION is native, but .*{why}.*unset"):
-        attention_kind()
-    assert not list(tmp_path.glob("scaling/native/*"))
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(asked_anew, tmp_path):
-    (tmp_path / "scaling").write_text("a file where a folder would be")
-    asked_anew.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert attention_kind() == "xla"
-
-
-def test_several_devices_and_accelerators_are_left_to_xla(asked_anew):
-    asked_anew.setattr(jax, "device_count", lambda: 2)
-    assert attention_kind() == "xla"
-
-
-def test_what_is_asked_for_is_one_of_two(asked_anew):
-    asked_anew.setenv(SWITCH, "fast")
-    with pytest.raises(TrainError, match="'fast' — native or xla"):
-        attention_kind()
-
-
-@needs_native
-@pytest.mark.slow
-def test_another_processor_compiles_its_own(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = native.library()
-    assert native.library() == first
-    monkeypatch.setattr(native, "processor", lambda: "another one, which shares the cache")
-    assert native.library() != first
-    assert sorted(first.parent.iterdir()) == sorted([first, native.library()])
