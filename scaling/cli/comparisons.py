@@ -38,6 +38,7 @@ def frontier(
     cost: CostRule = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="Whose text; by default real text.")] = None,
     level: Level = 0.9,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """The best model size for a budget, by the law, by isoFLOP parabolas and by the envelope of the runs."""
@@ -46,7 +47,7 @@ def frontier(
     from scaling.report.allocation import show_frontier
 
     mapping = mapping_of(map_)
-    runs = runs_of(table, mapping)
+    runs = runs_of(table, mapping, results)
     found = find_frontier(
         runs,
         [count(part, "flops") for part in listed(flops, "flops")],
@@ -68,6 +69,7 @@ def compare(
     map_: Map = "",
     where: Where = None,
     level: Level = 0.9,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Which of two arms is better, over the settings that both were trained in, and with what chance."""
@@ -78,7 +80,7 @@ def compare(
     from scaling.tables.units import size_column
 
     mapping = mapping_of(map_)
-    runs = select_rows(runs_of(table, mapping), where)
+    runs = select_rows(runs_of(table, mapping, results), where)
     names = columns_of(mapping, runs)
     first, second = _two_arms(arms, by)
     standard = {"n": names.get("n", size_column(runs.columns)), "d": names.get("d", "n_tokens")}

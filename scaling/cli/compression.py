@@ -11,6 +11,7 @@ from scaling.cli.options import (
     Json,
     Results,
     emit,
+    is_sweep_file,
     key_values,
     listed,
     refuse_without_effect,
@@ -127,7 +128,7 @@ def _kept(pairs: list[str]) -> dict[str, float]:
 
 def is_sweep(what: str) -> bool:
     """Whether an argument names a sweep file or a sweep's folder, and not a run."""
-    return Path(what).suffix in (".yaml", ".yml") or Path(what).is_dir()
+    return is_sweep_file(Path(what)) or Path(what).is_dir()
 
 
 def damage(

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import Json, OnlyResults, Overrides, Results, emit, listed, refuse_without_effect, say
+from scaling.cli.options import (
+    Json,
+    OnlyResults,
+    Overrides,
+    Results,
+    emit,
+    is_sweep_file,
+    listed,
+    refuse_without_effect,
+    say,
+)
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
@@ -15,7 +25,9 @@ if TYPE_CHECKING:
 
 Table = Annotated[
     Path,
-    typer.Argument(readable=False, metavar="TABLE", help="A results folder, that of a sweep in it, .parquet or .csv."),
+    typer.Argument(
+        readable=False, metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv."
+    ),
 ]
 Map = Annotated[
     str,
@@ -36,12 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    table: Annotated[
-        Path,
-        typer.Argument(
-            readable=False, metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv."
-        ),
-    ],
+    table: Table,
     map_: Map = "",
     where: Where = None,
     law: Annotated[
@@ -65,7 +72,7 @@ def fit(
     from scaling.fit.saved import save
     from scaling.report.tables import show_fit
 
-    if table.suffix in (".yaml", ".yml"):
+    if is_sweep_file(table):
         from scaling.chain.decision import fit_stage
         from scaling.chain.training import collect_stage
         from scaling.chain.workspace import Workspace
@@ -77,10 +84,9 @@ def fit(
         found = fit_stage(workspace, collect_stage(workspace), law=law, held=numbers_of(held), say=say)
         say(f"wrote {workspace.fit_path}")
     else:
-        of_sweep = {"--results": results, "--set": overrides}
-        refuse_without_effect(f"a table ({table})", of_sweep)
+        refuse_without_effect(f"a table ({table})", {"--set": overrides})
         mapping = mapping_of(map_)
-        runs = runs_of(table, mapping)
+        runs = runs_of(table, mapping, results)
         found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **columns_of(mapping, runs))
     if out is not None:
         save(found, out)
@@ -101,6 +107,7 @@ def backtest(
             "--decision", metavar="P", help="Recommend among runs of the largest size instead, and score that."
         ),
     ] = None,
+    results: Results = None,
     json_: Json = False,
 ) -> None:
     """Fit some rows of a table, forecast others, and score the forecast."""
@@ -108,7 +115,7 @@ def backtest(
     from scaling.report.tables import show_backtest, show_hindsight
 
     mapping = mapping_of(map_)
-    runs = runs_of(table, mapping)
+    runs = runs_of(table, mapping, results)
     if decision is not None:
         from scaling.predict.hindsight import hindsight
 
@@ -140,12 +147,27 @@ def import_(
     emit(written, as_json=json_, show=lambda _: say(f"imported {len(found)} runs into {folder}"))
 
 
-def runs_of(path: Path, mapping: dict[str, str]) -> pd.DataFrame:
-    """Runs of a foreign table or of our own results, with the mapped columns added."""
+def runs_of(table: Path, mapping: dict[str, str], results: Path | None) -> pd.DataFrame:
+    """Runs of a foreign table, of our own results, or of a sweep, with the mapped columns added."""
     from scaling.records import load_runs
     from scaling.tables.read import map_columns
 
-    return map_columns(load_runs(path), mapping)
+    return map_columns(load_runs(_folder_of(table, results)), mapping)
+
+
+def _folder_of(table: Path, results: Path | None) -> Path:
+    """A table as it is; of a sweep file the folder that has its runs."""
+    if not is_sweep_file(table):
+        refuse_without_effect(f"a table ({table})", {"--results": results})
+        return table
+    from scaling.chain.workspace import Workspace
+    from scaling.errors import RecordError
+
+    workspace = Workspace.open(table, results=results)
+    if not workspace.table_path.exists():
+        command = workspace.command("scaling sweep")
+        raise RecordError(f"{workspace.table_path}: no runs of this sweep yet — train them: {command}")
+    return workspace.folder
 
 
 def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:

@@ -8,17 +8,9 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.fits import Level, Map, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import Json, OnlyResults, Results, emit, listed, refuse_without_effect, say
-from scaling.errors import RecordError
+from scaling.cli.fits import Level, Map, Table, Where, columns_of, mapping_of, runs_of
+from scaling.cli.options import Json, OnlyResults, Results, emit, is_sweep_file, listed, refuse_without_effect, say
 from scaling.files import RESULTS
-
-SweepOrTable = Annotated[
-    Path,
-    typer.Argument(
-        readable=False, metavar="TABLE", help="SWEEP.yaml, a results folder, that of a sweep, .parquet or .csv."
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def code_length(
-    table: SweepOrTable,
+    table: Table,
     by: Annotated[
         str, typer.Option("--by", metavar="COL,…", help="Columns that tell texts apart, not text_id or teacher.")
     ] = "",
@@ -54,7 +46,7 @@ def code_length(
     from scaling.report.measures import show_code_lengths
 
     mapping = mapping_of(map_)
-    runs = runs_of(_folder_of(table, results), mapping)
+    runs = runs_of(table, mapping, results)
     names = columns_of(mapping, runs)
     # Columns of a law beside n, d and loss: a code has none of its own.
     names.pop("columns", None)
@@ -71,7 +63,7 @@ def code_length(
 
 
 def transfer(
-    table: SweepOrTable,
+    table: Table,
     map_: Map = "",
     where: Where = None,
     level: Level = 0.9,
@@ -84,24 +76,10 @@ def transfer(
     from scaling.report.measures import show_transfer
 
     mapping = mapping_of(map_)
-    runs = runs_of(_folder_of(table, results), mapping)
+    runs = runs_of(table, mapping, results)
     names = columns_of(mapping, runs)
     names.pop("columns", None)
     emit(transferred(runs, where=where, level=level, **names), as_json=json_, show=show_transfer)
-
-
-def _folder_of(table: Path, results: Path | None) -> Path:
-    """A table as it is; a sweep file stands for the runs of its own that are trained."""
-    if table.suffix not in (".yaml", ".yml"):
-        refuse_without_effect(f"a table ({table})", {"--results": results})
-        return table
-    from scaling.chain.workspace import Workspace
-
-    workspace = Workspace.open(table, results=results)
-    if not workspace.table_path.exists():
-        command = workspace.command("scaling sweep")
-        raise RecordError(f"{workspace.table_path}: no runs of this sweep yet — train them: {command}")
-    return workspace.folder
 
 
 def probe(
@@ -141,7 +119,7 @@ def keyboard(
     format = None if format_ is None else format_named(format_)
     # A sweep has a folder for its table; what is measured of one run or bundle is printed alone.
     is_bundle = (Path(what) / "manifest.json").exists()
-    if not is_bundle and (Path(what).suffix in (".yaml", ".yml") or Path(what).is_dir()):
+    if not is_bundle and (is_sweep_file(Path(what)) or Path(what).is_dir()):
         from scaling.chain.workspace import Workspace
 
         workspace = Workspace.open(what, results=results).prepare()

@@ -105,6 +105,11 @@ def one_of(command: str, options: Mapping[str, Any], *, example: str) -> str:
     return given[0]
 
 
+def is_sweep_file(path: Path) -> bool:
+    """Whether a path is called as a sweep file is."""
+    return path.suffix in (".yaml", ".yml")
+
+
 def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:
     """Refuse options that would change nothing.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from scaling.cli.options import count
+from scaling.cli.options import count, is_sweep_file
 from scaling.errors import SpecError
 
 
@@ -28,7 +28,7 @@ class Command(TyperCommand):
 def _belongs(word: str, options: Collection[str], command: str) -> str:
     """What takes a word, in one clause."""
     path = Path(word)
-    if path.suffix in (".yaml", ".yml") and "--fit" in options:
+    if is_sweep_file(path) and "--fit" in options:
         fit = f"--fit results/{path.stem}/fit.json asks the fit of a sweep's runs, which `scaling fit {word}` writes"
         return f"{fit}; --sweep {word} stands beside a fit that lies elsewhere" if "--sweep" in options else fit
     if path.suffix == ".json" and "--fit" in options:

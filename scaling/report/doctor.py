@@ -8,10 +8,14 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scaling.packages import EXTRAS, remedy
 from scaling.report.numbers import size
 from scaling.report.tables import key_values, show
+
+if TYPE_CHECKING:
+    from scaling.train.native.parts import Part
 
 NEEDED = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "pydantic")
 OPTIONAL = ("text", "export", "onnx")
@@ -30,6 +34,7 @@ class Health:
         versions: Of Python and the packages that are always needed; empty where one is missing.
         extras: For each extra the versions of its packages.
         devices: As jax names them.
+        native: For each part of a training step that there is C++ for, why it is not used; empty where it is.
         cores: That this process may use.
         memory_bytes: Of the machine, None where it does not say.
         free_disk_bytes: Where results would go.
@@ -40,6 +45,7 @@ class Health:
     versions: dict[str, str]
     extras: dict[str, dict[str, str]]
     devices: tuple[str, ...]
+    native: dict[str, str]
     cores: int
     memory_bytes: int | None
     free_disk_bytes: int
@@ -67,6 +73,7 @@ def examine(results: Path) -> Health:
         versions=versions,
         extras=extras,
         devices=_devices() if "jax" not in missing else (),
+        native=_native() if "jax" not in missing else {},
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_bytes=_memory(),
         free_disk_bytes=free,
@@ -80,6 +87,7 @@ def show_health(health: Health) -> None:
     for extra, found in health.extras.items():
         rows |= {f"[{extra}] {name}": version or "not installed" for name, version in found.items()}
     rows["devices"] = ", ".join(health.devices)
+    rows |= {f"{part} in C++": f"no: {why}" if why else "yes" for part, why in health.native.items()}
     rows["cores"] = str(health.cores)
     rows["memory"] = size(health.memory_bytes) if health.memory_bytes else "unknown"
     rows["free disk"] = size(health.free_disk_bytes)
@@ -99,6 +107,16 @@ def _devices() -> tuple[str, ...]:
     import jax
 
     return tuple(f"{device.platform}:{device.device_kind}" for device in jax.devices())
+
+
+def _native() -> dict[str, str]:
+    from scaling.train.native.parts import PARTS
+
+    return {part.name: part.why_not() or _switched_off(part) for part in PARTS}
+
+
+def _switched_off(part: Part) -> str:
+    return "" if part.kind() == "native" else f"{part.switch} is xla"
 
 
 def _memory() -> int | None:

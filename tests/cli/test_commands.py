@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,18 @@ def test_a_code_length_answers_in_json_and_names_what_it_lacks(tmp_path, scaling
     assert all(abs(arm["agreement"]) < 0.01 for arm in arms)
     done = scaling("code-length", ladder, *options, cwd=tmp_path)
     assert (done.returncode, "--vocab 1024" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("compare", "--arms", "real,noise 0.2"), ("frontier", "--flops", "1e12")])
+def test_a_sweep_file_stands_for_the_table_of_its_runs(command, tmp_path, scaling):
+    folder = tmp_path / "results" / "quickstart"
+    folder.mkdir(parents=True)
+    pd.read_csv(ROOT / "results" / "reference" / "quickstart.csv").to_parquet(folder / "runs.parquet")
+    of_table, of_sweep = (
+        scaling(*command, table, cwd=tmp_path) for table in (str(folder), str(ROOT / "sweeps" / "quickstart.yaml"))
+    )
+    assert of_sweep.returncode == 0, of_sweep.stderr
+    assert of_sweep.stdout == of_table.stdout != ""
 
 
 def test_every_command_stands_in_the_panel_of_its_kind():

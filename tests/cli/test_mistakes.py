@@ -63,7 +63,11 @@ def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypa
     "arguments",
     [
         ("fit", GRID),
+        ("backtest", GRID),
+        ("compare", GRID, "--arms", "real,noise 0.2"),
+        ("frontier", GRID, "--flops", "1e12"),
         ("code-length", GRID),
+        ("transfer", GRID),
         ("replay", "csv", ".", "out"),
         ("ledger", "--file", "ledger.csv"),
         ("report", "--law", "besiroglu"),
@@ -75,6 +79,21 @@ def test_an_option_without_effect_is_refused(arguments, said, tmp_path, monkeypa
 def test_a_results_folder_without_effect_is_refused_as_well_where_it_is_the_usual_one(arguments, tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     assert "--results: has no effect beside" in refused(tmp_path, monkeypatch, *arguments, "--results", "results")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("backtest",),
+        ("compare", "--arms", "real,noise 0.2"),
+        ("frontier", "--flops", "1e12"),
+        ("code-length",),
+        ("transfer",),
+    ],
+)
+def test_a_sweep_without_runs_is_told_how_to_train_them(command, tmp_path, monkeypatch):
+    said = refused(tmp_path, monkeypatch, *command, QUICKSTART)
+    assert f"no runs of this sweep yet — train them: scaling sweep {QUICKSTART}" in said
 
 
 @pytest.mark.parametrize(

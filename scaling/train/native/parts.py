@@ -51,6 +51,24 @@ class Part:
         """
         return _kind(self, os.environ.get(self.switch, ""))
 
+    def why_not(self) -> str:
+        """Why this process does not use the C++; empty where it does, which is known to jax from then on."""
+        if jax.default_backend() != "cpu" or jax.device_count() > 1:
+            return "it is for one processor"
+        if missing := self.needs - set(processor().split()):
+            return f"the processor has no {', '.join(sorted(missing))}"
+        try:
+            loaded = ctypes.CDLL(str(library(self.name)))
+            if self.permission and not getattr(loaded, self.permission)():
+                return "the system does not permit it"
+            for function in self.functions:
+                address = jax.ffi.pycapsule(getattr(loaded, function))
+                jax.ffi.register_ffi_target(f"scaling_{function}", address, platform="cpu")
+        except (OSError, AttributeError, subprocess.SubprocessError) as error:
+            said = str(getattr(error, "stderr", None) or "").strip() or str(error)
+            return f"it could not be compiled: {said.splitlines()[0]}"
+        return ""
+
     def call(self, function: str, results, *given: jax.Array, **attributes: int):
         """A function of the part in a program; mapped over an axis, it is called once, with that axis in front."""
         call = jax.ffi.ffi_call(f"scaling_{function}", results, vmap_method="broadcast_all")
@@ -73,28 +91,9 @@ def _kind(part: Part, asked: str) -> str:
         raise TrainError(f"{part.switch} is {asked!r} — native or xla is possible; set it to one of these, or unset it")
     if asked == "xla":
         return "xla"
-    why = _why_not(part)
+    why = part.why_not()
     if why and asked:
         raise TrainError(f"{part.switch} is native, but {why}; unset it to train without")
     if why:
         log.info("%s without C++: %s", part.name, why)
     return "xla" if why else "native"
-
-
-def _why_not(part: Part) -> str:
-    """Why the C++ is not used; empty once it is known to jax."""
-    if jax.default_backend() != "cpu" or jax.device_count() > 1:
-        return "it is for one processor"
-    if missing := part.needs - set(processor().split()):
-        return f"the processor has no {', '.join(sorted(missing))}"
-    try:
-        loaded = ctypes.CDLL(str(library(part.name)))
-        if part.permission and not getattr(loaded, part.permission)():
-            return "the system does not permit it"
-        for function in part.functions:
-            address = jax.ffi.pycapsule(getattr(loaded, function))
-            jax.ffi.register_ffi_target(f"scaling_{function}", address, platform="cpu")
-    except (OSError, AttributeError, subprocess.SubprocessError) as error:
-        said = str(getattr(error, "stderr", None) or "").strip() or str(error)
-        return f"it could not be compiled: {said.splitlines()[0]}"
-    return ""

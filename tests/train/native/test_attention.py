@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,13 +94,8 @@ print(hashlib.sha256(np.asarray(found[0]).tobytes()).hexdigest())
 
 @needs_native
 @pytest.mark.slow
-def test_the_number_of_threads_changes_no_bit():
-    said = set()
-    for threads, flags in (("1", "--xla_cpu_multi_thread_eigen=false"), ("4", "")):
-        environment = os.environ | {"NPROC": threads, "XLA_FLAGS": flags}
-        command = [sys.executable, "-c", THREADS]
-        said.add(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
-    assert len(said) == 1
+def test_the_number_of_threads_changes_no_bit(with_threads):
+    assert len(with_threads(THREADS)) == 1
 
 
 @needs_native
