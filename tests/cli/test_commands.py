@@ -129,7 +129,13 @@ def test_a_code_length_answers_in_json_and_names_what_it_lacks(tmp_path, scaling
     assert (done.returncode, "--vocab 1024" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("command", [("compare", "--arms", "real,noise 0.2"), ("frontier", "--flops", "1e12")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "--arms", "real,noise 0.2"),
+        pytest.param(("frontier", "--flops", "1e12"), marks=pytest.mark.slow),
+    ],
+)
 def test_a_sweep_file_stands_for_the_table_of_its_runs(command, tmp_path, scaling):
     folder = tmp_path / "results" / "quickstart"
     folder.mkdir(parents=True)
