@@ -22,6 +22,7 @@ from scaling.formats.student import StudentFile
 from scaling.predict.footprint import footprint
 from scaling.spec import ModelSpec
 from scaling.train.model import from_tensors
+from tests.students import logits_of
 
 MIB = 2**20
 
@@ -94,7 +95,7 @@ class EchoEngine(Engine):
         padded = np.zeros((len(sequences), context), np.int32)
         padded[:, : sequences.shape[1]] = sequences
         student = from_tensors(file.model, file.tensors)
-        return np.asarray(jax.nn.log_softmax(student(padded)))[:, : sequences.shape[1]]
+        return np.asarray(jax.nn.log_softmax(logits_of(student, padded)))[:, : sequences.shape[1]]
 
     def tokenize(self, path, texts: Sequence[str]) -> list[list[int]]:
         raise EngineError("worlds have no text")

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from scaling.formats.tflite import append_index, read_tflite
 from scaling.predict.footprint import footprint
 from scaling.spec import ModelSpec
 from scaling.train.model import Student, from_tensors, to_tensors
+from tests.students import logits_of
 
 ABOUT = About(run_id="0123456789", name="süd", description="", license="MIT", text="w0")
 GROUPED = ModelSpec(vocab_size=65, width=64, n_layers=2, n_heads=4, n_kv_heads=2, context=16)
@@ -51,14 +53,14 @@ def litert() -> str:
 @pytest.mark.parametrize("scheme", ["f32", "symmetric_channel"])
 def test_the_program_of_one_token_computes_what_the_student_does(model, scheme):
     student = quantize(to_tensors(Student(model, seed=2)), scheme)
-    step = step_of(model, student.tensors)
+    step = jax.jit(step_of(model, student.tensors))
     tokens = np.random.default_rng(0).integers(0, model.vocab_size, (1, 9)).astype(np.int32)
     shape = (1, model.n_kv_heads, model.context, model.head_width)
     caches, found = [jnp.zeros(shape)] * (2 * model.n_layers), []
     for at, token in enumerate(tokens[0]):
         logits, *caches = step(jnp.array([[token]]), jnp.array([at]), *caches)
         found.append(logits[0])
-    expected = from_tensors(model, student.dequantize())(tokens)[0]
+    expected = logits_of(from_tensors(model, student.dequantize()), tokens)[0]
     np.testing.assert_allclose(np.stack(found), np.asarray(expected), atol=2e-5)
 
 

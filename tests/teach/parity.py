@@ -23,6 +23,7 @@ from scaling.spec import TextSource
 from scaling.train.evaluate import token_log_probs
 from scaling.train.model import from_tensors
 from scaling.train.step import params_of
+from tests.students import logits_of
 
 SEQUENCES, CONTEXT = 4, 512
 
@@ -86,7 +87,7 @@ def _sequences(tokens: np.ndarray, bos: int) -> np.ndarray:
 def _our_scores(file: GgufFile, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     student = from_tensors(file.model.model_copy(update={"context": CONTEXT}), file.tensors)
     log_probs = token_log_probs(student.model, params_of(student), sequences[:, :-1], sequences[:, 1:])
-    likeliest = [np.asarray(student(sequence[None, :-1]).argmax(-1))[0] for sequence in sequences]
+    likeliest = [np.asarray(logits_of(student, sequence[None, :-1]).argmax(-1))[0] for sequence in sequences]
     return log_probs, np.stack(likeliest)
 
 

@@ -30,6 +30,7 @@ pytest.importorskip("gguf", reason="reads GGUF files: pip install 'scaling[expor
 pytest.importorskip("tokenizers", reason="cuts text: pip install 'scaling[text]'")
 
 from scaling.formats.gguf import write_gguf  # noqa: E402
+from tests.students import logits_of
 
 DOCUMENTS = [f"Message {i}. " + "Peace and revenue, 1790. " * (20 + i) for i in range(6)]
 MODEL = ModelSpec(vocab_size=270, width=32, n_layers=1, head_width=8, n_heads=4, n_kv_heads=2, context=64)
@@ -185,7 +186,7 @@ def test_a_student_learns_the_laws_that_lie_beside_the_text(make_run, store, tar
     assert card["targets"]["biased"] == (targets == "topk")
     batch = open_stream(spec, store).batches(0, spec.steps)
     student = Student(MODEL.model_copy(update={"context": 16}), seed=1)
-    logits = np.asarray(student(batch.inputs[0]), np.float64)
+    logits = np.asarray(logits_of(student, batch.inputs[0]), np.float64)
     law = np.exp(logits - np.logaddexp.reduce(logits, axis=-1)[..., None])
     ids, weights = (batch.targets[0][name] for name in ("ids", "weights"))
     if targets == "topk":
@@ -195,7 +196,7 @@ def test_a_student_learns_the_laws_that_lie_beside_the_text(make_run, store, tar
         assert weights == pytest.approx(np.full(weights.shape, 1 / 12), rel=1e-4)
         # All draws of all positions together: as surprising as the laws say, within chance.
         everything = batch.inputs.reshape(-1, 16)
-        logits = np.asarray(student(everything), np.float64)
+        logits = np.asarray(logits_of(student, everything), np.float64)
         log_law = logits - np.logaddexp.reduce(logits, axis=-1)[..., None]
         told = -np.take_along_axis(log_law, batch.targets["ids"].reshape(*everything.shape, 12), -1)
         gap = told.mean(-1) + (np.exp(log_law) * log_law).sum(-1)

@@ -7,6 +7,7 @@ import pytest
 from scaling.spec import ModelSpec
 from scaling.train.decode import FREE, Decoding, complete, sample_sequences
 from scaling.train.model import Student
+from tests.students import logits_of
 
 MODEL = ModelSpec(vocab_size=11, width=32, n_layers=2, head_width=16, n_kv_heads=1, context=12)
 BOS = 10
@@ -27,7 +28,7 @@ def write(student, n, seed=0, length=12, **decoding):
 
 def laws(student, sequences):
     inputs = np.concatenate([np.full((len(sequences), 1), BOS), sequences[:, :-1]], axis=1)
-    return np.asarray(jax.nn.softmax(student(inputs)), np.float64)
+    return np.asarray(jax.nn.softmax(logits_of(student, inputs)), np.float64)
 
 
 def test_the_cold_limit_writes_what_the_forward_pass_finds_likeliest(student):

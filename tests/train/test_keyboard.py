@@ -9,6 +9,7 @@ import pytest
 from scaling.spec import ModelSpec
 from scaling.train.keyboard import AT_ONCE, ROWS, StudentKeyboard, context_of
 from scaling.train.model import Student
+from tests.students import logits_of
 
 MODEL = ModelSpec(width=32, n_layers=2, n_heads=2, context=16, vocab_size=60)
 
@@ -32,7 +33,7 @@ def test_beginnings_are_read_as_if_each_stood_alone_behind_its_context(student):
     whole = np.zeros((len(rows), MODEL.context), int)
     for into, row, tokens in zip(whole, rows, behind, strict=True):
         into[: c + len(tokens)] = (*contexts[row], *tokens)
-    log_f = np.asarray(jax.nn.log_softmax(student(whole)))
+    log_f = np.asarray(jax.nn.log_softmax(logits_of(student, whole)))
     expected = [log_f[i, c + len(tokens) - 1] for i, tokens in enumerate(behind)]
     np.testing.assert_allclose(found[:-1], expected, atol=2e-5)
     assert np.isneginf(found[-1]).all()

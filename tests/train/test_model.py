@@ -13,10 +13,10 @@ from scaling.accounting import count_parameters, tensor_shapes
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
 from scaling.train.model import Student, empty_cache, from_tensors, rope_table, to_tensors
+from tests.students import logits_of
 
 SMALL = ModelSpec(vocab_size=65, width=64, n_heads=4, n_kv_heads=2, n_layers=2, context=24)
 
-forward = nnx.jit(lambda student, tokens: student(tokens))
 extend = nnx.jit(lambda student, tokens, cache: student.extend(tokens, cache))
 
 
@@ -43,7 +43,7 @@ def test_tensors_read_back_are_the_same_student(tied):
     tensors = to_tensors(student)
     again = from_tensors(model, tensors)
     assert {name: part.shape for name, part in tensors.items()} == tensor_shapes(model)
-    np.testing.assert_array_equal(forward(student, tokens_of(model)), forward(again, tokens_of(model)))
+    np.testing.assert_array_equal(logits_of(student, tokens_of(model)), logits_of(again, tokens_of(model)))
     for name, part in to_tensors(again).items():
         np.testing.assert_array_equal(part, tensors[name])
 
@@ -59,7 +59,7 @@ def test_tensors_compute_what_the_llama_equations_say():
     """The exported tensors, put through the equations written out in float64 NumPy, give the student's logits."""
     student = Student(SMALL, seed=1)
     tokens = tokens_of(SMALL)
-    np.testing.assert_allclose(forward(student, tokens), llama(SMALL, to_tensors(student), tokens), atol=2e-5)
+    np.testing.assert_allclose(logits_of(student, tokens), llama(SMALL, to_tensors(student), tokens), atol=2e-5)
 
 
 def llama(model: ModelSpec, tensors: dict[str, np.ndarray], tokens: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_a_token_changes_no_logit_before_it(at):
     student, tokens = Student(SMALL), tokens_of(SMALL)
     changed = tokens.copy()
     changed[:, at] = (changed[:, at] + 1) % SMALL.vocab_size
-    before, after = forward(student, tokens), forward(student, changed)
+    before, after = logits_of(student, tokens), logits_of(student, changed)
     np.testing.assert_array_equal(before[:, :at], after[:, :at])
     assert np.abs(before[:, at:] - after[:, at:]).max() > 1e-3
 
@@ -117,7 +117,7 @@ def test_decoding_with_a_cache_gives_the_logits_of_the_whole_sequence(prompt):
     for t in range(prompt, SMALL.context):
         logits, cache = extend(student, tokens[:, t : t + 1], cache)
         found.append(logits)
-    np.testing.assert_allclose(np.concatenate(found, axis=1), forward(student, tokens), atol=2e-5)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), logits_of(student, tokens), atol=2e-5)
     assert int(cache.length) == SMALL.context
 
 

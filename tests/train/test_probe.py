@@ -13,6 +13,7 @@ from scaling.errors import DataError
 from scaling.spec import ModelSpec
 from scaling.train.model import Student
 from scaling.train.probe import ProbeRow, choices, probe, sentence_log_probs, shares_of
+from tests.students import logits_of
 
 TOKENIZER = Tokenizer()
 
@@ -27,7 +28,7 @@ def test_a_sentence_is_as_likely_as_its_tokens_one_behind_the_other(student):
     sentence = "the dogs run"
     tokens = TOKENIZER.encode(sentence)
     inputs = jnp.array([[TOKENIZER.eos_id, *tokens[:-1]]])
-    logits = np.asarray(student(inputs), np.float64)[0]
+    logits = np.asarray(logits_of(student, inputs), np.float64)[0]
     log_f = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = log_f[np.arange(len(tokens)), tokens].sum()
     found = sentence_log_probs(student, TOKENIZER, [sentence, "a much longer sentence beside it"])[0]

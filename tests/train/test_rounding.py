@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40, tied_embeddin
 
 def test_what_the_forward_pass_sees_is_what_the_file_will_hold():
     student = Student(MODEL, seed=3)
-    seen = to_tensors(with_params(MODEL, straight_through(params_of(student), "q4_0")))
+    seen = to_tensors(with_params(MODEL, jax.jit(partial(straight_through, qat="q4_0"))(params_of(student))))
     kept = to_tensors(stored_as(student, "q4_0"))
     for name, tensor in to_tensors(student).items():
         np.testing.assert_allclose(seen[name], kept[name], rtol=1e-6, atol=1e-9)
@@ -36,7 +37,7 @@ def test_the_gradient_passes_as_if_nothing_were_rounded():
     def loss(params):
         return jnp.sum(straight_through(params, "q4_0")["token_embd"] * factor)
 
-    assert np.array_equal(jax.grad(loss)(params)["token_embd"], factor)
+    assert np.array_equal(jax.jit(jax.grad(loss))(params)["token_embd"], factor)
 
 
 def test_only_the_cooldown_is_rounded_and_its_end_is_kept_as_rounded(store, run_spec):
