@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -26,25 +27,33 @@ def library(name: str) -> Path:
     """``name.cc`` compiled for this processor, compiler and jax.
 
     Raises:
-        OSError: if there is no compiler, or the cache cannot be written.
-        subprocess.SubprocessError: if it cannot be compiled.
+        OSError: if there is no compiler, it cannot compile this, or the cache cannot be written.
+        subprocess.TimeoutExpired: if it takes two minutes.
     """
-    compiler = shutil.which(os.environ.get("CXX") or "c++")
+    named, *options = shlex.split(os.environ.get("CXX", "")) or ["c++"]
+    compiler = shutil.which(named)
     if compiler is None:
-        raise FileNotFoundError(f"no compiler {os.environ.get('CXX') or 'c++'}; install one, or name it in CXX")
+        raise FileNotFoundError(f"no compiler {named}; install one, or name it in CXX")
     tuned = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
     source, shared = FOLDER / f"{name}.cc", sorted(FOLDER.glob("*.h"))
-    command = [compiler, *FLAGS, tuned, "-isystem", jax.ffi.include_dir(), str(source)]
+    command = [compiler, *options, *FLAGS, tuned, "-isystem", jax.ffi.include_dir(), str(source)]
     made_of = [*(file.read_text() for file in (source, *shared)), *command, jaxlib.__version__, processor()]
     key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
-    path = user_cache("native") / f"{name}-{key}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may compile at once; each puts a whole file there.
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            subprocess.run([*command, "-o", str(made)], check=True, capture_output=True, text=True, timeout=LONGEST_S)
-            made.replace(path)
+    folder = user_cache("native")
+    # The name has the size: a file that was cut off, by a disk that failed, would kill whoever loads it.
+    for path in folder.glob(f"{name}-{key}-*.so"):
+        if path.stem.endswith(f"-{path.stat().st_size}"):
+            return path
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several processes may compile at once; each puts a whole file there.
+    with tempfile.TemporaryDirectory(dir=folder) as draft:
+        made = Path(draft) / f"{name}.so"
+        done = subprocess.run([*command, "-o", str(made)], capture_output=True, timeout=LONGEST_S)
+        if done.returncode or not made.exists():
+            said = done.stderr.decode("utf-8", "replace").strip() or f"{compiler} ended with {done.returncode}"
+            raise OSError(said.splitlines()[0])
+        path = folder / f"{name}-{key}-{made.stat().st_size}.so"
+        made.replace(path)
     return path
 
 

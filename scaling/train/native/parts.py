@@ -12,6 +12,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -62,11 +63,9 @@ class Part:
             if self.permission and not getattr(loaded, self.permission)():
                 return "the system does not permit it"
             for function in self.functions:
-                address = jax.ffi.pycapsule(getattr(loaded, function))
-                jax.ffi.register_ffi_target(f"scaling_{function}", address, platform="cpu")
-        except (OSError, AttributeError, subprocess.SubprocessError) as error:
-            said = str(getattr(error, "stderr", None) or "").strip() or str(error)
-            return f"it could not be compiled: {said.splitlines()[0]}"
+                _make_known(function, getattr(loaded, function))
+        except (OSError, AttributeError, subprocess.TimeoutExpired) as error:
+            return f"it could not be compiled: {error}"
         return ""
 
     def call(self, function: str, results, *given: jax.Array, **attributes: int):
@@ -83,6 +82,16 @@ PRODUCTS = Part(
     permission="permitted",
 )
 PARTS = (ATTENTION, PRODUCTS)
+
+
+_known: set[str] = set()
+
+
+def _make_known(function: str, address: Any) -> None:
+    """Tell jax where a function lies, once: it stays there."""
+    if function not in _known:
+        jax.ffi.register_ffi_target(f"scaling_{function}", jax.ffi.pycapsule(address), platform="cpu")
+        _known.add(function)
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,8 @@
 // A float32 has 24 bits, and so is exactly the sum of three bfloat16, a = a1 + a2 + a3, each 2^8 times smaller than the
 // one before. Of the nine products of two such sums the six largest are added up, the smallest first:
 //   a3 b1 + a2 b1 + a1 b1 + a1 b2 + a2 b2 + a1 b3;
-// what is left out is of the order of a float32's own rounding, 2^-24. Source: Henry, Tang & Heinecke 2019, Leveraging
+// what is left out is of the order of a float32's own rounding, 2^-24. The unit takes numbers below 2^-126 for zero, so
+// of numbers below 1e-33 the smaller parts are lost; an infinity has none, and becomes NaN. Source: Henry, Tang & Heinecke 2019, Leveraging
 // the bfloat16 artificial intelligence datatype for higher-precision computations, arXiv 1904.06376.
 //
 // All dimensions are multiples of 32. Each element is summed by one thread, in an order that does not depend on how
@@ -30,7 +31,7 @@ constexpr int PARTS = 3;              // of a number
 constexpr int SIDE = 16, TERMS = 32;  // a tile holds one part of 16 lines of 32 terms, as 16 rows of 16 pairs
 constexpr int BLOCK = 2 * SIDE;       // sums of 32 x 32 fill four tiles; two more hold each factor
 constexpr int ROWS = 64;              // of a thread's turn, kept in its cache
-constexpr int DEPTH = 256;            // of terms that are kept in the cache, where the sums are what is kept
+constexpr int DEPTH = 256;            // of terms that are summed in the tiles, and kept in the cache
 constexpr int ROW_BYTES = 64, TILE = SIDE * ROW_BYTES, TILES = PARTS * TILE;
 
 // A factor: its lines are what the result has rows or columns of, its terms are summed over. One of the two lies
@@ -140,14 +141,13 @@ inline void load_right(const char* part, int64_t size) {
   _tile_loadd(7, part + size, ROW_BYTES);
 }
 
-// c[32, 32] = the product of two packed panels each.
-void block(int64_t terms, const char* a, const char* b, float* c, int64_t c_row) {
-  const int64_t size = panel(terms);
+// c[32, 32] = the product of two packed panels each, `size` bytes apart.
+void block(int64_t terms, const char* a, const char* b, int64_t size, float* c, int64_t c_row) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (const char* end = a + size; a < end; a += TILES, b += TILES) {
+  for (const char* end = a + panel(terms); a < end; a += TILES, b += TILES) {
     load_right(b, size);
     for (int p = PARTS - 1; p >= 0; --p) {
       load_left(a + p * TILE, size);
@@ -166,6 +166,16 @@ void block(int64_t terms, const char* a, const char* b, float* c, int64_t c_row)
   _tile_stored(1, c + SIDE, apart);
   _tile_stored(2, c + SIDE * c_row, apart);
   _tile_stored(3, c + SIDE * c_row + SIDE, apart);
+}
+
+// c[32, 32] = or += that. More terms are added up outside of the tiles, so that a sum of thousands keeps the bits of one
+// of hundreds.
+void add_block(int64_t terms, const char* a, const char* b, int64_t size, float* c, int64_t c_row, bool first) {
+  if (first) return block(terms, a, b, size, c, c_row);
+  alignas(64) float sum[BLOCK][BLOCK];
+  block(terms, a, b, size, sum[0], BLOCK);
+  for (int i = 0; i < BLOCK; ++i)
+    for (int j = 0; j < BLOCK; ++j) c[i * c_row + j] += sum[i][j];
 }
 
 // The thread's tiles, all of 16 rows of 64 bytes, for as long as it lives.
@@ -209,7 +219,9 @@ void by_rows(ffi::ThreadPool& pool, const Factor& a, const Factor& b, float* c, 
     const Tiles tiles;
     for (int64_t j = 0; j < J; j += BLOCK)
       for (int64_t i = from; i < to; i += BLOCK)
-        block(K, left + (i - from) / SIDE * size, right + j / SIDE * size, c + i * J + j, J);
+        for (int64_t k = 0; k < K; k += DEPTH)
+          add_block(std::min<int64_t>(DEPTH, K - k), left + (i - from) / SIDE * size + panel(k),
+                    right + j / SIDE * size + panel(k), size, c + i * J + j, J, k == 0);
   });
 }
 
@@ -228,16 +240,9 @@ void by_terms(ffi::ThreadPool& pool, const Factor& a, const Factor& b, float* c,
       pack<true>(a, i_from, i_to, k, k_end, left);
       pack<false>(b, j_from, j_to, k, k_end, right);
       for (int64_t j = j_from; j < j_to; j += BLOCK)
-        for (int64_t i = i_from; i < i_to; i += BLOCK) {
-          // Summed apart, and not on in the tiles, so that a sum of thousands keeps the bits of one of hundreds.
-          alignas(64) float sum[BLOCK][BLOCK];
-          block(k_end - k, left + (i - i_from) / SIDE * size, right + (j - j_from) / SIDE * size, sum[0], BLOCK);
-          for (int r = 0; r < BLOCK; ++r)
-            for (int s = 0; s < BLOCK; ++s) {
-              float& total = c[(i + r) * J + j + s];
-              total = k ? total + sum[r][s] : sum[r][s];
-            }
-        }
+        for (int64_t i = i_from; i < i_to; i += BLOCK)
+          add_block(k_end - k, left + (i - i_from) / SIDE * size, right + (j - j_from) / SIDE * size, size,
+                    c + i * J + j, J, k == 0);
     }
   });
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import pytest
 
@@ -92,3 +94,31 @@ def test_another_processor_compiles_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(libraries, "processor", lambda: "another one, which shares the cache")
     assert library("attention") != first
     assert sorted(first.parent.iterdir()) == sorted([first, library("attention")])
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["cut off", "empty", "a folder"])
+def test_a_damaged_file_in_the_cache_is_compiled_anew_or_done_without(monkeypatch, tmp_path, damage):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = library("attention")
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+        with pytest.raises(OSError, match=re.escape(path.name)):
+            library("attention")
+        return
+    path.write_bytes(whole[: len(whole) // 3] if damage == "cut off" else b"")
+    assert library("attention") == path
+    assert len(path.read_bytes()) == len(whole)
+
+
+@needs_compiler
+def test_a_compiler_is_heard_in_whatever_letters_it_complains(asked_anew, tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_bytes(b"#!/bin/sh\nprintf '\\351chec\\nmore\\n' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    asked_anew.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked_anew.setenv("CXX", f"{compiler} -O2")
+    assert ATTENTION.why_not() == "it could not be compiled: \N{REPLACEMENT CHARACTER}chec"

@@ -47,6 +47,17 @@ def test_they_are_exact_to_float32(shape, scale):
 
 
 @needs_native
+@pytest.mark.parametrize("shape", [(64, 8192, 64), (8192, 64, 64), (64, 64, 8192)])
+def test_long_sums_of_one_sign_are_as_exact(shape):
+    """What is added to a sum that grows is rounded to the bits of that sum, each time."""
+    parts = [np.abs(part) for part in given(*shape)]
+    for found, expected in zip(outputs_and_gradients(native_product, *parts), exact(*parts), strict=True):
+        error = found / expected - 1
+        assert abs(error.mean()) < 3e-7
+        assert np.sqrt(np.mean(error**2)) < 4e-7
+
+
+@needs_native
 def test_every_bit_of_a_number_counts():
     """Of one term each: 24 bits times a power of two come out as they went in, in all three products."""
     rng = np.random.default_rng(0)
