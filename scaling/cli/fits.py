@@ -148,18 +148,16 @@ def import_(
 
 
 def runs_of(table: Path, mapping: dict[str, str], results: Path | None) -> pd.DataFrame:
-    """Runs of a foreign table, of our own results, or of a sweep, with the mapped columns added."""
+    """Runs of a foreign table, of our own results, or of a sweep, with the mapped columns added.
+
+    Of a sweep they are those that its ``fit.where`` keeps; n, loss and the law are said on the command line.
+    """
     from scaling.records import load_runs
-    from scaling.tables.read import map_columns
+    from scaling.tables.read import map_columns, select_rows
 
-    return map_columns(load_runs(_folder_of(table, results)), mapping)
-
-
-def _folder_of(table: Path, results: Path | None) -> Path:
-    """A table as it is; of a sweep file the folder that has its runs."""
     if not is_sweep_file(table):
         refuse_without_effect(f"a table ({table})", {"--results": results})
-        return table
+        return map_columns(load_runs(table), mapping)
     from scaling.chain.workspace import Workspace
     from scaling.errors import RecordError
 
@@ -167,7 +165,11 @@ def _folder_of(table: Path, results: Path | None) -> Path:
     if not workspace.table_path.exists():
         command = workspace.command("scaling sweep")
         raise RecordError(f"{workspace.table_path}: no runs of this sweep yet — train them: {command}")
-    return workspace.folder
+    runs, where = load_runs(workspace.folder), workspace.config.fit.where
+    kept = select_rows(runs, where)
+    if len(runs) and not len(kept):
+        raise RecordError(f"{table}: fit.where {where!r} keeps none of {len(runs)} runs — set it to rows that are there")
+    return map_columns(kept, mapping)
 
 
 def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:

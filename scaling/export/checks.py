@@ -38,6 +38,7 @@ def compare(
     damage: QuantizationCost,
     speed: Speed | None,
     loss: float | None,
+    stored_loss: float | None,
     read_back: Degradation,
     most_damage: float,
     file_bytes: int,
@@ -52,6 +53,7 @@ def compare(
         damage: What storing the weights so was to add to the loss.
         speed: Forecast of the decoding speed; None where nothing is known of this engine there.
         loss: Of the trained student, in the unit of the forecast.
+        stored_loss: Of the weights as the file has them, which are what is asked for, likewise.
         read_back: Float student against the file's weights.
         most_damage: nats/token that the file's format may cost.
         file_bytes: Size of the file.
@@ -60,7 +62,7 @@ def compare(
     """
     checks = [
         *([] if saved is None else [_savings(recommendation, saved)]),
-        _target(recommendation, loss),
+        _target(recommendation, stored_loss),
         _loss(recommendation, loss),
         _file(memory.weights_bytes, file_bytes),
         _read_back(read_back, most_damage),
@@ -82,7 +84,7 @@ def compare(
 
 
 def meets_target(recommendation: Recommendation, loss: float | None, saved: KeyboardUse | None = None) -> bool | None:
-    """True if what was measured of a student is what was asked for, keystrokes or a loss; None if nothing was."""
+    """True if a file's weights measure what was asked for, keystrokes or a loss; None if nothing was measured."""
     asked = recommendation.question.target_savings
     if asked is not None and saved is not None:
         return saved.savings >= asked

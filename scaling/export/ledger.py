@@ -48,7 +48,7 @@ class LedgerRow:
         target_basis: What that was derived from; empty for a number that was asked for.
         target_probability: How surely it was to be met.
         probability: P(loss ≤ target) of the forecast.
-        target_met: True if measured is at most the target.
+        target_met: True if the loss of the file's weights is at most the target (until 2026-11-27 the student's).
         loss_name: Which loss was forecast, a field of Outcome.
         level: Level of the interval.
         seen_before: True if the run was among those that the fit was made of, which is then no forecast.

@@ -20,7 +20,7 @@ from scaling.fit.doubt.profile import profile
 from scaling.fit.doubt.scatter import Scatter, SizeTrend, scatter_parts, settings_of
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.forms import check_held, chosen_forms, chosen_versions, law_columns
-from scaling.fit.identify import design_faults, fit_faults
+from scaling.fit.identify import design_faults, fit_faults, misfit_faults
 from scaling.fit.misfit import texts_off_the_law
 from scaling.fit.neighbours import (
     Influence,
@@ -365,7 +365,9 @@ def _status(
     design = design_faults(data, problem.law.columns, held or {})
     unused = idle(optimum.at_bound)
     own = fit_faults(condition, tuple(unused), problem.law.names)
-    reasons = list(design)
+    misfit = misfit_faults(data.loss, problem.law.evaluate(optimum.theta, problem.x)) if problem.objective.log else []
+    reasons_of_runs = [*design, *misfit]
+    reasons = list(reasons_of_runs)
     if not optimum.converged:
         reasons.append("The search did not converge: give more starts, or a simpler law.")
     notes = (
@@ -388,7 +390,7 @@ def _status(
     return Status(
         converged=optimum.converged,
         interior=not unused,
-        identified=not design and len(own) == bool(unused),
+        identified=not reasons_of_runs and len(own) == bool(unused),
         reasons=tuple(reasons + own),
         notes=(*data.notes, *notes),
     )

@@ -18,6 +18,8 @@ SAME_LEVEL = 0.02
 CONFOUNDED = 0.9975
 """Squared correlation of log n with log d above which the two terms differ by less than their exponents' curvature."""
 CONDITION_MAX = 1e6
+LEAST_EXPLAINED = 0.05
+"""Share by which a law must bring runs nearer than their median does; where losses rise with N and D it brings none."""
 
 
 def levels(values: Array) -> int:
@@ -45,6 +47,19 @@ def design_faults(data: Observations, columns: tuple[str, ...], held: Collection
         faults += _too_few_cells(data, held)
         faults += _confounding(data.columns["n"], data.columns["d"])
     return faults
+
+
+def misfit_faults(loss: Array, fitted: Array) -> list[str]:
+    """A sentence where half of the runs lie as far off a law as off their own median: these losses are not of its N
+    and D. Medians, for a single run may be anything."""
+    left = np.median(np.abs(np.log(loss / fitted)))
+    spread = np.median(np.abs(np.log(loss / np.median(loss))))
+    if left < (1 - LEAST_EXPLAINED) * spread:
+        return []
+    return [
+        f"Loss does not fall with N and D in these runs: half of them lie {left:.1%} or more off the law, and "
+        f"{spread:.1%} off their median; look whether the columns are the right ones (--map), and the runs comparable."
+    ]
 
 
 def _too_few_cells(data: Observations, held: Collection[str]) -> list[str]:

@@ -220,7 +220,9 @@ class _Levels:
         trace = counts.sum(axis=1) - np.sum(share**2, axis=(1, 2))
         square = np.sum(counts**2, axis=1) - 2 * np.sum(counts[..., None] * share**2, axis=(1, 2))
         square += np.sum((share.mT @ share) ** 2, axis=(1, 2))
-        between = (np.sum(total**2, axis=(1, 2)) - noise * trace) / square
+        excess = np.sum(total**2, axis=(1, 2)) - noise * trace
+        # Where the law's coefficients move all levels as they like, no shift of one can be seen.
+        between = np.divide(excess, square, out=np.zeros_like(excess), where=square > 0)
         seen = np.maximum(np.sum(counts > 0, axis=1) - COEFFICIENTS_OF_AN_AXIS, 1)
         variance = (seen * np.maximum(between, 0.0) + PRIOR_LEVELS * PRIOR_SCATTER**2) / (seen + PRIOR_LEVELS)
         return np.where(left > 0, np.sqrt(variance), 0.0), np.sqrt(noise)

@@ -143,8 +143,10 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
     if found.floor - who.loss > SHOWN:  # bounds are those of errors, and it has none
         below = loss(found.floor - who.loss)
         return {"teacher": f"{who.label}: {loss(who.loss)} on real text, {below} below E: it teaches better than that"}
+    entropy = who.loss - who.delta
+    base = "E" if abs(entropy - found.floor) <= SHOWN else f"the exact entropy {loss(entropy)}"
     rows = {
-        "teacher": f"{who.label}: {loss(who.loss)} on real text, delta {loss(who.delta)} above E",
+        "teacher": f"{who.label}: {loss(who.loss)} on real text, delta {loss(who.delta)} above {base}",
         "additive bound": f"{loss(found.additive_bound)}: its errors are everywhere, and all are learned",
         "bottleneck": f"{loss(found.bottleneck)}: it lacks what is rare, which this student hardly reaches",
     }

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Array = np.ndarray
 COUNTS = {"n": "parameters", "d": "tokens", "c": "FLOPs"}
 
+LEAST_LOSS = 1e-60
+"""Of a fit in log loss."""
+
 
 def observe(
     runs: pd.DataFrame,
@@ -177,10 +180,11 @@ def _optional(runs: pd.DataFrame, column: str | None) -> Array | None:
 
 
 def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool) -> None:
-    bad = ~np.isfinite(values) | ((values <= 0) if positive else False)
+    # Squares and products of smaller numbers than that are zero to a computer.
+    bad = ~np.isfinite(values) | ((values < LEAST_LOSS) if positive else False)
     if bad.any():
         found = listed(f"row {row}: {value:g}" for row, value in zip(runs.index[bad], values[bad], strict=True))
-        allowed = "finite and above zero" if positive else "finite"
+        allowed = f"finite and above zero (at least {LEAST_LOSS:g})" if positive else "finite"
         raise RecordError(
             f"column {column!r} must be {allowed}, got {found}; mark failed runs in `status`, or filter them out"
         )

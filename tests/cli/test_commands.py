@@ -147,6 +147,18 @@ def test_a_sweep_file_stands_for_the_table_of_its_runs(command, tmp_path, scalin
     assert of_sweep.stdout == of_table.stdout != ""
 
 
+def test_of_a_sweep_the_rows_are_those_that_its_fit_keeps(tmp_path, scaling):
+    folder = tmp_path / "results" / "quickstart"
+    folder.mkdir(parents=True)
+    pd.read_csv(ROOT / "results" / "reference" / "quickstart.csv").to_parquet(folder / "runs.parquet")
+    text = (ROOT / "sweeps" / "quickstart.yaml").read_text()
+    assert "\nfit:" not in text
+    (tmp_path / "own.yaml").write_text(text + "\nfit: {where: n_tokens < 0}\n")
+    done = scaling("compare", "own.yaml", "--arms", "real,noise 0.2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "n_tokens < 0" in done.stderr
+
+
 def test_every_command_stands_in_the_panel_of_its_kind():
     from scaling.cli import app
 

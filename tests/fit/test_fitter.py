@@ -366,3 +366,26 @@ def test_runs_are_taken_for_off_from_a_thousandth_under_one_form_and_from_a_hund
     n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)))
     runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": 1.7 + 400 / n**0.34 + 1200 / d**0.36})
     assert fit(runs, law=law, bootstrap=0, starts=4, strict=False).objective.delta == delta
+
+
+@pytest.mark.parametrize("shape", ["line", "one size", "one volume", "two sizes"])
+def test_a_table_of_five_runs_is_fitted_or_refused_in_a_sentence(shape):
+    n, d = np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)
+    n = {"one size": np.full(5, 1e7), "two sizes": np.array([1e6, 1e6, 1e7, 1e7, 1e7])}.get(shape, n)
+    d = np.full(5, 1e9) if shape == "one volume" else d
+    runs = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": 1.7 + 400 / n**0.34 + 1200 / d**0.36})
+    with pytest.raises(FitError, match=r"needs 3|cannot be told apart"):
+        fit(runs)
+
+
+def test_losses_that_rise_with_size_and_data_are_no_law():
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)))
+    loss = (1.7 + 400 / n**0.34 + 1200 / d**0.36)[::-1]
+    with pytest.raises(FitError, match="Loss does not fall with N and D in these runs"):
+        fit(pd.DataFrame({"n_params": n, "n_tokens": d, "loss": loss}), bootstrap=20)
+
+
+def test_losses_too_small_to_compute_with_are_refused():
+    runs = pd.DataFrame({"n_params": [1e6, 1e7, 1e8], "n_tokens": [1e9, 1e8, 1e10], "loss": [3e-200, 2e-200, 1e-200]})
+    with pytest.raises(RecordError, match="at least 1e-60"):
+        fit(runs)

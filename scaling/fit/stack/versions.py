@@ -75,9 +75,10 @@ def better_trained(loss: Array, group: Array, among: Array, share: float) -> Arr
 
 
 def distinct(versions: Sequence[Version], data: Observations, enough: int) -> tuple[Version, ...]:
-    """Those whose window leaves `enough` runs."""
+    """Those whose window leaves `enough` runs, and those that leave out none: the fit says whether all suffice."""
     every = np.ones(len(data), bool)
-    return tuple(v for v in versions if better_trained(data.loss, data.teacher, every, v.window).sum() >= enough)
+    kept = [int(better_trained(data.loss, data.teacher, every, version.window).sum()) for version in versions]
+    return tuple(v for v, count in zip(versions, kept, strict=True) if count >= min(enough, len(data)))
 
 
 def determined(versions: Sequence[Version], data: Observations) -> tuple[Version, ...]:

@@ -105,15 +105,22 @@ def asked_of(
 
 
 def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float]) -> Asked:
-    """A text that students of the fit have read: its floor is the teacher's loss, where there is real text to tell."""
+    """A text that students of the fit have read. Where its divergence is known that is its teacher's error; else its
+    floor is the teacher's loss, where there is real text to tell."""
 
     def surface(n: np.ndarray, d: np.ndarray) -> np.ndarray:
         return fit.loss(n, d, teacher=label, **columns)
 
     if not fit.knows_real_text:
         return Asked(basis=basis, teacher=None, surface=surface, columns=columns, own_text=label)
-    loss = at(surface, math.inf, math.inf)
-    who = Teacher(label=fit.label_of(label), loss=loss, delta=max(0.0, loss - basis.floor))
+    facts = fit.teachers.get(fit.label_of(label), {})
+    if basis.entropy is not None and {"delta_noise", "delta_coverage"} <= facts.keys():
+        delta = facts["delta_noise"] + facts["delta_coverage"]
+        loss = basis.entropy + delta
+    else:
+        loss = at(surface, math.inf, math.inf)
+        delta = max(0.0, loss - basis.floor)
+    who = Teacher(label=fit.label_of(label), loss=loss, delta=delta)
     return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)
 
 

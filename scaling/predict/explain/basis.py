@@ -28,6 +28,10 @@ REAL_TEXT |= {"generator_delta_coverage": 0.0, "generator_delta_noise": 0.0}
 """What the columns of a law say of real text."""
 
 
+SAME_ENTROPY = 1e-3
+"""Share by which what several teachers say of it may differ."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Basis:
     """A law with its numbers, ready to be asked for any size and volume.
@@ -47,6 +51,7 @@ class Basis:
         unit: Of its losses.
         vocab_size: Of the tokenizer behind it, where known.
         bytes_per_token: Mean length of its tokens, where known.
+        entropy: Exact loss of real text itself, of a world, where the texts of the fit tell it.
     """
 
     name: str
@@ -63,6 +68,12 @@ class Basis:
     unit: str = NATS
     vocab_size: int | None = None
     bytes_per_token: float | None = None
+    entropy: float | None = None
+
+    @property
+    def from_where(self) -> float:
+        """What a teacher's error is counted from: the exact entropy where it is known, else the floor of the law."""
+        return self.floor if self.entropy is None else self.entropy
 
     @property
     def floor(self) -> float:
@@ -178,6 +189,7 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         raise SpecError(f"this fit is of {', '.join(fit.law.columns)}, and says nothing of size or data")
     # A law of divergences says what the text of any teacher costs whose loss is known.
     extra, knows_texts = dict(columns or {}), {"delta_noise", "delta_coverage"} & fit.reads
+    entropy = _entropy(fit) if knows_texts else None
     return Basis(
         name="fit",
         formula=repr(fit.law),
@@ -192,7 +204,18 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         unit=fit.unit,
         vocab_size=fit.made_of.vocab_size,
         bytes_per_token=fit.made_of.bytes_per_token,
+        entropy=entropy,
     )
+
+
+def _entropy(fit: Fit) -> float | None:
+    """What the loss of a teacher on real text is without its error: the same for all texts of one world."""
+    said = [
+        facts["teacher_loss"] - facts["generator_delta_noise"] - facts["generator_delta_coverage"]
+        for facts in fit.teachers.values()
+        if facts.get("teacher_loss", 0) > 0 and {"generator_delta_noise", "generator_delta_coverage"} <= facts.keys()
+    ]
+    return said[0] if said and np.ptp(said) <= SAME_ENTROPY * said[0] else None
 
 
 def _source(fit: Fit) -> str:

@@ -31,7 +31,7 @@ class Teacher:
     Attributes:
         label: For people.
         loss: Its loss on real text, L_T, nats/token: no student of unlimited text of it does better on real text.
-        delta: L_T − E: what its text misses, nats/token.
+        delta: What its text misses, nats/token: L_T less the exact entropy where that is known, else less E.
         n_params: Its size, where the loss was computed from it.
         n_tokens: The real text that it read.
     """
@@ -78,12 +78,14 @@ class TeacherAsked:
         if self.loss is None:
             loss = basis.loss(n, d)
             return Teacher(label=label, loss=loss, delta=loss - floor, n_params=n, n_tokens=d)
-        if not floor <= self.loss < math.inf:
+        least = basis.from_where
+        if not least <= self.loss < math.inf:
+            what = "floor" if basis.entropy is None else "exact entropy behind the texts"
             raise SpecError(
-                f"a teacher's loss of {self.loss:g} lies below the floor {floor:.4g} of {basis.name}, which nothing "
+                f"a teacher's loss of {self.loss:g} lies below the {what} {least:.4g} of {basis.name}, which nothing "
                 "passes — give its loss on real text in nats/token of that law"
             )
-        return Teacher(label=label, loss=self.loss, delta=self.loss - floor)
+        return Teacher(label=label, loss=self.loss, delta=self.loss - least)
 
     def _size(self, basis: Basis) -> tuple[str, float, float]:
         """Label, N and D; infinite where a loss was given."""
@@ -129,7 +131,10 @@ def own_surface(basis: Basis, teacher: Teacher | None) -> Surface:
     """Loss of the students: as the law has it, else by the additive bound, the cautious side."""
     if teacher is None:
         return basis.real
-    return additive_bound(basis, teacher) if basis.of_teacher is None else basis.of_teacher(teacher.loss)
+    if basis.of_teacher is None:
+        return additive_bound(basis, teacher)
+    # A fit counts from its own floor, wherever the error was counted from.
+    return basis.of_teacher(teacher.loss if basis.fit is None else basis.floor + teacher.delta)
 
 
 def best_teacher(basis: Basis, n_params: float, n_tokens: float) -> tuple[float, float] | None:
