@@ -168,7 +168,7 @@ def runs_of(table: Path, mapping: dict[str, str], results: Path | None) -> pd.Da
     runs, where = load_runs(workspace.folder), workspace.config.fit.where
     kept = select_rows(runs, where)
     if len(runs) and not len(kept):
-        raise RecordError(f"{table}: fit.where {where!r} keeps none of {len(runs)} runs — set it to rows that are there")
+        raise RecordError(f"{table}: fit.where {where!r} keeps none of {len(runs)} runs — name rows that are there")
     return map_columns(kept, mapping)
 
 
