@@ -36,11 +36,16 @@ def farthest(at: Points, ranges: Ranges, teachers: Texts) -> float:
 
 def _beyond_texts(at: Points, name: str, teachers: Texts) -> float:
     """Factor by which a divergence exceeds the largest one of the fit's texts; infinite where none has any."""
-    asked = float(np.max(at.columns[name], initial=0.0)) if name in at.columns else 0.0
-    largest = max((known.get(name, 0.0) for known in teachers.values()), default=0.0)
+    asked, largest = _divergences(at, name, teachers)
     if asked <= largest or asked == 0:
         return 1.0
     return asked / largest if largest > 0 else math.inf
+
+
+def _divergences(at: Points, name: str, teachers: Texts) -> tuple[float, float]:
+    """The largest that is asked about, and the largest of the fit's texts."""
+    asked = float(np.max(at.columns[name], initial=0.0)) if name in at.columns else 0.0
+    return asked, max((known.get(name, 0.0) for known in teachers.values()), default=0.0)
 
 
 def mind_reach(at: Points, ranges: Ranges, teachers: Texts, *, identified: bool, force: bool | None) -> None:
@@ -71,10 +76,16 @@ def _too_far(at: Points, ranges: Ranges, teachers: Texts, identified: bool) -> s
     # A limit is no claim about a run, but it is the floor that it asks for.
     if not identified and (reach > INSIDE or any(np.isinf(values).any() for values in _sizes(at).values())):
         return _UNIDENTIFIED.format(ranges=in_words(ranges))
-    if reach > MAX_REACH:
-        asked = ", ".join(f"{axis.upper()} = {_span(values)}" for axis, values in _sizes(at).items())
-        return _FAR.format(asked=asked, reach=reach, ranges=in_words(ranges), most=MAX_REACH)
-    return None
+    if reach <= MAX_REACH:
+        return None
+    # What lies so far is named: sizes, or the divergence of a text.
+    asked = ", ".join(f"{axis.upper()} = {_span(values)}" for axis, values in _sizes(at).items()) + " on this text"
+    within = in_words(ranges)
+    for name in DELTAS:
+        if _beyond_texts(at, name, teachers) == reach:
+            divergence, largest = _divergences(at, name, teachers)
+            asked, within = f"{name} = {divergence:.3g}", f"{name} up to {largest:.3g}"
+    return _FAR.format(asked=asked, reach=reach, ranges=within, most=MAX_REACH)
 
 
 _UNIDENTIFIED = (
@@ -82,7 +93,7 @@ _UNIDENTIFIED = (
     "the floor (scaling fit … --held E=…), or repeat with --force (in Python force=True)"
 )
 _FAR = (
-    "{asked} on this text lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {most:g}× is trusted — "
+    "{asked} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {most:g}× is trusted — "
     "train nearer runs, or repeat with --force (in Python force=True)"
 )
 

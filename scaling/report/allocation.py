@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.fit.reach import MAX_REACH
 from scaling.report.columns import wrapped
 from scaling.report.numbers import number
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.fit.allocation.frontier import Frontier
+    from scaling.fit.allocation.optimal import Optimal
 
 
 def show_frontier(found: Frontier) -> None:
@@ -20,7 +22,7 @@ def show_frontier(found: Frontier) -> None:
     if found.text:
         print(f"best sizes for budgets, text: {found.text}")
     table = Table(box=None, pad_edge=False)
-    for name in ("FLOPs", "N*", "interval", "D*", "tokens per parameter", "loss", "N* grows as"):
+    for name in ("FLOPs", "N*", "interval", "D*", "tokens per parameter", "loss", "beyond", "N* grows as"):
         table.add_column(name, justify="right")
     for best in found.optima:
         low, high = best.exponent_interval
@@ -32,9 +34,14 @@ def show_frontier(found: Frontier) -> None:
             number(best.d),
             f"{best.tokens_per_parameter:.3g}",
             f"{best.loss.value:.4f}",
+            f"{_beyond(best):.3g}×",
             f"C^{best.exponent:.3f}{doubt}",
         )
     show(table)
+    if far := [f"{best.flops:.3g}" for best in found.optima if _beyond(best) > MAX_REACH]:
+        print(
+            wrapped(f"more than {MAX_REACH:g}× beyond the runs, where no forecast is trusted: {', '.join(far)} FLOPs")
+        )
     # The other ways to the same answer, where they differ, and what none of them can say.
     for approach in found.approaches:
         print(wrapped(f"{approach} — {approach.note}"))
@@ -42,3 +49,8 @@ def show_frontier(found: Frontier) -> None:
             print(wrapped(f"  left out {sentence}"))
     for sentence in (*found.differences, *(f"not answered: {reason}" for reason in found.refused)):
         print(wrapped(sentence))
+
+
+def _beyond(best: Optimal) -> float:
+    """Factor by which the best size or volume lies beyond the runs; 1 inside."""
+    return max((float(factor) for factor in best.loss.reach.values()), default=1.0)

@@ -70,8 +70,11 @@ def _speed_table(found: OnPhones) -> Table:
     for device, engine, unit in dict.fromkeys((one.device, one.engine, one.unit) for one in found.devices):
         rows = [one for one in found.devices if (one.device, one.engine, one.unit) == (device, engine, unit)]
         rates = {one.format: rate(one.speed.tokens_per_s) for one in rows}
-        speed, shares = rows[0].speed, [one.memory_share for one in rows]
-        spread = f"× {speed.low / speed.tokens_per_s:.2g} – {speed.high / speed.tokens_per_s:.2g}"
+        speeds, shares = [one.speed for one in rows], [one.memory_share for one in rows]
+        # Formats have ranges of their own; the widest is true of each.
+        least = min(speed.low / speed.tokens_per_s for speed in speeds)
+        most = max(speed.high / speed.tokens_per_s for speed in speeds)
+        spread = f"× {least:.2g} – {most:.2g}"
         mark = f" {UNVERIFIED}" if rows[0].basis == "unverified" else ""
         cells = [rates.get(name, "") for name in formats]
         table.add_row(device + mark, str(rows[0].year), f"{engine}, {unit}", *cells, spread, _shares(shares))

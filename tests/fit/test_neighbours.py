@@ -15,6 +15,8 @@ from scaling.fit.doubt.calibrate import missed
 from scaling.fit.evidence import Status
 from scaling.fit.fitter import fit
 from scaling.fit.neighbours import LENGTH, OTHER_TEXT, Runs, correlation_of, influence, shared_scatter
+from scaling.fit.prediction import points
+from scaling.fit.reach import mind_reach
 from scaling.fit.saved import digest, load, save, to_json
 from scaling.fit.stack.validate import Score, Validation
 from scaling.laws.size_and_data import Chinchilla
@@ -163,6 +165,13 @@ def test_far_beyond_the_runs_python_warns_and_refuses_where_a_decision_asks(foun
         assert refused.value.exit_code == 3
         assert np.all(np.isfinite(np.asarray(getattr(ask([n, 6.4e9], d, force=True), "value", 0.5))))
     assert found.predict(math.inf, math.inf).value < found.predict(n, d).value, "a limit is no claim about a run"
+
+
+def test_where_a_text_lies_beyond_those_of_the_runs_it_is_named_and_not_the_sizes():
+    texts = {"real": {"delta_noise": 0.0}, "noise 0.2": {"delta_noise": 0.1}}
+    at = points(texts, 2e6, 2e8, delta_noise=2.0)
+    with pytest.raises(ExtrapolationError, match=r"^delta_noise = 2 lies 20× beyond .*\(delta_noise up to 0\.1\)"):
+        mind_reach(at, {"n": (1e6, 1e7), "d": (1e8, 1e9)}, texts, identified=True, force=False)
 
 
 def test_beyond_runs_that_do_not_determine_the_floor_python_warns_or_refuses_too(found):
