@@ -17,7 +17,7 @@ from scaling.export.keyboard import keyboard_of_bundle
 from scaling.export.measure import ENGINE_TOKENS, measure
 from scaling.predict.devices import Device, device
 from scaling.predict.footprint import Footprint, footprint
-from scaling.predict.quantization import QuantizationCost, Rounding, rounding_cost
+from scaling.predict.quantization import QuantizationCost, Rounding, of_a_nat, rounding_cost
 from scaling.predict.recommend import Recommendation
 from scaling.predict.speed import Speed, decode_speed
 from scaling.records import Outcome, RunStore
@@ -116,7 +116,7 @@ def verify(
     speed = _forecast_speed(run.model, device(device_name), stored.storage, engine_name or stored.engine)
     damage = _forecast_damage(recommendation, run, bundle, rounding)
     loss = getattr(outcome, loss_name)
-    stored_loss = None if loss is None else loss + read_back.increase * _per_nat(recommendation, outcome)
+    stored_loss = None if loss is None else loss + _in_unit(recommendation.unit, outcome, read_back.increase)
     memory = _forecast_memory(bundle, recommendation, file.tokenizer, engine_name)
     saved = _saved(bundle, store, recommendation)
     checks = compare(
@@ -147,11 +147,9 @@ def verify(
     )
 
 
-def _per_nat(recommendation: Recommendation, outcome: Outcome) -> float:
-    """The unit of the forecast in nats/token of the student's own tokens."""
-    if recommendation.unit == NATS or outcome.loss is None or outcome.bits_per_byte is None:
-        return 1.0
-    return outcome.bits_per_byte / outcome.loss
+def _in_unit(unit: str, outcome: Outcome, nats: float) -> float:
+    """So many nats/token of a student's own tokens, in the unit of the forecast."""
+    return nats * of_a_nat(unit, [(outcome.loss, outcome.bits_per_byte)])
 
 
 def _saved(bundle: Bundle, store: RunStore, recommendation: Recommendation) -> KeyboardUse | None:

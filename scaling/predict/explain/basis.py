@@ -71,7 +71,7 @@ class Basis:
     entropy: float | None = None
 
     @property
-    def from_where(self) -> float:
+    def entropy_or_floor(self) -> float:
         """What a teacher's error is counted from: the exact entropy where it is known, else the floor of the law."""
         return self.floor if self.entropy is None else self.entropy
 

@@ -78,7 +78,7 @@ class TeacherAsked:
         if self.loss is None:
             loss = basis.loss(n, d)
             return Teacher(label=label, loss=loss, delta=loss - floor, n_params=n, n_tokens=d)
-        least = basis.from_where
+        least = basis.entropy_or_floor
         if not least <= self.loss < math.inf:
             what = "floor" if basis.entropy is None else "exact entropy behind the texts"
             raise SpecError(
