@@ -106,6 +106,13 @@ def scaling() -> Callable[..., Done]:
 
 
 @pytest.fixture
+def small_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text written with a cache of one size, which compiles in a fraction of the time; how it grows is tested in
+    train/test_decode.py."""
+    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 1)
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> RunStore:
     """A results folder of the test's own."""
     return RunStore(tmp_path / "results").prepare()

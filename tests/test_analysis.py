@@ -85,6 +85,7 @@ def test_better_teachers_make_better_students_until_size_and_data_bind(printed, 
     assert (most["over_real"] >= 0).all()
 
 
+@pytest.mark.slow
 def test_rounding_is_noise_that_larger_models_feel_less(printed, monkeypatch, tmp_path):
     damage = importlib.import_module("damage")
     monkeypatch.setattr(damage, "FIGURE", tmp_path / "damage.png")
@@ -106,6 +107,7 @@ def test_text_of_the_kind_is_worth_more_than_other_text_and_symbols_harm(printed
     assert len(re.findall(r"D_T = k D_F\^alpha N\^beta, k", text)) == 2
 
 
+@pytest.mark.slow
 def test_at_equal_bytes_more_pieces_have_fewer_bits_on_little_text(printed):
     rows = re.findall(r"^ +597000 +NaN +([\d.]+) +([\d.]+) +([\d.]+)$", printed("vocabulary"), flags=re.MULTILINE)
     of_1024, of_4096, of_8192 = map(float, rows[0])

@@ -47,6 +47,7 @@ def test_damaged_texts_tokenizers_and_tables_are_read_or_refused_by_name():
     assert violations == 0
 
 
+@pytest.mark.slow
 def test_engines_that_crash_flood_or_lie_are_errors_and_leave_no_process(monkeypatch):
     pytest.importorskip("xllamacpp", reason="the engine is not installed: extra [export]")
     monkeypatch.setattr(llama_cpp, "WORKER", llama_cpp.WORKER)  # the attack puts another in its place

@@ -50,6 +50,7 @@ def test_activations_in_blocks_are_rounded_as_q8_0_rounds_weights():
     assert in_blocks("blk.0", x) is x
 
 
+@pytest.mark.slow
 def test_eight_bits_of_activations_move_the_logits_little_and_fixed_ranges_more(student):
     exact = np.asarray(forward(student, TOKENS))
     spread = exact.std()

@@ -68,6 +68,7 @@ def trainings(logged_every=20):
     return pd.concat(tables, ignore_index=True)
 
 
+@pytest.mark.slow
 def test_a_planned_schedule_is_forecast_from_trainings_under_other_schedules(tmp_path):
     table = trainings()
     for name, planned in scheduled_runs(table).items():

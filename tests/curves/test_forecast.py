@@ -17,6 +17,7 @@ def noisy(seed, x=X, law=TRUTH):
     return law.loss(x=x) * np.exp(NOISE * np.random.default_rng(seed).normal(size=len(x)))
 
 
+@pytest.mark.slow
 def test_nine_of_ten_measurements_lie_inside_nine_tenths_intervals():
     further = np.geomspace(1.1e8, 4e8, 5)
     inside, width = [], []
@@ -50,6 +51,7 @@ def test_a_forecast_far_beyond_the_curve_is_refused_unless_forced():
         short.predict(4e8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "factor"), [(-1, 3.0), (-1, 0.3), (10, 10.0), (10, 0.1), (0, 5.0), (-2, 3.0)], ids=lambda value: str(value)
 )

@@ -177,6 +177,7 @@ def test_a_limit_that_is_no_time_is_refused(monkeypatch, tmp_path, said):
         LLAMA_CPP.run(model, [1], n_tokens=1, context=40)
 
 
+@pytest.mark.slow
 def test_a_converter_that_hangs_is_stopped(monkeypatch, tmp_path):
     # The interpreter of its environment tells a version, and then hangs at the work.
     hanging = tmp_path / "python"
@@ -189,6 +190,7 @@ def test_a_converter_that_hangs_is_stopped(monkeypatch, tmp_path):
     assert not (tmp_path / "model.tflite").exists()
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_says_nothing_is_stopped_with_what_it_started(monkeypatch, tmp_path):
     hanging, started = tmp_path / "python", tmp_path / "started"
     hanging.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {started}.part\nmv {started}.part {started}\nwait\n")

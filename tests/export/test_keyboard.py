@@ -54,6 +54,7 @@ def workspace(tmp_path_factory) -> Workspace:
     return found
 
 
+@pytest.mark.slow
 def test_a_file_types_as_the_run_does_whose_weights_it_holds(workspace, tmp_path):
     run, store = workspace.runs[0], workspace.store
     alone = keyboard_of_run(run, store, n_words=WORDS)
@@ -128,6 +129,7 @@ def test_a_target_in_keystrokes_is_met_by_keystrokes_whatever_the_loss(run, fore
     assert meets_target(recommended, 2.5)
 
 
+@pytest.mark.slow
 def test_a_target_in_keystrokes_is_measured_on_the_file_before_all_else(workspace, forecast, monkeypatch, tmp_path):
     def refuse(*args):
         raise EngineError("no engine here")

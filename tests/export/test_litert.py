@@ -49,6 +49,7 @@ def litert() -> str:
     return LITERT.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [GROUPED, UNTIED], ids=["grouped", "untied"])
 @pytest.mark.parametrize("scheme", ["f32", "symmetric_channel"])
 def test_the_program_of_one_token_computes_what_the_student_does(model, scheme):

@@ -313,6 +313,7 @@ def test_branches_that_left_before_a_stop_are_counted_and_none_twice(store, make
     assert sorted(first.trained + second.trained) == sorted(trunks[0].run_ids)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_is_replaced_and_its_trunk_taken_over(store, make_spec):
     specs = [make_spec(width, 640 * 100) for width in (32, 64, 96, 128)]
     seen = []
@@ -331,6 +332,7 @@ def test_a_killed_worker_process_is_replaced_and_its_trunk_taken_over(store, mak
     assert any(event.kind == "taken over" for event in seen)
 
 
+@pytest.mark.slow
 def test_workers_of_a_parent_that_is_gone_save_and_end(store, start_sweep):
     process = start_sweep(2)
     process.kill()

@@ -28,7 +28,7 @@ BLOCK = 8 * 16
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
+def small_blocks(monkeypatch, small_decoder):
     monkeypatch.setattr(generators, "MAX_ROWS", 8)
 
 
@@ -120,10 +120,11 @@ DIES_WITHIN_THE_THIRD_BLOCK = """
 import os, signal, sys
 import scaling.teach.generators as generators
 import scaling.teach.generate as generate
+import scaling.train.decode as decode
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 
-generators.MAX_ROWS = 8
+generators.MAX_ROWS, decode.GROWTH_STEPS = 8, 1
 written, write_shard = [], generate.write_shard
 
 def dies(*given):
@@ -270,6 +271,7 @@ def test_blocks_shrink_for_teachers_whose_cache_is_large(make_run, monkeypatch):
     assert rows_per_block(large) == 32
 
 
+@pytest.mark.slow
 def test_an_accelerator_writes_blocks_together_and_the_text_is_that_of_one_at_a_time(make_run, make_store, monkeypatch):
     spec = make_run(make_run())
     expected, _ = ensure_teacher_text(spec, make_store("alone"), n_tokens=5 * BLOCK)

@@ -37,7 +37,7 @@ MODEL = ModelSpec(vocab_size=270, width=32, n_layers=1, head_width=8, n_heads=4,
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
+def small_blocks(monkeypatch, small_decoder):
     monkeypatch.setattr(generators, "MAX_ROWS", 8)
 
 
@@ -96,6 +96,7 @@ def test_a_student_reads_what_the_model_of_a_file_wrote(make_run, store, file):
     assert held_out.hash != card.hash
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", [0, 12])
 def test_students_with_other_tokens_read_its_text_cut_anew(make_run, store, file, prompt):
     spec = make_run(tokens_of=None, prompt_tokens=prompt)
@@ -204,6 +205,7 @@ def test_a_student_learns_the_laws_that_lie_beside_the_text(make_run, store, tar
     assert train_trunk([spec], store)[0].outcome.status == "done"
 
 
+@pytest.mark.slow
 def test_laws_that_were_interrupted_are_taken_up_and_never_found_twice(make_run, tmp_path, monkeypatch):
     spec = make_run(targets="sampled")
     found = []

@@ -31,6 +31,8 @@ def make_run(tmp_path):
     return make
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_decoder")
 def test_a_chain_of_teachers_is_trained_and_writes_enough_for_every_student(make_run, store, monkeypatch):
     monkeypatch.setattr(generators, "MAX_ROWS", 8)
     teacher = make_run(make_run(), tokens=160)

@@ -40,6 +40,7 @@ print(repr((record.outcome.train_loss, record.outcome.loss)))
 """
 
 
+@pytest.mark.slow
 def test_a_step_in_a_hostile_environment_gives_the_same_loss(run_spec, store, tmp_path):
     run = run_spec(640)
     (record,) = train_trunk([run], store)

@@ -57,12 +57,14 @@ def check_equal(trunks, store, reference) -> None:
             np.testing.assert_allclose(part, weights[1][name], atol=3e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_members_end_as_they_do_alone(trunks, alone, store):
     records = train_cohort(trunks, store)
     assert [[record.spec for record in own] for own in records] == trunks
     check_equal(trunks, store, alone(trunks))
 
 
+@pytest.mark.slow
 def test_a_cohort_stopped_again_and_again_ends_as_if_it_had_not_been(trunks, alone, store):
     stops = 0
     while not all(store.has(spec.run_id) for specs in trunks for spec in specs):
@@ -76,6 +78,7 @@ def test_a_cohort_stopped_again_and_again_ends_as_if_it_had_not_been(trunks, alo
     check_equal(trunks, store, alone(trunks))
 
 
+@pytest.mark.slow
 def test_a_member_goes_on_alone_and_a_trunk_begun_alone_goes_on_in_a_cohort(trunks, alone, store):
     looks = iter([False] * 3)
     with pytest.raises(Preempted):
@@ -88,6 +91,7 @@ def test_a_member_goes_on_alone_and_a_trunk_begun_alone_goes_on_in_a_cohort(trun
     check_equal(trunks, store, alone(trunks))
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_leaves_the_others_as_they_are(trunks, alone, store, run_spec):
     wild = [run_spec(12_800, lr=1e15)]
     records = train_cohort([wild, *trunks[1:]], store)

@@ -13,6 +13,12 @@ MODEL = ModelSpec(vocab_size=11, width=32, n_layers=2, head_width=16, n_kv_heads
 BOS = 10
 
 
+@pytest.fixture(autouse=True)
+def a_cache_of_three_sizes(monkeypatch):
+    """Each size is compiled by itself, and three say what eight would."""
+    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 3)
+
+
 @pytest.fixture(scope="module")
 def student():
     student = Student(MODEL, seed=3)
@@ -61,6 +67,7 @@ def test_a_length_that_the_cache_does_not_grow_evenly_to_is_written_in_full(stud
     assert ((sequences >= 0) & (sequences < MODEL.vocab_size)).all()
 
 
+@pytest.mark.slow
 def test_top_k_and_top_p_keep_the_likeliest_tokens_only(student):
     sequences = write(student, 600, length=4, top_k=2)
     p = laws(student, sequences)

@@ -48,6 +48,7 @@ def test_causal_attention_and_its_gradient_are_those_of_the_equation(time, n_hea
     assert_equal_parts(found, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_kv_heads", [1, 4])
 def test_attention_in_bfloat16_is_that_of_the_equation_to_its_rounding(n_kv_heads):
     q_BHTK, k_BJTK, v_BJTK = (normal(2, heads, 33, 16, seed=heads) for heads in (4, n_kv_heads, n_kv_heads))

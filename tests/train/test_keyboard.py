@@ -39,6 +39,7 @@ def test_beginnings_are_read_as_if_each_stood_alone_behind_its_context(student):
     assert np.isneginf(found[-1]).all()
 
 
+@pytest.mark.slow
 def test_contexts_are_read_in_parts_where_memory_is_short(student, monkeypatch):
     contexts = np.random.default_rng(1).integers(0, MODEL.vocab_size, (ROWS + 5, 4))
     ((_, whole),) = StudentKeyboard(student).read(contexts)

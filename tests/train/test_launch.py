@@ -44,6 +44,7 @@ def test_every_step_is_in_one_launch_and_in_order(count):
         assert sum(isinstance(part, int) for part in parts) < count or count == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", LENGTHS[1:])
 def test_state_logs_and_probes_are_those_of_single_steps(run_spec, together, count):
     spec, n_steps, marks = run_spec(6_400), 37, (3, 5, 30)
@@ -61,6 +62,7 @@ def test_state_logs_and_probes_are_those_of_single_steps(run_spec, together, cou
     jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=2e-3, atol=2e-5), *found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [lambda trunks, store: [train_trunk(specs, store) for specs in trunks], train_cohort])
 def test_a_training_ends_as_it_does_step_by_step(run_spec, together, store, tmp_path, train):
     trunks = [[run_spec(6_400), run_spec(12_800)], [run_spec(9_600, lr=2e-3)]]

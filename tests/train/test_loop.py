@@ -216,6 +216,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(specs, reference, st
     assert measured(store, specs) == reference(specs)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_leaves_the_last_checkpoint_usable(specs, reference, store):
     """A limit on the size of files stands for the disk; the process has it to itself."""
     with pytest.raises(Preempted):

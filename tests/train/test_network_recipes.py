@@ -27,11 +27,7 @@ STUDENT = ModelSpec(vocab_size=65, width=32, n_layers=2, context=8, n_heads=2)
 SMALL_TEACHER, SMALL = (ModelSpec(vocab_size=65, width=32, n_layers=n, context=8, n_heads=2) for n in (2, 1))
 WORLD = {"kind": "w0", "n_records": 1}
 
-
-@pytest.fixture(autouse=True)
-def _written_by_a_small_program(monkeypatch):
-    """A cache of one size compiles in a fraction of the time; how it grows is tested in test_decode.py."""
-    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 1)
+pytestmark = pytest.mark.usefixtures("small_decoder")
 
 
 # A second implementation: plain loops or sums over float64, which a complex step differentiates exactly.
@@ -129,6 +125,7 @@ def test_a_relation_to_itself_costs_nothing_and_what_is_not_seen_does_not_count(
     assert float(causal_mean((scores - hidden) ** 2)) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_features_are_read_on_the_way_to_the_same_logits():
     model = ModelSpec(vocab_size=65, width=64, n_layers=2, context=8, n_heads=4, n_kv_heads=2)
     student, tokens = Student(model, seed=3), RNG.integers(65, size=(2, 8)).astype(np.int32)
@@ -180,6 +177,7 @@ def test_tinybert_learns_below_the_logits_first_and_the_distribution_then():
     assert aims == pytest.approx([below, below, above], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_that_learns_on_policy_is_scored_on_what_it_writes_in_a_share_of_the_steps():
     teacher, student = Student(SMALL_TEACHER, seed=1), Student(SMALL, seed=2)
     tokens = RNG.integers(65, size=(2, 8)).astype(np.int32)

@@ -74,6 +74,7 @@ def test_the_gradient_on_one_draw_is_on_average_over_all_draws_that_on_the_whole
     assert average == pytest.approx(gradient(LAW, None), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gradient_on_the_likeliest_tokens_is_biased_by_what_they_leave_out():
     gaps = []
     for k in (1, 2, 4, 6):
@@ -98,6 +99,7 @@ def with_targets(spec, targets):
 STOPPED = [KINDS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in KINDS[1:])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", STOPPED, ids=lambda targets: targets.kind)
 def test_a_training_on_soft_targets_that_was_stopped_ends_as_if_it_had_not_been(run_spec, tmp_path, targets):
     spec = with_targets(run_spec(), targets)

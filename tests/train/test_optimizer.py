@@ -76,6 +76,7 @@ def test_three_steps_give_the_reference_losses():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lr", [0.01, 0.03])
 def test_weight_decay_shrinks_every_matrix_by_its_timescale_and_leaves_gains(lr):
     """Whatever the peak rate and the tensor: half the peak rate shrinks a matrix by half of step_tokens/timescale."""

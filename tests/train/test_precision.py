@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pytest
 
 from scaling.spec import ModelSpec, OptimSpec
 from scaling.train.step import program
@@ -22,6 +23,7 @@ def losses_of(precision: str, steps: int = 40) -> tuple[list[float], set[str]]:
     return losses, {str(leaf.dtype) for leaf in jax.tree.leaves(state) if leaf.ndim}
 
 
+@pytest.mark.slow
 def test_a_training_in_bfloat16_follows_the_one_in_float32_and_keeps_float32_weights():
     plain, _ = losses_of("float32")
     rounded, kept = losses_of("bfloat16")

@@ -47,6 +47,7 @@ def with_recipe(spec, recipe):
     return RunSpec.model_validate({**spec.model_dump(), "distill": recipe})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy_recipe")
 def test_a_recipe_from_outside_trains_a_student_and_is_part_of_the_run(run_spec, store):
     plain = run_spec(6_400)

@@ -40,6 +40,7 @@ def test_the_gradient_passes_as_if_nothing_were_rounded():
     assert np.array_equal(jax.jit(jax.grad(loss))(params)["token_embd"], factor)
 
 
+@pytest.mark.slow
 def test_only_the_cooldown_is_rounded_and_its_end_is_kept_as_rounded(store, run_spec):
     logs, students = {}, {}
     for qat in (None, "q4_0"):

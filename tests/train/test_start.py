@@ -53,6 +53,7 @@ def test_a_continued_run_is_what_loading_and_training_by_hand_gives(specs, store
     assert row["start_flops"] == 2 * row["flops"]
 
 
+@pytest.mark.slow
 def test_a_continued_training_stopped_again_and_again_ends_as_if_it_had_not_been(specs, store, tmp_path):
     calm = RunStore(tmp_path / "calm")
     for place in (store, calm):

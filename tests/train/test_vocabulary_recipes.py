@@ -23,11 +23,7 @@ RNG = np.random.default_rng(5)
 TEACHER = ModelSpec(vocab_size=300, width=64, n_layers=2, context=16)
 STUDENT = ModelSpec(vocab_size=257, width=32, n_layers=1, context=16)
 
-
-@pytest.fixture(autouse=True)
-def _written_by_a_small_program(monkeypatch):
-    """A cache of one size compiles in a fraction of the time; how it grows is tested in test_decode.py."""
-    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 1)
+pytestmark = pytest.mark.usefixtures("small_decoder")
 
 
 def complex_step(plain, own):
@@ -122,6 +118,7 @@ def recipe(spec: dict):
     return recipe_of(run.recipe, TokenTargets(), Student(TEACHER, seed=1))
 
 
+@pytest.mark.slow
 def test_the_small_table_is_learned_inside_the_teacher_first_and_the_student_alone_then():
     mixed_vocab = recipe({"kind": "mixed_vocab", "first_stage_tokens": 64})
     student = Student(STUDENT, seed=2)

@@ -76,6 +76,7 @@ def test_a_new_primitive_is_taught_alone_and_asked_in_company():
     assert all("jump" in example.question and len(example.question) > 1 for example in split.test)
 
 
+@pytest.mark.slow
 def test_a_filler_shows_the_template_with_so_many_primitives():
     for k in range(4):
         train = scan.split(f"filler_{k}").train

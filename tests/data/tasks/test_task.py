@@ -109,6 +109,7 @@ def test_a_run_is_asked_both_kinds_and_scored_on_answers(source, tmp_path):
         assert found.n_scored == task.is_answer(found.sequences).sum()
 
 
+@pytest.mark.slow
 def test_exact_match_counts_what_greedy_decoding_writes():
     """Answers that a student wrote itself, token by token, of which one in four then has one token changed."""
     source = SOURCES[0]

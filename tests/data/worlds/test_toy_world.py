@@ -122,6 +122,7 @@ def test_a_run_of_a_world_from_outside_is_read_and_measured_exactly(tmp_path, te
     assert exact.total == 0 if teacher["kind"] == "real" else 0 < exact.total < 0.05
 
 
+@pytest.mark.slow
 def test_a_student_of_a_world_from_outside_is_trained_and_its_loss_is_exact(tmp_path):
     store = RunStore(tmp_path).prepare()
     (record,) = train_trunk([a_run(teacher=NOISE)], store)
