@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import DEFAULT_FORMAT
 from scaling.chain.workspace import Workspace
-from scaling.errors import FitError
+from scaling.errors import FitError, RecordError
 from scaling.files import write_bytes
 from scaling.records import RunStore
 from scaling.spec import RunSpec
@@ -97,6 +97,8 @@ def keyboard_stage(
 
     recommend, path = workspace.config.recommend, workspace.folder / KEYBOARD
     runs = tuple({run.run_id: run for run in (*workspace.runs, *also)}.values())
+    if not any(workspace.store.has(run.run_id) for run in runs):
+        raise RecordError(f"no finished run to type with — train the sweep first: {workspace.command('scaling sweep')}")
     table = keyboard_table(
         runs,
         workspace.store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,6 +117,7 @@ def calibrate(
 
     # What is typed wrongly is said before anything is read.
     like, block, where = device_named(device), _device_name(name), _unit(unit)
+    like = replace(like, label=f"{name}, with the memory of: {like.label}")
     measured, rates, taken = _measured(tables, results, layers or (), engine)
     found = fit_device(like, rates, engine=measured, unit=where)
     for model in taken:

@@ -90,9 +90,9 @@ def predict(
         return
     refuse_without_effect("--params; models are compared by --like", {"--as-good-as": as_good_as})
     n, d = count(params or "", "params"), math.inf if d is None else d
-    # A label of a fit is forecast as its runs were; any other teacher is a part of an explanation.
-    if explain or (who is not None and (fit_file is None or not isinstance(who, str))):
-        refuse_without_effect("--explain, or a teacher by size or loss", exact)
+    # A text of a fit is forecast as its runs were; any other teacher is a part of an explanation.
+    if explain or (who is not None and not source.has_text(who)):
+        refuse_without_effect("--explain" if explain else "a teacher by size or loss", exact)
         _explained(source, n, d, who, batch_law, bytes_per_token, as_json=json_)
         return
     refuse_without_effect("a forecast without --explain", parts)

@@ -68,6 +68,14 @@ class Source:
 
         return load(path)
 
+    def has_text(self, teacher: str | TeacherAsked) -> bool:
+        """Whether a teacher is named as a text of the fit, which refuses what no literature knows either."""
+        from scaling.predict.named.models import models
+
+        if self.fit_file is None or not isinstance(teacher, str):
+            return False
+        return teacher not in models() or teacher in (fit := self.fit(self.fit_file)).teachers or teacher in fit.texts
+
     def refuse_doubt_of_a_law(self, also: dict[str, Any] | None = None) -> None:
         """A published law has no interval, and says how far it reaches instead of refusing."""
         if self.fit_file is None:

@@ -99,7 +99,7 @@ def keyboard_table(
     records = [store.load(run.run_id) for run in runs if store.has(run.run_id)]
     finished = [record for record in records if record.outcome.status == "done"]
     if not finished:
-        raise RecordError("no finished run to type with — train the sweep first: scaling sweep SWEEP.yaml")
+        raise RecordError("no finished run to type with — train some of them first")
     # Labels tell texts apart among all runs, so they are given to all at once.
     labels, before = runs_table(finished)[list(OF_RUN)], _known_rows(known, format, n_words)
     rows: list[dict[str, Any]] = []

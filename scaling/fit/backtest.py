@@ -178,7 +178,7 @@ def _codes(data: Observations, result: Fit) -> Array:
 
 
 def _rows(data, forecast, inside: Array) -> tuple[dict[str, Any], ...]:
-    beyond = np.max([np.broadcast_to(values, inside.shape) for values in forecast.reach.values()], axis=0)
+    beyond = np.broadcast_to(forecast.farthest, inside.shape)
     return tuple(
         {
             "row": data.rows[i],

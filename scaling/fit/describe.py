@@ -156,7 +156,7 @@ def _floors(fit: Fit) -> list[str]:
 
 
 def _version(version: Version) -> str:
-    runs = "to all runs" if version.window == 1 else f"to the best trained {version.window:.0%}"
+    runs = "to all runs" if version.window == 1 else f"to the {version.window:.0%} of lowest loss"
     return runs if version.prior == "none" else f"{runs} with exponents expected near {EXPONENT}"
 
 

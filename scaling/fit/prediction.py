@@ -74,6 +74,11 @@ class Prediction(Drawn):
         return f"{self.value:.4f} {self.unit}{doubt} ({self.basis})"
 
     @property
+    def farthest(self) -> Any:
+        """The largest factor of `reach`; 1 where none is known."""
+        return np.max(np.broadcast_arrays(1.0, *self.reach.values()), axis=0)[()]
+
+    @property
     def basis(self) -> Any:
         """What it rests on, in words: "measured", "law given 6 runs nearby" or "law alone"."""
         return np.vectorize(_basis, otypes=[object])(self.near, self.measured)[()]

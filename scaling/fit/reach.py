@@ -84,6 +84,8 @@ def _too_far(at: Points, ranges: Ranges, teachers: Texts, identified: bool) -> s
     for name in DELTAS:
         if _beyond_texts(at, name, teachers) == reach:
             divergence, largest = _divergences(at, name, teachers)
+            if largest == 0:
+                return _NONE.format(asked=f"{name} = {divergence:.3g}")
             asked, within = f"{name} = {divergence:.3g}", f"{name} up to {largest:.3g}"
     return _FAR.format(asked=asked, reach=reach, ranges=within, most=MAX_REACH)
 
@@ -95,6 +97,10 @@ _UNIDENTIFIED = (
 _FAR = (
     "{asked} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {most:g}× is trusted — "
     "train nearer runs, or repeat with --force (in Python force=True)"
+)
+_NONE = (
+    "{asked}: no text behind this fit has any, so it says nothing of it — add runs of such a text, or repeat with "
+    "--force (in Python force=True)"
 )
 
 

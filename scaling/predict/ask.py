@@ -70,7 +70,7 @@ def forecast(
     asked = asked_of(source, teacher=teacher, columns=columns)
     # A fit has doubt and runs nearby; a published law its formula alone.
     if isinstance(source, Fit):
-        return source.predict(n, d, level=level, force=force, **asked.text_columns)
+        return asked.predict(n, d, level=level, force=force)
     sizes, volumes = np.asarray(count(n, "n"), float), np.asarray(count(d, "d"), float)
     return _of_law(asked, sizes, volumes, level)
 

@@ -95,16 +95,14 @@ class Candidate:
         """The loss that decides: what was measured, or else what the law says, and what the stored format adds."""
         if self.measured is None and not self.rounding.nats:
             return self.prediction
-        of_weights = self.prediction if self.measured is None else self.measured.prediction(self.prediction.level)
+        of_weights = self.prediction if self.measured is None else self.measured.beside(self.prediction)
         value, low, high = (end + self.rounding.nats for end in (of_weights.value, of_weights.low, of_weights.high))
         return replace(of_weights, value=value, low=low, high=high)
 
     @property
     def reach(self) -> float:
         """Largest factor by which N or D exceeds the data behind the fit (1 inside, and for what was measured)."""
-        if self.measured is not None:
-            return 1.0
-        return max(self.prediction.reach.values(), default=1.0)
+        return 1.0 if self.measured is not None else float(self.prediction.farthest)
 
     def fits(self, question: Question) -> bool:
         """True within the budget of bytes and, where a speed is asked for, at that speed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,15 +35,14 @@ class Measured:
         """Standard deviation of the log loss of the run that is asked about: of its estimate, or of another seed."""
         return self.se / self.loss if self.own else self.scatter * math.sqrt(1 + 1 / self.n_runs)
 
-    def prediction(self, level: float) -> Prediction:
-        """Its loss as an answer: the interval is that of the estimate, or of a run with another seed."""
+    def beside(self, law: Prediction) -> Prediction:
+        """Its loss in place of the law's: the interval is that of the estimate, or of a run with another seed."""
         from statistics import NormalDist
 
-        from scaling.fit.prediction import Prediction
-
-        z, reach = NormalDist().inv_cdf((1 + level) / 2), {"n": 1.0, "d": 1.0}
+        z, inside = NormalDist().inv_cdf((1 + law.level) / 2), dict.fromkeys(law.reach, 1.0)
         low, high = (self.loss * math.exp(side * z * self.spread) for side in (-1, 1))
-        return Prediction(self.loss, low, high, level, self.spread, reach)
+        found = replace(law, value=self.loss, low=low, high=high, scale=self.spread)
+        return replace(found, reach=inside, near=0, measured=self.n_runs)
 
     def probability(self, target: float, savings: float | None = None) -> float:
         """P(loss ≤ target), the loss being that on the held-out set: certain for the run itself.

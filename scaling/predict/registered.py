@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scaling.errors import ExtrapolationError, RecordError, SpecError
+from scaling.errors import RecordError, SpecError
 from scaling.files import make_folder, read_json, to_json, write_once
-from scaling.fit.reach import MAX_REACH
 from scaling.predict.candidates import size_of, text_columns
 from scaling.records import RunStore
 from scaling.shown import Drawn
@@ -47,7 +46,7 @@ class RegisteredForecast:
         text: Whose text the student reads, in words.
         n_params: N in the convention of the fit.
         n_tokens: D.
-        reach: Factor by which N or D exceeds the data behind the fit.
+        reach: Factor by which N or D exceeds the runs behind the fit.
         loss: Forecast.
         low: Lower end of its interval.
         high: Upper end.
@@ -147,11 +146,11 @@ def register(
         store: Where they would be if they were trained.
         fit_id: Name of the fit.
         level: Of the intervals.
-        force: Also more than ``MAX_REACH`` beyond the data.
+        force: Also far beyond the runs, or beyond runs that do not determine the law.
 
     Raises:
         SpecError: there are no runs, or some are trained already: that would be no forecast.
-        ExtrapolationError: one lies too far beyond the data.
+        ExtrapolationError: one lies too far beyond the runs.
     """
     trained = [run.run_id for run in runs if store.has(run.run_id)]
     if trained or not runs:
@@ -162,19 +161,12 @@ def register(
         )
     # All are refused where one is: a folder that holds half of a sweep's forecasts could have been chosen from.
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    found = [_forecast(fit, run, fit_id=fit_id, level=level, now=now) for run in runs]
-    far = max(found, key=lambda one: one.reach)
-    if far.reach > MAX_REACH and not force:
-        raise ExtrapolationError(
-            f"run {far.run_id} (N = {far.n_params:.3g}, D = {far.n_tokens:.3g}) lies {far.reach:.3g}× beyond the runs "
-            f"behind this fit; at most {MAX_REACH:g}× is trusted — register nearer runs, or repeat with --force"
-        )
-    return found
+    return [_forecast(fit, run, fit_id=fit_id, level=level, now=now, force=force) for run in runs]
 
 
-def _forecast(fit: Fit, run: RunSpec, *, fit_id: str, level: float, now: str) -> RegisteredForecast:
+def _forecast(fit: Fit, run: RunSpec, *, fit_id: str, level: float, now: str, force: bool) -> RegisteredForecast:
     n, text = size_of(run.model, fit.columns["n"]), text_columns(fit, run.data)
-    said = fit.predict(n, run.n_tokens, level=level, force=True, **text)
+    said = fit.predict(n, run.n_tokens, level=level, force=force, **text)
     # The upper end of a central interval of 80 % is exceeded by one run in ten.
     promise = fit.predict(n, run.n_tokens, level=2 * PROMISE - 1, force=True, **text)
     return RegisteredForecast(
@@ -184,7 +176,7 @@ def _forecast(fit: Fit, run: RunSpec, *, fit_id: str, level: float, now: str) ->
         text=run.data.label,
         n_params=n,
         n_tokens=run.n_tokens,
-        reach=float(max(said.reach.values(), default=1.0)),
+        reach=float(said.farthest),
         loss=float(said.value),
         low=float(said.low),
         high=float(said.high),

@@ -14,7 +14,6 @@ from scaling.report.tables import show
 
 if TYPE_CHECKING:
     from scaling.fit.allocation.frontier import Frontier
-    from scaling.fit.allocation.optimal import Optimal
 
 
 def show_frontier(found: Frontier) -> None:
@@ -34,11 +33,11 @@ def show_frontier(found: Frontier) -> None:
             number(best.d),
             f"{best.tokens_per_parameter:.3g}",
             f"{best.loss.value:.4f}",
-            f"{_beyond(best):.3g}×",
+            f"{best.reach:.3g}×",
             f"C^{best.exponent:.3f}{doubt}",
         )
     show(table)
-    if far := [f"{best.flops:.3g}" for best in found.optima if _beyond(best) > MAX_REACH]:
+    if far := [f"{best.flops:.3g}" for best in found.optima if best.reach > MAX_REACH]:
         print(
             wrapped(f"more than {MAX_REACH:g}× beyond the runs, where no forecast is trusted: {', '.join(far)} FLOPs")
         )
@@ -49,8 +48,3 @@ def show_frontier(found: Frontier) -> None:
             print(wrapped(f"  left out {sentence}"))
     for sentence in (*found.differences, *(f"not answered: {reason}" for reason in found.refused)):
         print(wrapped(sentence))
-
-
-def _beyond(best: Optimal) -> float:
-    """Factor by which the best size or volume lies beyond the runs; 1 inside."""
-    return max((float(factor) for factor in best.loss.reach.values()), default=1.0)

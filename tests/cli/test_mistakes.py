@@ -209,7 +209,8 @@ def test_what_another_machine_trains_may_be_planned_here(tmp_path):
         ((*PREDICT, "--delta-noise", "-1"), "allowed is 0 or more"),
         ((*PREDICT, "--delta-noise", "nan"), "allowed is 0 or more"),
         ((*PREDICT, "--delta-noise", "50"), "158× beyond the runs"),
-        ((*PREDICT, "--teacher", "palm"), "palm"),
+        ((*PREDICT, "--teacher", "palm"), "the teacher (PaLM) lies"),
+        ((*PREDICT, "--teacher", "palmer"), "unknown teacher 'palmer'"),
     ],
 )
 def test_a_zero_is_a_number_and_a_number_has_its_bounds(arguments, said, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from scaling.fit.allocation.optimal import optimal
 from scaling.fit.allocation.split import best_split, growth, weighted_quantiles
 from scaling.fit.fitter import fit
 from scaling.laws.size_and_data import Chinchilla
+from scaling.predict.published import fit_of_preset
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 EXPONENT = 0.36 / 0.70
@@ -234,3 +235,13 @@ def test_weighted_quantiles_of_a_hand_made_sample():
     values, weights = np.array([3.0, 1.0, 2.0, np.inf]), np.array([0.2, 0.3, 0.3, 0.2])
     assert weighted_quantiles(values, weights, 0.5) == (1.0, 3.0)
     assert weighted_quantiles(values, weights, 0.9) == (1.0, np.inf)
+
+
+def test_an_optimum_far_beyond_the_runs_says_how_far():
+    found = fit(sweep(), law="chinchilla", bootstrap=0, strict=False)
+    near, far = optimal(found, flops=1e19), optimal(found, flops=1e26)
+    assert near.reach == 1.0
+    assert "beyond" not in str(near)
+    assert far.reach == pytest.approx(max(far.n / 1e9, far.d / 1e11))
+    assert f"{far.reach:.3g}× beyond the runs" in str(far)
+    assert optimal(fit_of_preset("besiroglu"), flops=1e26).reach == 1.0, "nobody knows its runs"

@@ -61,6 +61,7 @@ def test_seeds_of_a_setting_are_averaged():
     assert found.difference == pytest.approx(-0.01, abs=0.002)
 
 
+@pytest.mark.slow
 def test_intervals_cover_when_pairs_of_one_size_share_their_noise():
     inside = [compare(arms(cluster=0.01, seed=seed).assign(trunk_id="t"), ("old", "new")) for seed in range(80)]
     assert 0.8 < np.mean([one.low < -0.01 < one.high for one in inside]) < 0.98

@@ -59,6 +59,7 @@ def test_intervals_are_learned_from_held_out_runs_where_there_are_enough(stacked
     assert stacked.backtest["n_test"] == stacked.calibration.n_scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["chinchilla", "skaling"])
 def test_validation_fits_end_where_a_full_search_of_the_same_runs_ends(law):
     data = observe(sweep(), columns={"n": "n_params", "d": "n_tokens"})

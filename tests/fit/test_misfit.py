@@ -52,6 +52,7 @@ def test_where_texts_differ_in_kind_the_fitter_gives_each_a_floor_and_a_discount
     assert found.params["c[simple]"] == pytest.approx(-np.log(2.0), abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [{"b": (0.1, 1.0), "c": (0.3, 1.0)}, {"b": (0.0, 0.6), "c": (0.0, 0.3)}])
 def test_texts_of_one_kind_are_not_noted(kinds):
     for seed in range(2):

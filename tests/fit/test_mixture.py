@@ -60,6 +60,7 @@ def rms(found):
     return np.sqrt(np.mean(np.square(list(found.residuals.values()))))
 
 
+@pytest.mark.slow
 def test_a_table_of_our_own_runs_gives_the_law_of_mixtures_within_three_standard_errors(found):
     errors = np.sqrt(np.diag(found.covariance))
     assert (np.abs(found.law.vector - TRUTH.vector) < 3 * errors).all()
@@ -67,6 +68,7 @@ def test_a_table_of_our_own_runs_gives_the_law_of_mixtures_within_three_standard
     assert rms(found) == pytest.approx(SCATTER, rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taken", ["delta", "generator_delta"])
 def test_neither_divergence_of_a_mixture_can_stand_for_the_other(runs, taken):
     parts, both = ("coverage", "noise"), ("delta", "generator_delta")

@@ -120,6 +120,7 @@ def test_larger_runs_are_forecast_better_than_by_any_single_law_and_covered_as_p
     assert least >= 0.6
 
 
+@pytest.mark.slow
 def test_trainings_on_six_teachers_follow_the_composite_form(pilot):
     assert pilot.law.name == "q7"
     rows = {row["law"]: row for row in pilot.selection}
@@ -127,5 +128,6 @@ def test_trainings_on_six_teachers_follow_the_composite_form(pilot):
     assert all(row["delta_aicc"] > 4 for name, row in rows.items() if name != "q7")
 
 
+@pytest.mark.slow
 def test_the_floor_of_those_trainings_is_the_exact_entropy_of_their_world_within_two_percent(pilot):
     assert pilot.params["E"] == pytest.approx(1.370418, rel=0.02)

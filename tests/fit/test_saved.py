@@ -106,6 +106,7 @@ def test_any_byte_changed_is_refused_or_changes_nothing(found, tmp_path):
 ODD = [None, True, -1, 0, 1e308, -1e308, 10**40, "", "x", [], {}, [None], [[]], {"a": 1}, ...]
 
 
+@pytest.mark.slow
 def test_values_changed_with_their_digest_are_refused_or_still_make_sense(found, tmp_path):
     rng = np.random.default_rng(2)
     whole = content(found)

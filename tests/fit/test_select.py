@@ -188,6 +188,7 @@ def test_a_text_without_runs_is_forecast_with_the_doubt_of_texts_that_were_left_
     assert new.scale > known.scale
 
 
+@pytest.mark.slow
 def test_two_teachers_are_too_few_to_leave_one_out():
     runs = pd.read_csv(REFERENCE / "quickstart.csv")
     assert fit(runs, bootstrap=0).calibration.unseen == 0

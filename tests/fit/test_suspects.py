@@ -29,6 +29,7 @@ def fitted(runs, law="chinchilla", **options):
     return fit(runs, law=law, bootstrap=50, strict=False, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["chinchilla", "stack"])
 @pytest.mark.parametrize("objective", ["huber", "squared"])
 def test_a_loss_ten_times_off_is_named_with_its_size_and_what_to_do(law, objective):
@@ -79,6 +80,7 @@ def test_a_data_volume_that_is_off_as_a_whole_is_named():
     assert "below the law through the others" in suspect.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trunk", "most"), [(0.0, 1), (0.003, 3)])
 def test_sound_sweeps_rarely_have_suspects(trunk, most):
     sweeps = (sweep(seed, sizes=6, trunk=trunk) for seed in range(25))

@@ -34,6 +34,7 @@ def every_run() -> tuple[Draft, ...]:
     return tuple(Draft(model=one, tokens=d) for one in standard_shapes(question, 32_000) for d in VOLUMES)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(target=st.floats(2.2, 3.5), memory=st.floats(24, 2000))
 def test_among_ten_thousand_configurations_it_is_the_answer_of_brute_force(target, memory):

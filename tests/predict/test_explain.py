@@ -16,9 +16,11 @@ from scaling.errors import ExtrapolationError, SpecError
 from scaling.fit.fitter import fit
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
-from scaling.predict.explain.answer import explain
+from scaling.predict.ask import forecast
+from scaling.predict.explain.answer import explain, solve
 from scaling.predict.explain.asked import asked_of
 from scaling.predict.explain.basis import published
+from scaling.predict.explain.comparison import compare_models
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
 from scaling.predict.forecast import from_fit
@@ -27,8 +29,8 @@ TERMS = ("floor", "size_term", "data_term", "precision_term", "teacher_term", "r
 
 
 @pytest.fixture(scope="module")
-def of_teachers():
-    """A fit of floor and effective data, kappa = c = 1, with real text and two teachers of noise."""
+def runs():
+    """Of floor and effective data, kappa = c = 1, with real text and two teachers of noise."""
     rng = np.random.default_rng(0)
     rows = [
         {"n_params": n, "n_tokens": d, "teacher": label, "delta_noise": noise, "delta_coverage": 0.0, "status": "done"}
@@ -40,6 +42,12 @@ def of_teachers():
     fewer = runs.n_tokens * np.exp(-runs.delta_noise)
     law = 1.4 + runs.delta_noise + 9 * runs.n_params**-0.35 + 300 * fewer**-0.5
     runs["loss"] = law * np.exp(0.001 * rng.standard_normal(len(runs)))
+    return runs
+
+
+@pytest.fixture(scope="module")
+def of_teachers(runs):
+    """A fit of floor and effective data, kappa = c = 1, with real text and two teachers of noise."""
     return fit(runs, law="q1q2")
 
 
@@ -183,6 +191,34 @@ def test_a_teacher_by_its_loss_is_the_fits_teacher_of_that_loss(of_teachers):
     floor = explain(of_teachers, 4e5, 4e6).floor
     by_loss = explain(of_teachers, 4e5, 4e6, teacher=TeacherAsked(loss=floor + 0.3))
     assert by_loss.loss == pytest.approx(of_teachers.loss(4e5, 4e6, delta_noise=0.3))
+
+
+@pytest.fixture(scope="module")
+def of_real_text(runs):
+    """A fit whose law has no divergences."""
+    return fit(runs[runs.teacher == "real"], law="chinchilla", bootstrap=50)
+
+
+def test_every_answer_counts_a_teachers_error_where_the_law_has_no_divergences(of_real_text):
+    who = TeacherAsked(loss=of_real_text.params["E"] + 0.5)
+    told, alone = forecast(of_real_text, 3e5, 3e6, teacher=who), forecast(of_real_text, 3e5, 3e6)
+    assert [told.value - alone.value, told.low - alone.low, told.high - alone.high] == pytest.approx([0.5] * 3)
+    taken_apart = explain(of_real_text, 3e5, 3e6, teacher=who)
+    assert (taken_apart.loss, taken_apart.low, taken_apart.high) == pytest.approx((told.value, told.low, told.high))
+    for answer in solve(of_real_text, target_loss=told.value, teacher=who).trainings:
+        assert answer.low < answer.loss < answer.high
+    # Half a nat above real text, it is not as good as a student of real text of a fifth of its size.
+    rows = compare_models(of_real_text, ["4e5:8e6"], teacher=who, as_good_as="1e5:2e6").rows
+    assert [row.verdict.answer for row in rows] == ["no"]
+
+
+def test_a_run_of_real_text_is_no_measurement_of_a_teachers_student(of_real_text):
+    who = TeacherAsked(loss=of_real_text.params["E"] + 0.5)
+    assert forecast(of_real_text, 2e5, 4e6).basis == "measured"
+    assert forecast(of_real_text, 2e5, 4e6, teacher=who).basis.endswith("nearby")
+    assert explain(of_real_text, 2e5, 4e6, teacher=who).measured is None
+    shape = forecast(of_real_text, [1e5, 2e5], [[2e6], [3e6], [8e6]], teacher=who).value.shape
+    assert shape == (3, 2)
 
 
 def test_a_fit_refuses_what_its_runs_cannot_say(of_teachers):

@@ -122,6 +122,13 @@ def test_far_beyond_the_data_nothing_is_registered_unless_forced(tmp_path):
     assert one.reach > 100
 
 
+def test_a_teacher_far_worse_than_those_of_the_fit_is_far_beyond_its_runs(tmp_path):
+    asked = run(96, rate=0.9)
+    with pytest.raises(ExtrapolationError, match="delta_coverage = 1.41: no text behind this fit has any"):
+        registered(tmp_path, asked)
+    assert registered(tmp_path, asked, force=True) == registered_in(tmp_path / "forecasts")
+
+
 def test_scores_are_those_worked_by_hand(tmp_path):
     forecasts = registered(tmp_path, run(64), run(96), run(128), run(160), level=0.8)
     inside, below, above, late = sorted(forecasts, key=lambda one: one.n_params)

@@ -14,6 +14,7 @@ from scaling.fit.allocation.cost import SIX_ND, Cost
 from scaling.fit.allocation.split import best_split, growth, weighted_quantiles
 from scaling.fit.evidence import Member
 from scaling.fit.prediction import Prediction
+from scaling.fit.reach import MAX_REACH
 from scaling.fit.result import Fit
 from scaling.numbers import count
 from scaling.shown import Drawn, Shown
@@ -58,11 +59,16 @@ class Optimal(Shown):
         """Whether both ends of the interval of N* are known."""
         return self.n_interval[0] > 0 and math.isfinite(self.n_interval[1])
 
+    @property
+    def reach(self) -> float:
+        """Factor by which N* or D* exceeds the runs behind the fit."""
+        return float(self.loss.farthest)
+
     def row(self) -> dict[str, float]:
         """One line of a table of optima."""
         ends = {"n_low": self.n_interval[0], "n_high": self.n_interval[1]}
         volumes = {"d": self.d, "d_low": self.d_interval[0], "d_high": self.d_interval[1]}
-        return {"flops": self.flops, "n": self.n, **ends, **volumes, "loss": self.loss.value}
+        return {"flops": self.flops, "n": self.n, **ends, **volumes, "loss": self.loss.value, "reach": self.reach}
 
     def frame(self) -> pd.DataFrame:
         """One row."""
@@ -71,7 +77,8 @@ class Optimal(Shown):
     def __str__(self) -> str:
         low, high = self.n_interval
         doubt = f"[{low:.3g}, {high:.3g}]" if self.identified else "not identified " + _open_ends(low, high)
-        return f"C = {self.flops:.3g}: N* = {self.n:.3g} {doubt} at {self.level:.0%}, D* = {self.d:.3g}"
+        far = f", {self.reach:.3g}× beyond the runs" if self.reach > MAX_REACH else ""
+        return f"C = {self.flops:.3g}: N* = {self.n:.3g} {doubt} at {self.level:.0%}, D* = {self.d:.3g}{far}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Optima(Drawn):
     refused: tuple[str, ...] = ()
 
     def frame(self) -> pd.DataFrame:
-        """One row a budget: FLOPs, N* and D* with their intervals, and the loss there."""
+        """One row a budget: FLOPs, N* and D* with their intervals, the loss there, how far beyond the runs it lies."""
         import pandas as pd
 
         return pd.DataFrame([one.row() for one in self.each])

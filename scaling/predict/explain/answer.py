@@ -216,10 +216,9 @@ def _said(one: Training) -> str:
 
 def _doubted(one: Training, question: Asked, *, level: float) -> Training:
     """The training, by a fit with its interval."""
-    fit = question.basis.fit
-    if fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
+    if question.basis.fit is None or not (math.isfinite(one.n_params) or math.isfinite(one.n_tokens)):
         return one
-    doubt = fit.predict(one.n_params, one.n_tokens, level=level, given="law", force=True, **question.text_columns)
+    doubt = question.predict(one.n_params, one.n_tokens, level=level, given="law", force=True)
     return replace(one, low=doubt.low, high=doubt.high)
 
 

@@ -46,13 +46,45 @@ class Asked:
     own_text: str = ""
 
     @property
+    def is_in_words(self) -> bool:
+        """Whether `Fit.predict` has words for the text. A law without divergences has none for a teacher that is told
+        by its loss: it tells real text, to which `surface` adds that teacher's error."""
+        return bool(self.own_text) or self.teacher is None or self.basis.of_teacher is not None
+
+    @property
     def text_columns(self) -> dict[str, Any]:
-        """The text in the words of `Fit.predict`."""
+        """The text in the words of `Fit.predict`; real text where there are none."""
         if self.own_text:
             return {"teacher": self.own_text, **self.columns}
         if self.teacher is None or self.basis.of_teacher is None:
             return dict(self.columns)
         return {"delta_noise": self.teacher.delta, **self.columns}
+
+    def predict(self, n: Any, d: Any, **asked: Any) -> Prediction:
+        """`Fit.predict` of the text that is asked about, by the fit that the question is put to."""
+        said = self._fit.predict(n, d, **asked, **self.text_columns)
+        if self.is_in_words:
+            return said
+        added = self._added(said.at.get("n", math.inf), said.at.get("d", math.inf))
+        moved = replace(said, value=said.value + added, low=said.low + added, high=said.high + added)
+        # Runs of this size and volume read real text: they are nearby, not a measurement of what is asked about.
+        return replace(moved, near=said.near + said.measured, measured=0 * said.measured)
+
+    def probability(self, target: float, n: float, d: float, **asked: Any) -> float:
+        """`Fit.probability` of the text that is asked about."""
+        goal = target if self.is_in_words else target - float(self._added(n, d))
+        return float(self._fit.probability(goal, n, d, **asked, **self.text_columns)) if goal > 0 else 0.0
+
+    @property
+    def _fit(self) -> Fit:
+        assert self.basis.fit is not None, "a published law has no interval"
+        return self.basis.fit
+
+    def _added(self, n: Any, d: Any) -> Any:
+        """What the teacher's error adds to what the fit says of real text, in the shape of n and d."""
+        n, d = np.broadcast_arrays(np.asarray(n, float), np.asarray(d, float))
+        found = self.surface(n.ravel(), d.ravel()).reshape(n.shape)
+        return found[()] - self._fit.loss(n[()], d[()], **self.text_columns)
 
     @property
     def text(self) -> str:
@@ -154,7 +186,7 @@ def doubt_of(question: Asked, n: float, d: float, *, level: float, force: bool =
     fit = _asked_within(question, n, d, force=force)
     if fit is None:
         return None
-    return _doubt(fit, question, n, d, fit.predict(n, d, level=level, force=force, **question.text_columns))
+    return _doubt(question, n, d, question.predict(n, d, level=level, force=force))
 
 
 def doubt_beside(question: Asked, n: float, d: float, table: Path | None, *, level: float, force: bool) -> Doubt | None:
@@ -162,10 +194,10 @@ def doubt_beside(question: Asked, n: float, d: float, table: Path | None, *, lev
     from scaling.predict.measured import law_and_measured
 
     fit = _asked_within(question, n, d, force=force)
-    if fit is None:
-        return None
+    if fit is None or not question.is_in_words:
+        return doubt_of(question, n, d, level=level, force=force)
     said, measured = law_and_measured(fit, n, d, table=table, level=level, force=force, **question.text_columns)
-    doubt = _doubt(fit, question, n, d, said)
+    doubt = _doubt(question, n, d, said)
     return doubt if measured is None else replace(doubt, basis="measured", measured=measured)
 
 
@@ -178,14 +210,9 @@ def _asked_within(question: Asked, n: float, d: float, *, force: bool) -> Fit | 
     return fit
 
 
-def _doubt(fit: Fit, question: Asked, n: float, d: float, said: Prediction) -> Doubt:
-    """What is said of a text of the fit, in the terms of the text that is asked about."""
-    of_law = float(fit.loss(n, d, **question.text_columns))
-    # A form without divergences adds the teacher's error to what it says of real text.
-    added = at(question.surface, n, d) - of_law
-    return Doubt(
-        low=said.low + added, high=said.high + added, error=said.scale, runs=said.value - of_law, basis=said.basis
-    )
+def _doubt(question: Asked, n: float, d: float, said: Prediction) -> Doubt:
+    runs = float(said.value) - at(question.surface, n, d)
+    return Doubt(low=said.low, high=said.high, error=said.scale, runs=runs, basis=said.basis)
 
 
 def _refuse_without_terms(fit: Fit) -> None:

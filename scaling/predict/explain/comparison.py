@@ -278,12 +278,10 @@ def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bo
 def _verdict(row: Row, question: Asked, own: Asked, by: Subject, level: float, *, force: bool) -> Verdict:
     """The row beside the reference, which read its own text."""
     n, d = by.size(own.basis), by.tokens(None)
-    of_reference, fit = doubt_of(own, n, d, level=level, force=force), question.basis.fit
+    of_reference = doubt_of(own, n, d, level=level, force=force)
     reference = own.basis.loss(n, d) + (0.0 if of_reference is None else of_reference.runs)
-    chance = None
-    if fit is not None:
-        asked = (row.n_params, row.n_tokens)
-        chance = float(fit.probability(reference, *asked, force=force, **question.text_columns))
+    is_fit, asked = question.basis.fit is not None, (row.n_params, row.n_tokens)
+    chance = question.probability(reference, *asked, force=force) if is_fit else None
     return Verdict(
         reference=by.label,
         loss=reference,
