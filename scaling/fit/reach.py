@@ -87,16 +87,26 @@ def _too_far(at: Points, ranges: Ranges, teachers: Texts, identified: bool) -> s
             if largest == 0:
                 return _NONE.format(asked=f"{name} = {divergence:.3g}")
             asked, within = f"{name} = {divergence:.3g}", f"{name} up to {largest:.3g}"
-    return _FAR.format(asked=asked, reach=reach, ranges=within, most=MAX_REACH)
+    return far(asked, reach, within)
+
+
+def far(what: str, reach: float, within: str) -> str:
+    """The sentence that refuses what lies more than `MAX_REACH` beyond the runs.
+
+    Args:
+        what: is asked about.
+        reach: how far beyond them it lies.
+        within: what the runs span, in words.
+    """
+    return (
+        f"{what} lies {reach:.3g}× beyond the runs behind this fit ({within}); at most {MAX_REACH:g}× is trusted — "
+        "train nearer runs, or repeat with --force (in Python force=True)"
+    )
 
 
 _UNIDENTIFIED = (
     "the runs behind this fit do not determine its floor, so it forecasts inside them only ({ranges}) — add runs, hold "
     "the floor (scaling fit … --held E=…), or repeat with --force (in Python force=True)"
-)
-_FAR = (
-    "{asked} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {most:g}× is trusted — "
-    "train nearer runs, or repeat with --force (in Python force=True)"
 )
 _NONE = (
     "{asked}: no text behind this fit has any, so it says nothing of it — add runs of such a text, or repeat with "

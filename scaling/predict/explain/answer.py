@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.errors import SpecError
+from scaling.fit.reach import MAX_REACH
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
 from scaling.numbers import count
-from scaling.predict.explain.asked import MOST_REACH, Asked, asked_of, doubt_beside, refuse_beyond
+from scaling.predict.explain.asked import Asked, asked_of, doubt_beside, refuse_beyond
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
@@ -197,7 +198,7 @@ def _within(basis: Basis, answers: tuple[Training, ...]) -> tuple[Training, ...]
     Raises:
         ExtrapolationError: of none.
     """
-    within = tuple(one for one in answers if basis.farthest(one.n_params, one.n_tokens) <= MOST_REACH)
+    within = tuple(one for one in answers if basis.farthest(one.n_params, one.n_tokens) <= MAX_REACH)
     if not within:
         one = answers[0]
         refuse_beyond(basis, one.n_params, one.n_tokens, f"the answer ({_said(one)})")

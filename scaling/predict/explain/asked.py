@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import ExtrapolationError, FitError, SpecError
+from scaling.fit.reach import MAX_REACH, far, in_words
 from scaling.predict.explain.basis import Basis, at, of_fit, published
 from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
 from scaling.predict.named.models import models
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
     from scaling.predict.measurement import Measured
-
-MOST_REACH = 10.0
-"""A fit is not asked further beyond its runs than this factor, unless forced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,10 +220,11 @@ def _refuse_without_terms(fit: Fit) -> None:
 
 
 def refuse_beyond(basis: Basis, n: float, d: float, what: str) -> None:
+    """Refuse a size or volume that lies too far from the runs behind a fit.
+
+    Raises:
+        ExtrapolationError: more than `MAX_REACH` beyond them.
+    """
     reach = basis.farthest(n, d)
-    if reach > MOST_REACH:
-        ranges = ", ".join(f"{name.upper()} from {low:.3g} to {high:.3g}" for name, (low, high) in basis.ranges.items())
-        raise ExtrapolationError(
-            f"{what} lies {reach:.3g}× beyond the runs behind this fit ({ranges}); at most {MOST_REACH:g}× is "
-            "trusted — train nearer runs, or repeat with --force"
-        )
+    if reach > MAX_REACH:
+        raise ExtrapolationError(far(what, reach, in_words(basis.ranges)))
