@@ -169,6 +169,17 @@ def test_a_fit_gives_the_answers_that_lie_near_its_runs_and_names_the_others():
         solve(found, target_loss=7.0)
 
 
+@pytest.mark.parametrize(("given", "met"), [({}, "N = 1e+08 on D = 1e+11"), ({"d": 2e9}, "N = 1e+08 on D = 2e+09")])
+def test_a_target_that_the_smallest_run_meets_is_refused_with_what_that_run_reaches(given, met):
+    n, d = (grid.ravel() for grid in np.meshgrid([1e8, 1e9, 1e10], [1e9, 1e10, 1e11]))
+    found = fit(pd.DataFrame({"n_params": n, "n_tokens": d, "loss": SARDANA.loss(n=n, d=d)}), law="chinchilla")
+    with pytest.raises(ExtrapolationError, match=re.escape(f"among the runs {met} reaches") + r" \S+ already"):
+        solve(found, target_loss=7.0, **given)
+    with pytest.raises(ExtrapolationError) as refused:
+        solve(found, target_loss=SARDANA.E + 1e-3)
+    assert "already" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("law", "most"), [("kaplan", 10.8), ("shehper", 10.8), ("hoffmann", 10.4), ("besiroglu", 10.4)]
 )

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling.errors import SpecError
-from scaling.fit.reach import MAX_REACH
+import numpy as np
+
+from scaling.errors import ExtrapolationError, SpecError
+from scaling.fit.reach import MAX_REACH, far, in_words
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
 from scaling.numbers import count
-from scaling.predict.explain.asked import Asked, asked_of, doubt_beside, refuse_beyond
+from scaling.predict.explain.asked import Asked, asked_of, doubt_beside
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.explanation import Explanation
 from scaling.predict.explain.explanation import explain as explain_basis
@@ -143,7 +145,7 @@ def solve(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
     # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
-    within = answers if force or basis.fit is None else _within(basis, answers)
+    within = answers if force or basis.fit is None else _within(question, answers, target_loss)
     notes = (*basis.notes, *_far(basis, within), *(_left_out(basis, one) for one in answers if one not in within))
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
@@ -192,17 +194,30 @@ def _far(basis: Basis, trainings: tuple[Training, ...]) -> tuple[str, ...]:
     return (f"up to {reach:.3g}× beyond the runs behind the law",) if reach > NOTABLE_REACH else ()
 
 
-def _within(basis: Basis, answers: tuple[Training, ...]) -> tuple[Training, ...]:
+def _within(question: Asked, answers: tuple[Training, ...], target: float | None) -> tuple[Training, ...]:
     """Those of which a fit may speak.
 
     Raises:
         ExtrapolationError: of none.
     """
+    basis = question.basis
     within = tuple(one for one in answers if basis.farthest(one.n_params, one.n_tokens) <= MAX_REACH)
     if not within:
         one = answers[0]
-        refuse_beyond(basis, one.n_params, one.n_tokens, f"the answer ({_said(one)})")
+        reach = basis.farthest(one.n_params, one.n_tokens)
+        told = far(f"the answer ({_said(one)})", reach, in_words(basis.ranges))
+        raise ExtrapolationError(told + _met_inside(question, one, target))
     return within
+
+
+def _met_inside(question: Asked, one: Training, target: float | None) -> str:
+    """What the nearest size and volume of the runs reach, where that is the target already."""
+    ranges = question.basis.ranges
+    n, d = (float(np.clip(x, *ranges.get(name, (x, x)))) for name, x in (("n", one.n_params), ("d", one.n_tokens)))
+    loss = at(question.surface, n, d)
+    if target is None or loss > target:
+        return ""
+    return f"; among the runs N = {n:.3g} on D = {d:.3g} reaches {loss:.4g} already: ask for a lower loss"
 
 
 def _left_out(basis: Basis, one: Training) -> str:
