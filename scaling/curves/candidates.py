@@ -40,6 +40,11 @@ class Candidate:
         """The form without numbers."""
         return CURVES[self.form]()
 
+    @property
+    def needs(self) -> float:
+        """Equally weighted points that determine it, and leave some to judge it by; the last value stands for itself."""
+        return 0.0 if self == LAST else len(self.law.coefficients) + 0.5
+
     def weights(self, u: Array) -> Array:
         """Weight of each point, summing to one: u float64[n], sorted."""
         age = (u[-1] - u) / OCTAVE
@@ -94,7 +99,7 @@ def fit_tasks(tasks: Sequence[Task], u: Array, y: Array, rng: np.random.Generato
     """
     fitted: dict[Task, Fitted] = {}
     for form in dict.fromkeys(task.candidate.form for task in tasks):
-        alike = [task for task in tasks if task.candidate.form == form and _effective(task, u) >= _fewest(task)]
+        alike = [task for task in tasks if task.candidate.form == form and _effective(task, u) >= task.candidate.needs]
         if alike:
             fitted |= _fit_form(CURVES[form](), alike, u, y, rng)
     return fitted
@@ -103,10 +108,6 @@ def fit_tasks(tasks: Sequence[Task], u: Array, y: Array, rng: np.random.Generato
 def _effective(task: Task, u: Array) -> float:
     """Number of equally weighted points that the weights are worth."""
     return float(1 / np.sum(task.candidate.weights(u[: task.kept]) ** 2))
-
-
-def _fewest(task: Task) -> float:
-    return 0.0 if task.candidate == LAST else len(task.candidate.law.coefficients) + 0.5
 
 
 def _fit_form(law: CurveLaw, tasks: list[Task], u: Array, y: Array, rng: np.random.Generator) -> dict[Task, Fitted]:

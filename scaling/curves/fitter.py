@@ -70,7 +70,7 @@ def fit_curve(x: Array, loss: Array, *, form: str = "auto", outliers: bool = Tru
     if form != "auto":
         law = CURVES[form]()
         candidates = (LAST,) if law.name == "last" else (Candidate(law.name),)
-        _require_points(u, len(law.coefficients), form)
+        _require_points(u, math.ceil(candidates[0].needs), form)
     _require_points(u, FEWEST_POINTS, "a curve")
     rng = np.random.default_rng(seed)
     parts = _parts(candidates, u, y, rng)
@@ -185,6 +185,8 @@ def skill_of(errors: Errors, last: Errors, k: int, variance: float, noise: float
 
 def _blend(form: str, parts: dict[CurvePart, Errors], u: Array, y: Array, outliers: tuple[Outlier, ...]) -> CurveFit:
     """Weights that sum to one; equal ones only where no part could be tested."""
+    if not parts:  # a curve of no parts would be e^0 everywhere
+        raise FitError(f"{form}: got {len(u)} points, too few for it: add points, or ask for a simpler form")
     total = sum(part.weight for part in parts)
     weighed = {
         replace(part, weight=part.weight / total if total else 1 / len(parts)): errors

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scaling.curves.fitter import fit_curve
+from scaling.curves.fitter import _blend, fit_curve
 from scaling.curves.forms import M1, M2, M3, OneBreak, TwoBreaks
+from scaling.curves.law import CURVES
 from scaling.curves.sigmoid import M4
 from scaling.errors import FitError, RecordError, SpecError
 
@@ -116,8 +117,26 @@ def test_bad_rows_are_named():
         fit_curve([1.0, 2.0, 3.0], [1.0, 2.0])
     with pytest.raises(FitError, match="at least 4 different x: got 3"):
         fit_curve([1.0, 1.0, 2.0, 4.0], [1.0, 1.1, 0.9, 0.8])
-    with pytest.raises(FitError, match="bnsl2 needs at least 9"):
+    with pytest.raises(FitError, match="bnsl2 needs at least 10 different x: got 6"):
         fit_curve(X[:6], X[:6] ** -0.1, form="bnsl2")
+
+
+@pytest.mark.parametrize("form", [*CURVES, "auto"])
+def test_a_curve_of_few_points_is_refused_or_answered_near_its_points(form):
+    fewest = 4 if form == "auto" else max(4, len(CURVES[form]().coefficients) + 1)
+    for count in range(1, fewest + 2):
+        x = np.geomspace(1e6, 1e8, count)
+        loss = EXAMPLES["m2"].loss(x=x)
+        if count < fewest:
+            with pytest.raises(FitError, match=f"needs at least .* different x: got {count}; add points"):
+                fit_curve(x, loss, form=form)
+        else:
+            np.testing.assert_allclose(fit_curve(x, loss, form=form).loss(x[-1]), loss[-1], rtol=0.05)
+
+
+def test_a_blend_of_nothing_is_no_curve():
+    with pytest.raises(FitError, match="m4: got 5 points, too few for it"):
+        _blend("m4", {}, np.arange(5.0), np.zeros(5), ())
 
 
 def test_an_unknown_form_says_which_exist():
