@@ -58,7 +58,7 @@ class FineGrainedExperts(ScalingLaw):
 
 
 class RoutedExperts(ScalingLaw):
-    """L = 10^(a log10(N) + b log10(X) + c log10(N) log10(X) + d_0) for a dense model N routed to X (saturated) experts.
+    """L = 10^((a + c log10(X)) log10(N) + b log10(X) + d_0) for a dense model N routed to X (saturated) experts.
 
     **Source:** Clark et al. 2022, arXiv 2202.01169, eq. 8.
     """
@@ -71,6 +71,6 @@ class RoutedExperts(ScalingLaw):
     coefficients = tuple(Coefficient(name, low=-np.inf, start=(-0.2, 0.2)) for name in ("a", "b", "c", "d_0"))
 
     def formula(self, p, x):
-        """Bilinear in logarithms."""
+        """Bilinear in logarithms; all that grows with size is one product, or an infinite size would be ∞ - ∞."""
         size, experts = np.log10(x.n), np.log10(x.experts)
-        return 10.0 ** (p.a * size + p.b * experts + p.c * size * experts + p.d_0)
+        return 10.0 ** ((p.a + p.c * experts) * size + p.b * experts + p.d_0)

@@ -238,7 +238,8 @@ class ScalingLaw(ABC):
         rows = np.ndim(next(iter(vars(x).values())))
         if theta.ndim == 1 and rows != 1:
             p = SimpleNamespace(**{name: theta[i] for i, name in enumerate(self.names)})
-        with np.errstate(divide="ignore", over="ignore"):
+        # In a limit a part of a formula may be ∞/∞: the formula guards it, or the loss has no limit and is no number.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return np.asarray(self.formula(p, x))
 
     def jet(self, theta: Array, x: SimpleNamespace, *, order: int = 2) -> Jet:

@@ -51,4 +51,5 @@ class Repeated(OnBase):
 
 def _worth(total: Any, fresh: Any, half_life: Any) -> Any:
     """What is worth its full weight once, and exponentially less with every repetition."""
-    return fresh * (1 - half_life * np.expm1(-(total / fresh - 1) / half_life))
+    epochs = np.fmax(total / fresh, 1.0)  # what is unlimited and all fresh is read once: ∞/∞ is no number
+    return fresh * (1 - half_life * np.expm1(-(epochs - 1) / half_life))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import SpecError
+from scaling.laws.law import ScalingLaw
 from scaling.laws.presets import PRESETS, preset
 from scaling.laws.published.preset import PF_DAY
 
@@ -15,6 +16,38 @@ SIZES = (66e6, 100e6, 110e6, 340e6, 1e9, 10e9)
 
 def limit(name):
     return [round(float(preset(name).law.loss(n=n, d=np.inf)), 3) for n in SIZES]
+
+
+LOSSES = {name: found.law for name, found in PRESETS.items() if isinstance(found.law, ScalingLaw)}
+LOSSES = {name: law for name, law in LOSSES.items() if law.columns != ("run",)}
+GROW_WITH_TOKENS = ("kumar", "kumar-damage", "ouyang-damage")
+"""What rounding costs grows with every token, so that the loss has no limit on unlimited text."""
+OTHERS = {"n_vocab_params": 1e7, "granularity": 4.0, "experts": 8.0, "tokens_per_parameter": 20.0}
+OTHERS |= {"teacher_loss": 0.0, "bits": 4.0, "bits_weights": 8.0, "bits_activations": 8.0, "bits_cache": 8.0}
+
+
+def loss_at(law, n, d, n_unique_tokens):
+    columns = OTHERS | {"n": n, "d": d, "n_unique_tokens": n_unique_tokens, "c": 6 * n * d, "s_min": d / 1e6}
+    return float(law.loss(**{name: columns[name] for name in law.columns}))
+
+
+@pytest.mark.parametrize("unique", [1e9, np.inf])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_law_of_loss_has_its_limits_in_size_and_in_data(name, unique):
+    def at(n, d):
+        return loss_at(LOSSES[name], n, d, unique)
+
+    finite, larger = at(1e9, 2e10), at(1e15, 2e10)
+    assert at(np.inf, 2e10) <= larger <= finite < np.inf
+    assert at(np.inf, 2e10) == pytest.approx(at(1e250, 2e10), abs=1e-3)
+    if name in GROW_WITH_TOKENS:
+        assert at(1e9, np.inf) == np.inf
+        assert np.isnan(at(np.inf, np.inf)), "it depends on which of the two is the more infinite"
+    else:
+        assert at(1e9, np.inf) <= at(1e9, 1e15) <= finite
+        assert at(1e9, np.inf) == pytest.approx(at(1e9, 1e250), abs=1e-3)
+        assert at(np.inf, np.inf) <= min(at(1e9, np.inf), at(np.inf, 2e10))
+        assert at(np.inf, np.inf) == pytest.approx(at(1e150, 1e150), abs=1e-3)
 
 
 def test_what_a_size_can_reach_on_unlimited_text():

@@ -105,6 +105,23 @@ def test_a_size_that_never_gets_there_says_how_far_it_gets():
         solve("hoffmann", target_loss=2.2, n=1e8)
 
 
+@pytest.mark.parametrize("law", ["muennighoff", "muennighoff-lowest"])
+def test_a_law_of_repeated_text_is_asked_of_fresh_text_unless_said_otherwise(law):
+    found, fresh = (solve(one, target_loss=2.9) for one in (law, "muennighoff-unique"))
+    assert found.floor == pytest.approx(fresh.floor, rel=1e-12)
+    for one, other in zip(found.trainings, fresh.trainings, strict=True):
+        assert (one.n_params, one.n_tokens) == pytest.approx((other.n_params, other.n_tokens), rel=0.02)
+    assert solve(law, target_loss=2.9, columns={"n_unique_tokens": 1e9}).floor > fresh.floor + 0.5
+
+
+@pytest.mark.parametrize("given", [{}, {"n": 1e9}, {"d": math.inf}])
+def test_a_law_whose_loss_grows_with_tokens_for_ever_is_not_asked_of_unlimited_text(given):
+    bits = {"bits": 4.0, "bits_weights": 8.0, "bits_activations": 8.0, "bits_cache": 8.0}
+    with pytest.raises(SpecError, match=r"has no finite limit there — give --tokens"):
+        solve("kumar", target_loss=3.1, columns=bits, **given)
+    assert solve("kumar", target_loss=3.1, columns=bits, d=2e10).trainings[0].n_params < 1e9
+
+
 @pytest.mark.parametrize("said", [{}, {"target_loss": 2.0, "flops": 1e20}])
 def test_one_question_is_answered_at_a_time(said):
     with pytest.raises(SpecError, match="got both" if said else "got neither"):

@@ -114,7 +114,8 @@ def trainings_for_loss(
 
     Raises:
         InfeasibleError: no size or no volume reaches it; says the floor.
-        SpecError: both N and D are given, which leaves nothing open, or the loss does not depend on what is open.
+        SpecError: both N and D are given, which leaves nothing open, the loss does not depend on what is open, or it
+            has no limit where none of it is given.
     """
     if n_params is not None and n_tokens is not None:
         raise SpecError("a target loss with both --params and --tokens leaves nothing open: leave one of them out")
@@ -231,6 +232,11 @@ def _maker(surface: Surface, inference_tokens: float) -> Callable[[str, float, f
 
 
 def _reached(found: float, loss: float, least: float, why: str, floor: float) -> None:
+    if not math.isfinite(found) and not math.isfinite(least):
+        raise SpecError(
+            f"a loss of {loss:g} cannot be asked of unlimited text: this law's loss has no finite limit there — give "
+            "--tokens, or name another law"
+        )
     if not math.isfinite(found):
         raise InfeasibleError(
             f"a loss of {loss:g} is out of reach: {why} — ask for more than {least:.4g}, or read other text",
