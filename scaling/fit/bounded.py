@@ -20,13 +20,14 @@ from scaling.fit.result import Fit
 from scaling.shown import Shown
 from scaling.tables.expression import evaluate
 from scaling.tables.finished import finished, listed
+from scaling.tables.labels import named_labels
+from scaling.tables.read import select_rows
+from scaling.tables.units import ODDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
-ODDS = "odds"
-"""Column of the table that is fitted."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ class BoundedFit(Shown):
         """The metric of a new run, or the mean of many, with an interval; as `Fit.predict`.
 
         Returns:
-            Prediction in units of the metric; its `scale` is that of the logit.
+            Prediction in units of the metric, which its column names; its `scale` is that of the logit.
         """
         found = self.fit.predict(n, d, level=level, of=of, **columns)
         ends = (self.scale.metric(found.low), self.scale.metric(found.high))
         low, high = ends[::-1] if self.scale.rises else ends
-        return replace(found, value=self.scale.metric(found.value), low=low, high=high)
+        return replace(found, value=self.scale.metric(found.value), low=low, high=high, unit=self.column)
 
     def probability(self, target: float, n: Any = None, d: Any = None, **columns: Any) -> Any:
         """P(the metric of a new run is at least as good as the target)."""
@@ -105,6 +106,7 @@ def fit_bounded(
     scale: Scale | None = None,
     trials: int | None = None,
     columns: Mapping[str, str] | None = None,
+    where: str | None = None,
     **options: Any,
 ) -> BoundedFit:
     """Fit a law to a metric between two bounds.
@@ -121,13 +123,13 @@ def fit_bounded(
         scale: bounds and direction; by default 0 to 1, more is better.
         trials: questions that the metric is a share of. A share that reached a bound is then taken for half a trial
             less, which is what one can say of it.
-        columns, options: as for `scaling.fit.fitter.fit`.
+        columns, where, options: as for `scaling.fit.fitter.fit`.
 
     Returns:
         BoundedFit.
 
     Raises:
-        RecordError: a metric on or outside its bounds, with its rows.
+        RecordError: a metric on or outside its bounds in a row that is fitted, with its rows.
         SpecError: bounds in the wrong order, or fewer than one trial.
         FitError: as for `fit`.
 
@@ -136,7 +138,9 @@ def fit_bounded(
     scale = scale or Scale()
     if not scale.low < scale.high or (trials is not None and trials < 1):
         raise SpecError(f"bounds rise and trials count from one, got {scale.low:g}, {scale.high:g} and {trials}")
-    done = runs[finished(runs)[0]]
+    # Rows that are not fitted may say anything; the others are known again by their place in the table.
+    done = select_rows(named_labels(runs, columns or {})[0].assign(**{ODDS: np.arange(len(runs))}), where)
+    done = done[finished(done)[0]]
     values = evaluate(done, metric)
     if values.dtype != float:
         raise RecordError(f"the metric {metric!r} must be a number in every row")
@@ -151,7 +155,10 @@ def fit_bounded(
         rows = listed(f"row {row}: {value:g}" for row, value in zip(done.index[outside], values[outside], strict=True))
         raise RecordError(
             f"the metric {metric!r} must lie inside {scale.low:g} and {scale.high:g}, got {rows}: for shares on a "
-            "bound give the number of questions (trials), else set the bounds, or filter those rows out"
+            "bound give the number of questions (trials), else set the bounds, or leave those rows out (where)"
         )
-    table = done.assign(**{ODDS: scale.odds(values)})
-    return BoundedFit(fit(table, loss=ODDS, columns=columns, **options), scale, metric)
+    odds = np.full(len(runs), np.nan)
+    odds[done[ODDS]] = scale.odds(values)
+    return BoundedFit(
+        fit(runs.assign(**{ODDS: odds}), loss=ODDS, columns=columns, where=where, **options), scale, metric
+    )

@@ -61,8 +61,10 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
         bool[n_rows], and a line for every other row.
 
     Raises:
-        RecordError: a state that no one knows, or no finished run at all.
+        RecordError: no rows, a state that no one knows, or no finished run at all.
     """
+    if not len(runs):
+        raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     reason = np.full(len(runs), "", object)
     for column in CLOCKS:
         if column in runs.columns:

@@ -66,8 +66,6 @@ def observe(
     runs, words, columns = named_labels(runs, columns)
     n_rows, runs = len(runs), select_rows(runs, where)
     run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
-    if not len(runs):
-        raise RecordError("the table has no rows: nothing to fit; check the path and the filter")
     done, left_out = finished(runs)
     aside, others = follows_no_law(runs[done])
     kept, left_out = runs[done][~aside], left_out + others

@@ -25,6 +25,10 @@ SIZE_COLUMNS = {
 NATS, BITS = "nats/token", "bits/byte"
 PER_BYTE = "bits_per_byte"
 """The column of losses that compare over tokenizers."""
+ODDS = "odds"
+"""The column of a metric between two bounds, as `scaling.fit.bounded` fits it, and the unit of what is fitted to it."""
+UNITS = {PER_BYTE: BITS, ODDS: ODDS}
+"""Units of columns whose name says that they are not in nats/token."""
 SMALLEST_COUNT = 1e3
 """A table whose largest model or data set is below a thousand counts in millions or billions."""
 WIDEST_GAP = 1e5
@@ -68,7 +72,7 @@ def one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
 
 def loss_unit(column: str) -> str:
     """The unit of the losses of a column, of whatever is fitted to them, and of its forecasts."""
-    return BITS if column == PER_BYTE else NATS
+    return UNITS.get(column, NATS)
 
 
 def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
@@ -78,7 +82,7 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
     a target in nats compared with bits is wrong by 44 %. Bits/token that stand alone under the name of a loss cannot be
     told: 3.2 is a usual loss in both.
     """
-    if column == PER_BYTE:
+    if column in UNITS:
         return []
     # Only a column whose name says another unit can tell: the others are not read.
     telling = [name for name in runs.columns if _PERPLEXITY.search(str(name)) or _BITS.search(str(name))]

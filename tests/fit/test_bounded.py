@@ -68,6 +68,40 @@ def test_a_share_on_its_bound_counts_as_half_a_trial_less():
         fit_bounded(runs, "accuracy", trials=1000, law="chinchilla", bootstrap=0)
 
 
+def test_rows_that_are_not_fitted_may_lie_on_a_bound():
+    runs = sweep(Scale()).assign(split="test", status="done")
+    options = {"law": "chinchilla", "bootstrap": 0}
+    expected = fit_bounded(runs.drop(index=[3, 4, 5]), "accuracy", **options).fit.params
+    runs.loc[3, ["accuracy", "split"]] = [1.0, "train"]
+    runs.loc[4, ["accuracy", "status"]] = [1.0, "failed"]
+    runs.loc[5, ["accuracy", "split"]] = [np.nan, "train"]
+    found = fit_bounded(runs.set_index(np.zeros(36)), "accuracy", where="split == 'test'", **options).fit
+    assert found.params == expected
+    assert (found.made_of.n_filtered, len(found.excluded)) == (2, 1)
+    with pytest.raises(RecordError, match=r"got row 3: 1, row 5: nan: .* or leave those rows out \(where\)"):
+        fit_bounded(runs, "accuracy", **options)
+    with pytest.raises(RecordError, match="the table has no rows: .* check the path and the filter"):
+        fit_bounded(runs, "accuracy", where="split == 'none'", **options)
+    # A filter may name texts as a fit does.
+    texts = {"columns": {"teacher": "corpus"}, "where": "teacher == 'real'"}
+    assert fit_bounded(sweep(Scale()).assign(corpus="real"), "accuracy", **texts, **options).fit.n_runs == 36
+
+
+def test_a_metric_is_told_by_its_name_and_its_odds_as_odds():
+    found = fit_bounded(sweep(Scale()), "accuracy", law="chinchilla", bootstrap=0)
+    said = [
+        found,
+        found.frame(),
+        found.fit,
+        found.predict(1e9, 1e11),
+        found.fit.predict(1e9, 1e11),
+        *found.fit.status.notes,
+    ]
+    assert not [text for text in map(str, said) if "nats" in text or "bits" in text]
+    assert str(found.predict(1e9, 1e11)).startswith("0.8064 accuracy")
+    assert str(found.fit.predict(1e9, 1e11)).startswith("0.2400 odds")
+
+
 def test_targets_and_bounds_that_cannot_be_are_refused():
     found = fit_bounded(sweep(Scale()), "accuracy", law="chinchilla", bootstrap=0)
     with pytest.raises(SpecError, match="between 0 and 1, got 1"):
