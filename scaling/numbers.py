@@ -85,6 +85,12 @@ def parse_share(value: Any) -> Any:
     return _scaled(match[1], 1) / 100 if match else value
 
 
+def check_level(level: float) -> None:
+    """Refuse what is no probability of an interval: at none and at certainty it has no ends."""
+    if not 0 < level < 1:
+        raise SpecError(f"level: got {level:g}, allowed is a probability between 0 and 1 — for example 0.9")
+
+
 def tokens_per_param(value: Any) -> float | None:
     """20.0 for ``20x``, None for anything else."""
     match = _RATIO.match(value) if isinstance(value, str) else None

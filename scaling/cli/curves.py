@@ -89,7 +89,9 @@ def _scheduled(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     from scipy.stats import t as student
 
     from scaling.curves.schedules import fit_schedules, held_out_error, scheduled_runs
+    from scaling.numbers import check_level
 
+    check_level(level)
     runs = scheduled_runs(rows)
     known = [run for run in runs.values() if run.loss is not None]
     law, error = fit_schedules(known), held_out_error(known)

@@ -42,7 +42,7 @@ class Candidate:
 
     @property
     def needs(self) -> float:
-        """Equally weighted points that determine it, and leave some to judge it by; the last value stands for itself."""
+        """Equally weighted points that determine it and leave some to judge it by; the last value needs none."""
         return 0.0 if self == LAST else len(self.law.coefficients) + 0.5
 
     def weights(self, u: Array) -> Array:

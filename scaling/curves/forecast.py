@@ -11,7 +11,8 @@ import numpy as np
 from scaling.curves.candidates import OCTAVE, Candidate
 from scaling.curves.law import CurveLaw
 from scaling.curves.outliers import Outlier
-from scaling.errors import ExtrapolationError, RecordError, SpecError
+from scaling.errors import ExtrapolationError, RecordError
+from scaling.numbers import check_level
 from scaling.shown import Drawn, Shown
 
 if TYPE_CHECKING:
@@ -163,8 +164,7 @@ class CurveFit(Drawn):
         """
         from scipy.stats import t as student
 
-        if not 0 < level < 1:
-            raise SpecError(f"level: got {level:g}, allowed is a probability between 0 and 1, as 0.9")
+        check_level(level)
         logs = self._log_losses(x)
         first, last = self.x_range
         reach = np.maximum(np.maximum(np.asarray(x, float) / last, first / np.asarray(x, float)), 1.0)

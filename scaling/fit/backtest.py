@@ -14,6 +14,7 @@ from scaling.fit.forms import law_columns
 from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
+from scaling.numbers import check_level
 from scaling.shown import Drawn
 from scaling.tables.expression import evaluate
 from scaling.tables.observations import REAL, Observations
@@ -107,6 +108,7 @@ def backtest(
         RecordError: no rows to train on or to test, or rows in both.
         FitError: the training rows do not determine the law.
     """
+    check_level(level)  # before the fit, not minutes after it
     n = n or size_column(runs.columns)
     sizes = law_columns(law, n, d, columns)
     fitted_rows, held_out = _split(runs, train, test, sizes)

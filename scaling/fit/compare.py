@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError, SpecError
+from scaling.numbers import check_level
 from scaling.registry import one_begun
 from scaling.shown import Shown
 from scaling.tables.expression import column_values, missing_column
@@ -108,8 +109,7 @@ def compare(
     """
     from scipy.special import stdtr, stdtrit
 
-    if not 0 < level < 1:
-        raise SpecError(f"level: got {level:g}, allowed is a number between 0 and 1 — for example 0.9")
+    check_level(level)
     for column in (by, loss, *pair):
         if column not in runs.columns:
             raise RecordError(f"no column {column!r} to compare by: {missing_column(column, list(runs.columns))}")

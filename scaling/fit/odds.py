@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import RecordError, SpecError
+from scaling.numbers import check_level
 from scaling.shown import Shown
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def fit_odds(
     """
     from scipy import stats
 
-    if trials < 1 or not 0 < level < 1:
-        raise SpecError(f"questions count from one and a level lies inside 0 and 1, got {trials} and {level:g}")
+    check_level(level)
+    if trials < 1:
+        raise SpecError(f"trials: got {trials}, allowed is a number of questions from one on")
     share, design = _cells(runs, metric, over)
     beta, covariance = _likeliest(share, design, trials)
     # What the cells scatter beyond their questions is known from as many of them as there are beyond coefficients.
@@ -112,6 +114,7 @@ def fit_odds(
 
 def most_share(trials: int, level: float = 0.9) -> float:
     """Largest share under which not one right answer of so many is no surprise: ``1 − (1 − level)^(1/trials)``."""
+    check_level(level)
     return float(-np.expm1(np.log1p(-level) / trials))
 
 

@@ -17,6 +17,7 @@ from scaling.fit.prediction import Expected, Points, Prediction, Target, expecte
 from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
+from scaling.numbers import check_level
 from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL, MadeOf, text_name
 from scaling.tables.units import NATS, loss_unit
@@ -127,7 +128,7 @@ class Fit(Drawn):
         >>> low < fit.params["E"] < high
         True
         """
-        _check_level(level)
+        check_level(level)
         samples = self.leading.samples
         if len(samples) < 2:
             return {name: (math.nan, math.nan) for name in self.law.names}
@@ -229,7 +230,7 @@ class Fit(Drawn):
             ExtrapolationError: more than `scaling.fit.reach.MAX_REACH` beyond the runs, or at all beyond runs that do
                 not determine the law, with `force` False.
         """
-        _check_level(level)
+        check_level(level)
         if of not in ("run", "mean"):
             raise SpecError(f"a forecast is of 'run' or of 'mean', got {of!r}")
         at = self.points(n, d, **columns)
@@ -290,7 +291,7 @@ class Fit(Drawn):
         >>> low < fit.floor().value < high
         True
         """
-        _check_level(level)
+        check_level(level)
         draws = self.leading.draws(FLOOR_DRAWS)
         if not len(draws):
             return math.nan, math.nan
@@ -320,8 +321,3 @@ class Fit(Drawn):
         others = f" (weight {self.leading.weight:.2f} of {len(self.members)} laws)" if len(self.members) > 1 else ""
         state = "" if self.success else f" — NOT USABLE: {' '.join(self.status.reasons)}"
         return f"Fit of {self.n_runs} runs, {self.n_clusters} trunks: {self.law!r}{others}{state}"
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise SpecError(f"level is the probability of an interval and must lie between 0 and 1, got {level:g}")

@@ -16,6 +16,7 @@ import numpy as np
 from scaling.errors import FitError, SpecError
 from scaling.fit.bounded import Scale
 from scaling.fit.prediction import Prediction
+from scaling.numbers import check_level
 from scaling.shown import Shown
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class SavingsFit(Shown):
 
     def predict(self, bits_per_byte: float, *, level: float = 0.9) -> Prediction:
         """Savings of a student of so many bits, with the interval of a new one; its ``scale`` is of the logit."""
+        check_level(level)
         off = math.log(bits_per_byte) - self.centre
         scale = self.scatter * math.sqrt(1 + 1 / self.n + off**2 / self.spread)
         middle = self.at_centre - self.k * off

@@ -18,6 +18,7 @@ import numpy as np
 from scaling.errors import FitError, RecordError
 from scaling.fit.tuning.critical_batch import tokens_to_loss
 from scaling.laws.published.rules import TransferredData
+from scaling.numbers import check_level
 from scaling.shown import Drawn
 from scaling.tables.finished import finished
 from scaling.tables.read import select_rows
@@ -139,6 +140,7 @@ def transfer(
     Raises:
         RecordError: columns are missing, there is nothing to compare, or runs of one curve differ in more than volume.
     """
+    check_level(level)
     runs = select_rows(runs, where)
     columns = {"n": n or size_column(runs.columns), "d": d, "loss": loss}
     if missing := [name for name in (*NEEDED, *columns.values()) if name not in runs]:
@@ -229,6 +231,7 @@ def fit_transfer(points: Sequence[TransferPoint], *, level: float = 0.9) -> Tran
     """
     from scipy.stats import t
 
+    check_level(level)
     trainings = sorted({(point.n, point.seed) for point in points})
     rest = [[one for one in points if (one.n, one.seed) != left] for left in trainings]
     if len(trainings) < FEWEST_TRAININGS or any(len({one.n for one in some}) < 2 for some in rest):

@@ -85,6 +85,17 @@ def test_a_planned_schedule_is_forecast_from_trainings_under_other_schedules(tmp
     assert found["law"].startswith("learning-rate schedule: L = ")
 
 
+@pytest.mark.parametrize("level", [0, 1, 1.5, "nan"])
+def test_a_level_that_is_no_probability_is_refused_for_a_curve_and_for_a_schedule(tmp_path, curve, level):
+    trainings().to_csv(tmp_path / "trainings.csv", index=False)
+    for asked in (
+        (curve, "--map", "x=tokens,loss=val", "--at", "200M"),
+        (tmp_path / "trainings.csv", "--map", "lr=lr"),
+    ):
+        with pytest.raises(SpecError, match=f"level: got {level}, allowed is a probability between 0 and 1"):
+            run(*asked, "--level", level)
+
+
 def test_rates_between_logged_steps_lie_on_the_line_between_them():
     table = pd.DataFrame({"step": [0, 4, 5, 9], "lr": [0.0, 4.0, 1.0, 1.0], "loss": [np.nan, 3.0, np.nan, 2.5]})
     (only,) = scheduled_runs(table).values()

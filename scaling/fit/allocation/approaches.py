@@ -20,6 +20,7 @@ from scaling.fit.allocation.optimal import optimal
 from scaling.fit.allocation.split import best_split
 from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
+from scaling.numbers import check_level
 from scaling.tables.finished import listed
 
 Array = np.ndarray
@@ -97,6 +98,7 @@ def envelope(
     Raises:
         FitError: fewer than three points on the envelope.
     """
+    check_level(level)
     flops = cost(n, d)
     picked, empty = _lowest(flops, loss, bins)
     left_out = [f"C = {budget:.3g}: its best run is beaten by a cheaper one, or there is none" for budget in empty]
@@ -153,6 +155,7 @@ def isoflop(
     Raises:
         FitError: fewer than three budgets with a minimum inside their sizes; names the sizes to add.
     """
+    check_level(level)
     found, left_out = parabolas(n, d, loss, cost=cost)
     _enough("isoflop", len(found), left_out)
     draws = _vertices(found, np.random.default_rng(seed))

@@ -13,7 +13,7 @@ from scaling.fit.allocation.optimal import Optimal, optimal
 from scaling.fit.fitter import fit
 from scaling.fit.forms import law_columns
 from scaling.laws.law import ScalingLaw
-from scaling.numbers import count
+from scaling.numbers import check_level, count
 from scaling.shown import Drawn
 from scaling.tables.observations import REAL
 from scaling.tables.observe import observe
@@ -90,6 +90,7 @@ def frontier(
         SpecError: a budget that is none, or a law without n and d.
         FitError: the runs do not determine the law.
     """
+    check_level(level)  # before the fit, not minutes after it
     n, budgets = n or size_column(runs.columns), _budgets(flops)
     found = fit(runs, law=law, n=n, d=d, loss=loss, columns=columns, where=where, **options)
     data = observe(runs, columns=law_columns(law, n, d, columns), loss=loss, where=where)

@@ -16,7 +16,7 @@ from scaling.fit.evidence import Member
 from scaling.fit.prediction import Prediction
 from scaling.fit.reach import MAX_REACH
 from scaling.fit.result import Fit
-from scaling.numbers import count
+from scaling.numbers import check_level, count
 from scaling.shown import Drawn, Shown
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def best_of_budget(
         SpecError: no positive budget, or a law without n and d.
         FitError: along the budget the loss has no minimum at any size.
     """
+    check_level(level)
     if not flops > 0 or math.isinf(flops):
         raise SpecError(f"flops is a finite training budget above zero, got {flops:g}")
     if not {"n", "d"} <= set(fit.law.columns):

@@ -10,6 +10,7 @@ import numpy as np
 from scaling.fit.doubt.covariance import inner, residuals, robust_information, weighted_jacobian
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.search import Optimum
+from scaling.numbers import check_level
 
 Array = np.ndarray
 
@@ -63,6 +64,7 @@ def profile(
 
     **Source:** Ronchetti 1982 (robust likelihood ratio); Raue et al. 2009 (profile identifiability).
     """
+    check_level(level)
     index = problem.law.names.index(name)
     centre = optimum.u[index]
     # Points lie close together near the optimum and far apart at the ends, where only the trend matters.
