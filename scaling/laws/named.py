@@ -5,6 +5,8 @@ A name is a base law ("chinchilla"), a law on the Chinchilla base ("q1"), or a l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 # Nearly every fit is of these laws: registered here, they are found without a search for others.
@@ -27,11 +29,14 @@ def named_law(name: str, **structure: Any) -> ScalingLaw:
         **structure: keyword arguments of the law's class (as `teachers` of a teacher form).
 
     Raises:
-        SpecError: no such law, the name of a published one, or a structure that it does not have.
+        SpecError: no such law, the name of a published one, or a base or structure that it does not have.
     """
-    base, plus, own = name.partition("+")
-    if plus:
-        return named_law(own, base=base, **structure)
+    *base, name = name.split("+")
+    if len(base) > 1 or (base and "base" in structure):
+        got = "+".join(base)
+        raise SpecError(f"law {name!r} stands on one base, got {got}: write BASE+LAW, as tied+q1")
+    if name in (STACK, AUTO):
+        raise SpecError(f"{name!r} is no law but a choice among laws, which a fit makes: write it alone, and to a fit")
     if name not in LAWS:
         from scaling.laws.presets import PRESETS
 
@@ -43,7 +48,17 @@ def named_law(name: str, **structure: Any) -> ScalingLaw:
             )
         hint = did_you_mean(name, (*LAWS, STACK, AUTO))
         raise SpecError(f"unknown law {name!r}{hint} (a law on another base is written BASE+LAW, as tied+q1)")
-    try:
-        return LAWS[name](**structure)
-    except TypeError as error:
-        raise SpecError(f"law {name!r} cannot be built with {structure}: {error}") from error
+    structure |= {"base": base[0]} if base else {}
+    _check_structure(name, structure)
+    return LAWS[name](**structure)
+
+
+def _check_structure(name: str, structure: Mapping[str, Any]) -> None:
+    """Refuse what a law is not built with: its class would take it for the value of a coefficient."""
+    taken = signature(LAWS[name]).parameters
+    if "base" in structure and "base" not in taken:
+        on_base = ", ".join(one for one, law in LAWS.items() if "base" in signature(law).parameters)
+        got = f"got base {structure['base']!r}"
+        raise SpecError(f"law {name!r} stands on no base, {got}: write {name} alone; on a base stand {on_base}")
+    if unknown := [key for key in structure if key not in taken]:
+        raise SpecError(f"law {name!r} is not built with {', '.join(unknown)}: leave that out")

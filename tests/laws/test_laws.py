@@ -10,6 +10,7 @@ from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.inverse import where_it_falls_to
 from scaling.laws.kaplan import KaplanND, PowerLaw
+from scaling.laws.law import LAWS
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla, Tied
 from scaling.laws.teacher import Bottleneck, Composite, Mixture
@@ -82,6 +83,46 @@ def test_a_form_without_numbers_does_not_predict():
 def test_a_misspelt_law_suggests_the_right_one():
     with pytest.raises(SpecError, match="did you mean 'chinchilla'"):
         named_law("chinchila")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (
+            "tied+chinchilla",
+            "'chinchilla' stands on no base, got base 'tied': write chinchilla alone; on a base ",
+        ),
+        ("kaplan-n+q1", "base 'kaplan-n' has no additive floor; choose from chinchilla, tied"),
+        ("tied+skaling+q1", r"'q1' stands on one base, got tied\+skaling: write BASE\+LAW"),
+        ("tied+stack", "'stack' is no law but a choice among laws"),
+        ("tied+hoffmann", "'hoffmann' is a published law"),
+        ("teid+q1", "unknown law 'teid' — did you mean 'tied'"),
+    ],
+)
+def test_a_base_that_a_law_does_not_stand_on_is_named(name, what):
+    with pytest.raises(SpecError, match=what):
+        named_law(name)
+
+
+@pytest.mark.parametrize("own", [*LAWS, "stack", "auto", ""])
+def test_every_pair_of_names_is_a_law_or_refused_for_the_pair(own):
+    refused = []
+    for base in (*LAWS, "stack", "auto", ""):
+        try:
+            law = named_law(f"{base}+{own}")
+        except SpecError as error:
+            refused.append(str(error))
+        else:
+            assert law.structure()["base"] == base
+            assert named_law(law.label) == law
+    assert not [said for said in refused if "missing" in said], "numbers are not what was asked for"
+
+
+def test_what_a_law_is_not_built_with_is_named():
+    with pytest.raises(SpecError, match="'tied' is not built with teachers: leave that out"):
+        named_law("tied", teachers=["real"])
+    with pytest.raises(SpecError, match="'q1' stands on one base, got tied"):
+        named_law("tied+q1", base="skaling")
 
 
 def test_every_base_law_falls_with_size_and_data():
