@@ -69,7 +69,7 @@ def _learning_curve(runs, law: CriticalBatch) -> None:
     runs = runs[runs["n_tokens"] > runs["n_tokens"].min()].copy()
     batch_tokens = runs["batch_size"] * runs["context"]
     runs["s_min"] = law.s_min(runs["n_tokens"] / batch_tokens, batch_tokens=batch_tokens, loss=runs["loss"])
-    runs["c_min"] = law.c_min(6 * runs["n_params"] * runs["n_tokens"], batch_tokens=batch_tokens, loss=runs["loss"])
+    runs["c_min"] = law.e_min(6 * runs["n_params"] * runs["n_tokens"], batch_tokens=batch_tokens, loss=runs["loss"])
     runs["excess"] = runs["loss"] - runs["entropy"]
     print("\nseeds.yaml, mean of the seeds, C = 6ND")
     means = runs.groupby(["n_params", "n_tokens"])[["loss", "s_min", "c_min"]].mean()

@@ -67,7 +67,6 @@ class RoutedExperts(ScalingLaw):
     title = "routed experts"
     columns = ("n", "experts")
     source = "Clark et al. 2022, arXiv 2202.01169"
-    is_linear = False
     coefficients = tuple(Coefficient(name, low=-np.inf, start=(-0.2, 0.2)) for name in ("a", "b", "c", "d_0"))
 
     def formula(self, p, x):

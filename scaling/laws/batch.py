@@ -50,25 +50,13 @@ class CriticalBatch:
             raise SpecError(f"a loss of {np.min(loss):g} is at or below the entropy {self.E:g}: give losses above it")
         return self.B_star * excess ** (-1 / self.alpha_B)
 
-    def loss(self, tokens: Array) -> Array:
-        """Loss at which a batch of so many tokens is the critical one: the inverse of `tokens`."""
-        return self.E + (self.B_star / np.asarray(tokens, float)) ** self.alpha_B
-
     def s_min(self, steps: Array, *, batch_tokens: Array, loss: Array) -> Array:
         """Fewest steps to the same loss: S_min = S/(1 + B_crit/B)."""
         return np.asarray(steps, float) / (1 + self.tokens(loss) / np.asarray(batch_tokens, float))
 
-    def steps(self, s_min: Array, *, batch_tokens: Array, loss: Array) -> Array:
-        """Steps at a batch, from the fewest: the inverse of `s_min`."""
-        return np.asarray(s_min, float) * (1 + self.tokens(loss) / np.asarray(batch_tokens, float))
-
     def e_min(self, tokens: Array, *, batch_tokens: Array, loss: Array) -> Array:
-        """Fewest tokens to the same loss: E_min = E/(1 + B/B_crit)."""
+        """Fewest tokens to the same loss: E_min = E/(1 + B/B_crit); of FLOPs, which go with the tokens, the least."""
         return np.asarray(tokens, float) / (1 + np.asarray(batch_tokens, float) / self.tokens(loss))
-
-    def c_min(self, flops: Array, *, batch_tokens: Array, loss: Array) -> Array:
-        """Least compute to the same loss, at batches far below the critical one: C_min = C/(1 + B/B_crit)."""
-        return self.e_min(flops, batch_tokens=batch_tokens, loss=loss)
 
     def __repr__(self) -> str:
         excess = f"(L - {self.E:.4g})" if self.E else "L"

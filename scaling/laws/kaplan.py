@@ -89,7 +89,6 @@ class KaplanNS(ScalingLaw):
     title = "Kaplan, size and steps"
     columns = ("n", "s_min")
     source = SOURCE
-    is_linear = False
     coefficients = (
         CRITICAL_SIZE,
         Coefficient("S_c", unit="steps", log=True, start=(10.0, 1e6)),

@@ -56,7 +56,6 @@ class KumarDamage(ScalingLaw):
     title = "loss added by rounding, Kumar"
     columns = ("n", "d", "bits")
     source = KUMAR
-    is_linear = False
     coefficients = DAMAGE_COEFFICIENTS
 
     def formula(self, p, x):
@@ -74,7 +73,6 @@ class OuyangDamage(ScalingLaw):
     title = "loss added by rounding, Ouyang"
     columns = ("n", "d", "bits")
     source = "Ouyang et al. 2024, arXiv 2411.17691"
-    is_linear = False
     coefficients = (
         Coefficient("k", log=True, start=(1e-3, 10.0)),
         exponent("b"),
@@ -102,7 +100,6 @@ class RoundingNoise(ScalingLaw):
     title = "loss added by rounding, as noise"
     columns = ("n", "d", "bits")
     source = "this project, results/reference/damage.csv"
-    is_linear = False
     coefficients = (
         Coefficient("k", log=True, start=(1.0, 1e5)),
         Coefficient("b", low=-EXPONENT_MAX, high=EXPONENT_MAX, start=(-0.5, 0.5)),

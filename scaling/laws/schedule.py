@@ -95,7 +95,6 @@ class MultiPower(ScalingLaw):
     title = "learning-rate schedule"
     columns = ("run",)
     source = "Luo et al. 2025, arXiv 2503.12811"
-    is_linear = False
     coefficients = (
         Coefficient("L0", low=0.0, unit="nats/token", start=(1.0, 4.0)),
         Coefficient("A", log=True, start=(0.1, 2.0)),

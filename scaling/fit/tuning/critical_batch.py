@@ -25,7 +25,6 @@ class BatchTradeoff:
         b_crit: E_min/S_min, tokens.
         b_crit_log_se: standard error of log b_crit.
         rms: scatter of log tokens about the hyperbola.
-        n_batches: batch sizes that reached the loss.
     """
 
     loss: float
@@ -34,7 +33,6 @@ class BatchTradeoff:
     b_crit: float
     b_crit_log_se: float
     rms: float
-    n_batches: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +124,6 @@ def fit_tradeoff(batch_tokens: Array, tokens: Array, loss: float) -> BatchTradeo
         b_crit=b_crit,
         b_crit_log_se=math.sqrt(variance / np.sum((share - share.mean()) ** 2)),
         rms=math.sqrt(np.mean(residual(found) ** 2)),
-        n_batches=len(b),
     )
 
 

@@ -39,10 +39,6 @@ class Rule:
         """y at x (in FLOPs, parameters or tokens): float64[...]."""
         return self.factor * (np.asarray(x, float) / self.per) ** self.power
 
-    def inverse(self, y: Array) -> Array:
-        """x at which the rule gives y."""
-        return self.per * (np.asarray(y, float) / self.factor) ** (1 / self.power)
-
     def loss(self, **columns: Array) -> Array:
         """Refused: a rule gives a setting, not a loss.
 

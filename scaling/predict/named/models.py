@@ -13,8 +13,6 @@ from scaling.errors import SpecError
 from scaling.registry import did_you_mean
 
 Objective = Literal["next", "masked"]
-WITHOUT_EMBEDDINGS = "n_params"
-"""The column under which this project counts parameters without embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True)
