@@ -144,21 +144,27 @@ def fit_bounded(
     values = evaluate(done, metric)
     if values.dtype != float:
         raise RecordError(f"the metric {metric!r} must be a number in every row")
-    if trials is not None:
-        # All or none of the questions right is a share within half a question of the bound, not on it.
-        half = (scale.high - scale.low) / (2 * trials)
-        values = np.where(
-            (values >= scale.low) & (values <= scale.high), values.clip(scale.low + half, scale.high - half), values
-        )
-    outside = ~((values > scale.low) & (values < scale.high))
-    if outside.any():
-        rows = listed(f"row {row}: {value:g}" for row, value in zip(done.index[outside], values[outside], strict=True))
-        raise RecordError(
-            f"the metric {metric!r} must lie inside {scale.low:g} and {scale.high:g}, got {rows}: for shares on a "
-            "bound give the number of questions (trials), else set the bounds, or leave those rows out (where)"
-        )
+    values = values if trials is None else _off_the_bounds(values, scale, trials)
+    _refuse_outside(done.index, metric, values, scale)
     odds = np.full(len(runs), np.nan)
     odds[done[ODDS]] = scale.odds(values)
     return BoundedFit(
         fit(runs.assign(**{ODDS: odds}), loss=ODDS, columns=columns, where=where, **options), scale, metric
     )
+
+
+def _off_the_bounds(values: Array, scale: Scale, trials: int) -> Array:
+    """All or none of the questions right is a share within half a question of the bound, not on it."""
+    half = (scale.high - scale.low) / (2 * trials)
+    known = (values >= scale.low) & (values <= scale.high)
+    return np.where(known, values.clip(scale.low + half, scale.high - half), values)
+
+
+def _refuse_outside(names: pd.Index, metric: str, values: Array, scale: Scale) -> None:
+    outside = ~((values > scale.low) & (values < scale.high))
+    if outside.any():
+        rows = listed(f"row {row}: {value:g}" for row, value in zip(names[outside], values[outside], strict=True))
+        raise RecordError(
+            f"the metric {metric!r} must lie inside {scale.low:g} and {scale.high:g}, got {rows}: for shares on a "
+            "bound give the number of questions (trials), else set the bounds, or leave those rows out (where)"
+        )

@@ -33,24 +33,26 @@ def named_law(name: str, **structure: Any) -> ScalingLaw:
     """
     *base, name = name.split("+")
     if len(base) > 1 or (base and "base" in structure):
-        got = "+".join(base)
-        raise SpecError(f"law {name!r} stands on one base, got {got}: write BASE+LAW, as tied+q1")
-    if name in (STACK, AUTO):
-        raise SpecError(f"{name!r} is no law but a choice among laws, which a fit makes: write it alone, and to a fit")
+        raise SpecError(f"law {name!r} stands on one base, got {'+'.join(base)}: write BASE+LAW, as tied+q1")
     if name not in LAWS:
-        from scaling.laws.presets import PRESETS
-
-        # A published law is known by the name of its source, a form by its own.
-        if name in PRESETS and isinstance(published := PRESETS[name].law, ScalingLaw):
-            raise SpecError(
-                f"{name!r} is a published law, its numbers known: forecast with it by that name, or fit "
-                f"its form, {published.name!r}"
-            )
-        hint = did_you_mean(name, (*LAWS, STACK, AUTO))
-        raise SpecError(f"unknown law {name!r}{hint} (a law on another base is written BASE+LAW, as tied+q1)")
+        raise SpecError(_no_form(name))
     structure |= {"base": base[0]} if base else {}
     _check_structure(name, structure)
     return LAWS[name](**structure)
+
+
+def _no_form(name: str) -> str:
+    """What is said of a name that no form has."""
+    from scaling.laws.presets import PRESETS
+
+    if name in (STACK, AUTO):
+        return f"{name!r} is no law but a choice among laws, which a fit makes: write it alone, and to a fit"
+    # A published law is known by the name of its source, a form by its own.
+    if name in PRESETS and isinstance(published := PRESETS[name].law, ScalingLaw):
+        known = f"{name!r} is a published law, its numbers known"
+        return f"{known}: forecast with it by that name, or fit its form, {published.name!r}"
+    hint = did_you_mean(name, (*LAWS, STACK, AUTO))
+    return f"unknown law {name!r}{hint} (a law on another base is written BASE+LAW, as tied+q1)"
 
 
 def _check_structure(name: str, structure: Mapping[str, Any]) -> None:
