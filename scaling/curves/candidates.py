@@ -137,7 +137,7 @@ def _fit_form(law: CurveLaw, tasks: list[Task], u: Array, y: Array, rng: np.rand
         effective, k = _effective(task, u), len(law.coefficients)
         spent = effective / (effective - k) if task.candidate != LAST else 0.0
         results[task] = Fitted(
-            law=law.from_search(law.moved(found[i], origin)),
+            law=law.with_values(law.from_search(law.moved(found[i], origin))),
             variance=float(least[i] * spent),
             starts=float(np.mean(cost[owner == i] <= least[i] * 1.01 + 1e-18)),
         )

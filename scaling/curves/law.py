@@ -1,8 +1,7 @@
 """What every law of a one-dimensional curve has in common.
 
 A curve is fitted on log loss over u = log x, from many starts at once; its slopes follow from the one formula. A
-positive coefficient is searched on a logarithmic scale (`Coefficient.log`); "search vector" means the coefficients in
-order, with the logarithm taken where that flag is set.
+"search vector" is the coefficients in order, in search coordinates (`ScalingLaw.to_search`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,20 +43,6 @@ class CurveLaw(ScalingLaw):
     @abstractmethod
     def moved(self, theta: Array, origin: float) -> Array:
         """The search vector for u, from one that was fitted to u - origin."""
-
-    @property
-    def is_log(self) -> Array:
-        """Which coefficients are searched by their logarithm: bool[k]."""
-        return np.array([c.log for c in self.coefficients])
-
-    def to_search(self, values: Array) -> Array:
-        """Coefficients float64[..., k] as a search vector; a floor of zero becomes -inf."""
-        with np.errstate(divide="ignore"):
-            return np.where(self.is_log, np.log(np.where(self.is_log, values, 1.0)), values)
-
-    def from_search(self, theta: Array) -> Self:
-        """The law that a search vector float64[k] stands for."""
-        return self.with_values(np.where(self.is_log, np.exp(np.where(self.is_log, theta, 0.0)), theta))
 
     def log_loss(self, theta: Array, u: Array) -> tuple[Array, Array]:
         """Log loss float64[s, n] and its slopes float64[s, k, n], for search vectors float64[s, k] and u float64[n]."""

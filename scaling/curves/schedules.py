@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import FitError, RecordError
-from scaling.laws.law import Coefficient
 from scaling.laws.schedule import MultiPower, ScheduledRun
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def fit_schedules(runs: Sequence[ScheduledRun], *, starts: int = 12, delta: floa
         raise FitError(
             f"no start of {law.name!r} converged ({reason}): add a run whose learning rate drops after warmup"
         )
-    return law.with_values(_decode(law, best.x))
+    return law.with_values(law.from_search(best.x))
 
 
 def held_out_error(runs: Sequence[ScheduledRun], *, starts: int = 4, seed: int = 0) -> float | None:
@@ -130,16 +129,7 @@ def _starts(law: MultiPower, lowest: float, count: int, rng: np.random.Generator
             rng.uniform(*c.start) if not c.log else np.exp(rng.uniform(*np.log(c.start))) for c in law.coefficients
         ]
         values[0] = lowest * rng.uniform(0.8, 0.99)
-        yield np.array([np.log(v) if _is_log(c) else v for v, c in zip(values, law.coefficients, strict=True)])
-
-
-def _is_log(coefficient: Coefficient) -> bool:
-    return coefficient.log or coefficient.name == "L0"
-
-
-def _decode(law: MultiPower, theta: Array) -> Array:
-    logs = np.array([_is_log(c) for c in law.coefficients])
-    return np.where(logs, np.exp(np.where(logs, theta, 0.0)), theta)
+        yield law.to_search(np.array(values))
 
 
 class _Model:
@@ -152,13 +142,12 @@ class _Model:
     def _evaluate(self, theta: Array) -> None:
         if self.at is not None and np.array_equal(self.at, theta):
             return
-        values = _decode(self.law, theta)
+        values = self.law.from_search(theta)
         jets = [self.law.jet(values, x, order=1) for x in self.features]
         # A bad start may predict a negative loss, which has no logarithm.
         loss = np.maximum(np.concatenate([jet.value for jet in jets]), 1e-3)
         by_value = [np.stack([jet.first[i] + 0 * jet.value for i in range(len(values))], axis=1) for jet in jets]
-        by_theta = np.where([_is_log(c) for c in self.law.coefficients], values, 1.0)
-        slope = np.concatenate(by_value) * by_theta / loss[:, None]
+        slope = np.concatenate(by_value) * self.law.per_search(values) / loss[:, None]
         self.at, self.value, self.slope = theta.copy(), np.log(loss) - self.target, slope
 
     def residual(self, theta: Array) -> Array:

@@ -105,7 +105,7 @@ def design(
     shared = (data.cluster[:, None] == data.cluster[None, :]) * trunk_noise**2
     information = jacobian.T @ np.linalg.solve(shared + noise**2 * np.eye(len(data)), jacobian)
     covariance, condition = _invert(information)
-    scale = np.where(problem.is_log, law.vector, 1.0)
+    scale = law.per_search(law.vector)
     errors = {name: float(np.sqrt(covariance[i, i]) * scale[i]) for i, name in enumerate(law.names)}
     forecasts = {name: _forecast_error(law, point, u, covariance) for name, point in (forecast or {}).items()}
     faults = design_faults(data, law.columns)

@@ -102,13 +102,13 @@ class Member:
         rng = np.random.default_rng(seed)
         steps = rng.standard_normal((count, len(values))) * np.sqrt(np.maximum(values, 0)) @ axes.T
         theta, coefficients = self.law.vector, self.law.coefficients
-        moved = np.where([c.log for c in coefficients], theta * np.exp(np.clip(steps, -50, 50)), theta + steps)
+        moved = np.where(self.law.is_log, theta * np.exp(np.clip(steps, -50, 50)), theta + steps)
         return np.clip(moved, [c.low for c in coefficients], [c.high for c in coefficients])
 
     @property
     def coordinates(self) -> Array:
         """d coefficient / d search coordinate: float64[k]."""
-        return np.where([c.log for c in self.law.coefficients], self.law.vector, 1.0)
+        return self.law.per_search(self.law.vector)
 
 
 def linear_doubt(slope: Array, covariance: Array) -> Array:

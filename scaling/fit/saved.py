@@ -267,9 +267,8 @@ def _covariance_of(rows: list[list[float]] | None, law: ScalingLaw, samples: Arr
         return np.array(rows, float)
     if len(samples) < 2:
         return None
-    log = np.array([c.log for c in law.coefficients])
-    with np.errstate(divide="ignore"):
-        return np.cov(np.where(log, np.log(np.maximum(samples, 1e-300)), samples).T).reshape(len(log), -1)
+    found = law.to_search(np.where(law.is_log, np.maximum(samples, 1e-300), samples))
+    return np.cov(found.T).reshape(len(law.coefficients), -1)
 
 
 def from_plain(content: Mapping[str, Any]) -> Fit:

@@ -193,6 +193,26 @@ class ScalingLaw(ABC):
             raise FitError(f"the law {self.name!r} has no numbers yet: fit it, or give {', '.join(self.names)}")
         return np.array([self.values[name] for name in self.names])
 
+    @property
+    def is_log(self) -> Array:
+        """Coefficients that are searched by their logarithm: bool[k]."""
+        return np.array([c.log for c in self.coefficients], bool)
+
+    def to_search(self, theta: Array) -> Array:
+        """Coefficients float64[..., k] in search coordinates: logarithms where `is_log`; of zero, -inf."""
+        is_log = self.is_log
+        with np.errstate(divide="ignore"):
+            return np.where(is_log, np.log(np.where(is_log, theta, 1.0)), theta)
+
+    def from_search(self, u: Array) -> Array:
+        """Coefficients of search coordinates: float64[..., k]."""
+        is_log = self.is_log
+        return np.where(is_log, np.exp(np.where(is_log, u, 0.0)), u)
+
+    def per_search(self, theta: Array) -> Array:
+        """d coefficient / d search coordinate: float64[..., k]."""
+        return np.where(self.is_log, theta, 1.0)
+
     def with_values(self, values: Mapping[str, float] | Array) -> Self:
         """The same form with other numbers (a mapping, or a vector in the order of `coefficients`)."""
         if not isinstance(values, Mapping):

@@ -96,7 +96,7 @@ class MultiPower(ScalingLaw):
     columns = ("run",)
     source = "Luo et al. 2025, arXiv 2503.12811"
     coefficients = (
-        Coefficient("L0", low=0.0, unit="nats/token", start=(1.0, 4.0)),
+        Coefficient("L0", low=0.0, log=True, unit="nats/token", start=(1.0, 4.0)),
         Coefficient("A", log=True, start=(0.1, 2.0)),
         exponent("alpha", (0.2, 0.9)),
         Coefficient("B", log=True, start=(50.0, 1000.0)),

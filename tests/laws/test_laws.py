@@ -85,6 +85,16 @@ def test_a_misspelt_law_suggests_the_right_one():
         named_law("chinchila")
 
 
+@pytest.mark.parametrize("name", LAWS)
+def test_search_coordinates_lead_back_and_their_slope_is_that_of_the_way_back(name, coefficients_of):
+    law = LAWS[name]()
+    theta = coefficients_of(law, 3)
+    u, step = law.to_search(theta), 1e-6
+    np.testing.assert_allclose(law.from_search(u), theta, rtol=1e-12)
+    slope = (law.from_search(u + step) - law.from_search(u - step)) / (2 * step)
+    np.testing.assert_allclose(law.per_search(theta), slope, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [

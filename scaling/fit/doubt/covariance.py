@@ -26,7 +26,7 @@ resamples, of two three)."""
 def coordinate_jacobian(problem: Problem, u: Array) -> Array:
     """d residual / d search coordinates: float64[..., n_runs, k]."""
     theta = problem.decode(u)
-    slope = problem.law.gradient(theta, problem.x) * np.where(problem.is_log, theta, 1.0)[..., None, :]
+    slope = problem.law.gradient(theta, problem.x) * problem.law.per_search(theta)[..., None, :]
     if problem.objective.log:
         slope = slope / problem.law.evaluate(theta, problem.x)[..., None]
     return slope

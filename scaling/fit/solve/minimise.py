@@ -54,20 +54,22 @@ class Problem:
     @cached_property
     def is_log(self) -> Array:
         """Coefficients that are searched by their logarithm: bool[k]."""
-        return np.array([c.log for c in self.law.coefficients])
+        return self.law.is_log
 
     @cached_property
     def low(self) -> Array:
         """Lower bounds in search coordinates: float64[k]."""
-        with np.errstate(divide="ignore"):
-            ends = [np.clip(np.log(c.low), *LOG_RANGE) if c.log else c.low for c in self.law.coefficients]
-        return np.array(ends, float)
+        return self._ends([c.low for c in self.law.coefficients])
 
     @cached_property
     def high(self) -> Array:
         """Upper bounds in search coordinates: float64[k]."""
-        ends = [np.clip(np.log(c.high), *LOG_RANGE) if c.log else c.high for c in self.law.coefficients]
-        return np.array(ends, float)
+        return self._ends([c.high for c in self.law.coefficients])
+
+    def _ends(self, values: list[float]) -> Array:
+        """Bounds in search coordinates, those of logarithms where their exponential is still a number."""
+        u = self.law.to_search(np.array(values, float))
+        return np.where(self.is_log, np.clip(u, *LOG_RANGE), u)
 
     @cached_property
     def free(self) -> Array:
@@ -75,16 +77,12 @@ class Problem:
         return np.array([c.name not in self.held for c in self.law.coefficients])
 
     def encode(self, theta: Array) -> Array:
-        """Coefficients to search coordinates (logarithms where the coefficient says so), inside the bounds."""
-        theta = np.asarray(theta, float)
-        with np.errstate(divide="ignore"):
-            u = np.where(self.is_log, np.log(np.where(self.is_log, theta, 1.0)), theta)
-        return np.clip(u, self.low, self.high)
+        """Coefficients to search coordinates, inside the bounds."""
+        return np.clip(self.law.to_search(np.asarray(theta, float)), self.low, self.high)
 
     def decode(self, u: Array) -> Array:
         """Search coordinates to coefficients. The exponential of a bound's logarithm may lie a rounding beyond it."""
-        theta = np.where(self.is_log, np.exp(np.where(self.is_log, u, 0.0)), u)
-        return np.clip(theta, *np.transpose([(c.low, c.high) for c in self.law.coefficients]))
+        return np.clip(self.law.from_search(u), *np.transpose([(c.low, c.high) for c in self.law.coefficients]))
 
 
 @dataclass(frozen=True)
