@@ -100,6 +100,17 @@ def test_a_text_that_has_large_runs_alone_is_not_forecast_from_small_ones_that_n
         assert len(cut.scored) > 0
 
 
+@pytest.mark.parametrize("form", [Chinchilla(), Skaling()])
+def test_a_large_table_is_searched_with_few_of_its_runs_and_fitted_to_all(form, monkeypatch):
+    data, objective = runs(12, 12, noise=0.01), Objective("huber", 0.01)
+    cuts = size_ordered_cuts(data, most=2)
+    every = fit_versions(form, data, objective, versions=ALL, cuts=cuts, starts=8)
+    monkeypatch.setattr("scaling.fit.stack.solve.SEEKERS", 30)
+    few = fit_versions(form, data, objective, versions=ALL, cuts=cuts, starts=8)
+    np.testing.assert_allclose(few.value, every.value, rtol=1e-5)
+    np.testing.assert_allclose(few.u[:, 0], every.u[:, 0], atol=1e-3)
+
+
 def test_a_window_keeps_the_lowest_losses_of_every_teacher():
     loss, teacher = np.array([1.0, 2.0, 3.0, 4.0, 11.0, 12.0]), np.array([0, 0, 0, 0, 1, 1])
     every = np.ones(6, bool)

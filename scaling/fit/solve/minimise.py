@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -75,6 +75,11 @@ class Problem:
     def free(self) -> Array:
         """Coefficients that are not held: bool[k]."""
         return np.array([c.name not in self.held for c in self.law.coefficients])
+
+    def take(self, rows: Array) -> Problem:
+        """The same of some runs."""
+        x = SimpleNamespace(**{name: values[rows] for name, values in vars(self.x).items()})
+        return replace(self, x=x, loss=self.loss[rows], weights=self.weights[rows])
 
     def encode(self, theta: Array) -> Array:
         """Coefficients to search coordinates, inside the bounds."""
