@@ -31,6 +31,7 @@ from scaling.predict.explain.teacher import TeacherAsked, bottleneck
 from scaling.predict.published import fit_of_preset
 from scaling.predict.quantization import QUANTIZATION_COST
 from scaling.records import load_runs
+from scaling.report.figures.points import run_points
 from scaling.report.page import page_of_law, page_of_sweep
 from scaling.report.page.facts import law_facts, run_facts
 from scaling.report.page.script import formula_of
@@ -185,6 +186,37 @@ def test_five_hundred_runs_stay_below_400_kb(fits, tmp_path):
     assert len(told) > 400
     law = page_of_law("besiroglu")
     assert len(json.dumps(told)) + len(law.encode()) + len(json.dumps(law_facts(fits["stack"]))) < 400_000
+
+
+def of_two_sources(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs, and as many of the same teacher's text over another source, which a table calls by the same label."""
+    taught = runs[runs["teacher"] != "real"]
+    other = taught.assign(text_id="ffff", loss=1.02 * taught["loss"], trunk_id="other " + taught["trunk_id"])
+    return pd.concat([runs, other.assign(run_id="other " + taught["run_id"])], ignore_index=True)
+
+
+def test_runs_of_texts_that_share_a_label_are_in_the_page():
+    runs = of_two_sources(load_runs(RUNS))
+    fit = fit_law(runs, law="auto", bootstrap=0, strict=False)
+    assert len(fit.teachers) == 3, "the fit tells the texts apart"
+    told, labels = run_facts(fit, runs), list(fit.teachers)
+    text = [labels[run["text"]] for run in told]
+    assert text == [fit.texts[text_id] for text_id in runs["text_id"]]
+
+
+@pytest.mark.parametrize("left_out", [(), ("text_id",), ("teacher",), ("teacher", "text_id")], ids=str)
+@pytest.mark.parametrize("of", ["all", "real", "noise 0.2"])
+def test_every_run_behind_a_fit_is_in_the_page_and_in_the_figures_as_the_same_text(of, left_out):
+    runs = load_runs(RUNS)
+    runs = (runs if of == "all" else runs[runs["teacher"] == of]).drop(columns=list(left_out))
+    fit = fit_law(
+        runs, law="chinchilla" if of == "all" and "teacher" in left_out else "auto", bootstrap=0, strict=False
+    )
+    labels = [*fit.teachers] or ["real"]
+    told = run_facts(fit, runs)
+    assert len(told) == fit.n_runs
+    drawn = run_points(fit, runs).used
+    assert [(labels[run["text"]], run["loss"]) for run in told] == list(zip(drawn.text, drawn.loss, strict=True))
 
 
 @pytest.fixture(scope="module")

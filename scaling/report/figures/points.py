@@ -9,9 +9,9 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.result import Fit
+from scaling.report.texts import texts_read
 from scaling.tables.expression import evaluate
 from scaling.tables.observations import REAL
-from scaling.tables.observe import text_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,9 +73,7 @@ def _of_table(fit: Fit, runs: pd.DataFrame) -> RunPoints:
         for name in ("n", "d", "loss")
     )
     loss_se = np.asarray(runs["loss_se"], float) if "loss_se" in runs else np.full(len(runs), np.nan)
-    labels, ids = (text_names(runs, fit.columns.get(name, name)) for name in ("teacher", "text_id"))
-    named = zip(ids, np.where(labels == "", REAL, labels), strict=True)
-    text = np.array([fit.texts.get(text_id, label) for text_id, label in named], object)
+    text = texts_read(fit, runs)
     excluded = {row["row"] for row in fit.excluded}
     out = np.array([row in excluded for row in runs.index], bool)
     if fit.made_of.where:

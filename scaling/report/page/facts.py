@@ -24,7 +24,9 @@ from scaling.predict.footprint import footprint
 from scaling.predict.named.models import models
 from scaling.predict.quantization import IN_A_WORLD, QUANTIZATION_COST, SAID_BY_LAW
 from scaling.report.page.script import formula_of
+from scaling.report.texts import texts_read
 from scaling.spec import ModelSpec
+from scaling.tables.observations import REAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,11 +188,11 @@ def device_facts() -> list[Facts]:
 
 def run_facts(fit: Fit, runs: pd.DataFrame) -> list[Facts]:
     """The measured runs that the fit knows the text of."""
-    names = [text["label"] for text in law_facts(fit)["texts"]]
+    # In the order of the texts of `law_facts`, of which the page knows a run's by its place.
+    names = [*fit.teachers] or [REAL]
     n, d, loss = (fit.columns[name] for name in ("n", "d", "loss"))
     found = []
-    for row in runs.to_dict("records"):
-        label = str(row.get("teacher", names[0]))
+    for row, label in zip(runs.to_dict("records"), texts_read(fit, runs), strict=True):
         if row.get("status", "done") != "done" or label not in names or not math.isfinite(float(row[loss])):
             continue
         values = {
