@@ -18,13 +18,14 @@ from rich.table import Table
 
 import scaling
 from scaling.config.expand import expand
+from scaling.numbers import number, size
 from scaling.predict.devices import Device, device
 from scaling.predict.named.models import named_model
 from scaling.predict.phones import OnPhones, on_phones
 from scaling.predict.registered import RegisteredForecast, registered_in
 from scaling.predict.shapes import Shape, shape_like, shape_of_size
 from scaling.report.figures import styled
-from scaling.report.numbers import number, rate, size
+from scaling.report.numbers import rate
 from scaling.report.tables import show
 from scaling.spec import ModelSpec
 

@@ -1,8 +1,13 @@
-"""Scalars as people write them: YAML 1.2's core schema, and ``10M``, ``2.5B``, ``100k``, ``512MiB``, ``20x``."""
+"""Scalars as people write them: YAML 1.2's core schema, and ``10M``, ``2.5B``, ``100k``, ``512MiB``, ``20x``.
+
+And numbers, bytes and times as people read them.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Any, overload
 
 from scaling.errors import SpecError
@@ -24,6 +29,8 @@ _BYTES = re.compile(r"(\.\d+|\d+(?:_\d+)*(?:\.\d*)?)\s*([kKMG]i?B|B)$")
 _RATIO = re.compile(r"(\.\d+|\d+(?:\.\d*)?)x$")
 _SHARE = re.compile(r"(\.\d+|\d+(?:\.\d*)?)\s*%$")
 _LONGEST_NUMBER = 400
+_THOUSANDS = [(10**0, ""), *((COUNT_SUFFIXES[suffix], suffix) for suffix in "kMBT")]
+_BINARY = [(BYTE_SUFFIXES[unit], f" {unit}") for unit in ("B", "KiB", "MiB", "GiB")]
 
 
 def resolve_scalar(text: str) -> Any:
@@ -107,3 +114,58 @@ def _scaled(digits: str, factor: int) -> float:
 
 def _whole(number: float) -> float:
     return int(number) if abs(number) < 2**53 and number == int(number) else number
+
+
+def number(value: float, *, digits: int = 4) -> str:
+    """12300000 as 12.3M: so many significant digits, and a letter for thousands, up to a thousand of the largest."""
+    if not math.isfinite(value):
+        return _not_finite(value)
+    said = _in_units(value, _THOUSANDS, 1000, digits)
+    return f"{value:.{digits}g}" if said is None else said
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in binary units, to four digits; whole ones below 1 KiB."""
+    if not math.isfinite(n_bytes):
+        return _not_finite(n_bytes)
+    # A byte is not cut: what is less than half of one is none.
+    whole = n_bytes if abs(n_bytes) >= 1024 else round(n_bytes)
+    said = _in_units(whole, _BINARY, 1024, 4)
+    return f"{n_bytes / _BINARY[-1][0]:,.0f}{_BINARY[-1][1]}" if said is None else said
+
+
+def duration(seconds: float) -> str:
+    """A time to about three digits: ``12 ms``, ``12.9 s``, ``4 min 46 s``, ``45 min``, ``2 h 5 min``, ``3 d 4 h``."""
+    if not math.isfinite(seconds):
+        return _not_finite(seconds)
+    # Each unit is left where its rounded number would be one of the next.
+    if 0 < seconds < 0.0995:
+        return f"{1e3 * seconds:.2g} ms"
+    if round(seconds, 1) < 90:
+        return f"{round(seconds, 1):g} s"
+    if round(seconds) < 600:
+        return _two(round(seconds), 60, "min", "s")
+    if round(seconds / 60) < 48 * 60:
+        return _two(round(seconds / 60), 60, "h", "min")
+    return _two(round(seconds / 3600), 24, "d", "h")
+
+
+def _two(count: int, each: int, large: str, small: str) -> str:
+    """125 minutes as 2 h 5 min; a part that is zero is left out."""
+    parts = zip(divmod(count, each), (large, small), strict=True)
+    return " ".join(f"{part} {unit}" for part, unit in parts if part)
+
+
+def _in_units(value: float, units: Sequence[tuple[int, str]], step: int, digits: int) -> str | None:
+    """A value in the least unit of which, rounded, it is less than a step; None where it is more of the largest."""
+    magnitude, sign = abs(value), "-" if value < 0 else ""
+    for factor, unit in units:
+        if float(said := f"{magnitude / factor:.{digits}g}") < step:
+            return f"{sign}{said}{unit}"
+        # What is rounded up to a step is one of the next unit: 1023.99 KiB is 1 MiB.
+        magnitude = max(magnitude, step * factor)
+    return None
+
+
+def _not_finite(value: float) -> str:
+    return "not identified" if math.isnan(value) else "∞" if value > 0 else "-∞"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.accounting import count_parameters
 from scaling.data.text import open_text
 from scaling.export.format import About
+from scaling.numbers import number
 from scaling.predict.recommend import Recommendation
 from scaling.records import RunRecord, RunStore
 from scaling.spec import TextSource
@@ -100,12 +101,13 @@ def provenance_of(
 def about(run_id: str, found: Provenance) -> About:
     """What a file says of its student for people."""
     measured = "" if found.loss is None else f" It measured {found.loss:.4f} nats/token on held-out text."
+    n_params, n_tokens = (number(count, digits=3) for count in (found.n_params, found.n_tokens))
     return About(
         run_id=run_id,
-        name=_short(f"student {_count(found.n_params)} of {found.text}, {found.teacher}", 96),
+        name=_short(f"student {n_params} of {found.text}, {found.teacher}", 96),
         description=_short(
-            f"{_count(found.n_params)} parameters without embeddings, trained on {_count(found.n_tokens)} tokens of "
-            f"{found.text} ({found.teacher}).{measured}",
+            f"{n_params} parameters without embeddings, trained on {n_tokens} tokens of {found.text} "
+            f"({found.teacher}).{measured}",
             320,
         ),
         license=_short(found.license, 64),
@@ -163,13 +165,6 @@ def _without_folders(value: Any, name: str = "") -> Any:
 def _name_of(label: str) -> str:
     """The last part of a path; what is none stays as it is."""
     return PurePath(label).name if "/" in label else label
-
-
-def _count(value: int) -> str:
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return str(value)
 
 
 def _short(text: str, most: int) -> str:

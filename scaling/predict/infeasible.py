@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import InfeasibleError
+from scaling.numbers import size
 from scaling.predict.candidates import TINY_LOSS, Candidate
 from scaling.predict.devices import devices
 from scaling.predict.question import Question
@@ -13,8 +14,6 @@ from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
-
-UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def why_none(
@@ -32,7 +31,7 @@ def why_none(
     target, chance = f"{question.target_loss:g} {fit.unit}", f"with probability {question.probability:g}"
     if question.target_savings is not None:
         target += f", of {question.target_savings:.1%} of keystrokes,"
-    allowed = in_bytes(question.budget_bytes)
+    allowed = size(question.budget_bytes)
     if question.tokens_per_s is not None:
         allowed += f" at {question.tokens_per_s:g} tokens/s"
     nearest = min((c for c in candidates if c.fits(question)), key=lambda c: c.expected.value, default=None)
@@ -40,7 +39,7 @@ def why_none(
     needed = None if meeting is None else meeting.footprint.total_bytes
     least = candidates[0].footprint.total_bytes
     too_small = least > question.budget_bytes
-    said = "no candidate fits at all" + (f", the smallest takes {in_bytes(least)}" if too_small else "")
+    said = "no candidate fits at all" + (f", the smallest takes {size(least)}" if too_small else "")
     if nearest is not None:
         basis = "forecast" if nearest.measured is None else "measured"
         said = f"the best that fits is {basis} at {nearest.expected.value:.4f}{_saved(nearest, question)}"
@@ -65,7 +64,7 @@ def why_none(
         )
     elif needed is not None:
         message = (
-            f"nothing within {allowed} meets {target} {chance}: {said}; the target would need {in_bytes(needed)}"
+            f"nothing within {allowed} meets {target} {chance}: {said}; the target would need {size(needed)}"
             f"{_phone(needed, question)} — raise the memory or the target"
         )
     else:
@@ -126,9 +125,3 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
         middle = (low + high) / 2
         low, high = (middle, high) if suffices(middle) else (low, middle)
     return float(fit.floor().value) + low * sum(deltas.values())
-
-
-def in_bytes(count: float) -> str:
-    """Bytes as a person reads them."""
-    factor, unit = next(((one, unit) for one, unit in UNITS if count >= one), (1, "bytes"))
-    return f"{count / factor:.4g} {unit}"

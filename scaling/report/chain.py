@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from scaling.fit.describe import summary
+from scaling.numbers import duration, number, size
 from scaling.report.columns import wrapped
-from scaling.report.numbers import number, seconds, size
 from scaling.report.recommendations import show_recommendation
 from scaling.report.tables import show
 
@@ -53,7 +53,7 @@ def show_chain(result: ChainResult) -> None:
     for name in ("stage", "time", ""):
         table.add_column(name, justify="right" if name == "time" else "left")
     for stage in result.stages:
-        table.add_row(stage.name, seconds(stage.seconds), stage.said)
+        table.add_row(stage.name, duration(stage.seconds), stage.said)
     show(table)
 
 
@@ -105,7 +105,7 @@ def show_compressed(found: Compressed) -> None:
 def show_sweep(outcome: SweepOutcome) -> None:
     """How a sweep ended."""
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items() if count)
-    print(f"{counts}; trained {len(outcome.trained)} now, in {seconds(outcome.wall_s)}")
+    print(f"{counts}; trained {len(outcome.trained)} now, in {duration(outcome.wall_s)}")
     for failure in outcome.failures:
         print(f"failed {failure.run_id}: {failure.error}\n  log: {failure.log_path}")
         for line in failure.log_tail:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.numbers import size
 from scaling.packages import EXTRAS, remedy
-from scaling.report.numbers import size
 from scaling.report.tables import key_values, show
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from scaling.laws.published.preset import PF_DAY
+from scaling.numbers import number, size
 from scaling.report.columns import pairs, table, wrapped
-from scaling.report.numbers import loss, number, size
+from scaling.report.numbers import loss
 
 if TYPE_CHECKING:
     from scaling.predict.explain.comparison import Comparison, Row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from scaling.export.score import damage_inside
-from scaling.report.numbers import size
+from scaling.numbers import size
 from scaling.report.tables import key_values, show
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.numbers import number
 from scaling.report.columns import wrapped
-from scaling.report.numbers import number
 from scaling.report.tables import show
 
 if TYPE_CHECKING:

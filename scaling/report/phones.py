@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from scaling.numbers import number, size
 from scaling.predict.devices import MEASURE_IT
 from scaling.report.columns import wrapped
-from scaling.report.numbers import energy, number, rate, size
+from scaling.report.numbers import energy, rate
 from scaling.report.tables import show
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report.numbers import duration, energy, number, size
+from scaling.numbers import duration, number, size
+from scaling.report.numbers import energy
 from scaling.report.tables import show
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from scaling.report.numbers import duration, number
+from scaling.numbers import number
+from scaling.report.numbers import foreseen
 from scaling.stop import stop_asked
 from scaling.sweep.board import DONE, TRAINING, WAITING, Board, Tally, TrunkLine
 from scaling.sweep.plan import Plan
@@ -89,7 +90,7 @@ class _Lines:
         self._tally.update(event)
         if told:
             board = self._now()
-            left = "" if board.remaining_s is None else f", {duration(board.remaining_s)} left"
+            left = "" if board.remaining_s is None else f", {foreseen(board.remaining_s)} left"
             print(f"[{board.part:4.0%}{left}] {event.line()}", file=self._stream, flush=True)
 
     def _tells(self, event: Event) -> bool:
@@ -161,7 +162,7 @@ def headline(board: Board) -> str:
     """The sweep as a whole in one line."""
     pace = sum(line.tokens_per_s or 0.0 for line in board.lines)
     parts = [f"{board.n_ended} of {board.n_runs} runs", f"{board.part:.0%} of the work"]
-    parts += [f"{duration(board.remaining_s)} left"] if board.remaining_s is not None else []
+    parts += [f"{foreseen(board.remaining_s)} left"] if board.remaining_s is not None else []
     parts += [f"{pace:,.0f} tokens/s"] if pace else []
     return ", ".join(parts)
 
@@ -198,7 +199,7 @@ _COLUMNS: dict[str, Callable[[TrunkLine], str]] = {
     "state": lambda line: f"{line.state} {line.part:.0%}" if line.state == TRAINING else line.state,
     "loss": lambda line: "" if line.loss is None else f"{line.loss:.3f}",
     "tokens/s": lambda line: f"{line.tokens_per_s:,.0f}" if line.tokens_per_s else "",
-    "left": lambda line: "" if line.remaining_s is None else duration(line.remaining_s),
+    "left": lambda line: "" if line.remaining_s is None else foreseen(line.remaining_s),
 }
 
 _DISPENSABLE = ("N", "teacher", "tokens/s", "left")

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scaling.accounting import STORED_FORMATS
+from scaling.numbers import duration, number, size
 from scaling.predict.devices import device
 from scaling.report.columns import table, wrapped
-from scaling.report.numbers import energy, loss, number, rate, seconds, size
+from scaling.report.numbers import energy, loss, rate
 
 if TYPE_CHECKING:
     from scaling.predict.candidates import Candidate
@@ -99,7 +100,7 @@ def front_line(front: Sequence[FrontPoint], most: int = 6) -> str:
 
 def hours(value: float) -> str:
     """A time of training as a person says it."""
-    return seconds(3600 * value) if value < 2 else f"{value:,.0f} h"
+    return duration(3600 * value) if value < 2 else f"{value:,.0f} h"
 
 
 _BINDING = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report.numbers import number
+from scaling.numbers import number
 from scaling.report.tables import show
 
 if TYPE_CHECKING:

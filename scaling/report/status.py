@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.formats.plain import to_json
-from scaling.report.numbers import duration, number
+from scaling.numbers import number
+from scaling.report.numbers import foreseen
 from scaling.report.progress import live_table, redraws
 from scaling.report.tables import show
 from scaling.sweep.board import board_of
@@ -76,11 +77,11 @@ def _show_state(state: SweepStatus) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in state.counts.items() if count)
     share = state.flops_done / state.flops_total if state.flops_total else 1.0
     settled = "done or given up" if state.counts["failed"] else "done"
-    left = f", about {duration(state.remaining_s)} left" if state.remaining_s else ""
+    left = f", about {foreseen(state.remaining_s)} left" if state.remaining_s else ""
     pace = f", {state.tokens_per_s:,.0f} tokens/s" if state.counts["running"] else ""
     print(f"\n{counts}; {share:.0%} of the FLOPs {settled}{pace}{left}")
     for worker in state.workers:
-        quiet = f", silent for {duration(worker.quiet_s)}" if worker.silent else ""
+        quiet = f", silent for {foreseen(worker.quiet_s)}" if worker.silent else ""
         quiet += ": its process is gone, and the same command goes on with it" if worker.gone else ""
         print(f"  {worker.name}: trunk {worker.trunk_id}, step {worker.step}/{worker.steps}{quiet}")
     for line in _failed(state):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from scaling.report.numbers import number
+from scaling.numbers import number
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit

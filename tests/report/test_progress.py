@@ -20,7 +20,6 @@ from dataclasses import replace
 import pytest
 
 from scaling.records import RunStore
-from scaling.report.numbers import duration
 from scaling.report.progress import chosen, show_progress
 from scaling.spec import RunSpec
 from scaling.sweep.board import TrunkLine
@@ -87,10 +86,6 @@ def test_of_many_trunks_those_that_are_worked_on_are_shown_in_their_order():
     assert [line.trunk_id for line in kept] == ["t03", "t08", "t09", "t10", "t11", "t12"]
     assert rest == ["not shown: 7 done, 17 waiting"]
     assert chosen(lines[:4], 6) == (lines[:4], [])
-
-
-def test_durations_read_like_a_person_says_them():
-    assert [duration(s) for s in (5, 240, 7500, 273600)] == ["5 s", "4 min", "2 h 5 min", "3 d 4 h"]
 
 
 CHILD = """

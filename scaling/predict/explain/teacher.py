@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import SpecError
+from scaling.numbers import number
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.named.models import named_model
 from scaling.predict.solve.inverse import Surface
@@ -100,11 +101,7 @@ class TeacherAsked:
             return f"a teacher of loss {self.loss:g}", math.inf, math.inf
         if self.n_params is None or self.n_tokens is None:
             raise SpecError("a teacher's size needs its tokens too — give both (--teacher-params and --teacher-tokens)")
-        return f"a teacher of N = {_short(self.n_params)}, D = {_short(self.n_tokens)}", self.n_params, self.n_tokens
-
-
-def _short(value: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:.3g}"
+        return f"a teacher of N = {number(self.n_params)}, D = {number(self.n_tokens)}", self.n_params, self.n_tokens
 
 
 def additive_bound(basis: Basis, teacher: Teacher) -> Surface:

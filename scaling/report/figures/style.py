@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from scaling.numbers import number
 from scaling.shown import FIGURES
 
 Array = np.ndarray
@@ -127,12 +128,9 @@ def few(values: Array) -> list[tuple[float, Array]]:
     return [(float(np.exp(np.log(values[rows]).mean())), rows) for rows in groups if rows.any()]
 
 
-def short(number: float) -> str:
-    """1.2M for 1234567."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"
+def short(value: float) -> str:
+    """1.23M for 1234567: three digits, as a legend has room for."""
+    return number(value, digits=3)
 
 
 def shortened(labels: Iterable[str], most: int = 22) -> list[str]:
