@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -74,10 +75,37 @@ def count(value: Any, name: str) -> Any:
         return [count(one, name) for one in value]
     if not isinstance(value, str):
         return value
-    number = float("inf") if value.strip() == "inf" else resolve_scalar(value.strip())
-    if isinstance(number, bool) or not isinstance(number, int | float):
+    if (number := number_in(value)) is None:
         raise SpecError(f"{name}: got {value!r}, allowed is a number — for example 1e6, 10M, 2.5B, inf")
     return number
+
+
+def number_in(text: str) -> float | None:
+    """The number that a text is, ``inf`` included; None where it is none, or one that no float holds."""
+    said = text.strip()
+    value = math.inf if said.lower() == "inf" else resolve_scalar(said)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # 1e400 is a slip of the pen, not the infinity that a float makes of it.
+    too_large = abs(value) > sys.float_info.max and "inf" not in said.lower()
+    return None if too_large else value
+
+
+def positive(text: str, name: str, *, example: str = "1e6, 10M, 2.5B or inf") -> float:
+    """``1e6``, ``10M``, ``inf`` as a number above zero.
+
+    Args:
+        text: As it was written.
+        name: What it is, for the message.
+        example: Of what is meant, likewise.
+
+    Raises:
+        SpecError: it is none.
+    """
+    value = number_in(text)
+    if value is None or not value > 0:
+        raise SpecError(f"{name}: got {text!r}, allowed is a positive number — for example {example}")
+    return float(value)
 
 
 def parse_bytes(value: Any) -> Any:

@@ -11,9 +11,10 @@ from scaling.cli.options import (
     Json,
     Results,
     emit,
+    finite,
     is_sweep_file,
-    key_values,
     listed,
+    pairs,
     refuse_without_effect,
     say,
     say_which,
@@ -74,7 +75,7 @@ def compress(
     found = prune_stage(
         store,
         run,
-        _kept(prune),
+        pairs(prune, "prune", finite, example="heads=4 or weights=0.5"),
         scheme=scheme,
         healing_tokens=None if heal is None else whole_count(heal, "heal"),
         fit=_fit_of(workspace),
@@ -111,19 +112,6 @@ def _fit_of(workspace: Workspace | None):
     from scaling.chain.decision import load_fit
 
     return load_fit(workspace) if workspace is not None and workspace.fit_path.exists() else None
-
-
-def _kept(pairs: list[str]) -> dict[str, float]:
-    found = {}
-    for part, value in key_values(pairs, "prune").items():
-        if value is True:
-            raise SpecError(f"--prune: got {part!r} alone — say how much of it is kept, as {part}=4")
-        try:
-            found[part] = float(value)
-        except ValueError as error:
-            kept = f"allowed is how much of it is kept, as {part}=4 or weights=0.5"
-            raise SpecError(f"--prune {part}: got {value!r}, {kept}") from error
-    return found
 
 
 def is_sweep(what: str) -> bool:

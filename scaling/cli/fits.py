@@ -13,10 +13,13 @@ from scaling.cli.options import (
     Overrides,
     Results,
     emit,
+    finite,
     is_sweep_file,
     listed,
+    pairs,
     refuse_without_effect,
     say,
+    word,
 )
 from scaling.files import RESULTS
 
@@ -186,26 +189,11 @@ def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
     return named | {"columns": others} if others else named
 
 
-def numbers_of(pairs: list[str] | None) -> dict[str, float] | None:
+def numbers_of(held: list[str] | None) -> dict[str, float] | None:
     """``E=2.0`` as a mapping to numbers; None where nothing was given."""
-    from scaling.errors import SpecError
-
-    found = {}
-    for pair in pairs or ():
-        name, _, value = pair.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError as error:
-            raise SpecError(f"--held: got {pair!r}, allowed is COEFFICIENT=NUMBER — for example E=2.0") from error
-    return found or None
+    return pairs(held, "held", finite, example="E=2.0") or None
 
 
 def mapping_of(text: str) -> dict[str, str]:
     """``n=COL,d=COL`` as a mapping."""
-    from scaling.errors import SpecError
-
-    pairs = [part.partition("=") for part in listed(text, "map")] if text else []
-    wrong = [key for key, equals, column in pairs if not (key.strip() and equals and column.strip())]
-    if wrong:
-        raise SpecError(f"--map: got {text!r}, expected pairs such as n=params,d=tokens,loss=val_loss")
-    return {key.strip(): column.strip() for key, _, column in pairs}
+    return pairs(listed(text, "map") if text else (), "map", word, example="n=params,d=tokens,loss=val_loss")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from scaling.cli.declared import argument, option
 from scaling.errors import SpecError
 
 if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
+
+Value = TypeVar("Value")
 
 Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
 Results = Annotated[
@@ -50,15 +52,9 @@ def workers(asked: int) -> int:
 
 def count(text: str, name: str) -> float:
     """``1e6``, ``10M``, ``inf`` as a positive number."""
-    from scaling.numbers import resolve_scalar
+    from scaling.numbers import positive
 
-    infinite = text.strip().lower() == "inf"
-    value = math.inf if infinite else resolve_scalar(text.strip())
-    # 1e400 is a slip of the pen, not the infinity that a float makes of it.
-    too_large = value == math.inf and not infinite
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0 or too_large:
-        raise SpecError(f"--{name}: got {text!r}, allowed is a positive number — for example 1e6, 10M, 2.5B or inf")
-    return float(value)
+    return positive(text, f"--{name}")
 
 
 def whole_count(text: str, name: str) -> int:
@@ -66,7 +62,31 @@ def whole_count(text: str, name: str) -> int:
     value = count(text, name)
     if math.isinf(value):
         raise SpecError(f"--{name}: got inf, allowed is a finite number — for example 2M")
+    if value != round(value):
+        raise SpecError(f"--{name}: got {text!r}, allowed is a whole number — for example 16 or 2M")
     return round(value)
+
+
+def count_or_zero(text: str, name: str) -> float:
+    """``0``, or a positive number."""
+    from scaling.numbers import number_in
+
+    return 0.0 if number_in(text) == 0 else count(text, name)
+
+
+def finite(text: str, name: str) -> float:
+    """``2.0`` or ``-0.5`` as a number."""
+    from scaling.numbers import number_in
+
+    value = number_in(text)
+    if value is None or not math.isfinite(value):
+        raise SpecError(f"--{name}: got {text!r}, allowed is a finite number — for example 4, 0.5 or 10M")
+    return float(value)
+
+
+def word(text: str, name: str) -> str:
+    """A text as it is."""
+    return text
 
 
 def byte_count(text: str, name: str) -> int:
@@ -125,17 +145,49 @@ def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:
         raise SpecError(f"{', '.join(given)}: has no effect beside {beside} — leave it out")
 
 
-def key_values(pairs: Iterable[str], name: str) -> dict[str, str | bool]:
-    """``nodes=2`` as an entry; a key alone is a flag, true."""
-    found: dict[str, str | bool] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        key = key.strip().replace("-", "_")
-        if not key.isidentifier() or (equals and not value.strip()):
-            raise SpecError(f"--{name}: got {pair!r}, allowed is KEY=VALUE or KEY — for example nodes=2 or exclusive")
-        if key in found:
+def pairs(
+    texts: Iterable[str] | None,
+    name: str,
+    read: Callable[[str, str], Value],
+    *,
+    example: str,
+    alone: Value | None = None,
+    key_of: Callable[[str, str], str] = word,
+) -> dict[str, Value]:
+    """``bits=4`` as an entry, each key once.
+
+    Args:
+        texts: As they were given; None for none.
+        name: Of the option.
+        read: The value of a text, whose own errors are of the name that it is given.
+        example: Of a pair, for the messages.
+        alone: The value of a key alone; None where it must have one.
+        key_of: The key of a text, read as a value is.
+
+    Raises:
+        SpecError: a pair without a key or a value, or a key that comes twice.
+    """
+    found: dict[str, Value] = {}
+    for text in texts or ():
+        key, equals, value = (part.strip() for part in text.partition("="))
+        lacks = "a key" if not key else "a value" if not value and (equals or alone is None) else None
+        if lacks is not None:
+            raise SpecError(f"--{name}: got {text!r} without {lacks}, allowed is KEY=VALUE — for example {example}")
+        if (key := key_of(key, name)) in found:
             raise SpecError(f"--{name}: got {key} twice, allowed is each key once — leave one of the two out")
-        found[key] = value.strip() if equals else True
+        found[key] = read(value, f"{name} {key}") if equals or alone is None else alone
+    return found
+
+
+def key_values(texts: Iterable[str] | None, name: str) -> dict[str, str | bool]:
+    """``nodes=2`` as an entry; a key alone is a flag, true."""
+    return pairs(texts, name, word, example="nodes=2, or exclusive alone", alone=True, key_of=_identifier)
+
+
+def _identifier(text: str, name: str) -> str:
+    found = text.replace("-", "_")
+    if not found.isidentifier():
+        raise SpecError(f"--{name}: got the key {text!r}, allowed are letters, digits, - and _ — for example nodes=2")
     return found
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import Json, OnlyResults, count, emit, listed, one_of, refuse_without_effect, say, whole_count
+from scaling.cli.options import (
+    Json,
+    OnlyResults,
+    count,
+    emit,
+    listed,
+    one_of,
+    pairs,
+    refuse_without_effect,
+    say,
+    whole_count,
+)
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
@@ -212,7 +223,7 @@ def _measured(
     and the layers that were taken for granted."""
     from scaling.errors import SpecError
 
-    known, (table, *others) = _layers(layers), tables
+    known, (table, *others) = pairs(layers, "layers", whole_count, example="'llama 1B Q8_0=16'"), tables
     if not others and _is_ledger(table):
         from scaling.export.rates import ledger_rates
 
@@ -252,18 +263,6 @@ def _is_ledger(table: Path) -> bool:
         return False
     with table.open(encoding="utf-8", errors="replace") as file:
         return "tokens_per_s_measured" in file.readline(1 << 16)
-
-
-def _layers(pairs: list[str] | tuple[str, ...]) -> dict[str, int]:
-    from scaling.errors import SpecError
-
-    found = {}
-    for pair in pairs:
-        model, _, number = pair.rpartition("=")
-        if not model or not number.strip().isdecimal() or int(number) < 1:
-            raise SpecError(f"--layers: got {pair!r}, allowed is MODEL=L — for example 'llama 1B Q8_0=16'")
-        found[model.strip()] = int(number)
-    return found
 
 
 def _unit(name: str | None) -> Any:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from scaling.cli.declared import option
-from scaling.cli.options import count, refuse_without_effect
-from scaling.errors import SpecError
+from scaling.cli.options import count, count_or_zero, pairs, refuse_without_effect
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -99,13 +98,6 @@ def teacher_asked(
     )
 
 
-def numbers(pairs: list[str] | None) -> dict[str, float]:
-    """``bits=4`` as a mapping to numbers."""
-    found = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        if not (name.strip() and equals):
-            raise SpecError(f"--at: got {pair!r}, allowed is COLUMN=NUMBER — for example bits=4")
-        # Zero is a number of a column (no noise), though not a size.
-        found[name.strip()] = 0.0 if value.strip() in ("0", "0.0") else count(value, f"at {name.strip()}")
-    return found
+def numbers(columns: list[str] | None) -> dict[str, float]:
+    """``bits=4`` as a mapping to numbers; zero is a number of a column (no noise), though not a size."""
+    return pairs(columns, "at", count_or_zero, example="bits=4")

@@ -131,7 +131,7 @@ def sweep(
         jobs=workers(jobs),
         watch=show_progress,
         executor=executor,
-        settings=key_values(executor_set or (), "executor-set"),
+        settings=key_values(executor_set, "executor-set"),
         options=WorkerOptions(fail_fast=fail_fast),
     )
     collect_stage(workspace)

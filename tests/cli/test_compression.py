@@ -73,12 +73,9 @@ def test_a_run_is_pruned_by_its_id_with_the_parts_that_are_asked_for(tmp_path, m
     [
         (["--heal", "10k"], "--heal: has no effect beside a student left whole (--prune leaves parts out)"),
         (["--prune", "heads=2", "--heal", "inf"], "--heal: got inf, allowed is a finite number"),
-        (["--prune", "heads"], "--prune: got 'heads' alone — say how much of it is kept, as heads=4"),
+        (["--prune", "heads"], "--prune: got 'heads' without a value, allowed is KEY=VALUE — for example heads=4"),
         (["--prune", "heads=2", "--prune", "heads=1"], "--prune: got heads twice, allowed is each key once"),
-        (
-            ["--prune", "heads=all"],
-            "--prune heads: got 'all', allowed is how much of it is kept, as heads=4",
-        ),
+        (["--prune", "heads=all"], "--prune heads: got 'all', allowed is a finite number — for example 4, 0.5"),
     ],
 )
 def test_a_pruning_that_says_too_little_is_refused(tmp_path, words, said):

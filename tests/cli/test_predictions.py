@@ -154,7 +154,7 @@ def test_a_fit_of_bits_of_a_byte_is_never_said_to_be_in_nats(command, capsys, mo
         (("predict", "--law", "hoffmann", "--like", "1B", "--explain"), "--explain: has no effect beside a table"),
         ((*OF_1B, "--explain", "--bytes-per-token", "fit"), "no run of the fit"),
         ((*OF_1B, "--explain", "--bytes-per-token", "many"), "--bytes-per-token: got 'many'"),
-        ((*OF_1B, "--at", "bits"), "COLUMN=NUMBER"),
+        ((*OF_1B, "--at", "bits"), "--at: got 'bits' without a value, allowed is KEY=VALUE — for example bits=4"),
         ((*OF_1B, "--at", "bits=4"), "not of bits"),
         (("predict", "--law", "kumar", "--params", "1B"), "--at bits"),
         (("predict", "--law", "kaplan-batch", "--params", "1B"), "gives no loss"),

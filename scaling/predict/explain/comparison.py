@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
-from scaling.numbers import count
+from scaling.numbers import count, positive
 from scaling.predict.explain.asked import Asked, asked_of, doubt_of
 from scaling.predict.explain.basis import UNIQUE, Basis
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
@@ -246,11 +246,7 @@ def named_subject(text: str) -> Subject:
 
 
 def _positive(text: str) -> float:
-    value = float(count("inf" if text.strip().lower() == "inf" else text, "a model's size or tokens"))
-    # 1e400 is a slip of the pen, not the infinity that a float makes of it.
-    if not value > 0 or (math.isinf(value) and "inf" not in text.lower()):
-        raise SpecError(f"a model's size or tokens: got {text!r}, allowed is a positive number — as 100M, or 1B:20B")
-    return value
+    return positive(text, "a model's size or tokens", example="100M, or 1B:20B")
 
 
 def _row(question: Asked, subject: Subject, d: float, level: float, *, force: bool) -> Row:
