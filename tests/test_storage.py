@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scaling.accounting import LAYOUTS, WEIGHT_FORMATS, storage_named, tensor_bytes, weights_bytes
+from scaling.accounting import LAYOUTS, STORED_FORMATS, WEIGHT_FORMATS, storages_named, tensor_bytes, weights_bytes
 from scaling.errors import SpecError
+from scaling.predict.breakdown import stored_for
+from scaling.predict.question import format_named
 from scaling.spec import ModelSpec
 
 SMOLLM2 = ModelSpec(
@@ -29,12 +31,12 @@ def counted(out: int, width: int, name: str) -> int:
 @pytest.mark.parametrize("name", WEIGHT_FORMATS)
 @pytest.mark.parametrize("shape", [(1, 32), (7, 64), (65, 96)])
 def test_a_matrix_takes_what_its_rows_and_blocks_take(name, shape):
-    assert tensor_bytes(shape, storage_named(name)) == counted(*shape, name)
+    assert tensor_bytes(shape, storages_named(name)[0]) == counted(*shape, name)
 
 
 @pytest.mark.parametrize("name", WEIGHT_FORMATS)
 def test_gains_of_norms_stay_float32(name):
-    assert tensor_bytes((64,), storage_named(name)) == 256
+    assert tensor_bytes((64,), storages_named(name)[0]) == 256
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_gains_of_norms_stay_float32(name):
 )
 def test_files_of_a_published_model_are_weights_and_one_and_the_same_vocabulary(name, file_bytes):
     """Files written of SmolLM2-135M; beside the weights lie its 49,152 tokens and their merges."""
-    assert file_bytes - weights_bytes(SMOLLM2, storage_named(name)) == 1_784_832
+    assert file_bytes - weights_bytes(SMOLLM2, storages_named(name)[0]) == 1_784_832
 
 
 def test_bits_of_a_weight_hold_the_scale_of_its_block():
@@ -53,4 +55,14 @@ def test_rows_that_blocks_do_not_divide_and_formats_that_nobody_knows_are_refuse
     with pytest.raises(SpecError, match="multiple of 32"):
         tensor_bytes((4, 40), "Q4_0")
     with pytest.raises(SpecError, match="unknown weight format 'q8' — did you mean 'q8_0'"):
-        storage_named("q8")
+        storages_named("q8")
+
+
+def test_a_format_that_people_name_is_the_same_everywhere():
+    by_channel = {storage for storage, layout in LAYOUTS.items() if layout.row_bytes}
+    assert set(storages_named("int8")) == by_channel
+    assert all(storages_named(name) == (storage,) for name, storage in WEIGHT_FORMATS.items() if name != "int8")
+    stored_so = {stored.storage for stored in STORED_FORMATS.values()}
+    for name in (name for name in WEIGHT_FORMATS if stored_so & set(storages_named(name))):
+        assert STORED_FORMATS[format_named(name)].storage in storages_named(name)
+        assert stored_for(name, None).storage in storages_named(name)

@@ -16,7 +16,7 @@ from scaling.accounting.model import (
     weights_bytes,
 )
 from scaling.accounting.onnx import ONNX_STORAGE, onnx_bytes
-from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage, storage_named, tensor_bytes
+from scaling.accounting.storage import LAYOUTS, WEIGHT_FORMATS, Layout, Storage, storages_named, tensor_bytes
 from scaling.accounting.stored import (
     DEFAULT_FORMAT,
     ENGINE_MEMORY,
@@ -66,7 +66,7 @@ __all__ = [
     "model_file_bytes",
     "litert_bytes",
     "onnx_bytes",
-    "storage_named",
+    "storages_named",
     "symbol_layout",
     "tensor_bytes",
     "tensor_shapes",

@@ -63,11 +63,13 @@ LAYOUTS: dict[Storage, Layout] = {
 WEIGHT_FORMATS: dict[str, Storage] = {
     "f32": "F32", "f16": "F16", "q8_0": "Q8_0", "int8": "affine_channel", "q4_0": "Q4_0",
 }  # fmt: skip
-"""What a person calls a format, and how it stores matrices. ``int8`` is the one with a scale for each channel."""
+"""What a person calls a format, and how it stores matrices. See `storages_named`."""
 
 
-def storage_named(name: str) -> Storage:
-    """How a format that a person names stores matrices.
+def storages_named(name: str) -> tuple[Storage, ...]:
+    """How a format that a person names may store matrices, the usual way first.
+
+    ``int8`` is any of the layouts with a scale for each channel.
 
     Raises:
         SpecError: no format has that name.
@@ -75,7 +77,8 @@ def storage_named(name: str) -> Storage:
     found = WEIGHT_FORMATS.get(name.lower())
     if found is None:
         raise SpecError(f"unknown weight format {name!r}{did_you_mean(name, WEIGHT_FORMATS)}")
-    return found
+    alike = [one for one in LAYOUTS if LAYOUTS[one].row_bytes and one != found] if LAYOUTS[found].row_bytes else []
+    return found, *alike
 
 
 @lru_cache(maxsize=4096)

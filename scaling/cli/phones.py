@@ -152,7 +152,8 @@ def _asked(
     """The one model that is asked about, and its tokenizer where it is a run."""
     from scaling.predict.footprint import tokenizer_layout
     from scaling.predict.named.models import named_model
-    from scaling.predict.shapes import VOCABULARY, Shape, shape_like, shape_of_size
+    from scaling.predict.shapes import Shape, shape_like, shape_of_size
+    from scaling.predict.usual import CONTEXT, VOCABULARY
     from scaling.records import RunStore
 
     # One way of naming it, and nothing that would have no effect beside it.
@@ -165,17 +166,17 @@ def _asked(
     if like is not None or run is not None:
         refuse_without_effect(given, {"--vocab": vocab})
     n_tokens = VOCABULARY if vocab is None else whole_count(vocab, "vocab")
-    length = {} if context is None else {"context": context}
+    length = CONTEXT if context is None else context
     if params is not None:
-        model = shape_of_size(_finite(params), vocab_size=n_tokens, **length)
+        model = shape_of_size(_finite(params), vocab_size=n_tokens, context=length)
         return Shape(model=model, name=params, origin="a llama of that size, width 128 a layer"), None
     if like is not None:
-        return shape_like(named_model(like), **length), None
+        return shape_like(named_model(like), context=length), None
     if run is not None:
         store = RunStore(results or RESULTS)
         spec = store.load(run).spec
         return Shape(model=spec.model, name=run, origin=f"the run {run}"), tokenizer_layout(spec.data, store)
-    model = _of_shape(width, written, vocab_size=n_tokens, **length)
+    model = _of_shape(width, written, vocab_size=n_tokens, context=length)
     return Shape(model=model, name=f"width {width}", origin="the shape that was given"), None
 
 
@@ -188,7 +189,7 @@ def _finite(params: str) -> float:
     return n_params
 
 
-def _of_shape(width: int | None, written: dict[str, int | None], *, vocab_size: int, context: int = 2048) -> Any:
+def _of_shape(width: int | None, written: dict[str, int | None], *, vocab_size: int, context: int) -> Any:
     from pydantic import ValidationError
 
     from scaling.errors import SpecError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,10 @@ from typing import Any
 
 from scaling.errors import RecordError
 from scaling.files import clear_errors
+from scaling.numbers import number_in, parse_bytes
 from scaling.predict.calibrate import MeasuredRate
-from scaling.predict.shapes import VOCABULARY, shape_of_size
-
-UNITS = {"B": 1.0, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-BILLIONS = {**UNITS, "B": 1e9}
-"""Of a number of parameters, where B stands for billions and not for bytes."""
+from scaling.predict.shapes import shape_of_size
+from scaling.predict.usual import VOCABULARY
 
 _TEST = re.compile(r"(?P<kind>pp|tg)(?P<count>\d+)$")
 
@@ -126,8 +125,8 @@ def _printed(record: Mapping[str, str]) -> BenchRow | None:
         return None
     return BenchRow(
         model=record["model"],
-        n_bytes=_quantity(record["size"], UNITS),
-        n_params=_quantity(record["params"], BILLIONS),
+        n_bytes=_quantity(parse_bytes(record["size"])),
+        n_params=_quantity(record["params"].replace(" ", "")),
         threads=int(record["threads"]) if record.get("threads") else None,
         reads=test["kind"] == "pp",
         tokens_per_s=float(record["t/s"].split("±")[0]),
@@ -149,6 +148,9 @@ def _written(record: Mapping[str, Any]) -> BenchRow | None:
     )
 
 
-def _quantity(text: str, units: Mapping[str, float]) -> float:
-    number, _, unit = text.partition(" ")
-    return float(number) * units[unit.strip() or "B"] if unit else float(number)
+def _quantity(said: str | float) -> float:
+    """Bytes that were read, or a number, where B stands for billions."""
+    value = number_in(said) if isinstance(said, str) else said
+    if value is None or not 0 < value < math.inf:
+        raise ValueError(f"{said!r} is no number of bytes or parameters")
+    return float(value)

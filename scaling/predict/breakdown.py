@@ -17,7 +17,7 @@ from scaling.accounting import (
     StoredFormat,
     TokenizerLayout,
     model_file_bytes,
-    storage_named,
+    storages_named,
     tensor_shapes,
 )
 from scaling.errors import SpecError
@@ -122,7 +122,7 @@ def formats_of(engine: str | None) -> tuple[str, ...]:
     if engine is None:
         return tuple(WEIGHT_FORMATS)
     taken = ENGINE_MEMORY[engine].storages
-    return tuple(name for name in WEIGHT_FORMATS if any(one in taken for one in _named(name)))
+    return tuple(name for name in WEIGHT_FORMATS if any(one in taken for one in storages_named(name)))
 
 
 def stored_for(format: str, engine: str | None) -> StoredFormat:
@@ -131,7 +131,7 @@ def stored_for(format: str, engine: str | None) -> StoredFormat:
     Raises:
         SpecError: nobody knows the format, or the engine runs no file of it.
     """
-    wanted = _named(format)
+    wanted = storages_named(format)
     if engine is not None and format.lower() not in formats_of(engine):
         raise SpecError(
             f"{engine} runs no file of {format} — allowed are {', '.join(formats_of(engine))}; "
@@ -143,12 +143,6 @@ def stored_for(format: str, engine: str | None) -> StoredFormat:
             return one
     storage = wanted[0]
     return StoredFormat(name=storage, storage=storage, engine="litert_lm", bytes_of=model_file_bytes)
-
-
-def _named(format: str) -> tuple[Storage, ...]:
-    """How a format may store matrices: ``int8`` is any layout with a scale for each channel."""
-    storage = storage_named(format)
-    return (storage, "symmetric_channel") if storage == "affine_channel" else (storage,)
 
 
 def _of_file(model: ModelSpec, storage: Storage, found: Footprint) -> list[Line]:

@@ -20,6 +20,7 @@ from scaling.predict.quantization import QUANTIZATION_COST, QuantizationCost, Ro
 from scaling.predict.question import Question
 from scaling.predict.speed import Speed, decode_speed
 from scaling.tables.observations import DELTAS
+from scaling.tables.units import SIZE_COLUMNS
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Dimensions], Footprint]
 """Bytes of a model on the phone."""
-
-CONVENTIONS = ("n_params", "n_params_linear", "n_params_total")
 
 BEYOND_MEMORY = 4
 """Candidates reach this many times the budget, so that an infeasible answer can say what the target would need."""
@@ -169,10 +168,11 @@ class Candidate:
 
 def size_of(model: Dimensions, convention: str) -> int:
     """N of a model in the convention that a fit names (``n_params``, ``n_params_linear`` or ``n_params_total``)."""
-    if convention not in CONVENTIONS:
+    if convention not in SIZE_COLUMNS:
+        *others, last = SIZE_COLUMNS
         raise SpecError(
             f"the fit measures size by {convention!r}, which cannot be computed from a model; "
-            f"refit with {', '.join(CONVENTIONS[:-1])} or {CONVENTIONS[-1]}"
+            f"refit with {', '.join(others)} or {last}"
         )
     return getattr(count_parameters(model), convention)
 

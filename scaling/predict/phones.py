@@ -22,6 +22,7 @@ from scaling.predict.cost import ONE_GPU, Trainer
 from scaling.predict.devices import Device, Range
 from scaling.predict.shapes import Shape
 from scaling.predict.speed import Speed, decode_speed, joules_per_token, prompt_seconds
+from scaling.predict.usual import TOKENS_PER_PARAMETER
 from scaling.spec import ModelSpec
 
 BATTERY_JOULES = 50e3
@@ -29,9 +30,6 @@ BATTERY_JOULES = 50e3
 
 SYMBOLS = 1024
 """A vocabulary up to this is one of bytes or symbols, a larger one of a BPE."""
-
-TOKENS_PER_PARAMETER = 20
-"""Of a training of which nothing else is said; Hoffmann et al. 2022, arXiv 2203.15556."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +177,7 @@ def usual_layout(vocab_size: int) -> TokenizerLayout:
 def energy_of(
     model: ModelSpec, settings: EnergySettings, *, tokens: float | None = None, trainer: Trainer = ONE_GPU
 ) -> Energy:
-    """Energy of a written token, and of a training on ``tokens``, by default 20 for each parameter."""
+    """Energy of a written token, and of a training on ``tokens``, by default `TOKENS_PER_PARAMETER` for each of all."""
     joules = joules_per_token(model)
     d = tokens or TOKENS_PER_PARAMETER * count_parameters(model).n_params_total
     flops = float(training_flops(model, 1)) * d

@@ -19,18 +19,7 @@ from scaling.predict.candidates import BEYOND_MEMORY
 from scaling.predict.draft import Draft
 from scaling.predict.question import Question
 from scaling.predict.recommend import Recommendation, recommend
-
-CONTEXT = 2048
-"""Tokens of training sequence and cache, where no other context is asked for."""
-
-VOCABULARY = 32_000
-"""Where a law does not say its own: near that of most; nats/token of another tokenizer do not compare with a law's."""
-
-TOKENS_PER_PARAMETER = 20
-"""D where neither tokens nor FLOPs are given.
-
-Source: Hoffmann et al. 2022, arXiv 2203.15556, whose compute-optimal models read about so many.
-"""
+from scaling.predict.usual import CONTEXT, TOKENS_PER_PARAMETER, VOCABULARY
 
 LEAST_ASPECT, MOST_ASPECT = 16, 128
 """Widths that one layer may have. Loss varies by 3 % over a wider range.
@@ -103,7 +92,10 @@ def fit_of_preset(name: str) -> Fit:
 
 
 def vocabulary_of(name: str) -> int:
-    """V of the tokens that the losses of a published law are of."""
+    """V of the tokens that the losses of a published law are of; the usual one where it does not say its own.
+
+    Nats/token of another tokenizer do not compare with a law's.
+    """
     return preset(name).vocab_size or VOCABULARY
 
 

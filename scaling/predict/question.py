@@ -11,7 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from scaling.accounting import DEFAULT_FORMAT, PHONE, STORED_FORMATS, WEIGHT_FORMATS, Architecture, Storage
+from scaling.accounting import (
+    DEFAULT_FORMAT,
+    PHONE,
+    STORED_FORMATS,
+    WEIGHT_FORMATS,
+    Architecture,
+    Storage,
+    storages_named,
+)
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.predict.devices import APP_SHARE, device
 from scaling.registry import did_you_mean, one_begun
@@ -204,14 +212,12 @@ def format_named(name: str) -> str:
     """
     if name in STORED_FORMATS:
         return name
-    kept = WEIGHT_FORMATS.get(name.lower())
-    # int8 is any of the layouts with a scale for each channel.
-    wanted = {kept} | ({"symmetric_channel"} if kept == "affine_channel" else set())
+    wanted = storages_named(name) if name.lower() in WEIGHT_FORMATS else ()
     for one in STORED_FORMATS:
         if STORED_FORMATS[one].storage in wanted:
             return one
     if name.lower() in ("litertlm", "litert_lm"):
         raise SpecError(f"--format {name}: is a file for a program — write it with --format litert --target litert-lm")
     known = [*STORED_FORMATS, *WEIGHT_FORMATS]
-    said = "no export format stores it so" if kept else f"unknown{did_you_mean(name, known)}"
+    said = "no export format stores it so" if wanted else f"unknown{did_you_mean(name, known)}"
     raise SpecError(f"--format {name}: {said} — allowed are {', '.join(STORED_FORMATS)}, or q8_0, q4_0, f16")

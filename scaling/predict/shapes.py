@@ -8,10 +8,8 @@ from scaling.accounting import count_parameters
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import SpecError
 from scaling.predict.named.models import NamedModel
+from scaling.predict.usual import CONTEXT, VOCABULARY
 from scaling.spec import ModelSpec
-
-VOCABULARY = 32_000
-"""Of Llama and Llama 2, where none is named."""
 
 ASPECT = 128
 """Width a layer: 4,096 / 32 of Llama 7B, 2,048 / 16 of Llama-3.2-1B."""
@@ -37,7 +35,7 @@ class Shape:
     origin: str
 
 
-def shape_of_size(n_params: float, *, vocab_size: int = VOCABULARY, context: int = 2048) -> ModelSpec:
+def shape_of_size(n_params: float, *, vocab_size: int = VOCABULARY, context: int = CONTEXT) -> ModelSpec:
     """A llama of so many parameters in all, its tied token table included.
 
     ``width = 128·L`` in steps of 64 comes as near as it can, the hidden size takes the rest.
@@ -91,7 +89,7 @@ def _heads(n_heads: int, head_width: int, width: int) -> tuple[int, int]:
     return n_heads, head_width
 
 
-def shape_like(named: NamedModel, *, context: int = 2048) -> Shape:
+def shape_like(named: NamedModel, *, context: int = CONTEXT) -> Shape:
     """A llama of the width, depth and vocabulary of a model that is known by name, and of its parameters.
 
     A model of another kind (two matrices in a layer's second half, learned positions) becomes the llama of equal size.

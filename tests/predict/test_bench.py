@@ -99,7 +99,7 @@ def test_a_phone_that_stalls_beyond_its_fast_cores_is_calibrated_on_the_fast_one
         ("[1, 2]", "not a table of llama-bench"),
         ("[", "not a table of llama-bench"),
         (MARKDOWN.replace("t/s", "t/m"), "not a table of llama-bench"),
-        (MARKDOWN.replace("GiB", "GB"), "not a table of llama-bench"),
+        (MARKDOWN.replace("GiB", "parsecs"), "not a table of llama-bench"),
         ("\n".join(line for line in MARKDOWN.splitlines() if "tg128" not in line), "no row says"),
     ],
     ids=["empty", "another table", "no records", "torn", "another unit", "another unit of size", "prompts only"],

@@ -25,9 +25,10 @@ from scaling.predict.candidates import size_of
 from scaling.predict.explain.basis import published
 from scaling.predict.family import offered
 from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
-from scaling.predict.published import CONTEXT, fit_of_preset, vocabulary_of
+from scaling.predict.published import fit_of_preset, vocabulary_of
 from scaling.predict.quantization import of_a_nat
 from scaling.predict.question import Question
+from scaling.predict.usual import CONTEXT
 from scaling.records import load_runs
 from scaling.report.page.facts import (
     CONTEXTS,
