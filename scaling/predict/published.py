@@ -77,7 +77,7 @@ def fit_of_preset(name: str) -> Fit:
     return Fit(
         members=(Member(law=law, weight=1.0, value=0.0, tried=0, reached=0, samples=np.empty((0, len(law.names)))),),
         objective=Objective(),
-        columns={"n": size_convention(found.counts), "d": "n_tokens", "loss": "loss"},
+        columns={"n": found.size_column, "d": "n_tokens", "loss": "loss"},
         teachers={},
         ranges={},
         n_runs=0,
@@ -97,11 +97,6 @@ def vocabulary_of(name: str) -> int:
     Nats/token of another tokenizer do not compare with a law's.
     """
     return preset(name).vocab_size or VOCABULARY
-
-
-def size_convention(counts: str) -> str:
-    """The count of parameters that a source's words stand for; all of them where it does not say."""
-    return "n_params" if "without embeddings" in counts else "n_params_total"
 
 
 def standard_shapes(question: Question, vocab_size: int) -> Iterator[Decoder]:

@@ -10,6 +10,8 @@ from scaling.errors import SpecError
 from scaling.laws.law import ScalingLaw
 from scaling.laws.presets import PRESETS, preset
 from scaling.laws.published.preset import PF_DAY
+from scaling.predict.explain.basis import published
+from scaling.predict.published import fit_of_preset
 
 SIZES = (66e6, 100e6, 110e6, 340e6, 1e9, 10e9)
 
@@ -218,3 +220,33 @@ def test_presets_load_without_scipy_pandas_or_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LOSSES = [name for name in PRESETS if isinstance(PRESETS[name].law, ScalingLaw)]
+SILENT = {"gadre-rpj", "ouyang-damage", "krajewski-dense", "clark", "clark-dense"}
+SILENT |= {f"sardana-{reach}" for reach in ("100", "250", "500", "all")}
+
+
+def counted(text: str) -> str | None:
+    """What the words about a source say that N counts; None where they do not."""
+    if "N without embeddings" in text or "N without vocabulary" in text:
+        return "n_params"
+    return "n_params_total" if "N with embeddings" in text or "N in total" in text else None
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_law_of_loss_says_what_its_size_counts_as_its_words_do(name):
+    found = preset(name)
+    of_size = {"n", "d", "c"} & set(found.law.columns)
+    assert (found.size is not None) == bool(of_size)
+    said = counted(found.counts)
+    assert said == found.size or (said is None and (name in SILENT or not of_size))
+
+
+@pytest.mark.parametrize("name", ["tao", *(name for name in LOSSES if set(preset(name).law.columns) == {"n", "d"})])
+def test_all_who_read_a_published_law_count_its_size_alike(name):
+    found = preset(name)
+    known = {"n_vocab_params": 1e6} if name == "tao" else {}
+    assert published(name, known).embeddings == (found.size == "n_params_total")
+    if not known:
+        assert fit_of_preset(name).columns["n"] == found.size

@@ -31,6 +31,10 @@ Verified = Literal["primary", "secondary", "reproduced", "unverified"]
 """Read in the authors' text or code; in a text that quotes them; recomputed from their data; from memory alone."""
 
 
+Size = Literal["n_params", "n_params_total"]
+"""What N counts: parameters without those of the vocabulary, or all of them."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """A published law.
@@ -44,6 +48,7 @@ class Preset:
         note: what a user must know before trusting a number; empty if nothing.
         ranges: least and most of "n" and "d" behind the numbers, where the source says so.
         vocab_size: tokens of which the loss is, where known.
+        size: what N counts; None of a rule, which is no law of loss, and of a law that is of no size.
     """
 
     name: str
@@ -54,6 +59,12 @@ class Preset:
     note: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     vocab_size: int | None = None
+    size: Size | None = None
+
+    @property
+    def size_column(self) -> Size:
+        """The column of model size that N is; all parameters where nothing is said."""
+        return self.size or "n_params_total"
 
     def __post_init__(self):
         if self.verified == "unverified" and "not verified" not in self.note:

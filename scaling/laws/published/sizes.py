@@ -17,6 +17,7 @@ from scaling.laws.published.preset import (
     PRESETS,
     SHEHPER,
     Preset,
+    Size,
 )
 from scaling.laws.size_and_data import Chinchilla, Tied
 
@@ -174,8 +175,9 @@ def _refits() -> list[Preset]:
     ]
 
 
-def _of_tokens(vocab_size: int, *laws: Preset) -> list[Preset]:
-    return [replace(law, vocab_size=vocab_size) for law in laws]
+def _of(size: Size, vocab_size: int | None, *laws: Preset) -> list[Preset]:
+    """Laws whose N counts the same, of one tokenizer."""
+    return [replace(law, size=size, vocab_size=vocab_size) for law in laws]
 
 
 def _sardana() -> list[Preset]:
@@ -195,9 +197,8 @@ def _sardana() -> list[Preset]:
 
 
 for _found in (
-    *_of_tokens(GPT2_VOCABULARY, *_kaplan(), *_shehper()),
-    *_of_tokens(GOPHER_VOCABULARY, *_hoffmann(), *_besiroglu()),
-    *_refits(),
-    *_sardana(),
+    *_of("n_params", GPT2_VOCABULARY, *_kaplan(), *_shehper()),
+    *_of("n_params_total", GOPHER_VOCABULARY, *_hoffmann(), *_besiroglu()),
+    *_of("n_params_total", None, *_refits(), *_sardana()),
 ):
     PRESETS.add(_found.name, _found)

@@ -10,7 +10,7 @@ from scaling.laws.coupled import Skaling
 from scaling.laws.distillation import Busbridge
 from scaling.laws.kaplan import KaplanN
 from scaling.laws.precision import KumarDamage, LowPrecision, OuyangDamage
-from scaling.laws.published.preset import PRESETS, Preset
+from scaling.laws.published.preset import PRESETS, Preset, Size
 from scaling.laws.published.rules import TransferredData
 from scaling.laws.repetition import Repeated
 from scaling.laws.schedule import MultiPower
@@ -30,7 +30,15 @@ def _data() -> list[Preset]:
     transfer = "Hernandez et al. 2021, arXiv 2102.01293"
     # The law of repetition thrice: its base alone, as published, and at the lowest minimum of their own runs.
     return [
-        Preset("muennighoff-unique", Tied(**base, alpha=alpha), MUENNIGHOFF, "primary", counts, "without repetition"),
+        Preset(
+            "muennighoff-unique",
+            Tied(**base, alpha=alpha),
+            MUENNIGHOFF,
+            "primary",
+            counts,
+            "without repetition",
+            size="n_params_total",
+        ),
         Preset(
             "muennighoff",
             Repeated(**base, alpha=alpha, beta=alpha, R_D=15.387756, R_N=5.309743),
@@ -38,6 +46,7 @@ def _data() -> list[Preset]:
             "primary",
             counts,
             "only a local minimum on their 182 runs, which set no upper end to R_D: see 'muennighoff-lowest'",
+            size="n_params_total",
         ),
         Preset(
             "muennighoff-lowest",
@@ -46,6 +55,7 @@ def _data() -> list[Preset]:
             "reproduced",
             counts,
             "objective .01580466, published .01582594; nearly flat from R_D = 40 to 200, no upper end at 99 %",
+            size="n_params_total",
         ),
         Preset("hernandez-text", TransferredData(1.9e4, 0.18, 0.38), transfer, "secondary", "text to Python"),
         Preset(
@@ -65,6 +75,7 @@ def _data() -> list[Preset]:
             "reproduced",
             "N without vocabulary, loss normalised by unigrams",
             "its D is not tokens: characters (.00639222 v^2 - .15811069 v + 1.2047012), v = ln(vocabulary size/1000)",
+            size="n_params",
         ),
     ]
 
@@ -82,8 +93,8 @@ def _teachers() -> list[Preset]:
     ranges = {"n": (143e6, 12.6e9)}
     soft = "soft targets of the teacher on real text; not for students of sampled text"
     return [
-        Preset("busbridge-supervised", supervised, BUSBRIDGE, "primary", counts, ranges=ranges),
-        Preset("busbridge", distilled, BUSBRIDGE, "primary", counts, soft, ranges),
+        Preset("busbridge-supervised", supervised, BUSBRIDGE, "primary", counts, ranges=ranges, size="n_params"),
+        Preset("busbridge", distilled, BUSBRIDGE, "primary", counts, soft, ranges, size="n_params"),
     ]
 
 
@@ -94,17 +105,19 @@ def _precision() -> list[Preset]:
     law = LowPrecision(
         E=2.7648, A=4299.0, B=1.806e4, alpha=0.4965, beta=0.4965, g_w=2.6745, g_a=2.2102, g_kv=0.9578, **damage
     )
+    parts = f"E, B and gamma_post not verified; {transfer}"
     gptq = f"weights rounded by GPTQ; {transfer}"
     ouyang = "Ouyang et al. 2024, arXiv 2411.17691"
     return [
-        Preset("kumar", law, KUMAR, "unverified", counts, f"E, B and gamma_post not verified; {transfer}"),
-        Preset("kumar-damage", KumarDamage(**damage), KUMAR, "unverified", counts, gptq),
+        Preset("kumar", law, KUMAR, "unverified", counts, parts, size="n_params"),
+        Preset("kumar-damage", KumarDamage(**damage), KUMAR, "unverified", counts, gptq, size="n_params"),
         Preset(
             "ouyang-damage",
             OuyangDamage(k=0.017, b=0.5251, a=0.2261, g=5.4967),
             ouyang,
             "unverified",
             "Pythia checkpoints, 160M to 12B",
+            size="n_params_total",
         ),
     ]
 
@@ -113,11 +126,14 @@ def _experts() -> list[Preset]:
     clark = "Clark et al. 2022, arXiv 2202.01169"
     fine = FineGrainedExperts(E=0.47, A=18.1, B=30.8, alpha=0.115, beta=0.147, G_0=2.1, gamma=0.58)
     dense = Chinchilla(E=0.47, A=16.3, B=26.7, alpha=0.126, beta=0.127)
+    routed, alone = RoutedExperts(a=-0.082, b=-0.108, c=0.009, d_0=1.104), KaplanN(N_c=3.568e13, alpha_N=0.078)
+    floor = "floor taken to be that of the experts' law"
+    size: Size = "n_params_total"
     return [
-        Preset("krajewski", fine, KRAJEWSKI, "secondary", "mixture of experts, N in total"),
-        Preset("krajewski-dense", dense, KRAJEWSKI, "secondary", "dense", "floor taken to be that of the experts' law"),
-        Preset("clark", RoutedExperts(a=-0.082, b=-0.108, c=0.009, d_0=1.104), clark, "secondary", "S-BASE routing"),
-        Preset("clark-dense", KaplanN(N_c=3.568e13, alpha_N=0.078), clark, "secondary", "dense"),
+        Preset("krajewski", fine, KRAJEWSKI, "secondary", "mixture of experts, N in total", size=size),
+        Preset("krajewski-dense", dense, KRAJEWSKI, "secondary", "dense", floor, size=size),
+        Preset("clark", routed, clark, "secondary", "S-BASE routing", size=size),
+        Preset("clark-dense", alone, clark, "secondary", "dense", size=size),
     ]
 
 

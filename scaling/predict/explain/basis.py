@@ -138,7 +138,7 @@ def published(name: str, columns: Mapping[str, float] | None = None) -> Basis:
         exact=_exact(law),
         of_both={"n", "d"} <= set(law.columns),
         of_teacher=(lambda loss: _surface(law, known | {TEACHER_LOSS: loss})) if TEACHER_LOSS in law.columns else None,
-        embeddings="without" not in found.counts.split(",")[0],
+        embeddings=found.size_column == "n_params_total",
         ranges=found.ranges,
         notes=(found.note,) if found.note else (),
         vocab_size=found.vocab_size,
