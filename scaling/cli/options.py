@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
 
 Value = TypeVar("Value")
+Read = Callable[[str, str], Value]
+"""What makes a value of a text; it takes the name of the value too, for its own message."""
 
 Json = Annotated[bool, option("--json", help="Print the result as JSON on stdout.")]
 Results = Annotated[
@@ -146,23 +148,9 @@ def refuse_without_effect(beside: str, options: Mapping[str, Any]) -> None:
 
 
 def pairs(
-    texts: Iterable[str] | None,
-    name: str,
-    read: Callable[[str, str], Value],
-    *,
-    example: str,
-    alone: Value | None = None,
-    key_of: Callable[[str, str], str] = word,
+    texts: Iterable[str] | None, name: str, read: Read[Value], *, example: str, alone: Value | None = None
 ) -> dict[str, Value]:
-    """``bits=4`` as an entry, each key once.
-
-    Args:
-        texts: As they were given; None for none.
-        name: Of the option.
-        read: The value of a text, whose own errors are of the name that it is given.
-        example: Of a pair, for the messages.
-        alone: The value of a key alone; None where it must have one.
-        key_of: The key of a text, read as a value is.
+    """``bits=4`` as an entry, each key once; a key alone stands for `alone`, where there is such a value.
 
     Raises:
         SpecError: a pair without a key or a value, or a key that comes twice.
@@ -170,10 +158,9 @@ def pairs(
     found: dict[str, Value] = {}
     for text in texts or ():
         key, equals, value = (part.strip() for part in text.partition("="))
-        lacks = "a key" if not key else "a value" if not value and (equals or alone is None) else None
-        if lacks is not None:
+        if lacks := "a key" if not key else "a value" if not value and (equals or alone is None) else "":
             raise SpecError(f"--{name}: got {text!r} without {lacks}, allowed is KEY=VALUE — for example {example}")
-        if (key := key_of(key, name)) in found:
+        if key in found:
             raise SpecError(f"--{name}: got {key} twice, allowed is each key once — leave one of the two out")
         found[key] = read(value, f"{name} {key}") if equals or alone is None else alone
     return found
@@ -181,14 +168,17 @@ def pairs(
 
 def key_values(texts: Iterable[str] | None, name: str) -> dict[str, str | bool]:
     """``nodes=2`` as an entry; a key alone is a flag, true."""
-    return pairs(texts, name, word, example="nodes=2, or exclusive alone", alone=True, key_of=_identifier)
+    named = [_with_identifier(text, name) for text in texts or ()]
+    return pairs(named, name, word, example="nodes=2, or exclusive alone", alone=True)
 
 
-def _identifier(text: str, name: str) -> str:
-    found = text.replace("-", "_")
-    if not found.isidentifier():
-        raise SpecError(f"--{name}: got the key {text!r}, allowed are letters, digits, - and _ — for example nodes=2")
-    return found
+def _with_identifier(text: str, name: str) -> str:
+    """A pair whose key is one to a program: ``gpus-per-task=1`` as ``gpus_per_task=1``."""
+    key, *value = text.split("=", 1)
+    found = key.strip().replace("-", "_")
+    if found and not found.isidentifier():
+        raise SpecError(f"--{name}: got the key {key!r}, allowed are letters, digits, - and _ — for example nodes=2")
+    return "=".join([found, *value])
 
 
 def say(text: str) -> None:

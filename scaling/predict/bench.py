@@ -19,6 +19,7 @@ from scaling.predict.calibrate import MeasuredRate
 from scaling.predict.shapes import shape_of_size
 from scaling.predict.usual import VOCABULARY
 
+HOW = "llama-bench -m MODEL.gguf -t 1,2,4 -o md (or csv, json, jsonl)"
 _TEST = re.compile(r"(?P<kind>pp|tg)(?P<count>\d+)$")
 
 
@@ -57,10 +58,7 @@ def read_bench(path: Path) -> list[BenchRow]:
         found = [row for row in map(_row, _records(text)) if row is not None]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         why = f"no column {error}" if isinstance(error, KeyError) else str(error)
-        raise RecordError(
-            f"{path}: not a table of llama-bench ({why}) — write one with "
-            "llama-bench -m MODEL.gguf -t 1,2,4 -o md (or csv, json, jsonl)"
-        ) from error
+        raise RecordError(f"{path}: not a table of llama-bench ({why}) — write one with {HOW}") from error
     if not any(not row.reads for row in found):
         raise RecordError(f"{path}: no row says how fast a model writes (tg128) — run llama-bench with -n 128")
     return found

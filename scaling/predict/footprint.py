@@ -39,7 +39,7 @@ class Footprint(Drawn):
     """Bytes of a model while it runs on a phone, the app around it not included.
 
     Attributes:
-        weights_bytes: The file: int8 matrices with their scales, norms, tokenizer and index. Mapped, so a phone may
+        weights_bytes: The file: matrices as its format stores them, norms, tokenizer and index. Mapped, so a phone may
             evict it.
         repacked_bytes: Matrices that the engine copies into the layout of the processor when it loads the file.
         kv_cache_bytes: Keys and values of the whole context.

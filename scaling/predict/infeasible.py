@@ -105,8 +105,7 @@ def _phone(needed_bytes: int, question: Question) -> str:
 
 def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candidate) -> float | None:
     """Loss of the worst teacher whose text would let a configuration meet the target: of the same kind of errors as
-    this one, so that both parts of its divergence shrink alike. None where no teacher would do, none is known, or the
-    laws tell texts by something else than their divergence."""
+    this one. None where no teacher would do, none is known, or the laws tell texts by something else than these."""
     known = fit.teachers.get(fit.texts.get(text, text), {})
     deltas = {name: known[name] for name in DELTAS if known.get(name)}
     if not deltas or not fit.reads & set(DELTAS) or not fit.success:
@@ -114,6 +113,7 @@ def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candida
     aim = max(question.target_loss - nearest.rounding.nats, TINY_LOSS)
 
     def suffices(share: float) -> bool:
+        # Both parts of its divergence shrink alike.
         better: dict[str, Any] = {name: share * value for name, value in deltas.items()}
         chance = fit.probability(aim, nearest.n_params, nearest.n_tokens, force=True, **better)
         return chance >= question.probability

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from scaling.report import numbers
+from scaling.numbers import number, size
+from scaling.report.numbers import loss as to_loss
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ def show_damage(found: DamageFound) -> None:
 def show_pruned(found: Pruned) -> None:
     """The student whole, cut, healed and stored, and those that were born so small."""
     kept = ", ".join(f"{part}={value:g}" for part, value in found.kept.items())
-    whole, left = numbers.number(found.n_params_before), numbers.number(found.n_params)
+    whole, left = number(found.n_params_before), number(found.n_params)
     rows = [
-        (f"whole, run {found.run_id}", whole, numbers.size(found.bytes_before), numbers.loss(found.loss_before)),
-        (f"{kept} kept", left, numbers.size(found.n_bytes), numbers.loss(found.loss_cut)),
-        (f"healed on {found.healing_tokens:,} tokens", left, numbers.size(found.n_bytes), numbers.loss(found.loss)),
-        (f"stored as {found.scheme}", left, numbers.size(found.n_bytes), numbers.loss(found.loss_stored)),
-        *((f"born so small, {said}, by the law", left, "", numbers.loss(value)) for said, value in found.born.items()),
+        (f"whole, run {found.run_id}", whole, size(found.bytes_before), to_loss(found.loss_before)),
+        (f"{kept} kept", left, size(found.n_bytes), to_loss(found.loss_cut)),
+        (f"healed on {found.healing_tokens:,} tokens", left, size(found.n_bytes), to_loss(found.loss)),
+        (f"stored as {found.scheme}", left, size(found.n_bytes), to_loss(found.loss_stored)),
+        *((f"born so small, {said}, by the law", left, "", to_loss(value)) for said, value in found.born.items()),
     ]
     table = Table(box=None, pad_edge=False)
     for name in ("", "N", f"as {found.scheme}", "loss"):

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 import scaling.chain.pruning as stage
 import scaling.compress.damage as measuring
+from scaling.chain.pruning import Pruned
 from scaling.cli import app
 from scaling.records import Outcome, RunRecord, RunStore
+from scaling.report.compression import show_pruned
 from scaling.spec import DataSpec, ModelSpec, RunSpec
 
 
@@ -89,3 +91,27 @@ def test_a_run_that_diverged_has_nothing_to_compress(tmp_path):
     run = run_of(store, 32, 10_000, status="diverged")
     done = CliRunner().invoke(app, ["compress", run.run_id, "--results", str(tmp_path)])
     assert f"run {run.run_id} diverged: it has no student to compress" in str(done.exception)
+
+
+def test_what_pruning_costs_is_printed_as_a_table(capsys):
+    show_pruned(
+        Pruned(
+            run_id="abc",
+            kept={"heads": 2},
+            scheme="q8_0",
+            n_params_before=999_960,
+            n_params=500_000,
+            bytes_before=2**20 - 1,
+            n_bytes=2**19,
+            loss_before=1.7,
+            loss_cut=2.5,
+            loss=1.75,
+            loss_stored=1.751,
+            healing_tokens=10_000,
+            born={"as much text": 1.8},
+        )
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["whole,", "run", "abc", "1M", "1", "MiB", "1.7000"]
+    assert lines[3] == ["healed", "on", "10,000", "tokens", "500k", "512", "KiB", "1.7500"]
+    assert lines[5][-2:] == ["500k", "1.8000"]

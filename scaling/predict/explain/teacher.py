@@ -23,6 +23,10 @@ NO_FLOOR = (
     "{} has no floor, so it cannot tell what a teacher's text misses — use hoffmann, besiroglu or busbridge, or "
     "`scaling trends` for where Kaplan's trends meet"
 )
+TOO_LOW = (
+    "a teacher's loss of {:g} lies below the {} {:.4g} of {}, which nothing passes — give its loss on real text in "
+    "nats/token of that law"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +86,7 @@ class TeacherAsked:
         least = basis.entropy_or_floor
         if not least <= self.loss < math.inf:
             what = "floor" if basis.entropy is None else "exact entropy behind the texts"
-            raise SpecError(
-                f"a teacher's loss of {self.loss:g} lies below the {what} {least:.4g} of {basis.name}, which nothing "
-                "passes — give its loss on real text in nats/token of that law"
-            )
+            raise SpecError(TOO_LOW.format(self.loss, what, least, basis.name))
         return Teacher(label=label, loss=self.loss, delta=self.loss - least)
 
     def _size(self, basis: Basis) -> tuple[str, float, float]:

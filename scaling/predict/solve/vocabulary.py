@@ -24,6 +24,8 @@ ASPECT = 64.0
 """Width a layer, of small published models (as SmolLM2-135M: 576 over 30 layers is 19, GPT-2: 768 over 12 is 64)."""
 SMALLEST, LARGEST = 1_000, 512_000
 """Vocabularies between which an answer is sought; the law's runs had 4,096 to 96,256."""
+USUAL = 2.0 ** np.arange(12, 17)
+"""Vocabularies to show beside the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,23 +88,19 @@ def optimal_vocabulary(
     *,
     characters: float | str,
     bytes_per_param: float = 34 / 32,
-    aspect: float = ASPECT,
-    others: tuple[int, ...] = (4_096, 8_192, 16_384, 32_768, 65_536),
 ) -> BestVocabulary:
     """Vocabulary that minimises the loss of a model whose weights fill a budget.
 
     >>> optimal_vocabulary("64MiB", characters="100B").best.vocab_size
     10259
 
-    ``bytes = b (12 d³/aspect + V d)``: for each V the width d follows, and L(N, V d, D) of the published law with D the
-    tokens of the characters.
+    ``bytes = b (12 d³/a + V d)``, a = `ASPECT`: for each V the width d follows, and L(N, V d, D) of the published law
+    with D the tokens of the characters.
 
     Args:
         budget_bytes: Of all weights.
         characters: Text of the training; repeated text is not told apart.
         bytes_per_param: 34/32 for Q8_0.
-        aspect: Width a layer.
-        others: Vocabularies to show beside it.
 
     Raises:
         SpecError: an impossible budget, text or width of a parameter.
@@ -121,25 +119,24 @@ def optimal_vocabulary(
         raise SpecError(f"{found.name} is no law of the vocabulary")
     # One pass over all sizes in steps of 1 %: the loss is flat about its least.
     sizes = np.unique(np.round(np.geomspace(SMALLEST, LARGEST, 628)))
-    losses, widths = _losses(law, sizes, budget_bytes / bytes_per_param, characters, aspect)
+    losses, widths = _losses(law, sizes, budget_bytes / bytes_per_param, characters)
     if not np.isfinite(losses).any():
         raise InfeasibleError(
             f"{budget_bytes:.3g} bytes hold no model: the least vocabulary, {SMALLEST}, alone needs a width of 8"
         )
     best = int(np.argmin(losses))
     near = sizes[losses <= losses[best] + 0.005]
-    usual = np.array([float(size) for size in others])
-    usual_losses, usual_widths = _losses(law, usual, budget_bytes / bytes_per_param, characters, aspect)
+    usual_losses, usual_widths = _losses(law, USUAL, budget_bytes / bytes_per_param, characters)
     shown = [
-        _choice(v, w, loss, characters, aspect)
-        for v, w, loss in zip(usual, usual_widths, usual_losses, strict=True)
+        _choice(v, w, loss, characters)
+        for v, w, loss in zip(USUAL, usual_widths, usual_losses, strict=True)
         if math.isfinite(loss)
     ]
     return BestVocabulary(
         budget_bytes=budget_bytes,
         bytes_per_param=bytes_per_param,
         characters=characters,
-        best=_choice(sizes[best], widths[best], losses[best], characters, aspect),
+        best=_choice(sizes[best], widths[best], losses[best], characters),
         others=tuple(shown),
         flat=(int(near.min()), int(near.max())),
         source=found.source,
@@ -154,23 +151,23 @@ def tokens_of(characters: float, vocab_size: Array) -> Array:
     return characters * (a * v**2 + b * v + c)
 
 
-def _losses(law: Vocabulary, sizes: Array, params: float, characters: float, aspect: float) -> tuple[Array, Array]:
+def _losses(law: Vocabulary, sizes: Array, params: float, characters: float) -> tuple[Array, Array]:
     """Loss and width of each vocabulary: float64[k] each; inf where the table leaves no model of width 8."""
     low, high = np.zeros_like(sizes), np.full_like(sizes, 1e6)
     # The width at which table and layers fill the budget, by halving.
     for _ in range(80):
         middle = (low + high) / 2
-        fits = 12 * middle**3 / aspect + sizes * middle <= params
+        fits = 12 * middle**3 / ASPECT + sizes * middle <= params
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
     width = low
     can = width >= 8
     safe = np.where(can, width, 8.0)
-    losses = law.loss(n=12 * safe**3 / aspect, n_vocab_params=sizes * safe, d=tokens_of(characters, sizes))
+    losses = law.loss(n=12 * safe**3 / ASPECT, n_vocab_params=sizes * safe, d=tokens_of(characters, sizes))
     return np.where(can, losses, np.inf), width
 
 
-def _choice(size: float, width: float, loss: float, characters: float, aspect: float) -> VocabularyChoice:
-    table, layers = float(size * width), float(12 * width**3 / aspect)
+def _choice(size: float, width: float, loss: float, characters: float) -> VocabularyChoice:
+    table, layers = float(size * width), float(12 * width**3 / ASPECT)
     return VocabularyChoice(
         vocab_size=int(size),
         width=int(width),
