@@ -20,8 +20,9 @@ def limit(name):
     return [round(float(preset(name).law.loss(n=n, d=np.inf)), 3) for n in SIZES]
 
 
-LOSSES = {name: found.law for name, found in PRESETS.items() if isinstance(found.law, ScalingLaw)}
-LOSSES = {name: law for name, law in LOSSES.items() if law.columns != ("run",)}
+LOSSES = [name for name in PRESETS if isinstance(PRESETS[name].law, ScalingLaw)]
+OF_POINTS = [name for name in LOSSES if preset(name).law.columns != ("run",)]
+"""Functions of numbers; the others are of a schedule."""
 GROW_WITH_TOKENS = ("kumar", "kumar-damage", "ouyang-damage")
 """What rounding costs grows with every token, so that the loss has no limit on unlimited text."""
 OTHERS = {"n_vocab_params": 1e7, "granularity": 4.0, "experts": 8.0, "tokens_per_parameter": 20.0}
@@ -34,10 +35,10 @@ def loss_at(law, n, d, n_unique_tokens):
 
 
 @pytest.mark.parametrize("unique", [1e9, np.inf])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_POINTS)
 def test_every_law_of_loss_has_its_limits_in_size_and_in_data(name, unique):
     def at(n, d):
-        return loss_at(LOSSES[name], n, d, unique)
+        return loss_at(preset(name).law, n, d, unique)
 
     finite, larger = at(1e9, 2e10), at(1e15, 2e10)
     assert at(np.inf, 2e10) <= larger <= finite < np.inf
@@ -222,7 +223,6 @@ def test_presets_load_without_scipy_pandas_or_jax():
     assert done.stdout.strip() == "[]"
 
 
-LOSSES = [name for name in PRESETS if isinstance(PRESETS[name].law, ScalingLaw)]
 SILENT = {"gadre-rpj", "ouyang-damage", "krajewski-dense", "clark", "clark-dense"}
 SILENT |= {f"sardana-{reach}" for reach in ("100", "250", "500", "all")}
 
