@@ -16,9 +16,8 @@ from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 from scaling.numbers import check_level
 from scaling.shown import Drawn
-from scaling.tables.expression import evaluate
 from scaling.tables.observations import REAL, Observations
-from scaling.tables.observe import observe
+from scaling.tables.observe import observe, observed
 from scaling.tables.read import select_rows
 from scaling.tables.units import size_column
 
@@ -111,7 +110,9 @@ def backtest(
     check_level(level)  # before the fit, not minutes after it
     n = n or size_column(runs.columns)
     sizes = law_columns(law, n, d, columns)
-    fitted_rows, held_out = _split(runs, train, test, sizes)
+    # Rows are told apart by their labels, which tables that were put one below the other have in common.
+    runs = runs if runs.index.is_unique else runs.reset_index(drop=True)
+    fitted_rows, held_out = _split(runs, train, test, sizes, loss)
     settings = {"bootstrap": 300} | options
     result = fit(fitted_rows, law=law, n=n, d=d, loss=loss, columns=columns, strict=False, **settings)
     if not result.status.converged:
@@ -132,7 +133,7 @@ def backtest(
         float(error.mean()),
         float(inside.mean()),
         level,
-        len(fitted_rows),
+        result.n_runs,
         len(data),
         _rows(data, forecast, inside),
         result,
@@ -140,27 +141,34 @@ def backtest(
 
 
 def _split(
-    runs: pd.DataFrame, train: str | None, test: str | None, sizes: Mapping[str, str]
+    runs: pd.DataFrame, train: str | None, test: str | None, sizes: Mapping[str, str], loss: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test rows, disjoint and not empty."""
     if train is None and test is None:
-        # By what was spent alone: who holds back by anything else, as the loss, picks the outcome.
-        spent = [column for name, column in sizes.items() if name in SPENT]
-        size = np.prod([np.asarray(evaluate(runs, column), float) for column in spent], axis=0)
-        large = size > np.quantile(size, 0.75)
-        return runs[~large], runs[large]
-    small = select_rows(runs, train) if train is not None else runs.drop(index=select_rows(runs, test).index)
-    large = select_rows(runs, test) if test is not None else runs.drop(index=small.index)
+        small, large = _by_size(runs, sizes, loss)
+        kept = f"the largest quarter by what was spent has {len(large)} rows and the rest {len(small)} (give test)"
+    else:
+        small = select_rows(runs, train) if train is not None else runs.drop(index=select_rows(runs, test).index)
+        large = select_rows(runs, test) if test is not None else runs.drop(index=small.index)
+        kept = f"train ({train!r}) keeps {len(small)} rows and test ({test!r}) keeps {len(large)}"
     shared = small.index.intersection(large.index)
     if len(shared):
         raise RecordError(
             f"{len(shared)} rows are in both train ({train!r}) and test ({test!r}): a held-out run must not be fitted"
         )
     if not len(small) or not len(large):
-        raise RecordError(
-            f"train ({train!r}) keeps {len(small)} rows and test ({test!r}) keeps {len(large)}: both need at least one"
-        )
+        raise RecordError(f"{kept}: both need at least one")
     return small, large
+
+
+def _by_size(runs: pd.DataFrame, sizes: Mapping[str, str], loss: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All but the largest quarter of the runs that a fit would use, and that quarter."""
+    # A run that failed may have no size, and a checkpoint whose end is held back would be fitted as one.
+    data = observe(runs, columns=sizes, loss=loss, clusters=None)
+    # By what was spent alone: who holds back by anything else, as the loss, picks the outcome.
+    size = np.prod([data.columns[name] for name in sizes if name in SPENT], axis=0) * np.ones(len(data))
+    large = size > np.quantile(size, 0.75)
+    return observed(runs, data.select(~large)), observed(runs, data.select(large))
 
 
 def _codes(data: Observations, result: Fit) -> Array:

@@ -16,6 +16,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.fit.backtest import backtest
+from scaling.tables.observe import observe, observed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,17 +100,20 @@ def hindsight(
         runs: A runs table.
         probability: Least P(loss ≤ target) of a recommended run.
         n, d: Columns of size and volume.
-        **options: Of `scaling.fit.backtest.backtest`, as ``law``.
+        **options: Of `scaling.fit.backtest.backtest`, as ``law`` and ``loss``.
 
     Raises:
         RecordError: fewer than three sizes.
         SpecError: no probability.
         FitError: the smaller runs do not determine the law.
     """
-    done = runs[runs["status"] == "done"] if "status" in runs else runs
-    sizes = sorted(set(done[n]))
     if not 0 < probability < 1:
         raise SpecError(f"--decision: got {probability:g}, allowed is a probability between 0 and 1 — for example 0.9")
+    runs = runs if runs.index.is_unique else runs.reset_index(drop=True)
+    # Only what a fit would use was measured of a size: no failed run, no checkpoint, none from another's weights.
+    named = {"n": n, "d": d} | ({"loss": options["loss"]} if "loss" in options else {})
+    done = observed(runs, observe(runs, columns=named, clusters=None))
+    sizes = sorted(set(done[n]))
     if len(sizes) < 3:
         raise RecordError(f"a recommendation is checked on a size left out of three or more, got {len(sizes)} of {n}")
     held = done[done[n] == sizes[-1]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.fit.neighbours import SAME_CELL
 from scaling.predict.measurement import Measured
+from scaling.tables.finished import CLOCKS, STATE_COLUMNS, came_to_end
 from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
@@ -165,13 +166,13 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
     if any(not _is_within(asked, *fit.ranges[name]) for name, asked in (("n", n), ("d", d))):
         return None
     size, volume, loss = (fit.columns[name] for name in ("n", "d", "loss"))
-    columns = (size, volume, loss, f"{loss}_se", "status", "teacher", "text_id")
+    columns = (size, volume, loss, f"{loss}_se", *STATE_COLUMNS, *CLOCKS, "teacher", "text_id")
     rows = rows_of_fit(path, columns, fit.made_of.where)
     text = {teacher or "real", fit.texts.get(teacher or "real", teacher or "real")}
     found = [
         row
         for row in rows
-        if row.get("status", "done") == "done"
+        if came_to_end(row)
         and row.get(loss)
         and text & {row.get("teacher", "real"), row.get("text_id")}
         and _close(row[size], n)

@@ -24,6 +24,7 @@ from scaling.records import RunStore
 from scaling.shown import Drawn
 from scaling.spec import RunSpec
 from scaling.spec.schema import canonical_json, short_hash
+from scaling.tables.finished import came_to_end
 from scaling.tables.units import loss_unit
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def _scored(forecast: RegisteredForecast, run: Mapping[Any, Any] | None) -> Scor
     if run is None:
         return Scored(forecast=forecast, measured=None)
     loss = float(run.get(forecast.column, math.nan))
-    done = run.get("status", "done") == "done" and math.isfinite(loss)
+    done = came_to_end(run) and math.isfinite(loss)
     finished = run.get("finished_at")
     # A table that does not say when its runs ended cannot show that a forecast came first.
     before = isinstance(finished, str) and _time(finished) < _time(forecast.registered_at)

@@ -3,6 +3,7 @@ one training that stand as rows of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,13 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
         found = ", ".join(sorted(set(reason)))
         raise RecordError(f"none of the {len(runs)} runs is done ({found}): nothing to fit; train first, or look why")
     return done, [LeftOut(row, why) for row, why in zip(runs.index[~done], reason[~done], strict=True)]
+
+
+def came_to_end(row: Mapping[Any, Any]) -> bool:
+    """Whether a single row is that of a run that came to its end, as `finished` says it of a table's."""
+    words = [str(row[column]).strip().lower() for column in STATE_COLUMNS if column in row]
+    seconds = [float(row[column] or 0) for column in CLOCKS if column in row]
+    return all(word in FINISHED for word in words) and all(lasted > 0 for lasted in seconds)
 
 
 def follows_no_law(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:

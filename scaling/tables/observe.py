@@ -104,6 +104,11 @@ def observe(
     )
 
 
+def observed(runs: pd.DataFrame, data: Observations) -> pd.DataFrame:
+    """The rows of a table that observations were made of, as `observe` keeps them; their labels are unique."""
+    return runs.loc[list(data.rows)]
+
+
 def not_flat(data: Observations) -> Observations:
     """The same observations: losses that are all one number follow no law, and overflow the search for one.
 

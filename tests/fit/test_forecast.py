@@ -95,6 +95,39 @@ def test_a_backtest_refuses_a_run_in_both_parts_and_an_empty_part():
         backtest(sweep(), train="n_params < 1e9", test="n_params > 1e12")
 
 
+OFF = {
+    "failed, without a size": {"status": "failed", "n_params": np.nan},
+    "failed, without tokens": {"status": "crashed", "n_tokens": np.nan},
+    "the largest, but diverged": {"status": "diverged", "n_tokens": 1e13},
+    "the largest, but from other weights": {"start_tokens": 1e9, "n_tokens": 1e13},
+    "the largest, but of another aim": {"aims_at_loss": False, "n_tokens": 1e13},
+}
+
+
+@pytest.mark.parametrize("off", OFF.values(), ids=OFF)
+def test_what_is_held_back_by_default_is_the_largest_quarter_of_the_runs_that_a_fit_uses(off):
+    runs = sweep(4, 4).assign(status="finished", start_tokens=0.0, aims_at_loss=True)
+    lone = runs.iloc[:1].assign(**off)
+    asked = {"law": "chinchilla", "bootstrap": 0, "starts": 8}
+    alone, beside = backtest(runs, **asked), backtest(pd.concat([runs, lone]), **asked)
+    assert (beside.n_train, beside.n_test) == (alone.n_train, alone.n_test) == (13, 3)
+    assert [row["forecast"] for row in beside.rows] == [row["forecast"] for row in alone.rows]
+
+
+def test_checkpoints_of_a_run_that_is_held_back_are_not_fitted_as_if_they_were_its_end():
+    ends = sweep(4, 4).assign(run_id=[f"r{i}" for i in range(16)])
+    on_the_way = ends.assign(n_tokens=ends["n_tokens"] / 2, loss=1.2 * ends["loss"])
+    found = backtest(pd.concat([ends, on_the_way], ignore_index=True), law="chinchilla", bootstrap=0, starts=8)
+    assert found.n_train + found.n_test == len(ends)
+    assert found.mare < 0.02
+
+
+def test_runs_of_one_size_have_no_largest_quarter_to_hold_back():
+    one = sweep(1, 1)
+    with pytest.raises(RecordError, match="has 0 rows and the rest 12.*both need at least one"):
+        backtest(pd.concat([one] * 12).assign(run_id=range(12)))
+
+
 def test_a_backtest_tells_texts_of_one_label_by_their_ids_where_one_of_them_is_held_out():
     texts = [sweep(noise=1e-4).assign(teacher="small", text_id=text) for text in "ab"]
     texts[1]["loss"] += 0.3

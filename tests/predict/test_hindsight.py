@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from scaling.errors import RecordError, SpecError
-from scaling.predict.hindsight import Choice, hindsight
+from scaling.predict.hindsight import Choice, Hindsight, hindsight
+from scaling.report.tables import show_hindsight
 
 SIZES, VOLUMES = (2e4, 6e4, 1.8e5, 5.4e5), (2e5, 4e5, 8e5, 1.6e6)
 
@@ -39,6 +40,42 @@ def test_a_size_that_is_worse_than_its_law_misses_the_targets_it_was_recommended
     found = hindsight(table(1e-5, surprise=0.2), probability=0.5, **ASKED)
     assert found.met < 0.5
     assert found.right < 0.5
+
+
+OFF = {
+    "failed": {"status": "failed"},
+    "crashed": {"status": "crashed", "loss": np.nan},
+    "from other weights": {"start_tokens": 1e6},
+    "of another aim": {"aims_at_loss": False},
+    "larger than all, but killed": {"status": "killed", "n_params": 1e7},
+    "larger than all, but from other weights": {"start_tokens": 1e6, "n_params": 1e7},
+}
+
+
+@pytest.mark.parametrize("word", ["done", "finished", "Completed"])
+@pytest.mark.parametrize("off", OFF.values(), ids=OFF)
+def test_only_runs_that_a_fit_uses_are_left_out_and_recommended_whatever_their_end_is_called(off, word):
+    runs = table(1e-5).assign(status=word, start_tokens=0.0, aims_at_loss=True)
+    lone = runs.iloc[-1:].assign(n_tokens=3.2e6).assign(**off)
+    found = hindsight(pd.concat([runs, lone]), probability=0.5, **ASKED)
+    assert found == hindsight(runs, probability=0.5, **ASKED)
+
+
+def test_checkpoints_of_a_left_out_run_are_no_runs_of_their_own():
+    runs = table(1e-5).assign(run_id=lambda runs: range(len(runs)))
+    half_way = runs.assign(n_tokens=runs["n_tokens"] / 2, loss=1.2 * runs["loss"])
+    found = hindsight(pd.concat([runs, half_way]), probability=0.5, **ASKED)
+    assert found == hindsight(runs, probability=0.5, **ASKED)
+
+
+def test_shares_of_nothing_are_told_in_words(capsys):
+    nothing = Choice(text="real", target=2.0, chosen_flops=None, best_flops=2.0, met=None)
+    missed = Choice(text="real", target=2.0, chosen_flops=1.0, best_flops=2.0, met=False)
+    for choice, said in ((nothing, "nothing was recommended"), (missed, "no recommended run meets its target")):
+        show_hindsight(Hindsight(left_out=1e6, probability=0.9, choices=(choice,)))
+        out = capsys.readouterr().out
+        assert said in out
+        assert "nan" not in out
 
 
 def test_regret_is_what_was_spent_beyond_the_best_choice():

@@ -140,6 +140,14 @@ def test_a_cell_of_the_table_answers_with_its_measurement(table):
     assert (alone.loss, alone.own, alone.se) == (1.69, True, 0.004)
 
 
+def test_a_cell_answers_whatever_its_table_calls_the_end_of_a_run(table):
+    named = pd.read_parquet(table).replace({"done": "finished", "diverged": "crashed"})
+    for column in ("status", "State"):
+        named.rename(columns={"status": column}).assign(loss=1.7).to_parquet(table)
+        assert measured_in_table(table, FIT, 221_664, 1e6, "noise 0.2").n_runs == 2
+        assert measured_in_table(table, FIT, 402_048, 1e6, "noise 0.2").n_runs == 1
+
+
 def test_a_forecast_says_whose_text_it_is_of():
     assert from_fit(FIT, 3e5, 1e6).text == "real text"
     assert from_fit(FIT, 3e5, 1e6, teacher="noise 0.2").text == "text of noise 0.2"

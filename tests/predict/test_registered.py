@@ -156,6 +156,12 @@ def test_a_run_that_ended_before_its_forecast_or_diverged_does_not_count(tmp_pat
         score(forecasts, table(forecasts, losses, finished_at="2000-01-01T00:00:00+00:00"))
 
 
+def test_a_tables_own_word_for_a_run_that_ended_counts(tmp_path):
+    forecasts = registered(tmp_path, run(64), run(96))
+    losses = [one.loss for one in forecasts]
+    assert score(forecasts, table(forecasts, losses, status=["finished", "crashed"])).n == 1
+
+
 def test_nothing_to_score_says_what_to_do(tmp_path):
     forecasts = registered(tmp_path, run(64))
     with pytest.raises(RecordError, match="none of 1 registered runs was trained since.*scaling sweep"):

@@ -12,6 +12,7 @@ from scaling.errors import RecordError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.laws.size_and_data import Chinchilla
+from scaling.tables.finished import came_to_end, finished
 from scaling.tables.observe import observe
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
@@ -51,6 +52,19 @@ def test_an_export_with_its_own_state_beside_ours_counts_a_run_only_if_both_say_
     runs = sweep().assign(status="done", State="finished")
     runs.loc[2, "State"] = "crashed"
     assert reasons(observe(runs, columns=COLUMNS)) == {2: "status crashed"}
+
+
+def test_a_row_by_itself_is_judged_as_its_table_judges_it():
+    rng = np.random.default_rng(0)
+    words, seconds = ["done", "FINISHED", " Success ", None, "failed", "Killed"], [12.0, 0.0, np.nan, 3.0]
+    runs = sweep(8, 8).assign(
+        status=rng.choice(np.array(words, object), 64),
+        State=rng.choice(np.array(words[:3] + words[4:], object), 64),
+        Runtime=rng.choice(seconds, 64),
+    )
+    for columns in (["status"], ["State"], ["Runtime"], ["status", "State", "Runtime"], []):
+        part = runs[[*COLUMNS.values(), *columns]]
+        assert [came_to_end(row) for row in part.to_dict("records")] == finished(part)[0].tolist()
 
 
 def test_a_run_without_any_time_on_its_clock_never_ran():
