@@ -25,6 +25,7 @@ from scaling.predict.question import Question
 from scaling.records.ahead import may_keep
 from scaling.records.compute import paid_flops
 from scaling.spec import RunSpec
+from scaling.tables.finished import follows_no_law
 from scaling.tables.observations import DELTAS, Observations
 from scaling.tables.observe import observe
 from scaling.tables.read import select_rows
@@ -116,9 +117,10 @@ def advise(
     asked = question.but(tokens=question.tokens or max(run.tokens for run in runs))
     candidates = _candidates(asked, config, own)
     widths = tuple(run.model.width for run in candidates)
-    done = table[table["status"] == "done"] if len(table) else table
     # What the fit will leave out decides nothing: it is neither evidence nor offered.
-    kept = may_keep(config.fit.where, runs, _facts(done))
+    done = table[table["status"] == "done"] if len(table) else table
+    done = done[~follows_no_law(done)[0]]
+    kept = [run for run in may_keep(config.fit.where, runs, _facts(done)) if _follows_a_law(run)]
     trained = set(done.get("run_id", ()))
     left = [run for run in kept if run.run_id not in trained]
     done = select_rows(done, config.fit.where) if len(done) else done
@@ -150,6 +152,11 @@ def advise(
         after=found.after,
         law=repr(belief.law),
     )
+
+
+def _follows_a_law(run: RunSpec) -> bool:
+    """Whether a run that is not trained yet will be one that a fit uses: see `follows_no_law`, of those that are."""
+    return run.start_from is None and run.recipe.aims_at_loss
 
 
 def _candidates(question: Question, config: SweepConfig, own: Sequence[RunSpec]) -> list[RunSpec]:
@@ -185,8 +192,9 @@ def _pilot(left: Sequence[RunSpec], flops: float, widths: tuple[int, ...]) -> Ad
         trunks.setdefault(run.trunk_id, []).append(run)
     if not trunks:
         raise SpecError(
-            "no run of the text that is asked about is left to train, and none counts: they diverged, or fit.where "
-            "leaves them out — widen the filter, or name another text as recommend.teacher"
+            "no run of the text that is asked about is left to train, and none counts: they diverged, fit.where leaves "
+            "them out, or no law is of such runs (start_from, a recipe that does not aim at the loss) — widen the "
+            "filter, add runs of random weights, or name another text as recommend.teacher"
         )
     price, chosen = min(
         ((cost([_site(run, "n_params", {}) for run in members]), members) for members in trunks.values()),
@@ -218,7 +226,9 @@ def _belief(
         clusters="trunk_id",
     )
     if facts:
-        columns = {name: np.array([facts[text][name] for text in seen["text_id"]]) for name in DELTAS}
+        # Rows are numbered from zero on, and those that are no run of their own are not among the data.
+        texts = seen["text_id"].iloc[list(data.rows)]
+        columns = {name: np.array([facts[text][name] for text in texts]) for name in DELTAS}
         data = _with_columns(data, columns)
     return believe(data, named_law(form), volume=volume)
 

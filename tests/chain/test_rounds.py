@@ -183,6 +183,28 @@ def test_runs_that_the_fit_will_leave_out_are_no_evidence(workspace):
         advise(question, none, workspace.runs, table, flops=1e13)
 
 
+def test_runs_that_went_on_from_other_weights_are_neither_evidence_nor_offered(workspace, tmp_path):
+    path = tmp_path / "other.yaml"
+    start = "  start_from: {data: {source: {kind: w0}, teacher: {kind: noise, rate: 0.4}}, tokens: 250k}\n"
+    path.write_text(TEXT.replace("grid:", f"{start}grid:"))
+    aside = [run for run in Workspace.open(path, results=tmp_path / "other").runs if run.data.label == "noise 0.2"]
+    trainer, question = LawTrainer(), Question.of(workspace.config)
+    mine: list[str] = []
+    trainer.train(aside, workspace.store, progress=None, should_stop=None)
+
+    def next_of(runs, trained):
+        table = runs_table(workspace.store.records(trained))
+        return advise(question, workspace.config, runs, table, flops=1e13, most_trunks=1)
+
+    # Beside any number of rounds of runs that count: all of the others are trained, or none is.
+    for _ in range(3):
+        alone = next_of(workspace.runs, mine)
+        for others in ([], [run.run_id for run in aside]):
+            assert next_of([*workspace.runs, *aside], [*mine, *others]) == alone
+        trainer.train(alone.runs, workspace.store, progress=None, should_stop=None)
+        mine += [run.run_id for run in alone.runs]
+
+
 def test_runs_that_the_fit_will_leave_out_are_not_offered(workspace):
     def offered(where: str | None) -> set[str]:
         config = workspace.config.model_copy(update={"fit": FitOptions(where=where)})
