@@ -122,29 +122,30 @@ def covariance(
     if cluster is not None:
         limit = problem.objective.threshold
         score = np.clip(residual, -limit, limit) * np.sqrt(weights)
-        found = found * design_effect(slopes, score, found, weights, cluster)[:, None, None]
+        # Scores of all coefficients together are compared in units of the covariance.
+        values, axes = np.linalg.eigh(found)
+        whitened = slopes @ (axes * np.sqrt(np.maximum(values, 0))[:, None, :]) * score[..., None]
+        found = found * design_effect(whitened, weights, cluster)[:, None, None]
     return found, sigma
 
 
-def design_effect(slopes: Array, score: Array, found: Array, weights: Array, cluster: Array) -> Array:
+def design_effect(scores: Array, weights: Array, cluster: Array) -> Array:
     """Variance with noise shared inside trunks over that of independent runs, at least one: float64[n_fits].
 
-    Scores are compared in units of the covariance, first summed by trunk and then run by run. Below `FEW_TRUNKS` the
-    runs of a trunk count as one.
+    Squares of scores, float64[n_fits, n_runs, n_directions], are compared, first summed by trunk and then run by run.
+    Below `FEW_TRUNKS` the runs of a trunk count as one.
 
     **Source:** Moulton 1986; Cameron and Miller 2015.
     """
     codes = np.unique(cluster, return_inverse=True)[1]
     if codes.max() + 1 == len(codes):
-        return np.ones(len(slopes))
+        return np.ones(len(scores))
     member = np.zeros((len(codes), codes.max() + 1))
     member[np.arange(len(codes)), codes] = 1
     used = weights > 0
     trunks = np.sum((used @ member) > 0, axis=-1)
-    values, axes = np.linalg.eigh(found)
-    whitened = slopes @ (axes * np.sqrt(np.maximum(values, 0))[:, None, :]) * score[..., None]
-    alone = np.sum(whitened**2, axis=(1, 2))
-    together = np.sum((member.T @ whitened) ** 2, axis=(1, 2)) * trunks / np.maximum(trunks - 1, 1)
+    alone = np.sum(scores**2, axis=(1, 2))
+    together = np.sum((member.T @ scores) ** 2, axis=(1, 2)) * trunks / np.maximum(trunks - 1, 1)
     shared = np.where(trunks < FEW_TRUNKS, used.sum(-1) / np.maximum(trunks, 1), together / np.maximum(alone, 1e-300))
     return np.maximum(shared, 1.0)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaling.fit.doubt.covariance import inner, residuals, robust_information, weighted_jacobian
+from scaling.fit.doubt.covariance import design_effect, inner, residuals, robust_information, weighted_jacobian
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.search import Optimum
 from scaling.numbers import check_level
@@ -72,10 +72,11 @@ def profile(
     spacing = np.sinh(np.linspace(0, 6, points // 2 + 1)[1:]) / np.sinh(6) * reach
     grid = np.concatenate([centre - spacing[::-1], [centre], centre + spacing])
     grid = np.unique(np.clip(grid, problem.low[index], problem.high[index]))
-    held = Problem(problem.law, problem.x, problem.loss, problem.weights, problem.objective, (*problem.held, name))
+    # Held beside whatever else decides the objective, as a prior.
+    held = replace(problem, held=(*problem.held, name))
     best = _follow(held, optimum, index, grid)
     allowed = _allowed_rise(problem, optimum, level) * (
-        1.0 if cluster is None else design_effect(problem, optimum, index, cluster)
+        1.0 if cluster is None else effect_on_coefficient(problem, optimum, index, cluster)
     )
     rise = best - best.min()
     inside = rise <= allowed
@@ -90,23 +91,22 @@ def profile(
     return Profile(name, level, value(low), value(high), values, best / problem.objective.unit)
 
 
-def design_effect(problem: Problem, optimum: Optimum, index: int, cluster: Array) -> float:
-    """Variance of a coefficient with noise shared inside clusters, over that with independent runs; at least one.
+def effect_on_coefficient(problem: Problem, optimum: Optimum, index: int, cluster: Array) -> float:
+    """`design_effect` on the variance of one coefficient; one for a coefficient that is held or on a bound.
 
-    Both are sums of squared scores: of clusters, and of runs. A score is the clipped residual times the part of the
-    coefficient's own slope that no other coefficient can imitate.
+    Its scores are clipped residuals times the part of its own slope that no other coefficient can imitate.
     """
     free = np.flatnonzero(inner(problem, optimum.u))
+    if index not in free:
+        return 1.0
     jacobian, root = weighted_jacobian(problem, optimum)
-    own = int(np.flatnonzero(free == index)[0]) if index in free else 0
-    others = np.delete(jacobian, own, axis=1)
-    slope = jacobian[:, own] - (
-        others @ np.linalg.lstsq(others, jacobian[:, own], rcond=None)[0] if others.size else 0.0
-    )
+    own = free == index
+    slope, others = jacobian[:, own], jacobian[:, ~own]
+    if others.size:
+        slope = slope - others @ np.linalg.lstsq(others, slope, rcond=None)[0]
     limit = problem.objective.threshold
-    score = np.clip(residuals(problem, optimum.u), -limit, limit) * root * slope
-    codes = np.unique(cluster, return_inverse=True)[1]
-    return float(max(1.0, np.sum(np.bincount(codes, score) ** 2) / max(np.sum(score**2), 1e-300)))
+    score = np.clip(residuals(problem, optimum.u), -limit, limit) * root
+    return float(design_effect((slope * score[:, None])[None], problem.weights[None], cluster)[0])
 
 
 def _follow(held: Problem, optimum: Optimum, index: int, grid: Array) -> Array:
