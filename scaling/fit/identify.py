@@ -22,13 +22,19 @@ LEAST_EXPLAINED = 0.05
 """Share by which a law must bring runs nearer than their median does; where losses rise with N and D it brings none."""
 
 
+def level_codes(values: Array) -> Array:
+    """Level of each value of an axis, smallest first: int[n]; one holds what lies within 2 % of its smallest value."""
+    ordered, place = np.unique(np.log(values), return_inverse=True)
+    starts, at, distinct = [], 0, ordered.tolist()
+    while at < len(distinct):
+        starts.append(at)
+        at = bisect_right(distinct, distinct[at] + SAME_LEVEL)
+    return np.searchsorted(starts, place, side="right") - 1
+
+
 def levels(values: Array) -> int:
-    """Distinct values of an axis: each level holds what lies within 2 % of its smallest value."""
-    ordered = np.unique(np.log(values)).tolist()
-    count, at = 0, 0
-    while at < len(ordered):
-        count, at = count + 1, bisect_right(ordered, ordered[at] + SAME_LEVEL)
-    return count
+    """How many levels an axis has."""
+    return int(level_codes(values).max(initial=-1)) + 1
 
 
 def design_faults(data: Observations, columns: tuple[str, ...], held: Collection[str] = ()) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from scaling.fit.doubt.covariance import weighted_jacobian
 from scaling.fit.evidence import Suspect
+from scaling.fit.identify import level_codes
 from scaling.fit.solve.minimise import Problem, minimise
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, robust_scale, search
@@ -43,8 +44,6 @@ PRIOR_SCATTER = 0.003
 """Log loss: runs of one size share their hyper-parameters and a seed, which moves them by .02 to .8 % …"""
 PRIOR_LEVELS = 3
 """… and a handful of levels cannot show their scatter: before any is seen, it counts as that of so many."""
-SAME_LEVEL = 1e-3
-"""Values closer than this in logarithm were meant to be one."""
 AXES = {"n": "model size", "d": "data volume"}
 
 
@@ -112,7 +111,7 @@ def _levels(jacobian: Array, shift: Array, root: Array, keep: Array, data: Obser
             (errors, axis, level, size)
             for axis in AXES
             if axis in data.columns
-            for errors, level, size in _shifts(jacobian, shift, root, keep, np.log(data.columns[axis]))
+            for errors, level, size in _shifts(jacobian, shift, root, keep, data.columns[axis])
         ]
         if not seen or (worst := max(seen, key=lambda one: one[0]))[0] < LEVEL_ERRORS:
             break
@@ -123,15 +122,20 @@ def _levels(jacobian: Array, shift: Array, root: Array, keep: Array, data: Obser
 
 
 def _level(axis: str, shift: float, errors: float, level: Array, data: Observations) -> Suspect:
-    name, value = data.names.get(axis, axis), float(data.columns[axis][level][0])
+    name, values = data.names.get(axis, axis), data.columns[axis][level]
+    low, high = float(values.min()), float(values.max())
+    # A run asked for 80k tokens ends at a whole step: what leaves a level out has to name all of it.
+    of, others = f"{low:.4g}", f"{name} != {low!r}"
+    if high > low:
+        of, others = f"{low:.4g} to {high:.4g}", f"{name} < {low!r} or {name} > {high!r}"
     labels = tuple(row for row, inside in zip(data.rows, level, strict=True) if inside)
     side = "above" if shift > 0 else "below"
     return Suspect(
         labels,
         float(shift),
-        f"{AXES[axis]} {name} = {value:.4g} (rows {listed(labels, 4)}) lies {abs(shift):.1%} {side} the law through "
+        f"{AXES[axis]} {name} = {of} (rows {listed(labels, 4)}) lies {abs(shift):.1%} {side} the law through "
         f"the others ({errors:.0f} standard errors): trained or tuned unlike them? Train it again, or leave it out "
-        f"with where '{name} != {value!r}'",
+        f"with where '{others}'",
     )
 
 
@@ -141,7 +145,7 @@ def _shifts(jacobian: Array, shift: Array, root: Array, keep: Array, axis: Array
     The model is shift = J delta + u_level + s 1_level + noise: each level has an effect of its own with variance tau^2,
     estimated by moments from the other levels, and s is what one level has beyond that.
     """
-    code = _codes(axis)
+    code = level_codes(axis)
     counts = np.bincount(code[keep], minlength=code.max() + 1)
     enough = np.flatnonzero(counts >= ROWS_OF_A_LEVEL)
     if len(enough) < LEVELS_NEEDED:
@@ -249,12 +253,3 @@ class _Levels:
 def _beside(basis: Array, values: Array) -> Array:
     """What is left of a vector outside the span of an orthonormal basis: [..., n, k] and [..., n] -> [..., n]."""
     return values - (basis @ (basis.mT @ values[..., None]))[..., 0]
-
-
-def _codes(axis: Array) -> Array:
-    """Level of each row: values apart by less than `SAME_LEVEL` are one."""
-    order = np.argsort(axis)
-    steps = np.concatenate([[0], np.diff(axis[order]) > SAME_LEVEL])
-    code = np.empty(len(axis), int)
-    code[order] = np.cumsum(steps)
-    return code

@@ -13,7 +13,7 @@ from scaling.fit.doubt.calibrate import calibration, cross_checked, expected_fac
 from scaling.fit.doubt.covariance import covariance
 from scaling.fit.evidence import Calibration, Member
 from scaling.fit.fitter import fit
-from scaling.fit.identify import levels
+from scaling.fit.identify import SAME_LEVEL, level_codes, levels
 from scaling.fit.prediction import Points, expected
 from scaling.fit.select import compare
 from scaling.fit.solve.minimise import minimise
@@ -281,6 +281,19 @@ def test_the_doubt_of_a_forecast_is_the_scatter_of_forecasts_of_new_sweeps():
 def test_levels_of_an_axis_do_not_chain():
     assert levels(np.geomspace(1e6, 1e9, 2000)) > 300
     assert levels(np.array([1e6, 1.01e6, 1e7, 1.015e7, 1e8])) == 3
+    assert levels(np.array([])) == 0
+
+
+def test_each_level_of_an_axis_spans_two_per_cent_at_most_and_the_next_begins_beyond_it():
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 50, 400):
+        values = rng.permutation(np.exp(rng.uniform(10, 12, count)))
+        codes = level_codes(values)
+        assert codes.max() + 1 == levels(values)
+        least = np.array([values[codes == code].min() for code in range(levels(values))])
+        most = np.array([values[codes == code].max() for code in range(levels(values))])
+        assert np.all(np.log(most / least) <= SAME_LEVEL)
+        assert np.all(np.log(least[1:] / least[:-1]) > SAME_LEVEL)
 
 
 def test_aicc_counts_the_scatter_as_a_coefficient():

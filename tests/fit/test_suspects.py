@@ -63,6 +63,21 @@ def test_a_model_size_that_is_off_as_a_whole_is_named(level):
     assert not fitted(runs, where=f"n_params != {size!r}").suspects
 
 
+@pytest.mark.parametrize("axis", ["n_params", "n_tokens"])
+@pytest.mark.parametrize("apart", [0.0, 0.0016, 0.018])
+def test_a_level_whose_values_differ_by_a_step_is_one_and_is_left_out_as_one(axis, apart):
+    runs = sweep(seed=3, sizes=8, volumes=8)
+    value = np.unique(runs[axis])[4]
+    own = runs[axis] == value
+    runs["loss"] *= np.where(own, 1.015, 1.0)
+    # 79,872 and 80,000 tokens were meant to be one volume.
+    runs.loc[own, axis] *= 1 - apart * np.linspace(0, 1, own.sum())
+    (suspect,) = fitted(runs).suspects
+    assert set(suspect.rows) == set(runs.index[own])
+    less = fitted(runs, where=re.search("with where '(.*)'$", suspect.text)[1])
+    assert (less.n_runs, less.suspects) == (len(runs) - own.sum(), ())
+
+
 def test_two_sizes_that_are_off_are_both_named():
     runs = sweep(sizes=12, noise=0.001)
     bad = [float(size) for size in np.unique(runs.n_params)[[3, 8]]]
