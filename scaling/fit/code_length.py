@@ -20,6 +20,7 @@ import numpy as np
 from scaling.errors import RecordError
 from scaling.fit.describe import left_out_by_reason
 from scaling.fit.fitter import fit
+from scaling.fit.tuning.critical_batch import tokens_to_loss
 from scaling.laws.named import AUTO
 from scaling.tables.observe import observe
 from scaling.tables.read import select_rows
@@ -59,8 +60,8 @@ class CodeLength:
         agreement: ``bits/law_bits − 1`` behind the first block, which both code alike. The law was fitted to the
             same runs.
         block_cost: ``law_bits/integral_bits − 1`` likewise: what it costs to learn after whole blocks alone.
-        tokens_to_loss: Least D at which the loss is reached, linear in ln D between branches; the first branch's D
-            where that one is there already, infinite where none is.
+        tokens_to_loss: Least D at which the loss is reached, by `scaling.fit.tuning.critical_batch.tokens_to_loss`
+            between branches; the first branch's D where that one is there already, infinite where none is.
     """
 
     text: str
@@ -103,6 +104,12 @@ class _Arm:
     d: Array
     loss: Array
     loss_se: Array
+
+    def tokens_to(self, goal: float) -> float:
+        """See `CodeLength.tokens_to_loss`."""
+        if self.loss[0] <= goal:
+            return float(self.d[0])
+        return tokens_to_loss(self.d, self.loss, goal) if self.loss.min() <= goal else math.inf
 
 
 def code_lengths(
@@ -152,18 +159,6 @@ def code_lengths(
     return CodeLengths(target_loss=float(goal), vocab_size=vocab, arms=coded, left_out=tuple(left_out))
 
 
-def tokens_to(loss: float, d: Array, losses: Array) -> float:
-    """Least D at which a loss is reached, linear in ln D between branches; see `CodeLength.tokens_to_loss`."""
-    reached = np.flatnonzero(losses <= loss)
-    if not len(reached):
-        return math.inf
-    i = reached[0]
-    if i == 0:
-        return float(d[0])
-    share = (losses[i - 1] - loss) / (losses[i - 1] - losses[i])
-    return float(d[i - 1] * (d[i] / d[i - 1]) ** share)
-
-
 def block_bits(d: Array, losses: Array, vocab_size: int) -> float:
     """``t_1·log2 V + Σ_i (t_{i+1} − t_i)·L(t_i)/ln 2`` of branches at ``d``."""
     return float(d[0] * math.log2(vocab_size) + np.diff(d) @ losses[:-1] / math.log(2))
@@ -196,7 +191,7 @@ def _coded(arm: _Arm, title: str, loss_of: LossOfTokens, vocab_size: int, goal: 
         integral_bits=integral,
         agreement=(bits - first) / (by_law - first) - 1,
         block_cost=(by_law - first) / (integral - first) - 1,
-        tokens_to_loss=tokens_to(goal, arm.d, arm.loss),
+        tokens_to_loss=arm.tokens_to(goal),
     )
 
 

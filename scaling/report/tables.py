@@ -57,7 +57,8 @@ def show_hindsight(found: Hindsight) -> None:
     """How good recommendations among left-out runs would have been."""
     # Where nothing was recommended there is no share of it, and where all of that missed no regret.
     nothing = math.isnan(found.met)
-    met, regret = f"{found.met:.0%}", f"{found.regret:.0%} of the FLOPs of the best choice, where the target is met"
+    met = "none was" if nothing else f"{found.met:.0%}"
+    regret = f"{found.regret:.0%} of the FLOPs of the best choice, where the target is met"
     if math.isnan(found.regret):
         regret = "nothing was recommended" if nothing else "no recommended run meets its target"
     show(
@@ -65,7 +66,7 @@ def show_hindsight(found: Hindsight) -> None:
             f"recommendations among the runs of N = {number(found.left_out)}, which were left out of the fit",
             {
                 "targets asked for": str(len(found.choices)),
-                "recommended runs that meet theirs": f"{'none was' if nothing else met} (asked for: {found.probability:.0%})",
+                "recommended runs that meet theirs": f"{met} (asked for: {found.probability:.0%})",
                 "recommended as measured": f"{found.right:.0%}",
                 "regret": regret,
             },

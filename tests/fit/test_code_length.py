@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import RecordError
-from scaling.fit.code_length import block_bits, code_lengths, integral_bits, tokens_to
+from scaling.fit.code_length import block_bits, code_lengths, integral_bits
 
 E, A, B, ALPHA, BETA = 1.5, 40.0, 300.0, 0.4, 0.5
 VOLUMES = 1e5 * 2.0 ** np.arange(6)
@@ -60,12 +60,18 @@ def test_the_law_that_made_the_runs_codes_as_they_do():
 def test_a_larger_student_needs_fewer_tokens_to_the_same_loss():
     needed = [arm.tokens_to_loss for arm in code_lengths(ladder(), law="power").arms]
     assert needed == sorted(needed, reverse=True)
-    assert needed[0] == VOLUMES[-1]  # the default is the lowest loss that all reach
+    assert needed[0] == pytest.approx(VOLUMES[-1])  # the default is the lowest loss that all reach
 
 
-def test_tokens_to_a_loss_are_interpolated_in_their_logarithm():
-    d, losses = np.array([100.0, 400.0]), np.array([3.0, 2.0])
-    assert [tokens_to(loss, d, losses) for loss in (3.5, 2.5, 1.0)] == [100.0, pytest.approx(200.0), math.inf]
+def test_tokens_to_a_loss_lie_between_branches_by_a_power_law_at_the_first_or_nowhere():
+    runs = pd.DataFrame({"n_tokens": [1e6, 4e6], "loss": [4.0, 2.0]}).assign(n_params=3e4, vocab_size=64)
+    table = pd.concat([runs.assign(n_params=n) for n in (3e4, 1e5, 3e5)], ignore_index=True)
+
+    def needed(loss: float) -> float:
+        return code_lengths(table, law="chinchilla", target_loss=loss).arms[0].tokens_to_loss
+
+    expected = [1e6, 1e6, pytest.approx(2e6), pytest.approx(4e6), math.inf]
+    assert [needed(loss) for loss in (4.5, 4.0, math.sqrt(8), 2.0, 1.9)] == expected
 
 
 def test_a_table_without_sizes_has_a_law_of_each_arm():

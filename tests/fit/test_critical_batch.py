@@ -29,6 +29,15 @@ def test_a_curve_is_read_where_it_first_reaches_a_loss():
     assert tokens_to_loss(tokens, [4.0, 3.0, 3.2, 2.0], 3.0) == pytest.approx(2e4)
     assert math.isnan(tokens_to_loss(tokens, loss, loss[-1] - 0.1))
     assert math.isnan(tokens_to_loss(tokens, loss, loss[0] + 0.1))
+    assert math.isnan(tokens_to_loss(tokens, loss, loss[0]))
+
+
+def test_every_loss_that_a_curve_measured_is_reached_where_it_was_measured():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        loss = 1 + np.sort(rng.uniform(0, 3, 6))[::-1]
+        tokens = np.cumsum(rng.uniform(1e3, 1e6, 6))
+        assert [tokens_to_loss(tokens, loss, one) for one in loss[1:]] == pytest.approx(tokens[1:])
 
 
 def test_the_hyperbola_and_the_law_through_noisy_runs_have_the_true_coefficients_within_their_errors():

@@ -62,13 +62,12 @@ def tokens_to_loss(tokens: Array, loss: Array, target: float) -> float:
         target: the loss to reach.
 
     Returns:
-        Tokens; nan where the curve ends above the target, or begins below it.
+        Tokens; nan where the curve ends above the target, or begins at it or below: its tokens say nothing there.
     """
-    u, v, goal = np.log(np.asarray(tokens, float)), np.log(np.asarray(loss, float)), math.log(target)
-    reached = np.flatnonzero(v <= goal)
+    reached = np.flatnonzero(np.asarray(loss, float) <= target)
     if not len(reached) or reached[0] == 0:
         return math.nan
-    i = reached[0]
+    u, v, goal, i = np.log(np.asarray(tokens, float)), np.log(np.asarray(loss, float)), math.log(target), reached[0]
     return math.exp(u[i - 1] + (u[i] - u[i - 1]) * (v[i - 1] - goal) / (v[i - 1] - v[i]))
 
 
