@@ -234,7 +234,7 @@ def score(
     """
     texts = {text_of(fit, run) for run in runs}
     if len(texts) != 1:
-        said = ", ".join(sorted(fit.texts.get(text, text) for text in texts))
+        said = ", ".join(sorted(fit.label_of(text) for text in texts))
         raise SpecError(f"candidates read one text — got {said or 'no candidates'}")
     (text,) = texts
     n = np.array([size_of(run.model, fit.columns["n"]) for run in runs], float)

@@ -142,7 +142,7 @@ def from_fit(
 def _text_in_words(fit: Fit, *, teacher: str | None, delta_noise: float, delta_coverage: float) -> str:
     """Whose text the forecast is of, where it could be another's."""
     teacher = REAL if teacher is None else one_begun(teacher, fit.teachers) or teacher
-    label = fit.texts.get(teacher, teacher)
+    label = fit.label_of(teacher)
     if label != REAL:
         return f"text of {label}"
     if delta_noise or delta_coverage:

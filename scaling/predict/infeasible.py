@@ -106,7 +106,7 @@ def _phone(needed_bytes: int, question: Question) -> str:
 def sufficient_teacher(fit: Fit, text: str, question: Question, nearest: Candidate) -> float | None:
     """Loss of the worst teacher whose text would let a configuration meet the target: of the same kind of errors as
     this one. None where no teacher would do, none is known, or the laws tell texts by something else than these."""
-    known = fit.teachers.get(fit.texts.get(text, text), {})
+    known = fit.teachers.get(fit.label_of(text), {})
     deltas = {name: known[name] for name in DELTAS if known.get(name)}
     if not deltas or not fit.reads & set(DELTAS) or not fit.success:
         return None

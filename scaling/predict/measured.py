@@ -168,7 +168,7 @@ def measured_in_table(path: Path, fit: Fit, n: float, d: float, teacher: str | N
     size, volume, loss = (fit.columns[name] for name in ("n", "d", "loss"))
     columns = (size, volume, loss, f"{loss}_se", *STATE_COLUMNS, *CLOCKS, "teacher", "text_id")
     rows = rows_of_fit(path, columns, fit.made_of.where)
-    text = {teacher or "real", fit.texts.get(teacher or "real", teacher or "real")}
+    text = {teacher or "real", fit.label_of(teacher or "real")}
     found = [
         row
         for row in rows

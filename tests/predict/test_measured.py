@@ -154,6 +154,16 @@ def test_a_forecast_says_whose_text_it_is_of():
     assert from_fit(FIT, 3e5, 1e6, delta_noise=0.1).text == "text with delta = 0 (coverage) + 0.1 (noise)"
 
 
+def test_a_label_comes_before_an_id_that_another_text_has(table):
+    """In what is said of a forecast and in what was measured, as in the forecast itself."""
+    crossed = replace(FIT, texts={"noise 0.2": "noise 0.4", "a1": "noise 0.2"})
+    assert from_fit(crossed, 3e5, 1e6, teacher="noise 0.2").text == "text of noise 0.2"
+    assert from_fit(crossed, 3e5, 1e6, teacher="a1").text == "text of noise 0.2"
+    assert measured_in_table(table, crossed, 402_048, 1e6, "a1").loss == 1.69
+    pd.read_parquet(table).assign(teacher="noise 0.4").to_parquet(table)
+    assert measured_in_table(table, crossed, 402_048, 1e6, "noise 0.2") is None
+
+
 @pytest.mark.parametrize(
     ("n", "d", "teacher"),
     [(221_664, 2e6, "noise 0.2"), (223_000, 1e6, "noise 0.2"), (221_664, 1e6, None), (math.inf, 1e6, "noise 0.2")],
