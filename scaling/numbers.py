@@ -65,7 +65,7 @@ def count(value: Any, name: str) -> Any:
     """A number, or numbers, of which any may be written as people do: ``1e6``, ``"1M"``, ``["1M", "4M"]``.
 
     Args:
-        value: Numbers and arrays come back as they are.
+        value: Numbers and arrays of them come back as they are, NumPy's numbers as Python's: those of 64 bits wrap.
         name: What it counts, for the message.
 
     Raises:
@@ -73,6 +73,9 @@ def count(value: Any, name: str) -> Any:
     """
     if isinstance(value, list | tuple):
         return [count(one, name) for one in value]
+    # By its dtype, for this room loads no NumPy; arrays of text or of objects are read as lists are.
+    if (dtype := getattr(value, "dtype", None)) is not None and (value.ndim == 0 or dtype.kind not in "biuf"):
+        return count(value.tolist(), name)
     if not isinstance(value, str):
         return value
     if (number := number_in(value)) is None:

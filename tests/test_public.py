@@ -7,8 +7,12 @@ import inspect
 import json
 import pkgutil
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -141,6 +145,50 @@ def test_a_foreign_file_is_fitted_in_one_call(names, tmp_path):
     columns = {"n": "size", "d": "seen", "loss": "val"}
     found = scaling.fit_law(tmp_path / "foreign.csv", law="tied", columns=columns, bootstrap=0)
     assert found.params == pytest.approx(scaling.fit_law(real, law="tied", bootstrap=0).params)
+
+
+SCALARS = {"int": int, "int64": np.int64, "float64": np.float64, "0-d": np.array, "text": np.str_}
+MANY = {"int64": np.int64, "float64": np.float64, "object": object, "text": str}
+
+
+@pytest.mark.parametrize("kind", SCALARS.values(), ids=SCALARS)
+def test_every_question_takes_a_number_of_numpy_as_it_takes_one_of_python(names, kind):
+    def same(ask: Callable[..., Any], **numbers: int) -> None:
+        plain, other = (ask(**{name: of(one) for name, one in numbers.items()}) for of in (float, kind))
+        pd.testing.assert_frame_equal(plain.frame(), other.frame(), check_dtype=False)
+
+    fit, runs = names["fit"], names["runs"]
+    same(partial(fit.predict), n=100_000, d=1_000_000)
+    same(partial(scaling.forecast, "besiroglu"), n=10**9, d=2 * 10**9)
+    same(partial(scaling.forecast, fit), n=100_000, d=1_000_000)
+    same(partial(scaling.explain, "besiroglu"), n=10**9, d=2 * 10**9)
+    same(partial(scaling.invert, "besiroglu", 3.0), d=2 * 10**9)
+    same(partial(scaling.solve, "besiroglu", target_loss=3.0), d=2 * 10**9, inference_tokens=10**9)
+    same(partial(scaling.solve, "hoffmann"), flops=10**18)
+    same(partial(scaling.optimal, fit), flops=10**11)
+    same(partial(scaling.frontier, runs, law="q1q2", bootstrap=0, starts=4), flops=10**11)
+    same(lambda size, text: scaling.optimal_vocabulary(size, characters=text), size=2**26, text=2 * 10**9)
+    same(partial(scaling.recommend, "besiroglu", target_loss=3.0), memory_bytes=2**32, tokens=2 * 10**9)
+    assert fit.loss(kind(100_000), kind(1_000_000)) == fit.loss(1e5, 1e6)
+    assert fit.probability(1.7, kind(100_000), kind(1_000_000)) == fit.probability(1.7, 1e5, 1e6)
+
+
+@pytest.mark.parametrize("kind", MANY.values(), ids=MANY)
+def test_whatever_takes_several_numbers_takes_an_array_of_any_kind(names, kind):
+    def same(ask: Callable[..., Any], *numbers: int) -> None:
+        plain, other = ask(list(map(float, numbers))), ask(np.array(numbers).astype(kind))
+        pd.testing.assert_frame_equal(plain.frame(), other.frame(), check_dtype=False)
+
+    fit = names["fit"]
+    same(lambda n: fit.predict(n, "1M"), 100_000, 200_000)
+    same(lambda d: fit.predict("100k", d), 1_000_000, 2_000_000)
+    same(lambda n: scaling.forecast("besiroglu", n, "20B"), 10**8, 10**9)
+    same(lambda flops: scaling.optimal(fit, flops=flops), 10**11, 10**12)
+    frontier = partial(scaling.frontier, names["runs"], law="q1q2", bootstrap=0, starts=4)
+    same(lambda flops: frontier(flops), 10**11, 10**12)
+    sizes = np.array([100_000, 200_000]).astype(kind)
+    assert fit.loss(sizes, "1M").tolist() == fit.loss([1e5, 2e5], 1e6).tolist()
+    assert fit.probability(1.7, sizes, "1M").tolist() == fit.probability(1.7, [1e5, 2e5], 1e6).tolist()
 
 
 def test_a_forecast_without_its_tokens_asks_for_them(names):

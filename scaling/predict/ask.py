@@ -172,8 +172,8 @@ def recommend(
     # Bytes and tokens as people write them.
     if "memory_bytes" in asked:
         asked["memory_bytes"] = parse_bytes(asked["memory_bytes"])
-    if "tokens" in asked:
-        asked["tokens"] = count(asked["tokens"], "tokens")
+    numbers = ("target_loss", "memory_bytes", "tokens", "context", "max_training_flops")
+    asked |= {name: count(asked[name], name) for name in numbers if name in asked}
     if isinstance(source, str):
         return recommend_published(Question(**asked), source, force=force)
     if sweep is None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from scaling.errors import FitError, RecordError
 from scaling.fit.allocation.approaches import Approach, by_law, difference, envelope, isoflop
 from scaling.fit.allocation.cost import SIX_ND, Cost
@@ -56,7 +58,7 @@ class Frontier(Drawn):
 
 def frontier(
     runs: pd.DataFrame,
-    flops: Sequence[float | str] | float | str,
+    flops: Sequence[float | str] | np.ndarray | float | str,
     *,
     law: str | ScalingLaw = "stack",
     where: str | None = None,
@@ -91,7 +93,7 @@ def frontier(
         FitError: the runs do not determine the law.
     """
     check_level(level)  # before the fit, not minutes after it
-    n, budgets = n or size_column(runs.columns), _budgets(flops)
+    n, budgets = n or size_column(runs.columns), np.ravel(np.asarray(count(flops, "flops"), float)).tolist()
     found = fit(runs, law=law, n=n, d=d, loss=loss, columns=columns, where=where, **options)
     data = observe(runs, columns=law_columns(law, n, d, columns), loss=loss, where=where)
     text = teacher or (REAL if REAL in data.teachers else data.teachers[0])
@@ -129,10 +131,6 @@ def frontier(
         tuple(difference(other, approaches[0], budgets[0]) for other in others),
         text=text if several else "",
     )
-
-
-def _budgets(flops: Sequence[float | str] | float | str) -> list[float]:
-    return [count(one, "flops") for one in ([flops] if isinstance(flops, str | float | int) else flops)]
 
 
 def _spread(spent: Any) -> list[float]:
