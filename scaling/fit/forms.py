@@ -81,7 +81,9 @@ def check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) ->
 
 
 def chosen_versions(forms: Sequence[ScalingLaw], data: Observations, law: str | ScalingLaw) -> tuple[Version, ...]:
-    """One law is fitted plainly; teacher forms without the prior, whose exponents are not those of small worlds."""
+    """How each form is fitted: a law that was asked for by name in one way, to all runs and without a prior; the forms
+    of a stack in several. Those of teachers have no prior among them, for its exponents are published ones of large
+    models, and their runs are mostly of small worlds."""
     if law != STACK:
         return (PLAIN,)
     versions = determined(OF_TEACHERS, data) if all_alike(forms) else ALL

@@ -232,7 +232,7 @@ def _volumes(sizes: tuple[float, float], flops: float, cost: Cost) -> tuple[floa
 
 def _open_ends(low: float, high: float) -> str:
     if math.isnan(low):
-        return "(the fit has no replicates)"
+        return "(too few draws of the coefficients have a best size)"
     return (
         "on either side" if low == 0 and math.isinf(high) else f"below {high:.3g}" if low == 0 else f"above {low:.3g}"
     )
