@@ -101,7 +101,7 @@ def design(
     problem = Problem(law, data.inputs(law.columns), data.loss, np.ones(len(data)), Objective("squared"))
     u = problem.encode(law.vector)
     # Noise shared within a trunk adds a block to the covariance of its runs.
-    jacobian = _log_slopes(problem, u)
+    jacobian = coordinate_jacobian(problem, u)
     shared = (data.cluster[:, None] == data.cluster[None, :]) * trunk_noise**2
     information = jacobian.T @ np.linalg.solve(shared + noise**2 * np.eye(len(data)), jacobian)
     covariance, condition = _invert(information)
@@ -115,11 +115,6 @@ def design(
             "widen the range of N and D."
         ]
     return Design(errors, forecasts, condition, tuple(faults), len(data), data.n_clusters)
-
-
-def _log_slopes(problem: Problem, u: Array) -> Array:
-    """d log loss / d search coordinates: float64[n_runs, k]."""
-    return coordinate_jacobian(problem, u)
 
 
 def _invert(information: Array) -> tuple[Array, float]:
@@ -142,7 +137,7 @@ def _forecast_error(law: ScalingLaw, point: Mapping[str, Any], u: Array, covaria
     if missing:
         raise SpecError(f"a forecast needs {', '.join(missing)}: give them as {{'n': …, 'd': …}}")
     x = SimpleNamespace(**{name: np.array([float(filled[name])]) for name in law.columns})
-    slope = _log_slopes(Problem(law, x, np.ones(1), np.ones(1)), u)[0]
+    slope = coordinate_jacobian(Problem(law, x, np.ones(1), np.ones(1)), u)[0]
     if not np.isfinite(covariance).all():
         return float("inf")
     return float(np.sqrt(slope @ covariance @ slope))

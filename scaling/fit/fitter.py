@@ -330,9 +330,8 @@ def _residuals(problem: Problem, optimum: Optimum, data: Observations) -> dict[s
 
 
 def _scatter(noise: float, problem: Problem, optimum: Optimum, data: Observations) -> Scatter:
-    residual = problem.objective.residual(problem.law.evaluate(optimum.theta, problem.x), data.loss)
     setting = settings_of(data.teacher, *data.columns.values())
-    return scatter_parts(noise, residual, data.loss, data.loss_se, setting)
+    return scatter_parts(noise, residuals(problem, optimum.u), data.loss, data.loss_se, setting)
 
 
 def _teachers(data: Observations) -> dict[str, dict[str, float]]:

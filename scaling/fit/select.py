@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import FitError
+from scaling.fit.doubt.covariance import residuals
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import Optimum, make_problem, search
 from scaling.laws.law import ScalingLaw
@@ -143,7 +144,6 @@ def compare(
     forms: Sequence[ScalingLaw],
     *,
     held: Mapping[str, float] | None = None,
-    validate: bool = True,
     seed: int = 0,
 ) -> list[Candidate]:
     """Fit every form by least squares of log loss and rank by AICc.
@@ -152,7 +152,6 @@ def compare(
         data: runs.
         forms: laws without numbers.
         held: {coefficient: value} known from elsewhere.
-        validate: also compute the held-out errors.
         seed: of the starts.
 
     Returns:
@@ -167,7 +166,7 @@ def compare(
         k = len(form.coefficients) - len(held or {}) + 1
         if len(data) <= k + 1:
             continue
-        fitted.append(_candidate(data, form, k, held, validate, seed))
+        fitted.append(_candidate(data, form, k, held, seed))
     if not fitted:
         fewest = min(len(form.coefficients) for form in forms) - len(held or {}) + 3
         raise FitError(
@@ -177,12 +176,12 @@ def compare(
     return sorted(fitted, key=lambda candidate: candidate.aicc)
 
 
-def _candidate(data: Observations, form: ScalingLaw, k: int, held, validate: bool, seed: int) -> Candidate:
+def _candidate(data: Observations, form: ScalingLaw, k: int, held, seed: int) -> Candidate:
     optimum, residual = _least_squares(data, form, held, seed)
     n = len(data)
     rss = float(np.sum(residual**2))
-    corner = _held_out(data, form, [largest_corner(data)], held, seed) if validate else np.nan
-    out = _held_out(data, form, _teacher_masks(data, form), held, seed) if validate else np.nan
+    corner = _held_out(data, form, [largest_corner(data)], held, seed)
+    out = _held_out(data, form, _teacher_masks(data, form), held, seed)
     aicc = n * np.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
     return Candidate(
         form.with_values(optimum.theta), form.label, k, float(aicc), float(np.sqrt(rss / n)), corner, out, optimum
@@ -192,7 +191,7 @@ def _candidate(data: Observations, form: ScalingLaw, k: int, held, validate: boo
 def _least_squares(data: Observations, form: ScalingLaw, held, seed: int, log: bool = True) -> tuple[Optimum, Array]:
     problem = make_problem(form, data, Objective("squared", log=log), held)
     optimum = search(problem, held=held, seed=seed, count=24, every=False)
-    return optimum, problem.objective.residual(form.evaluate(optimum.theta, problem.x), data.loss)
+    return optimum, residuals(problem, optimum.u)
 
 
 def _held_out(data: Observations, form: ScalingLaw, masks: Sequence[Array], held, seed: int) -> float:

@@ -224,7 +224,7 @@ def test_documents_of_two_kinds_have_a_form_of_their_own():
 
 def test_several_numbers_a_text_are_given_only_where_they_lead_by_far():
     data = observe(texts({"real": 0.0, "worse": 0.3}), columns=COLUMNS)
-    found = compare(data, candidate_forms(data), validate=False)
+    found = compare(data, candidate_forms(data))
     others = min(one.aicc for one in found if one.law.name != "q8")
     for lead, leads in ((-5.0, False), (15.0, False), (25.0, True)):
         moved = [replace(one, aicc=others - lead) if one.law.name == "q8" else one for one in found]

@@ -298,7 +298,7 @@ def test_each_level_of_an_axis_spans_two_per_cent_at_most_and_the_next_begins_be
 
 def test_aicc_counts_the_scatter_as_a_coefficient():
     data = runs(4, 5)
-    (found,) = compare(data, [named_law("chinchilla")], validate=False)
+    (found,) = compare(data, [named_law("chinchilla")])
     n, k = 20, 5 + 1
     assert found.k == k
     assert found.aicc == pytest.approx(2 * n * math.log(found.rms) + 2 * k + 2 * k * (k + 1) / (n - k - 1))

@@ -25,6 +25,8 @@ from scaling.tables.finished import listed
 
 Array = np.ndarray
 OPTIMA_NEEDED = 3
+BINS = 12
+"""Of log compute, in which an envelope is read."""
 DRAWS = 400
 LEAST_SHARE = 0.9
 """Of the draws must give optima, or an exponent is not identified."""
@@ -79,17 +81,16 @@ def envelope(
     d: Array,
     loss: Array,
     *,
-    bins: int = 12,
     level: float = 0.9,
     cost: Cost = SIX_ND,
     cluster: Array | None = None,
     seed: int = 0,
 ) -> Approach:
-    """Approach 1: the lowest loss in each bin of compute; its interval from resampled runs.
+    """Approach 1: the lowest loss in each bin of log compute, where no cheaper run did better; its interval from
+    resampled runs.
 
     Args:
         n, d, loss: float64[n_runs].
-        bins: of log compute; a bin's best run counts only if no cheaper run did better.
         level: of the interval.
         cost: of a training.
         cluster: int[n_runs]: runs that share noise are drawn together; each alone by default.
@@ -100,7 +101,7 @@ def envelope(
     """
     check_level(level)
     flops = cost(n, d)
-    picked, empty = _lowest(flops, loss, bins)
+    picked, empty = _lowest(flops, loss)
     left_out = [f"C = {budget:.3g}: its best run is beaten by a cheaper one, or there is none" for budget in empty]
     _enough("envelope", len(picked), left_out)
     # Whole trainings are drawn anew, because runs of one trunk rise and fall together.
@@ -110,7 +111,7 @@ def envelope(
     for _ in range(DRAWS):
         chosen = rng.integers(codes.max() + 1, size=codes.max() + 1)
         rows = np.concatenate([np.flatnonzero(codes == code) for code in chosen])
-        again = rows[_lowest(flops[rows], loss[rows], bins)[0]]
+        again = rows[_lowest(flops[rows], loss[rows])[0]]
         exponents.append(_power(flops[again], n[again]) if len(np.unique(flops[again])) >= OPTIMA_NEEDED else np.nan)
     nothing = np.full(len(picked), np.nan)
     return Approach(
@@ -249,9 +250,9 @@ def difference(one: Approach, other: Approach, flops: float) -> str:
     )
 
 
-def _lowest(flops: Array, loss: Array, bins: int) -> tuple[Array, list[float]]:
+def _lowest(flops: Array, loss: Array) -> tuple[Array, list[float]]:
     """Rows on the lower envelope, and the middle of each bin that has none."""
-    edges = np.geomspace(flops.min(), flops.max() * (1 + 1e-9), bins + 1)
+    edges = np.geomspace(flops.min(), flops.max() * (1 + 1e-9), BINS + 1)
     picked, empty = [], []
     for low, high in zip(edges, edges[1:], strict=False):
         rows = np.flatnonzero((flops >= low) & (flops < high))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from scaling.fit.doubt.covariance import residuals
 from scaling.fit.doubt.scatter import SizeTrend, settings_of
 from scaling.fit.identify import levels
 from scaling.fit.solve.objective import Objective
@@ -56,7 +57,7 @@ def size_trend(data: Observations, form: ScalingLaw, objective: Objective) -> Si
     # What seeds do not explain of the residuals is the law's misfit, which all sizes share.
     problem = make_problem(form, data, objective)
     first = search(problem, count=8)
-    total = robust_scale(objective.residual(form.evaluate(first.theta, problem.x), data.loss)) ** 2
+    total = robust_scale(residuals(problem, first.u)) ** 2
     of_runs = float(np.median(np.exp(level + 2 * slope * (np.log(data.columns["n"]) - centre))))
     own, misfit = math.exp(level), max(total - of_runs, 0.0)
     ends = np.exp([log_n.min(), log_n.max()])

@@ -93,7 +93,9 @@ def forecast(prediction: Any, ax: Axes) -> None:
     asked = {name: np.atleast_1d(values).ravel() for name, values in prediction.at.items()}
     axis = max(asked, key=lambda name: len(np.unique(asked[name])))
     x, order = asked[axis], np.argsort(asked[axis])
-    value, low, high = (np.broadcast_to(v, x.shape)[order] for v in map(np.ravel, _ends(prediction)))
+    value, low, high = (
+        np.broadcast_to(np.ravel(ends), x.shape)[order] for ends in (prediction.value, prediction.low, prediction.high)
+    )
     beyond = np.ones(x.shape)
     for factor in prediction.reach.values():
         beyond = np.maximum(beyond, np.broadcast_to(np.ravel(factor), x.shape))
@@ -130,7 +132,3 @@ def runs(table: pd.DataFrame, ax: Axes, *, n: str | None = None, d: str = "n_tok
 def asked_text(fit: Fit, text: str) -> dict[str, Any]:
     """The text in the words of `Fit.predict`; a fit of one text needs none."""
     return {"teacher": text} if text in fit.teachers and text != REAL else {}
-
-
-def _ends(prediction: Any) -> tuple[Any, Any, Any]:
-    return prediction.value, prediction.low, prediction.high

@@ -13,6 +13,9 @@ from scaling.tables.units import loss_unit
 if TYPE_CHECKING:
     import pandas as pd
 
+BINS = 4
+"""Of promised probability."""
+
 
 @figure("ledger")
 def ledger(table: pd.DataFrame, ax: Axes) -> None:
@@ -37,11 +40,11 @@ def ledger(table: pd.DataFrame, ax: Axes) -> None:
 
 
 @figure("hit rate")
-def hit_rate(table: pd.DataFrame, ax: Axes, *, bins: int = 4) -> None:
+def hit_rate(table: pd.DataFrame, ax: Axes) -> None:
     """Share of targets that were met against the P that was promised; on the line promises hold."""
     known = table.dropna(subset=["probability", "target_met"])
-    edges = np.linspace(0, 1, bins + 1)
-    which = np.clip(np.digitize(known["probability"], edges) - 1, 0, bins - 1)
+    edges = np.linspace(0, 1, BINS + 1)
+    which = np.clip(np.digitize(known["probability"], edges) - 1, 0, BINS - 1)
     for part in np.unique(which):
         own = known[which == part]
         x, y = own["probability"].mean(), own["target_met"].astype(bool).mean()
