@@ -96,7 +96,6 @@ def known(runs: pd.DataFrame, bought: set[str], volume: float) -> Belief:
         runs[[str(row) in bought for row in runs.index]],
         columns={"n": "n_params", "d": "n_tokens"},
         loss="loss",
-        loss_se=None,
         clusters="trunk_id",
     )
     columns = dict(data.columns) | {name: data.columns.get(name, np.zeros(len(data))) for name in DELTAS}

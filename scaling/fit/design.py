@@ -97,7 +97,7 @@ def design(
         .reset_index(drop=True)
         .assign(_planned_loss=1.0, _row=range(len(plan)))
     )
-    data = observe(runs, columns=sizes, loss="_planned_loss", loss_se=None, clusters=clusters)
+    data = observe(runs, columns=sizes, loss="_planned_loss", clusters=clusters)
     problem = Problem(law, data.inputs(law.columns), data.loss, np.ones(len(data)), Objective("squared"))
     u = problem.encode(law.vector)
     # Noise shared within a trunk adds a block to the covariance of its runs.

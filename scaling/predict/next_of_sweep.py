@@ -222,7 +222,6 @@ def _belief(
         seen.reset_index(drop=True),
         columns={"n": options.n, "d": "n_tokens"},
         loss=options.loss,
-        loss_se=None,
         clusters="trunk_id",
     )
     if facts:

@@ -35,7 +35,6 @@ def observe(
     *,
     columns: Mapping[str, str],
     loss: str = "loss",
-    loss_se: str | None = "loss_se",
     clusters: str | None = "trunk_id",
     positive: bool = True,
     where: str | None = None,
@@ -49,8 +48,7 @@ def observe(
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`; "loss" among them comes
             before `loss`; columns of words (`scaling.tables.labels.LABELS`) too, as `{"teacher": "corpus"}`.
-        loss: column of the loss.
-        loss_se: column of its standard error; ignored if absent.
+        loss: column of the loss; its standard error is read where the table has it, see `_standard_error`.
         clusters: column of runs that share noise; each run alone if absent.
         positive: refuse losses that are not positive (log residuals cannot use them).
         where: expression that keeps rows.
@@ -91,7 +89,7 @@ def observe(
     return Observations(
         columns=of_text | numbers,
         loss=measured,
-        loss_se=_optional(kept, loss_se),
+        loss_se=_standard_error(kept, loss),
         cluster=_codes(kept[clusters]) if clusters in kept.columns else np.arange(len(kept)),
         teacher=teacher,
         teachers=teachers,
@@ -175,10 +173,20 @@ def _hashable(value: Any) -> Any:
     return value if isinstance(value, Hashable) else repr(value)
 
 
-def _optional(runs: pd.DataFrame, column: str | None) -> Array | None:
-    if column is None or column not in runs.columns:
+def _standard_error(runs: pd.DataFrame, loss: str) -> Array | None:
+    """Of a column of losses: its own, as `loss_se` is that of `loss`; None where the table does not say it.
+
+    One in bits/byte is the one in nats/token times a number of the text, and so is its error.
+    """
+    own, scale = f"{loss}_se", None
+    if own not in runs.columns and loss == "bits_per_byte" and "loss" in runs.columns:
+        own, scale = "loss_se", _numbers(runs, loss, "loss") / _numbers(runs, "loss", "loss")
+    # A table with one loss of another name may call its error by the usual one.
+    elif own not in runs.columns and loss in runs.columns and "loss" not in runs.columns:
+        own = "loss_se"
+    if own not in runs.columns:
         return None
-    values = _numbers(runs, column, "standard error of the loss")
+    values = _numbers(runs, own, "standard error of the loss") * (1.0 if scale is None else scale)
     return values if np.isfinite(values).any() else None
 
 

@@ -59,3 +59,31 @@ def test_a_label_comes_before_an_id_that_another_text_has():
         assert found.loss(1e8, 1e10, teacher=label) == pytest.approx(loss[-1] + floor, rel=1e-4)
     numbered = fit(pd.concat(parts).assign(teacher="x", text_id=[1] * 9 + [2] * 9), law="q1", bootstrap=0)
     assert numbered.loss(1e8, 1e10, teacher=2) == pytest.approx(loss[-1] + 0.3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "columns", "errors"),
+    [
+        ("loss", {"loss_se": [0.04, 0.035]}, [0.04, 0.035]),
+        ("loss_teacher", {"loss_teacher": [4.2, 3.6], "loss_se": 0.04, "loss_teacher_se": 0.02}, [0.02, 0.02]),
+        ("loss_teacher", {"loss_teacher": [4.2, 3.6], "loss_se": 0.04}, None),
+        ("bits_per_byte", {"bits_per_byte": [2.0, 1.4], "loss_se": [0.04, 0.035]}, [0.02, 0.014]),
+        ("val_loss", {"val_loss": [4.0, 3.5], "loss": None, "loss_se": 0.04}, [0.04, 0.04]),
+        ("loss * 2", {"loss_se": 0.04}, None),
+        ("loss", {"loss_se": [np.nan, np.nan]}, None),
+    ],
+)
+def test_a_loss_has_its_own_standard_error_and_never_anothers(loss, columns, errors):
+    table = runs(**columns)
+    found = observe(table.drop(columns=[name for name in columns if columns[name] is None]), columns=COLUMNS, loss=loss)
+    assert found.loss_se is None if errors is None else found.loss_se == pytest.approx(errors)
+
+
+def test_a_sweep_measured_in_bits_of_a_byte_weighs_its_runs_as_in_nats():
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e8, 4), np.geomspace(1e8, 1e10, 4)))
+    loss = TRUTH.loss(n=n, d=d) * np.exp(np.random.default_rng(1).normal(0, 0.004, 16))
+    table = pd.DataFrame({"n_params": n, "n_tokens": d, "loss": loss, "loss_se": 0.003 * loss, "vocab_size": 256})
+    table["bits_per_byte"] = table["loss"] / 3
+    nats, bits = (fit(table, law="chinchilla", loss=name, bootstrap=0) for name in ("loss", "bits_per_byte"))
+    assert bits.params["alpha"] == pytest.approx(nats.params["alpha"], rel=1e-4)
+    assert bits.scatter.evaluation == pytest.approx(nats.scatter.evaluation) == pytest.approx(0.003)
