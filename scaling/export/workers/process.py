@@ -122,18 +122,24 @@ def memory(path) -> dict:
     Resident code is not looked at: how much of a library is there is decided by the page cache (16 to 512 pages come
     with each that is used), not by the engine. Without such tables all of the process counts as allocated.
     """
-    found, is_file = {"allocated": 0, "mapped": 0}, False
+    # The system names the file itself, whatever link led there.
+    found, is_file, end = {"allocated": 0, "mapped": 0}, False, _in_maps(os.fsencode(os.path.realpath(path)))
     try:
-        with open("/proc/self/smaps") as maps:
+        with open("/proc/self/smaps", "rb") as maps:
             for line in maps:  # none is kept: they would be taken for the engine's
-                head, *rest = line.split()
-                if not head.endswith(":"):
-                    is_file = rest[-1] == path
-                elif head == "Anonymous:":
+                head, *rest = line.split(maxsplit=5)
+                if not head.endswith(b":"):
+                    is_file = rest[4:] == [end]
+                elif head == b"Anonymous:":
                     found["allocated"] += int(rest[0]) * 1024
-                elif head == "Rss:" and is_file:
+                elif head == b"Rss:" and is_file:
                     found["mapped"] += int(rest[0]) * 1024
     except FileNotFoundError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         found["allocated"] = peak
     return found
+
+
+def _in_maps(name: bytes) -> bytes:
+    """A file's name as it ends a line of the page tables: spaces stay, a line break is written as an octal number."""
+    return name.replace(b"\n", b"\\012") + b"\n"
