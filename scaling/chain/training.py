@@ -75,10 +75,30 @@ def train_stage(
         RecordError: if a run that later stages need failed.
     """
     outcome = train_runs(workspace, workspace.runs if runs is None else runs, jobs=jobs, watch=watch, **options)
-    if runs is not None and outcome.counts["done"] < len(runs):
-        failed = [failure.sentence for failure in outcome.failures] or ["its loss diverged"]
-        raise RecordError(f"the recommended student has no result — {failed[0]}; lower its learning rate and run again")
+    # A teacher or a start that was trained on the way is done as well, and says nothing of the students.
+    if lost := [_without_result(workspace, run.run_id, outcome) for run in runs or () if not _is_done(workspace, run)]:
+        raise RecordError("\n".join(lost))
     return outcome
+
+
+def _is_done(workspace: Workspace, run: RunSpec) -> bool:
+    from scaling.sweep.outcomes import state_of
+
+    return state_of(workspace.store, run.run_id) == "done"
+
+
+def _without_result(workspace: Workspace, run_id: str, outcome: SweepOutcome) -> str:
+    """Why a student that was asked for has no result, and what to do."""
+    from scaling.sweep.outcomes import look
+
+    failed = {failure.run_id: failure.sentence for failure in outcome.failures}
+    state, start = look(workspace.store, run_id).state, f"the recommended student {run_id} has no result — "
+    if run_id in outcome.blocked:
+        why = next(iter(failed.values()), "it diverged")
+        return f"{start}its teacher or start has none: {why}; lower the learning rate of that one and run again"
+    if state in ("diverged", "failed"):
+        return f"{start}{failed.get(run_id, 'its loss diverged')}; lower its learning rate and run again"
+    return f"{start}it is {state}; run again"
 
 
 def train_runs(
