@@ -1,7 +1,7 @@
 """The ledger: one row a verification, what was forecast beside what was measured. It is how the project is judged.
 
 Rows are appended, and never rewritten, reordered or deleted. A student that is verified again gets another row; who
-counts takes the last of each key (`latest`). The file is replaced as a whole, so a reader never sees half of one.
+counts takes the last of each key (`latest`): of each forecast, or of each file in each engine. The file is replaced as a whole, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,6 +149,9 @@ COLUMNS = tuple(field.name for field in fields(LedgerRow))
 KEY = ("run_id", "fit_id", "format", "engine")
 """What makes two rows measurements of one thing."""
 
+FORECAST = ("run_id", "fit_id")
+"""What makes two rows tell of one forecast of a loss, whichever files the student was stored in since."""
+
 LATER = (
     "target_basis", "target_probability", "probability", "target_met", "seen_before", "format", "tokens_per_s_best",
     "load_average", "allocated_bytes", "mapped_bytes", "texts_tried", "texts_equal", "damage_forecast",
@@ -280,9 +283,9 @@ def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
     return [{name: _parse(text, types[name]) for name, text in row.items()} for row in _read_raw(path)]
 
 
-def latest(rows: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:
+def latest(rows: Iterable[dict[str, Value]], *, key: Sequence[str] = KEY) -> list[dict[str, Value]]:
     """Of rows with one key the last, in the order in which the keys came first."""
-    return list({tuple(row[name] for name in KEY): row for row in rows}.values())
+    return list({tuple(row[name] for name in key): row for row in rows}.values())
 
 
 def _read_raw(path: Path) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.export.ledger import Value, latest
+from scaling.export.ledger import FORECAST, Value, latest
 from scaling.predict.quantization import QuantizationCost
 
 Row = Mapping[str, Value]
@@ -58,13 +58,14 @@ class Score:
 
     Attributes:
         n_rows: Rows of the ledger.
-        n_students: Different keys among them; of each the last row counts.
-        n_losses: Losses that were forecast, runs of the fit itself left out: of those nothing was forecast.
+        n_students: Students by run, fit, format and engine; of each the last row counts for file, memory and speed.
+        n_losses: Losses that were forecast, one of each run and fit, however often it was stored and run since; runs of
+            the fit itself are left out: of those nothing was forecast.
         losses_inside: Share that lies in its interval; None without any.
         level: Mean level of the intervals: the share that should.
         loss: Errors of the losses.
-        targets: Met targets, by how surely they were to be met.
-        damage: Mean nats/token that storing the weights cost.
+        targets: Met targets, by how surely they were to be met; one of each run and fit as well.
+        damage: Mean nats/token that storing the weights cost, whatever engine ran them.
         worst_damage: Most.
         damages_inside: Share of it inside the range that was forecast; None where none was.
         file: Errors of file sizes.
@@ -98,10 +99,15 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
         rows: As ``read_ledger`` gives them.
     """
     students = latest(rows)
-    # What the fit had seen was not forecast; what was not measured cannot be judged.
-    forecast = [row for row in students if not row["seen_before"] and row["loss_measured"] is not None]
-    damage = _values(students, "int8_cost")
-    foreseen = [row for row in students if damage_inside(row) is not None]
+    # What the fit had seen was not forecast; what was not measured cannot be judged. Another file of the student, or
+    # another engine, is no second forecast of its loss.
+    measured = [row for row in rows if not row["seen_before"] and row["loss_measured"] is not None]
+    forecast = latest(measured, key=FORECAST)
+    judged = [row for row in rows if row["probability"] is not None and row["target_met"] is not None]
+    # What storing the weights costs is the same in every engine.
+    stored = latest(rows, key=(*FORECAST, "format"))
+    damage = _values(stored, "int8_cost")
+    foreseen = [row for row in stored if damage_inside(row) is not None]
     timed = [
         row for row in students if row["tokens_per_s_measured"] is not None and row["tokens_per_s_forecast"] is not None
     ]
@@ -112,7 +118,7 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
         losses_inside=_share(forecast, lambda row: bool(row["loss_in_interval"])),
         level=_mean(_values(forecast, "level")),
         loss=_errors(forecast, "loss"),
-        targets=_bins(students),
+        targets=_bins(latest(judged, key=FORECAST)),
         damage=_mean(damage),
         worst_damage=max(damage, default=None),
         damages_inside=_share(foreseen, lambda row: bool(damage_inside(row))),
@@ -124,8 +130,7 @@ def score(rows: Sequence[dict[str, Value]]) -> Score:
     )
 
 
-def _bins(rows: Sequence[Row]) -> tuple[Bin, ...]:
-    judged = [row for row in rows if row["probability"] is not None and row["target_met"] is not None]
+def _bins(judged: Sequence[Row]) -> tuple[Bin, ...]:
     found = []
     for low, high in PROBABILITY_BINS:
         inside = [

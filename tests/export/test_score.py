@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -42,6 +43,34 @@ def test_hit_rates_and_errors_are_those_of_the_last_row_of_each_student():
     assert (found.file.worst, found.peak.n, found.peak.bias) == (0.0, 2, pytest.approx(-0.05))
     assert found.speeds_inside == pytest.approx(2 / 3)
     assert found.promises_kept == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_student_counts_once_for_its_loss_and_target_however_often_it_was_stored_and_run(seed):
+    once = [row("a", loss_in_interval=False, target_met=False), row("b"), row("a", fit_id="g"), row("c", probability=1)]
+    again = [one | {"format": f, "engine": e} for one in once for f, e in (("gguf", "none: stopped"), ("onnx", "o"))]
+    rows = [*once, *again]
+    Random(seed).shuffle(rows)
+    alone, found = score(once), score(rows)
+    assert (found.n_losses, found.losses_inside, found.loss) == (4, alone.losses_inside, alone.loss)
+    assert (found.targets, found.n_students) == (alone.targets, 12)
+    # Two formats cost two damages, in whichever engine; files, memory and speed are of each that ran.
+    assert found.damages_inside == alone.damages_inside
+    assert (found.file.n, found.peak.n, found.speed.n) == (12, 12, 12)
+
+
+def test_of_a_students_rows_the_last_with_a_measurement_says_what_its_loss_and_target_were():
+    rows = [row("a", loss_measured=1.0), row("a", engine="o", loss_measured=2.0, target_met=False)]
+    rows.append(row("a", engine="none", loss_measured=None, loss_in_interval=None, target_met=None))
+    rows.append(row("a", engine="later", seen_before=True, loss_measured=9.0, probability=None))
+    found = score(rows)
+    assert (found.n_losses, found.loss.bias) == (1, pytest.approx(0.25))
+    assert [(one.n, one.met) for one in found.targets] == [(1, 0.0)]
+
+
+def test_what_storing_costs_is_counted_once_a_format_and_not_once_an_engine():
+    rows = [row("a", int8_cost=0.001), row("a", engine="o", int8_cost=0.001), row("a", format="q4", int8_cost=0.004)]
+    assert score(rows).damage == pytest.approx(0.0025)
 
 
 def test_what_the_fit_had_seen_is_no_forecast():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
+from scaling.export.ledger import FORECAST
 from scaling.report.figures.style import errors, figure, hue
 from scaling.tables.units import loss_unit
 
@@ -42,7 +43,8 @@ def ledger(table: pd.DataFrame, ax: Axes) -> None:
 @figure("hit rate")
 def hit_rate(table: pd.DataFrame, ax: Axes) -> None:
     """Share of targets that were met against the P that was promised; on the line promises hold."""
-    known = table.dropna(subset=["probability", "target_met"])
+    # A student that was stored or run again was promised nothing more.
+    known = table.dropna(subset=["probability", "target_met"]).drop_duplicates(list(FORECAST), keep="last")
     edges = np.linspace(0, 1, BINS + 1)
     which = np.clip(np.digitize(known["probability"], edges) - 1, 0, BINS - 1)
     for part in np.unique(which):

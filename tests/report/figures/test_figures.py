@@ -176,6 +176,13 @@ def test_the_ledger_marks_what_came_out_of_its_interval():
     assert figures.hit_rate(ledger).get_ylim() == (0, 1.05)
 
 
+def test_a_promise_counts_once_however_often_its_student_was_stored_and_run():
+    ledger = pd.read_csv(REFERENCE / "ledger.csv")
+    again = pd.concat([ledger, ledger.assign(format="onnx", engine="ONNX Runtime 1")], ignore_index=True)
+    once, twice = ([text.get_text() for text in figures.hit_rate(one).texts] for one in (ledger, again))
+    assert once == twice == ["4 asked"]
+
+
 def test_colours_are_those_of_the_style_whatever_style_a_figure_is_drawn_in(fit):
     with figures.styled():
         allowed = {to_hex(f"C{i}") for i in range(7)}
