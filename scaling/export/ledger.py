@@ -1,7 +1,8 @@
 """The ledger: one row a verification, what was forecast beside what was measured. It is how the project is judged.
 
 Rows are appended, and never rewritten, reordered or deleted. A student that is verified again gets another row; who
-counts takes the last of each key (`latest`): of each forecast, or of each file in each engine. The file is replaced as a whole, so a reader never sees half of one.
+counts takes the last of each key (`latest`): of each forecast, or of each file in each engine. The file is replaced as
+a whole, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaling.accounting import count_parameters
 from scaling.errors import RecordError
@@ -274,13 +275,15 @@ def read_ledger(path: str | os.PathLike[str]) -> list[dict[str, Value]]:
     """All rows of a ledger, oldest first, with the types of :class:`LedgerRow`.
 
     Raises:
-        RecordError: if it is absent, or has other columns.
+        RecordError: if it is absent, has other columns, or a cell that is not of its column's type.
     """
     path = Path(path)
     if not path.exists():
         raise RecordError(f"{path}: no ledger yet — `scaling run` or `scaling verify` writes it")
-    types = {field.name: str(field.type) for field in fields(LedgerRow)}
-    return [{name: _parse(text, types[name]) for name, text in row.items()} for row in _read_raw(path)]
+    return [
+        {name: _parse(text, Cell(path, i, name)) for name, text in row.items()}
+        for i, row in enumerate(_read_raw(path), start=2)
+    ]
 
 
 def latest(rows: Iterable[dict[str, Value]], *, key: Sequence[str] = KEY) -> list[dict[str, Value]]:
@@ -292,7 +295,7 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        with clear_errors(path), path.open(newline="", encoding="utf-8") as file:
+        with clear_errors(path), path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             header, rows = tuple(reader.fieldnames or ()), list(reader)
     except (ValueError, csv.Error) as error:
@@ -307,12 +310,13 @@ def _read_raw(path: Path) -> list[dict[str, str]]:
         )
     if any(None in row or None in row.values() for row in rows):
         raise RecordError(f"{path}: a row has not as many cells as the header; repair it or move the file away")
-    return [_of_before(row) for row in rows] if missing else rows
+    return [_of_before(path, i, row) for i, row in enumerate(rows, start=2)] if missing else rows
 
 
-def _of_before(row: dict[str, str]) -> dict[str, str]:
+def _of_before(path: Path, i: int, row: dict[str, str]) -> dict[str, str]:
     """A row without some of ``LATER``: whether the target was met follows from the others, and all were GGUF."""
-    met = str(float(row["loss_measured"]) <= float(row["target_loss"])) if row["loss_measured"] else ""
+    measured, target = (_parse(row[name], Cell(path, i, name)) for name in ("loss_measured", "target_loss"))
+    met = _spell(None if measured is None else float(measured) <= float(target or 0))
     return {name: "" for name in COLUMNS} | {"target_met": met, "format": "gguf"} | row
 
 
@@ -336,11 +340,33 @@ def _spell(value: Value) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _parse(text: str, kind: str) -> Value:
-    if text == "" and "None" in kind:
+class Cell(NamedTuple):
+    """Where a value stands, for messages; rows are counted as a spreadsheet counts them, the header as the first."""
+
+    path: Path
+    row: int
+    column: str
+
+
+_BOOLS = {"true": True, "false": False}
+
+
+def _parse(text: str, cell: Cell) -> Value:
+    kind, _, may_be_empty = _TYPES[cell.column].partition(" | ")
+    if text == "" and may_be_empty:
         return None
-    if kind.startswith("bool"):
-        return text == "True"
-    if kind.startswith("int"):
-        return int(text)
-    return float(text) if kind.startswith("float") else text.removeprefix("'")
+    if kind == "str":
+        return text.removeprefix("'")
+    # Whoever saves the file from a spreadsheet gets its own spelling of some values.
+    try:
+        return _BOOLS[text.strip().lower()] if kind == "bool" else int(text) if kind == "int" else float(text)
+    except (KeyError, ValueError) as error:
+        raise RecordError(
+            f"{cell.path}: row {cell.row}, column {cell.column}: got {text!r}, needed is {_SPELLED[kind]} — write it "
+            "so, or take the file as it was before another program saved it"
+        ) from error
+
+
+_TYPES = {field.name: str(field.type) for field in fields(LedgerRow)}
+
+_SPELLED = {"bool": "True or False", "int": "a whole number, as 1200000", "float": "a number, as 1.75 or 1e-05"}

@@ -7,6 +7,7 @@ import errno
 import inspect
 import math
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,6 +86,57 @@ def test_a_torn_row_is_refused(tmp_path):
     path.write_text(path.read_text() + "2026-11-22,half a row\n")
     with pytest.raises(RecordError, match="not as many cells as the header"):
         read_ledger(path)
+
+
+def saved_by_a_spreadsheet(path: Path, **cells: str) -> Path:
+    """A ledger whose second row holds other texts in some cells, with the mark of order and the line ends of Excel."""
+    write_row(path, example(run_id="first"))
+    write_row(path, example())
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[1] |= cells
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("spell", [str.upper, str.lower, str.title])
+def test_true_and_false_are_read_in_every_spelling_of_a_spreadsheet(tmp_path, value, spell):
+    truths = [name for name, kind in TYPES.items() if kind.startswith("bool")]
+    path = saved_by_a_spreadsheet(tmp_path / "ledger.csv", **dict.fromkeys(truths, spell(str(value))))
+    assert read_ledger(path)[1] == example(**dict.fromkeys(truths, value))
+    write_row(path, example(run_id="later"))
+    assert [row["run_id"] for row in read_ledger(path)] == ["first", "0123456789", "later"]
+
+
+BAD = {"bool": ("1", "WAHR", "yes"), "int": ("1.2E+06", "1,200,000", "12.0", "#####"), "float": ("1,75", "#NAME?")}
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (name, text)
+        for name, kind in TYPES.items()
+        for text in (*BAD.get(kind.split(" | ")[0], ()), *([""] if kind in BAD else []))
+    ],
+)
+def test_a_cell_that_is_not_of_its_column_is_named_with_file_row_and_value(tmp_path, column, text):
+    path = saved_by_a_spreadsheet(tmp_path / "ledger.csv", **{column: text})
+    with pytest.raises(RecordError, match=rf"ledger\.csv: row 3, column {column}: got {re.escape(repr(text))}, needed"):
+        read_ledger(path)
+
+
+def test_a_ledger_of_before_with_a_cell_that_is_no_number_is_told_the_same(tmp_path):
+    path = tmp_path / "ledger.csv"
+    before = (Path(__file__).parents[1] / "predict" / "first_layout" / "ledger.csv").read_text()
+    assert ",1.72," in before
+    path.write_text(before.replace(",1.72,", ',"1,72",'))
+    for use in (read_ledger, lambda path: write_row(path, example())):
+        with pytest.raises(RecordError, match=r"row 2, column target_loss: got '1,72', needed is a number"):
+            use(path)
 
 
 def test_a_row_with_other_columns_is_refused(tmp_path):
