@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import DEFAULT_FORMAT
 from scaling.chain.workspace import Workspace
 from scaling.errors import FitError, RecordError
-from scaling.files import write_bytes
-from scaling.records import RunStore
+from scaling.records import RunStore, write_csv
 from scaling.spec import RunSpec
 from scaling.stop import interruptible
 
@@ -31,7 +28,7 @@ class KeyboardFound:
     """What models save on a keyboard.
 
     Attributes:
-        table: Rows of :func:`~scaling.export.keyboard.keyboard_table`.
+        table: Rows of :func:`~scaling.export.keyboard.keyboard_table`; the file may hold more.
         fit: Savings as they follow from the loss; None where too few students show it.
         path: Where the table was written; None where it was not.
     """
@@ -44,6 +41,12 @@ class KeyboardFound:
         """As JSON values."""
         law = None if self.fit is None else vars(self.fit)
         return {"rows": self.table.to_dict("records"), "savings": law, "path": self.path}
+
+
+def format_of(workspace: Workspace) -> str:
+    """Export format that a sweep asks for."""
+    recommend = workspace.config.recommend
+    return (recommend and recommend.format) or DEFAULT_FORMAT
 
 
 @interruptible()
@@ -83,7 +86,8 @@ def keyboard_stage(
     Who has typed these words before, as the table of the sweep tells, does not type them again.
 
     Args:
-        workspace: The sweep; the table is written to its folder after each run, as keyboard.csv.
+        workspace: The sweep; the table is written to its folder after each run, as keyboard.csv, which keeps what it
+            tells of other runs, formats and numbers of words.
         also: Runs beside those of the sweep.
         format: Export format that the weights are rounded to; by default the one that the sweep asks for.
         n_words: How many, by default 500.
@@ -91,33 +95,34 @@ def keyboard_stage(
         watch: Called with a line before each run that types, and with why there is no fit.
     """
     from scaling.data.tasks.next_words import WORDS
-    from scaling.export.keyboard import keyboard_table
+    from scaling.export.keyboard import keyboard_table, with_known
     from scaling.fit.savings import fit_savings
     from scaling.tables.files import read_table
 
-    recommend, path = workspace.config.recommend, workspace.folder / KEYBOARD
+    path = workspace.folder / KEYBOARD
     runs = tuple({run.run_id: run for run in (*workspace.runs, *also)}.values())
     if not any(workspace.store.has(run.run_id) for run in runs):
         raise RecordError(f"no finished run to type with — train the sweep first: {workspace.command('scaling sweep')}")
+    known = read_table(path) if path.exists() else None
+
+    # Rows of other runs, formats and words were measured too, and stay in the file.
+    def keep(rows: pd.DataFrame) -> None:
+        write_csv(path, with_known(rows, known))
+
     table = keyboard_table(
         runs,
         workspace.store,
-        format=format or (recommend and recommend.format) or DEFAULT_FORMAT,
+        format=format or format_of(workspace),
         n_words=n_words or WORDS,
         ngrams=ngrams,
-        known=read_table(path) if path.exists() else None,
+        known=known,
         progress=lambda done, run: watch(f"keyboard: run {run.run_id}, {done + 1} of at most {len(runs)}"),
-        keep=partial(_write, path),
+        keep=keep,
     )
+    keep(table)
     # A sweep of few students has a table worth seeing and no line through it.
     try:
         return KeyboardFound(table=table, fit=fit_savings(table), path=path)
     except FitError as error:
         watch(f"no forecast of savings: {error}")
         return KeyboardFound(table=table, path=path)
-
-
-def _write(path: Path, table: pd.DataFrame) -> None:
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    write_bytes(path, text.getvalue().encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scaling.chain.keyboard import KEYBOARD
+from scaling.chain.keyboard import KEYBOARD, format_of
 from scaling.chain.workspace import Workspace
 from scaling.errors import RecordError
 from scaling.fit.prediction import Prediction
@@ -64,6 +64,8 @@ def savings_of(workspace: Workspace, format: str) -> dict[str, float]:
     if table is None or not {"run_id", "model", "format"} <= set(table):
         return {}
     own = table[(table["model"] == "student") & (table["format"] == format)]
+    # Of a run that typed several times, what more words say.
+    own = own.sort_values("n_words", kind="stable") if "n_words" in own else own
     return {str(run_id): float(share) for run_id, share in zip(own["run_id"], own["savings"], strict=True)}
 
 
@@ -74,7 +76,7 @@ def keystrokes_of(workspace: Workspace) -> Keystrokes:
         RecordError: no savings were measured, or the fit is of a loss on other text.
         FitError: too few students typed, or theirs do not show a line.
     """
-    from scaling.fit.savings import fit_savings
+    from scaling.fit.savings import fit_savings, of_one_kind
     from scaling.tables.files import read_table
 
     path, unit = workspace.folder / KEYBOARD, workspace.config.fit.loss
@@ -85,11 +87,22 @@ def keystrokes_of(workspace: Workspace) -> Keystrokes:
         )
     if unit == "loss_teacher":
         raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
-    table = read_table(path)
+    table = of_one_kind(_of_sweep(workspace, read_table(path)), format_of(workspace))
     # One tokenizer has one number of bytes for a token, whoever was measured on it; a fit in nats is of one.
     of_fit = _of_fit(workspace, table)
     nats_per_bit = float((of_fit["loss"] / of_fit["bits_per_byte"]).median())
     return Keystrokes(fit=fit_savings(table), per_bit=1.0 if unit == "bits_per_byte" else nats_per_bit)
+
+
+def _of_sweep(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of students that read what the sweep reads: the file keeps those of a text that it read before."""
+    own, sources = {run.run_id for run in workspace.runs}, [run.data.source for run in workspace.runs]
+
+    def is_alike(run_id: str) -> bool:
+        known = run_id not in own and workspace.store.has(run_id)
+        return not known or workspace.store.load(run_id).spec.data.source in sources
+
+    return table[[is_alike(run_id) for run_id in table["run_id"]]] if "run_id" in table else table
 
 
 def _of_fit(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:

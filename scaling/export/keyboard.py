@@ -22,7 +22,7 @@ from scaling.errors import DataError, RecordError
 from scaling.export.bundle import Bundle, load_tensors
 from scaling.export.format import EXPORT_FORMATS
 from scaling.formats.quantized import check_finite
-from scaling.records import RunStore, runs_table
+from scaling.records import RunStore, runs_table, with_rows_of_before
 from scaling.spec import RunSpec, TextSource
 from scaling.stop import check_stop
 from scaling.teach.small_ngram import NgramKeyboard, ngram_bytes, train_small_ngram
@@ -90,7 +90,7 @@ def keyboard_table(
         ngrams: Whether a row of an n-gram model of as many bytes follows each.
         known: A table of before: its rows of this format and so many words are not measured again.
         progress: Called before each run that is measured.
-        keep: Called with the rows so far, behind each of those.
+        keep: Called with the rows so far, behind each model that was measured.
 
     Raises:
         RecordError: none of the runs is finished.
@@ -111,10 +111,13 @@ def keyboard_table(
             progress(done, run)
         for model in missing:
             own[model] = _measured(model, run, store, own, format=format, n_words=n_words)
-        rows += [own[model] for model in MODELS if model in own]
-        if missing:
-            keep(labels.merge(pd.DataFrame(rows), on="run_id"))
+            keep(labels.merge(pd.DataFrame([*rows, *_in_order(own)]), on="run_id"))
+        rows += _in_order(own)
     return labels.merge(pd.DataFrame(rows), on="run_id")
+
+
+def _in_order(own: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [own[model] for model in MODELS if model in own]
 
 
 def _measured(
@@ -130,10 +133,26 @@ def _known_rows(known: pd.DataFrame | None, format: str, n_words: int) -> dict[s
     found: dict[str, dict[str, dict[str, Any]]] = {}
     if known is None or not set(MEASURED) <= set(known):
         return found
-    rows = known.loc[known["n_words"] == n_words, list(MEASURED)].fillna({"format": ""})
-    for row in rows.to_dict("records"):
+    alike = (known["n_words"] == n_words) & (_formats(known) == format)
+    for row in known.loc[alike, list(MEASURED)].fillna({"format": ""}).to_dict("records"):
         found.setdefault(row["run_id"], {})[row["model"]] = {str(name): value for name, value in row.items()}
-    return {run_id: own for run_id, own in found.items() if own.get("student", {}).get("format") == format}
+    return {run_id: own for run_id, own in found.items() if "student" in own}
+
+
+def with_known(table: pd.DataFrame, known: pd.DataFrame | None) -> pd.DataFrame:
+    """A table, and below it what one of before tells of other runs, formats and numbers of words."""
+    if known is None or not set(MEASURED) <= set(known):
+        return table
+    return with_rows_of_before(table, known.fillna({"format": ""}), _keys)
+
+
+def _keys(table: pd.DataFrame) -> list[tuple]:
+    return list(zip(table["run_id"], table["model"], _formats(table), table["n_words"], strict=True))
+
+
+def _formats(table: pd.DataFrame) -> pd.Series:
+    """Of each student its own; an n-gram has none, and is held against the student of the row before."""
+    return table["format"].where(table["model"] == "student").groupby(table["run_id"]).ffill()
 
 
 def keyboard_of_run(

@@ -121,6 +121,22 @@ class SavingsFit(Shown):
         return float(t.ppf(probability, self.n - 2))
 
 
+def of_one_kind(table: pd.DataFrame, format: str | None = None) -> pd.DataFrame:
+    """The students of a table that are stored in one format and typed the same words: each counts once.
+
+    Args:
+        table: As `fit_savings` takes it; what it does not tell of its rows is taken for the same.
+        format: Whose rows these are where there are any; else those of the format of most students.
+    """
+    rows = table[table["model"] == "student"] if "model" in table else table
+    # Of most students; of as many those who typed more.
+    for name in ("format", "n_words"):
+        counts = dict(rows[name].value_counts()) if name in rows else {}
+        if len(counts) > 1:
+            rows = rows[rows[name] == max(counts, key=lambda one: (one == format, counts[one], one))]
+    return rows
+
+
 def fit_savings(table: pd.DataFrame) -> SavingsFit:
     """The line of the students of a table; n-gram models are left aside.
 
@@ -128,12 +144,13 @@ def fit_savings(table: pd.DataFrame) -> SavingsFit:
     savings = 0.820/(1 + (bits_per_byte/1.946)^2.010)
 
     Args:
-        table: ``savings``, ``savings_se``, ``ceiling`` and ``bits_per_byte`` of students that typed the same words.
+        table: ``savings``, ``savings_se``, ``ceiling`` and ``bits_per_byte`` of students; of several formats or
+            numbers of words those of most students count.
 
     Raises:
         FitError: too few of them save anything, or those of fewer bits save no more.
     """
-    rows = table[table["model"] == "student"] if "model" in table else table
+    rows = of_one_kind(table)
     # Who saves nothing has no logit; it is no student that a keyboard would have.
     rows = rows[(rows["savings"] > 0) & (rows["savings"] < rows["ceiling"])]
     if len(rows) < LEAST_ROWS or rows["bits_per_byte"].nunique() < LEAST_ROWS:

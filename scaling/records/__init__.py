@@ -20,7 +20,7 @@ A record is built in a folder of its own and published by one rename, which neve
 
 from scaling.records.outcome import Outcome, RunRecord, Status
 from scaling.records.store import ForeignRecord, RunStore, check_name
-from scaling.records.table import load_runs, runs_table, write_parquet
+from scaling.records.table import load_runs, runs_table, with_rows_of_before, write_csv, write_parquet
 
 __all__ = [
     "ForeignRecord",
@@ -31,5 +31,7 @@ __all__ = [
     "check_name",
     "load_runs",
     "runs_table",
+    "with_rows_of_before",
+    "write_csv",
     "write_parquet",
 ]

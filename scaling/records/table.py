@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,3 +57,28 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(path, buffer.getvalue())
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as text, likewise."""
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_bytes(path, text.getvalue().encode())
+
+
+def with_rows_of_before(
+    table: pd.DataFrame, before: pd.DataFrame | None, keys: Callable[[pd.DataFrame], Iterable[Hashable]]
+) -> pd.DataFrame:
+    """A table, and below it what an earlier one holds beside it: what was measured once is not lost.
+
+    Args:
+        table: Measured now; of two rows with one key its own stands.
+        before: None for no earlier one.
+        keys: The key of each row of a table.
+    """
+    import pandas as pd
+
+    if before is None or not len(before):
+        return table
+    own = set(keys(table))
+    return pd.concat([table, before[[key not in own for key in keys(before)]]], ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import scaling.export.keyboard as measuring
 import scaling.export.verify as verifying
 from scaling.chain.keyboard import KEYBOARD, keyboard_stage
+from scaling.chain.keystrokes import keystrokes_of, savings_of
 from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.data.tasks.next_words import KeyboardUse
@@ -21,7 +23,9 @@ from scaling.export.bundle import export
 from scaling.export.checks import meets_target
 from scaling.export.keyboard import KeyboardRow, keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run, keyboard_table
 from scaling.fit.prediction import Prediction
+from scaling.fit.savings import fit_savings
 from scaling.records import Outcome, RunRecord, RunStore
+from scaling.spec import DataSpec
 from scaling.train.checkpoint import save_student
 from scaling.train.model import Student
 
@@ -96,7 +100,7 @@ def test_who_has_typed_these_words_does_not_type_them_again(workspace, monkeypat
     def measured(run, store, *, format, n_words):
         facts = {"format": format, "weights_bytes": 1, "loss": 4.0, "bits_per_byte": 2.0}
         use = KeyboardUse(
-            n_words=n_words, top1=0.1, top1_se=0, top3=0.2, top3_se=0, savings=0.3, savings_se=0, ceiling=0.8
+            n_words=n_words, top1=0.1, top1_se=0.0, top3=0.2, top3_se=0.0, savings=0.3, savings_se=0.0, ceiling=0.8
         )
         return KeyboardRow(run_id=run.run_id, model="student", use=use, **facts)
 
@@ -111,6 +115,96 @@ def test_who_has_typed_these_words_does_not_type_them_again(workspace, monkeypat
     pd.testing.assert_frame_equal(*tables)
     # Other words, and other weights.
     assert [len(lines(n_words=78)), len(lines(n_words=78, format="gguf_q4_0"))] == [1, 1]
+
+
+class Typing:
+    """Stands in for the measurement: what it was asked, and each answer its own; at a given one it is stopped."""
+
+    def __init__(self):
+        self.asked: list[tuple] = []
+        self.stops_at = -1
+
+    def __call__(self, run, store, *, format="", n_words, n_bytes=0) -> KeyboardRow:
+        model = "ngram" if n_bytes else "student"
+        if len(self.asked) == self.stops_at:
+            raise KeyboardInterrupt
+        self.asked.append((run.run_id, model, format or n_bytes, n_words))
+        share = len(self.asked) / 1000
+        use = KeyboardUse(
+            n_words=n_words, top1=0.1, top1_se=0, top3=0.2, top3_se=0, savings=share, savings_se=0, ceiling=0.8
+        )
+        size = n_bytes or {"gguf": 200, "gguf_q4_0": 100}[format]
+        facts = {"weights_bytes": size, "loss": 4.0, "bits_per_byte": 2.0}
+        return KeyboardRow(run_id=run.run_id, model=model, format=format, use=use, **facts)
+
+
+@pytest.fixture
+def four(tmp_path, monkeypatch) -> tuple[Workspace, Typing]:
+    """A sweep of four finished runs, and what types in their place."""
+    for i in range(4):
+        (tmp_path / f"{i}.txt").write_text(f"the people of nation {i} shall type. " * 60)
+    (tmp_path / "four.yaml").write_text(SWEEP.format(folder=tmp_path, tokens="2k, 3k, 4k, 5k"))
+    found, typing = Workspace.open(tmp_path / "four.yaml", results=tmp_path / "results").prepare(), Typing()
+    for run in found.runs:
+        found.store.commit(RunRecord(spec=run, outcome=Outcome(status="done", loss=4.0)))
+    monkeypatch.setattr(measuring, "keyboard_of_run", typing)
+    monkeypatch.setattr(
+        measuring, "keyboard_of_ngram", lambda run, store, n, n_words: typing(run, store, n_bytes=n, n_words=n_words)
+    )
+    return found, typing
+
+
+def written(workspace: Workspace) -> dict[tuple, float]:
+    """Savings of the file by run, model, format or bytes, and words; each row is there once."""
+    rows = pd.read_csv(workspace.folder / KEYBOARD).to_dict("records")
+    keys = [(r["run_id"], r["model"], r["weights_bytes"] if pd.isna(r["format"]) else r["format"], r["n_words"])
+            for r in rows]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    return {key: row["savings"] for key, row in zip(keys, rows, strict=True)}
+
+
+def test_an_interruption_keeps_the_rows_of_runs_that_come_after(four):
+    workspace, typing = four
+    keyboard_stage(replace(workspace, runs=workspace.runs[2:]))
+    typing.stops_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        keyboard_stage(workspace)
+    assert {run_id for run_id, *_ in written(workspace)} == {workspace.runs[i].run_id for i in (0, 2, 3)}
+    typing.stops_at = -1
+    keyboard_stage(workspace)
+    assert len(typing.asked) == len(set(typing.asked)) == 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_that_was_typed_is_lost_or_typed_twice_whatever_is_asked_in_which_order(four, seed):
+    workspace, typing = four
+    rng = np.random.default_rng(seed)
+    for _ in range(8):
+        some = [run for run in workspace.runs if rng.random() < 0.6] or workspace.runs
+        typing.stops_at = len(typing.asked) + 3 if rng.random() < 0.4 else -1
+        asked = {"format": str(rng.choice(["gguf", "gguf_q4_0"])), "n_words": int(rng.choice([20, 30]))}
+        with suppress(KeyboardInterrupt):
+            keyboard_stage(replace(workspace, runs=tuple(some)), ngrams=bool(rng.random() < 0.5), **asked)
+    assert len(set(typing.asked)) == len(typing.asked)
+    assert written(workspace) == {key: (i + 1) / 1000 for i, key in enumerate(typing.asked)}
+
+
+def test_of_several_formats_and_words_a_target_in_keystrokes_is_of_one_and_of_the_text_that_is_read(four):
+    workspace, _ = four
+    bits = np.linspace(1.8, 2.4, 8)
+    rows = pd.DataFrame({"run_id": [f"r{i}" for i in range(8)], "bits_per_byte": bits, "savings_se": 0.01})
+    rows = rows.assign(loss=bits, model="student", ceiling=0.8, savings=0.8 / (1 + (bits / 2) ** 1.5))
+    own = rows.assign(format="gguf", n_words=500)
+    others = [rows.assign(savings=0.1 * rows["savings"], format="gguf_q4_0", n_words=500), own[:6].assign(n_words=900)]
+    # Of a text that the sweep read before.
+    old = workspace.runs[0].model_copy(update={"data": DataSpec.model_validate({"source": {"kind": "w0"}})})
+    workspace.store.commit(RunRecord(spec=old, outcome=Outcome(status="done", loss=4.0)))
+    other = own[:1].assign(run_id=old.run_id, savings=0.01)
+    pd.concat([*others, own, other]).to_csv(workspace.folder / KEYBOARD, index=False)
+    found = keystrokes_of(workspace).fit
+    assert found == fit_savings(own)
+    assert found.n == 8
+    assert savings_of(workspace, "gguf") == dict(zip(rows["run_id"], rows["savings"], strict=True)) | {old.run_id: 0.01}
 
 
 def test_what_cannot_be_typed_is_refused(workspace, run, store, tmp_path):
