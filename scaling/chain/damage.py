@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.chain.workspace import DAMAGE
 from scaling.errors import FitError
-from scaling.files import write_bytes
-from scaling.records import RunStore
+from scaling.records import RunStore, write_csv
 from scaling.spec import RunSpec
 from scaling.stop import interruptible
 
@@ -30,7 +27,7 @@ class DamageFound:
     """What rounding costs, run by run, and as a law.
 
     Attributes:
-        table: Rows of :func:`~scaling.compress.damage.damage_table`.
+        table: Rows of :func:`~scaling.compress.damage.damage_table`; the file may hold more.
         fits: The forms of damage fitted to it; empty where too little of it is clearly above zero.
         path: Where the table was written; None where it was not.
     """
@@ -62,6 +59,8 @@ def damage_stage(
 ) -> DamageFound:
     """Round the weights of every finished run to several numbers of bits, and fit what that costs.
 
+    What the table beside the runs tells already is not measured again, and what it tells of other runs and bits stays.
+
     Args:
         store: Where the runs lie.
         runs: Which; those that are not finished are passed over.
@@ -70,17 +69,21 @@ def damage_stage(
             measurement goes on from them.
         watch: Called with a line before each run.
     """
-    from scaling.compress.damage import BITS, damage_table
+    from scaling.compress.damage import BITS, damage_table, with_known
     from scaling.fit.damage import fit_damage
-    from scaling.tables.files import read_table
+
+    # A part of the table is none, as `recommend` reads damage.csv; both say what need not be measured again.
+    path, part = (None if folder is None else folder / name for name in (DAMAGE, PART))
+    begun, whole = _read(part), _read(path)
+    known = whole if begun is None else with_known(begun, whole)
 
     def progress(done: int, run: RunSpec) -> None:
         watch(f"damage: run {run.run_id}, {done + 1} of at most {len(runs)}")
 
-    # A part of the table is none: `recommend` reads damage.csv.
-    part = None if folder is None else folder / PART
-    known = read_table(part) if part is not None and part.exists() else None
-    keep = (lambda rows: None) if part is None else partial(_write, part)
+    def keep(rows: pd.DataFrame) -> None:
+        if part is not None:
+            write_csv(part, with_known(rows, begun))
+
     table = damage_table(runs, store, bits=bits or BITS, progress=progress, known=known, keep=keep)
     # One run, or 8 bits alone, have a table worth seeing and no law.
     try:
@@ -88,15 +91,13 @@ def damage_stage(
     except FitError as error:
         watch(f"no law of damage: {error}")
         fits = ()
-    path = None
-    if folder is not None:
-        path = folder / DAMAGE
-        _write(path, table)
-        (folder / PART).unlink(missing_ok=True)
+    if path is not None and part is not None:
+        write_csv(path, with_known(table, known))
+        part.unlink(missing_ok=True)
     return DamageFound(table=table, fits=fits, path=path)
 
 
-def _write(path: Path, table: pd.DataFrame) -> None:
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    write_bytes(path, text.getvalue().encode())
+def _read(path: Path | None) -> pd.DataFrame | None:
+    from scaling.tables.files import read_table
+
+    return None if path is None or not path.exists() else read_table(path)

@@ -157,7 +157,8 @@ def rounding_of(workspace: Workspace) -> Rounding:
     from scaling.predict.quantization import rounding_cost
 
     own = SweepDamage.read(workspace.folder / DAMAGE)
-    return rounding_cost if own is None else own.cost
+    of_text = None if own is None else replace(own, table=workspace.of_its_text(own.table))
+    return rounding_cost if of_text is None or not len(of_text.table) else of_text.cost
 
 
 def load_recommendation(workspace: Workspace) -> Recommendation:

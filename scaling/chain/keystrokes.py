@@ -87,22 +87,11 @@ def keystrokes_of(workspace: Workspace) -> Keystrokes:
         )
     if unit == "loss_teacher":
         raise RecordError("target_savings: are of real text, but fit.loss is loss_teacher — fit loss or bits_per_byte")
-    table = of_one_kind(_of_sweep(workspace, read_table(path)), format_of(workspace))
+    table = of_one_kind(workspace.of_its_text(read_table(path)), format_of(workspace))
     # One tokenizer has one number of bytes for a token, whoever was measured on it; a fit in nats is of one.
     of_fit = _of_fit(workspace, table)
     nats_per_bit = float((of_fit["loss"] / of_fit["bits_per_byte"]).median())
     return Keystrokes(fit=fit_savings(table), per_bit=1.0 if unit == "bits_per_byte" else nats_per_bit)
-
-
-def _of_sweep(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of students that read what the sweep reads: the file keeps those of a text that it read before."""
-    own, sources = {run.run_id for run in workspace.runs}, [run.data.source for run in workspace.runs]
-
-    def is_alike(run_id: str) -> bool:
-        known = run_id not in own and workspace.store.has(run_id)
-        return not known or workspace.store.load(run_id).spec.data.source in sources
-
-    return table[[is_alike(run_id) for run_id in table["run_id"]]] if "run_id" in table else table
 
 
 def _of_fit(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:

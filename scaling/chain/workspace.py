@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scaling.config.document import read_document
 from scaling.config.load import open_sweep
@@ -16,6 +17,9 @@ from scaling.errors import ConfigError, RecordError
 from scaling.files import RESULTS, locked, write_bytes
 from scaling.records import RunStore
 from scaling.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DAMAGE = "damage.csv"
 RECOMMENDATION = "recommendation.json"
@@ -94,6 +98,19 @@ class Workspace:
         # Not every command takes --set: the file that `prepare` leaves holds what was set.
         file = self.folder / RESOLVED if self.overrides else Path(self.config.path or "")
         return f"{verb} {shlex.quote(str(file))}{results_option(self.store.root, beside=file)}"
+
+    def of_its_text(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a table in its folder whose students read what the sweep reads.
+
+        Such a table keeps what was measured before the file was changed. Runs that nobody has are taken as they are.
+        """
+        own, sources = {run.run_id for run in self.runs}, [run.data.source for run in self.runs]
+
+        def is_alike(run_id: str) -> bool:
+            elsewhere = run_id not in own and self.store.has(run_id)
+            return not elsewhere or self.store.load(run_id).spec.data.source in sources
+
+        return table[[is_alike(run_id) for run_id in table["run_id"]]] if "run_id" in table else table
 
     def prepare(self) -> Workspace:
         """Create the sweep's folder, with its resolved file (includes and ``--set`` applied) for later commands.

@@ -11,7 +11,7 @@ import pandas as pd
 from scaling.compress.degradation import paired
 from scaling.errors import RecordError, SpecError
 from scaling.formats.quantized import check_finite, quantize_blocks, quantize_q8_0
-from scaling.records import RunStore, runs_table
+from scaling.records import RunStore, runs_table, with_rows_of_before
 from scaling.spec import RunSpec
 from scaling.stop import check_stop
 from scaling.train.checkpoint import load_student
@@ -91,10 +91,17 @@ def damage_table(
 
 def _known_rows(known: pd.DataFrame | None, run_id: str, bits: Sequence[int]) -> pd.DataFrame | None:
     """What a table has of a run, if it has all these bits."""
-    if known is None:
+    if known is None or not {*MEASURED, "run_id"} <= set(known):
         return None
     rows = known[(known["run_id"] == run_id) & known["bits"].isin(bits)]
     return rows[[*MEASURED, "run_id"]] if len(rows) == len(bits) else None
+
+
+def with_known(table: pd.DataFrame, known: pd.DataFrame | None) -> pd.DataFrame:
+    """A table, and below it what one of before tells of other runs and numbers of bits."""
+    if known is None or not {*MEASURED, "run_id"} <= set(known):
+        return table
+    return with_rows_of_before(table, known, lambda rows: list(zip(rows["run_id"], rows["bits"], strict=True)))
 
 
 def damage_of_run(run: RunSpec, store: RunStore, bits: Sequence[int] = BITS) -> pd.DataFrame:
