@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
@@ -11,6 +13,7 @@ from scaling.chain.workspace import Workspace
 from scaling.config.expand import matches
 from scaling.config.sweep import RelativeTarget
 from scaling.errors import ConfigError, RecordError, SpecError
+from scaling.predict.measured import configuration
 from scaling.predict.question import Question
 from scaling.spec import RunSpec, text_labels
 
@@ -40,7 +43,7 @@ def reference_runs(workspace: Workspace, target: RelativeTarget) -> tuple[RunSpe
     tokens = like.tokens or max((run.tokens for run in of_width), default=0)
     found = tuple(run for run in of_width if run.tokens == tokens)
     # Seeds of one configuration are one cell; everything else that differs makes them several.
-    if len({(run.data.text_id, run.model, run.optim) for run in found}) == 1:
+    if len({configuration(run) for run in found}) == 1:
         return found
     if not of_text:
         key, got = "teacher", f"matches none of {', '.join(sorted({run.data.label for run in runs}))}"
@@ -49,9 +52,22 @@ def reference_runs(workspace: Workspace, target: RelativeTarget) -> tuple[RunSpe
     elif not found:
         key, got = "tokens", f"got {tokens:,}, at that width are {sorted({run.tokens for run in of_width})}"
     else:
-        key, got = "teacher", f"matches several kinds of students, of {sorted({run.data.label for run in found})}"
+        key, got = "teacher", f"matches several kinds of students, {_difference(found)}"
     mark = workspace.config.document.mark(("recommend", "target", "like"))
-    raise ConfigError([f"{mark}: recommend.target.like.{key}: {got} — name students that this sweep trains"])
+    raise ConfigError(
+        [f"{mark}: recommend.target.like.{key}: {got} — name students of one kind that this sweep trains"]
+    )
+
+
+def _difference(runs: Sequence[RunSpec]) -> str:
+    """In what students differ beside their seeds, in words."""
+    teachers = sorted({run.data.label for run in runs})
+    if len(teachers) > 1:
+        return f"of {teachers}"
+    # What is as it is by default may be left out.
+    first, *others = (json.loads(configuration(run)) for run in runs)
+    names = {name for one in others for name in first | one if one.get(name) != first.get(name)}
+    return f"which differ in {', '.join(sorted(names))}"
 
 
 def ask(workspace: Workspace, **asked: Any) -> Question:

@@ -42,7 +42,7 @@ class Measurements:
         self._losses = {run.run_id: (loss, se) for run, loss, se in losses}
         self._seeds: dict[str, dict[str, float]] = defaultdict(dict)
         for run, loss, _ in losses:
-            self._seeds[_configuration(run)][run.run_id] = loss
+            self._seeds[configuration(run)][run.run_id] = loss
         self.scatter = seed_scatter([list(one.values()) for one in self._seeds.values()], noise=noise)
 
     @classmethod
@@ -57,7 +57,7 @@ class Measurements:
 
     def __getitem__(self, run: RunSpec) -> Measured | None:
         """What is known of a run; None where no run of its configuration was trained."""
-        seeds = self._seeds.get(_configuration(run))
+        seeds = self._seeds.get(configuration(run))
         if not seeds:
             return None
         own = self._losses.get(run.run_id)
@@ -70,6 +70,14 @@ class Measurements:
             scatter=self.scatter,
             savings=self._savings.get(run.run_id),
         )
+
+
+def configuration(run: RunSpec) -> str:
+    """All that decides a run but its seeds: runs of which it is the same are seeds of one student."""
+    values: dict[str, Any] = json.loads(run.canonical_json())
+    values.pop("seed", None)
+    values["data"].pop("seed", None)
+    return json.dumps(values, sort_keys=True)
 
 
 def seed_scatter(losses: Sequence[Sequence[float]], *, noise: float) -> float:
@@ -201,14 +209,6 @@ def rows_of_fit(path: Path, columns: Sequence[str], where: str | None) -> list[d
     with ParquetFile(path) as file:
         known = set(file.schema_arrow.names)
         return file.read(columns=[name for name in columns if name in known]).to_pylist()
-
-
-def _configuration(run: RunSpec) -> str:
-    """All that decides a run but its seeds."""
-    values: dict[str, Any] = json.loads(run.canonical_json())
-    values.pop("seed", None)
-    values["data"].pop("seed", None)
-    return json.dumps(values, sort_keys=True)
 
 
 def _geometric_mean(losses: Iterable[float]) -> float:

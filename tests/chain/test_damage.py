@@ -63,7 +63,7 @@ def written(workspace: Workspace, name: str = DAMAGE) -> dict[tuple, float]:
         return {}
     table = pd.read_csv(path)
     assert not table.duplicated(["run_id", "bits"]).any()
-    return {(run_id, bits): float(d) for run_id, bits, d in zip(table["run_id"], table["bits"], table["damage"])}
+    return {(row["run_id"], row["bits"]): row["damage"] for row in table.to_dict("records")}
 
 
 def test_one_new_run_is_measured_alone(four):

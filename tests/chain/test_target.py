@@ -17,6 +17,7 @@ from scaling.config.load import load_sweep
 from scaling.config.sweep import FitOptions
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.fit.prediction import Prediction
+from scaling.predict.measured import configuration
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord
 
@@ -92,6 +93,37 @@ def test_a_file_with_a_number_has_no_relative_target(tmp_path):
 def test_students_that_the_sweep_does_not_train_are_refused_by_the_plan(tmp_path, like, said):
     with pytest.raises(ConfigError, match=rf"own\.yaml:8:.*{said}"):
         plan_stage(opened(tmp_path, f"target: {{like: {like}}}"))
+
+
+NET = "{kind: net, run: {model: {width: 64, n_layers: 1}, tokens: 20k}}"
+
+
+@pytest.mark.parametrize(
+    ("other", "where"),
+    [
+        ("start_from: {data: {source: {kind: w0, seed: 5}}, tokens: 20k}", "start_from"),
+        ("evaluation.seed: 3", "evaluation"),
+        ("evaluation.tokens: 5000", "evaluation"),
+        ("distill: {kind: soft}", "distill"),
+        ("optim.lr: 0.002", "optim"),
+        ("model.n_layers: 3", "model"),
+        ("optim.batch_size: 4, evaluation.seed: 3", "evaluation, optim"),
+    ],
+)
+def test_students_that_differ_in_more_than_their_seeds_are_no_seeds_of_one(tmp_path, other, where):
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nbase: {model: {width: 32, context: 40, n_layers: 1}, optim: {batch_size: 8}, tokens: 10k,\n"
+        f"  data: {{source: {{kind: w0}}, teacher: {NET}}}}}\nlist:\n  - {{model.width: 32}}\n  - {{{other}}}\n"
+        "seeds: 2\nrecommend: {target: {like: {width: 32, teacher: {}}}, memory: 64MiB}\n"
+    )
+    workspace = Workspace.open(tmp_path / "own.yaml", results=tmp_path / "results")
+    assert len(workspace.runs) == 4
+    with pytest.raises(ConfigError, match=f"matches several kinds of students, which differ in {where} — name"):
+        reference_runs(workspace, workspace.config.recommend.target)
+    one = replace(
+        workspace, runs=tuple(run for run in workspace.runs if configuration(run) == configuration(workspace.runs[0]))
+    )
+    assert len(reference_runs(one, workspace.config.recommend.target)) == 2
 
 
 @pytest.mark.parametrize("recommend", ["probability: 0.9", f"target_loss: 2, {RELATIVE}"])
