@@ -27,7 +27,7 @@ from scaling.accounting.stored import (
     StoredFormat,
     this_architecture,
 )
-from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, TokenizerLayout, bpe_layout, symbol_layout
+from scaling.accounting.tokenizer import NEVER_APPLIED_MERGE, NORMAL_TOKEN, TokenizerLayout, bpe_layout, symbol_layout
 from scaling.accounting.training import TrainingBytes, causal_blocks, training_bytes
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "LITERT_STORAGE",
     "Layout",
     "NEVER_APPLIED_MERGE",
+    "NORMAL_TOKEN",
     "PHONE",
     "ONNX_STORAGE",
     "ParameterCount",

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from scaling.accounting import TokenizerLayout
+from scaling.accounting import NORMAL_TOKEN, TokenizerLayout
 from scaling.data.tokenizers import BYTE_OF, CHAR_OF, EOS_TEXT, encode_with, import_tokenizers
 from scaling.errors import DataError, ExportError, MissingPackageError
 from scaling.formats.gguf import GgufHeader, read_gguf_header
 from scaling.spec import PretrainedTeacher, TokenizerSpec
 
-NORMAL, USER_DEFINED = 1, 4
-"""Types of tokens that stand for text; all others (control, unused, …) stand for none."""
+USER_DEFINED = 4
+"""Type of tokens that stand for text beside normal ones; all others (control, unused, …) stand for none."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,6 @@ def _hash_of(path: Path, size: int, changed_ns: int) -> str:
 
 
 def _spelled(token: str, kind: int) -> bytes:
-    if kind == NORMAL:
+    if kind == NORMAL_TOKEN:
         return bytes(BYTE_OF[char] for char in token)
     return token.encode() if kind == USER_DEFINED else b""

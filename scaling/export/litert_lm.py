@@ -23,7 +23,7 @@ from scaling.export.formats.litert import convert
 from scaling.export.hostile import hostile_texts
 from scaling.export.interpreters import LITERT_LM
 from scaling.export.litert_program import session_programs
-from scaling.export.token_engine import TOKENIZER_FILE
+from scaling.export.tokenizer_json import TOKENIZER_FILE
 from scaling.files import write_file
 from scaling.formats.student import StudentFile
 

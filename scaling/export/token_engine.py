@@ -15,9 +15,7 @@ from scaling.errors import EngineError, MissingPackageError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
 from scaling.export.engine import Engine, EngineRun, check_prompt, speed_job
 from scaling.export.interpreters import Interpreter
-
-TOKENIZER_FILE = "tokenizer.json"
-"""In the folder of the exported file."""
+from scaling.export.tokenizer_json import TOKENIZER_FILE
 
 RUN_S = 600.0
 """Longest wait, s."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaling.accounting import NEVER_APPLIED_MERGE, TokenizerLayout
+from scaling.accounting import NEVER_APPLIED_MERGE, NORMAL_TOKEN, TokenizerLayout
 from scaling.errors import ExportError
 
 _GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -16,7 +16,8 @@ CUTS: dict[str, dict[str, Any]] = {
 }
 """How text is cut before merging, by llama.cpp's names of the expressions."""
 
-NORMAL = 1
+TOKENIZER_FILE = "tokenizer.json"
+"""In the folder of the exported file."""
 
 
 def tokenizer_json(layout: TokenizerLayout) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def tokenizer_json(layout: TokenizerLayout) -> dict[str, Any]:
         {"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False}
         | {"normalized": False, "special": True}
         for i, (token, kind) in enumerate(zip(layout.tokens, layout.token_types, strict=True))
-        if kind != NORMAL
+        if kind != NORMAL_TOKEN
     ]
     return {
         "version": "1.0",
