@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,13 +23,13 @@ from scaling.compress.degradation import degradation
 from scaling.compress.student import QuantizedStudent, quantize
 from scaling.data.evaluation import evaluation_sets
 from scaling.errors import ExportError, RecordError
-from scaling.export.card import CARD_FILE, card
+from scaling.export.card import CARD_FILE, card, verified_part
 from scaling.export.findings import Check
 from scaling.export.format import EXPORT_FORMATS, ExportFormat
 from scaling.export.manifest import FileFacts, Manifest, read_manifest, write_manifest
-from scaling.export.provenance import UNSAID, Provenance, about, provenance_of
-from scaling.export.tokenizer_json import tokenizer_json
-from scaling.files import make_folder, write_bytes, write_folder, write_json
+from scaling.export.provenance import UNSAID, Provenance, about, provenance_of, said_anew
+from scaling.export.tokenizer_json import TOKENIZER_FILE, tokenizer_json
+from scaling.files import make_folder, to_json, write_bytes, write_folder, write_json
 from scaling.formats.quantized import check_finite
 from scaling.formats.student import StudentFile
 from scaling.predict.footprint import tokenizer_layout
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 MODEL = "model"
 """Name of the exported file; its suffix is that of its format."""
 
-TOKENIZER_FILE = "tokenizer.json"
 PACKAGES = ("scaling", "jax", "numpy")
 
 Conflict = Literal["move", "refuse"]
@@ -97,11 +96,22 @@ class Bundle:
         check_finite(found.tensors, what=str(self.model_path))
         return found
 
-    def describe(self, checks: Sequence[Check]) -> None:
-        """Write the model card anew, with what was measured in an engine."""
+    def describe(self, checks: Sequence[Check] | str = ()) -> None:
+        """Write the model card anew, with what was measured in an engine, or with that part of an older card."""
         tokenizer = self.format.read(self.model_path).tokenizer
         text = card(self.manifest, _command(self.format, self.manifest, tokenizer), checks)
         write_bytes(self.path / CARD_FILE, text.encode())
+
+    def of(self, provenance: Provenance) -> Bundle:
+        """The bundle with another provenance in its manifest and card; the file and its tokens stay."""
+        found, before = replace(self, manifest=replace(self.manifest, provenance=provenance)), self.manifest.provenance
+        # What an engine measured stands beside the forecast that it was held against, and beside no other.
+        same = before is not None and (before.asked, before.fit) == (provenance.asked, provenance.fit)
+        path = self.path / CARD_FILE
+        # The manifest last: where this ends before, the next export sees that there is something to do.
+        found.describe(verified_part(path.read_text("utf-8")) if same and path.exists() else ())
+        write_manifest(self.path, found.manifest)
+        return found
 
 
 @interruptible()
@@ -118,7 +128,8 @@ def export(
 ) -> Bundle:
     """Quantize a trained student, measure what that costs, and write its bundle.
 
-    A bundle of the same run and format that is complete is opened, not made again.
+    A bundle of the same run and format that is complete is opened, not made again; where something else is said of it
+    now (a license, a question, a fit), its manifest and card are written anew.
 
     Args:
         store: Where the run was committed.
@@ -137,8 +148,10 @@ def export(
     """
     writer = EXPORT_FORMATS[format]
     found = _existing(Path(folder))
-    if found is not None and (found.manifest.run_id, found.manifest.format) == (run.run_id, format):
-        return found
+    if found is not None and _is_of(found.manifest, run, format):
+        told = provenance_of(store.load(run.run_id), store, recommendation=recommendation, fit=fit, license=license)
+        told = said_anew(told, found.manifest.provenance)
+        return found if _plain(told) == _plain(found.manifest.provenance) else found.of(told)
     if objection := writer.objection(run.model):
         raise ExportError(f"{format} cannot hold this model: {objection}; export it in another format")
     tensors = load_tensors(store, run)
@@ -240,6 +253,17 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 def _model_file(format: ExportFormat) -> str:
     return MODEL + format.suffix
+
+
+def _is_of(manifest: Manifest, run: RunSpec, format: str) -> bool:
+    """Whether a bundle is of the student of a run; a pruned one is another student."""
+    is_pruned = manifest.provenance is not None and bool(manifest.provenance.pruned)
+    return (manifest.run_id, manifest.format, is_pruned) == (run.run_id, format, False)
+
+
+def _plain(provenance: Provenance | None) -> bytes:
+    """As a manifest holds it, where a list is what a tuple was."""
+    return to_json(None if provenance is None else asdict(provenance))
 
 
 def _existing(folder: Path) -> Bundle | None:

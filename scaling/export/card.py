@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from scaling.export.findings import Check
 from scaling.export.manifest import Manifest
 from scaling.export.provenance import Provenance
+from scaling.tables.units import NATS, PER_BYTE
 
 CARD_FILE = "README.md"
+_VERIFIED = "## Verified in an engine"
+
+_NAMES = {PER_BYTE: "loss", "loss_teacher": "loss on text of the teacher"}
+"""Of losses by their field, where the field is no word."""
 
 _MARKS = {True: "yes", False: "**no**", None: "not measured"}
 
 
-def card(manifest: Manifest, command: str, checks: Sequence[Check] = ()) -> str:
+def card(manifest: Manifest, command: str, checks: Sequence[Check] | str = ()) -> str:
     """The card as Markdown, with the header that model hubs read.
 
     Args:
         manifest: Of the bundle.
         command: Runs it, typed in its folder.
-        checks: What was measured of it; empty before it was verified.
+        checks: What was measured of it, or the part of an older card that says so; empty before it was verified.
     """
     found = manifest.provenance
     name = f"Student {manifest.run_id}"
@@ -27,8 +33,14 @@ def card(manifest: Manifest, command: str, checks: Sequence[Check] = ()) -> str:
     parts = [f"---\nlicense: {license}\ntags: [scaling, {manifest.format}]\n---", f"# {name}", _what(manifest)]
     if found is not None:
         parts += [_origin(found), _asked(found, manifest)]
-    parts += [_measured(checks), _run(command)]
+    parts += [checks if isinstance(checks, str) else _measured(checks), _run(command)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verified_part(text: str) -> str:
+    """What a card says was measured in an engine; empty where it says nothing."""
+    found = re.search(rf"^{_VERIFIED}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found.group().strip() if found else ""
 
 
 def _what(manifest: Manifest) -> str:
@@ -58,8 +70,14 @@ def _origin(found: Provenance) -> str:
 
 def _asked(found: Provenance, manifest: Manifest) -> str:
     """Asked, forecast and measured of the loss, and what storing it so costs."""
-    rows = [("loss, nats/token", _loss_asked(found), _loss_forecast(found), _loss(found.loss, found.loss_se))]
-    rows.append(("loss as stored", "", "", _loss(manifest.loss_after, None)))
+    in_nats = _loss(found.loss, found.loss_se)
+    name = found.forecast.get("loss_name", "loss")
+    measured = _loss(found.measured["loss"], found.measured["loss_se"]) if found.measured else in_nats
+    title = f"{_NAMES.get(name, name)}, {found.forecast.get('unit', NATS)}"
+    rows = [(title, _loss_asked(found), _loss_forecast(found), measured)]
+    # What storing costs is counted in the nats that the student was trained by, whatever was asked.
+    rows += [] if name == "loss" else [(f"loss, {NATS}", "", "", in_nats)]
+    rows.append((f"loss as stored, {NATS}", "", "", _loss(manifest.loss_after, None)))
     if found.forecast:
         size = f"{found.forecast['file_bytes']:,} bytes"
         measured = f"{max(facts.n_bytes for name, facts in manifest.files.items() if name.startswith('model')):,} bytes"
@@ -86,7 +104,7 @@ def _measured(checks: Sequence[Check]) -> str:
     rows = [(one.name, one.expected, one.measured, _MARKS[one.passed], one.note) for one in checks]
     if not rows:
         return ""
-    return _table("## Verified in an engine", ("", "forecast or promised", "measured", "holds", "note"), rows)
+    return _table(_VERIFIED, ("", "forecast or promised", "measured", "holds", "note"), rows)
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

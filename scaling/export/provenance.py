@@ -6,7 +6,7 @@ It goes with the student to other machines, so no folder of this one is in it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from scaling.numbers import number
 from scaling.predict.recommend import Recommendation
 from scaling.records import RunRecord, RunStore
 from scaling.spec import TextSource
+from scaling.tables.units import BITS, PER_BYTE
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
@@ -27,7 +28,7 @@ UNSAID = "unspecified"
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What is known of a student beside its weights. Losses are nats/token.
+    """What is known of a student beside its weights. Losses are nats/token, but for those that were asked and forecast.
 
     Attributes:
         spec: All inputs of its training; files by name and fingerprint, without their folders.
@@ -42,7 +43,9 @@ class Provenance:
         license: Of the student, as its maker says.
         pruned: What was left out of the student of that training, in words; empty for the whole one.
         asked: What the recommendation was asked for; empty without one.
-        forecast: What it forecast: loss with its interval, probability, bytes.
+        forecast: What it forecast: loss with its interval, its name as a field of Outcome and its unit, probability,
+            bytes. Of before 2026-11-28 it names no loss: then that is ``loss``, nats/token.
+        measured: The loss of that name as it was measured, and its standard error; empty without a forecast.
         fit: What it forecast from: id, law, numbers of runs and trunks.
     """
 
@@ -59,6 +62,7 @@ class Provenance:
     pruned: str = ""
     asked: Mapping[str, Any] = field(default_factory=dict)
     forecast: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, float | None] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -80,6 +84,8 @@ def provenance_of(
         license: Of the student, an SPDX name.
     """
     run, outcome, data = record.spec, record.outcome, record.spec.data
+    forecast = {} if recommendation is None else _forecast(recommendation, fit)
+    name = forecast.get("loss_name")
     # Labels and specifications may be paths of this machine: of each only the last part goes along.
     return Provenance(
         spec=_without_folders(run.model_dump(mode="json")),
@@ -93,9 +99,20 @@ def provenance_of(
         loss_se=outcome.loss_se,
         license=license,
         asked={} if recommendation is None else _asked(recommendation),
-        forecast={} if recommendation is None else _forecast(recommendation),
+        forecast=forecast,
+        measured={"loss": getattr(outcome, name, None), "loss_se": outcome.standard_error(name)} if name else {},
         fit=_fit(recommendation, fit),
     )
+
+
+def said_anew(found: Provenance, before: Provenance | None) -> Provenance:
+    """What is known now of a student that was exported before; what nobody says now is what was said then."""
+    if before is None:
+        return found
+    kept: dict[str, Any] = {"license": before.license} if found.license == UNSAID else {}
+    if not found.asked:
+        kept |= {"asked": before.asked, "forecast": before.forecast, "measured": before.measured}
+    return replace(found, **kept, fit=found.fit or before.fit)
 
 
 def about(run_id: str, found: Provenance) -> About:
@@ -121,13 +138,17 @@ def _asked(recommendation: Recommendation) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(question, name)) is not None}
 
 
-def _forecast(recommendation: Recommendation) -> dict[str, Any]:
+def _forecast(recommendation: Recommendation, fit: Fit | None) -> dict[str, Any]:
+    # Without the fit the unit tells which loss it was, but for that on a teacher's text.
+    by_unit = PER_BYTE if recommendation.unit == BITS else "loss"
     said, memory = recommendation.prediction, recommendation.footprint
     return {
         "loss": said.value,
         "low": said.low,
         "high": said.high,
         "level": said.level,
+        "loss_name": by_unit if fit is None else fit.columns["loss"],
+        "unit": recommendation.unit,
         "probability": recommendation.probability,
         "file_bytes": memory.weights_bytes,
         "peak_bytes": memory.total_bytes,

@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,14 +17,15 @@ import pytest
 from scaling.accounting import TokenizerLayout, symbol_layout
 from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.errors import ExportError
-from scaling.export.bundle import TOKENIZER_FILE, export
-from scaling.export.card import CARD_FILE
+from scaling.export.bundle import export, open_bundle
+from scaling.export.card import CARD_FILE, card
 from scaling.export.findings import Check
 from scaling.export.hostile import hostile_texts
 from scaling.export.manifest import MANIFEST_FILE
 from scaling.export.provenance import provenance_of
-from scaling.export.tokenizer_json import tokenizer_json
+from scaling.export.tokenizer_json import TOKENIZER_FILE, tokenizer_json
 from scaling.formats.gguf import read_gguf
+from scaling.records import Outcome
 from scaling.spec import TokenizerSpec
 
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
@@ -51,7 +54,6 @@ def test_no_folder_of_this_machine_goes_with_a_student(store, run, tmp_path):
         },
         "teacher": {"kind": "pretrained", "file": f"{tmp_path}/big.gguf"},
     }  # fmt: skip
-    from dataclasses import replace
     from unittest.mock import patch
 
     from scaling.spec import DataSpec
@@ -82,6 +84,106 @@ def test_a_card_holds_asked_beside_forecast_beside_measured(bundle):
     after = (bundle.path / CARD_FILE).read_text()
     assert "| peak∣memory | 1 | 2 | **no** |  |" in after
     assert after.replace(after[after.index("## Verified") : after.index("## Run it")], "") == before
+
+
+BITS = {"loss": 4.1, "loss_se": 0.02, "bits_per_byte": 5.9}
+TEACHER = {"loss": 4.1, "loss_se": 0.02, "loss_teacher": 3.3, "loss_teacher_se": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "outcome", "title", "measured"),
+    [
+        ("loss", "nats/token", BITS, "loss, nats/token", "4.1000 ± 0.0200"),
+        ("bits_per_byte", "bits/byte", BITS, "loss, bits/byte", "5.9000 ± 0.0288"),
+        ("loss_teacher", "nats/token", TEACHER, "loss on text of the teacher, nats/token", "3.3000 ± 0.0500"),
+        ("loss_teacher", "nats/token", BITS, "loss on text of the teacher, nats/token", "none"),
+    ],
+)
+def test_a_row_of_a_card_is_of_one_loss_in_one_unit(store, run, forecast, bundle, name, unit, outcome, title, measured):
+    record, fit = store.load(run.run_id), SimpleNamespace(columns={"loss": name}, law="law", n_runs=1, n_clusters=1)
+    record = replace(record, outcome=Outcome(status="done", **outcome))
+    found = provenance_of(record, store, recommendation=replace(forecast(run, loss=2.0), unit=unit), fit=fit)
+    assert (found.forecast["loss_name"], found.forecast["unit"]) == (name, unit)
+    text = card(replace(bundle.manifest, provenance=found), "run")
+    first, *others = (line for line in text.splitlines() if line.startswith("| loss"))
+    assert first == f"| {title} | ≤ 2 | 2.0000 (1.9000 – 2.1000, 90%) | {measured} |"
+    assert others[:-1] == ([] if name == "loss" else ["| loss, nats/token |  |  | 4.1000 ± 0.0200 |"])
+    assert others[-1].startswith("| loss as stored, nats/token |")
+
+
+def test_without_the_fit_the_unit_of_a_forecast_tells_its_loss(store, run, forecast):
+    record = store.load(run.run_id)
+    for unit, name in (("nats/token", "loss"), ("bits/byte", "bits_per_byte")):
+        found = provenance_of(record, store, recommendation=replace(forecast(run, loss=2.0), unit=unit))
+        assert found.forecast["loss_name"] == name
+        assert found.measured["loss"] == getattr(record.outcome, name)
+
+
+def test_a_bundle_of_before_whose_forecast_names_no_loss_has_a_card_as_it_had(bundle):
+    found = bundle.manifest.provenance
+    old = {name: value for name, value in found.forecast.items() if name not in ("loss_name", "unit")}
+    before = replace(bundle.manifest, provenance=replace(found, forecast=old, measured={}))
+    assert card(before, "run") == card(bundle.manifest, "run")
+
+
+CHECK = Check(name="peak memory", kind="forecast", expected="1", measured="2", passed=False)
+
+
+def weights(bundle) -> tuple[bytes, int]:
+    return bundle.model_path.read_bytes(), bundle.model_path.stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("what", ["license", "question", "fit"])
+def test_what_is_said_anew_of_an_exported_student_stands_in_its_manifest_and_card(store, run, forecast, bundle, what):
+    bundle.describe([CHECK])
+    before, asked = weights(bundle), forecast(run, loss=4.2)
+    new = {
+        "license": {"license": "Apache-2.0", "recommendation": asked},
+        "question": {"recommendation": forecast(run, loss=4.9)},
+        "fit": {"recommendation": replace(asked, fit_id="9876543210")},
+    }[what]
+    found = export(store, run, bundle.path, **new)
+    assert weights(found) == before
+    assert (found.displaced, found.manifest) == (None, open_bundle(bundle.path).manifest)
+    said, text = found.manifest.provenance, (bundle.path / CARD_FILE).read_text()
+    # Who says nothing of the license means no other.
+    license = {"license": "Apache-2.0"}.get(what, "MIT")
+    assert said.license == license
+    assert f"\nlicense: {license}\n" in text
+    assert said.asked["target_loss"] == (4.9 if what == "question" else 4.2)
+    assert f"≤ {said.asked['target_loss']:g} |" in text
+    assert said.fit["fit_id"] == ("9876543210" if what == "fit" else "0123456789")
+    assert f"fit_id {said.fit['fit_id']}" in text
+    # What an engine measured was held against the forecast of then.
+    assert ("| peak memory | 1 | 2 |" in text) is (what == "license")
+
+
+def test_an_export_that_says_nothing_new_writes_nothing(store, run, forecast, bundle):
+    bundle.describe([CHECK])
+    files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in bundle.path.iterdir()}
+    for asked in ({}, {"recommendation": forecast(run, loss=4.2)}, {"license": "MIT"}):
+        assert export(store, run, bundle.path, **asked).manifest == bundle.manifest
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in bundle.path.iterdir()} == files
+
+
+def test_an_export_that_ends_between_card_and_manifest_is_made_up_for(store, run, bundle, monkeypatch):
+    def ends(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scaling.export.bundle.write_manifest", ends)
+    with pytest.raises(KeyboardInterrupt):
+        export(store, run, bundle.path, license="Apache-2.0")
+    monkeypatch.undo()
+    assert export(store, run, bundle.path, license="Apache-2.0").manifest.provenance.license == "Apache-2.0"
+    assert "license: Apache-2.0" in (bundle.path / CARD_FILE).read_text()
+
+
+def test_a_pruned_student_in_the_way_is_another_one(store, run, bundle):
+    pruned = bundle.of(replace(bundle.manifest.provenance, pruned="width=0.5 kept"))
+    found = export(store, run, bundle.path)
+    assert found.displaced is not None
+    assert found.manifest.provenance.pruned == ""
+    assert open_bundle(found.displaced).manifest == pruned.manifest
 
 
 def test_the_command_of_a_card_runs_the_student_where_no_network_is(bundle):
