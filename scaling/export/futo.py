@@ -18,6 +18,7 @@ from scaling.export.bundle import Bundle
 from scaling.export.provenance import UNSAID, about
 from scaling.formats.gguf import write_gguf
 from scaling.formats.sentencepiece import byte_model
+from scaling.tables.finished import listed
 
 GGUF_VERSION = 2
 STORED = {"gguf": "q8_0", "gguf_q4_0": "q4_0", "gguf_f16": "f16"}
@@ -132,9 +133,7 @@ def _wrong_autocorrect(features: tuple[str, ...], tokenizer: TokenizerLayout) ->
     places = {token: i for i, token in enumerate(tokenizer.tokens)}
     lost = [token for token in (*MARKS, *LETTERS) if token not in places]
     if lost:
-        found.append(
-            f"tokens: {', '.join(lost[:3])} and {len(lost) - 3} more are missing, which {AUTOCORRECT} types in"
-        )
+        found.append(f"tokens: missing {listed(lost, most=3)}, which {AUTOCORRECT} types in")
     elif [places[token] for token in LETTERS] != [*range(places[LETTERS[0]], places[LETTERS[0]] + len(LETTERS))]:
         found.append(f"tokens: {LETTERS[0]} … {LETTERS[-1]} must be 26 ids in a row")
     return found

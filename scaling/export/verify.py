@@ -44,7 +44,8 @@ class Verification:
         speed: Forecast decoding speed; None where this engine was not measured on the device.
         device: Device of that forecast.
         checks: All comparisons, that with the target first.
-        target_met: True if the student's loss is what was asked for; None if it has none.
+        target_met: True if the loss of the file's weights is what was asked for, or what they save on a keyboard where
+            keystrokes were asked for; None if the student has no loss.
     """
 
     outcome: Outcome

@@ -77,7 +77,7 @@ def test_llama_cpp_runs_it(bundle, tmp_path):
         ({"license": "unspecified"}, "general.license: missing — say it with --license"),
         ({"features": (BASE, "telepathy")}, "keyboardlm.features: telepathy is not known"),
         ({"features": (BASE, AUTOCORRECT)}, f"{AUTOCORRECT} without {MIXING} ends the app"),
-        ({"features": (BASE, AUTOCORRECT, MIXING)}, "tokens: <XBU>, <XBC>, <XEC> and 26 more are missing"),
+        ({"features": (BASE, AUTOCORRECT, MIXING)}, "tokens: missing <XBU>, <XBC>, <XEC> and 26 more, which"),
     ],
 )
 def test_what_is_missing_is_named_and_nothing_is_written(bundle, tmp_path, changes, said):
@@ -100,6 +100,16 @@ def test_letters_must_stand_in_a_row(swap, wrong):
     layout = replace(BYTES, tokens=tokens, token_types=(3,) * len(tokens), bos_id=0, eos_id=0)
     found = missing("gguf", layout, replace(KEYBOARD, features=(BASE, AUTOCORRECT, MIXING)))
     assert any("must be 26 ids in a row" in one for one in found) is wrong
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, len(MARKS + LETTERS)])
+def test_missing_tokens_are_named_and_counted(n):
+    tokens = (MARKS + LETTERS)[n:] or ("a",)
+    layout = replace(BYTES, tokens=tokens, token_types=(3,) * len(tokens), bos_id=0, eos_id=0)
+    found = missing("gguf", layout, replace(KEYBOARD, features=(BASE, AUTOCORRECT, MIXING)))
+    (said,) = (one for one in found if one.startswith("tokens:"))
+    named = ", ".join((MARKS + LETTERS)[:n][:3]) + (f" and {n - 3} more" if n > 3 else "")
+    assert said == f"tokens: missing {named}, which {AUTOCORRECT} types in"
 
 
 def test_sentencepiece_cuts_text_into_the_bytes_of_the_student():
