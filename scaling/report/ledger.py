@@ -53,7 +53,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _facts(found: Score) -> dict[str, str]:
-    facts = {"rows": f"{found.n_rows}, of {found.n_students} students (run, fit, format and engine)"}
+    facts = {"rows": f"{found.n_rows}, of {found.n_students} students in an engine (run, fit, format and engine)"}
     if found.losses_inside is None or found.level is None:
         facts["losses"] = "none was forecast: all were runs of their fit"
     else:
