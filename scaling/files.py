@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -235,23 +236,48 @@ def locked(lock: Path, *, waits: Callable[[], Any] = lambda: None) -> Iterator[N
 
     Raises:
         RecordError: a symbolic link is in its place.
+        MachineError: if this machine cannot make or lock it.
     """
+    with clear_errors(lock):
+        handle = _open_lock(lock)
     try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with clear_errors(lock):
+            _wait_for(handle, lock, waits)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _open_lock(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
         raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems answer that lock nothing: NFS without its lock service, Lustre as it is often mounted."""
+
+
+def _wait_for(handle: int, lock: Path, waits: Callable[[], Any]) -> None:
+    """Lock an open file, asked without waiting first, so that whoever has to wait can be told."""
     try:
         try:
-            # Asked without waiting first, so that whoever has to wait can be told.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waits()
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        # A lock guards against a second process, which is rare; hours of training before this step are not given up.
+        warnings.warn(
+            f"{lock.parent}: its file system locks no files ({error.strerror}); the work goes on — see to it that no "
+            "other process writes there at the same time",
+            stacklevel=2,
+        )
 
 
 def file_hash(path: Path) -> str:

@@ -20,6 +20,7 @@ from scaling.data.documents import read_files
 from scaling.errors import DataError, MachineError, MissingPackageError, OutOfMemory, RecordError
 from scaling.files import (
     clear_errors,
+    locked,
     machine_error,
     make_folder,
     publish_folder,
@@ -235,3 +236,26 @@ def test_a_text_is_not_called_damaged_where_the_package_that_reads_it_is_missing
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingPackageError, match=r"pyarrow is not installed.*pip install"):
         list(read_files(str(tmp_path / "a.parquet")))
+
+
+@pytest.mark.parametrize("said", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_work_goes_on_with_a_warning_where_a_file_system_locks_nothing(tmp_path, monkeypatch, said):
+    def refuse(*_):
+        raise OSError(said, os.strerror(said))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    done = []
+    with pytest.warns(UserWarning, match=f"{tmp_path}: its file system locks no files"), locked(tmp_path / ".lock"):
+        done.append(1)
+    assert done
+
+
+@pytest.mark.parametrize("said", [errno.EIO, errno.ESTALE, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["fcntl.flock", "os.open"])
+def test_a_lock_that_a_machine_cannot_take_is_its_own_fault_and_names_the_file(tmp_path, monkeypatch, said, call):
+    def refuse(*_):
+        raise OSError(said, os.strerror(said))
+
+    monkeypatch.setattr(call, refuse)
+    with pytest.raises(MachineError, match=re.escape(f"{tmp_path / '.lock'}: ")), locked(tmp_path / ".lock"):
+        pass

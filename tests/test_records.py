@@ -67,7 +67,19 @@ def test_who_judged_a_record_and_then_slept_puts_back_what_another_has_published
 
     assert store.fenced(another_mends_it_meanwhile).set_aside_torn(run_id)
     assert store.load(run_id) == record()
-    assert [path.name for path in store.root.glob("superseded/*")] == [f"{run_id}.1"]
+    assert [path.name.split(".")[0] for path in store.root.glob("superseded/*")] == [run_id]
+
+
+@pytest.mark.parametrize("lives", [1, 2, 5])
+def test_setting_aside_a_run_that_is_gone_brings_no_older_record_back(store, lives):
+    run_id = spec().run_id
+    for loss in range(lives):
+        store.commit(record(loss=1.0 + loss))
+        store.set_aside(run_id)
+    # Another process has moved it away already, and this one judged what it saw before.
+    store.set_aside(run_id, unless=lambda folder: True)
+    assert not store.has(run_id)
+    assert len(list(store.root.glob(f"superseded/{run_id}.*/result.json"))) == lives
 
 
 def test_a_record_is_published_whole_with_all_that_is_in_its_draft(store):
@@ -86,7 +98,8 @@ def test_what_an_interrupted_program_of_before_left_in_a_runs_folder_is_moved_aw
     (store.run_dir(spec().run_id) / "log.txt").write_text("an attempt")
     store.commit(record())
     assert store.load(spec().run_id) == record()
-    assert (store.root / "superseded" / f"{spec().run_id}.1" / "log.txt").exists()
+    (moved,) = store.root.glob(f"superseded/{spec().run_id}.*")
+    assert (moved / "log.txt").exists()
 
 
 def test_a_record_of_before_which_names_no_files_is_whole(store):

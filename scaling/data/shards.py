@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -279,9 +279,7 @@ def damaged_shards(folder: Path, card: Card) -> list[int]:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder while it is written: a second process waits, then finds the work done (or its writer dead)."""
     make_folder(folder)
-    with ExitStack() as stack:
-        with clear_errors():
-            stack.enter_context(files.locked(folder / ".lock"))
+    with files.locked(folder / ".lock"):
         yield
 
 

@@ -146,14 +146,14 @@ class RunStore:
             unless: Asked of the folder once it was moved: true puts it back. Whoever judged the run and then slept
                 may have moved what another has published since.
         """
-        folder, number = make_folder(self.root / "superseded"), 1
-        with clear_errors():
-            try:
-                while not publish_folder(self.run_dir(run_id), folder / f"{run_id}.{number}"):
-                    number += 1
-            except FileNotFoundError:
-                return
-        moved = folder / f"{run_id}.{number}"
+        # A name that nobody had before: at one that is taken, a missing source would look like one renamed already, and
+        # an old record would be judged, and published again, in its place.
+        moved = make_folder(self.root / "superseded") / f"{run_id}.{secrets.token_hex(8)}"
+        try:
+            with clear_errors():
+                publish_folder(self.run_dir(run_id), moved)
+        except FileNotFoundError:
+            return
         if unless(moved):
             publish_folder(moved, self.run_dir(run_id))
 
