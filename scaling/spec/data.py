@@ -116,3 +116,10 @@ class DataSpec(GrownSpec):
         Not the seed of the sample stream: two samples of one text are that text. 10 hex digits.
         """
         return short_hash(canonical_json(self.model_dump(mode="json", exclude={"seed"})))
+
+    @property
+    def stream_id(self) -> str:
+        """Hash of the very tokens that a student reads, and so of what is written once for all who read them: the text
+        and the seed of its stream. 10 hex digits.
+        """
+        return short_hash(canonical_json(self.model_dump(mode="json")))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 from scaling.accounting import EnergySettings, count_parameters, training_bytes, training_kwh
-from scaling.data.mixing import generated_tokens
 from scaling.records import RunStore
 from scaling.records.ahead import may_keep
-from scaling.records.compute import student_flops, teacher_flops, writing_flops
+from scaling.records.compute import student_flops, teacher_flops
 from scaling.spec import RunSpec, TextLabel, text_labels
+from scaling.sweep.cost import Cost
 from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import DUE, RUN_STATES, RunState, state_of
-from scaling.sweep.pace import FASTER, SLOWER, Pace, known_pace, shape_of
+from scaling.sweep.pace import FASTER, SLOWER, Pace, known_pace
 from scaling.sweep.trunks import Trunk, group
 from scaling.sweep.warnings import warnings_for
 
@@ -79,6 +77,7 @@ class Plan:
         trunks: All of them, what others need first.
         runs: All runs, in the order of the trunks.
         pace: Where the estimated seconds come from.
+        cost: What is left of it, in FLOPs and in seconds.
         warnings: One sentence for each thing that is likely to spoil the answer.
         forecast_error: Expected relative error of a forecast at twice the largest N and D (see
             :mod:`scaling.sweep.expectation`), None where it was not asked for.
@@ -87,37 +86,29 @@ class Plan:
     trunks: tuple[Trunk, ...]
     runs: tuple[PlannedRun, ...]
     pace: Pace
+    cost: Cost
     warnings: tuple[str, ...] = ()
     forecast_error: float | None = None
 
-    @cached_property
+    @property
     def pending(self) -> tuple[Trunk, ...]:
         """Trunks with at least one run that is to be trained."""
-        new = {run.spec.run_id for run in self.runs if run.is_due}
-        return tuple(trunk for trunk in self.trunks if any(run_id in new for run_id in trunk.run_ids))
+        return self.cost.pending
 
-    @cached_property
+    @property
     def trunk_flops(self) -> dict[str, float]:
-        """FLOPs of each pending trunk, with those of the text that is written for it."""
-        return {trunk.trunk_id: self._cost[trunk.trunk_id] for trunk in self.pending}
+        """FLOPs left of each pending trunk, with those of the text that is written for it."""
+        return self.cost.trunk_flops
 
     @property
     def flops(self) -> float:
         """FLOPs still to be spent, those of teachers that are runs included; the shared part of a trunk counts once."""
-        return sum(self.trunk_flops.values())
+        return self.cost.flops
 
     @property
     def flops_done(self) -> float:
-        """FLOPs of the trunks that are finished."""
-        return sum(self._cost.values()) - self.flops
-
-    @cached_property
-    def _cost(self) -> dict[str, float]:
-        """FLOPs of each trunk; a text is paid for once, by the trunk that reads most of it."""
-        cost = {trunk.trunk_id: trunk.flops for trunk in self.trunks}
-        for spec in _longest_readers(self.trunks).values():
-            cost[spec.trunk_id] += writing_flops(spec)
-        return cost
+        """FLOPs of what is finished: trunks, branches of others, and texts."""
+        return self.cost.flops_done
 
     def counts(self) -> dict[str, int]:
         """Runs by state."""
@@ -125,45 +116,13 @@ class Plan:
         return {state: states.count(state) for state in RUN_STATES}
 
     def seconds(self, jobs: int = 1) -> float:
-        """Estimated wall time on ``jobs`` equal workers: training, evaluation, compiling, and what teachers generate.
-
-        The longest chain of a teacher, its text and a student of it is a lower bound.
-        """
-        if not self.pending:
-            return 0.0
-        jobs = max(1, jobs)
-        trunks = {trunk.trunk_id: self._trunk_s(trunk) for trunk in self.pending}
-        texts = self._text_s()
-        # Every worker that meets a shape compiles it.
-        shapes = Counter(shape_of(trunk.specs[0]) for trunk in self.pending)
-        compiling = self.pace.compile_s * sum(min(jobs, n_trunks) for n_trunks in shapes.values())
-        shared = (sum(trunks.values()) + sum(texts.values()) + compiling) / jobs
-        return self.pace.start_s + max(shared, self._longest_chain_s(trunks, texts) + self.pace.compile_s)
+        """Estimated wall time on ``jobs`` equal workers (:meth:`scaling.sweep.cost.Cost.seconds`)."""
+        return self.cost.seconds(jobs)
 
     def seconds_range(self, jobs: int = 1) -> tuple[float, float]:
         """From an idle machine to a slower or busy one: as wide as the pace is uncertain."""
         seconds = self.seconds(jobs)
         return (FASTER * seconds, SLOWER * seconds) if self.pace.source == "guess" else (seconds, seconds)
-
-    def _trunk_s(self, trunk: Trunk) -> float:
-        first = trunk.specs[0]
-        return self.pace.seconds(first, trunk.steps) + len(trunk.specs) * self.pace.evaluation_s(first)
-
-    def _text_s(self) -> dict[str, float]:
-        """Seconds of generating each text that students wait for, once for all who read it."""
-        return {
-            key: self.pace.generation_s(spec, generated_tokens(spec) + spec.evaluation.tokens)
-            for key, spec in _longest_readers(self.pending).items()
-        }
-
-    def _longest_chain_s(self, trunks: Mapping[str, float], texts: Mapping[str, float]) -> float:
-        ended: dict[str, float] = {}
-        # What others need comes before them.
-        for trunk in self.pending:
-            began = max((ended.get(run_id, 0.0) for run_id in trunk.needs), default=0.0)
-            finish = began + texts[_text_of(trunk.specs[0])] + trunks[trunk.trunk_id]
-            ended |= dict.fromkeys(trunk.run_ids, finish)
-        return max(ended.values(), default=0.0)
 
     def kwh(self, *, watts: float | None = None) -> float:
         """Energy of the training that is left, at the power that a worker draws: by default that of one core here."""
@@ -244,24 +203,10 @@ def plan(
         trunks=tuple(trunks),
         runs=tuple(runs),
         pace=pace,
+        cost=Cost.of(trunks, {run.spec.run_id for run in runs if run.is_due}, store, pace),
         warnings=tuple(warnings_for(students)),
         forecast_error=expect(students).error if expectation and students else None,
     )
-
-
-def _text_of(spec: RunSpec) -> str:
-    """The text that a run reads, as one that is generated once."""
-    return f"{spec.data.text_id} {spec.data.seed}"
-
-
-def _longest_readers(trunks: Sequence[Trunk]) -> dict[str, RunSpec]:
-    """The run that reads most of each text."""
-    longest: dict[str, RunSpec] = {}
-    for last in (trunk.specs[-1] for trunk in trunks):
-        key = _text_of(last)
-        if key not in longest or last.n_tokens > longest[key].n_tokens:
-            longest[key] = last
-    return longest
 
 
 def step_bytes(spec: RunSpec) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from scaling.accounting import count_parameters
 from scaling.records import RunStore
 from scaling.spec import TextLabel, text_labels
+from scaling.sweep.cost import Cost
 from scaling.sweep.lease import is_dead, latest_generation, read_lease
 from scaling.sweep.outcomes import DUE, Failure, Seen, failures, look
 from scaling.sweep.pace import Pace, known_pace
@@ -108,17 +109,20 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
     rows = [row for trunk in trunks for row in _rows(trunk, seen, busy, labels)]
     states = [row.state for row in rows]
-    done, total = _flops(trunks, unfinished, busy)
+    due = {run_id for run_id, found in seen.items() if found.state in DUE}
+    told = {trunk_id: max(0, worker.steps - worker.step) for trunk_id, worker in busy.items()}
+    # Counted as a plan counts: what it promised, and what is left of it, are one estimate.
     pace = pace or known_pace([trunk.specs[0] for trunk in unfinished], store)
+    cost = Cost.of(trunks, due, store, pace, told=told)
     return SweepStatus(
         counts={state: states.count(state) for state in _STATES},
         runs=tuple(rows),
         workers=tuple(workers),
         failures=tuple(failures(store, [row.run_id for row in rows if row.state == "failed"])),
         tokens_per_s=sum(worker.tokens_per_s or 0.0 for worker in busy.values()),
-        flops_done=done,
-        flops_total=total,
-        remaining_s=_remaining_s(unfinished, busy, pace),
+        flops_done=cost.flops_done,
+        flops_total=cost.flops_total,
+        remaining_s=cost.seconds(len(busy)),
     )
 
 
@@ -168,18 +172,3 @@ def _quiet_s(folder: Path) -> float:
     except OSError:
         return 0.0
     return max(0.0, time.time() - written)
-
-
-def _flops(trunks: Sequence[Trunk], unfinished: Sequence[Trunk], busy: dict[str, WorkerState]) -> tuple[float, float]:
-    total = sum(trunk.flops for trunk in trunks)
-    left = sum(trunk.flops * (1 - _part(busy.get(trunk.trunk_id))) for trunk in unfinished)
-    return total - left, total
-
-
-def _part(worker: WorkerState | None) -> float:
-    return min(1.0, worker.step / worker.steps) if worker and worker.steps else 0.0
-
-
-def _remaining_s(unfinished: Sequence[Trunk], busy: dict[str, WorkerState], pace: Pace) -> float:
-    each = [pace.seconds(trunk.specs[0], trunk.steps) * (1 - _part(busy.get(trunk.trunk_id))) for trunk in unfinished]
-    return max(sum(each) / max(1, len(busy)), max(each, default=0.0))

@@ -6,7 +6,6 @@ on one machine or on many that share the folder, and any of them may die at any 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import traceback
@@ -311,9 +310,7 @@ class _TooManyCrashes(Exception):
 def _reads(trunk: Trunk) -> str | None:
     """What names the text that a trunk reads; None for a world that is made as it is read."""
     data = trunk.specs[0].data
-    if not data.is_stored:
-        return None
-    return hashlib.blake2b(data.model_dump_json().encode(), digest_size=5).hexdigest()
+    return data.stream_id if data.is_stored else None
 
 
 def _readers(trunks: Sequence[Trunk]) -> dict[str, list[RunSpec]]:

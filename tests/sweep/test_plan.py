@@ -2,15 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from quick_trainer import QuickTrainer
 
 from scaling.accounting import count_parameters, forward_flops, training_bytes
+from scaling.data.shards import Card, Shard, write_card
+from scaling.data.text import teacher_text_dir
+from scaling.files import make_folder
 from scaling.predict.cost import training_cost
 from scaling.predict.family import within_flops
 from scaling.records import Outcome, RunRecord
-from scaling.records.compute import paid_flops
+from scaling.records.compute import paid_flops, writing_flops
 from scaling.spec import RunSpec
 from scaling.sweep.pace import Pace, calibrate, known_pace, shape_of, step_flops
 from scaling.sweep.plan import plan
@@ -174,6 +178,21 @@ def test_a_text_is_written_once_for_all_who_read_it(store):
     long, other = taught_by_a_network(), taught_by_a_network().model_copy(update={"seed": 1})
     more = plan([long, other], store).flops - plan([long], store).flops
     assert more == pytest.approx(3 * forward_flops(other.model) * other.n_tokens)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_text_that_is_written_already_costs_nothing_more(store, share):
+    spec = taught_by_a_network()
+    before, wanted = plan([spec], store), round(share * spec.n_tokens)
+    folder = teacher_text_dir(store, spec.data, seed=spec.data.seed, split="train", context=spec.model.context)
+    card = Card(text="teacher", split="train", source="none", vocab_size=257, tokenizer="t", eos_id=256)
+    make_folder(folder)
+    write_card(folder, replace(card, shards=(Shard(file="shard-00000.bin", tokens=wanted, blake2b="0" * 32),)))
+    after = plan([spec], store)
+    assert before.flops - after.flops == pytest.approx(share * writing_flops(spec))
+    assert after.flops_done == pytest.approx(share * writing_flops(spec))
+    spared = before.pace.generation_s(spec, wanted)
+    assert before.seconds() - after.seconds() == pytest.approx(spared)
 
 
 def test_a_step_that_looks_into_the_teacher_takes_its_pass_too(store):

@@ -4,10 +4,15 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
 from quick_trainer import QuickTrainer
 
+from scaling.files import make_folder
+from scaling.records import Outcome, RunRecord
 from scaling.report.status import show_status
+from scaling.spec import trunk_steps
 from scaling.sweep.lease import Claims
+from scaling.sweep.pace import Pace
 from scaling.sweep.plan import plan
 from scaling.sweep.progress import Event
 from scaling.sweep.run import run
@@ -80,3 +85,31 @@ def test_a_line_tells_the_training_loss_from_the_loss_of_a_run():
     assert "training loss 1.2900" in on_the_way.line()
     ended = Event(kind="done", worker="w", trunk_id="a", run_id="r", loss=1.64)
     assert ended.line() == "w a done run r loss 1.6400"
+
+
+@pytest.mark.parametrize("n_done", [1, 2])
+def test_a_finished_branch_counts_for_status_and_plan_alike(grid, store, n_done):
+    (trunk, *_), pace = group(grid), Pace(step_s={}, source="guess", compile_s=0.0, start_s=0.0)
+    whole = plan(grid, store, pace=pace)
+    store.prepare()
+    make_folder(store.trunk_dir(trunk.trunk_id))
+    for spec in trunk.specs[:n_done]:
+        store.commit(RunRecord(spec=spec, outcome=Outcome(status="done", loss=1.0)))
+    seen, left = status(group(grid), store, pace=pace), plan(grid, store, pace=pace)
+    ended = trunk_steps(trunk.specs[:n_done]) / trunk.steps
+    assert seen.flops_done == left.flops_done == pytest.approx(ended * trunk.flops)
+    assert seen.remaining_s == left.seconds() < whole.seconds()
+    assert left.flops + left.flops_done == pytest.approx(whole.flops)
+
+
+def test_a_branch_that_a_checkpoint_does_not_serve_takes_the_trunk_from_its_beginning(grid, store):
+    trunk = group(grid)[0]
+    store.prepare().commit(RunRecord(spec=trunk.specs[-1], outcome=Outcome(status="done", loss=1.0)))
+    for _ in range(2):
+        assert plan(trunk.specs, store).cost.steps_left[trunk.trunk_id] == trunk_steps(trunk.specs[:-1])
+        make_folder(store.trunk_dir(trunk.trunk_id))
+
+
+def test_status_tells_the_time_that_the_plan_told_before_anything_ran(grid, store):
+    assert status(group(grid), store).remaining_s == plan(grid, store).seconds()
+    assert status(group(grid), store).flops_total == plan(grid, store).flops
