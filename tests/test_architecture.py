@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "scaling"
 RANKS = {
     "dimensions": 0,
     "errors": 0,
+    "machine": 0,
     "packages": 0,
     "files": 1,
     "numbers": 1,

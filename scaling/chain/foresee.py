@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from scaling.chain.target import reference_runs
 from scaling.chain.workspace import Workspace
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ConfigError, SpecError
+from scaling.machine import memory_bytes
 from scaling.spec import TextSource, WorldSource
 from scaling.tables.units import NATS, loss_unit
 
@@ -91,7 +91,7 @@ def check_memory(workspace: Workspace, plan: Plan) -> None:
     """
     from scaling.sweep.plan import step_bytes
 
-    here = _memory_bytes()
+    here = memory_bytes()
     if here is None or plan.step_bytes <= here:
         return
     largest = max((trunk.specs[0] for trunk in plan.pending), key=step_bytes)
@@ -103,11 +103,3 @@ def check_memory(workspace: Workspace, plan: Plan) -> None:
             "is planned with --elsewhere"
         ]
     )
-
-
-def _memory_bytes() -> int | None:
-    """Memory of this machine; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None

@@ -52,7 +52,7 @@ def plan_stage(workspace: Workspace, *, calibrate: bool = False, design: bool = 
         from scaling.sweep import pace as paces
         from scaling.train.step import time_steps
 
-        pace = paces.calibrate(workspace.runs, workspace.store.prepare(), time_steps)
+        pace = paces.calibrate([run.spec for run in made.runs if run.is_due], workspace.store.prepare(), time_steps)
     if calibrate or design:
         made = plan(workspace.runs, workspace.store, pace=pace, where=where, expectation=design)
     warning = grid_warning(workspace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from scaling.cli.declared import argument, option
 from scaling.errors import SpecError
+from scaling.machine import cores
 
 if TYPE_CHECKING:
     from scaling.predict.recommend import Recommendation
@@ -48,8 +48,7 @@ def workers(asked: int) -> int:
     """Workers: as asked, or one an accelerator that this process may use, where there is none one a core."""
     from scaling.sweep.accelerators import accelerators
 
-    affinity = getattr(os, "sched_getaffinity", None)
-    return asked or len(accelerators()) or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return asked or len(accelerators()) or cores()
 
 
 def count(text: str, name: str) -> float:

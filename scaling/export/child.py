@@ -152,6 +152,7 @@ def engine_run(answer: dict[str, Any], job: dict[str, Any], *, engine: str, code
         mapped_bytes=mapped,
         threads=job["threads"],
         load_average=answer["load_average"],
+        # Beside the load of the whole machine, whatever share of it this process may use.
         cores=os.cpu_count() or 1,
     )
 

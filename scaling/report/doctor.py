@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.machine import cores, memory_bytes
 from scaling.numbers import size
 from scaling.packages import EXTRAS, remedy
 from scaling.report.tables import key_values, show
@@ -74,8 +74,8 @@ def examine(results: Path) -> Health:
         extras=extras,
         devices=_devices() if "jax" not in missing else (),
         native=_native() if "jax" not in missing else {},
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_bytes=_memory(),
+        cores=cores(),
+        memory_bytes=memory_bytes(),
         free_disk_bytes=free,
         advice=tuple(advice),
     )
@@ -117,13 +117,6 @@ def _native() -> dict[str, str]:
 
 def _switched_off(part: Part) -> str:
     return "" if part.kind() == "native" else f"{part.switch} is xla"
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _existing(path: Path) -> Path:

@@ -69,14 +69,31 @@ def import_runs(
 
 
 def _entries(folder: Path) -> Iterator[dict[str, Any]]:
+    log = folder / "metrics.jsonl"
     try:
-        lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+        lines = log.read_bytes().splitlines()
     except FileNotFoundError:
         return
     for number, line in enumerate(lines, 1):
         try:
-            yield json.loads(line)
+            yield _entry(line)
         except ValueError as error:
             # A log that is being written ends in a torn line; anywhere else it is damage.
             if number < len(lines):
-                raise RecordError(f"{folder / 'metrics.jsonl'}:{number}: not JSON — the log is damaged") from error
+                what = f"{log}:{number}: {error} — the log is damaged"
+                raise RecordError(f"{what}; move the run's folder away and it will be trained again") from error
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """A logged step.
+
+    Raises:
+        ValueError: the line is none.
+    """
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not JSON") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"got {str(found)[:40]!r}, allowed is a JSON object")
+    return found

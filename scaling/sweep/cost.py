@@ -1,4 +1,4 @@
-"""What is left of a sweep, in FLOPs and in seconds: for the plan before it runs, and for whoever looks while it runs."""
+"""What is left of a sweep, in FLOPs and in seconds: for the plan before it runs, for whoever looks while it does."""
 
 from __future__ import annotations
 

@@ -8,13 +8,16 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from scaling.errors import RecordError
 from scaling.files import read_json, write_json
+from scaling.machine import cores
 from scaling.records import RunRecord, RunStore
 from scaling.records.compute import asked_flops, student_flops
 from scaling.spec import RunSpec, teacher_run
+from scaling.sweep.accelerators import accelerators
 
 GUESSED_FLOPS_PER_S = 4e10
 """One core on models this small: measured 3.5–5.8·10¹⁰ for widths 32–128 (exact FLOPs, batch 16 × 40 tokens)."""
@@ -109,38 +112,65 @@ class Pace:
     def basis(self) -> str:
         """Where it comes from, in words."""
         if self.source == "calibrated":
-            return "pace: three steps of each shape were timed here"
+            return "pace: three steps of each shape were timed on this machine"
         if self.source == "earlier runs":
             return f"pace: of {self.n_runs} runs that this machine has finished"
+        if self.step_s:
+            return "pace: of other shapes, whose steps were timed on this machine; --calibrate times these"
         return (
             f"a guess before any run here: {GUESSED_FLOPS_PER_S / 1e9:g} GFLOP/s a core, as on a server with AVX-512; "
             "--calibrate times this machine"
         )
 
 
-def known_pace(specs: Iterable[RunSpec], store: RunStore) -> Pace:
-    """The best pace that the results folder knows: its calibration, else all runs that this machine has finished."""
-    file = store.root / "calibration.json"
-    calibrated: dict[str, float] = read_json(file)["step_s"] if file.exists() else {}
+def known_pace(specs: Iterable[RunSpec], store: RunStore, *, due: Iterable[RunSpec] | None = None) -> Pace:
+    """The best pace that the results folder knows: what was timed here, else all runs that this machine has finished.
+
+    Args:
+        specs: Runs of a sweep.
+        store: The results folder; it is only read.
+        due: Those that are to be trained; by default all.
+    """
+    specs = list(specs)
+    timed, earlier = _timed_here(store), _Earlier.of(store)
     # A calibration times students without their recipes.
-    flops = {shape_of(one): step_flops(one) for spec in specs for one in (spec, alone(spec))}
-    seen: dict[str, list[float]] = defaultdict(list)
-    compiled: list[float] = []
-    n_runs = 0
-    for record in _finished_here(store):
-        spec, outcome = record.spec, record.outcome
-        if outcome.tokens_per_s:
-            n_runs += 1
-            seen[shape_of(spec)].append(spec.step_tokens / outcome.tokens_per_s)
-            flops[shape_of(spec)] = step_flops(spec)
-            compiled.append(outcome.compile_s or 0.0)
-    # The median run was as disturbed as the next one will be.
-    learned = {shape: statistics.median(seconds) for shape, seconds in seen.items()}
-    source: PaceSource = "calibrated" if calibrated else "earlier runs" if learned else "guess"
-    # The first branch that a worker trains of a shape compiles; the others find it compiled.
-    slow = [seconds for seconds in compiled if seconds > COMPILES_S]
-    compile_s = statistics.median(slow) if slow else GUESSED_COMPILE_S
-    return _pace(learned | calibrated, flops, source, compile_s=compile_s, n_runs=n_runs)
+    flops = {shape_of(one): step_flops(one) for spec in specs for one in (spec, alone(spec))} | earlier.flops
+    step_s = earlier.step_s | timed
+    # One shape that was not timed makes the whole an estimate.
+    every = bool(timed) and all(shape_of(alone(spec)) in timed for spec in (specs if due is None else due))
+    return Pace(
+        step_s=step_s,
+        flops={shape: flops[shape] for shape, seconds in step_s.items() if shape in flops and seconds > 0},
+        compile_s=earlier.compile_s,
+        source="calibrated" if every else "earlier runs" if earlier.step_s else "guess",
+        n_runs=earlier.n_runs,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Earlier:
+    """What the runs tell that this machine has finished: seconds and FLOPs of a step by shape, and of compiling."""
+
+    step_s: dict[str, float]
+    flops: dict[str, float]
+    compile_s: float
+    n_runs: int
+
+    @classmethod
+    def of(cls, store: RunStore) -> _Earlier:
+        found = [(one.spec, one.outcome) for one in _finished_here(store) if one.outcome.tokens_per_s]
+        seen: dict[str, list[float]] = defaultdict(list)
+        for spec, outcome in found:
+            seen[shape_of(spec)].append(spec.step_tokens / (outcome.tokens_per_s or math.inf))
+        # The first branch that a worker trains of a shape compiles; the others find it compiled.
+        slow = [outcome.compile_s for _, outcome in found if (outcome.compile_s or 0.0) > COMPILES_S]
+        return cls(
+            # The median run was as disturbed as the next one will be.
+            step_s={shape: statistics.median(seconds) for shape, seconds in seen.items()},
+            flops={shape_of(spec): step_flops(spec) for spec, _ in found},
+            compile_s=statistics.median(slow) if slow else GUESSED_COMPILE_S,
+            n_runs=len(found),
+        )
 
 
 COMPILES_S = 0.3
@@ -148,24 +178,64 @@ COMPILES_S = 0.3
 
 
 def calibrate(specs: Sequence[RunSpec], store: RunStore, time_steps: Callable[[RunSpec, int], float]) -> Pace:
-    """Time three steps of every student's shape, without its recipe, and keep the result in the results folder.
+    """Time three steps of every shape, without its recipe, and keep the result in the results folder.
 
     Args:
         specs: Runs whose shapes are timed, each shape once.
         store: Where ``calibration.json`` is written.
         time_steps: Seconds of a number of steps of a run, compilation left out.
     """
-    file = store.root / "calibration.json"
-    step_s = dict(read_json(file)["step_s"]) if file.exists() else {}
     shapes = {shape_of(one): one for one in map(alone, specs)}
-    step_s |= {shape: time_steps(spec, 3) / 3 for shape, spec in shapes.items()}
-    write_json(file, {"step_s": step_s})
+    timed = {shape: {"machine": _machine(), "step_s": time_steps(one, 3) / 3} for shape, one in shapes.items()}
+    # Several machines share a folder: each keeps its own.
+    others = [entry for entry in _timings(store) if entry["machine"] != _machine() or entry["shape"] not in timed]
+    write_json(_file(store), {"timed": others + [{"shape": shape, **entry} for shape, entry in timed.items()]})
     return known_pace(specs, store)
+
+
+def _file(store: RunStore) -> Path:
+    return store.root / "calibration.json"
+
+
+def _machine() -> dict[str, str]:
+    """What a time is true of: a host, and what jax runs on there, told without loading it."""
+    found = accelerators()
+    return {"host": platform.node(), "device": f"{len(found)} x gpu" if found else f"{cores()} cores"}
+
+
+def _timed_here(store: RunStore) -> dict[str, float]:
+    return {entry["shape"]: entry["step_s"] for entry in _timings(store) if entry["machine"] == _machine()}
+
+
+def _timings(store: RunStore) -> list[dict[str, Any]]:
+    """What was timed, on any machine; none of the files of before, which did not say where.
+
+    Raises:
+        RecordError: if the file is damaged.
+    """
+    file = _file(store)
+    if not file.exists():
+        return []
+    found = read_json(file)
+    if isinstance(found, dict) and isinstance(found.get("step_s"), dict):
+        return []
+    entries = found.get("timed") if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not all(map(_is_timing, entries)):
+        raise RecordError(f"{file}: damaged, no list of timed steps; move it away, and --calibrate times them again")
+    return entries
+
+
+def _is_timing(entry: Any) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != {"shape", "machine", "step_s"}:
+        return False
+    seconds = entry["step_s"]
+    is_time = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf
+    return isinstance(entry["shape"], str) and isinstance(entry["machine"], dict) and is_time
 
 
 def _finished_here(store: RunStore) -> Iterator[RunRecord]:
     """The newest finished runs of this machine; those that cannot be read are the plan's to show."""
-    written = sorted((store.root / "runs").glob("*/result.json"), key=lambda path: -path.stat().st_mtime)
+    written = sorted((store.root / "runs").glob("*/result.json"), key=_newest_first)
     for path in written[:NEWEST]:
         try:
             record = store.load(path.parent.name)
@@ -175,8 +245,9 @@ def _finished_here(store: RunStore) -> Iterator[RunRecord]:
             yield record
 
 
-def _pace(
-    step_s: dict[str, float], flops: dict[str, float], source: PaceSource, *, compile_s: float, n_runs: int
-) -> Pace:
-    known = {shape: flops[shape] for shape, seconds in step_s.items() if shape in flops and seconds > 0}
-    return Pace(step_s=step_s, flops=known, source=source, compile_s=compile_s, n_runs=n_runs)
+def _newest_first(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except OSError:
+        # Set aside by a worker since it was listed.
+        return 0.0

@@ -13,6 +13,7 @@ from scaling.records import RunStore
 from scaling.records.ahead import may_keep
 from scaling.records.compute import student_flops, teacher_flops
 from scaling.spec import RunSpec, TextLabel, text_labels
+from scaling.sweep.accelerators import accelerators
 from scaling.sweep.cost import Cost
 from scaling.sweep.expectation import expect
 from scaling.sweep.outcomes import DUE, RUN_STATES, RunState, state_of
@@ -125,11 +126,12 @@ class Plan:
         return (FASTER * seconds, SLOWER * seconds) if self.pace.source == "guess" else (seconds, seconds)
 
     def kwh(self, *, watts: float | None = None) -> float:
-        """Energy of the training that is left, at the power that a worker draws: by default that of one core here."""
+        """Energy of the training that is left, at the power that a worker draws: by default that of one accelerator, or
+        of one core of a machine without any."""
         settings, seconds = EnergySettings.from_environment(os.environ), self.seconds()
         if not seconds:
             return 0.0
-        power = settings.core_watts(os.cpu_count() or 1) if watts is None else watts
+        power = _worker_watts(settings) if watts is None else watts
         return training_kwh(self.flops, flops_per_s=self.flops / seconds, watts=power, pue=settings.pue)
 
     def co2e_kg(self) -> float:
@@ -194,19 +196,27 @@ def plan(
         expectation: Work out ``forecast_error`` as well, which loads pandas.
     """
     trunks = group(specs)
-    pace = pace or known_pace([spec for trunk in trunks for spec in trunk.specs], store)
-    labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
-    runs = [_planned(spec, trunk, store, pace, labels) for trunk in trunks for spec in trunk.specs]
+    every = [spec for trunk in trunks for spec in trunk.specs]
+    states = {spec.run_id: state_of(store, spec.run_id) for spec in every}
+    due = {run_id for run_id, state in states.items() if state in DUE}
+    pace = pace or known_pace(every, store, due=[spec for spec in every if spec.run_id in due])
+    labels = text_labels(spec.data for spec in every)
+    runs = [_planned(spec, trunk, states[spec.run_id], pace, labels) for trunk in trunks for spec in trunk.specs]
     # What others need, and what the fit drops, spoils no answer.
     students = may_keep(where, [run.spec for run in runs if run.role == "student"])
     return Plan(
         trunks=tuple(trunks),
         runs=tuple(runs),
         pace=pace,
-        cost=Cost.of(trunks, {run.spec.run_id for run in runs if run.is_due}, store, pace),
+        cost=Cost.of(trunks, due, store, pace),
         warnings=tuple(warnings_for(students)),
         forecast_error=expect(students).error if expectation and students else None,
     )
+
+
+def _worker_watts(settings: EnergySettings) -> float:
+    # SCALING_WATTS is of the whole machine, so it is shared by all of its cores, not by those that are free to us.
+    return settings.accelerator_watts("gpu") if accelerators() else settings.core_watts(os.cpu_count() or 1)
 
 
 def step_bytes(spec: RunSpec) -> int:
@@ -214,13 +224,13 @@ def step_bytes(spec: RunSpec) -> int:
     return training_bytes(spec.model, spec.optim.batch_size).total
 
 
-def _planned(spec: RunSpec, trunk: Trunk, store: RunStore, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:
+def _planned(spec: RunSpec, trunk: Trunk, state: RunState, pace: Pace, labels: Mapping[str, TextLabel]) -> PlannedRun:
     counts = count_parameters(spec.model)
     before = labels[spec.start_from.data.text_id] if spec.start_from else None
     return PlannedRun(
         spec=spec,
         teacher=labels[spec.data.text_id].teacher + (f", after {before.source} {before.teacher}" if before else ""),
-        state=state_of(store, spec.run_id),
+        state=state,
         role=trunk.role,
         n_params=counts.n_params,
         n_tokens=spec.n_tokens,

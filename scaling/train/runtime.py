@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from scaling.files import user_cache
+from scaling.machine import cores
 from scaling.train.arithmetic import deviations, fix_arithmetic
 from scaling.train.native.parts import ATTENTION, PRODUCTS
 
@@ -104,7 +105,7 @@ def environment() -> dict[str, str]:
         "python_version": platform.python_version(),
         "numpy_version": np.__version__,
         "device": f"{several}{device.platform} {name}",
-        "threads": os.environ.get("NPROC", str(os.cpu_count())),
+        "threads": os.environ.get("NPROC", str(cores())),
         "host": platform.platform(),
         "xla_flags": deviations(),
         "attention": ATTENTION.kind(),

@@ -40,6 +40,17 @@ def test_a_log_damaged_in_its_middle_is_an_error(store):
         metrics_table(store, ["a"])
 
 
+@pytest.mark.parametrize("line", [b"1", b"[1]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"a": \xff}'])
+def test_a_line_of_a_log_that_is_no_step_is_damage_wherever_it_stands_but_at_the_end(store, line):
+    folder = store.run_dir("a")
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(RecordError, match=r"metrics.jsonl:2: .*the log is damaged; move"):
+        metrics_table(store, ["a"])
+    (folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line)
+    assert list(metrics_table(store, ["a"])["step"]) == [1]
+
+
 def test_other_peoples_runs_are_read_back_like_our_own(csv, tmp_path):
     import_runs(csv, tmp_path / "results" / "theirs", map=MAP, where="N > 1e6")
     table = load_runs(tmp_path / "results" / "theirs")

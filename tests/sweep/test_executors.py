@@ -11,6 +11,7 @@ from scaling.cli.options import workers
 from scaling.errors import ScalingError
 from scaling.registry import Registry
 from scaling.stop import Stop
+from scaling.sweep.accelerators import accelerators
 from scaling.sweep.executors.executor import EXECUTORS, Request
 from scaling.sweep.executors.local import worker_environment
 from scaling.sweep.executors.slurm import queue_state, run_slurm, sbatch_script, submit, worker_command
@@ -56,7 +57,8 @@ def test_a_package_adds_an_executor_by_an_entry_point_and_a_sweep_is_run_by_it(
 
 
 def test_workers_share_the_cores(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(20, 28)))
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert worker_environment(0, 1) == {}
     assert worker_environment(0, 4)["OMP_NUM_THREADS"] == worker_environment(0, 4)["NPROC"] == "2"
     assert "--xla_cpu_multi_thread_eigen=false" in worker_environment(0, 8)["XLA_FLAGS"]
@@ -70,6 +72,16 @@ def test_workers_share_the_accelerators(monkeypatch):
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in four] == ["2", "5", "2", "5"]
     assert all("XLA_PYTHON_CLIENT_PREALLOCATE" not in environment for environment in two)
     assert all(environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false" for environment in four)
+
+
+@pytest.mark.parametrize("names", [(), ("nvidia0",), ("nvidia2", "nvidia5"), ("nvidia9", "nvidia10", "nvidia11")])
+def test_the_devices_of_a_container_are_numbered_as_cuda_numbers_them(tmp_path, monkeypatch, names):
+    for name in (*names, "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert accelerators(tmp_path) == [str(number) for number in range(len(names))]
 
 
 def test_a_worker_is_started_for_each_accelerator_that_jax_can_use_or_for_each_core(monkeypatch):

@@ -10,7 +10,8 @@ from quick_trainer import QuickTrainer
 from scaling.accounting import count_parameters, forward_flops, training_bytes
 from scaling.data.shards import Card, Shard, write_card
 from scaling.data.text import teacher_text_dir
-from scaling.files import make_folder
+from scaling.errors import RecordError
+from scaling.files import make_folder, write_json
 from scaling.predict.cost import training_cost
 from scaling.predict.family import within_flops
 from scaling.records import Outcome, RunRecord
@@ -246,6 +247,66 @@ def test_a_calibration_is_kept_and_wins_over_earlier_runs(grid, store):
     assert pace.seconds(grid[0], 10) == pytest.approx(3)
     assert known_pace(grid, store) == pace
     assert pace.source == "calibrated"
+
+
+@pytest.mark.parametrize("part", ["host", "device"])
+def test_what_was_timed_on_another_machine_says_nothing_of_this_one(grid, store, monkeypatch, part):
+    calibrate(grid, store.prepare(), lambda spec, steps: 0.3 * steps)
+    here = {"host": ("platform.node", lambda: "another"), "device": ("os.sched_getaffinity", lambda _: range(99))}
+    monkeypatch.setattr(*here[part])
+    assert known_pace(grid, store).source == "guess"
+    # Both keep what they timed.
+    assert calibrate(grid, store, lambda spec, steps: 0.6 * steps).seconds(grid[0], 10) == pytest.approx(6)
+    monkeypatch.undo()
+    assert known_pace(grid, store).seconds(grid[0], 10) == pytest.approx(3)
+
+
+def test_a_plan_is_calibrated_only_where_all_shapes_that_are_left_were_timed(make_spec, store):
+    timed, other = make_spec(32), make_spec(64)
+    calibrate([timed], store.prepare(), lambda spec, steps: 0.3 * steps)
+    assert plan([timed], store).pace.source == "calibrated"
+    mixed = plan([timed, other], store)
+    assert (mixed.pace.source, "other shapes" in mixed.pace.basis) == ("guess", True)
+    low, high = mixed.seconds_range()
+    assert low < mixed.seconds() < high
+    store.commit(RunRecord(spec=other, outcome=Outcome(status="done", loss=1.0)))
+    assert plan([timed, other], store).pace.source == "calibrated"
+
+
+def test_a_calibration_of_before_that_does_not_say_where_is_none(grid, store):
+    write_json(store.prepare().root / "calibration.json", {"step_s": {shape_of(grid[0]): 1.0}})
+    assert known_pace(grid, store).source == "guess"
+    assert calibrate(grid, store, lambda spec, steps: 0.3 * steps).source == "calibrated"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{}", b"[1]", b"1", b"\xff", b"", b'{"timed": 1}', b'{"timed": [1]}', b'{"timed": [{"shape": "a"}]}']
+    + [b'{"timed": [{"shape": "a", "machine": {}, "step_s": %s}]}' % value for value in (b'"1"', b"true", b"-1")],
+)
+def test_a_damaged_calibration_is_named(grid, store, content):
+    (store.prepare().root / "calibration.json").write_bytes(content)
+    with pytest.raises(RecordError, match=r"calibration.json: .*damaged, .*move it away"):
+        plan(grid, store)
+
+
+def test_a_record_that_is_set_aside_while_paces_are_looked_up_is_passed_over(grid, store, monkeypatch):
+    outcome = Outcome(status="done", loss=1.0, tokens_per_s=640.0)
+    for spec in grid[:3]:
+        store.prepare().commit(RunRecord(spec=spec, outcome=outcome))
+    listed = list(store.root.glob("runs/*/result.json"))
+    monkeypatch.setattr("pathlib.Path.glob", lambda *_: listed)
+    store.set_aside(grid[1].run_id)
+    assert known_pace(grid, store).n_runs == 2
+
+
+@pytest.mark.parametrize(("visible", "watts"), [("0", 330), ("0,1", 330), ("-1", 12)])
+def test_the_energy_of_a_plan_is_that_of_the_accelerator_that_trains(grid, store, monkeypatch, visible, watts):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    made = plan(grid, store)
+    assert made.kwh() == pytest.approx(watts * made.seconds() / 3.6e6)
 
 
 def test_earlier_runs_set_the_pace_of_their_shape_and_scale_to_others(make_spec, store):

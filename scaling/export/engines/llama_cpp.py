@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from scaling.accounting import GGUF_STORAGE, TokenizerLayout
 from scaling.errors import EngineError
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
 from scaling.export.engine import ENGINES, Engine, EngineRun, check_prompt, speed_job
+from scaling.machine import cores
 
 NAME = "llama.cpp"
 PACKAGE = "xllamacpp"
@@ -146,7 +146,7 @@ class LlamaCpp(Engine):
             raise EngineError(f"{path}: no such file; export the student first")
         if threads is None:
             small = path.stat().st_size <= ONE_THREAD_BYTES
-            threads = 1 if small else max(1, min(MAX_THREADS, os.cpu_count() or 1))
+            threads = 1 if small else max(1, min(MAX_THREADS, cores()))
         return {
             "path": str(path),
             "cache": cache,

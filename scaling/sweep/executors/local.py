@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
+from scaling.machine import cores
 from scaling.records import RunStore
 from scaling.stop import Stop, stop_on_signals
 from scaling.sweep.accelerators import accelerators
@@ -146,7 +147,7 @@ def worker_environment(index: int, jobs: int) -> dict[str, str]:
     """Environment of one of several workers: its share of cores and devices, read by libraries at their import."""
     if jobs == 1:
         return {}
-    share = max(1, (os.cpu_count() or 1) // jobs)
+    share = max(1, cores() // jobs)
     environment = {name: str(share) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")}
     if share == 1:
         environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
