@@ -14,7 +14,8 @@ from typing import Any, overload
 from scaling.errors import SpecError
 
 COUNT_SUFFIXES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-BYTE_SUFFIXES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+BYTE_SUFFIXES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+BYTE_SUFFIXES |= {"kiB": 2**10, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 _WORDS = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"], None),
@@ -26,7 +27,7 @@ _BASED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)$")
 _REAL = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)([eE][-+]?\d+)?$")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _COUNT = re.compile(r"([-+]?(?:\.\d+|\d+(?:_\d+)*(?:\.\d*)?))([kKMBGT])$")
-_BYTES = re.compile(r"(\.\d+|\d+(?:_\d+)*(?:\.\d*)?)\s*([kKMG]i?B|B)$")
+_BYTES = re.compile(rf"(\.\d+|\d+(?:_\d+)*(?:\.\d*)?)\s*({'|'.join(BYTE_SUFFIXES)})$")
 _RATIO = re.compile(r"(\.\d+|\d+(?:\.\d*)?)x$")
 _SHARE = re.compile(r"(\.\d+|\d+(?:\.\d*)?)\s*%$")
 _LONGEST_NUMBER = 400

@@ -83,23 +83,30 @@ def _refuse_below_entropy(target_loss: float, source: WorldSource) -> None:
         )
 
 
-def check_memory(workspace: Workspace, plan: Plan) -> None:
-    """Refuse a training of which one step needs more memory than this machine has.
+def check_memory(workspace: Workspace, plan: Plan, *, jobs: int = 1) -> None:
+    """Refuse a training of which one step needs more memory than this machine has, or lets this process have.
+
+    Args:
+        workspace: The sweep.
+        plan: What is to be trained.
+        jobs: Workers that train at once, the largest trunks first.
 
     Raises:
         ConfigError: it does; with what would fit.
     """
     from scaling.sweep.plan import step_bytes
 
-    here = memory_bytes()
-    if here is None or plan.step_bytes <= here:
+    here, first = memory_bytes(), sorted((trunk.specs[0] for trunk in plan.pending), key=step_bytes, reverse=True)
+    needed = [sum(map(step_bytes, first[:n])) for n in range(1, min(jobs, len(first)) + 1)]
+    if here is None or not needed or needed[-1] <= here:
         return
-    largest = max((trunk.specs[0] for trunk in plan.pending), key=step_bytes)
-    raise ConfigError(
-        [
-            f"{workspace.config.path or 'sweep'}:1:1: model.width: a step at width {largest.model.width}, batch "
-            f"{largest.optim.batch_size}, needs {plan.step_bytes / 2**30:,.1f} GiB, this machine has "
-            f"{here / 2**30:,.1f} GiB — lower model.width or optim.batch_size; a sweep that another machine trains "
-            "is planned with --elsewhere"
-        ]
-    )
+    there = f"this machine has {here / 2**30:,.1f} GiB"
+    if needed[0] > here:
+        what = f"a step at width {first[0].model.width}, batch {first[0].optim.batch_size}, needs"
+        said = f"model.width: {what} {needed[0] / 2**30:,.1f} GiB, {there} — lower model.width or optim.batch_size"
+    else:
+        fit = sum(n_bytes <= here for n_bytes in needed)
+        said = f"--jobs: steps of {len(needed)} workers at once need {needed[-1] / 2**30:,.1f} GiB, {there}"
+        said += f" — pass --jobs {fit}"
+    where = f"{workspace.config.path or 'sweep'}:1:1"
+    raise ConfigError([f"{where}: {said}; a sweep that another machine trains is planned with --elsewhere"])

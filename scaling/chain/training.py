@@ -115,7 +115,7 @@ def train_runs(
 
     planned = plan(runs, workspace.store)
     if options.get("executor") in LOCAL:
-        check_memory(workspace, planned)
+        check_memory(workspace, planned, jobs=jobs)
     # What is there already is not trained, and does not open a display.
     with watch(planned) if watch and planned.pending else nullcontext() as progress:
         outcome = run(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling.config.document import read_document
+from scaling.config.document import read_document, to_yaml
 from scaling.config.load import open_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError, RecordError
@@ -118,14 +118,12 @@ class Workspace:
         Raises:
             RecordError: the folder holds the results of another file of the same name.
         """
-        import yaml
-
         self.store.prepare()
         self.folder.mkdir(parents=True, exist_ok=True)
         path, resolved = Path(self.config.path or "sweep"), self.folder / RESOLVED
         if resolved.exists() and path.resolve() == resolved.resolve():
             return self
-        text = yaml.safe_dump(self.config.document.values, sort_keys=False, allow_unicode=True)
+        text = to_yaml(self.config.document.values)
         first, _, rest = resolved.read_text("utf-8").partition("\n") if resolved.exists() else ("", "", "")
         if first.startswith(_FROM) and rest == text:
             return self

@@ -92,6 +92,22 @@ def parse_document(text: str, name: str) -> Document:
     return Document(values=values, marks=reader.marks)
 
 
+def to_yaml(values: dict[str, Any]) -> str:
+    """Values as a file that reads back as these."""
+    return yaml.dump(values, Dumper=_QuotingDumper, sort_keys=False, allow_unicode=True)
+
+
+class _QuotingDumper(yaml.SafeDumper):
+    """Quotes text that would be read as something else here, beyond what PyYAML's own rules take for no text."""
+
+
+def _quoted(dumper: _QuotingDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(_STRING_TAG, text, style=None if resolve_scalar(text) == text else "'")
+
+
+_QuotingDumper.add_representer(str, _quoted)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """Leaves every scalar as text; the reader resolves them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,8 +118,9 @@ def in_file_order(problems: Sequence[str]) -> list[str]:
     """Problems sorted by file, line and column, each once."""
 
     def place(problem: str) -> tuple[Any, ...]:
-        parts = problem.split(": ", 1)[0].rsplit(":", 2)
-        return (parts[0], int(parts[1]), int(parts[2])) if len(parts) == 3 and parts[2].isdigit() else ("", 0, 0)
+        # Only of a file: --set tokens=a:b:3 has no lines.
+        found = re.match(r"(?!--set )(.*):(\d+):(\d+)$", problem.split(": ", 1)[0], re.ASCII | re.DOTALL)
+        return (found[1], int(found[2]), int(found[3])) if found else ("", 0, 0)
 
     return sorted(dict.fromkeys(problems), key=place)
 

@@ -268,7 +268,9 @@ def _override_path(key: str, value: Any, values: dict[str, Any]) -> tuple[str, .
     sections = {field.alias or name for name, field in SweepConfig.model_fields.items()}
     if head in ("grid", "set", "derive") and rest:
         # Keys of these sections hold dots themselves: the longest that is written there wins.
-        written = [k for k in (values.get(head) or {}) if isinstance(k, str) and rest.startswith(f"{k}.")]
+        section = values.get(head)
+        keys = [key for key in section if isinstance(key, str)] if isinstance(section, dict) else []
+        written = [key for key in keys if rest.startswith(f"{key}.")]
         longest = max(written, key=len, default=rest)
         return (head, longest, *rest[len(longest) + 1 :].split(".")) if written else (head, rest)
     return tuple(key.split(".")) if head in sections or "." not in key else ("set", key)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
 
     Args:
         trunks: All trunks of the sweep (:func:`scaling.sweep.trunks.group`).
-        store: The results folder; it is only read.
+        store: The results folder; it is only read, but for a file that is gone at once and tells its clock.
         pace: Seconds of a step; by default what the results folder knows.
     """
     seen = {spec.run_id: look(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
@@ -169,6 +170,19 @@ def _worker(store: RunStore, trunk: Trunk) -> WorkerState | None:
 def _quiet_s(folder: Path) -> float:
     try:
         written = (folder / f"lease.{latest_generation(folder)}").stat().st_mtime
+        return max(0.0, _now(folder.parent) - written)
     except OSError:
         return 0.0
-    return max(0.0, time.time() - written)
+
+
+def _now(claims: Path) -> float:
+    """Now by the clock that stamps the files: a file server's may be hours away from this machine's."""
+    try:
+        # Without a name and gone at once: status leaves nothing behind.
+        with tempfile.TemporaryFile(dir=claims) as file:
+            # Written to, for a file server stamps what it is sent.
+            os.write(file.fileno(), b".")
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        # A folder that may only be read: the last beat of any worker is the latest moment that is known.
+        return max((path.stat().st_mtime for path in claims.glob("*/lease.*")), default=0.0)

@@ -24,6 +24,9 @@ from scaling.sweep.progress import Event, EventKind, Listener
 from scaling.sweep.trainer import Step, Trainer
 from scaling.sweep.trunks import Trunk
 
+MAX_CRASHES = 10
+"""Deaths of a trunk's workers after which the next one takes the trunk for the cause and marks its runs as failed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
@@ -39,7 +42,7 @@ class WorkerOptions:
     """
 
     max_attempts: int = 2
-    max_crashes: int = 10
+    max_crashes: int = MAX_CRASHES
     stale_after_s: float = 60.0
     poll_s: float = 0.5
     fail_fast: bool = False

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scaling.config.document import MOST_BYTES
+from scaling.config.document import MOST_BYTES, parse_document, to_yaml
 from scaling.config.expand import expand
 from scaling.config.load import load_sweep, read_header
 from scaling.errors import ConfigError
@@ -249,3 +251,41 @@ def test_the_cause_is_told_and_not_what_follows_from_it(write):
     text = "name: x\nbase: {data: {source: {kind: w0}}}\ngird: {model.width: [32], tokens: [10k]}\n"
     assert problems(write(text=text)) == ["sweep.yaml:3:1: gird: unknown key — did you mean 'grid'?"]
     assert "tokens: missing" in str(problems(write(text=text.replace("gird: {model.width: [32], tokens: [10k]}", ""))))
+
+
+@pytest.mark.parametrize("value", ["a:b:3", "a:1:2", "::1", "a:²:3", "x:1:²"])
+@pytest.mark.parametrize("key", ["tokens", "model.width", "data.source.corpus"])
+def test_a_value_of_an_override_that_looks_like_a_place_in_a_file_is_a_problem_like_any_other(write, key, value):
+    found = problems(write(), f"{key}={value}", "model.colour=1")
+    assert any(f"{key}={value}" in problem for problem in found), found
+
+
+@pytest.mark.parametrize("section", ["grid", "set", "derive"])
+@pytest.mark.parametrize("held", ["5", "text", "[1]", "true"])
+def test_an_override_into_a_section_that_is_no_mapping_says_so(write, tmp_path, section, held):
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"name: odd\nbase: {{model: {{width: 32}}, data: {{source: {{kind: w0}}}}}}\n{section}: {held}\n")
+    found = problems(path, f"{section}.tokens=[1,2]")
+    assert "leads through a value that is not a mapping" in found[0]
+
+
+@given(
+    st.dictionaries(
+        st.text("ab.", min_size=1, max_size=4),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**60), 2**60)
+            | st.floats(allow_nan=False)
+            | st.text(max_size=8)
+            | st.text("0123456789kKMBGTxeE._-+on%# :", max_size=6)
+            | st.sampled_from(["100k", "1e5", "1e-3", "0o7", "0x1F", "on", "yes", "~", "", "True", ".inf", "1_0"]),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", min_size=1), inner, max_size=3),
+            max_leaves=6,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_values_that_are_written_as_a_file_read_back_as_they_were(values):
+    assert parse_document(to_yaml(values), "written").values == values

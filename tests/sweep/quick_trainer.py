@@ -117,6 +117,20 @@ class QuickTrainer:
                 file.write("\n".join(spec.run_id for spec in specs))
 
 
+class DeadlyTrainer(QuickTrainer):
+    """Ends its process at the first step of a trunk, as a lack of memory does."""
+
+    def train(self, specs, store, *, progress, should_stop):
+        os._exit(11)
+
+
+class StillbornTrainer(QuickTrainer):
+    """Ends every process that it is sent to, before anything is claimed."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
 def _save(folder, step: int, state: np.ndarray, store: RunStore) -> None:
     store.fence()
     write_json(folder / "checkpoint.json", {"step": step, "state": state.tolist()})

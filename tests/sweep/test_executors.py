@@ -1,14 +1,17 @@
 """Executors start workers and decide nothing."""
 
 import os
+import re
+import shlex
 import textwrap
 import threading
 
 import pytest
-from quick_trainer import QuickTrainer
+from quick_trainer import DeadlyTrainer, QuickTrainer, StillbornTrainer
 
 from scaling.cli.options import workers
 from scaling.errors import ScalingError
+from scaling.records import RunStore
 from scaling.registry import Registry
 from scaling.stop import Stop
 from scaling.sweep.accelerators import accelerators
@@ -18,6 +21,7 @@ from scaling.sweep.executors.slurm import queue_state, run_slurm, sbatch_script,
 from scaling.sweep.plan import plan
 from scaling.sweep.run import run
 from scaling.sweep.trunks import group
+from scaling.sweep.worker import WorkerOptions
 
 
 def test_an_unknown_executor_is_answered_with_those_that_exist():
@@ -54,6 +58,42 @@ def test_a_package_adds_an_executor_by_an_entry_point_and_a_sweep_is_run_by_it(
     assert "toy executor, 1 jobs, {'zone': 'b'}" in capsys.readouterr().out
     with pytest.raises(ScalingError, match="did you mean 'cloud'"):
         fresh["clud"]
+
+
+def test_a_trunk_that_kills_its_workers_is_given_up_before_the_workers_are(grid, store):
+    said = []
+    outcome = run(
+        plan(grid[:1], store),
+        store,
+        executor="local",
+        trainer=DeadlyTrainer(),
+        options=WorkerOptions(max_crashes=1),
+        progress=lambda event: said.append(event.message),
+    )
+    assert (outcome.counts["failed"], outcome.exit_code, outcome.obstacle) == (1, 1, "")
+    assert "its worker died 2 times" in outcome.failures[0].error
+    died = [message for message in said if "died (" in message]
+    assert died == ["the worker died (exit code 11); starting another"] * 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_workers_that_die_of_something_else_end_the_sweep_with_what_is_known(grid, store, jobs):
+    said = []
+    outcome = run(
+        plan(grid, store),
+        store,
+        executor="local",
+        jobs=jobs,
+        trainer=StillbornTrainer(),
+        options=WorkerOptions(max_crashes=0),
+        progress=lambda event: said.append(event.message),
+    )
+    died = [message for message in said if "died (" in message]
+    assert outcome.counts["new"] == len(grid)
+    assert re.match(r"\d workers died in a row without finishing a run \(exit code 3\) — see", outcome.obstacle)
+    # As many were started as it says, and no more were begun with.
+    assert sum("starting another" in message for message in died) == len(died) - jobs
+    assert "no other is started" in died[-1]
 
 
 def test_workers_share_the_cores(monkeypatch):
@@ -131,6 +171,20 @@ def test_print_emits_a_line_a_worker_and_a_batch_script(request_of, capsys):
         "--mem=8G",
     ):
         assert f"#SBATCH {directive}\n" in said
+
+
+@pytest.mark.parametrize("folder", ["plain", "my results", 'a "quoted" one', "it's # odd", "back\\slash"])
+def test_directives_hold_together_whatever_is_in_a_path(grid, tmp_path, folder):
+    store = RunStore(tmp_path / folder).prepare()
+    request = Request(trunks=group(grid), store=store, jobs=3, sweep_path=tmp_path / "my first sweep.yaml")
+    lines = [
+        line.removeprefix("#SBATCH ") for line in sbatch_script(request).splitlines() if line.startswith("#SBATCH")
+    ]
+    # As sbatch does: words as in a shell, of which each directive has one.
+    options = [shlex.split(line) for line in lines]
+    assert {len(words) for words in options} == {1}
+    assert [f"--output={store.root}/slurm-%A_%a.txt"] in options
+    assert ["--job-name=scaling-my-first-sweep"] in options
 
 
 def test_workers_elsewhere_need_the_sweep_as_a_file(request_of):

@@ -1,7 +1,9 @@
 """Status is read from the files, at any moment, by anyone."""
 
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -113,3 +115,36 @@ def test_a_branch_that_a_checkpoint_does_not_serve_takes_the_trunk_from_its_begi
 def test_status_tells_the_time_that_the_plan_told_before_anything_ran(grid, store):
     assert status(group(grid), store).remaining_s == plan(grid, store).seconds()
     assert status(group(grid), store).flops_total == plan(grid, store).flops
+
+
+@pytest.mark.parametrize("skew_s", [-7200, -90, 0, 90, 7200])
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_live_worker_is_not_silent_however_wrong_a_clock_is(grid, store, monkeypatch, skew_s, may_write):
+    lease = Claims(store.prepare().root / "claims", "me", machine="another").claim(group(grid)[0].trunk_id)
+    # The clock of this machine is not that of the file server.
+    here = time.time()
+    monkeypatch.setattr("time.time", lambda: here + skew_s)
+    if not may_write:
+
+        def refuse(**_):
+            raise PermissionError
+
+        monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    (worker,) = status(group(grid), store).workers
+    assert not worker.silent
+    lease.release()
+
+
+def test_a_worker_that_wrote_nothing_for_long_by_the_clock_of_the_files_is_silent(grid, store):
+    claims, (first, second) = store.prepare().root / "claims", group(grid)
+    leases = [Claims(claims, "me", machine="another").claim(trunk.trunk_id) for trunk in (first, second)]
+    for lease in leases:
+        lease._stop.set()
+        lease._thread.join()
+    path = claims / first.trunk_id / "lease.1"
+    os.utime(path, (0, path.stat().st_mtime - 90))
+    before = sorted(claims.rglob("*"))
+    assert [worker.silent for worker in status(group(grid), store).workers] == [True, False]
+    assert sorted(claims.rglob("*")) == before
+    for lease in leases:
+        os.close(lease._file)

@@ -22,9 +22,6 @@ from scaling.sweep.trunks import Trunk
 from scaling.sweep.work import work
 from scaling.sweep.worker import WorkerOptions, WorkerReport
 
-MOST_DEATHS_IN_A_ROW = 5
-"""Workers that die so often without finishing anything are not replaced any more."""
-
 _STEP_EVENTS_PER_S = 4.0
 
 
@@ -77,6 +74,7 @@ class _Pool:
         self.members = [_Member(request, index) for index in range(request.jobs)]
         self.failed_fast = False
         self._deaths = 0
+        self._at: dict[int, str] = {}
         self._asked = False
 
     def listen(self, seconds: float) -> None:
@@ -84,7 +82,7 @@ class _Pool:
         ready = wait([member.pipe for member in self.members], timeout=seconds)
         for member in [member for member in self.members if member.pipe in ready]:
             try:
-                self._take(member.pipe.recv())
+                self._take(member, member.pipe.recv())
             except (EOFError, OSError):
                 self._ended(member)
 
@@ -107,9 +105,10 @@ class _Pool:
                 if member.process.pid is not None:
                     os.kill(member.process.pid, number)
 
-    def _take(self, message: Event | WorkerReport) -> None:
+    def _take(self, member: _Member, message: Event | WorkerReport) -> None:
         if isinstance(message, Event):
-            if message.kind in ("done", "diverged", "finished"):
+            self._at[member.index] = message.trunk_id
+            if message.kind in ("done", "diverged", "failed", "finished"):
                 self._deaths = 0
             # A worker that is killed never reports what it had trained.
             if message.kind in ("done", "diverged") and message.run_id:
@@ -130,17 +129,32 @@ class _Pool:
         if member.process.exitcode == 0 or self._asked:
             return
         self._deaths += 1
-        how = f"exit code {member.process.exitcode}"
-        self.request.progress(
-            Event(
-                kind="retry",
-                worker=member.process.name,
-                trunk_id="-",
-                message=f"the worker died ({how}); starting another",
-            )
-        )
-        if self._deaths < MOST_DEATHS_IN_A_ROW * self.request.jobs:
+        how, goes_on = f"exit code {member.process.exitcode}", self._deaths < self._most_deaths
+        trunk_id = self._at.get(member.index, "-")
+        # Others may go on, and settle what this one died of.
+        if not goes_on and not self.members:
+            self.report.stopped, self.report.obstacle = True, _given_up(self._deaths, how, trunk_id)
+        message = f"the worker died ({how}); " + ("starting another" if goes_on else "no other is started")
+        self.request.progress(Event(kind="retry", worker=member.process.name, trunk_id=trunk_id, message=message))
+        if goes_on:
             self.members.append(_Member(self.request, member.index))
+
+    @property
+    def _most_deaths(self) -> int:
+        """Deaths in a row, nothing finished between them, after which workers are not replaced any more.
+
+        Each worker may die of a trunk of its own; a trunk that kills is marked as failed by the worker after
+        ``max_crashes`` deaths, which must still be started.
+        """
+        return (self.request.options.max_crashes + 2) * self.request.jobs
+
+
+def _given_up(deaths: int, how: str, trunk_id: str) -> str:
+    at = "" if trunk_id == "-" else f", at last on trunk {trunk_id}"
+    return (
+        f"{deaths} workers died in a row without finishing a run ({how}{at}) — see what the workers printed; where "
+        "memory ran out (exit code -9), lower --jobs or optim.batch_size and start the same command again"
+    )
 
 
 def worker_environment(index: int, jobs: int) -> dict[str, str]:

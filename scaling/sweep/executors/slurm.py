@@ -7,6 +7,7 @@ Slurm sends USR2; the worker saves its state, releases its claim and exits with 
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -53,7 +54,7 @@ def sbatch_script(request: Request) -> str:
     """
     name = request.sweep_path.stem if request.sweep_path else "sweep"
     options: dict[str, object] = {
-        "job_name": f"scaling-{name}",
+        "job_name": f"scaling-{'-'.join(name.split())}",
         "array": f"0-{request.jobs - 1}",
         "output": f"{request.store.root.resolve()}/slurm-%A_%a.txt",
         "open_mode": "append",
@@ -148,5 +149,12 @@ def _directives(options: Mapping[str, object]) -> str:
         if value is True:
             lines.append(flag)
         elif value is not None and value is not False:
-            lines.append(f"{flag}={value}")
+            lines.append(f"{flag}={_quoted(str(value))}")
     return "\n".join(lines)
+
+
+def _quoted(value: str) -> str:
+    """A value as sbatch reads it: blanks end one, and quotes keep it together, as in a shell."""
+    if not re.search(r"""[\s"'#\\]""", value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
