@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling.config.load import load_sweep, read_header
+from scaling.config.load import load_sweep
+from tests.headers import read_header
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -47,10 +47,6 @@ def test_files_of_a_published_model_are_weights_and_one_and_the_same_vocabulary(
     assert file_bytes - weights_bytes(SMOLLM2, storages_named(name)[0]) == 1_784_832
 
 
-def test_bits_of_a_weight_hold_the_scale_of_its_block():
-    assert (LAYOUTS["Q8_0"].bits_per_weight, LAYOUTS["Q4_0"].bits_per_weight) == (8.5, 4.5)
-
-
 def test_rows_that_blocks_do_not_divide_and_formats_that_nobody_knows_are_refused():
     with pytest.raises(SpecError, match="multiple of 32"):
         tensor_bytes((4, 40), "Q4_0")

@@ -45,11 +45,6 @@ class Layout:
         blocks = 0 if self.block is None else prod(shape) // self.block
         return blocks * self.block_bytes + shape[0] * self.row_bytes
 
-    @property
-    def bits_per_weight(self) -> float:
-        """Of a wide matrix, block scales included and row scales left out."""
-        return self.bits + (0 if self.block is None else 8 * self.block_bytes / self.block)
-
 
 LAYOUTS: dict[Storage, Layout] = {
     "F32": Layout(bits=32),

@@ -12,11 +12,10 @@ from scaling.chain.training import Watch, collect_stage, train_runs
 from scaling.chain.workspace import Workspace
 from scaling.predict.next_of_sweep import Advice, advise
 from scaling.predict.question import Question
+from scaling.sweep.outcomes import RUN_STATES
 
 if TYPE_CHECKING:
     from scaling.sweep.run import SweepOutcome
-
-STATES = ("done", "diverged", "failed", "new", "damaged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Rounds:
     @property
     def counts(self) -> dict[str, int]:
         """Runs of all rounds by state."""
-        return {state: sum(one.counts.get(state, 0) for one in self.outcomes) for state in STATES}
+        return {state: sum(one.counts.get(state, 0) for one in self.outcomes) for state in RUN_STATES}
 
 
 def next_runs_stage(

@@ -125,6 +125,19 @@ def in_file_order(problems: Sequence[str]) -> list[str]:
     return sorted(dict.fromkeys(problems), key=place)
 
 
+def each_once(runs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Runs that are different trainings; of those that are one training the first.
+
+    Tokens are seen in whole steps: 100,000 and 100,100 of them may be the very same training, which counted twice is
+    paid twice and makes a fit too sure of itself. To reach one cell of a grid in two ways, by a number and by a rule, is
+    no slip either, so that it is not refused.
+    """
+    first: dict[tuple[str, int], RunSpec] = {}
+    for run in runs:
+        first.setdefault((run.trunk_id, run.steps), run)
+    return list(first.values())
+
+
 class Expansion:
     """One expansion in progress; collects problems instead of stopping at the first."""
 
@@ -154,9 +167,9 @@ class Expansion:
             )
         runs = [run for given in points(config) if (run := self._run(given)) is not None]
         kept = [run for run in runs if not self._excluded(run)]
-        if not kept and not self.problems:
+        if runs and not kept and not self.problems:
             self._problem(("exclude",), "exclude: every run is excluded — nothing is left to train")
-        return list({run.run_id: run for run in kept}.values())
+        return each_once(kept)
 
     def _run(self, given: list[Assignment]) -> RunSpec | None:
         given = [*given, *self._conditional(given), *self._derived, *self._overrides]

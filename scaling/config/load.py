@@ -21,22 +21,10 @@ from scaling.errors import ConfigError
 from scaling.registry import did_you_mean
 from scaling.spec import RunSpec
 
-HEADER = ("QUESTION", "COMMAND", "COST", "EXPECT")
-
 _MERGED = ("base", "grid", "derive", "set", "fit", "recommend")
 _STAND_IN = {"rule": "tokens_per_param", "ratio": 1}
 """Takes the place of a rule that cannot be read, so that the rest of the file can still be checked."""
 _RUNS_STAND_ALONE = {"name", "fit", "recommend", "max_runs"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """The comment that opens a sweep file: why it exists, how it is run, what it costs, what it should show."""
-
-    question: str
-    command: str
-    cost: str
-    expect: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,28 +87,6 @@ def _causes(problems: list[str]) -> list[str]:
     """Without the values that are missing because the section that holds them is misspelt."""
     rest = [problem for problem in problems if not problem.endswith(MISSING)]
     return rest if any(UNKNOWN in problem for problem in rest) else problems
-
-
-def read_header(path: str | Path) -> Header:
-    """The header of a sweep file.
-
-    Raises:
-        ConfigError: if one of QUESTION, COMMAND, COST, EXPECT is missing from the comment that opens the file.
-    """
-    said, last = dict[str, str](), None
-    for line in Path(path).read_text("utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        text = line.lstrip("# ").rstrip()
-        if match := re.match(rf"({'|'.join(HEADER)}):\s*(.*)", text):
-            last = match[1]
-            said[last] = match[2]
-        elif last:
-            said[last] = f"{said[last]} {text}".strip()
-    missing = [word for word in HEADER if not said.get(word)]
-    if missing:
-        raise ConfigError([f"{path}:1:1: {word}: missing from the comment that opens the file" for word in missing])
-    return Header(**{word.lower(): said[word] for word in HEADER})
 
 
 def _validated(document: Document) -> tuple[SweepConfig | None, list[str]]:

@@ -47,7 +47,7 @@ def count_points(config: SweepConfig) -> int:
     """Runs before ``exclude`` and before runs that turn out equal are joined."""
     product = math.prod(len(values) for values in config.grid.values())
     product *= math.prod(len(next(iter(group.values()), [0])) for group in config.lockstep)
-    if config.points and not config.grid and not config.lockstep:
+    if config.points and not config.grid and not any(config.lockstep):
         product = 0
     return (product + len(config.points)) * len(config.seeds or [0])
 
@@ -132,13 +132,14 @@ def origin_of(path: Path_, given: list[Assignment]) -> Path_:
 
 
 def _product(config: SweepConfig) -> Iterator[list[Assignment]]:
-    if config.points and not config.grid and not config.lockstep:
+    if config.points and not config.grid and not any(config.lockstep):
         return iter(())
     axes: list[list[list[Assignment]]] = []
     for path, values in config.grid.items():
         axes.append([_level(path, value, ("grid", path, index)) for index, value in enumerate(values)])
-    for number, group in enumerate(config.lockstep):
-        axes.append([_row(config, number, group, index) for index in range(len(next(iter(group.values()), [])))])
+    # A group without axes moves nothing; it does not take all runs away.
+    for number, group in ((number, group) for number, group in enumerate(config.lockstep) if group):
+        axes.append([_row(config, number, group, index) for index in range(len(next(iter(group.values()))))])
     return ([a for level in levels for a in level] for levels in itertools.product(*axes))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -294,7 +293,3 @@ class SweepConfig(Spec):
         """The same sweep, knowing where each of its values is written."""
         self._document, self._path = document, path
         return self
-
-    def axes(self) -> Mapping[str, list[Any]]:
-        """Every axis with its levels, of ``grid`` and ``zip``."""
-        return {**self.grid, **{path: values for group in self.lockstep for path, values in group.items()}}

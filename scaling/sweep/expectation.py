@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from scaling.accounting import count_parameters
 from scaling.spec import RunSpec
@@ -56,7 +56,13 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
     chosen = [spec for spec in specs if spec.data.text_id == most_read]
     n = [count_parameters(spec.model).n_params for spec in chosen]
     d = [spec.n_tokens for spec in chosen]
-    guess = {"E": 1.0, "A": 0.5 * _middle(n) ** ALPHA, "B": 0.5 * _middle(d) ** BETA, "alpha": ALPHA, "beta": BETA}
+    guess = {
+        "E": 1.0,
+        "A": 0.5 * geometric_mean(n) ** ALPHA,
+        "B": 0.5 * geometric_mean(d) ** BETA,
+        "alpha": ALPHA,
+        "beta": BETA,
+    }
     point = {"n": REACH * max(n), "d": REACH * max(d)}
     table = pd.DataFrame({"n_params": n, "n_tokens": d, "trunk_id": [spec.trunk_id for spec in chosen]})
     found = design(table, law=Chinchilla().with_values(guess), forecast={"beyond": point})
@@ -67,7 +73,3 @@ def expect(specs: Sequence[RunSpec]) -> Expectation:
         teacher=chosen[0].data.label,
         faults=found.faults,
     )
-
-
-def _middle(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))

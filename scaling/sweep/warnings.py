@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from statistics import geometric_mean
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def _confounded(specs: Sequence[RunSpec]) -> Iterator[str]:
     ratios = [spec.n_tokens / count_parameters(spec.model).n_params for spec in specs]
     if len(specs) > 1 and max(ratios) < NARROWEST_RATIO * min(ratios):
         yield (
-            f"all runs have about {_geometric_mean(ratios):.3g} tokens per parameter, so N and D move together and "
+            f"all runs have about {geometric_mean(ratios):.3g} tokens per parameter, so N and D move together and "
             "their exponents cannot be told apart; vary tokens at each size"
         )
 
@@ -134,7 +135,3 @@ def _corpus_tokens(source) -> float:
     # Bytes of English a token holds: measured 2.9 at 1,024, 4.3 at 4,096, 4.8 at 8,192 entries.
     bytes_per_token = 1.0 if source.vocab_size <= 257 else min(5.0, 2.93 + 0.66 * math.log2(source.vocab_size / 1024))
     return n_bytes / max(1.0, bytes_per_token)
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))

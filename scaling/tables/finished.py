@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,8 +70,8 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
     reason = np.full(len(runs), "", object)
     for column in CLOCKS:
         if column in runs.columns:
-            seconds = runs[column].to_numpy(float, na_value=np.nan)
-            reason[~(seconds > 0)] = f"never ran ({column} is empty or zero)"
+            ran = np.array([_lasted(value) for value in runs[column]], bool)
+            reason[~ran] = f"never ran ({column} is empty or zero)"
     # The state of a run says more than its clock, so it has the last word.
     for column in STATE_COLUMNS:
         if column in runs.columns:
@@ -85,8 +86,17 @@ def finished(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:
 def came_to_end(row: Mapping[Any, Any]) -> bool:
     """Whether a single row is that of a run that came to its end, as `finished` says it of a table's."""
     words = [str(row[column]).strip().lower() for column in STATE_COLUMNS if column in row]
-    seconds = [float(row[column] or 0) for column in CLOCKS if column in row]
-    return all(word in FINISHED for word in words) and all(lasted > 0 for lasted in seconds)
+    return all(word in FINISHED for word in words) and all(_lasted(row[column]) for column in CLOCKS if column in row)
+
+
+def _lasted(value: Any) -> bool:
+    """Whether a cell of a clock says that a run took any time: a number, a duration, or one in words (``1h 2m``)."""
+    try:
+        return float(value) > 0
+    except ValueError:
+        return bool(str(value).strip())
+    except TypeError:
+        return isinstance(value, timedelta) and value > timedelta(0)
 
 
 def follows_no_law(runs: pd.DataFrame) -> tuple[Array, list[LeftOut]]:

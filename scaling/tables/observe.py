@@ -124,7 +124,8 @@ def not_flat(data: Observations) -> Observations:
 def _no_duplicates(runs: pd.DataFrame) -> None:
     """A run counted twice halves its own noise."""
     key = next((name for name in RUN_KEYS if name in runs.columns), None)
-    keys = runs[[key]] if key else runs
+    # Runs without a name are not known to be the same one.
+    keys = runs[[key]].dropna() if key else runs
     try:
         # Most tables have a column in which no two rows agree, and single columns are looked through at once.
         if any(column.is_unique for _, column in keys.items()):
@@ -135,7 +136,7 @@ def _no_duplicates(runs: pd.DataFrame) -> None:
     if again.any():
         what = f"the same {key}" if key else "identical values in every column"
         raise RecordError(
-            f"rows {listed(runs.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
+            f"rows {listed(keys.index[again])} have {what}: a run counted twice makes a fit too sure of itself; "
             "keep one of each (DataFrame.drop_duplicates)"
         )
 

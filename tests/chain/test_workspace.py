@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
+from scaling.chain.foresee import check_memory
 from scaling.chain.workspace import Workspace
 from scaling.errors import ConfigError, RecordError
+from scaling.sweep.plan import plan, step_bytes
 
 TEXT = """\
 name: twin
@@ -108,3 +111,29 @@ def test_the_usual_results_folder_wins_where_it_is_said_and_is_said_again(tmp_pa
     assert found.store.root == Path("results")
     assert found.command("scaling fit") == f"scaling fit {folder / 'sweep.yaml'} --results results"
     assert Workspace.open("a.yaml", results="results").command("scaling fit") == "scaling fit a.yaml"
+
+
+@pytest.mark.parametrize("name", ["100k", "1e5", "0x1F", "2.5B", "on", "1_000"])
+def test_a_sweep_whose_name_looks_like_a_number_is_read_again_from_its_folder(tmp_path, name):
+    path = sweep_file(tmp_path / "a.yaml", 32)
+    path.write_text(re.sub("name: .*", f"name: '{name}'", path.read_text(), count=1))
+    made = Workspace.open(path, results=tmp_path / "results").prepare()
+    again = Workspace.open(tmp_path / "results" / name)
+    assert (again.config.name, again.runs) == (name, made.runs)
+
+
+def test_as_many_workers_as_fit_the_memory_are_started_and_no_more(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    base = "model: {n_layers: 1}, data: {source: {kind: w0}}, tokens: 10k"
+    path.write_text(f"name: a\nbase: {{{base}}}\ngrid: {{model.width: [32, 64, 96]}}\n")
+    workspace = Workspace.open(path, results=tmp_path / "results")
+    made = plan(workspace.runs, workspace.store)
+    sizes = sorted(step_bytes(run) for run in workspace.runs)
+    monkeypatch.setattr("scaling.chain.foresee.memory_bytes", lambda: sizes[1] + sizes[2])
+    for jobs in (1, 2):
+        check_memory(workspace, made, jobs=jobs)
+    with pytest.raises(ConfigError, match="--jobs: steps of 3 workers at once need .* — pass --jobs 2;"):
+        check_memory(workspace, made, jobs=8)
+    monkeypatch.setattr("scaling.chain.foresee.memory_bytes", lambda: sizes[2] - 1)
+    with pytest.raises(ConfigError, match="model.width: a step at width 96"):
+        check_memory(workspace, made)

@@ -4,7 +4,7 @@ import pytest
 
 from scaling.accounting import count_parameters, training_flops
 from scaling.config.expand import expand, matches, recommended_text
-from scaling.config.load import load_sweep
+from scaling.config.load import load_sweep, open_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError
 from scaling.spec import TextSource
@@ -201,3 +201,26 @@ def test_conditions_match_what_they_say(value, wanted, answer):
 def test_a_model_takes_vocabulary_and_context_from_its_world(source, context, vocabulary):
     (run,) = runs(base={"model": {"width": 32}, "data": {"source": {"kind": source}}, "tokens": 1000})
     assert (run.model.context, run.model.vocab_size) == (context, vocabulary)
+
+
+@pytest.mark.parametrize("empty", ["zip: {}", "zip: [{}]", "zip: []", "zip: [{}, {seed: [0, 1]}]"])
+@pytest.mark.parametrize("rest", ["", "grid: {model.width: [32, 64]}", "list: [{model.width: 64}]"])
+def test_a_zip_without_axes_takes_no_run_away(tmp_path, empty, rest):
+    def runs(text):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(
+            f"name: s\nbase: {{model: {{width: 32}}, data: {{source: {{kind: w0}}}}, tokens: 100k}}\n{text}\n"
+        )
+        return open_sweep(path).runs
+
+    assert runs(f"{empty}\n{rest}") == runs(f"{empty.replace('{}, ', '') if 'seed' in empty else ''}\n{rest}")
+
+
+@pytest.mark.parametrize("tokens", [[100_000, 100_100], [100_100, 100_000], [1, 2, 3], [640, 1280, 1281, 641]])
+def test_volumes_that_are_the_same_steps_are_one_run_as_it_was_written_first(tmp_path, tokens):
+    path = tmp_path / "sweep.yaml"
+    base = "model: {width: 32}, data: {source: {kind: w0}}"
+    path.write_text(f"name: s\nbase: {{{base}}}\ngrid: {{tokens: {tokens}, seed: [0, 1]}}\n")
+    runs = open_sweep(path).runs
+    assert len({(run.seed, run.n_tokens) for run in runs}) == len(runs) == 2 * len({run.steps for run in runs})
+    assert runs[0].tokens == tokens[0]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from scaling.config.document import MOST_BYTES, parse_document, to_yaml
 from scaling.config.expand import expand
-from scaling.config.load import load_sweep, read_header
+from scaling.config.load import load_sweep
 from scaling.errors import ConfigError
+from tests.headers import read_header
 
 
 def problems(path, *overrides):
@@ -22,7 +23,7 @@ def test_a_valid_file_loads(write):
     config = load_sweep(write())
     assert config.name == "small"
     assert config.recommend.memory == 64 * 2**20
-    assert config.axes()["tokens"] == [100_000, 200_000]
+    assert config.grid["tokens"] == [100_000, 200_000]
 
 
 @pytest.mark.parametrize(

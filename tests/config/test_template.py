@@ -7,10 +7,11 @@ from typer.testing import CliRunner
 
 from scaling.cli import app
 from scaling.config.expand import expand
-from scaling.config.load import load_sweep, read_header
+from scaling.config.load import load_sweep
 from scaling.config.paths import run_paths
 from scaling.config.template import json_schema, write_template
 from scaling.errors import ConfigError, DataError, RecordError
+from tests.headers import read_header
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 

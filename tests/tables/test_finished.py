@@ -189,3 +189,16 @@ def test_runs_that_went_on_from_other_weights_are_left_out_of_laws_counted_and_t
     assert len(observe(runs.assign(start_tokens=0), columns=COLUMNS)) == 16
     with pytest.raises(RecordError, match="all 2 runs are left out: went on from"):
         observe(runs.loc[[3, 7]], columns=COLUMNS)
+
+
+@pytest.mark.parametrize("column", ["Runtime", "_runtime"])
+@pytest.mark.parametrize(
+    ("cell", "ran"),
+    [("1h 2m", True), ("93", True), (93, True), (0.5, True), (pd.Timedelta("1h"), True), (np.float32(2), True)]
+    + [("", False), (" ", False), ("0", False), (0, False), (None, False), (np.nan, False), (pd.NaT, False)]
+    + [(pd.NA, False), (pd.Timedelta(0), False)],
+)
+def test_a_clock_in_words_or_numbers_says_whether_a_run_ran(column, cell, ran):
+    table = pd.DataFrame({"n": [1.0, 2.0], column: pd.Series([1, cell], dtype=object)})
+    assert finished(table)[0].tolist() == [True, ran]
+    assert came_to_end({column: cell}) == ran
