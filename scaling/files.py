@@ -252,13 +252,9 @@ def _open_lock(lock: Path) -> int:
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
-
-
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What file systems answer that lock nothing: NFS without its lock service, Lustre as it is often mounted."""
+        if error.errno == errno.ELOOP:
+            raise RecordError(f"{lock}: is a symbolic link, where a lock file should be; remove it") from error
+        raise
 
 
 def _wait_for(handle: int, lock: Path, waits: Callable[[], Any]) -> None:
@@ -270,14 +266,12 @@ def _wait_for(handle: int, lock: Path, waits: Callable[[], Any]) -> None:
             waits()
             fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        # What NFS without its lock service answers, and Lustre as it is often mounted.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
         # A lock guards against a second process, which is rare; hours of training before this step are not given up.
-        warnings.warn(
-            f"{lock.parent}: its file system locks no files ({error.strerror}); the work goes on — see to it that no "
-            "other process writes there at the same time",
-            stacklevel=2,
-        )
+        said = f"{lock.parent}: its file system locks no files ({error.strerror}); the work goes on"
+        warnings.warn(f"{said} — see to it that no other process writes there at the same time", stacklevel=2)
 
 
 def file_hash(path: Path) -> str:

@@ -9,7 +9,7 @@ from scaling.chain.workspace import Workspace
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ConfigError, SpecError
 from scaling.machine import memory_bytes
-from scaling.spec import TextSource, WorldSource
+from scaling.spec import RunSpec, TextSource, WorldSource
 from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
@@ -96,17 +96,20 @@ def check_memory(workspace: Workspace, plan: Plan, *, jobs: int = 1) -> None:
     """
     from scaling.sweep.plan import step_bytes
 
-    here, first = memory_bytes(), sorted((trunk.specs[0] for trunk in plan.pending), key=step_bytes, reverse=True)
-    needed = [sum(map(step_bytes, first[:n])) for n in range(1, min(jobs, len(first)) + 1)]
-    if here is None or not needed or needed[-1] <= here:
-        return
+    here, largest = memory_bytes(), sorted((trunk.specs[0] for trunk in plan.pending), key=step_bytes, reverse=True)
+    needed = [sum(map(step_bytes, largest[:n])) for n in range(1, min(jobs, len(largest)) + 1)]
+    if here is not None and needed and needed[-1] > here:
+        said = _too_large(largest[0], needed, here)
+        where = f"{workspace.config.path or 'sweep'}:1:1"
+        raise ConfigError([f"{where}: {said}; a sweep that another machine trains is planned with --elsewhere"])
+
+
+def _too_large(largest: RunSpec, needed: list[int], here: int) -> str:
+    """What does not fit, given the bytes of one worker, of two, …"""
     there = f"this machine has {here / 2**30:,.1f} GiB"
     if needed[0] > here:
-        what = f"a step at width {first[0].model.width}, batch {first[0].optim.batch_size}, needs"
-        said = f"model.width: {what} {needed[0] / 2**30:,.1f} GiB, {there} — lower model.width or optim.batch_size"
-    else:
-        fit = sum(n_bytes <= here for n_bytes in needed)
-        said = f"--jobs: steps of {len(needed)} workers at once need {needed[-1] / 2**30:,.1f} GiB, {there}"
-        said += f" — pass --jobs {fit}"
-    where = f"{workspace.config.path or 'sweep'}:1:1"
-    raise ConfigError([f"{where}: {said}; a sweep that another machine trains is planned with --elsewhere"])
+        what = f"a step at width {largest.model.width}, batch {largest.optim.batch_size}, needs"
+        return f"model.width: {what} {needed[0] / 2**30:,.1f} GiB, {there} — lower model.width or optim.batch_size"
+    fit = sum(n_bytes <= here for n_bytes in needed)
+    what = f"steps of {len(needed)} workers at once need {needed[-1] / 2**30:,.1f} GiB"
+    return f"--jobs: {what}, {there} — pass --jobs {fit}"

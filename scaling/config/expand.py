@@ -129,8 +129,8 @@ def each_once(runs: Sequence[RunSpec]) -> list[RunSpec]:
     """Runs that are different trainings; of those that are one training the first.
 
     Tokens are seen in whole steps: 100,000 and 100,100 of them may be the very same training, which counted twice is
-    paid twice and makes a fit too sure of itself. To reach one cell of a grid in two ways, by a number and by a rule, is
-    no slip either, so that it is not refused.
+    paid twice and makes a fit too sure of itself. To reach one cell of a grid in two ways, by a number and by a rule,
+    is no slip either, so that it is not refused.
     """
     first: dict[tuple[str, int], RunSpec] = {}
     for run in runs:

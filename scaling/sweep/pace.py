@@ -163,7 +163,7 @@ class _Earlier:
         for spec, outcome in found:
             seen[shape_of(spec)].append(spec.step_tokens / (outcome.tokens_per_s or math.inf))
         # The first branch that a worker trains of a shape compiles; the others find it compiled.
-        slow = [outcome.compile_s for _, outcome in found if (outcome.compile_s or 0.0) > COMPILES_S]
+        slow = [taken for _, outcome in found if (taken := outcome.compile_s or 0.0) > COMPILES_S]
         return cls(
             # The median run was as disturbed as the next one will be.
             step_s={shape: statistics.median(seconds) for shape, seconds in seen.items()},

@@ -208,9 +208,8 @@ def test_a_model_takes_vocabulary_and_context_from_its_world(source, context, vo
 def test_a_zip_without_axes_takes_no_run_away(tmp_path, empty, rest):
     def runs(text):
         path = tmp_path / "sweep.yaml"
-        path.write_text(
-            f"name: s\nbase: {{model: {{width: 32}}, data: {{source: {{kind: w0}}}}, tokens: 100k}}\n{text}\n"
-        )
+        base = "model: {width: 32}, data: {source: {kind: w0}}, tokens: 100k"
+        path.write_text(f"name: s\nbase: {{{base}}}\n{text}\n")
         return open_sweep(path).runs
 
     assert runs(f"{empty}\n{rest}") == runs(f"{empty.replace('{}, ', '') if 'seed' in empty else ''}\n{rest}")

@@ -202,3 +202,15 @@ def test_a_clock_in_words_or_numbers_says_whether_a_run_ran(column, cell, ran):
     table = pd.DataFrame({"n": [1.0, 2.0], column: pd.Series([1, cell], dtype=object)})
     assert finished(table)[0].tolist() == [True, ran]
     assert came_to_end({column: cell}) == ran
+
+
+@pytest.mark.parametrize("key", ["run_id", "run", "Run ID", "ID"])
+@pytest.mark.parametrize("blank", [None, np.nan, pd.NA])
+def test_runs_without_a_name_are_not_the_same_run(key, blank):
+    table = sweep()
+    names = [f"r{i}" for i in range(len(table) - 2)]
+    unnamed = table.assign(**{key: pd.Series([blank, blank, *names], index=table.index, dtype=object)})
+    assert len(observe(unnamed, columns=COLUMNS)) == len(table)
+    twice = pd.concat([unnamed, unnamed.iloc[-1:]], ignore_index=True)
+    with pytest.raises(RecordError, match=f"rows {len(table) - 1}, {len(table)} have the same {key}"):
+        observe(twice, columns=COLUMNS)
