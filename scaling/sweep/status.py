@@ -105,7 +105,8 @@ def status(trunks: Sequence[Trunk], store: RunStore, *, pace: Pace | None = None
     seen = {spec.run_id: look(store, spec.run_id) for trunk in trunks for spec in trunk.specs}
     unfinished = [trunk for trunk in trunks if any(seen[run_id].state in DUE for run_id in trunk.run_ids)]
     # Only the unfinished can have a worker: of the others no lease is read.
-    workers = [state for trunk in unfinished if (state := _worker(store, trunk)) is not None]
+    now = _now(store.root / "claims") if unfinished else 0.0
+    workers = [state for trunk in unfinished if (state := _worker(store, trunk, now)) is not None]
     busy = {worker.trunk_id: worker for worker in workers if not worker.silent}
     labels = text_labels(spec.data for trunk in trunks for spec in trunk.specs)
     rows = [row for trunk in trunks for row in _rows(trunk, seen, busy, labels)]
@@ -147,7 +148,7 @@ def _rows(
     ]
 
 
-def _worker(store: RunStore, trunk: Trunk) -> WorkerState | None:
+def _worker(store: RunStore, trunk: Trunk, now: float) -> WorkerState | None:
     folder = store.root / "claims" / trunk.trunk_id
     state = read_lease(folder)
     if state is None or state.released:
@@ -161,16 +162,21 @@ def _worker(store: RunStore, trunk: Trunk) -> WorkerState | None:
         steps=steps,
         loss=note.get("loss"),
         tokens_per_s=tokens_per_s,
-        quiet_s=_quiet_s(folder),
+        quiet_s=_quiet_s(folder, now),
         remaining_s=(steps - step) * trunk.specs[0].step_tokens / tokens_per_s if tokens_per_s else None,
         gone=is_dead(state),
     )
 
 
-def _quiet_s(folder: Path) -> float:
+def _quiet_s(folder: Path, now: float) -> float:
+    written = _stamp(folder / f"lease.{latest_generation(folder)}")
+    return max(0.0, now - written) if written else 0.0
+
+
+def _stamp(file: Path) -> float:
+    """When a file was written; 0 where it is gone by now."""
     try:
-        written = (folder / f"lease.{latest_generation(folder)}").stat().st_mtime
-        return max(0.0, _now(folder.parent) - written)
+        return file.stat().st_mtime
     except OSError:
         return 0.0
 
@@ -185,4 +191,4 @@ def _now(claims: Path) -> float:
             return os.fstat(file.fileno()).st_mtime
     except OSError:
         # A folder that may only be read: the last beat of any worker is the latest moment that is known.
-        return max((path.stat().st_mtime for path in claims.glob("*/lease.*")), default=0.0)
+        return max(map(_stamp, claims.glob("*/lease.*")), default=0.0)
