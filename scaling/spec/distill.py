@@ -37,6 +37,14 @@ class DistillSpec(KindSpec):
         """Forward passes of the student beside those of its training, a token: what it writes itself."""
         return 0.0
 
+    def stage_steps(self, step_tokens: int) -> int:
+        """Steps of a first stage, in which the loss on tokens is not learned yet.
+
+        Args:
+            step_tokens: Tokens of a batch.
+        """
+        return 0
+
     def check_tokens(self, tokens: int) -> None:  # noqa: B027
         """Raise ValueError, with what to change, where so many tokens are too few for the recipe."""
 

@@ -73,6 +73,9 @@ class TinybertDistill(NetworkDistill):
     def check_tokens(self, tokens: int) -> None:
         check_stage(self.kind, self.first_stage_tokens, tokens)
 
+    def stage_steps(self, step_tokens: int) -> int:
+        return -(-self.first_stage_tokens // step_tokens)
+
     def check_models(self, student: ModelSpec, teacher: ModelSpec) -> None:
         layer_step(self.kind, student, teacher)
         if student.n_heads != teacher.n_heads:

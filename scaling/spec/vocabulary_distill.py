@@ -96,5 +96,8 @@ class MixedVocabDistill(VocabularyDistill):
     def check_tokens(self, tokens: int) -> None:
         check_stage(self.kind, self.first_stage_tokens, tokens)
 
+    def stage_steps(self, step_tokens: int) -> int:
+        return -(-self.first_stage_tokens // step_tokens)
+
     def teacher_passes(self, tokens: int) -> float:
         return 3.0 * min(1.0, self.first_stage_tokens / tokens)

@@ -74,23 +74,24 @@ class Diverged:
     reason: str
 
 
-def find_diverged(losses: np.ndarray, grad_norms: np.ndarray, vocab_size: int) -> Diverged | None:
+def find_diverged(losses: np.ndarray, grad_norms: np.ndarray, vocab_size: int, *, begin: int = 0) -> Diverged | None:
     """First step at which a training counts as diverged, None for one that does not.
 
     One of three: its loss is not finite; its gradient is zero, because activations overflowed and nothing can be
     learned any more, which may leave the loss at a guess's; or it is the hundredth step in a row whose loss is more
-    than 1 nat/token above both ``ln V``, which a uniform guess has, and the loss of the very first step. A healthy
-    training never stays above where it began, however large that was, so its early phase cannot be caught.
+    than 1 nat/token above both ``ln V``, which a uniform guess has, and the loss of the first step that learns it. A
+    healthy training never stays above where it began, however large that was, so its early phase cannot be caught.
 
     Args:
         losses: float32[n_steps], training loss of every step from the first.
         grad_norms: float32[n_steps], of the gradient before clipping.
         vocab_size: V.
+        begin: First step that learns this loss: before it, a recipe minimises something else, and it may be anything.
     """
     if not len(losses):
         return None
-    step = np.arange(len(losses))
-    high = losses > max(math.log(vocab_size), float(losses[0])) + MARGIN
+    step, first = np.arange(len(losses)), float(losses[min(begin, len(losses) - 1)])
+    high = (step >= begin) & (losses > max(math.log(vocab_size), first) + MARGIN)
     # Steps since the last one that was not high, without a loop.
     in_a_row = step - np.maximum.accumulate(np.where(high, -1, step))
     signs = {

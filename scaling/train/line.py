@@ -33,6 +33,7 @@ class Line:
     Attributes:
         state: Parameters and optimizer after ``step`` steps.
         vocab_size: V, which says what a guess is worth.
+        learned_from: First step that learns the loss, as :func:`~scaling.train.health.find_diverged` takes it.
         step: Steps since the beginning of the run.
         losses: float32[step], training loss of each step since the beginning of the run.
         grad_norms: float32[step], likewise, before clipping.
@@ -42,6 +43,7 @@ class Line:
 
     state: TrainState
     vocab_size: int
+    learned_from: int = 0
     step: int = 0
     losses: np.ndarray = field(default_factory=_empty)
     grad_norms: np.ndarray = field(default_factory=_empty)
@@ -80,7 +82,7 @@ class Line:
     @property
     def diverged(self) -> Diverged | None:
         """Where the line counts as diverged."""
-        return find_diverged(self.losses, self.grad_norms, self.vocab_size)
+        return find_diverged(self.losses, self.grad_norms, self.vocab_size, begin=self.learned_from)
 
 
 LOGS = tuple(one.name for one in fields(Line) if one.type == "np.ndarray")

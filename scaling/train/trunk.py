@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,8 @@ class TrunkTraining:
             self.program, self.cooldown = (
                 program_of(spec, mesh, cooldown=last, teacher=teacher) for last in (False, True)
             )
-            self.trunk = Line(started(self.program.init(spec.seed), spec, store), spec.model.vocab_size)
+            state = started(self.program.init(spec.seed), spec, store)
+            self.trunk = Line(state, spec.model.vocab_size, spec.recipe.stage_steps(spec.step_tokens))
             if mesh.leads:
                 self._restore()
         self._share()
@@ -280,7 +281,7 @@ class TrunkTraining:
 
 def _line(name: str, template: Line, steps: dict[str, int], arrays: dict[str, np.ndarray]) -> Line:
     state: TrainState = fill(template.state, arrays, f"{name}.state.")
-    return Line(state, template.vocab_size, steps[name], *(arrays[f"{name}.{one}"] for one in LOGS))
+    return replace(template, state=state, step=steps[name], **{one: arrays[f"{name}.{one}"] for one in LOGS})
 
 
 def missing_runs(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:

@@ -17,8 +17,8 @@ def healthy(steps: int, seed: int = 0, start: float = 6.0) -> np.ndarray:
     return (curve + 0.05 * rng.normal(size=steps)).astype(np.float32)
 
 
-def diverged_at(losses: np.ndarray, vocab_size: int) -> int | None:
-    found = find_diverged(losses, np.ones_like(losses), vocab_size)
+def diverged_at(losses: np.ndarray, vocab_size: int, begin: int = 0) -> int | None:
+    found = find_diverged(losses, np.ones_like(losses), vocab_size, begin=begin)
     return found and found.step
 
 
@@ -88,6 +88,20 @@ def test_a_run_that_begins_far_above_a_guess_is_measured_by_its_beginning():
     assert (losses[:400] > math.log(65) + 1).all()
     assert diverged_at(losses, 65) is None
     assert diverged_at(losses + np.where(np.arange(3000) > 2000, 30, 0).astype(np.float32), 65) == 2100
+
+
+def test_a_loss_that_is_not_learned_yet_says_nothing_until_it_is():
+    """The first stage of a recipe brings the loss on tokens anywhere; the second brings it down from there."""
+    away = np.linspace(math.log(65), 9.0, 400, dtype=np.float32)
+    losses = np.concatenate([away, healthy(600, start=9.0)])
+    assert diverged_at(losses, 65) == 182
+    assert diverged_at(losses, 65, 400) is None
+    assert diverged_at(losses[:300], 65, 400) is None
+    # From its beginning on the rule is as ever.
+    losses[700:] = 11.0
+    assert diverged_at(losses, 65, 400) == 799
+    losses[50] = np.nan
+    assert diverged_at(losses, 65, 400) == 50
 
 
 def test_nothing_is_said_of_a_run_that_has_not_begun():

@@ -17,7 +17,7 @@ from scaling.train.distill.vocabularies import LearningTeacher, loss_of_its_voca
 from scaling.train.loop import train_trunk
 from scaling.train.model import Student
 from scaling.train.optimizer import rate_factors
-from scaling.train.step import params_of
+from scaling.train.step import LATE, params_of
 
 RNG = np.random.default_rng(5)
 TEACHER = ModelSpec(vocab_size=300, width=64, n_layers=2, context=16)
@@ -138,6 +138,9 @@ def test_the_small_table_is_learned_inside_the_teacher_first_and_the_student_alo
     (first, _), (second, alone) = losses(1), losses(2)
     assert float(first) == pytest.approx(aligned, rel=1e-5)
     assert float(second) == float(alone)
+    assert mixed_vocab.spec.stage_steps(tokens.size) == 2
+    # Counted in tokens, these steps are more than 32 bits hold.
+    assert [float(losses(step)[0]) for step in (2**26, 2**27, LATE)] == [float(alone)] * 3
 
 
 def test_in_dual_training_a_word_of_both_vocabularies_begins_alike():

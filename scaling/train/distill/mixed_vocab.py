@@ -29,7 +29,8 @@ class MixedVocab(NetworkRecipe):
     def losses(self, student: Student, inputs_BT: jax.Array, targets_BT: Any, moment: Moment) -> Losses:
         logits_BTV = student(inputs_BT).astype(jnp.float32)
         loss = token_loss(logits_BTV, targets_BT["token"])
-        is_first = moment.step * inputs_BT.size < self.spec.first_stage_tokens
+        # Steps are compared, as tokens are more than 32 bits can count.
+        is_first = moment.step < self.spec.stage_steps(inputs_BT.size)
         # One of the two is computed: the teacher is many times as large as its student.
         aligned = jax.lax.cond(is_first, lambda: self._aligned(student, targets_BT["mixed"], moment), lambda: 0.0)
         return Losses(jnp.where(is_first, aligned, loss), loss, logits_BTV)

@@ -38,7 +38,8 @@ class Tinybert(NetworkRecipe):
         taught = jax.lax.stop_gradient(features(self.teacher, inputs_BT))
         below = self._below(own, taught, moment.adapters, layer_step(self.spec.kind, student.model, self.teacher.model))
         above = distribution_loss(taught.logits_BTV, own.logits_BTV, self.spec.temperature)
-        is_first = moment.step * inputs_BT.size < self.spec.first_stage_tokens
+        # Steps are compared, as tokens are more than 32 bits can count.
+        is_first = moment.step < self.spec.stage_steps(inputs_BT.size)
         return Losses(jnp.where(is_first, below, above), token_loss(own.logits_BTV, targets_BT), own.logits_BTV)
 
     @staticmethod
