@@ -109,7 +109,8 @@ def _sample(
     student = with_params(model, params)
     length, batch = uniform_TB.shape
     chunk = -(-length // sizes)
-    empty = (jnp.zeros((batch, model.n_kv_heads, 0, model.head_width)),) * model.n_layers
+    dtype = student.token_embd[...].dtype
+    empty = (jnp.zeros((batch, model.n_kv_heads, 0, model.head_width), dtype),) * model.n_layers
     carry, written = (jnp.full(batch, bos, jnp.int32), empty, empty), []
     for start in range(0, length, chunk):
         stop = min(start + chunk, length)
@@ -137,7 +138,8 @@ def _step(student: Student, decoding: Decoding, space: int, carry, now):
         values[i] = jax.lax.dynamic_update_slice_in_dim(values[i], v_BJTK, position, axis=2)
         x_BTM = x_BTM + _output(block, attend(q_BHTK, keys[i], values[i], mask_TS))
         x_BTM = x_BTM + _feed_forward(block, model, x_BTM)
-    chosen_B = _choose(student._logits(x_BTM)[:, 0], uniform_B, decoding)
+    # Of few bits, the sums of probabilities would leave out most of a large vocabulary.
+    chosen_B = _choose(student._logits(x_BTM)[:, 0].astype(jnp.float32), uniform_B, decoding)
     chosen_B = jnp.where(given_B == FREE, chosen_B, given_B)
     return (chosen_B, tuple(keys), tuple(values)), chosen_B
 

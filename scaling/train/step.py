@@ -33,10 +33,17 @@ LATE = 2**30
 
 
 class TrainState(NamedTuple):
-    """All that a step changes."""
+    """What a step is given and gives back.
+
+    Attributes:
+        params: Changed by each step.
+        opt_state: Likewise.
+        key: uint32[2] of the run's seed, for a recipe that draws; None for the others, whose state is without it.
+    """
 
     params: Params
     opt_state: optax.OptState
+    key: jax.Array | None = None
 
 
 class StepLog(NamedTuple):
@@ -106,22 +113,24 @@ def _program(
         student = recipe.start(Student(model, seed))
         adapters = recipe.adapters(student, jax.random.fold_in(jax.random.key(seed), 1))
         params = params_of(student) | ({ADAPTERS: adapters} if adapters else {})
-        return TrainState(params, transform.init(params))
+        key = jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 2)) if recipe.draws else None
+        return TrainState(params, transform.init(params), key)
 
-    def loss_of(params: Params, inputs_BT, targets_BT, step=LATE) -> tuple[jax.Array, jax.Array]:
+    def loss_of(params: Params, inputs_BT, targets_BT, step=LATE, key=None) -> tuple[jax.Array, jax.Array]:
         # What a recipe learns beside the student is stored in no file, and so is not rounded.
         stored = params if optim.qat is None else {**params, **straight_through(_own(params), optim.qat)}
         used = jax.tree.map(lambda param: param.astype(optim.precision), stored)
-        moment = Moment(step, used.get(ADAPTERS, {}))
+        moment = Moment(step, used.get(ADAPTERS, {}), key)
         found = recipe.losses(with_params(model, used), inputs_BT, targets_BT, moment)
         return found.aim + optim.z_loss * z_loss(found.logits_BTV), found.loss
 
     def step(state: TrainState, inputs_BT, targets_BT, rate) -> tuple[TrainState, StepLog]:
         taken = optax.tree.get(state.opt_state, "count")
-        (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, inputs_BT, targets_BT, taken)
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (_, loss), grads = gradient(state.params, inputs_BT, targets_BT, taken, state.key)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
-        return TrainState(params, opt_state), StepLog(loss, optax.tree.norm(grads))
+        return TrainState(params, opt_state, state.key), StepLog(loss, optax.tree.norm(grads))
 
     return Program(jax.jit(init), mesh.compile(step), mesh.compile(probe_of(loss_of), donate=()))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,16 +12,35 @@ from pydantic import ValidationError
 
 from scaling.errors import TrainError
 from scaling.records import RunStore
-from scaling.spec import ModelSpec, OnPolicyDistill, RunSpec, SoftDistill, TinybertDistill, TokenTargets
+from scaling.spec import (
+    DistilbertDistill,
+    DualVocabDistill,
+    LogitDistill,
+    MinilmDistill,
+    MixedVocabDistill,
+    ModelSpec,
+    OnPolicyDistill,
+    OptimSpec,
+    RunSpec,
+    SampledTargets,
+    SequenceDistill,
+    SoftDistill,
+    TinybertDistill,
+    TokenTargets,
+)
 from scaling.train.checkpoint import load_student
+from scaling.train.clock import Meter
 from scaling.train.distill.distilbert import cosine
 from scaling.train.distill.features import causal_mean, features, relation_loss, relative_error
 from scaling.train.distill.minilm import value_relations
 from scaling.train.distill.on_policy import divergence, own_text
-from scaling.train.distill.recipe import Moment, recipe_of
+from scaling.train.distill.recipe import RECIPES, Moment, recipe_of
 from scaling.train.distill.soft import distribution_loss
 from scaling.train.loop import train_trunk
+from scaling.train.mesh import ONE_DEVICE
 from scaling.train.model import Student, to_tensors
+from scaling.train.step import LATE, program
+from scaling.train.trunk import TrunkTraining
 
 RNG = np.random.default_rng(7)
 TEACHER = ModelSpec(vocab_size=65, width=64, n_layers=4, context=8, n_heads=2)
@@ -173,8 +194,11 @@ def test_tinybert_learns_below_the_logits_first_and_the_distribution_then():
         below += plain_error(np.asarray(taught.hidden_BTM[stands_for]), state)
         below += plain_scores(np.asarray(taught.scores_BHTS[stands_for]), np.asarray(own.scores_BHTS[layer]))
     above = plain_distribution(np.asarray(taught.logits_BTV, float), np.asarray(own.logits_BTV, float), 1.0)
-    aims = [float(aim(step)[0]) for step in (0, 9, 10)]
-    assert aims == pytest.approx([below, below, above], rel=1e-5)
+    # A step counted in tokens is more than 32 bits hold from 2**27 of these steps on.
+    last = recipe.spec.stage_steps(tokens.size) - 1
+    aims = [float(aim(step)[0]) for step in (0, last, last + 1, 2**27, 2**28, LATE)]
+    assert last == 9
+    assert aims == pytest.approx([below, below, above, above, above, above], rel=1e-5)
 
 
 @pytest.mark.slow
@@ -185,10 +209,10 @@ def test_a_student_that_learns_on_policy_is_scored_on_what_it_writes_in_a_share_
 
     @jax.jit
     def aims(step):
-        key = jax.random.fold_in(jax.random.key(0), step)
-        written = own_text(student, tokens[:, 0], 8, key)
+        moment = Moment(step, {}, jax.random.key_data(jax.random.key(3)))
+        written = own_text(student, tokens[:, 0], 8, moment.keys(2)[1])
         apart = [divergence(teacher(x), student(x), 0.5) for x in (tokens, written)]
-        return recipe.losses(student, tokens, tokens, Moment(step, {})).aim, *apart, written
+        return recipe.losses(student, tokens, tokens, moment).aim, *apart, written
 
     chosen = []
     for step in range(8):
@@ -198,6 +222,60 @@ def test_a_student_that_learns_on_policy_is_scored_on_what_it_writes_in_a_share_
         assert aim == pytest.approx(on_own if is_own else on_data, rel=1e-5)
         chosen.append(is_own)
     assert 0 < sum(chosen) < 8
+
+
+def recipes_of_small_models() -> dict[str, tuple]:
+    """By kind: settings, targets, teacher's vocabulary, and what is told beside the tokens of a batch of 2 × 8."""
+    tokens, weights = np.zeros((2, 8), np.int32), np.full((2, 8, 3), 1 / 3, np.float32)
+    sampled = {"token": tokens, "weights": weights, "ids": np.zeros((2, 8, 3), np.int32)}
+    several = {"token": tokens, "mixed": tokens}
+    first = {"first_stage_tokens": 16}
+    return {
+        "sequence": (SequenceDistill(), TokenTargets(), 65, tokens),
+        "logit": (LogitDistill(), SampledTargets(kind="sampled"), 65, sampled),
+        "soft": (SoftDistill(kind="soft"), TokenTargets(), 65, tokens),
+        "minilm": (MinilmDistill(kind="minilm"), TokenTargets(), 65, tokens),
+        "distilbert": (DistilbertDistill(kind="distilbert"), TokenTargets(), 65, tokens),
+        "tinybert": (TinybertDistill(kind="tinybert", **first), TokenTargets(), 65, tokens),
+        "on_policy": (OnPolicyDistill(kind="on_policy"), TokenTargets(), 65, tokens),
+        "dual_vocab": (DualVocabDistill(kind="dual_vocab"), TokenTargets(), 80, several),
+        "mixed_vocab": (MixedVocabDistill(kind="mixed_vocab", **first), TokenTargets(), 80, several),
+    }
+
+
+def begun(kind: str, precision: str = "float32"):
+    """Program and batch of a recipe, nothing of it compiled."""
+    recipe, targets, n_theirs, told = recipes_of_small_models()[kind]
+    teacher = Student(SMALL.model_copy(update={"vocab_size": n_theirs}), seed=1)
+    made = program(SMALL, OptimSpec(precision=precision), targets=targets, recipe=recipe, teacher=teacher)
+    return made, (np.zeros((2, 8), np.int32), told)
+
+
+@pytest.mark.parametrize("precision", get_args(OptimSpec.model_fields["precision"].annotation))
+@pytest.mark.parametrize("kind", sorted(recipes_of_small_models()))
+def test_a_step_of_every_recipe_begins_in_every_precision_and_is_probed(kind, precision):
+    made, batch = begun(kind, precision)
+    state = jax.eval_shape(made.init, 0)
+    after, log = jax.eval_shape(made.step, state, *batch, np.float32(1e-3))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+    assert log.loss.dtype == jax.eval_shape(made.probe, state.params, *batch).noise.dtype == np.float32
+
+
+def test_every_recipe_is_among_those_that_are_begun():
+    assert recipes_of_small_models().keys() == set(RECIPES)
+
+
+def test_what_a_recipe_draws_is_another_in_each_step_of_each_run_and_no_two_draws_are_one():
+    assert [kind for kind in RECIPES if RECIPES[kind].draws] == ["on_policy"]
+    made, _ = begun("on_policy")
+    draw = jax.jit(jax.vmap(jax.random.uniform))
+    drawn = [
+        np.asarray(draw(Moment(step, {}, made.init(seed).key).keys(2))) for seed in (0, 1, 2) for step in (0, 1, 2)
+    ]
+    assert len(np.unique(drawn)) == 18
+    assert begun("soft")[0].init(0).key is None
 
 
 def test_a_recipe_without_a_network_is_refused():
@@ -270,6 +348,9 @@ def test_every_recipe_trains_a_student_that_is_kept_without_what_it_learned_besi
         losses[name] = record.outcome.loss
         assert record.row()["aims_at_loss"] == (name != "on_policy")
         assert record.row()["teacher_flops"] > 0
+    # Where its first stage ends is where its loss begins to be judged.
+    begun_anew = TrunkTraining([runs["tinybert"]], store, Meter(), mesh=ONE_DEVICE)
+    assert begun_anew.trunk.learned_from == 3_200 // runs["tinybert"].step_tokens
     # Whoever starts from the teacher's own layers is ahead of who is told as much and starts from nothing.
     assert losses["distilbert"] < losses["soft"] - 0.02
     # Tokens alone, or all of the distribution: the same is learned, by less noisy steps.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,16 @@ class OnPolicy(NetworkRecipe):
     ``OnPolicyDistill``.
     """
 
+    draws: ClassVar[bool] = True
+
     def losses(self, student: Student, inputs_BT: jax.Array, targets_BT: Any, moment: Moment) -> Losses:
         logits_BTV = student(inputs_BT).astype(jnp.float32)
-        key = jax.random.fold_in(jax.random.key(0), moment.step)
-        is_own = jax.random.uniform(key) < self.spec.own_share
+        choice, writing = moment.keys(2)
+        is_own = jax.random.uniform(choice) < self.spec.own_share
         # Only one of the two texts is read by the teacher.
         aim = jax.lax.cond(
             is_own,
-            lambda: self._apart(student, own_text(student, inputs_BT[:, 0], inputs_BT.shape[1], key)),
+            lambda: self._apart(student, own_text(student, inputs_BT[:, 0], inputs_BT.shape[1], writing)),
             lambda: divergence(self.teacher(inputs_BT), logits_BTV, self.spec.beta),
         )
         return Losses(aim, token_loss(logits_BTV, targets_BT), logits_BTV)

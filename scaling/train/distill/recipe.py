@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 
@@ -40,10 +40,18 @@ class Moment(NamedTuple):
     Attributes:
         step: int32 scalar, steps taken before.
         adapters: Of `Recipe.adapters`.
+        key: uint32[2] of the run, the same in all of its steps; None where nothing is drawn, and where the gradient's
+            noise is probed.
     """
 
     step: jax.Array | int
     adapters: Adapters
+    key: jax.Array | None = None
+
+    def keys(self, count: int) -> jax.Array:
+        """Keys of this step of this run, one a draw: no two draws may share one."""
+        key = jax.random.key(0) if self.key is None else jax.random.wrap_key_data(self.key)
+        return jax.random.split(jax.random.fold_in(key, self.step), count)
 
 
 class Recipe(ABC):
@@ -54,6 +62,9 @@ class Recipe(ABC):
         targets: What is told beside the tokens.
         teacher: The network of who wrote the text, where the recipe looks into it.
     """
+
+    draws: ClassVar[bool] = False
+    """True where a step draws at random; the run's state then holds a key."""
 
     def __init__(self, spec: Any, targets: Targets, teacher: Student | None = None):
         self.spec, self.targets = spec, targets
