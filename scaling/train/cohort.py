@@ -189,7 +189,10 @@ class _Cohort:
         return [(member, member.stretch) for member in self.members if member.stretch is not None]
 
     def _train_block(self, count: int) -> None:
-        batches = [self._batches(member, count) for member in self.members]
+        read = [None if member.stretch is None else self._batches(member, member.stretch, count) for member in self.members]
+        # The text of one that has ended may be shorter than what the others still read.
+        still = tuple(np.zeros_like(part) for part in next(filter(None, read)))
+        batches = [still if own is None else own for own in read]
         side_by_side = tuple(np.stack(parts, axis=1) for parts in zip(*batches, strict=True))
         probed = [[] if member.stretch is None else member.stretch.probed(count) for member in self.members]
         marks = sorted({step for steps in probed for step in steps})
@@ -199,13 +202,12 @@ class _Cohort:
                 own = jax.tree.map(lambda log, slot=slot: log[:, slot], logs)
                 member.stretch.line.extend(own, _of_slot([probes[marks.index(step)] for step in steps], slot))
 
-    def _batches(self, member: _Member, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Inputs, targets and rates of the next steps; of a member that has ended, anything at rate 0."""
-        stretch = member.stretch
-        start = 0 if stretch is None else stretch.line.step
+    @staticmethod
+    def _batches(member: _Member, stretch: Stretch, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs, targets and rates of the next steps."""
+        start = stretch.line.step
         read = member.training.stream.batches(start, count)
-        rates = np.zeros(count, np.float32) if stretch is None else stretch.rates(stretch.spec, start, start + count)
-        return read.inputs, read.targets, rates
+        return read.inputs, read.targets, stretch.rates(stretch.spec, start, start + count)
 
     def _gather(self) -> None:
         """Take the members' states into one; a slot that has ended keeps whatever state it has."""

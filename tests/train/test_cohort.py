@@ -7,13 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from scaling.errors import Preempted, TrainError
+from scaling.errors import DataError, Preempted, TrainError
 from scaling.records import RunStore
 from scaling.spec import CoverageTeacher
+from scaling.train import cohort
 from scaling.train.checkpoint import load_student
 from scaling.train.cohort import cohort_size, shape_of, train_cohort
 from scaling.train.loop import train_trunk
 from scaling.train.model import to_tensors
+from scaling.train.trunk import TrunkTraining
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,28 @@ def test_a_member_that_diverges_leaves_the_others_as_they_are(trunks, alone, sto
     records = train_cohort([wild, *trunks[1:]], store)
     assert records[0][0].outcome.status == "diverged"
     check_equal(trunks[1:], store, alone(trunks[1:]))
+
+
+class OfItsOwnText(TrunkTraining):
+    """A trunk whose text ends where its longest run does, as one that a teacher wrote for it."""
+
+    def __init__(self, specs, *arguments, **named):
+        super().__init__(specs, *arguments, **named)
+        self.read, self.stream.batches = self.stream.batches, self.batches
+
+    def batches(self, start: int, count: int):
+        if start + count > (steps := max(spec.steps for spec in self.specs)):
+            raise DataError(f"{start + count} steps were asked for, and there is text for {steps}")
+        return self.read(start, count)
+
+
+def test_a_member_that_has_ended_reads_no_more_while_the_others_do(run_spec, store, monkeypatch):
+    monkeypatch.setattr(cohort, "TrunkTraining", OfItsOwnText)
+    # The first ends before the second, and with a step that is not finite the third before both.
+    trunks = [[run_spec(960)], [run_spec(12_800, lr=2e-3)], [run_spec(12_800, lr=1e30, warmup_tokens=0)]]
+    records = train_cohort(trunks, store)
+    assert [own[0].outcome.status for own in records] == ["done", "done", "diverged"]
+    assert len((store.run_dir(trunks[1][0].run_id) / "metrics.jsonl").read_text().splitlines()) == 40
 
 
 def test_what_cannot_be_trained_together_is_refused(trunks, store, run_spec):
