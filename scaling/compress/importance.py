@@ -1,16 +1,20 @@
 """What of a student matters least: heads by the gradient of their gates, neurons by what they write, layers by how far
 they turn the residual stream.
 
-All are averages over tokens of the training stream. Shape suffixes as in ``train/model.py``.
+All are averages over tokens of the training stream, of which as many are read at once as fit memory. Shape suffixes
+as in ``train/model.py``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scaling.compress.forward import Tap, forward, unchanged
+from scaling.train.evaluate import parts_in_memory
 from scaling.train.model import Student
 from scaling.train.objective import token_loss
 from scaling.train.step import params_of, with_params
@@ -38,7 +42,8 @@ def head_importance(student: Student, inputs_BT: np.ndarray, targets_BT: np.ndar
         by_sequence = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(ones_LH, inputs_BT, targets_BT)
         return jnp.abs(by_sequence).mean(axis=0)
 
-    found = np.asarray(importance(params_of(student), inputs_BT, targets_BT), np.float64)
+    params, parts = params_of(student), parts_in_memory(model, *inputs_BT.shape)
+    found = np.mean([jax.device_get(importance(params, inputs_BT[part], targets_BT[part])) for part in parts], 0, float)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
@@ -57,12 +62,10 @@ def neuron_importance(student: Student, inputs_BT: np.ndarray) -> np.ndarray:
 
     **Source:** Muralidharan et al. 2024, arXiv 2407.14679, section 2.2 (importance by activations).
     """
-    model = student.model
-    hidden = [f"blk.{i}.hidden" for i in range(model.n_layers)]
-    seen = _seen(student, inputs_BT, tuple(hidden))
+    hidden = tuple(f"blk.{i}.hidden" for i in range(student.model.n_layers))
     written = [np.linalg.norm(np.asarray(block.ffn_down[...], np.float64), axis=1) for block in student.blocks]
-    active = [np.sqrt(np.mean(np.square(seen[place], dtype=np.float64), axis=(0, 1))) for place in hidden]
-    return np.stack([one * norm for one, norm in zip(active, written, strict=True)])
+    squares = _mean_of(student, inputs_BT, hidden, lambda seen: np.mean(np.square(seen), axis=(1, 2)))
+    return np.sqrt(squares) * np.stack(written)
 
 
 def block_influence(student: Student, inputs_BT: np.ndarray) -> np.ndarray:
@@ -71,15 +74,20 @@ def block_influence(student: Student, inputs_BT: np.ndarray) -> np.ndarray:
     **Source:** Men et al. 2024, arXiv 2403.03853, equation 1.
     """
     places = (*(f"blk.{i}" for i in range(student.model.n_layers)), "stream")
-    seen = _seen(student, inputs_BT, places)
-    streams = [np.asarray(seen[place], np.float64) for place in places]
-    units = [stream / np.linalg.norm(stream, axis=-1, keepdims=True) for stream in streams]
-    return np.array([1 - np.mean((a * b).sum(-1)) for a, b in zip(units, units[1:], strict=False)])
+    return 1 - _mean_of(student, inputs_BT, places, _cosines)
 
 
-def _seen(student: Student, inputs_BT: np.ndarray, places: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The values at some places while tokens are read."""
-    model = student.model
+def _cosines(streams: np.ndarray) -> np.ndarray:
+    """Of each stream and the next, averaged over tokens."""
+    units = streams / np.linalg.norm(streams, axis=-1, keepdims=True)
+    return np.mean((units[:-1] * units[1:]).sum(-1), axis=(1, 2))
+
+
+def _mean_of(
+    student: Student, inputs_BT: np.ndarray, places: tuple[str, ...], measure: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The mean of what is measured of equal parts of the sequences: float64[places, B, T, …] of each, as it is read."""
+    model, params = student.model, params_of(student)
 
     @jax.jit
     def read(params, inputs_BT):
@@ -91,6 +99,7 @@ def _seen(student: Student, inputs_BT: np.ndarray, places: tuple[str, ...]) -> d
             return unchanged(place, value)
 
         forward(with_params(model, params), inputs_BT, note)
-        return found
+        return jnp.stack([found[place] for place in places])
 
-    return jax.device_get(read(params_of(student), inputs_BT))
+    parts = parts_in_memory(model, *inputs_BT.shape)
+    return np.mean([measure(np.asarray(read(params, inputs_BT[part]), np.float64)) for part in parts], axis=0)

@@ -14,18 +14,19 @@ from scaling.compress.heal import heal
 from scaling.compress.importance import block_influence, head_importance, neuron_importance
 from scaling.compress.prune import keep_heads, keep_layers, keep_neurons
 from scaling.compress.sparse import Sparsity, masks
-from scaling.data.batches import open_stream
+from scaling.data.batches import Stream, open_stream
 from scaling.dimensions import Dimensions
-from scaling.errors import SpecError
+from scaling.errors import DataError, SpecError
 from scaling.records import RunStore
 from scaling.registry import did_you_mean
 from scaling.spec import RunSpec
+from scaling.teach.teachers import prepare
 from scaling.train.checkpoint import load_student
 from scaling.train.model import Student
 from scaling.train.step import params_of, with_params
 
 SEEN_STEPS = 32
-"""Steps of the training stream that are asked what matters, and that healing reads ahead."""
+"""Steps of the training stream that are asked what matters, and that healing reads ahead, at most."""
 
 WEIGHTS = "weights"
 
@@ -42,16 +43,16 @@ class Pruning:
     """
 
     def __init__(self, run: RunSpec, store: RunStore):
-        self.run = run
+        self.run, self._store = run, store
         self.student = load_student(store.student_dir(run.run_id), run.model)
-        self._stream = open_stream(run, store)
 
     @cached_property
     def seen(self) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets, int32[B, T] each, of the beginning of the training stream."""
-        read = self._stream.batches(0, SEEN_STEPS)
-        inputs, targets = (np.asarray(part).reshape(-1, self.run.model.context) for part in (read.inputs, read.targets))
-        return inputs, targets
+        read = open_stream(self.run, self._store).batches(0, min(SEEN_STEPS, self.run.steps))
+        # What is told beside the tokens is for a recipe.
+        targets = read.targets["token"] if read.targets.dtype.names else read.targets
+        return tuple(part.reshape(-1, self.run.model.context) for part in (read.inputs, targets))
 
     def cut(self, kept: Mapping[str, float]) -> Student:
         """The student with so much left of each part, in the order of the parts.
@@ -74,20 +75,35 @@ class Pruning:
 
         Args:
             cut: What is left.
-            tokens: To read.
+            tokens: To read; of a teacher's text what is missing is written first.
             zeros: Share of the blocks' weights that stay zero, those of least magnitude.
             **how: As of :func:`~scaling.compress.heal.heal`.
+
+        Raises:
+            DataError: the teacher has to write more, and cannot.
         """
         if zeros:
             how = {"sparsity": Sparsity(zeros=zeros)} | how
         steps = max(1, round(tokens / self.run.step_tokens))
-        return heal(cut, self.student, self._fresh(), optim=self.run.optim, steps=steps, **how)
+        return heal(cut, self.student, self._fresh(steps), optim=self.run.optim, steps=steps, **how)
 
-    def _fresh(self) -> Iterator[np.ndarray]:
-        step = self.run.steps
-        while True:
-            yield from self._stream.batches(step, SEEN_STEPS).inputs
-            step += SEEN_STEPS
+    def _fresh(self, steps: int) -> Iterator[np.ndarray]:
+        """Inputs of the steps behind those that the run has read."""
+        first, stop = self.run.steps, self.run.steps + steps
+        stream = _reaching(self.run, stop, self._store)
+        for step in range(first, stop, SEEN_STEPS):
+            yield from stream.batches(step, min(SEEN_STEPS, stop - step)).inputs
+
+
+def _reaching(run: RunSpec, steps: int, store: RunStore) -> Stream:
+    """The training stream of a run, with at least so many steps: a teacher writes no more than its students read."""
+    stream = open_stream(run, store)
+    try:
+        stream.sequences.require(steps * stream.batch_size)
+    except DataError:
+        prepare([run.model_copy(update={"tokens": steps * run.step_tokens})], store)
+        return open_stream(run, store)
+    return stream
 
 
 def healing_flops(whole: Dimensions, left: Dimensions, tokens: float) -> float:

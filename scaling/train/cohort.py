@@ -189,7 +189,9 @@ class _Cohort:
         return [(member, member.stretch) for member in self.members if member.stretch is not None]
 
     def _train_block(self, count: int) -> None:
-        read = [None if member.stretch is None else self._batches(member, member.stretch, count) for member in self.members]
+        read = [
+            None if member.stretch is None else self._batches(member, member.stretch, count) for member in self.members
+        ]
         # The text of one that has ended may be shorter than what the others still read.
         still = tuple(np.zeros_like(part) for part in next(filter(None, read)))
         batches = [still if own is None else own for own in read]

@@ -150,12 +150,15 @@ def token_log_probs(
     model: ModelSpec, params: Params, inputs_BT: np.ndarray, targets_BT: np.ndarray, forward: Forward = as_trained
 ) -> np.ndarray:
     """``ln f`` of every target, float32[B, T], in as few calls as ``LOGITS_BYTES`` allow."""
-    n_sequences, time = inputs_BT.shape
+    score, parts = _token_scorer(model, forward), parts_in_memory(model, *inputs_BT.shape)
+    return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
+
+
+def parts_in_memory(model: ModelSpec, n_sequences: int, time: int) -> list[slice]:
+    """As few equal parts of some sequences as ``LOGITS_BYTES`` allow."""
     most = max(1, LOGITS_BYTES // (4 * time * model.vocab_size))
     rows = next(n for n in range(min(most, n_sequences), 0, -1) if n_sequences % n == 0)
-    parts = [slice(start, start + rows) for start in range(0, n_sequences, rows)]
-    score = _token_scorer(model, forward)
-    return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
+    return [slice(start, start + rows) for start in range(0, n_sequences, rows)]
 
 
 def _score_world(model: ModelSpec, params: Params, batch: Scored, p: np.ndarray, under: str, forward: Forward) -> _Sums:

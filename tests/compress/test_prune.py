@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from scaling.accounting import tensor_shapes
+from scaling.compress import importance as importance_module
 from scaling.compress.heal import heal
 from scaling.compress.importance import block_influence, head_importance, neuron_importance
 from scaling.compress.prune import keep_heads, keep_layers, keep_neurons
 from scaling.compress.sparse import Sparsity, masks
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec, OptimSpec
+from scaling.train import evaluate
 from scaling.train.generator import log_probabilities
 from scaling.train.model import Student, from_tensors, to_tensors
 from scaling.train.step import params_of, with_params
@@ -47,6 +49,28 @@ def test_heads_neurons_and_layers_that_say_nothing_are_left_out_without_a_trace(
     assert (left.model.n_layers, left.model.n_heads, left.model.n_kv_heads, left.model.hidden) == (1, 4, 2, 32)
     assert {name: tensor.shape for name, tensor in to_tensors(left).items()} == tensor_shapes(left.model)
     np.testing.assert_allclose(logits(left), logits(idle), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "importance",
+    [
+        neuron_importance,
+        block_influence,
+        lambda student, tokens: head_importance(student, tokens, np.roll(tokens, -1, axis=1)),
+    ],
+)
+def test_what_matters_does_not_depend_on_how_many_sequences_fit_memory(importance, monkeypatch):
+    student, parts = Student(MODEL, seed=1), []
+    whole = importance(student, TOKENS)
+
+    def parts_in_memory(*sizes):
+        parts.extend(evaluate.parts_in_memory(*sizes))
+        return parts
+
+    monkeypatch.setattr(importance_module, "parts_in_memory", parts_in_memory)
+    monkeypatch.setattr(evaluate, "LOGITS_BYTES", 2 * 4 * 12 * 65)
+    np.testing.assert_allclose(importance(student, TOKENS), whole, rtol=1e-5, atol=1e-6)
+    assert parts == [slice(0, 2), slice(2, 4)]
 
 
 def test_sizes_that_no_student_has_are_refused(idle):
