@@ -94,13 +94,14 @@ def main(results: str = "results") -> None:
     for run in runs[:2]:
         tensors = to_tensors(load_student(store.student_dir(run.run_id), run.model))
         real = held_out(run, store).real
-        before = evaluate(from_tensors(run.model, tensors), real).per_sequence
+        before = evaluate(from_tensors(run.model, tensors), real)
 
         def cost(weights, forward=as_trained, run=run, before=before, real=real) -> str:
-            found = paired(before, evaluate(from_tensors(run.model, weights), real, forward=forward).per_sequence)
+            after = evaluate(from_tensors(run.model, weights), real, forward=forward)
+            found = paired(before.per_sequence, after.per_sequence, before.scored)
             return f"{found.increase:+.5f} [{found.low:+.5f}, {found.high:+.5f}]"
 
-        print(f"width {run.model.width}, loss {before.mean():.4f}: loss added, nats/token, 90 % interval")
+        print(f"width {run.model.width}, loss {before.loss:.4f}: loss added, nats/token, 90 % interval")
         for name, made in SCHEMES.items():
             ranges = calibrated(run, store) if made.is_calibrated else None
             print(

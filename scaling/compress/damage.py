@@ -15,7 +15,7 @@ from scaling.records import RunStore, runs_table, with_rows_of_before
 from scaling.spec import RunSpec
 from scaling.stop import check_stop
 from scaling.train.checkpoint import load_student
-from scaling.train.evaluate import evaluate
+from scaling.train.evaluate import Evaluation, evaluate
 from scaling.train.measure import held_out
 from scaling.train.model import from_tensors, to_tensors
 
@@ -110,13 +110,13 @@ def damage_of_run(run: RunSpec, store: RunStore, bits: Sequence[int] = BITS) -> 
     check_finite(tensors, what=f"run {run.run_id}")
     real = held_out(run, store).real
 
-    def losses(weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    def measured(weights: Mapping[str, np.ndarray]) -> Evaluation:
         check_stop()
-        return evaluate(from_tensors(run.model, weights), real).per_sequence
+        return evaluate(from_tensors(run.model, weights), real)
 
-    before = losses(tensors)
+    before = measured(tensors)
     rows = []
     for one in bits:
-        cost = paired(before, losses(rounded(tensors, one)))
+        cost = paired(before.per_sequence, measured(rounded(tensors, one)).per_sequence, before.scored)
         rows.append((one, cost.before, cost.increase, cost.increase_se, cost.low, cost.high))
     return pd.DataFrame(rows, columns=list(MEASURED))

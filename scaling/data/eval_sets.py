@@ -138,6 +138,23 @@ def share_of(right: np.ndarray) -> tuple[float, float]:
     return share, standard_error(share, len(right))
 
 
+def ratio(part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
+    """``Σ part / Σ whole`` and its standard error, by linearisation: Cochran 1977, *Sampling Techniques*, eq. 2.46.
+
+    Args:
+        part: float64[n], such as the loss of each sequence.
+        whole: float64[n], such as the tokens that it is the loss of.
+    """
+    n, share = len(part), float(part.sum() / whole.sum())
+    if n < 2:
+        return share, math.nan
+    weights = whole / whole.mean()
+    with np.errstate(invalid="ignore"):  # of a part that is not finite nothing is known
+        # Less a constant, so that of equal wholes the spread is that of the shares, and nothing is rounded.
+        apart = part / whole * weights - share * (weights - 1)
+        return share, float(apart.std(ddof=1) / math.sqrt(n))
+
+
 def standard_error(share: float, n: int) -> float:
     """Of a share r/n: ``se² = (r + ½)(n − r + ½) / (n + 1)³``, which is not zero where all or none are right."""
     return math.sqrt((n * share + 0.5) * (n - n * share + 0.5) / (n + 1) ** 3)

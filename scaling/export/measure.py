@@ -123,7 +123,8 @@ def _engine_cost(
         raise EngineError(
             f"{engine.name} gave probabilities {told.shape}, where {(*tokens.shape, file.model.vocab_size)} are needed"
         )
-    return paired(_losses(_log_probs(student, tokens), batch), _losses(told, batch))
+    scored = batch.weights[: len(tokens), : tokens.shape[1]].sum(axis=1, dtype=np.float64)
+    return paired(_losses(_log_probs(student, tokens), batch), _losses(told, batch), scored)
 
 
 def _log_probs(student: Student, tokens: np.ndarray) -> np.ndarray:

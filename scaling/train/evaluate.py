@@ -5,7 +5,6 @@ The student's log-probabilities are float32; every average over them is float64.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.eval_sets import EvalBatch, EvalSet, share_of
+from scaling.data.eval_sets import EvalBatch, EvalSet, ratio, share_of
 from scaling.spec import ModelSpec
 from scaling.train.generator import Forward, as_trained, log_probabilities
 from scaling.train.model import Student
@@ -30,6 +29,7 @@ class Evaluation:
         loss: Mean loss.
         loss_se: Its standard error, from the spread over sequences.
         per_sequence: float64[n_sequences], mean loss of each; differences of two students are paired on it.
+        scored: int64[n_sequences], tokens that each is the mean of: an answer has few or many.
         kl_student: KL(q‖f) on this set; None for text.
         cross_term: ``Σ (p − q)·ln(q/f)`` on this set; None for text.
     """
@@ -37,6 +37,7 @@ class Evaluation:
     loss: float
     loss_se: float
     per_sequence: np.ndarray
+    scored: np.ndarray
     kl_student: float | None = None
     cross_term: float | None = None
 
@@ -113,12 +114,13 @@ def evaluate(
     scored = np.concatenate([part.scored for part in parts])
     totals = np.concatenate([part.loss for part in parts])
     # Tokens of one sequence are not independent: the standard error is over sequences.
-    per_sequence = totals / scored
+    loss, loss_se = ratio(totals, scored)
     kl, cross = (_mean([getattr(part, name) for part in parts], scored) for name in ("kl_student", "cross_term"))
     return Evaluation(
-        loss=float(totals.sum() / scored.sum()),
-        loss_se=float(per_sequence.std(ddof=1) / math.sqrt(len(per_sequence))) if len(per_sequence) > 1 else math.nan,
-        per_sequence=per_sequence,
+        loss=loss,
+        loss_se=loss_se,
+        per_sequence=totals / scored,
+        scored=scored,
         kl_student=kl,
         cross_term=cross,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from scaling.compress.degradation import degradation
 from scaling.data.eval_sets import EvalBatch
 from scaling.spec import ModelSpec
 from scaling.train.evaluate import evaluate
-from scaling.train.model import Student
+from scaling.train.model import Student, to_tensors
 from tests.students import logits_of
 
 MODEL = ModelSpec(vocab_size=33, width=32, n_layers=1, context=6)
@@ -41,6 +45,31 @@ def test_text_is_scored_by_its_targets_where_weights_say_so():
     np.testing.assert_allclose(found.per_sequence, np.mean(rows, axis=1), atol=1e-6)
     assert found.loss_se == pytest.approx(np.std(np.mean(rows, axis=1), ddof=1) / np.sqrt(12), rel=1e-5)
     assert found.kl_student is None
+
+
+def of_all_lengths() -> list[EvalBatch]:
+    """As the answers of a task: of one token to six."""
+    batches = make_batches(law=False)
+    lengths = np.random.default_rng(1).integers(1, 7, size=(len(batches), 4, 1))
+    return [
+        replace(one, weights=(np.arange(6) < n).astype(np.float32)) for one, n in zip(batches, lengths, strict=True)
+    ]
+
+
+def test_a_loss_is_the_mean_of_all_tokens_whoever_measures_it():
+    student = Student(MODEL)
+    for batches in (of_all_lengths(), make_batches(law=False)):
+        found, tensors = evaluate(student, batches), to_tensors(student)
+        costs = degradation(MODEL, tensors, {name: 0.9 * tensor for name, tensor in tensors.items()}, batches)
+        assert costs.before == pytest.approx(found.loss, rel=1e-12)
+        assert costs.before + costs.increase == pytest.approx(costs.after, rel=1e-12)
+        assert costs.low < costs.increase < costs.high
+        n = costs.n_sequences
+        left_out = [np.average(np.delete(found.per_sequence, i), weights=np.delete(found.scored, i)) for i in range(n)]
+        by_jackknife = np.sqrt((n - 1) ** 2 / n * np.var(left_out, ddof=1))
+        assert found.loss_se == pytest.approx(by_jackknife, rel=0.15)
+    # Of equal lengths, as a text's sequences are, nothing is weighed.
+    assert found.loss_se == found.per_sequence.std(ddof=1) / math.sqrt(n)
 
 
 @pytest.mark.parametrize("under", ["real", "teacher"])

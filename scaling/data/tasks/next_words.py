@@ -14,7 +14,6 @@ errs and scans nothing is an upper bound for one who does); three suggestions, a
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from scaling.data.counter import permute
-from scaling.data.eval_sets import share_of
+from scaling.data.eval_sets import ratio, share_of
 from scaling.data.shards import TokenShards
 from scaling.errors import DataError
 
@@ -98,7 +97,7 @@ def keyboard_use(typed: TypedWords, letters: np.ndarray, place: np.ndarray) -> K
         place: int64[n], which of the guesses before the first letter the word is, from 0; −1 for none.
     """
     (top1, top1_se), (top3, top3_se) = (share_of(hit) for hit in (place == 0, place >= 0))
-    savings, savings_se = _ratio(typed.saved(letters), typed.keys)
+    savings, savings_se = ratio(typed.saved(letters), typed.keys)
     return KeyboardUse(
         n_words=len(typed.words),
         top1=top1,
@@ -107,7 +106,7 @@ def keyboard_use(typed: TypedWords, letters: np.ndarray, place: np.ndarray) -> K
         top3_se=top3_se,
         savings=savings,
         savings_se=savings_se,
-        ceiling=_ratio(typed.saved(np.zeros(len(typed.words), np.int64)), typed.keys)[0],
+        ceiling=ratio(typed.saved(np.zeros(len(typed.words), np.int64)), typed.keys)[0],
     )
 
 
@@ -151,11 +150,3 @@ def _byte_offsets(text: str) -> np.ndarray:
     size = 1 + (code >= 0x80) + (code >= 0x800).astype(int) + (code >= 0x10000)
     size[(code >= 0xDC80) & (code <= 0xDCFF)] = 1
     return np.concatenate([[0], np.cumsum(size)])
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
-    """``Σ part / Σ whole`` and its standard error, by linearisation: Cochran 1977, *Sampling Techniques*, eq. 2.46."""
-    n, share = len(part), float(part.sum() / whole.sum())
-    if n < 2:
-        return share, math.nan
-    return share, float((part - share * whole).std(ddof=1) / math.sqrt(n) / whole.mean())
