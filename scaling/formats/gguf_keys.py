@@ -55,8 +55,8 @@ def read_model(path: Path, keys: Mapping[str, Any], *, n_tensors: int, tied: boo
         ExportError: if it is of another architecture, incomplete, or no student could be so.
     """
     architecture = keys.get("general.architecture")
-    if architecture != "llama":
-        raise ExportError(f"{path}: architecture {architecture!r} — only 'llama' can be read")
+    if not isinstance(architecture, str) or architecture != "llama":
+        raise ExportError(f"{path}: architecture {str(architecture)[:40]!r} — only 'llama' can be read")
     said = _Keys(path, keys)
     said.refuse_other_models()
     heads, width = said.whole("llama.attention.head_count"), said.whole("llama.embedding_length")
@@ -100,15 +100,15 @@ def read_tokenizer(path: Path, keys: Mapping[str, Any]) -> TokenizerLayout:
         ExportError: if it is no byte-level BPE, or does not say how it cuts text, begins and ends.
     """
     spelling = keys.get("tokenizer.ggml.model")
-    if spelling != "gpt2":
-        raise ExportError(f"{path}: tokenizer {spelling!r} — only byte-level BPE ('gpt2') can be read")
+    if not isinstance(spelling, str) or spelling != "gpt2":
+        raise ExportError(f"{path}: tokenizer {str(spelling)[:40]!r} — only byte-level BPE ('gpt2') can be read")
     said = _Keys(path, keys)
     # No default: engines do not share one, and text that is cut otherwise is another text to the student.
     pre = keys.get("tokenizer.ggml.pre")
     if not isinstance(pre, str):
+        found = "missing" if pre is None else repr(str(pre)[:40])
         raise ExportError(
-            f"{path}: tokenizer.ggml.pre is {'missing' if pre is None else repr(pre)}, and without it every engine "
-            "cuts text its own way; write the name of the expression that the model was trained with into the file"
+            f"{path}: tokenizer.ggml.pre is {found}, and without it every engine cuts text its own way; write the name of the expression that the model was trained with into the file"
         )
     try:
         return TokenizerLayout(
@@ -132,28 +132,30 @@ class _Keys:
     def whole(self, key: str, default: int | None = None, *, least: int = 1) -> int:
         value = self._get(key, default)
         if type(value) is not int or value < least:
-            raise self._wrong(key, f"a whole number from {least}")
+            raise self._wrong(key, value, f"a whole number from {least}")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
         """The decimal that a person wrote: 1e-05 rather than its float32 neighbour 9.99999974e-06."""
         value = self._get(key, default)
         if type(value) is not float or not math.isfinite(value):
-            raise self._wrong(key, "a finite number")
+            raise self._wrong(key, value, "a finite number")
         return float(str(np.float32(value)))
 
     def list_of(self, kind: type[T], key: str) -> list[T]:
         values = self._get(key, None)
         values = values.tolist() if isinstance(values, np.ndarray) else values
         if not isinstance(values, list) or not all(type(value) is kind for value in values):
-            raise self._wrong(key, f"a list of {kind.__name__}")
+            raise self._wrong(key, values, f"a list of {kind.__name__}")
         return values
 
     def refuse_other_models(self) -> None:
         """Refuse keys of the architecture that may make an engine compute what no student does."""
         for key, value in self.values.items():
             name = key.removeprefix("llama.")
-            if name != key and name not in MODEL_KEYS and NEUTRAL.get(name) != value:
+            # An array is never neutral, and compares element by element.
+            is_neutral = not isinstance(value, np.ndarray) and NEUTRAL.get(name) == value
+            if name != key and name not in MODEL_KEYS and not is_neutral:
                 raise ExportError(
                     f"{self.path}: {key} is {str(value)[:40]}, which an engine may heed and a student cannot do; "
                     "only models without it can be read"
@@ -164,5 +166,6 @@ class _Keys:
             raise ExportError(f"{self.path}: key {key} is missing; the file is incomplete")
         return self.values.get(key, default)
 
-    def _wrong(self, key: str, wanted: str) -> ExportError:
-        return ExportError(f"{self.path}: {key} is {str(self.values[key])[:40]!r} — {wanted} is needed")
+    def _wrong(self, key: str, value: Any, wanted: str) -> ExportError:
+        absent = "" if key in self.values else ", as the file does not say it"
+        return ExportError(f"{self.path}: {key} is {str(value)[:40]!r}{absent} — {wanted} is needed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -22,6 +23,8 @@ from scaling.accounting import (
 )
 from scaling.errors import ExportError, SpecError
 from scaling.formats.gguf import read_gguf, write_gguf
+from scaling.formats.gguf_index import read_index
+from scaling.formats.gguf_keys import read_model, read_tokenizer
 from scaling.formats.quantized import QuantizedMatrix, quantize_blocks, quantize_q8_0
 from scaling.spec import ModelSpec
 
@@ -159,6 +162,36 @@ def stored(tmp_path, monkeypatch):
 def test_what_a_file_leaves_out_or_adds_is_refused_where_an_engine_would_take_it_otherwise(stored, keys, message):
     with pytest.raises(ExportError, match=re.escape(message)):
         read_gguf(stored(**keys))
+
+
+VALUES = [
+    *(None, True, -1, 0, 1, 1000, 2**40, 2.5, 0.0, math.inf, math.nan, "", "gpt2", [], ["a"], ["a"] * 65),
+    *(np.array([], np.int32), np.array([1], np.int32), np.array([8, 8, 0, 0], np.int32), np.array([1.0, math.nan])),
+]
+"""Of every type that a file can say, and None for none; the ends of what there is of each."""
+
+
+def test_whatever_a_key_says_a_file_is_read_or_refused_by_its_name(stored):
+    path = stored()
+    keys = read_index(path, {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()}).keys
+    outcomes = set()
+    for key in (*keys, "llama.rope.dimension_sections", "llama.attention.causal", "llama.expert_count"):
+        for value in VALUES:
+            said = {one: told for one, told in {**keys, key: value}.items() if told is not None}
+            try:
+                read_model(path, said, n_tensors=20, tied=True)
+                read_tokenizer(path, said)
+                outcomes.add("read")
+            except ExportError as error:
+                outcomes.add(str(error).partition(": ")[0])
+    assert outcomes == {"read", str(path)}
+
+
+def test_a_length_that_a_file_leaves_out_and_nothing_can_stand_for_is_named(stored):
+    keys = dict.fromkeys(("llama.attention.key_length", "llama.attention.value_length", "llama.rope.dimension_count"))
+    said = "llama.attention.key_length is '0', as the file does not say it — a whole number from 1 is needed"
+    with pytest.raises(ExportError, match=re.escape(said)):
+        read_gguf(stored(**{"llama.attention.head_count": 1000}, **keys))
 
 
 def test_what_a_file_may_leave_out_is_what_the_engine_takes_instead(stored):
