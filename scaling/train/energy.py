@@ -4,6 +4,9 @@
   that it used; several workers on one machine so add up to what was measured.
 - ``nvml``: the counters of the accelerators that this process uses.
 - ``model``: processor time times watts of a core, or accelerators times time times watts (:mod:`scaling.accounting`).
+
+All three are of one process and its own accelerators. Where several train together, the leading one writes the records:
+what the others drew is in none of them.
 """
 
 from __future__ import annotations
@@ -139,7 +142,9 @@ def nvml_counter(library: ctypes.CDLL | None = None) -> Counter | None:
 
 def _visible_devices() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(device.local_hardware_id) for device in jax.local_devices()]
+    if named:
+        return [name.strip() for name in named.split(",")]
+    return [str(device.local_hardware_id) for device in jax.local_devices()]
 
 
 def _nvml_device(library: ctypes.CDLL, name: str) -> ctypes.c_void_p | None:

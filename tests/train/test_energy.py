@@ -87,7 +87,9 @@ class Library:
         return int(self.failing == "energy")
 
 
-@pytest.mark.parametrize(("visible", "joules"), [("0,1", 12.0), ("0", 5.0), ("GPU-x", 7.0)])
+@pytest.mark.parametrize(
+    ("visible", "joules"), [("0,1", 12.0), ("0", 5.0), ("GPU-x", 7.0), (" 0, 1 ", 12.0), ("0, GPU-x", 12.0)]
+)
 def test_the_accelerators_that_are_visible_are_summed(monkeypatch, visible, joules):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert nvml_counter(Library())() == joules
