@@ -118,6 +118,7 @@ class TrunkTraining:
         self.checkpoints = TrainingCheckpoints(store.trunk_dir(spec.trunk_id), fence=store.fence)
         self.branch: Line | None = None
         self.branch_id: str | None = None
+        self.charged_id = spec.run_id
         self.clock = Clock()
         self.saved_at = time.monotonic()
         # A batch that cannot be shared or a text that cannot be read must end all processes, not leave some waiting.
@@ -139,6 +140,7 @@ class TrunkTraining:
     def stretches(self) -> Iterator[Stretch]:
         """What is to be trained, in order; each is trained to its end before the next is asked for."""
         for spec in self.specs:
+            self.charged_id = spec.run_id
             if self.branch is None or self.branch_id != spec.run_id:
                 yield Stretch(self.trunk, spec, spec.branch_step, trunk_rates, self.program)
                 if (found := self.trunk.diverged) is not None:
@@ -185,7 +187,8 @@ class TrunkTraining:
         lines = {"trunk": self.trunk} | ({"branch": self.branch} if self.branch else {})
         arrays = {name: {"state": line.state, **line.logs} for name, line in lines.items()}
         steps = {name: line.step for name, line in lines.items()}
-        self.checkpoints.save(arrays, {"steps": steps, "branch_id": self.branch_id, "clock": asdict(self.clock)})
+        told = {"branch_id": self.branch_id, "charged_id": self.charged_id, "clock": asdict(self.clock)}
+        self.checkpoints.save(arrays, {"steps": steps, **told})
         self.saved_at = time.monotonic()
 
     def _steps_taken(self, spec: RunSpec) -> int:
@@ -267,7 +270,10 @@ class TrunkTraining:
             self.trunk = lines["trunk"]
             if branch_id == self.specs[0].run_id:
                 self.branch, self.branch_id = lines["branch"], branch_id
-            if branch_id in (None, self.specs[0].run_id) and clock.wall_s:
+            # What was spent up to a record that is there by now was charged to it.
+            charged_id = description.get("charged_id")
+            is_charged = charged_id is not None and self.store.has(charged_id)
+            if branch_id in (None, self.specs[0].run_id) and clock.wall_s and not is_charged:
                 self.clock = clock
             return
 

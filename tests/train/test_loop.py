@@ -17,9 +17,12 @@ from scaling.records import RunStore, load_runs
 from scaling.spec import MixtureTeacher, ModelSpec, RealTeacher
 from scaling.tables.observe import observe
 from scaling.train.checkpoint import load_student
+from scaling.train.clock import Meter
 from scaling.train.loop import Progress, train_trunk
+from scaling.train.mesh import ONE_DEVICE
 from scaling.train.model import to_tensors
 from scaling.train.runtime import compilations
+from scaling.train.trunk import TrunkTraining, missing_runs
 
 TOKENS = (6_400, 12_800, 25_600)
 
@@ -100,6 +103,36 @@ def test_a_training_stopped_again_and_again_ends_as_if_it_had_not_been(specs, re
             stops += 1
     assert stops >= 4
     assert measured(store, specs) == reference(specs)
+
+
+class Killed(BaseException):
+    """What nothing in the program looks out for."""
+
+
+@pytest.mark.parametrize("saved", ["the trunk", "the branch"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_was_spent_is_charged_once_wherever_a_training_is_killed(when, saved, specs, store, monkeypatch):
+    commit, save = TrunkTraining._commit, TrunkTraining.save
+
+    def killed(training, *what, **found):
+        if when == "after":
+            commit(training, *what, **found)
+        raise Killed
+
+    def save_some(training):
+        if training.branch is None or saved == "the branch":
+            save(training)
+
+    monkeypatch.setattr(TrunkTraining, "_commit", killed)
+    monkeypatch.setattr(TrunkTraining, "save", save_some)
+    for i in range(len(specs)):
+        with pytest.raises(Killed):
+            train_trunk(specs, store, checkpoint_s=0)  # a checkpoint after every block
+        left = missing_runs(specs, store)
+        assert len(left) == len(specs) - (i + 1 if when == "after" else 0)
+        if left:
+            resumed = TrunkTraining(left, store, Meter(), mesh=ONE_DEVICE)
+            assert (resumed.clock.wall_s > 0) == (resumed.clock.train_steps > 0) == (when == "before")
 
 
 def _after(looks: int):
