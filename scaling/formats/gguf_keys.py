@@ -108,7 +108,8 @@ def read_tokenizer(path: Path, keys: Mapping[str, Any]) -> TokenizerLayout:
     if not isinstance(pre, str):
         found = "missing" if pre is None else repr(str(pre)[:40])
         raise ExportError(
-            f"{path}: tokenizer.ggml.pre is {found}, and without it every engine cuts text its own way; write the name of the expression that the model was trained with into the file"
+            f"{path}: tokenizer.ggml.pre is {found}, and without it every engine cuts text its own way; "
+            "write the name of the expression that the model was trained with into the file"
         )
     try:
         return TokenizerLayout(
