@@ -20,7 +20,9 @@ class QuantizedStudent:
 
     Invariants:
         matrices holds every tensor of two axes, vectors every tensor of one, under their GGUF names
-        original ≈ matrices[name].dequantize(), within half a scale for each weight
+        original ≈ matrices[name].dequantize(): within half a scale for each weight where scales are float32; where they
+            are float16, with 1/2048 of the weight beside it (scales of 6e-5 and more); of q4_0, whose levels are
+            −8 … 7, within a whole scale
         loss_before and loss_after are finite and measured on the same held-out set, or are both None
 
     Attributes:

@@ -31,6 +31,23 @@ def test_affine_weights_return_within_half_a_scale_and_zeros_exactly(w, unit):
     assert np.all(q.dequantize()[w == 0] == 0)
 
 
+ROUNDING = [
+    name for name, one in SCHEMES.items() if isinstance(one.quantize(np.eye(32, dtype=np.float32)), QuantizedMatrix)
+]
+
+
+@pytest.mark.parametrize("name", ROUNDING)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_weight_returns_within_what_a_quantized_student_promises(name, seed):
+    w = np.random.default_rng(seed).normal(size=(64, 64)).astype(np.float32)
+    made = SCHEMES[name].quantize(w)
+    groups = made.scales.shape[1]
+    error, size = (np.abs(x).reshape(64, groups, -1) for x in (w - made.dequantize(), w))
+    scales = np.abs(made.scales.astype(np.float32))[..., None]
+    rounded = size / 2048 if made.scales.dtype == np.float16 else 1e-4 * scales
+    assert (error <= scales * (1.0 if made.bits == 4 else 0.5) + rounded).all()
+
+
 def test_affine_uses_the_whole_range_of_a_one_sided_row():
     w = np.linspace(0, 1, 64, dtype=np.float32)[None]
     q = SCHEMES["affine_channel"].quantize(w)
