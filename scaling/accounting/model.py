@@ -8,8 +8,9 @@ arXiv 2406.12907).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from scaling.accounting.storage import Storage, tensor_bytes
 from scaling.dimensions import Decoder, Dimensions
@@ -108,6 +109,18 @@ def tensor_shapes(model: Dimensions) -> dict[str, tuple[int, ...]]:
     for i in range(model.n_layers):
         shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in block.items()}
     return shapes
+
+
+def misfit(model: Dimensions, tensors: Mapping[str, Any]) -> str | None:
+    """What of some tensors, arrays of any kind, are not those of a model: part of a sentence; None where all fit."""
+    expected, found = tensor_shapes(model), {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [
+        f"{name} is {found.get(name, 'absent')}, not {expected.get(name, 'in this architecture')}"
+        for name in sorted(expected.keys() | found.keys())
+        if found.get(name) != expected.get(name)
+    ]
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return f"tensors do not fit the model — {'; '.join(wrong[:3])}{more}" if wrong else None
 
 
 def outer_shapes(model: Dimensions) -> dict[str, tuple[int, ...]]:

@@ -23,6 +23,7 @@ from scaling.accounting import (
     Storage,
     TokenizerLayout,
     gguf_metadata,
+    misfit,
     tensor_shapes,
 )
 from scaling.dimensions import GGUF_BLOCK
@@ -78,7 +79,7 @@ def write_gguf(
     """
     gguf = _import_gguf()
     path = Path(path)
-    _check_tensors(path, model, {key: tensor.shape for key, tensor in tensors.items()})
+    _check_tensors(path, model, tensors)
     if len(tokenizer.tokens) != model.vocab_size:
         raise ExportError(
             f"{path}: the tokenizer has {len(tokenizer.tokens)} tokens, the model a vocabulary of {model.vocab_size}; "
@@ -167,7 +168,7 @@ def _open(gguf: ModuleType, path: Path) -> tuple[GgufHeader, dict[str, StoredTen
     index = read_index(path, {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()})
     keys, stored = index.keys, index.tensors
     model = read_model(path, keys, n_tensors=len(stored), tied="output.weight" not in stored)
-    _check_tensors(path, model, {key: tensor.shape for key, tensor in stored.items()})
+    _check_tensors(path, model, stored)
     header = GgufHeader(
         model=model,
         tokenizer=read_tokenizer(path, keys),
@@ -258,16 +259,9 @@ def _pack(matrix: QuantizedMatrix) -> np.ndarray:
     return np.concatenate([scales, packed], axis=2).reshape(out, -1)
 
 
-def _check_tensors(path: Path, model: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    expected = tensor_shapes(model)
-    wrong = [
-        f"{key} is {shapes.get(key, 'absent')}, not {expected.get(key, 'in this architecture')}"
-        for key in sorted(expected.keys() | shapes.keys())
-        if shapes.get(key) != expected.get(key)
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ExportError(f"{path}: tensors do not fit the model — {'; '.join(wrong[:3])}{more}")
+def _check_tensors(path: Path, model: ModelSpec, tensors: Mapping[str, Any]) -> None:
+    if wrong := misfit(model, tensors):
+        raise ExportError(f"{path}: {wrong}")
 
 
 def _read_tensor(gguf: ModuleType, path: Path, name: str, tensor: StoredTensor) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from scaling.accounting import TokenizerLayout, onnx_bytes, tensor_shapes
+from scaling.accounting import TokenizerLayout, misfit, onnx_bytes, tensor_shapes
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import ExportError, SpecError
 from scaling.files import clear_errors, write_file
@@ -145,9 +145,8 @@ class _Graph:
         self.onnx, self.model, self.tensors = onnx, model, tensors
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
-        missing = [name for name in tensor_shapes(model) if name not in tensors]
-        if missing:
-            raise ExportError(f"tensors do not fit the model — {', '.join(missing[:3])} absent")
+        if wrong := misfit(model, tensors):
+            raise ExportError(wrong)
 
     def build(self) -> Any:
         h, kinds, model = self.onnx.helper, self.onnx.TensorProto, self.model

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from scaling.accounting import tensor_shapes
+from scaling.accounting import misfit
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec
 from scaling.train.kernels import attend, linear, rms_normalise, self_attention, side_by_side, split_heads
@@ -222,7 +222,8 @@ def from_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> Student
         TrainError: if a tensor is missing, unknown, or has another shape than the model says.
     """
     student = abstract_student(model)
-    _check_tensors(model, tensors)
+    if wrong := misfit(model, tensors):
+        raise TrainError(f"{wrong}; read them with the ModelSpec they were written with")
     set_param(student.token_embd, tensors["token_embd.weight"])
     set_param(student.output_norm, tensors["output_norm.weight"])
     if student.output is not None:
@@ -252,21 +253,6 @@ def abstract_student(model: ModelSpec) -> Student:
 def set_param(param: nnx.Param, value: np.ndarray) -> None:
     """Give one parameter its value."""
     param.set_value(jnp.asarray(value, jnp.float32))
-
-
-def _check_tensors(model: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:
-    shapes = tensor_shapes(model)
-    found = {name: np.shape(tensor) for name, tensor in tensors.items()}
-    wrong = [
-        f"{name}: {found.get(name, 'absent')}, expected {shapes.get(name, 'no such tensor')}"
-        for name in sorted(shapes.keys() | found.keys())
-        if found.get(name) != shapes.get(name)
-    ]
-    if wrong:
-        raise TrainError(
-            f"tensors do not fit the model — {'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}; "
-            "read them with the ModelSpec they were written with"
-        )
 
 
 def _array(param: nnx.Param) -> np.ndarray:
