@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.compress.forward import Tap, forward, unchanged
+from scaling.spec import ModelSpec
 from scaling.train.evaluate import parts_in_memory
 from scaling.train.model import Student
 from scaling.train.objective import token_loss
@@ -42,7 +43,8 @@ def head_importance(student: Student, inputs_BT: np.ndarray, targets_BT: np.ndar
         by_sequence = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(ones_LH, inputs_BT, targets_BT)
         return jnp.abs(by_sequence).mean(axis=0)
 
-    params, parts = params_of(student), parts_in_memory(model, *inputs_BT.shape)
+    # The parts are equal, so the mean of their means is that of all.
+    params, parts = params_of(student), _parts(model, inputs_BT)
     found = np.mean([jax.device_get(importance(params, inputs_BT[part], targets_BT[part])) for part in parts], 0, float)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
@@ -83,6 +85,13 @@ def _cosines(streams: np.ndarray) -> np.ndarray:
     return np.mean((units[:-1] * units[1:]).sum(-1), axis=(1, 2))
 
 
+def _parts(model: ModelSpec, inputs_BT: np.ndarray) -> list[slice]:
+    """Equal parts of the sequences; beside logits all layers' activations and scores of attention exist at once."""
+    n_sequences, time = inputs_BT.shape
+    layer = model.n_heads * (time + model.head_width) + 3 * model.hidden + 4 * model.width
+    return parts_in_memory(n_sequences, time, model.vocab_size + model.n_layers * layer)
+
+
 def _mean_of(
     student: Student, inputs_BT: np.ndarray, places: tuple[str, ...], measure: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
@@ -101,5 +110,5 @@ def _mean_of(
         forward(with_params(model, params), inputs_BT, note)
         return jnp.stack([found[place] for place in places])
 
-    parts = parts_in_memory(model, *inputs_BT.shape)
+    parts = _parts(model, inputs_BT)
     return np.mean([measure(np.asarray(read(params, inputs_BT[part]), np.float64)) for part in parts], axis=0)

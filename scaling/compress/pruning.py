@@ -52,7 +52,8 @@ class Pruning:
         read = open_stream(self.run, self._store).batches(0, min(SEEN_STEPS, self.run.steps))
         # What is told beside the tokens is for a recipe.
         targets = read.targets["token"] if read.targets.dtype.names else read.targets
-        return tuple(part.reshape(-1, self.run.model.context) for part in (read.inputs, targets))
+        inputs, targets = (part.reshape(-1, self.run.model.context) for part in (read.inputs, targets))
+        return inputs, targets
 
     def cut(self, kept: Mapping[str, float]) -> Student:
         """The student with so much left of each part, in the order of the parts.

@@ -109,6 +109,7 @@ def _sample(
     student = with_params(model, params)
     length, batch = uniform_TB.shape
     chunk = -(-length // sizes)
+    # The cache takes keys and values as the parameters make them, of 16 bits too.
     dtype = student.token_embd[...].dtype
     empty = (jnp.zeros((batch, model.n_kv_heads, 0, model.head_width), dtype),) * model.n_layers
     carry, written = (jnp.full(batch, bos, jnp.int32), empty, empty), []

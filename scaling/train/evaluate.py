@@ -68,7 +68,7 @@ class Scored:
 
 
 LOGITS_BYTES = 1 << 28
-"""Logits that exist at once while a text is scored, at most; a pretrained vocabulary would need gigabytes."""
+"""Of the logits that exist at once while a text is scored, at most; a pretrained vocabulary would need gigabytes."""
 
 
 def exact_match(student: Student, batches: Iterable[Scored]) -> tuple[float, float]:
@@ -152,13 +152,14 @@ def token_log_probs(
     model: ModelSpec, params: Params, inputs_BT: np.ndarray, targets_BT: np.ndarray, forward: Forward = as_trained
 ) -> np.ndarray:
     """``ln f`` of every target, float32[B, T], in as few calls as ``LOGITS_BYTES`` allow."""
-    score, parts = _token_scorer(model, forward), parts_in_memory(model, *inputs_BT.shape)
+    n_sequences, time = inputs_BT.shape
+    score, parts = _token_scorer(model, forward), parts_in_memory(n_sequences, time, model.vocab_size)
     return np.concatenate([np.asarray(score(params, inputs_BT[part], targets_BT[part])) for part in parts])
 
 
-def parts_in_memory(model: ModelSpec, n_sequences: int, time: int) -> list[slice]:
-    """As few equal parts of some sequences as ``LOGITS_BYTES`` allow."""
-    most = max(1, LOGITS_BYTES // (4 * time * model.vocab_size))
+def parts_in_memory(n_sequences: int, time: int, numbers: int) -> list[slice]:
+    """As few equal parts of some sequences as ``LOGITS_BYTES`` allow, of so many float32 numbers a token."""
+    most = max(1, LOGITS_BYTES // (4 * time * numbers))
     rows = next(n for n in range(min(most, n_sequences), 0, -1) if n_sequences % n == 0)
     return [slice(start, start + rows) for start in range(0, n_sequences, rows)]
 

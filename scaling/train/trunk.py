@@ -287,7 +287,8 @@ class TrunkTraining:
 
 def _line(name: str, template: Line, steps: dict[str, int], arrays: dict[str, np.ndarray]) -> Line:
     state: TrainState = fill(template.state, arrays, f"{name}.state.")
-    return replace(template, state=state, step=steps[name], **{one: arrays[f"{name}.{one}"] for one in LOGS})
+    logs: dict[str, Any] = {one: arrays[f"{name}.{one}"] for one in LOGS}
+    return replace(template, state=state, step=steps[name], **logs)
 
 
 def missing_runs(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:
