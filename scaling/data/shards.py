@@ -56,8 +56,10 @@ class Card:
         teacher: Label of the teacher; None for real text.
         teacher_run: ``run_id`` of a trained teacher.
         teacher_file: Hash of a pretrained teacher's file.
-        teacher_loss: Loss of the teacher on held-out real text, nats/token; None where decoding changed its
-            distribution.
+        teacher_loss: Loss of the teacher on held-out real text, nats/token, where nobody said on which.
+        teacher_losses: Loss of the teacher by the real text that it was measured on (``measured_on``): students of one
+            text may have other contexts, evaluation sets and corpora. Empty where it is not known, or decoding changed
+            its distribution.
         recut_from: Hash of the tokenizer that the teacher wrote in, where its text was cut anew; its loss is then one a
             token of ``tokenizer``.
         decoding: How tokens were chosen; anything but temperature 1 alone loses coverage or adds noise.
@@ -80,6 +82,7 @@ class Card:
     teacher_run: str | None = None
     teacher_file: str | None = None
     teacher_loss: float | None = None
+    teacher_losses: dict[str, float] = field(default_factory=dict)
     recut_from: str | None = None
     decoding: dict[str, float | int | None] = field(default_factory=dict)
     targets: dict[str, Any] | None = None
@@ -95,6 +98,10 @@ class Card:
     def unique_tokens(self) -> int:
         """Different positions: a teacher repeats itself as a source does, never a stored sequence."""
         return self.tokens
+
+    def loss_on(self, measured_on: str) -> float | None:
+        """Loss of the teacher on a real text; that of a card which names no text where it was not measured on this."""
+        return self.teacher_losses.get(measured_on, self.teacher_loss)
 
     @property
     def bos(self) -> int:

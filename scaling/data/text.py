@@ -34,7 +34,7 @@ from scaling.data.shards import (
 from scaling.data.sorting import in_hash_order
 from scaling.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from scaling.records import RunStore
-from scaling.spec import CorpusSpec, DataSpec, PretrainedTeacher, SoftTargets, TextSource, TrainedTeacher
+from scaling.spec import CorpusSpec, DataSpec, PretrainedTeacher, RunSpec, SoftTargets, TextSource, TrainedTeacher
 
 AnyTokenizer = Tokenizer | GgufTokenizer
 AnyCorpus = TypeVar("AnyCorpus", bound="CorpusSpec")
@@ -98,6 +98,12 @@ def teacher_text_dir(store: RunStore, data: DataSpec, *, seed: int, split: Split
     if isinstance(data.source, TextSource) and not isinstance(teacher, TrainedTeacher):
         recipe |= {"source": _identified(data.source).model_dump(mode="json"), "context": context}
     return store.root / "corpora" / _recipe_id(recipe)
+
+
+def measured_on(spec: RunSpec, source: TextSource) -> str:
+    """Hash of all that decides which sequences of a source's real held-out text a run is measured on."""
+    asked = {"context": spec.model.context, "tokens": spec.evaluation.tokens, "seed": spec.evaluation.seed}
+    return _recipe_id({"text": "measured", "source": _identified(source).model_dump(mode="json")} | asked)
 
 
 def targets_dir(text: Path, targets: SoftTargets) -> Path:

@@ -11,7 +11,7 @@ from scaling.data.counter import permute, random_at
 from scaling.data.eval_sets import EvalSet, EvalSets, batch_shape
 from scaling.data.recut import open_recut
 from scaling.data.shards import TokenShards, open_shards
-from scaling.data.text import open_other_text, open_text, open_tokenizer, teacher_text_dir
+from scaling.data.text import measured_on, open_other_text, open_text, open_tokenizer, teacher_text_dir
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import CorpusSpec, MixtureTeacher, RealTeacher, RunSpec, TextSource
@@ -38,7 +38,7 @@ def text_sets(spec: RunSpec, source: TextSource, store: RunStore) -> EvalSets:
         own = _mixed(real, own, teacher.real, seed)
     # Of a mixture, what is known is the loss of the teacher inside alone; that on other tokens says nothing here.
     unknown = isinstance(teacher, MixtureTeacher) or spec.data.is_recut
-    return replace(sets, teacher=own, teacher_loss=None if unknown else written.card.teacher_loss)
+    return replace(sets, teacher=own, teacher_loss=None if unknown else written.card.loss_on(measured_on(spec, source)))
 
 
 def _recut_set(written: TokenShards, spec: RunSpec, store: RunStore) -> EvalSet:

@@ -25,6 +25,11 @@ class BlockGenerator(ABC):
     """Tokens of one sequence."""
 
     @property
+    def loss(self) -> float | None:
+        """Loss on the real text that the run is measured on, nats/token; None where nobody can tell."""
+        return None
+
+    @property
     def at_once(self) -> int:
         """Blocks that this machine makes faster together than one after the other: the same draws, up to rounding."""
         return 1

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from scaling.data.shards import Card, damaged_shards, locked, open_shards, read_card, write_card, write_shard
-from scaling.data.text import Split, targets_dir, teacher_text_dir
+from scaling.data.text import Split, measured_on, targets_dir, teacher_text_dir
 from scaling.records import RunStore
-from scaling.spec import RunSpec, SoftTargets
+from scaling.spec import RunSpec, SoftTargets, TextSource
 from scaling.teach.blocks import BlockGenerator
 from scaling.teach.generators import open_text_generator
 
@@ -69,7 +69,7 @@ def ensure_teacher_text(
         cards[split] = _write_text(generator, folder, seed, split, wanted_tokens, cards.get("train"), tell)
         if split == "train" and isinstance(spec.data.targets, SoftTargets):
             _write_targets(generator, folder, spec.data.targets, seed, wanted_tokens, tell)
-    return cards["train"], cards["held_out"]
+    return cards["train"], _with_loss(generator, folder, cards["held_out"], spec)
 
 
 def _write_text(
@@ -83,11 +83,26 @@ def _write_text(
 ) -> Card:
     """A text of at least so many tokens; what is there and whole is kept."""
     with locked(folder):
-        # What is known of one part is known of the other, and a large teacher's loss takes minutes to measure.
+        # What is known of one part is known of the other.
         described = replace(other, split=split, shards=()) if other else None
         card = read_card(folder) or described or generator.card(split)
         make = partial(generator.blocks, seed, split)
         return _fill(folder, card, n_tokens, make, generator.at_once, progress)
+
+
+def _with_loss(generator: BlockGenerator, folder: Path, card: Card, spec: RunSpec) -> Card:
+    """The card of the held-out text, which says what the teacher loses on the real text that a run is measured on."""
+    source = spec.data.source
+    # Asked for each set once: the loss of a large teacher takes minutes to measure.
+    if not isinstance(source, TextSource) or (key := measured_on(spec, source)) in card.teacher_losses:
+        return card
+    if (loss := generator.loss) is None:
+        return card
+    with locked(folder):
+        found = read_card(folder) or card
+        card = replace(found, teacher_losses=found.teacher_losses | {key: loss})
+        write_card(folder, card)
+    return card
 
 
 def _write_targets(

@@ -19,7 +19,7 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, file_fingerprint, model_file, model_header
 from scaling.data.sequences import TextSequences
 from scaling.data.shards import Card
-from scaling.data.text import Split, open_text, open_tokenizer
+from scaling.data.text import Split, measured_on, open_text, open_tokenizer
 from scaling.errors import DataError
 from scaling.formats.gguf import read_gguf
 from scaling.records import RunRecord, RunStore
@@ -135,7 +135,7 @@ class TrainedText(ModelText):
         written = self.teacher.writes(source)
         # The specification has checked that it is text; its tokens may be others than the student's.
         self.source = written if isinstance(written, TextSource) else source
-        self.store, self.record = store, _finished_run(spec, self.teacher.run, store)
+        self.spec, self.store, self.record = spec, store, _finished_run(spec, self.teacher.run, store)
         self.tokenizer = open_tokenizer(self.source, store)
         super().__init__(self.teacher.run.model, bos=self.tokenizer.eos_id, teacher=self.teacher)
 
@@ -150,11 +150,20 @@ class TrainedText(ModelText):
             eos_id=self.bos,
             teacher=self.teacher.label,
             teacher_run=self.teacher.run.run_id,
-            teacher_loss=self.record.outcome.loss if self.samples_itself else None,
             decoding=asdict(self.decoding),
             sequence_tokens=self.context,
             notice=f"Written by a language model that was trained on: {source.label}.",
         )
+
+    @property
+    def loss(self) -> float | None:
+        # In other tokens than its students' its loss says nothing of them.
+        if not self.samples_itself or self.spec.data.is_recut:
+            return None
+        source, run = _text_and_teacher(self.spec, TrainedTeacher)[0], self.teacher.run
+        if measured_on(self.spec, source) == measured_on(run, self.source):
+            return self.record.outcome.loss
+        return evaluate(self.student, _real_held_out(self.spec, self.store)).loss
 
     @cached_property
     def student(self) -> Student:
@@ -165,8 +174,7 @@ class TrainedText(ModelText):
 class PretrainedText(ModelText):
     """Text of a model that somebody else trained, in sequences of its student's context and in its student's tokens.
 
-    Its loss on the student's real held-out text, a token of the student's, is measured before it generates, which for a
-    large model takes a while.
+    Its loss on the student's real held-out text, a token of the student's, takes a while to measure for a large model.
     """
 
     def __init__(self, spec: RunSpec, store: RunStore):
@@ -222,7 +230,6 @@ class PretrainedText(ModelText):
             eos_id=self.read.eos_id,
             teacher=self.teacher.label,
             teacher_file=file_fingerprint(self.path),
-            teacher_loss=self._loss if self.samples_itself else None,
             recut_from=self.own.hash if self.is_recut else None,
             decoding=asdict(self.decoding),
             sequence_tokens=self.context,
@@ -233,8 +240,10 @@ class PretrainedText(ModelText):
     def student(self) -> Student:
         return from_tensors(self.model, read_gguf(self.path).tensors)
 
-    @cached_property
-    def _loss(self) -> float:
+    @property
+    def loss(self) -> float | None:
+        if not self.samples_itself:
+            return None
         real = _real_held_out(self.spec, self.store)
         if not self.is_recut:
             return evaluate(self.student, real).loss
@@ -274,7 +283,6 @@ class NgramText(BlockGenerator):
             vocab_size=source.vocab_size,
             tokenizer=open_tokenizer(source, self.store).hash,
             teacher=self.teacher.label,
-            teacher_loss=self._loss(),
             decoding=asdict(Decoding()),
             sequence_tokens=self.context,
             notice=f"Written by an n-gram model of: {source.label}.",
@@ -285,8 +293,8 @@ class NgramText(BlockGenerator):
         texts = open_text(self.source, "train", self.store).maps
         return train_ngram(texts, self.source.vocab_size, self.teacher.order)
 
-    def _loss(self) -> float:
-        """Loss on the real held-out set that its students are measured on, nats/token."""
+    @property
+    def loss(self) -> float:
         real = _real_held_out(self.spec, self.store)
         return -float(np.mean([self._model.log_probs(sequences).mean() for sequences in real.sequences]))
 

@@ -14,13 +14,15 @@ from scaling.accounting import kv_cache_bytes
 from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.shards import open_shards
-from scaling.data.text import teacher_text_dir
+from scaling.data.text import measured_on, teacher_text_dir
 from scaling.errors import DataError
+from scaling.files import write_json
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.teach.generate import ensure_teacher_text
-from scaling.teach.generators import blocks_together, rows_per_block
+from scaling.teach.generators import blocks_together, open_text_generator, rows_per_block
 from scaling.train.checkpoint import save_student
+from scaling.train.evaluate import evaluate
 from scaling.train.model import Student, from_tensors, to_tensors
 
 BLOCK = 8 * 16
@@ -76,6 +78,10 @@ def make_store(tmp_path, make_run):
 def text_of(spec, store):
     folder = teacher_text_dir(store, spec.data, seed=spec.data.seed, split="train", context=spec.model.context)
     return np.concatenate(open_shards(folder).maps)
+
+
+def loss_on(card, spec):
+    return card.loss_on(measured_on(spec, spec.data.source))
 
 
 def count_blocks(monkeypatch):
@@ -190,11 +196,11 @@ def test_held_out_text_other_seeds_and_other_decodings_are_other_texts(make_run,
 
 def test_the_card_says_who_wrote_how_and_how_well(make_run, make_store):
     store, teacher = make_store(), make_run()
-    exact, _ = ensure_teacher_text(make_run(teacher), store, n_tokens=10)
-    cut, _ = ensure_teacher_text(make_run(teacher, top_k=5), store, n_tokens=10)
+    _, exact = ensure_teacher_text(make_run(teacher), store, n_tokens=10)
+    _, cut = ensure_teacher_text(make_run(teacher, top_k=5), store, n_tokens=10)
     assert exact.teacher_run == cut.teacher_run == teacher.run_id
-    assert exact.teacher_loss == 5.5
-    assert cut.teacher_loss is None, "what it writes is no longer its own distribution"
+    assert loss_on(exact, teacher) == 5.5
+    assert loss_on(cut, teacher) is None, "what it writes is no longer its own distribution"
     assert exact.sequence_tokens == 16
     assert cut.decoding == {"temperature": 1.0, "top_k": 5, "top_p": None}
     assert "language model" in exact.notice
@@ -210,6 +216,63 @@ def test_students_are_measured_on_real_and_on_teacher_text(make_run, make_store)
     assert np.array_equal(sets.real.sequences, evaluation_sets(teacher, store).real.sequences)
     assert sets.teacher.n_scored >= 100
     assert sets.teacher_loss == 5.5
+
+
+CHANGES = {
+    "corpus": {"data": {"source": {"corpus": "other/*.txt"}}},
+    "context": {"model": {"context": 8}},
+    "tokens": {"evaluation": {"tokens": 40}},
+    "seed": {"evaluation": {"seed": 3, "tokens": 40}},
+}
+
+
+def changed(spec, changes, tmp_path):
+    fields = spec.model_dump()
+    for part, own in changes.items():
+        if "source" in own:
+            own = {"source": fields["data"]["source"] | {"corpus": str(tmp_path / own["source"]["corpus"])}}
+        fields[part] |= own
+    return RunSpec.model_validate(fields)
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_a_teacher_s_loss_is_that_on_the_text_that_its_student_is_measured_on(make_run, make_store, tmp_path, changes):
+    (tmp_path / "other").mkdir()
+    for i in range(6):
+        (tmp_path / "other" / f"{i}.txt").write_text(f"{i} " + "0123456789 " * 40, "utf-8")
+    store, teacher = make_store(), make_run()
+    first, spec = make_run(teacher), changed(make_run(teacher), changes, tmp_path)
+    network = Student(teacher.model, seed=1)
+    # Whoever was there first, and whichever text both share.
+    for one in (first, spec, first):
+        ensure_teacher_text(one, store, n_tokens=10)
+    assert evaluation_sets(first, store).teacher_loss == 5.5
+    sets = evaluation_sets(spec, store)
+    assert sets.teacher_loss == pytest.approx(evaluate(network, sets.real).loss, abs=1e-6)
+
+
+def test_an_ngram_s_loss_is_that_on_the_set_of_each_of_its_students(make_run, tmp_path):
+    store, losses = RunStore(tmp_path / "results").prepare(), {}
+    for tokens in (16, 200):
+        fields = make_run().model_dump()
+        fields["data"] |= {"teacher": {"kind": "ngram", "order": 2}}
+        spec = RunSpec.model_validate(fields | {"evaluation": {"tokens": tokens}})
+        ensure_teacher_text(spec, store, n_tokens=10)
+        losses[tokens] = evaluation_sets(spec, store).teacher_loss
+        assert losses[tokens] == open_text_generator(spec, store).loss
+    assert losses[16] != losses[200]
+
+
+def test_a_card_that_does_not_say_what_its_loss_was_measured_on_is_still_read(make_run, make_store):
+    store, spec = make_store(), make_run(make_run())
+    _, card = ensure_teacher_text(spec, store, n_tokens=10)
+    folder = teacher_text_dir(store, spec.data, seed=0, split="held_out", context=16)
+    told = card.to_json() | {"teacher_loss": 4.25}
+    del told["teacher_losses"]
+    write_json(folder / "card.json", told)
+    assert evaluation_sets(spec, store).teacher_loss == 4.25
+    ensure_teacher_text(spec, store, n_tokens=10)
+    assert evaluation_sets(spec, store).teacher_loss == 5.5
 
 
 def test_a_student_with_a_shorter_context_reads_the_same_text_in_pieces(make_run, make_store):
@@ -236,10 +299,10 @@ def test_an_ngram_teacher_writes_for_its_students_and_is_measured_on_their_set(m
         spec = make_run()
         data = spec.data.model_dump() | {"teacher": {"kind": "ngram", "order": order}}
         spec = RunSpec.model_validate(spec.model_dump() | {"data": data})
-        card, _ = ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)
+        _, card = ensure_teacher_text(spec, store, n_tokens=spec.n_tokens)
         assert open_stream(spec, store).batches(0, spec.steps).targets.max() < 257
-        assert evaluation_sets(spec, store).teacher_loss == card.teacher_loss
-        losses.append(card.teacher_loss)
+        assert evaluation_sets(spec, store).teacher_loss == loss_on(card, spec)
+        losses.append(loss_on(card, spec))
     assert losses[1] < losses[0] < np.log(257)
 
 

@@ -14,7 +14,7 @@ from scaling.data.batches import open_stream
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import open_gguf_tokenizer
 from scaling.data.shards import open_shards
-from scaling.data.text import targets_dir, teacher_text_dir
+from scaling.data.text import measured_on, targets_dir, teacher_text_dir
 from scaling.data.tokenizers import train_tokenizer
 from scaling.errors import DataError, ExportError, MissingPackageError
 from scaling.records import RunStore
@@ -101,8 +101,10 @@ def test_a_student_reads_what_the_model_of_a_file_wrote(make_run, store, file):
 def test_students_with_other_tokens_read_its_text_cut_anew(make_run, store, file, prompt):
     spec = make_run(tokens_of=None, prompt_tokens=prompt)
     prepare([spec], store)
-    folder = teacher_text_dir(store, spec.data, seed=0, split="train", context=16)
-    shards = open_shards(folder)
+    shards, held_out = (
+        open_shards(teacher_text_dir(store, spec.data, seed=0, split=split, context=16))
+        for split in ("train", "held_out")
+    )
     card = shards.card
     assert card.vocab_size == 257
     assert card.recut_from not in (None, card.tokenizer)
@@ -114,7 +116,7 @@ def test_students_with_other_tokens_read_its_text_cut_anew(make_run, store, file
     sets = evaluation_sets(spec, store)
     own = open_gguf_tokenizer(TokenizerSpec(kind="gguf", file=file, vocab_size=270))
     n_own = sum(len(own.encode(bytes(row).decode("utf-8"))) for row in sets.real.sequences.reshape(-1, 16).tolist())
-    assert sets.teacher_loss == card.teacher_loss
+    assert sets.teacher_loss == held_out.card.loss_on(measured_on(spec, spec.data.source))
     assert sets.teacher_loss == pytest.approx(np.log(270) * n_own / sets.real.n_scored, rel=0.1)
     assert open_stream(spec, store).batches(0, spec.steps).targets.max() < 257
 
@@ -172,8 +174,9 @@ def test_a_prompt_is_read_by_the_teacher_alone(make_run, store, file, monkeypatc
 
 
 def test_decoding_that_changes_its_law_leaves_its_loss_unsaid(make_run, store):
-    card, _ = ensure_teacher_text(make_run(top_k=5), store, n_tokens=10)
-    assert card.teacher_loss is None
+    spec = make_run(top_k=5)
+    _, card = ensure_teacher_text(spec, store, n_tokens=10)
+    assert evaluation_sets(spec, store).teacher_loss is None
     assert card.decoding["top_k"] == 5
 
 
