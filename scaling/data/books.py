@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling.data.documents import paragraphs
+
 SHORTEST = 80
 """Characters of a paragraph, at least."""
 FEWEST_LETTERS = 0.7
@@ -36,7 +38,6 @@ _BLOCK_TAGS = (
 )
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _SKIPPED = ("note", "pre", "script", "style", "head")
-_GAP = re.compile(r"\n\s*\n")
 _WORD = re.compile(r"[a-z]+")
 _WORD_TAG = re.compile(r"</?w\b[^>]*>")
 """Marks a word's root, once a word: most of what a module with Strong's numbers holds."""
@@ -46,7 +47,7 @@ _R_STRING = re.compile(rb"\x00(?:\x04\x00|\x00\x80)\x09")
 
 def prose_of(document: str) -> str:
     """The paragraphs of a document that are English prose, each on one line; "" where there are none."""
-    lines = (" ".join(paragraph.split()) for paragraph in _GAP.split(document))
+    lines = (" ".join(paragraph.split()) for paragraph in paragraphs(document))
     return "\n\n".join(line for line in lines if is_prose(line))
 
 

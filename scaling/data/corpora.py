@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from scaling.data.documents import read_files, to_bytes
+from scaling.data.documents import paragraphs, read_files, to_bytes
 from scaling.data.prose import BOOKS, Book, open_prose
 from scaling.errors import DataError, MissingPackageError
 from scaling.packages import remedy
@@ -27,8 +27,6 @@ from scaling.spec import CorpusSpec
 
 Split = Literal["train", "held_out"]
 Reader = Callable[[], Iterator[str]]
-
-PARAGRAPH_END = "\n\n"
 
 
 @dataclass(frozen=True)
@@ -241,18 +239,17 @@ def _different(name: str, reader: Reader, scan: Scan) -> Iterator[tuple[int, str
 
 def _without(text: str, kept_back: np.ndarray) -> str:
     """A document without the paragraphs that are held out."""
-    paragraphs = text.split(PARAGRAPH_END)
     hashes = np.array(_paragraph_hashes(text), np.uint64)
     place = np.minimum(np.searchsorted(kept_back, hashes), len(kept_back) - 1)
     own = kept_back[place] != hashes
     if own.all():
         return text
-    return PARAGRAPH_END.join(paragraph for paragraph, keep in zip(paragraphs, own, strict=True) if keep)
+    return "\n\n".join(paragraph for paragraph, keep in zip(paragraphs(text), own, strict=True) if keep)
 
 
 def _paragraph_hashes(text: str) -> list[int]:
     """64 bits of each paragraph, whatever its white space."""
-    normal = (" ".join(paragraph.split()) for paragraph in text.split(PARAGRAPH_END))
+    normal = (" ".join(paragraph.split()) for paragraph in paragraphs(text))
     return [int.from_bytes(hashlib.blake2b(to_bytes(one), digest_size=8).digest()) for one in normal]
 
 

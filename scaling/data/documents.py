@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,8 @@ LARGEST_DOCUMENT = 1 << 24
 LONGEST_ROW = 1 << 28
 """Bytes of a .jsonl file's line, at most."""
 READ_BYTES = 1 << 20
+
+_GAP = re.compile(r"\n\s*\n")
 
 
 def read_files(pattern: str, *, non_utf8: NonUtf8 = "refuse") -> Iterator[str]:
@@ -65,6 +68,11 @@ def to_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def paragraphs(text: str) -> list[str]:
+    """What blank lines separate, whatever white space they hold."""
+    return _GAP.split(text)
+
+
 def _read_text(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
     waiting = ""
     for block in _blocks(path, non_utf8):
@@ -85,7 +93,7 @@ def _blocks(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
     with path.open("rb") as file:
         while lines := file.readlines(READ_BYTES):
             content = b"".join(lines)
-            yield _decode(content, path, at, non_utf8).replace("\r\n", "\n")
+            yield _decode_lines(content, path, at, non_utf8)
             at += len(content)
 
 
@@ -95,7 +103,7 @@ def _read_jsonl(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_ROW + 1), b""), start=1):
             if len(line) > LONGEST_ROW:
                 raise DataError(f"{path}:{number}: longer than {LONGEST_ROW} bytes; cut it into several documents")
-            content = _decode(line, path, at, non_utf8)
+            content = _decode_lines(line, path, at, non_utf8)
             at += len(line)
             if content.strip():
                 yield _text_of_row(content, f"{path}:{number}", non_utf8)
@@ -117,7 +125,7 @@ def _text_of_row(content: str, place: str, non_utf8: NonUtf8) -> str:
             f"{place}: \\u{ord(text[error.start]):04x} in {TEXT_FIELD!r} is half a character; escape it as a pair, "
             "or remove it"
         ) from error
-    return text
+    return text.replace("\r\n", "\n")
 
 
 def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
@@ -147,10 +155,16 @@ def _read_parquet(path: Path, non_utf8: NonUtf8) -> Iterator[str]:
         ) from error
 
 
+def _decode_lines(content: bytes, path: Path, at: int, non_utf8: NonUtf8) -> str:
+    """Lines of a file as text, without the mark that some programs begin a UTF-8 file with."""
+    text = _decode(content, path, at, non_utf8)
+    return text.removeprefix("\ufeff") if at == 0 else text
+
+
 def _decode(content: bytes, path: Path, at: int, non_utf8: NonUtf8, place: str = "") -> str:
-    """Bytes as text; ``at`` is where they begin in the file."""
+    """Bytes as text, lines ended by ``\\n``; ``at`` is where they begin in the file."""
     try:
-        return content.decode("utf-8", "surrogateescape" if non_utf8 == "keep" else "strict")
+        return content.decode("utf-8", "surrogateescape" if non_utf8 == "keep" else "strict").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} at {at + error.start}{place}); convert it, for "

