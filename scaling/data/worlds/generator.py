@@ -47,7 +47,7 @@ class Generator(Protocol):
         """What knowing each context is worth, KL of its distribution from the next shorter context's: float64[n, T],
         nats.
 
-        Infinite for a teacher of whose errors it is known that none is a gap.
+        Infinite for a teacher of whose errors it is known that none is a gap, 0 for one whose errors are all gaps.
         """
         ...
 

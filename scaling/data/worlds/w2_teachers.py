@@ -63,10 +63,11 @@ class W2Generator(SymbolGenerator):
     def gain(self, sequences: np.ndarray) -> np.ndarray:
         """What knowing the highest level is worth at each token: float64[n, T].
 
-        Infinite for a teacher whose distributions are distorted: no level is missing.
+        Infinite for a teacher whose distributions are distorted: no level is missing. Nothing for one that lacks
+        levels: all its errors are gaps, however small.
         """
-        if self._is_distorted:
-            return np.full(np.shape(sequences), np.inf)
+        if self._is_distorted or self.known_levels < self.world.depth:
+            return np.full(np.shape(sequences), np.inf if self._is_distorted else 0.0)
         lower = W2Generator(self.world, self.known_levels - 1)
         return kl_divergence(self.next_token_probs(sequences), lower.next_token_probs(sequences))
 

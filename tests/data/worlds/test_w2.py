@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.data.worlds import divergence, open_generator, open_world
+from scaling.data.worlds.generator import averaged_divergence
 from scaling.data.worlds.w2_rules import Rules
 from scaling.data.worlds.w2_teachers import contexts
 from scaling.spec import CoverageTeacher, HierarchySource, NoiseTeacher, TemperatureTeacher
@@ -88,6 +89,21 @@ def test_the_split_calls_missing_levels_coverage():
     p, q = real.next_token_probs(text)[..., :8], teacher.next_token_probs(text)[..., :8]
     kl = (p * (np.log(np.where(p > 0, p, 1)) - np.log(np.where(p > 0, q, 1)))).sum(-1)
     assert real.gain(text) == pytest.approx(kl, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_a_teacher_that_lacks_levels_no_context_counts_as_noise(seed):
+    rng = np.random.default_rng(seed)
+    n_symbols, branching = int(rng.integers(4, 9)), int(rng.integers(2, 4))
+    rules = int(rng.integers(1, n_symbols ** (branching - 1) + 1))
+    source = HierarchySource(
+        kind="w2", n_symbols=n_symbols, n_rules=min(rules, 6), branching=branching, depth=3, seed=seed
+    )
+    for levels in (1, 2):
+        real, teacher = open_generator(source), open_generator(source, knows(levels))
+        found = averaged_divergence(real, teacher, count=400)
+        assert found.noise == divergence(source, knows(levels)).noise == 0
+        assert found.coverage == pytest.approx(divergence(source, knows(levels)).coverage, abs=4 * found.se + 1e-9)
 
 
 def test_more_rules_than_tuples_are_refused():
