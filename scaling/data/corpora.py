@@ -144,6 +144,25 @@ def load_corpus(source: CorpusSpec) -> Corpus:
     )
 
 
+def check_apart(read: CorpusSpec, measured: CorpusSpec) -> None:
+    """Raise DataError where the training part of one corpus has documents that another is measured on.
+
+    Corpora of other names may share documents (``prose`` holds ``sotu``, two globs the same files), and each splits
+    them by the order of its own.
+    """
+    if read.corpus == measured.corpus and read.held_out >= measured.held_out:
+        return
+    reader, kept = load_corpus(read), load_corpus(measured)
+    digests = kept.scan.digests[: kept.n_held_out, 0]
+    shared = int(np.isin(digests, reader.scan.digests[reader.n_held_out :, 0]).sum())
+    if shared:
+        raise DataError(
+            f"{shared} of the {len(digests)} documents that {measured.corpus} (held_out {measured.held_out:g}) keeps "
+            f"for evaluation are in the training part of {read.corpus} (held_out {read.held_out:g}): they would be "
+            "read in training and measured on; give corpora without common documents, or one corpus with one held_out"
+        )
+
+
 def fingerprint(source: CorpusSpec) -> str:
     """Hash of a corpus's text, whatever the order of its documents: 16 hex digits.
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from scaling.data.corpora import Corpus, Split, load_corpus
+from scaling.data.corpora import Corpus, Split, check_apart, load_corpus
 from scaling.data.pretrained import GgufTokenizer, fingerprint, open_gguf_tokenizer
 from scaling.data.shards import (
     SHARD_TOKENS,
@@ -78,8 +78,10 @@ def open_other_text(other: CorpusSpec, source: TextSource, store: RunStore) -> T
     """The held-out part of another corpus, cut by the tokenizer of a source; encoded the first time it is asked for.
 
     Raises:
+        DataError: if documents of it are in the training part of the source.
         MissingPackageError: if the corpus is not installed.
     """
+    check_apart(source, other)
     tokenizer = open_tokenizer(source, store)
     recipe = {"text": "other", "source": _with_fingerprint(other).model_dump(mode="json"), "tokenizer": tokenizer.hash}
     return _encoded(store.root / "corpora" / _recipe_id(recipe), other, "held_out", tokenizer)

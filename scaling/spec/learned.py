@@ -39,6 +39,12 @@ class TrainedTeacher(ModelTeacher):
                 f"teacher {self.run.run_id} writes tokens of {own.cut}, the student reads {source.cut}; give both "
                 "the same source and tokenizer, or the student fewer tokens of kind bpe, or bytes, of the same corpus"
             )
+        if own.reads_what_is_held_out(source):
+            raise ValueError(
+                f"teacher {self.run.run_id} holds out {own.held_out:g} of {own.corpus}, the student "
+                f"{source.held_out:g}: it learns from documents that its student is measured on; give the "
+                f"teacher's data.source a held_out of at least {source.held_out:g}, best the same"
+            )
 
 
 @Teacher.add_kind

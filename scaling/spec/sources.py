@@ -210,6 +210,10 @@ class CorpusSpec(GrownSpec):
     def label(self) -> str:
         return self.corpus
 
+    def reads_what_is_held_out(self, other: CorpusSpec) -> bool:
+        """True where its training part has documents that the other, a split of the same corpus, is measured on."""
+        return self.corpus == other.corpus and self.held_out < other.held_out
+
 
 @Source.add_kind
 class TextSource(CorpusSpec, Source):

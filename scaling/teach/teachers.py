@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scaling.data.corpora import check_apart
 from scaling.data.mixing import generated_tokens, unmixed
 from scaling.data.text import open_other_text, open_text
 from scaling.records import RunStore
-from scaling.spec import RunSpec, TextSource, teacher_run
+from scaling.spec import RunSpec, TextSource, needed_runs, teacher_run
 from scaling.teach.generate import ensure_teacher_text
 from scaling.train.loop import train_trunk
 from scaling.train.runtime import prepare_process
@@ -27,7 +28,7 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
         progress: Called with training and generation progress.
 
     Raises:
-        DataError: if a corpus is missing, or a teacher cannot be used.
+        DataError: if a corpus is missing, a teacher cannot be used, or one has read what its students are measured on.
     """
     prepare_process()
     for members in _by_text(specs).values():
@@ -38,6 +39,8 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
                 open_text(source, split, store)
             if longest.evaluation.ood is not None:
                 open_other_text(longest.evaluation.ood, source, store)
+            for spec in members:
+                _check_apart(spec, source)
         # A teacher may have a teacher itself, which is then prepared before it.
         if teacher is not None and not store.has(teacher.run_id):
             prepare([teacher], store, progress)
@@ -48,6 +51,14 @@ def prepare(specs: Sequence[RunSpec], store: RunStore, progress: Callable[[Any],
                 readers = [spec for spec in members if spec.model.context == context]
                 most = max(readers, key=lambda spec: spec.n_tokens)
                 ensure_teacher_text(unmixed(most), store, n_tokens=generated_tokens(most), progress=progress)
+
+
+def _check_apart(spec: RunSpec, measured: TextSource) -> None:
+    """Raise DataError where a run that another learns from, however far back, has read what that is measured on."""
+    for run in needed_runs(spec):
+        if isinstance(run.data.source, TextSource):
+            check_apart(run.data.source, measured)
+        _check_apart(run, measured)
 
 
 def _by_text(specs: Sequence[RunSpec]) -> dict[str, list[RunSpec]]:

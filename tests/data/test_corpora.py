@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.data.corpora import fingerprint, load_corpus
+from scaling.data.corpora import check_apart, fingerprint, load_corpus
 from scaling.data.documents import read_files, to_bytes
 from scaling.data.prose import Prose
 from scaling.data.sorting import in_hash_order
@@ -57,6 +57,37 @@ def test_a_document_that_comes_twice_counts_once(texts):
     assert after.fingerprint == before.fingerprint
     assert sorted(after.texts("train")) == sorted(before.texts("train"))
     assert after.n_bytes("train") == before.n_bytes("train")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_documents_that_one_corpus_is_measured_on_and_another_learns_from_are_found(texts, seed):
+    rng, folder = random.Random(seed), Path(texts).parent
+    globs = [
+        texts,
+        str(folder / "*[02468].txt"),
+        str(folder / "*[13579].txt"),
+        str(folder / "0*.txt"),
+        str(folder / "*"),
+    ]
+    read, measured = (source(rng.choice(globs), held_out=rng.choice([0.1, 0.3, 0.5])) for _ in range(2))
+    whole = {path.read_text("utf-8") for path in folder.glob("*")}
+    trained = whole & set(read_by(read)) - set(load_corpus(read).texts("held_out"))
+    shared = len(trained & set(load_corpus(measured).texts("held_out")))
+    if shared:
+        with pytest.raises(DataError, match=rf"^{shared} of the \d+ documents that .* keeps for evaluation"):
+            check_apart(read, measured)
+    else:
+        check_apart(read, measured)
+
+
+def read_by(one):
+    return read_files(one.corpus)
+
+
+def test_a_corpus_is_apart_from_itself_where_it_holds_out_at_least_as_much(texts):
+    check_apart(source(texts, held_out=0.3), source(texts, held_out=0.2))
+    with pytest.raises(DataError, match=r"4 of the 12 documents .* give corpora without common documents"):
+        check_apart(source(texts, held_out=0.2), source(texts, held_out=0.3))
 
 
 def test_another_edition_of_a_corpus_is_refused(texts):

@@ -51,6 +51,46 @@ def test_a_chain_of_teachers_is_trained_and_writes_enough_for_every_student(make
     assert len(seen) == before, "nothing was left to do"
 
 
+def of_source(spec, **fields):
+    source = spec.data.source.model_copy(update=fields)
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"source": source})})
+
+
+@pytest.mark.parametrize("what", ["teacher", "start", "start of the teacher", "other text"])
+def test_text_that_was_read_in_training_is_not_measured_on_whoever_read_it(make_run, store, tmp_path, what):
+    # The same files by another name: which documents both have is known only when they are read.
+    files = str(tmp_path / "[0-2].txt")
+    reader, run = of_source(make_run(), corpus=files), of_source(make_run(), held_out=0.8)
+    fields = run.model_dump()
+    if what == "other text":
+        fields = make_run().model_dump()
+        fields["evaluation"]["ood"] = {"corpus": files, "held_out": 0.6}
+    elif what == "start":
+        fields["start_from"] = reader
+    else:
+        teacher = reader if what == "teacher" else run.model_copy(update={"start_from": reader})
+        fields["data"]["teacher"] = {"kind": "trained", "run": teacher}
+    with pytest.raises(DataError, match=r"\d of the \d documents that .* would be read in training and measured on"):
+        teachers.prepare([RunSpec.model_validate(fields)], store)
+
+
+@pytest.mark.parametrize("where", ["teacher", "mixture", "start"])
+def test_who_holds_out_less_than_its_student_is_refused_when_it_is_asked_for(make_run, where):
+    def asked(held_out):
+        fields, run = of_source(make_run(), held_out=0.2).model_dump(), of_source(make_run(), held_out=held_out)
+        teacher = {"kind": "trained", "run": run}
+        if where == "start":
+            return RunSpec.model_validate(fields | {"start_from": run})
+        if where == "mixture":
+            teacher = {"kind": "mixture", "real": 0.5, "teacher": teacher}
+        fields["data"]["teacher"] = teacher
+        return RunSpec.model_validate(fields)
+
+    assert {asked(held_out).run_id for held_out in (0.2, 0.5)}
+    with pytest.raises(ValueError, match=r"holds out 0.1 of .*, the student 0.2: .* held_out of at least 0.2"):
+        asked(0.1)
+
+
 def test_worlds_need_no_preparation(make_run, store):
     world = {"source": {"kind": "w0"}, "teacher": {"kind": "real"}}
     teachers.prepare([RunSpec.model_validate(make_run().model_dump() | {"data": world})], store)

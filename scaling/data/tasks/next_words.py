@@ -29,8 +29,9 @@ SHOWN = 3
 """Suggestions that are shown at one time."""
 WORDS = 500
 """Typed words that a model is measured on; pinned, so that all models type the same."""
-TEXT_TOKENS = 1 << 20
-"""Of the held-out text, from its beginning, where words are drawn: documents lie in random order."""
+TEXT_BYTES = 1 << 21
+"""Of the held-out text, from its beginning, where words are drawn: documents lie in random order. In bytes, as tokens
+would be another text for another tokenizer."""
 LETTERS_OF_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _TYPED = re.compile(rf"(?<=\S) ({LETTERS_OF_WORD.pattern})(?![\w'’])")
 
@@ -123,7 +124,7 @@ def typed_words(text: TokenShards, tokenizer: Any, *, context: int, n: int = WOR
     Raises:
         DataError: the text has no word to type.
     """
-    tokens = np.asarray(text.maps[0][:TEXT_TOKENS], np.int32)
+    tokens = _beginning(text, tokenizer)
     # A document's end is no text; as a line's end it keeps the last word of one from the first of the next.
     pieces = [b"\n" if token == tokenizer.eos_id else tokenizer.token_bytes[token] for token in tokens]
     starts = np.cumsum([0, *map(len, pieces)])
@@ -142,6 +143,22 @@ def typed_words(text: TokenShards, tokenizer: Any, *, context: int, n: int = WOR
     words = tuple(one.group(1) for one in chosen)
     spaced = np.array([spelled[one.end() : one.end() + 1] == " " for one in chosen])
     return TypedWords(contexts, words, spaced)
+
+
+def _beginning(text: TokenShards, tokenizer: Any) -> np.ndarray:
+    """The first documents that have ``TEXT_BYTES`` together, or the first one, each with its end: int32[n]."""
+    width = np.array([len(piece) for piece in tokenizer.token_bytes])
+    width[tokenizer.eos_id] = 1
+    parts, n_bytes = [np.empty(0, np.int32)], 0
+    for tokens in text.maps:
+        parts.append(np.asarray(tokens, np.int32))
+        n_bytes += int(width[parts[-1]].sum())
+        if n_bytes >= TEXT_BYTES:
+            break
+    whole = np.concatenate(parts)
+    ends = np.flatnonzero(whole == tokenizer.eos_id)
+    inside = int((np.cumsum(width[whole])[ends] <= TEXT_BYTES).sum())
+    return whole[: ends[max(inside, 1) - 1] + 1] if len(ends) else whole
 
 
 def _byte_offsets(text: str) -> np.ndarray:

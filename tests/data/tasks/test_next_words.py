@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+import scaling.data.tasks.next_words as next_words
 from scaling.data.shards import Card, TokenShards, open_shards, write_card, write_shard
 from scaling.data.tasks.next_words import LETTERS_OF_WORD, SHOWN, TypedWords, keyboard_use, typed_words
 from scaling.data.tasks.suggestions import Search, Spelling, measure_keyboard
@@ -121,11 +122,12 @@ def test_keys_and_savings_of_words_counted_by_hand():
     assert found.savings_se == pytest.approx(np.sqrt((off**2).sum() / 3 / 4) / 5)
 
 
-def held_out(folder, tokenizer: Tokenizer, documents: list[str]) -> TokenShards:
-    tokens = np.concatenate([[*tokenizer.encode(text), tokenizer.eos_id] for text in documents])
+def held_out(folder, tokenizer: Tokenizer, documents: list[str], per_shard: int = 100) -> TokenShards:
+    rows = [[*tokenizer.encode(text), tokenizer.eos_id] for text in documents]
+    pieces = [np.concatenate(rows[i : i + per_shard]) for i in range(0, len(rows), per_shard)]
     card = Card(text="real", split="held_out", source="x", vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.hash)
-    shard = write_shard(folder, 0, tokens, card.dtype)
-    write_card(folder, Card(**{**vars(card), "shards": (shard,)}))
+    shards = tuple(write_shard(folder, i, tokens, card.dtype) for i, tokens in enumerate(pieces))
+    write_card(folder, Card(**{**vars(card), "shards": shards}))
     return open_shards(folder)
 
 
@@ -147,6 +149,24 @@ def test_words_are_letters_behind_one_space_whatever_the_tokenizer(tmp_path):
     assert spaced["don’t"]
     assert spaced["Zoë"]
     assert not any(spaced[word] for word in ("know", "self", "end"))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_words_of_a_long_text_are_the_same_whatever_the_tokenizer_and_its_shards(tmp_path, monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    documents = [" ".join(["It", *rng.choice(["the", "knight", "Zoë", "hen"], rng.integers(1, 60))]) for _ in range(30)]
+    limit = int(rng.choice([1, 900, 2500, 10**6]))
+    monkeypatch.setattr(next_words, "TEXT_BYTES", limit)
+    found = []
+    for i, merges in enumerate([(), (("Ġ", "t"), ("h", "e"), ("Ġt", "he")), (("Ġ", "k"), ("Ġk", "n"))]):
+        tokenizer, per_shard = Tokenizer(merges=merges), int(rng.integers(1, 31))
+        text = held_out(tmp_path / str(i), tokenizer, documents, per_shard)
+        found.append(typed_words(text, tokenizer, context=4, n=10**4))
+    assert found[0].words == found[1].words == found[2].words
+    assert all((found[0].spaced == one.spaced).all() for one in found)
+    sizes = np.cumsum([len(one.encode()) + 1 for one in documents])
+    read = documents[: max(1, int((sizes <= limit).sum()))]
+    assert len(found[0].words) == sum(len(one.split()) - 1 for one in read)
 
 
 def test_a_context_ends_before_the_space_of_its_word(tmp_path):
