@@ -21,7 +21,7 @@ def translated_rows(rows: Iterable[np.ndarray], written: AnyTokenizer, read: Any
     Their text is cut together, on all cores.
     """
     documents = [np.split(row, np.flatnonzero(row == written.eos_id)) for row in rows]
-    cut = read.encode_all(_text(part[part != written.eos_id], written) for parts in documents for part in parts)
+    cut = read.encode_all(text_of(part[part != written.eos_id], written) for parts in documents for part in parts)
     end = np.array([read.eos_id], np.int32)
     for parts in documents:
         first, *others = islice(cut, len(parts))
@@ -40,7 +40,7 @@ def windows(rows: Iterable[np.ndarray], length: int) -> np.ndarray:
 
 def whole_words(rows: Iterable[np.ndarray], written: AnyTokenizer, read: AnyTokenizer) -> Iterator[np.ndarray]:
     """Windows of text as prompts in other tokens: each from its first blank to its last, so that no word is cut."""
-    texts = (_text(tokens, written) for tokens in rows)
+    texts = (text_of(tokens, written) for tokens in rows)
     return read.encode_all(text[text.find(" ") : text.rfind(" ")] if text.count(" ") > 1 else "" for text in texts)
 
 
@@ -62,7 +62,7 @@ def translated_set(real: EvalSet, written: AnyTokenizer, read: AnyTokenizer) -> 
     return EvalSet(sequences.reshape(*shape[:2], -1), read.eos_id, scored.reshape(*shape[:2], -1))
 
 
-def _text(tokens: np.ndarray, tokenizer: AnyTokenizer) -> str:
+def text_of(tokens: np.ndarray, tokenizer: AnyTokenizer) -> str:
     """Text of tokens, bytes that are no UTF-8 kept as they are."""
     spelled = tokenizer.token_bytes
     return b"".join(spelled[i] for i in tokens).decode("utf-8", "surrogateescape")

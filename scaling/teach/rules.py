@@ -25,6 +25,7 @@ from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import RulesTeacher, RunSpec, TextSource
 from scaling.teach.blocks import BlockGenerator
+from scaling.teach.recut import text_of
 
 
 def _both_ways(*pairs: tuple[str, str]) -> dict[str, str]:
@@ -103,7 +104,8 @@ class RulesText(BlockGenerator):
         written = []
         for part in parts:
             written += [end] if len(part) and part[0] == end else []
-            text = falsified(self._tokenizer.decode(part[part != end].tolist()), self.teacher.rate, rng)
+            # A window may begin inside a character, whose bytes stay what they are.
+            text = falsified(text_of(part[part != end], self._tokenizer), self.teacher.rate, rng)
             written += self._tokenizer.encode(text).tolist()
         # The last word of a window may be cut: what is kept ends long before it.
         return np.resize(np.array(written, np.int32), max(self.context, len(written)))[: self.context]

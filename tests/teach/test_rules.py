@@ -76,6 +76,33 @@ def test_without_a_rate_the_text_is_the_sources_own_and_the_same_every_time(tmp_
     assert all(row in whole for row in rows)
 
 
+@pytest.mark.parametrize("tokenizer", [{"kind": "bytes"}, {"kind": "bpe", "vocab_size": 262}])
+@pytest.mark.parametrize(
+    "words", ["король королева он они всегда не", "平和 année “über” 🙂 is not", "caf\udce9 is \udcff old"]
+)
+def test_without_a_rate_every_byte_is_the_source_s_own_wherever_a_window_begins(tmp_path, tokenizer, words):
+    if tokenizer["kind"] == "bpe":
+        pytest.importorskip("tokenizers", reason="cuts text: pip install 'scaling[text]'")
+    rng, texts = np.random.default_rng(0), []
+    for i in range(8):
+        texts.append(" ".join([str(i), *rng.choice(words.split(), 300)]).encode("utf-8", "surrogateescape"))
+        (tmp_path / f"{i}.txt").write_bytes(texts[-1])
+    source = {"kind": "text", "corpus": str(tmp_path / "*.txt"), "tokenizer": tokenizer, "non_utf8": "keep"}
+    spec = RunSpec.model_validate(
+        {
+            "model": {"vocab_size": tokenizer.get("vocab_size", 257), "width": 32, "context": 32},
+            "data": {"source": source, "teacher": {"kind": "rules", "rate": 0.0}},
+            "tokens": 512,
+        }
+    )
+    store = RunStore(tmp_path / "results").prepare()
+    spelled, end = open_tokenizer(spec.data.source, store).token_bytes, spec.data.source.vocab_size - 1
+    block = open_text_generator(spec, store).block(0, "train", 0)
+    rows = [b"".join(spelled[token] for token in row) for row in block if end not in row]
+    assert len(rows) > 100
+    assert all(any(row in text for text in texts) for row in rows)
+
+
 def test_a_rate_moves_words_of_the_same_windows(tmp_path):
     real, false = block_of(tmp_path, 0.0), block_of(tmp_path, 0.5)
     assert (real[:, 0] == false[:, 0]).mean() > 0.9
