@@ -61,7 +61,7 @@ def degradation(
         eval_set: Held-out sequences.
         forward: What computes with ``after``; by default float arithmetic, as with ``before``.
     """
-    batches = list(stoppable(eval_set))  # a world computes its laws anew each time it is read
+    batches = list(stoppable(eval_set))  # a world computes its distributions anew each time it is read
     passes = ((before, as_trained), (after, forward))
     first, second = (evaluate(from_tensors(model, tensors), stoppable(batches), forward=one) for tensors, one in passes)
     return paired(first.per_sequence, second.per_sequence, first.scored)

@@ -78,10 +78,6 @@ class Corpus:
     fingerprint: str
     notice: str
 
-    def texts(self, split: Split) -> Iterator[str]:
-        """Documents of a part, in the order of the files."""
-        return (text for _, text in self.documents(split))
-
     def n_bytes(self, split: Split) -> int:
         """Bytes of a part, shared paragraphs included."""
         sizes = self.scan.n_bytes

@@ -94,11 +94,6 @@ class Card:
     def tokens(self) -> int:
         return sum(shard.tokens for shard in self.shards)
 
-    @property
-    def unique_tokens(self) -> int:
-        """Different positions: a teacher repeats itself as a source does, never a stored sequence."""
-        return self.tokens
-
     def loss_on(self, measured_on: str) -> float | None:
         """Loss of the teacher on a real text; that of a card which names no text where it was not measured on this."""
         return self.teacher_losses.get(measured_on, self.teacher_loss)
@@ -146,12 +141,13 @@ class Card:
         Raises:
             ValidationError: if one is not.
         """
-        return _CARD.validate_json(json.dumps({key: value for key, value in content.items() if key not in DERIVED}))
+        left_out = {*DERIVED, "unique_tokens"}  # which cards said before
+        return _CARD.validate_json(json.dumps({key: value for key, value in content.items() if key not in left_out}))
 
 
 _CARD = TypeAdapter(Card)
 
-DERIVED = ("tokens", "unique_tokens", "hash", "coverage_lost_by")
+DERIVED = ("tokens", "hash", "coverage_lost_by")
 """What a card on disk says beside its fields, for people."""
 
 

@@ -28,7 +28,7 @@ from scaling.data.sequences import TextSequences  # noqa: E402
 from scaling.data.shards import Card, Shard, TokenShards  # noqa: E402
 from scaling.data.text import open_text  # noqa: E402
 from scaling.data.worlds import open_generator  # noqa: E402
-from scaling.data.worlds.w0_facts import Facts  # noqa: E402
+from scaling.data.worlds.w0_facts import N_ANSWERS, RECORD, Facts  # noqa: E402
 from scaling.records import RunStore  # noqa: E402
 from scaling.spec import (  # noqa: E402
     CoverageTeacher,
@@ -150,7 +150,9 @@ def figures() -> Rows:
     text = real.sequences(seed=1, start=0, count=4000)
     at = real.next_token_probs(text)
     surprise = -np.log(np.take_along_axis(at, text[..., None], axis=-1)[..., 0])
-    exact = Facts().entropy_per_token
+    world = Facts()
+    key_entropy = -(world.key_probs * np.log(world.key_probs)).sum()
+    exact = (key_entropy + N_ANSWERS * world.answer_entropy) / RECORD
     yield "W0 entropy, nats/token", f"{exact:.6f}, sampled {_mean(surprise)}", "1.085365"
     for label, asked in (("coverage 30", 0.2891), ("coverage 100", 0.1586), ("coverage 300", 0.0910)):
         teacher = CoverageTeacher(kind="coverage", top_keys=int(label.split()[1]))

@@ -19,8 +19,12 @@ def source(corpus, **fields):
     return TextSource(kind="text", corpus=corpus, **fields)
 
 
+def texts_of(corpus, split):
+    return [text for _, text in corpus.documents(split)]
+
+
 def parts(corpus):
-    return list(corpus.texts("train")), list(corpus.texts("held_out"))
+    return texts_of(corpus, "train"), texts_of(corpus, "held_out")
 
 
 def paragraphs(documents):
@@ -35,7 +39,7 @@ def test_documents_are_split_by_their_content_in_the_share_asked_for(texts, tmp_
     for i, path in enumerate(sorted(Path(texts).parent.glob("*.txt"), reverse=True)):
         (other / f"{i}.txt").write_bytes(path.read_bytes())
     renamed = load_corpus(source(str(other / "*.txt"), held_out=0.2))
-    assert set(renamed.texts("held_out")) == set(corpus.texts("held_out"))
+    assert set(texts_of(renamed, "held_out")) == set(texts_of(corpus, "held_out"))
     assert renamed.fingerprint == corpus.fingerprint == fingerprint(source(texts))
 
 
@@ -55,7 +59,7 @@ def test_a_document_that_comes_twice_counts_once(texts):
     load_corpus.cache_clear()
     after = load_corpus(source(texts))
     assert after.fingerprint == before.fingerprint
-    assert sorted(after.texts("train")) == sorted(before.texts("train"))
+    assert sorted(texts_of(after, "train")) == sorted(texts_of(before, "train"))
     assert after.n_bytes("train") == before.n_bytes("train")
 
 
@@ -71,8 +75,8 @@ def test_documents_that_one_corpus_is_measured_on_and_another_learns_from_are_fo
     ]
     read, measured = (source(rng.choice(globs), held_out=rng.choice([0.1, 0.3, 0.5])) for _ in range(2))
     whole = {path.read_text("utf-8") for path in folder.glob("*")}
-    trained = whole & set(read_by(read)) - set(load_corpus(read).texts("held_out"))
-    shared = len(trained & set(load_corpus(measured).texts("held_out")))
+    trained = whole & set(read_by(read)) - set(texts_of(load_corpus(read), "held_out"))
+    shared = len(trained & set(texts_of(load_corpus(measured), "held_out")))
     if shared:
         with pytest.raises(DataError, match=rf"^{shared} of the \d+ documents that .* keeps for evaluation"):
             check_apart(read, measured)
@@ -188,8 +192,8 @@ def test_a_book_of_the_prose_is_a_corpus_by_the_name_of_its_package(tmp_path, mo
     corpus = load_corpus(CorpusSpec(corpus="r-cran-janeaustenr", held_out=0.4))
     assert [book.package for book in asked] == ["r-cran-janeaustenr"]
     assert corpus.notice == "Novels."
-    assert len(list(corpus.texts("held_out"))) == 4
-    assert len(list(corpus.texts("train"))) == 5
+    assert len(texts_of(corpus, "held_out")) == 4
+    assert len(texts_of(corpus, "train")) == 5
 
 
 def test_what_cannot_be_a_corpus_is_refused(tmp_path):

@@ -267,7 +267,7 @@ def test_a_card_that_does_not_say_what_its_loss_was_measured_on_is_still_read(ma
     store, spec = make_store(), make_run(make_run())
     _, card = ensure_teacher_text(spec, store, n_tokens=10)
     folder = teacher_text_dir(store, spec.data, seed=0, split="held_out", context=16)
-    told = card.to_json() | {"teacher_loss": 4.25}
+    told = card.to_json() | {"teacher_loss": 4.25, "unique_tokens": card.tokens}
     del told["teacher_losses"]
     write_json(folder / "card.json", told)
     assert evaluation_sets(spec, store).teacher_loss == 4.25

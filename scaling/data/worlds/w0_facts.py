@@ -106,16 +106,6 @@ class Facts:
         return self.answer_entropy
 
     @property
-    def key_entropy(self) -> float:
-        """H(key), nats a record (over its four cue tokens)."""
-        return float(-(self.key_probs * np.log(self.key_probs)).sum())
-
-    @property
-    def entropy_per_token(self) -> float:
-        """Entropy rate over all tokens, cues and answers, nats."""
-        return (self.key_entropy + N_ANSWERS * self.answer_entropy) / RECORD
-
-    @property
     def answer_gain(self) -> float:
         """What knowing a fact is worth, ``ln 32 − H(answer | key)``, nats an answer token."""
         return float(np.log(BASE) - self.answer_entropy)

@@ -103,16 +103,6 @@ class Transitions:
             sum((self.pairs[a] * _entropy(self.probs(*self.contexts(a)))).sum() for a in range(self.n_symbols))
         )
 
-    @property
-    def symbol_entropy(self) -> float:
-        """H(c), nats: what knowing nothing of the context leaves."""
-        return float(_entropy(self.symbols))
-
-    @property
-    def backoff_entropy(self) -> float:
-        """H(c | b), nats: what knowing one symbol leaves."""
-        return float((self.symbols * _entropy(self.backoff)).sum())
-
     def contexts(self, a: int) -> tuple[np.ndarray, np.ndarray]:
         """All pairs that begin with a: int[V] twice."""
         return np.full(self.n_symbols, a), np.arange(self.n_symbols)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling.data.worlds.w0_facts import BASE, N_KEYS, RECORD, Facts
+from scaling.data.worlds.w0_facts import BASE, N_ANSWERS, N_KEYS, RECORD, Facts
 from scaling.data.worlds.w0_teachers import W0Generator, key_temperature, knowledge
 from scaling.spec import CoverageTeacher, NoiseTeacher, RealTeacher, ShiftTeacher, StaleTeacher, TemperatureTeacher
 
@@ -31,10 +31,15 @@ def at_tokens(laws, tokens):
     return np.take_along_axis(laws, tokens[..., None], axis=-1)[..., 0]
 
 
+def record_entropy():
+    """Of a key and its answers, nats."""
+    p = WORLD.key_probs
+    return -(p * np.log(p)).sum() + N_ANSWERS * WORLD.answer_entropy
+
+
 def test_entropies_are_those_of_the_definition():
     assert WORLD.answer_entropy == pytest.approx(1.370418, abs=1e-6)
-    assert WORLD.key_entropy == pytest.approx(3.201251, abs=1e-6)
-    assert WORLD.entropy_per_token == pytest.approx(1.085365, abs=1e-6)
+    assert record_entropy() == pytest.approx(3.201251 + 4 * 1.370418, abs=1e-5)
     assert WORLD.answer_gain == pytest.approx(2.095318, abs=1e-6)
 
 
@@ -94,7 +99,7 @@ def test_a_sampled_text_is_as_surprising_as_its_entropy():
     text = real.sequences(seed=5, start=0, count=2000)
     surprise = -np.log(at_tokens(real.next_token_probs(text), text)).reshape(-1, RECORD)
     per_record = surprise.sum(1)
-    error = per_record.mean() - RECORD * WORLD.entropy_per_token
+    error = per_record.mean() - record_entropy()
     assert abs(error) < 3 * per_record.std() / len(per_record) ** 0.5
     answers = surprise[:, 4:].ravel()
     assert abs(answers.mean() - WORLD.answer_entropy) < 3 * answers.std() / len(answers) ** 0.5
