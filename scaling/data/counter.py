@@ -64,6 +64,23 @@ def permute(index: np.ndarray, size: int, *, seed: int) -> np.ndarray:
     return out.astype(np.int64)
 
 
+def shuffled(index: np.ndarray, size: int, *, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of positions in an endless list that begins anew every ``size``: the epoch, and what lies there in its own order.
+
+    Args:
+        index: int64[n].
+        size: Of an epoch.
+        seed: Of all orders.
+        purpose: What is shuffled.
+    """
+    epoch, place = index // size, index % size
+    for e in np.unique(epoch):
+        own = epoch == e
+        order = int(random_at(seed, purpose, int(e)).integers(1 << 62))
+        place[own] = permute(place[own], size, seed=order)
+    return epoch, place
+
+
 def _feistel(x: np.ndarray, half: np.uint64, seed: int) -> np.ndarray:
     mask = (np.uint64(1) << half) - np.uint64(1)
     left, right = x >> half, x & mask

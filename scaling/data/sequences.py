@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from scaling.data.counter import permute, random_at
+from scaling.data.counter import random_at, shuffled
 from scaling.data.shards import TokenShards
 from scaling.data.worlds import Generator
-from scaling.data.worlds.symbols import BLOCK
+from scaling.data.worlds.generator import BLOCK
 from scaling.errors import DataError
 
 
@@ -114,18 +114,15 @@ class TextSequences(Sequences):
         return n
 
     def at(self, index: np.ndarray) -> np.ndarray:
-        epoch, place = index // self.n_distinct, index % self.n_distinct
-        out = np.empty((len(index), self.context), np.int32)
-        for e in np.unique(epoch):
-            rows = epoch == e
-            out[rows] = self._windows(permute(place[rows], self.n_distinct, seed=_epoch_seed(self.seed, e)), int(e))
-        return out
-
-    def _windows(self, window: np.ndarray, epoch: int) -> np.ndarray:
+        epoch, window = shuffled(index, self.n_distinct, seed=self.seed, purpose="epoch order")
         shard = np.searchsorted(self._ends, window, side="right")
         first = np.concatenate([[0], self._ends])[shard]
-        shift = int(random_at(self.seed, "epoch offset", epoch).integers(self.context)) if epoch else 0
-        return self.shards.windows(shard, (window - first) * self.context + shift, self.context)
+        return self.shards.windows(shard, (window - first) * self.context + self._shift(epoch), self.context)
+
+    def _shift(self, epoch: np.ndarray) -> np.ndarray:
+        epochs, place = np.unique(epoch, return_inverse=True)
+        shifts = [random_at(self.seed, "epoch offset", int(e)).integers(self.context) if e else 0 for e in epochs]
+        return np.array(shifts)[place]
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -192,8 +189,3 @@ class TeacherSequences(Sequences):
     @cached_property
     def _per_shard(self) -> list[int]:
         return [shard.tokens // self._sequence_tokens * self._pieces for shard in self.shards.card.shards]
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    """One seed of its own for the order of every epoch."""
-    return int(random_at(seed, "epoch order", int(epoch)).integers(1 << 62))

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -46,7 +45,7 @@ from scaling.teach.targets import model_records
 from scaling.train.decode import FREE, Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
 from scaling.train.finished import finished_student
-from scaling.train.generator import finished_teacher
+from scaling.train.generator import block_key, finished_teacher
 from scaling.train.model import Student, from_tensors
 from scaling.train.runtime import accelerator_bytes
 
@@ -103,7 +102,7 @@ class ModelText(BlockGenerator):
         """Blocks as the model writes them, going on from what is given: int32[n, rows, T], in the model's tokens."""
         tokens = sample_sequences(
             self.student,
-            jnp.stack([_key(seed, PURPOSES[split], number) for number in numbers]),
+            jnp.stack([block_key(seed, PURPOSES[split], number) for number in numbers]),
             n_sequences=self.rows,
             length=self.model.context,
             bos=self.bos,
@@ -113,7 +112,9 @@ class ModelText(BlockGenerator):
         return np.asarray(tokens).reshape(len(numbers), self.rows, -1)
 
     def soft_targets(self, sequences: np.ndarray, targets: SoftTargets, seed: int, number: int) -> np.ndarray:
-        return model_records(self.student, sequences, targets, _key(seed, PURPOSES["targets"], number), bos=self.bos)
+        return model_records(
+            self.student, sequences, targets, block_key(seed, PURPOSES["targets"], number), bos=self.bos
+        )
 
     @property
     @abstractmethod
@@ -297,10 +298,6 @@ class NgramText(BlockGenerator):
     def loss(self) -> float:
         real = _real_held_out(self.spec, self.store)
         return -float(np.mean([self._model.log_probs(sequences).mean() for sequences in real.sequences]))
-
-
-def _key(seed: int, purpose: int, block: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed & 0xFFFFFFFF), purpose), block)
 
 
 def rows_per_block(model: ModelSpec) -> int:

@@ -1,8 +1,8 @@
 """N-gram language models with interpolated modified Kneser–Ney smoothing: a family of teachers graded by their order.
 
-``P_k(w | h) = max(c(hw) − D(c), 0)/c(h) + γ(h)·P_{k−1}(w | h')`` down to the uniform distribution, with one discount each for
-counts of 1, 2 and 3 or more; below the highest order c counts the different tokens that come before. All grams of an
-order are packed into sorted 64-bit words, so that training, scoring and sampling are array operations.
+``P_k(w | h) = max(c(hw) − D(c), 0)/c(h) + γ(h)·P_{k−1}(w | h')`` down to the uniform distribution, with one discount
+each for counts of 1, 2 and 3 or more; below the highest order c counts the different tokens that come before. All grams
+of an order are packed into sorted 64-bit words, so that training, scoring and sampling are array operations.
 
 **Source:** Chen & Goodman 1999, *An empirical study of smoothing techniques for language modeling*; Kneser & Ney 1995.
 """

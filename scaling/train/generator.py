@@ -71,9 +71,7 @@ class StudentGenerator:
     def block(self, seed: int, purpose: int, number: int) -> np.ndarray:
         """One block of independent sequences, each token drawn from the student's own distribution:
         int32[BLOCK, T]."""
-        key = jax.random.key(seed & 0xFFFFFFFF)
-        for part in (purpose, number):
-            key = jax.random.fold_in(key, part)
+        key = block_key(seed, purpose, number)
         tokens = sample_sequences(self.student, key, n_sequences=BLOCK, length=self.context, bos=self.bos)
         return np.asarray(tokens)
 
@@ -93,6 +91,11 @@ class StudentGenerator:
         sequences = self.world.evaluation_sequences(n_sequences, seed=0)
         chunks = np.array_split(sequences, -(-n_sequences // CHUNK))
         return infer_divergence(self.source, self.next_token_probs, chunks)
+
+
+def block_key(seed: int, purpose: int, number: int) -> jax.Array:
+    """Of the random numbers behind one block of generated text."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed & 0xFFFFFFFF), purpose), number)
 
 
 def open_student(spec: RunSpec, store: RunStore) -> StudentGenerator:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from scaling.data.counter import permute, random_at
+from scaling.data.counter import shuffled
 from scaling.data.sequences import Sequences
 from scaling.data.tasks.example import Example, Paraphrase, Split
 from scaling.errors import DataError
@@ -143,17 +143,7 @@ class TaskSequences(Sequences):
         return len(self.task.taught)
 
     def at(self, index: np.ndarray) -> np.ndarray:
-        epoch, place = index // self.n_distinct, index % self.n_distinct
-        rows = np.empty(len(index), np.int64)
-        for e in np.unique(epoch):
-            own = epoch == e
-            rows[own] = permute(place[own], self.n_distinct, seed=_order(self.seed, int(e)))
-        return self.task.taught[rows]
+        return self.task.taught[shuffled(index, self.n_distinct, seed=self.seed, purpose="task order")[1]]
 
     def targets(self, sequences: np.ndarray) -> np.ndarray:
         return np.where(self.task.is_answer(sequences), sequences, np.int32(-1))
-
-
-def _order(seed: int, epoch: int) -> int:
-    """One seed of its own for the order of every epoch."""
-    return int(random_at(seed, "task order", epoch).integers(1 << 62))

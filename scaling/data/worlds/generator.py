@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
+BLOCK = 256
+"""Sequences made at once: a unit of speed, and part of what a seed means."""
+
+
+def from_blocks(block: Callable[[int], np.ndarray], start: int, count: int) -> np.ndarray:
+    """Sequences ``start … start+count`` of an endless list, int32[count, T], given its blocks by their number."""
+    first, last = start // BLOCK, -(-(start + count) // BLOCK)
+    return np.concatenate([block(number) for number in range(first, last)])[start - first * BLOCK :][:count]
 
 
 class Generator(Protocol):

@@ -8,9 +8,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from scaling.data.counter import random_at
-
-BLOCK = 256
-"""Sequences made at once: a unit of speed, and part of what a seed means."""
+from scaling.data.worlds.generator import BLOCK, from_blocks
 
 
 class SymbolWorld(Protocol):
@@ -50,12 +48,8 @@ class SymbolGenerator(ABC):
 
     def sequences(self, seed: int, start: int, count: int) -> np.ndarray:
         """Sequences ``start … start+count`` of the endless sample with this seed: int32[count, T], without BOS."""
-        first, last = start // BLOCK, -(-(start + count) // BLOCK)
-        blocks = [
-            self._write(random_at(seed, f"{self.purpose} sample", block).random((BLOCK, self.n_uniform * self.context)))
-            for block in range(first, last)
-        ]
-        return np.concatenate(blocks)[start - first * BLOCK :][:count]
+        purpose, size = f"{self.purpose} sample", (BLOCK, self.n_uniform * self.context)
+        return from_blocks(lambda number: self._write(random_at(seed, purpose, number).random(size)), start, count)
 
     def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
         """A fixed set in which each random number, over all sequences, lies on the quantile grid ``(i + ½)/n``."""

@@ -25,8 +25,6 @@ WEIGHTS = np.array([0.6, 0.2, 0.1, 0.1])
 """w, of the four symbols that a key's answer favours."""
 SMOOTHING = 0.05
 """ε, spread evenly over all 32 symbols."""
-BLOCK = 256
-"""Sequences made at once: a unit of speed, and part of what a seed means."""
 
 
 @dataclass(frozen=True)

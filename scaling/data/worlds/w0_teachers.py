@@ -14,10 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from scaling.data.counter import random_at
-from scaling.data.worlds.generator import Divergence, kl_divergence, split_divergence
+from scaling.data.worlds.generator import BLOCK, Divergence, from_blocks, kl_divergence, split_divergence
 from scaling.data.worlds.w0_facts import (
     BASE,
-    BLOCK,
     BOS,
     N_ANSWERS,
     N_CUES,
@@ -174,9 +173,7 @@ class W0Generator:
         Generators with one seed share their random numbers: the keys are the same, and an answer differs only where the
         distributions do.
         """
-        first, last = start // BLOCK, -(-(start + count) // BLOCK)
-        blocks = [self._block(seed, block) for block in range(first, last)]
-        return np.concatenate(blocks)[start - first * BLOCK :][:count]
+        return from_blocks(lambda number: self._block(seed, number), start, count)
 
     def evaluation_sequences(self, count: int, seed: int) -> np.ndarray:
         """A fixed set whose keys lie on the quantile grid ``cdf⁻¹((i + ½)/n)``, in shuffled order: int32[count, T]."""
