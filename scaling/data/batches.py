@@ -79,13 +79,11 @@ class Stream:
         rows = range(index * size, (index + parts) * size)
         return Stream(self.sequences, self.batch_size, self.beside, rows=rows)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of one step: [B, T] each. Many at once are faster, worlds write 256 sequences at a time."""
-        one = self.batches(step, 1)
-        return Batch(one.inputs[0], one.targets[0])
-
     def batches(self, start: int, count: int) -> Batch:
-        """The batches of ``count`` steps from ``start`` on, or its rows of them: [count, B, T] each."""
+        """The batches of ``count`` steps from ``start`` on, or its rows of them: [count, B, T] each.
+
+        Many at once are faster: worlds write 256 sequences at a time.
+        """
         # Asked for by every process alike, so that no text ends for some of them while the others wait.
         self.sequences.require((start + count) * self.batch_size)
         places = np.arange(start, start + count)[:, None] * self.batch_size + np.array(self.rows)

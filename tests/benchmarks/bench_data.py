@@ -99,7 +99,9 @@ def stream_sparse_text() -> None:
         took = seconds(lambda: [text.read(i * 5000, 1000) for i in range(200)])
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         shares = [Stream(text, 512).shard(0, parts) for parts in PARTS]
-        steps_s = [seconds(lambda share=share: [share.batch(step) for step in range(200)]) / 200 for share in shares]
+        steps_s = [
+            seconds(lambda share=share: [share.batches(step, 1) for step in range(200)]) / 200 for share in shares
+        ]
     print(200 * 1000 * 128 / took, memory, *steps_s)
 
 

@@ -13,6 +13,7 @@ from scaling.data.worlds import open_generator
 from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import FactSource, RunSpec
+from tests.streams import batch_of
 
 
 def run_spec(seed=0, teacher=None, **model):
@@ -48,13 +49,13 @@ def test_steps_read_one_by_one_or_many_at_once_are_the_same(store):
     many = open_stream(run_spec(), store).batches(80, 20)
     single = open_stream(run_spec(), store)
     for i in (3, 0, 19, 7):
-        one = single.batch(80 + i)
+        one = batch_of(single, 80 + i)
         assert np.array_equal(one.inputs, many.inputs[i])
         assert np.array_equal(one.targets, many.targets[i])
 
 
 def test_inputs_begin_with_bos_and_targets_follow(store):
-    batch = open_stream(run_spec(), store).batch(0)
+    batch = batch_of(open_stream(run_spec(), store), 0)
     assert batch.inputs.shape == batch.targets.shape == (12, 40)
     assert batch.inputs.dtype == batch.targets.dtype == np.int32
     assert np.all(batch.inputs[:, 0] == 64)
@@ -62,8 +63,8 @@ def test_inputs_begin_with_bos_and_targets_follow(store):
 
 
 def test_the_model_does_not_change_what_is_read_but_the_seed_does(store):
-    small, large = (open_stream(run_spec(width=w), store).batch(9) for w in (32, 64))
-    other = open_stream(run_spec(seed=1), store).batch(9)
+    small, large = (batch_of(open_stream(run_spec(width=w), store), 9) for w in (32, 64))
+    other = batch_of(open_stream(run_spec(seed=1), store), 9)
     assert np.array_equal(small.targets, large.targets)
     assert not np.array_equal(small.targets, other.targets)
 
@@ -87,7 +88,7 @@ def test_every_world_streams(store, source, vocab_size, context):
     spec["data"]["source"] = source
     stream = open_stream(RunSpec.model_validate(spec), store)
     batch = stream.batches(3, 2)
-    assert np.array_equal(batch.targets[1], stream.batch(4).targets)
+    assert np.array_equal(batch.targets[1], batch_of(stream, 4).targets)
     assert np.all(batch.inputs[..., 0] == vocab_size - 1)
     assert batch.targets.max() < vocab_size - 1
 
@@ -100,7 +101,7 @@ def test_processes_read_disjoint_rows_that_make_up_the_stream(store, count):
         together = np.concatenate([getattr(part.batches(5, 3), name) for part in parts], axis=1)
         assert np.array_equal(together, getattr(whole, name))
     # Resumed in the middle, one step at a time, by other objects.
-    again = [part.shard(i, count).batch(7).targets for i, part in enumerate(parts)]
+    again = [batch_of(part.shard(i, count), 7).targets for i, part in enumerate(parts)]
     assert np.array_equal(np.concatenate(again), whole.targets[2])
 
 

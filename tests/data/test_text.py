@@ -11,6 +11,7 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.data.shards import Card, open_shards, read_card, write_card, write_shard
 from scaling.data.text import open_text, open_tokenizer
 from scaling.errors import DataError
+from tests.streams import batch_of
 
 pytest.importorskip("tokenizers", reason="byte-level BPE is in the extra [text]")
 
@@ -51,10 +52,10 @@ def test_text_is_the_same_in_whatever_steps_it_is_read(text_run, store):
     whole = open_stream(spec, store).batches(0, steps)
     again = open_stream(spec, store)
     for step in (steps - 1, 0, steps // 2):
-        assert np.array_equal(again.batch(step).targets, whole.targets[step])
+        assert np.array_equal(batch_of(again, step).targets, whole.targets[step])
     assert np.all(whole.inputs[..., 0] == 319)
     assert np.array_equal(whole.inputs[..., 1:], whole.targets[..., :-1])
-    assert not np.array_equal(open_stream(text_run(kind="bpe", seed=1), store).batch(0).targets, whole.targets[0])
+    assert not np.array_equal(batch_of(open_stream(text_run(kind="bpe", seed=1), store), 0).targets, whole.targets[0])
 
 
 def test_repeated_text_counts_as_epochs_not_as_new_tokens(text_run, store):
@@ -120,7 +121,7 @@ def test_bytes_per_token_are_those_of_the_scored_text(text_run, store, kind, at_
 
 def test_a_context_longer_than_the_text_is_refused(text_run, store):
     with pytest.raises(DataError, match="too few for windows of 65536"):
-        open_stream(text_run(context=65536), store).batch(0)
+        batch_of(open_stream(text_run(context=65536), store), 0)
     with pytest.raises(DataError, match="shorter than one context"):
         evaluation_sets(text_run(context=65536), store)
 

@@ -15,6 +15,7 @@ from scaling.data.worlds import divergence
 from scaling.predict.footprint import tokenizer_layout
 from scaling.spec import DataSpec, RunSpec
 from scaling.teach.teachers import prepare
+from tests.streams import batch_of
 
 pytest.importorskip("tokenizers", reason="byte-level BPE is in the extra [text]")
 
@@ -67,7 +68,7 @@ def test_real_windows_and_written_sequences_are_mixed_in_their_share(texts, stor
     n_windows = stream.sequences.parts[0].n_distinct
     assert n_real > 1.5 * n_windows, "real text is read more than once, and counted once"
     assert stream.n_unique_tokens(spec.steps) == (is_written.sum() + n_windows) * 16
-    assert np.array_equal(stream.batch(7).targets, batches.targets[7])
+    assert np.array_equal(batch_of(stream, 7).targets, batches.targets[7])
 
 
 def test_no_more_is_written_than_is_read_and_all_shares_read_one_text(texts, store):

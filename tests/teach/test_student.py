@@ -18,6 +18,7 @@ from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.teachers import prepare
 from scaling.train.generator import open_student
 from scaling.train.loop import train_trunk
+from tests.streams import batch_of
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +125,7 @@ def test_its_text_is_written_once_and_the_same_after_a_kill(taught, monkeypatch)
     net = open_student(spec, store)
     assert np.array_equal(open_shards(folder).maps[0].reshape(-1, 16), net.block(seed=3, purpose=0, number=0))
     assert card.teacher_run == spec.data.teacher.run.run_id
-    assert np.array_equal(open_stream(spec, store).batch(0).targets, net.block(seed=3, purpose=0, number=0)[:16])
+    assert np.array_equal(batch_of(open_stream(spec, store), 0).targets, net.block(seed=3, purpose=0, number=0)[:16])
 
 
 def test_without_its_weights_there_is_the_real_set_alone(taught):

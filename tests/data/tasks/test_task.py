@@ -18,6 +18,7 @@ from scaling.train.decode import FREE, complete
 from scaling.train.evaluate import Scored, exact_match
 from scaling.train.loop import train_trunk
 from scaling.train.model import Student
+from tests.streams import batch_of
 
 SOURCES = [ScanSource(kind="scan", split="length"), PcfgSetSource(kind="pcfg_set", n_examples=1000, letters=10)]
 
@@ -99,7 +100,7 @@ def test_every_epoch_reads_each_example_once_in_another_order():
 def test_a_run_is_asked_both_kinds_and_scored_on_answers(source, tmp_path):
     spec, task = run_of(source), open_task(source)
     store = RunStore(tmp_path)
-    batch = open_stream(spec, store).batch(0)
+    batch = batch_of(open_stream(spec, store), 0)
     assert np.all((batch.targets >= 0).sum(1) >= 2)
     assert np.all(batch.inputs[:, 0] == task.bos)
     sets = evaluation_sets(spec, store)

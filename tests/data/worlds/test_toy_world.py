@@ -20,6 +20,7 @@ from scaling.errors import DataError
 from scaling.records import RunStore
 from scaling.spec import DataSpec, NgramTeacher, NoiseTeacher, RunSpec, Source, WorldSource
 from scaling.train.loop import train_trunk
+from tests.streams import batch_of
 
 
 class CoinSource(WorldSource):
@@ -113,7 +114,7 @@ def test_a_run_of_a_world_from_outside_is_read_and_measured_exactly(tmp_path, te
     spec, store = a_run(teacher=teacher), RunStore(tmp_path)
     assert RunSpec.model_validate_json(spec.canonical_json()).run_id == spec.run_id
     stream = open_stream(spec, store)
-    assert np.array_equal(stream.batches(0, 4).targets[2], stream.batch(2).targets)
+    assert np.array_equal(stream.batches(0, 4).targets[2], batch_of(stream, 2).targets)
     sets = evaluation_sets(spec, store)
     assert sets.entropy == pytest.approx(0.3251, abs=1e-4)
     exact = divergence(spec.data.source, spec.data.teacher)
