@@ -75,7 +75,8 @@ class EvalSpec(GrownSpec):
     """Of each held-out set, rounded up to whole sequences; the same set for every run."""
     seed: int = 0
     ood: CorpusSpec | None = None
-    """Text of another kind, whose held-out part a student of text is measured on as well, cut as what it reads is."""
+    """Text of another kind, whose held-out part a student of text is measured on as well, cut as what it reads is.
+    No document of it may be in the training part of the source."""
     pairs: Annotated[int, Field(ge=10)] | None = None
     """Minimal pairs that a student of text is asked, of each phenomenon at most so many. None: it is asked none."""
 
