@@ -86,6 +86,7 @@ def test_one_width_is_told_of_a_table_of_six_and_replaces_none(four):
     assert written(workspace) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_nothing_that_was_measured_is_lost_whatever_is_asked_and_stopped_in_which_order(four, seed):
     workspace, rounding = four

@@ -90,6 +90,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(kept_stor
         prune_stage(kept_store, run, {"heads": 1.0}, scheme="affine_channel", folder=tmp_path / "new")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kept", "said"),
     [

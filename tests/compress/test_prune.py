@@ -51,6 +51,7 @@ def test_heads_neurons_and_layers_that_say_nothing_are_left_out_without_a_trace(
     np.testing.assert_allclose(logits(left), logits(idle), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "importance",
     [
@@ -111,7 +112,8 @@ def test_zeros_grow_as_a_cube_and_then_stay():
     assert found == pytest.approx([0.0, 0.0, 0.8 * (1 - 0.5**3), 0.8, 0.8])
 
 
-@pytest.mark.parametrize("by", ["magnitude", pytest.param("movement", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["magnitude", "movement"])
 def test_zeros_that_come_while_a_student_heals_cost_less_than_those_that_come_at_once(by):
     teacher = Student(MODEL, seed=2)
     params = params_of(teacher)

@@ -175,6 +175,7 @@ def test_an_interruption_keeps_the_rows_of_runs_that_come_after(four):
     assert len(typing.asked) == len(set(typing.asked)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_nothing_that_was_typed_is_lost_or_typed_twice_whatever_is_asked_in_which_order(four, seed):
     workspace, typing = four

@@ -43,12 +43,12 @@ def weights(model: ModelSpec) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("kind", ["world", "bytes", "bpe"])
+@pytest.mark.parametrize("kind", ["world", pytest.param("bytes", marks=pytest.mark.slow), "bpe"])
 @pytest.mark.parametrize(
     ("format", "arithmetic", "most"),
     [
         ("gguf_f32", as_trained, 1e-4),
-        ("gguf_f16", as_trained, 1e-4),
+        pytest.param("gguf_f16", as_trained, 1e-4, marks=pytest.mark.slow),
         ("gguf", DYNAMIC, 1e-3),
         ("gguf_q4_0", DYNAMIC, 1e-3),
     ],

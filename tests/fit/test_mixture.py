@@ -77,6 +77,7 @@ def test_neither_divergence_of_a_mixture_can_stand_for_the_other(runs, taken):
     assert rms(wrong) > 3 * SCATTER
 
 
+@pytest.mark.slow
 def test_a_mixture_is_forecast_by_its_label_or_by_its_share_and_divergences(found):
     n, d = 5e5, 2e8
     told = MixtureTeacher(kind="mixture", real=0.25, teacher=NOISE)

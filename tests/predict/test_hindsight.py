@@ -52,6 +52,7 @@ OFF = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["done", "finished", "Completed"])
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
 def test_only_runs_that_a_fit_uses_are_left_out_and_recommended_whatever_their_end_is_called(off, word):

@@ -85,6 +85,7 @@ def test_all_forms_that_read_a_text_are_asked():
     assert {"qm", "qb", "qt", "mixture", "q1q2"} <= set(OF_TEXTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_TEXTS)
 def test_a_fit_of_any_form_that_has_no_answer_says_what_is_nearest(name):
     found = fit_law(RUNS, law=name, bootstrap=0, strict=False)

@@ -204,6 +204,7 @@ def test_runs_of_texts_that_share_a_label_are_in_the_page():
     assert text == [fit.texts[text_id] for text_id in runs["text_id"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", [(), ("text_id",), ("teacher",), ("teacher", "text_id")], ids=str)
 @pytest.mark.parametrize("of", ["all", "real", "noise 0.2"])
 def test_every_run_behind_a_fit_is_in_the_page_and_in_the_figures_as_the_same_text(of, left_out):

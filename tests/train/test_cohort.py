@@ -114,6 +114,7 @@ class OfItsOwnText(TrunkTraining):
         return self.read(start, count)
 
 
+@pytest.mark.slow
 def test_a_member_that_has_ended_reads_no_more_while_the_others_do(run_spec, store, monkeypatch):
     monkeypatch.setattr(cohort, "TrunkTraining", OfItsOwnText)
     # The first ends before the second, and with a step that is not finite the third before both.

@@ -109,6 +109,7 @@ class Killed(BaseException):
     """What nothing in the program looks out for."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved", ["the trunk", "the branch"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_was_spent_is_charged_once_wherever_a_training_is_killed(when, saved, specs, store, monkeypatch):

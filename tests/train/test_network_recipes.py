@@ -251,6 +251,7 @@ def begun(kind: str, precision: str = "float32"):
     return made, (np.zeros((2, 8), np.int32), told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", get_args(OptimSpec.model_fields["precision"].annotation))
 @pytest.mark.parametrize("kind", sorted(recipes_of_small_models()))
 def test_a_step_of_every_recipe_begins_in_every_precision_and_is_probed(kind, precision):
