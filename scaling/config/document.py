@@ -102,7 +102,9 @@ class _QuotingDumper(yaml.SafeDumper):
 
 
 def _quoted(dumper: _QuotingDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(_STRING_TAG, text, style=None if resolve_scalar(text) == text else "'")
+    style = None if resolve_scalar(text) == text else "'"
+    # Line breaks of Unicode are folded to a space by every style that does not escape them.
+    return dumper.represent_scalar(_STRING_TAG, text, style=style if text.isprintable() else '"')
 
 
 _QuotingDumper.add_representer(str, _quoted)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scaling.config.document import MOST_BYTES, parse_document, to_yaml
@@ -288,5 +288,7 @@ def test_an_override_into_a_section_that_is_no_mapping_says_so(write, tmp_path, 
         max_size=4,
     )
 )
+@example({"a": "\x85"})
+@example({"a": "one\u2028two\u2029three\r\nfour\t"})
 def test_values_that_are_written_as_a_file_read_back_as_they_were(values):
     assert parse_document(to_yaml(values), "written").values == values
