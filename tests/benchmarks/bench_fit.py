@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+import scaling.fit.stack.solve as stack
 from scaling.fit.allocation.split import best_split
 from scaling.fit.doubt.bootstrap import bootstrap
 from scaling.fit.doubt.profile import profile
@@ -92,6 +93,16 @@ def bench_chinchilla(full: bool) -> None:
     published_procedure(data, 4500 if full else 60, one_seconds)
     peer_chinchilla(data, full, one_seconds)
     peer_simple_scaling_laws(data, one_seconds, default_seconds)
+
+
+def bench_large(full: bool) -> None:
+    """A stack of a large table, and with the way from each start looked for with all of its rows, as of a small one."""
+    table, seekers = many_runs(12_000), stack.SEEKERS
+    _, seconds = timed(lambda: fit(table, n="n", d="d", bootstrap=0))
+    stack.SEEKERS = len(table)
+    _, with_all = timed(lambda: fit(table, n="n", d="d", bootstrap=0))
+    stack.SEEKERS = seekers
+    say("1 stack of 12,000 rows", "", f"{seconds:.1f} s, with all rows from each start {with_all:.1f} s")
 
 
 def many_runs(count: int):
@@ -331,7 +342,7 @@ def main() -> None:
     say("figure", "asked", "measured")
     needs = {
         bench_chinchilla: "chinchilla", bench_repetition: "datablations", bench_published: "gadre",
-        bench_pilot: "w0-pilot", bench_simulation: None, bench_frontier: None,
+        bench_pilot: "w0-pilot", bench_large: None, bench_simulation: None, bench_frontier: None,
     }  # fmt: skip
     for part, folder in needs.items():
         if folder and not (DATA / folder).is_dir():
