@@ -19,11 +19,11 @@ from rich.table import Table
 import scaling
 from scaling.config.expand import expand
 from scaling.numbers import number, size
-from scaling.predict.devices import Device, device
 from scaling.predict.named.models import named_model
-from scaling.predict.phones import OnPhones, on_phones
+from scaling.predict.named.shapes import Shape, shape_like, shape_of_size
+from scaling.predict.phones.devices import Device, device
+from scaling.predict.phones.on_device import OnPhones, on_phones
 from scaling.predict.registered import RegisteredForecast, registered_in
-from scaling.predict.shapes import Shape, shape_like, shape_of_size
 from scaling.report.figures import styled
 from scaling.report.numbers import rate
 from scaling.report.tables import show

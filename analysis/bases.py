@@ -22,7 +22,7 @@ from published import REFERENCE
 from registered import FITS
 
 import scaling
-from scaling.fit.saved import fit_id_of
+from scaling.fit.saved.files import fit_id_of
 from scaling.predict.registered import registered_in
 
 PUBLIC = Path(os.environ.get("SCALING_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"

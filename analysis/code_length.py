@@ -12,7 +12,7 @@ from dataclasses import asdict
 import pandas as pd
 from published import REFERENCE
 
-from scaling.fit.code_length import code_lengths
+from scaling.fit.measures.code_length import code_lengths
 from scaling.records import load_runs
 from scaling.report.measures import show_code_lengths
 

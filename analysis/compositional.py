@@ -14,7 +14,7 @@ from published import published_runs
 
 from scaling.data.eval_sets import standard_error
 from scaling.errors import RecordError
-from scaling.fit.odds import fit_odds, most_share
+from scaling.fit.measures.odds import fit_odds, most_share
 
 SHARES = ("exact_match", "ood_exact_match", "consistency", "memorised")
 COLUMNS = ("source", "ood_loss", "ood_loss_se", *(column for name in SHARES for column in (name, f"{name}_se")))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scaling.fit.damage import fit_damage
+from scaling.fit.measures.damage import fit_damage
 
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "results/reference/damage.csv"

@@ -24,7 +24,7 @@ from published import REFERENCE, published_runs
 
 from scaling.accounting import EnergySettings, forward_flops, training_kwh
 from scaling.accounting.energy import CORE_WATTS, JOULES_PER_KWH
-from scaling.export.bundle import export
+from scaling.export.bundle.files import export
 from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.records import RunRecord, RunStore
 from scaling.spec import ModelSpec, teacher_run

@@ -24,15 +24,15 @@ from scaling.data.corpora import load_corpus
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.pretrained import GgufTokenizer, model_file
 from scaling.errors import EngineError
-from scaling.export.bundle import load_tensors, open_bundle
+from scaling.export.bundle.files import load_tensors, open_bundle
 from scaling.export.engine import ENGINES
 from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.export.format import EXPORT_FORMATS, About
 from scaling.formats.gguf import read_gguf
 from scaling.records import RunStore
 from scaling.spec import TextSource
-from scaling.train.generator import Forward, as_trained
-from scaling.train.model import from_tensors
+from scaling.train.student.generator import Forward, as_trained
+from scaling.train.student.model import from_tensors
 
 FORMATS = ("gguf_f32", "gguf_f16", "gguf", "gguf_q4_0")
 ABOUT = About(run_id="", name="parity", description="", license="", text="")

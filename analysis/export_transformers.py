@@ -17,7 +17,7 @@ from export_parity import ABOUT, FORMATS, of_bundle, scores
 
 from scaling.compress.student import quantize
 from scaling.export.format import EXPORT_FORMATS
-from scaling.train.generator import as_trained
+from scaling.train.student.generator import as_trained
 
 THEIRS = """
 import json, sys

@@ -18,7 +18,7 @@ from published import REFERENCE
 from scaling.chain.keyboard import KEYBOARD
 from scaling.chain.keystrokes import Keystrokes
 from scaling.fit.fitter import fit
-from scaling.fit.savings import fit_savings
+from scaling.fit.measures.savings import fit_savings
 from scaling.records import load_runs
 
 TABLE = REFERENCE / "keyboard.csv"

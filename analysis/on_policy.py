@@ -20,7 +20,7 @@ from published import REFERENCE, published_runs
 from scaling.data.worlds.w0_facts import BASE, N_CUES, RECORD, Facts
 from scaling.records import RunStore
 from scaling.train.checkpoint import load_student
-from scaling.train.generator import StudentGenerator, open_student
+from scaling.train.student.generator import StudentGenerator, open_student
 
 TABLE = REFERENCE / "on_policy.csv"
 SHOWN = ["kl_own", "kl_student", "favoured", "loss"]

@@ -25,17 +25,17 @@ from scaling.accounting import STORED_FORMATS
 from scaling.chain.decision import load_fit, rounding_of
 from scaling.chain.workspace import Workspace
 from scaling.errors import EngineError
-from scaling.export.bundle import Bundle, export
+from scaling.export.bundle.files import Bundle, export
 from scaling.export.engine import engine_for
-from scaling.export.ledger import LedgerRow, ledger_row
+from scaling.export.ledger.rows import LedgerRow, ledger_row
 from scaling.export.timing import time_in_rounds
 from scaling.export.verify import HERE, verify
-from scaling.predict.calibrate import MeasuredRate, calibrate
-from scaling.predict.devices import device
 from scaling.predict.measured import runs_of_fit
+from scaling.predict.phones.calibrate import MeasuredRate, calibrate
+from scaling.predict.phones.devices import device
+from scaling.predict.phones.speed import decode_speed
 from scaling.predict.question import Question
-from scaling.predict.recommend_of_sweep import recommend_of_sweep
-from scaling.predict.speed import decode_speed
+from scaling.predict.recommend.of_sweep import recommend_of_sweep
 from scaling.records import RunStore
 
 TABLE = REFERENCE / "phone_forecasts.csv"

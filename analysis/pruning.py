@@ -25,10 +25,10 @@ from scaling.fit.fitter import fit
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.train.evaluate import evaluate
-from scaling.train.generator import as_trained
 from scaling.train.measure import held_out
-from scaling.train.model import Student
 from scaling.train.step import params_of
+from scaling.train.student.generator import as_trained
+from scaling.train.student.model import Student
 
 HERE = Path(__file__).parent
 SWEEPS = HERE.parent / "sweeps"

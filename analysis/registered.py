@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from published import REFERENCE
 
-from scaling.fit.saved import fit_id_of
+from scaling.fit.saved.files import fit_id_of
 from scaling.predict.registered import RegisteredForecast, registered_in, score
 from scaling.records import load_runs
 

@@ -14,7 +14,7 @@ from published import REFERENCE
 from registered import FITS, WRITTEN
 
 import scaling
-from scaling.fit.saved import fit_id_of
+from scaling.fit.saved.files import fit_id_of
 from scaling.predict.registered import registered_in, score
 
 OF_NORMAL = np.sqrt(2 / np.pi)

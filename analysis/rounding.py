@@ -23,9 +23,9 @@ from scaling.formats.quantized import QuantizedMatrix, quantize_blocks, round_ha
 from scaling.records import RunStore
 from scaling.train.checkpoint import load_student
 from scaling.train.evaluate import evaluate
-from scaling.train.generator import as_trained
 from scaling.train.measure import held_out
-from scaling.train.model import from_tensors, to_tensors
+from scaling.train.student.generator import as_trained
+from scaling.train.student.model import from_tensors, to_tensors
 
 SWEEP = Path(__file__).parents[1] / "sweeps/grid.yaml"
 CLIPS = np.linspace(0.5, 1.0, 26)

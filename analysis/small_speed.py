@@ -60,7 +60,7 @@ def measured(format: str) -> list[dict[str, object]]:
     # The table is printed without what exports.
     from scaling.accounting import symbol_layout, tensor_shapes
     from scaling.compress.student import quantize
-    from scaling.export.bundle import Bundle
+    from scaling.export.bundle.files import Bundle
     from scaling.export.format import EXPORT_FORMATS, About
     from scaling.export.timing import time_in_rounds
 

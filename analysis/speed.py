@@ -24,8 +24,8 @@ from published import REFERENCE
 from scipy.optimize import nnls
 
 from scaling.accounting import decode_bytes, symbol_layout, tensor_bytes, tensor_shapes
-from scaling.predict.calibrate import MeasuredRate, calibrate
-from scaling.predict.devices import device
+from scaling.predict.phones.calibrate import MeasuredRate, calibrate
+from scaling.predict.phones.devices import device
 from scaling.spec import ModelSpec
 
 TABLE = REFERENCE / "speed.csv"

@@ -107,7 +107,7 @@ def of_students(runs: pd.DataFrame, results: str) -> dict[str, np.ndarray]:
     taught = runs[runs["teacher"].str.startswith("net ")].groupby("teacher")["run_id"].first()
     store = RunStore(results)
     if len(taught) and all(store.has(run_id) for run_id in taught):
-        from scaling.train.generator import open_student
+        from scaling.train.student.generator import open_student
 
         found = {text: measured(open_student(store.load(run_id).spec, store)) for text, run_id in taught.items()}
         pd.DataFrame({"rank": RANKS[:-1]} | found).to_csv(WRITTEN, index=False, float_format="%.6g")

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from published import published_runs
 
-from scaling.fit.code_length import code_lengths
-from scaling.fit.transfer import transfer
+from scaling.fit.measures.code_length import code_lengths
+from scaling.fit.measures.transfer import transfer
 from scaling.report.measures import show_transfer
 
 COLUMNS = ("source", "start", "start_run", "start_text_id", "start_tokens", "start_flops", "flops", "vocab_size")

@@ -114,7 +114,7 @@ def scaling() -> Callable[..., Done]:
 def small_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Text written with a cache of one size, which compiles in a fraction of the time; how it grows is tested in
     train/test_decode.py."""
-    monkeypatch.setattr("scaling.train.decode.GROWTH_STEPS", 1)
+    monkeypatch.setattr("scaling.train.student.decode.GROWTH_STEPS", 1)
 
 
 @pytest.fixture

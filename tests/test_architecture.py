@@ -158,6 +158,12 @@ def test_a_file_has_one_job_and_stays_readable(path):
     assert lines == 0 or ast.get_docstring(parsed(path)), f"{path.name} does not say what its job is"
 
 
+def test_no_folder_holds_more_files_than_one_takes_in_at_a_look():
+    files = Counter(path.parent.relative_to(PACKAGE) for path in modules() if path.name != "__init__.py")
+    (folder, most), *_ = files.most_common(1)
+    assert most <= 20, f"{folder} holds {most} files: it wants rooms of its own"
+
+
 def test_no_room_holds_much_more_than_the_others():
     lines = Counter()
     for path in modules():
@@ -197,7 +203,9 @@ def test_importing_the_package_loads_neither_jax_nor_matplotlib():
 
 
 def test_a_forecast_loads_no_search_no_tables_and_no_specifications():
-    loaded = loaded_modules("import scaling.cli, scaling.fit.saved, scaling.predict.forecast, scaling.report.tables")
+    loaded = loaded_modules(
+        "import scaling.cli, scaling.fit.saved.files, scaling.predict.forecast, scaling.report.tables"
+    )
     slow = {"jax", "matplotlib", "pandas", "pyarrow", "scipy", "scaling.spec", "scaling.fit.solve.minimise"}
     assert not slow & loaded
 

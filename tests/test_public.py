@@ -103,7 +103,7 @@ def test_every_question_takes_numbers_as_people_write_them(names):
 
 
 def test_a_fit_is_read_from_its_own_text(names):
-    from scaling.fit.saved import to_json
+    from scaling.fit.saved.files import to_json
 
     for said in (to_json(names["fit"]), json.loads(to_json(names["fit"]))):
         assert scaling.load_fit(said).params == pytest.approx(names["fit"].params)

@@ -6,7 +6,7 @@ import pytest
 
 from scaling.accounting import LAYOUTS, STORED_FORMATS, WEIGHT_FORMATS, storages_named, tensor_bytes, weights_bytes
 from scaling.errors import SpecError
-from scaling.predict.breakdown import stored_for
+from scaling.predict.phones.breakdown import stored_for
 from scaling.predict.question import format_named
 from scaling.spec import ModelSpec
 

@@ -16,7 +16,7 @@ from scaling.stop import interruptible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fit.damage import DamageFit
+    from scaling.fit.measures.damage import DamageFit
 
 PART = "damage.part.csv"
 """Rows of a measurement that was not finished."""
@@ -70,7 +70,7 @@ def damage_stage(
         watch: Called with a line before each run.
     """
     from scaling.compress.damage import BITS, damage_table, with_known
-    from scaling.fit.damage import fit_damage
+    from scaling.fit.measures.damage import fit_damage
 
     # A part of the table is none, as `recommend` reads damage.csv; both say what need not be measured again.
     path, part = (None if folder is None else folder / name for name in (DAMAGE, PART))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scaling.fit.result import Fit
     from scaling.predict.quantization import Rounding
     from scaling.predict.question import Question
-    from scaling.predict.recommend import Recommendation
+    from scaling.predict.recommend.recommendation import Recommendation
 
 
 def fit_stage(
@@ -49,7 +49,7 @@ def fit_stage(
         RecordError: no run of the sweep is there yet.
     """
     from scaling.fit.fitter import fit
-    from scaling.fit.saved import save
+    from scaling.fit.saved.files import save
 
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
@@ -77,7 +77,7 @@ def load_fit(workspace: Workspace) -> Fit:
     Raises:
         RecordError: there is none, or it cannot be read.
     """
-    from scaling.fit.saved import load
+    from scaling.fit.saved.files import load
 
     if not workspace.fit_path.exists():
         raise RecordError(f"{workspace.fit_path}: no fit yet — make it: {workspace.command('scaling fit')}")
@@ -130,7 +130,7 @@ def recommended(
         ExtrapolationError: only what lies too far beyond the data does.
     """
     from scaling.predict.measured import runs_of_fit
-    from scaling.predict.recommend_of_sweep import recommend_of_sweep
+    from scaling.predict.recommend.of_sweep import recommend_of_sweep
 
     # The fitted runs are known by their own losses, and by what rounding costs them.
     asked = question or ask(workspace)
@@ -167,7 +167,7 @@ def load_recommendation(workspace: Workspace) -> Recommendation:
     Raises:
         RecordError: there is none, or it is of another fit; nothing is changed.
     """
-    from scaling.predict.recommend import Recommendation
+    from scaling.predict.recommend.recommendation import Recommendation
 
     again = f"scaling recommend --fit {shlex.quote(str(workspace.fit_path))}"
     if not workspace.fit_path.exists():
@@ -206,6 +206,6 @@ def trained(workspace: Workspace, recommendation: Recommendation) -> Recommendat
 
 
 def _fit_id(fit_path: Path) -> str:
-    from scaling.fit.saved import fit_id_of
+    from scaling.fit.saved.files import fit_id_of
 
     return fit_id_of(fit_path.read_text("utf-8"))

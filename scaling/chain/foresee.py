@@ -29,9 +29,9 @@ def check_question(workspace: Workspace, *, must_ask: bool = False) -> None:
         SpecError: a target that guessing meets, in another unit, or one below the entropy of a world.
     """
     from scaling.config.expand import recommended_text
-    from scaling.predict.family import at_width
-    from scaling.predict.footprint import footprint
+    from scaling.predict.phones.footprint import footprint
     from scaling.predict.question import Question
+    from scaling.predict.recommend.family import at_width
     from scaling.predict.solve.units import check_guess
 
     asked = workspace.config.recommend

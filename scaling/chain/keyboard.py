@@ -17,7 +17,7 @@ from scaling.stop import interruptible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fit.savings import SavingsFit
+    from scaling.fit.measures.savings import SavingsFit
 
 KEYBOARD = "keyboard.csv"
 """Beside a sweep's runs table."""
@@ -56,7 +56,7 @@ def type_alone(
     """Type with one model, a run by its id or a bundle by its folder, which has no place for a table."""
     import pandas as pd
 
-    from scaling.export.bundle import open_bundle
+    from scaling.export.bundle.files import open_bundle
     from scaling.export.keyboard import keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run
 
     if is_bundle:
@@ -96,7 +96,7 @@ def keyboard_stage(
     """
     from scaling.data.tasks.next_words import WORDS
     from scaling.export.keyboard import keyboard_table, with_known
-    from scaling.fit.savings import fit_savings
+    from scaling.fit.measures.savings import fit_savings
     from scaling.tables.files import read_table
 
     path = workspace.folder / KEYBOARD

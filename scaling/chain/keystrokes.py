@@ -13,8 +13,8 @@ from scaling.fit.prediction import Prediction
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fit.savings import SavingsFit
-    from scaling.predict.candidates import Candidate
+    from scaling.fit.measures.savings import SavingsFit
+    from scaling.predict.recommend.candidates import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def keystrokes_of(workspace: Workspace) -> Keystrokes:
         RecordError: no savings were measured, or the fit is of a loss on other text.
         FitError: too few students typed, or theirs do not show a line.
     """
-    from scaling.fit.savings import fit_savings, of_one_kind
+    from scaling.fit.measures.savings import fit_savings, of_one_kind
     from scaling.tables.files import read_table
 
     path, unit = workspace.folder / KEYBOARD, workspace.config.fit.loss

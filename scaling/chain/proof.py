@@ -15,11 +15,11 @@ from scaling.stop import interruptible
 
 if TYPE_CHECKING:
     from scaling.compress.degradation import Degradation
-    from scaling.export.bundle import Bundle
+    from scaling.export.bundle.files import Bundle
     from scaling.export.litert_lm import LiteRtLmFile
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
-    from scaling.predict.recommend import Recommendation
+    from scaling.predict.recommend.recommendation import Recommendation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def compress_stage(store: RunStore, run: RunSpec, *, scheme: str = "q8_0") -> Co
     from scaling.compress.scheme import SCHEMES
     from scaling.compress.student import quantize
     from scaling.data.evaluation import evaluation_sets
-    from scaling.export.bundle import load_tensors
+    from scaling.export.bundle.files import load_tensors
 
     tensors = load_tensors(store, run)
     student, made = quantize(tensors, scheme), SCHEMES[scheme]
@@ -78,8 +78,8 @@ def export_stage(
         format: Instead of the one that was asked for; its bundle lies in bundle-FORMAT/.
         license: Of the student.
     """
-    from scaling.export.bundle import export
-    from scaling.export.provenance import UNSAID
+    from scaling.export.bundle.files import export
+    from scaling.export.bundle.provenance import UNSAID
 
     asked = recommendation.question.format
     # What was asked for has the plain name; another format lies beside it and moves nothing aside.
@@ -149,6 +149,6 @@ def ledger_stage(
     workspace: Workspace, fit: Fit, recommendation: Recommendation, verification: Verification
 ) -> Mapping[str, object]:
     """One row of results/ledger.csv."""
-    from scaling.export.ledger import append
+    from scaling.export.ledger.rows import append
 
     return append(workspace.store.root / "ledger.csv", workspace.config.name, fit, recommendation, verification)

@@ -90,7 +90,7 @@ def prune_stage(
     from scaling.compress.student import quantize
     from scaling.train.evaluate import evaluate
     from scaling.train.measure import held_out
-    from scaling.train.model import from_tensors, to_tensors
+    from scaling.train.student.model import from_tensors, to_tensors
 
     format = None if folder is None else _format_for(scheme, folder)
     pruning, real = Pruning(run, store), held_out(run, store).real
@@ -129,7 +129,7 @@ def _born(fit: Fit, run: RunSpec, left: ModelSpec, n_params: int, healing_tokens
     """By the law alone: what was measured of the whole student says nothing of one born smaller."""
     from scaling.accounting import count_parameters, training_flops
     from scaling.compress.pruning import healing_flops, tokens_for
-    from scaling.predict.candidates import size_of, text_columns
+    from scaling.predict.recommend.candidates import size_of, text_columns
 
     spent = training_flops(run.model, run.n_tokens) + healing_flops(run.model, left, healing_tokens)
     n = size_of(left, fit.columns["n"]) - (count_parameters(left).n_params - n_params)
@@ -164,9 +164,9 @@ def _write(
     store: RunStore, run: RunSpec, found: Pruned, student: QuantizedStudent, model: ModelSpec, format: str
 ) -> None:
     """A bundle whose provenance says what was left out."""
-    from scaling.export.bundle import write_bundle
-    from scaling.export.provenance import provenance_of
-    from scaling.predict.footprint import tokenizer_layout
+    from scaling.export.bundle.files import write_bundle
+    from scaling.export.bundle.provenance import provenance_of
+    from scaling.predict.phones.footprint import tokenizer_layout
 
     origin = provenance_of(store.load(run.run_id), store)
     # Where it comes from is the whole student's story, but for what it is now.

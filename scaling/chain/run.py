@@ -22,10 +22,10 @@ from scaling.records import RunRecord
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.export.bundle import Bundle
+    from scaling.export.bundle.files import Bundle
     from scaling.export.verify import Verification
     from scaling.fit.result import Fit
-    from scaling.predict.recommend import Recommendation
+    from scaling.predict.recommend.recommendation import Recommendation
     from scaling.spec import RunSpec
     from scaling.sweep.run import SweepOutcome
 

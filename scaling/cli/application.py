@@ -19,11 +19,11 @@ from scaling.cli import (
     stages,
     trackers,
 )
-from scaling.cli.declared import for_typer
+from scaling.cli.options.declared import for_typer
+from scaling.cli.options.strays import Command
 from scaling.cli.predictions import predict
 from scaling.cli.recommendations import recommend
 from scaling.cli.solutions import solve, trends, vocabulary
-from scaling.cli.strays import Command
 
 app = typer.Typer(
     name="scaling",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Law, Level, Map, Table, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import Json, Overrides, Results, SweepFile, count, emit, listed, say
+from scaling.cli.options.shared import Json, Overrides, Results, SweepFile, count, emit, listed, say
 
 Budgets = Annotated[str, typer.Option("--flops", metavar="C,C,…", help="Of the student's training, as 1e20,1e21.")]
 Arms = Annotated[

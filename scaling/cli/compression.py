@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.options import (
+from scaling.cli.options.shared import (
     Json,
     Results,
     emit,

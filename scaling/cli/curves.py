@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scaling.cli.fits import Level, Where, mapping_of
-from scaling.cli.options import Force, Json, count, emit, refuse_without_effect
+from scaling.cli.options.shared import Force, Json, count, emit, refuse_without_effect
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import (
+from scaling.cli.options.shared import (
     Json,
     OnlyResults,
     Overrides,
@@ -72,7 +72,7 @@ def fit(
 ) -> None:
     """Fit a scaling law to the runs of a sweep, or to any table."""
     from scaling.fit.fitter import fit as fit_table
-    from scaling.fit.saved import save
+    from scaling.fit.saved.files import save
     from scaling.report.tables import show_fit
 
     if is_sweep_file(table):
@@ -120,7 +120,7 @@ def backtest(
     mapping = mapping_of(map_)
     runs = runs_of(table, mapping, results)
     if decision is not None:
-        from scaling.predict.hindsight import hindsight
+        from scaling.predict.recommend.hindsight import hindsight
 
         # Which rows are left out follows from the question: all runs of the largest size.
         refuse_without_effect("--decision", {"--train": train, "--test": test, "--level": level})

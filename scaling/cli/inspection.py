@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import (
+from scaling.cli.options.shared import (
     Jobs,
     Json,
     OnlyResults,
@@ -74,8 +74,8 @@ def ledger(
     json_: Json = False,
 ) -> None:
     """Every forecast beside its measurement, with hit rates and mean errors."""
-    from scaling.export.ledger import read_ledger
-    from scaling.export.score import score
+    from scaling.export.ledger.rows import read_ledger
+    from scaling.export.ledger.score import score
     from scaling.report.ledger import show_ledger
 
     if file is not None:

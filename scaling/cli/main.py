@@ -8,7 +8,7 @@ import shlex
 import sys
 from importlib import import_module
 
-from scaling.cli.quick import read_plainly
+from scaling.cli.options.quick import read_plainly
 from scaling.errors import EXIT_INTERRUPTED, EXIT_USAGE, ScalingError
 from scaling.files import machine_error
 from scaling.stop import interrupts_kept

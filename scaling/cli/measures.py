@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from scaling.cli.fits import Level, Map, Table, Where, columns_of, mapping_of, runs_of
-from scaling.cli.options import Json, OnlyResults, Results, emit, is_sweep_file, listed, refuse_without_effect, say
+from scaling.cli.options.shared import (
+    Json,
+    OnlyResults,
+    Results,
+    emit,
+    is_sweep_file,
+    listed,
+    refuse_without_effect,
+    say,
+)
 from scaling.files import RESULTS
 
 
@@ -42,7 +51,7 @@ def code_length(
 ) -> None:
     """Bits in which a student tells a text while it learns it, beside what the law L(D) integrates to; and tokens to
     reach a loss."""
-    from scaling.fit.code_length import code_lengths
+    from scaling.fit.measures.code_length import code_lengths
     from scaling.report.measures import show_code_lengths
 
     mapping = mapping_of(map_)
@@ -72,7 +81,7 @@ def transfer(
 ) -> None:
     """What a text read before is worth, in tokens of the text that is learned (effective data), and the law of it:
     D_T = k D_F^alpha N^beta."""
-    from scaling.fit.transfer import transfer as transferred
+    from scaling.fit.measures.transfer import transfer as transferred
     from scaling.report.measures import show_transfer
 
     mapping = mapping_of(map_)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Json, Results, emit, one_of, refuse_without_effect
+from scaling.cli.options.shared import Json, Results, emit, one_of, refuse_without_effect
 from scaling.errors import SpecError
 
 Source = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.options import (
+from scaling.cli.options.shared import (
     Json,
     OnlyResults,
     count,
@@ -24,8 +24,8 @@ from scaling.files import RESULTS
 
 if TYPE_CHECKING:
     from scaling.accounting import TokenizerLayout
-    from scaling.predict.calibrate import MeasuredRate
-    from scaling.predict.shapes import Shape
+    from scaling.predict.named.shapes import Shape
+    from scaling.predict.phones.calibrate import MeasuredRate
 
 PHONES = "budget-4gb,mid-8gb,flagship-12gb"
 
@@ -61,9 +61,9 @@ def footprint(
     json_: Json = False,
 ) -> None:
     """What a model takes on a phone, line by line, and how many tokens it writes in a second there."""
-    from scaling.predict.breakdown import formats_of
-    from scaling.predict.devices import device as device_named
-    from scaling.predict.phones import on_phones
+    from scaling.predict.phones.breakdown import formats_of
+    from scaling.predict.phones.devices import device as device_named
+    from scaling.predict.phones.on_device import on_phones
     from scaling.report.phones import show_footprint
 
     if not energy:
@@ -92,8 +92,8 @@ def devices(
     json_: Json = False,
 ) -> None:
     """Phones by year of sale: memory, what one app may take of it, and how fast engines read weights there."""
-    from scaling.predict.devices import devices as known
-    from scaling.predict.devices import read_devices
+    from scaling.predict.phones.devices import devices as known
+    from scaling.predict.phones.devices import read_devices
     from scaling.report.phones import show_devices
 
     listed = read_devices(file) if file is not None else known()
@@ -121,9 +121,9 @@ def calibrate(
 ) -> None:
     """Fit the speed of a device to measured rates; other commands then take it as FILE.toml:NAME."""
     from scaling.files import write_bytes
-    from scaling.predict.calibrate import calibrate as fit_device
-    from scaling.predict.calibrate import device_toml
-    from scaling.predict.devices import device as device_named
+    from scaling.predict.phones.calibrate import calibrate as fit_device
+    from scaling.predict.phones.calibrate import device_toml
+    from scaling.predict.phones.devices import device as device_named
     from scaling.report.phones import show_calibration
 
     # What is typed wrongly is said before anything is read.
@@ -150,9 +150,9 @@ def _asked(
     results: Path | None,
 ) -> tuple[Shape, TokenizerLayout | None]:
     """The one model that is asked about, and its tokenizer where it is a run."""
-    from scaling.predict.footprint import tokenizer_layout
     from scaling.predict.named.models import named_model
-    from scaling.predict.shapes import Shape, shape_like, shape_of_size
+    from scaling.predict.named.shapes import Shape, shape_like, shape_of_size
+    from scaling.predict.phones.footprint import tokenizer_layout
     from scaling.predict.usual import CONTEXT, VOCABULARY
     from scaling.records import RunStore
 
@@ -211,7 +211,7 @@ def _energy(shape: Shape, tokens: str | None) -> Any:
     import os
 
     from scaling.accounting import EnergySettings
-    from scaling.predict.phones import energy_of
+    from scaling.predict.phones.on_device import energy_of
 
     d = None if tokens is None else count(tokens, "tokens")
     return energy_of(shape.model, EnergySettings.from_environment(os.environ), tokens=d)
@@ -226,7 +226,7 @@ def _measured(
 
     known, (table, *others) = pairs(layers, "layers", whole_count, example="'llama 1B Q8_0=16'"), tables
     if not others and _is_ledger(table):
-        from scaling.export.rates import ledger_rates
+        from scaling.export.ledger.rates import ledger_rates
 
         refuse_without_effect("a ledger, whose runs are known", {"--layers": list(layers) or None})
         return *ledger_rates(table, results or RESULTS, engine=engine), {}
@@ -236,7 +236,7 @@ def _measured(
         return *_timed(tables, engine), {}
     if others:
         raise SpecError(f"one table, or folders of bundles — got {', '.join(map(str, tables))}; name one of the tables")
-    from scaling.predict.bench import measured_rates, read_bench
+    from scaling.predict.phones.bench import measured_rates, read_bench
 
     rates, taken = measured_rates(read_bench(table), known)
     return engine, rates, {model: taken[model] for model in taken if model not in known}
@@ -244,7 +244,7 @@ def _measured(
 
 def _timed(folders: list[Path], engine: str | None) -> tuple[str, list[MeasuredRate]]:
     """The engine of some bundles, and their rates there, timed in rounds."""
-    from scaling.export.bundle import open_bundle
+    from scaling.export.bundle.files import open_bundle
     from scaling.export.engine import engine_for
     from scaling.export.timing import ROUNDS, time_in_rounds
 
@@ -270,7 +270,7 @@ def _unit(name: str | None) -> Any:
     from typing import get_args
 
     from scaling.errors import SpecError
-    from scaling.predict.devices import Unit
+    from scaling.predict.phones.devices import Unit
 
     if name is not None and name not in get_args(Unit):
         raise SpecError(f"--unit: got {name!r}, allowed are {', '.join(get_args(Unit))}")

@@ -6,9 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, count, emit, listed, one_of, refuse_without_effect
-from scaling.cli.questions import (
+from scaling.cli.options.declared import option
+from scaling.cli.options.questions import (
     Columns,
     FitFile,
     Level,
@@ -21,6 +20,7 @@ from scaling.cli.questions import (
     numbers,
     teacher_asked,
 )
+from scaling.cli.options.shared import Force, Json, count, emit, listed, one_of, refuse_without_effect
 from scaling.errors import SpecError
 
 if TYPE_CHECKING:

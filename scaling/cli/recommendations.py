@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from scaling.cli.declared import option
-from scaling.cli.options import (
+from scaling.cli.options.declared import option
+from scaling.cli.options.shared import (
     Force,
     Json,
     Overrides,
@@ -24,7 +24,7 @@ from scaling.errors import SpecError
 from scaling.files import RESULTS
 
 if TYPE_CHECKING:
-    from scaling.predict.recommend import Recommendation
+    from scaling.predict.recommend.recommendation import Recommendation
 
 
 def recommend(
@@ -105,8 +105,8 @@ def recommend(
 
 def _of_law(law: str, asked: dict[str, Any], vocab: str | None, *, force: bool) -> Recommendation:
     """The smallest student by a published law."""
-    from scaling.predict.published import recommend_published
     from scaling.predict.question import Question
+    from scaling.predict.recommend.of_published import recommend_published
 
     if asked["target_loss"] is None:
         raise SpecError("--target-loss: missing — which loss will do, in nats/token of that law? For example 2.6")
@@ -121,8 +121,8 @@ def _of_fits(
     """The smallest student of all fits, and the fit that it rests on."""
     from functools import partial
 
-    from scaling.fit.saved import fit_at
-    from scaling.predict.vocabularies import smallest_of
+    from scaling.fit.saved.files import fit_at
+    from scaling.predict.recommend.vocabularies import smallest_of
 
     if len(fit_files) > 1:
         not_shared = {"--tokens": asked["tokens"], "--sweep": sweep}
@@ -163,7 +163,7 @@ def _of_fit(
     from scaling.chain.decision import recommended
     from scaling.chain.target import ask
     from scaling.chain.workspace import Workspace, results_around
-    from scaling.fit.saved import load
+    from scaling.fit.saved.files import load
     from scaling.predict.question import teacher_named
 
     fit, source = load(fit_file), sweep or fit_file.parent / "sweep.yaml"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Force, Json, Overrides, Results, SweepFile, emit
+from scaling.cli.options.shared import Force, Json, Overrides, Results, SweepFile, emit
 from scaling.files import RESULTS
 
 Out = Annotated[Path, typer.Option("--out", readable=False, help="Folder of the forecasts.", show_default=True)]
@@ -34,7 +34,7 @@ def register_forecasts(
     from dataclasses import asdict
 
     from scaling.chain.workspace import Workspace
-    from scaling.fit.saved import fit_at, fit_id_of, load
+    from scaling.fit.saved.files import fit_at, fit_id_of, load
     from scaling.predict.registered import register, save_all
     from scaling.report.registered import show_registered
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from scaling.cli.declared import option
-from scaling.cli.options import Force, Json, byte_count, count, emit, one_of, refuse_without_effect, whole_count
-from scaling.cli.questions import (
+from scaling.cli.options.declared import option
+from scaling.cli.options.questions import (
     Columns,
     FitFile,
     Law,
@@ -21,6 +20,7 @@ from scaling.cli.questions import (
     numbers,
     teacher_asked,
 )
+from scaling.cli.options.shared import Force, Json, byte_count, count, emit, one_of, refuse_without_effect, whole_count
 from scaling.errors import SpecError
 
 

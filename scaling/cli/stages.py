@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.options import (
+from scaling.cli.options.shared import (
     Force,
     Jobs,
     Json,
@@ -230,7 +230,7 @@ def verify(
     from scaling.chain.decision import load_fit, load_recommendation, trained
     from scaling.chain.proof import export_stage, ledger_stage, verify_stage
     from scaling.chain.workspace import Workspace
-    from scaling.predict.devices import device as device_named
+    from scaling.predict.phones.devices import device as device_named
     from scaling.report.chain import show_verification
 
     if device is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scaling.cli.options import Json, Results, emit, refuse_without_effect, say
+from scaling.cli.options.shared import Json, Results, emit, refuse_without_effect, say
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="csv, tensorboard, wandb (offline) or mlflow (SQLite).")]
 Source = Annotated[

@@ -11,9 +11,9 @@ import numpy as np
 
 from scaling.compress.forward import Tap, forward
 from scaling.dimensions import GGUF_BLOCK
-from scaling.train.generator import Forward
-from scaling.train.model import Student
 from scaling.train.step import params_of, with_params
+from scaling.train.student.generator import Forward
+from scaling.train.student.model import Student
 
 Ranges = Mapping[str, tuple[float, float]]
 """Least and greatest value seen at each place that a matrix reads."""

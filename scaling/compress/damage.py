@@ -17,7 +17,7 @@ from scaling.stop import check_stop
 from scaling.train.checkpoint import load_student
 from scaling.train.evaluate import Evaluation, evaluate
 from scaling.train.measure import held_out
-from scaling.train.model import from_tensors, to_tensors
+from scaling.train.student.model import from_tensors, to_tensors
 
 BITS = (2, 3, 4, 5, 6, 8)
 """Blocks of 32 with an f16 scale in all of them; 4, 5 and 8 bits are llama.cpp's Q4_0, Q5_0 and Q8_0."""

@@ -11,8 +11,8 @@ from scaling.data.eval_sets import EvalBatch, EvalSet, ratio
 from scaling.spec import ModelSpec
 from scaling.stop import stoppable
 from scaling.train.evaluate import Scored, evaluate
-from scaling.train.generator import Forward, as_trained
-from scaling.train.model import from_tensors
+from scaling.train.student.generator import Forward, as_trained
+from scaling.train.student.model import from_tensors
 
 LEVEL = 0.9
 """Of the interval."""

@@ -1,9 +1,10 @@
 """The student's forward pass, open at every place where compression looks in or changes something.
 
-It computes what :class:`~scaling.train.model.Student` computes, more slowly: gains are multiplied into activations, as
-an engine does it, not into weights. A tap sees each place under its name and returns what goes on from there.
+It computes what :class:`~scaling.train.student.model.Student` computes, more slowly: gains are
+multiplied into activations, as an engine does it, not into weights. A tap sees each place under its name and returns
+what goes on from there.
 
-Shape suffixes as in ``train/model.py``.
+Shape suffixes as in ``train/student/model.py``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.train.kernels import attend, rms_normalise
-from scaling.train.model import Block, Student, embed, rope_table
+from scaling.train.student.kernels import attend, rms_normalise
+from scaling.train.student.model import Block, Student, embed, rope_table
 
 Tap = Callable[[str, jax.Array], jax.Array]
 """``(place, value)`` to the value that takes its place. Places of block i, in order:

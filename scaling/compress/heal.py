@@ -11,11 +11,11 @@ import numpy as np
 from scaling.compress.sparse import Sparsity, masks
 from scaling.spec import OptimSpec
 from scaling.stop import stoppable
-from scaling.train.generator import Forward, as_trained
-from scaling.train.model import Student
 from scaling.train.objective import soft_loss
 from scaling.train.optimizer import make_optimizer
 from scaling.train.step import params_of, with_params
+from scaling.train.student.generator import Forward, as_trained
+from scaling.train.student.model import Student
 
 
 def heal(

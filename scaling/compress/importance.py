@@ -2,7 +2,7 @@
 they turn the residual stream.
 
 All are averages over tokens of the training stream, of which as many are read at once as fit memory. Shape suffixes
-as in ``train/model.py``.
+as in ``train/student/model.py``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from scaling.compress.forward import Tap, forward, unchanged
 from scaling.spec import ModelSpec
 from scaling.train.evaluate import parts_in_memory
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
 from scaling.train.step import params_of, with_params
+from scaling.train.student.model import Student
 
 
 def head_importance(student: Student, inputs_BT: np.ndarray, targets_BT: np.ndarray) -> np.ndarray:

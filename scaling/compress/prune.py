@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scaling.dimensions import GGUF_BLOCK
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 BY_ROWS = {"heads": ("attn_q",), "groups": ("attn_k", "attn_v"), "neurons": ("ffn_gate", "ffn_up")}
 BY_COLUMNS = {"heads": ("attn_output",), "groups": (), "neurons": ("ffn_down",)}

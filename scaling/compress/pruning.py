@@ -22,8 +22,8 @@ from scaling.registry import did_you_mean
 from scaling.spec import RunSpec
 from scaling.teach.teachers import prepare
 from scaling.train.checkpoint import load_student
-from scaling.train.model import Student
 from scaling.train.step import params_of, with_params
+from scaling.train.student.model import Student
 
 SEEN_STEPS = 32
 """Steps of the training stream that are asked what matters, and that healing reads ahead, at most."""

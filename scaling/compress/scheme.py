@@ -17,7 +17,7 @@ from scaling.compress.activations import Ranges
 from scaling.errors import ExportError
 from scaling.formats.quantized import Tensor
 from scaling.registry import Registry
-from scaling.train.generator import Forward, as_trained
+from scaling.train.student.generator import Forward, as_trained
 
 
 class Scheme(ABC):

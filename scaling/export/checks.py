@@ -6,11 +6,11 @@ from scaling.compress.degradation import Degradation
 from scaling.data.tasks.next_words import KeyboardUse
 from scaling.export.engine import EngineRun
 from scaling.export.findings import Check, Greedy, InEngine
-from scaling.predict.devices import MEASURE_IT
-from scaling.predict.footprint import Footprint
+from scaling.predict.phones.devices import MEASURE_IT
+from scaling.predict.phones.footprint import Footprint
+from scaling.predict.phones.speed import Speed
 from scaling.predict.quantization import QuantizationCost
-from scaling.predict.recommend import Recommendation
-from scaling.predict.speed import Speed
+from scaling.predict.recommend.recommendation import Recommendation
 
 MAX_FILE_ERROR = 0.01
 """Share by which a file may miss its forecast; it is exact unless the tokenizer changed in between."""

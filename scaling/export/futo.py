@@ -14,8 +14,8 @@ from pathlib import Path
 from scaling.accounting import TokenizerLayout
 from scaling.compress.student import quantize
 from scaling.errors import ExportError
-from scaling.export.bundle import Bundle
-from scaling.export.provenance import UNSAID, about
+from scaling.export.bundle.files import Bundle
+from scaling.export.bundle.provenance import UNSAID, about
 from scaling.formats.gguf import write_gguf
 from scaling.formats.sentencepiece import byte_model
 from scaling.tables.finished import listed

@@ -19,7 +19,7 @@ from scaling.data.tasks.next_words import WORDS, KeyboardUse, TypedWords, typed_
 from scaling.data.tasks.suggestions import Model, Spelling, measure_keyboard
 from scaling.data.text import open_text, open_tokenizer
 from scaling.errors import DataError, RecordError
-from scaling.export.bundle import Bundle, load_tensors
+from scaling.export.bundle.files import Bundle, load_tensors
 from scaling.export.format import EXPORT_FORMATS
 from scaling.formats.quantized import check_finite
 from scaling.records import RunStore, runs_table, with_rows_of_before
@@ -27,9 +27,9 @@ from scaling.spec import RunSpec, TextSource
 from scaling.stop import check_stop
 from scaling.teach.small_ngram import NgramKeyboard, ngram_bytes, train_small_ngram
 from scaling.train.evaluate import evaluate
-from scaling.train.keyboard import StudentKeyboard, context_of
 from scaling.train.measure import held_out
-from scaling.train.model import from_tensors
+from scaling.train.student.keyboard import StudentKeyboard, context_of
+from scaling.train.student.model import from_tensors
 
 OF_RUN = ("run_id", "trunk_id", "source", "teacher", "n_params", "n_params_total", "n_tokens", "width", "n_layers")
 """Columns of the runs table that a row repeats."""

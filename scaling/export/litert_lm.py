@@ -16,14 +16,14 @@ from typing import Any
 from scaling.compress.student import quantize
 from scaling.data.tokenizers import import_tokenizers
 from scaling.errors import EngineError, ExportError
-from scaling.export.bundle import Bundle, beginning
+from scaling.export.bundle.files import Bundle, beginning
+from scaling.export.bundle.tokenizer_json import TOKENIZER_FILE
 from scaling.export.child import WORKERS, run_child
 from scaling.export.engine import ENGINES
 from scaling.export.formats.litert import convert
 from scaling.export.hostile import hostile_texts
 from scaling.export.interpreters import LITERT_LM
 from scaling.export.litert_program import session_programs
-from scaling.export.tokenizer_json import TOKENIZER_FILE
 from scaling.files import write_file
 from scaling.formats.student import StudentFile
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from scaling.formats.quantized import QuantizedMatrix, Tensor
 from scaling.spec import ModelSpec
-from scaling.train.model import rope_table
+from scaling.train.student.model import rope_table
 
 HIDDEN_SCORE = -1e30
 """Of positions that were not read yet; finite, since some kernels have no infinity."""

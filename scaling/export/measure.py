@@ -13,7 +13,7 @@ from scaling.compress.degradation import Degradation, paired
 from scaling.data.eval_sets import EvalBatch, EvalSet
 from scaling.data.text import open_tokenizer
 from scaling.errors import EngineError
-from scaling.export.bundle import Bundle
+from scaling.export.bundle.files import Bundle
 from scaling.export.engine import Engine, EngineRun, FileRefusedError
 from scaling.export.findings import Greedy, InEngine
 from scaling.export.hostile import hostile_texts
@@ -21,7 +21,7 @@ from scaling.formats.student import StudentFile
 from scaling.records import RunStore
 from scaling.spec import Source, TextSource
 from scaling.stop import check_stop
-from scaling.train.model import Student, from_tensors
+from scaling.train.student.model import Student, from_tensors
 
 GREEDY_TOKENS = 16
 ENGINE_TOKENS = 512

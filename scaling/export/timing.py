@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from scaling.errors import SpecError
-from scaling.export.bundle import Bundle
+from scaling.export.bundle.files import Bundle
 from scaling.export.engine import EngineRun, engine_for
-from scaling.predict.calibrate import MeasuredRate
+from scaling.predict.phones.calibrate import MeasuredRate
 from scaling.stop import check_stop
 
 ROUNDS = 5

@@ -12,10 +12,10 @@ import numpy as np
 from scaling.accounting import TokenizerLayout
 from scaling.data.tokenizers import import_tokenizers
 from scaling.errors import EngineError, MissingPackageError
+from scaling.export.bundle.tokenizer_json import TOKENIZER_FILE
 from scaling.export.child import WORKERS, as_asked, engine_run, run_child
 from scaling.export.engine import Engine, EngineRun, check_prompt, speed_job
 from scaling.export.interpreters import Interpreter
-from scaling.export.tokenizer_json import TOKENIZER_FILE
 
 RUN_S = 600.0
 """Longest wait, s."""

@@ -9,17 +9,17 @@ from scaling.compress.degradation import Degradation, degradation
 from scaling.data.evaluation import evaluation_sets
 from scaling.data.tasks.next_words import KeyboardUse
 from scaling.errors import EngineError
-from scaling.export.bundle import Bundle, load_tensors
+from scaling.export.bundle.files import Bundle, load_tensors
 from scaling.export.checks import compare, meets_target
 from scaling.export.engine import engine_for
 from scaling.export.findings import Check, InEngine
 from scaling.export.keyboard import keyboard_of_bundle
 from scaling.export.measure import ENGINE_TOKENS, measure
-from scaling.predict.devices import Device, device
-from scaling.predict.footprint import Footprint, footprint
+from scaling.predict.phones.devices import Device, device
+from scaling.predict.phones.footprint import Footprint, footprint
+from scaling.predict.phones.speed import Speed, decode_speed
 from scaling.predict.quantization import QuantizationCost, Rounding, of_a_nat, rounding_cost
-from scaling.predict.recommend import Recommendation
-from scaling.predict.speed import Speed, decode_speed
+from scaling.predict.recommend.recommendation import Recommendation
 from scaling.records import Outcome, RunStore
 from scaling.spec import ModelSpec, RunSpec
 from scaling.stop import check_stop, interruptible

@@ -19,10 +19,10 @@ from scaling.numbers import count, parse_bytes
 from scaling.predict.explain.answer import solve
 from scaling.predict.explain.asked import Asked, asked_of
 from scaling.predict.explain.teacher import TeacherAsked
-from scaling.predict.published import recommend_published
 from scaling.predict.question import Question
-from scaling.predict.recommend import Recommendation
-from scaling.predict.recommend_of_sweep import recommend_of_sweep
+from scaling.predict.recommend.of_published import recommend_published
+from scaling.predict.recommend.of_sweep import recommend_of_sweep
+from scaling.predict.recommend.recommendation import Recommendation
 from scaling.predict.solve.budget import Solution
 from scaling.records import RunStore
 from scaling.shown import Drawn

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import LAYOUTS, Storage
 from scaling.errors import FitError, RecordError
-from scaling.predict.candidates import size_of
 from scaling.predict.quantization import (
     SAID_BY_LAW,
     TRAINED_FOR,
@@ -19,12 +18,13 @@ from scaling.predict.quantization import (
     rounding_cost,
     said_by_law,
 )
+from scaling.predict.recommend.candidates import size_of
 from scaling.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fit.damage import DamageFit
+    from scaling.fit.measures.damage import DamageFit
 
 COLUMNS = ("run_id", "n_params", "n_tokens", "bits", "damage", "damage_se", "damage_low", "damage_high")
 
@@ -101,7 +101,7 @@ class SweepDamage:
     @cached_property
     def _law(self) -> DamageFit | None:
         """The form that forecasts the largest size best; None where too little can be told from zero."""
-        from scaling.fit.damage import fit_damage
+        from scaling.fit.measures.damage import fit_damage
 
         try:
             return min(fit_damage(self.table), key=_off_by)

@@ -16,9 +16,9 @@ from scaling.curves.law import CURVES, CurveLaw
 from scaling.errors import RecordError, SpecError
 from scaling.files import machine_error, make_folder, read_json, write_bytes
 from scaling.fit.result import Fit
-from scaling.fit.saved import from_plain as fit_from_plain
+from scaling.fit.saved.files import from_plain as fit_from_plain
 from scaling.formats.plain import plain
-from scaling.predict.recommend import Recommendation
+from scaling.predict.recommend.recommendation import Recommendation
 
 ROOMS = ("scaling.fit.", "scaling.curves.", "scaling.predict.")
 """Where results are defined; a file that names another place is none of ours."""

@@ -16,12 +16,12 @@ from scaling.errors import SpecError
 from scaling.fit.belief import NOISE, TRUNK_NOISE, Belief, believe
 from scaling.fit.reach import MAX_REACH
 from scaling.laws.named import named_law
-from scaling.predict.candidates import TINY_LOSS, size_of
-from scaling.predict.family import offered
-from scaling.predict.footprint import footprint
 from scaling.predict.next_runs import Decision, NextRuns, Outlook, Site, cost, next_runs, outlook
+from scaling.predict.phones.footprint import footprint
 from scaling.predict.quantization import Rounding, of_a_nat, rounding_cost, times
 from scaling.predict.question import Question
+from scaling.predict.recommend.candidates import TINY_LOSS, size_of
+from scaling.predict.recommend.family import offered
 from scaling.records.ahead import may_keep
 from scaling.records.compute import paid_flops
 from scaling.spec import RunSpec

@@ -21,7 +21,7 @@ from scaling.accounting import (
     storages_named,
 )
 from scaling.errors import ConfigError, RecordError, SpecError
-from scaling.predict.devices import APP_SHARE, device
+from scaling.predict.phones.devices import APP_SHARE, device
 from scaling.registry import did_you_mean, one_begun
 
 if TYPE_CHECKING:

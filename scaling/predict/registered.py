@@ -19,7 +19,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.files import make_folder, read_json, to_json, write_once
-from scaling.predict.candidates import size_of, text_columns
+from scaling.predict.recommend.candidates import size_of, text_columns
 from scaling.records import RunStore
 from scaling.shown import Drawn
 from scaling.spec import RunSpec

@@ -15,7 +15,7 @@ from scaling.report.tables import show
 if TYPE_CHECKING:
     from scaling.chain.proof import Compressed
     from scaling.chain.run import ChainResult, Try
-    from scaling.export.bundle import Bundle
+    from scaling.export.bundle.files import Bundle
     from scaling.export.verify import Verification
     from scaling.predict.next_of_sweep import Advice
     from scaling.sweep.run import SweepOutcome

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scaling.chain.keyboard import KeyboardFound
-    from scaling.fit.savings import SavingsFit
+    from scaling.fit.measures.savings import SavingsFit
 
 COLUMNS = ("model", "bytes", "bits/byte", "top 1", "top 3", "keys saved")
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from scaling.export.score import damage_inside
+from scaling.export.ledger.score import damage_inside
 from scaling.numbers import size
 from scaling.report.tables import key_values, show
 
 if TYPE_CHECKING:
-    from scaling.export.ledger import Value
-    from scaling.export.score import Errors, Score
+    from scaling.export.ledger.rows import Value
+    from scaling.export.ledger.score import Errors, Score
 
 COLUMNS = ("sweep", "run", "format", "target", "forecast", "measured", "damage", "peak", "tokens/s", "promises")
 

@@ -14,8 +14,8 @@ from scaling.report.tables import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scaling.fit.code_length import CodeLength, CodeLengths
-    from scaling.fit.transfer import Transfer, TransferLaw
+    from scaling.fit.measures.code_length import CodeLength, CodeLengths
+    from scaling.fit.measures.transfer import Transfer, TransferLaw
     from scaling.train.probe import ProbeRow
 
 COLUMNS = ("N", "D", "blocks", "Mbit", "bits/token", "law, Mbit", "off", "law, ∫", "blocks cost")

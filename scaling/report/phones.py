@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from scaling.numbers import number, size
-from scaling.predict.devices import MEASURE_IT
+from scaling.predict.phones.devices import MEASURE_IT
 from scaling.report.columns import wrapped
 from scaling.report.numbers import energy, rate
 from scaling.report.tables import show
 
 if TYPE_CHECKING:
-    from scaling.predict.calibrate import Calibrated
-    from scaling.predict.devices import Device, EngineSpeed, Range
-    from scaling.predict.phones import Energy, OnPhones
+    from scaling.predict.phones.calibrate import Calibrated
+    from scaling.predict.phones.devices import Device, EngineSpeed, Range
+    from scaling.predict.phones.on_device import Energy, OnPhones
 
 UNVERIFIED = "?"
 """Behind a figure that nobody vouches for."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from scaling.accounting import STORED_FORMATS
 from scaling.numbers import duration, number, size
-from scaling.predict.devices import device
+from scaling.predict.phones.devices import device
 from scaling.report.columns import table, wrapped
 from scaling.report.numbers import energy, loss, rate
 
 if TYPE_CHECKING:
-    from scaling.predict.candidates import Candidate
     from scaling.predict.cost import TrainingCost
-    from scaling.predict.front import FrontPoint
-    from scaling.predict.recommend import Recommendation
+    from scaling.predict.recommend.candidates import Candidate
+    from scaling.predict.recommend.front import FrontPoint
+    from scaling.predict.recommend.recommendation import Recommendation
 
 
 def show_recommendation(found: Recommendation) -> None:

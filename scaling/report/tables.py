@@ -12,7 +12,7 @@ from scaling.numbers import number
 
 if TYPE_CHECKING:
     from scaling.fit.result import Fit
-    from scaling.predict.hindsight import Hindsight
+    from scaling.predict.recommend.hindsight import Hindsight
 
 
 def key_values(title: str, rows: dict[str, str]) -> Table:

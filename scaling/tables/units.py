@@ -26,7 +26,7 @@ NATS, BITS = "nats/token", "bits/byte"
 PER_BYTE = "bits_per_byte"
 """The column of losses that compare over tokenizers."""
 ODDS = "odds"
-"""The column of a metric between two bounds, as `scaling.fit.bounded` fits it, and the unit of what is fitted to it."""
+"""The column of a metric between two bounds, as `scaling.fit.measures.bounded` fits it, and the unit of its fit."""
 UNITS = {PER_BYTE: BITS, ODDS: ODDS}
 """Units of columns whose name says that they are not in nats/token."""
 SMALLEST_COUNT = 1e3

@@ -42,12 +42,12 @@ from scaling.teach.recut import padded, translated_rows, translated_set, whole_w
 from scaling.teach.rules import RulesText
 from scaling.teach.student import StudentText
 from scaling.teach.targets import model_records
-from scaling.train.decode import FREE, Decoding, sample_sequences
 from scaling.train.evaluate import evaluate
 from scaling.train.finished import finished_student
-from scaling.train.generator import block_key, finished_teacher
-from scaling.train.model import Student, from_tensors
 from scaling.train.runtime import accelerator_bytes
+from scaling.train.student.decode import FREE, Decoding, sample_sequences
+from scaling.train.student.generator import block_key, finished_teacher
+from scaling.train.student.model import Student, from_tensors
 
 MAX_ROWS = 256
 """Sequences that a model generates side by side; more gain nothing on a processor."""

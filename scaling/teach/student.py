@@ -12,8 +12,8 @@ from scaling.data.text import Split
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 from scaling.teach.blocks import PURPOSES, BlockGenerator
-from scaling.train.decode import Decoding
-from scaling.train.generator import BLOCK, StudentGenerator, finished_teacher, open_student
+from scaling.train.student.decode import Decoding
+from scaling.train.student.generator import BLOCK, StudentGenerator, finished_teacher, open_student
 
 
 class StudentText(BlockGenerator):

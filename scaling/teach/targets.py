@@ -21,8 +21,8 @@ from scaling.errors import DataError
 from scaling.registry import Registry
 from scaling.spec import ModelSpec, SampledTargets, SoftTargets, TopKTargets
 from scaling.train.evaluate import LOGITS_BYTES
-from scaling.train.model import Student
 from scaling.train.step import Params, params_of, with_params
+from scaling.train.student.model import Student
 
 Keep = Callable[[jax.Array, Any, jax.Array], tuple[jax.Array, jax.Array]]
 """What a kind of targets keeps of float32[B, T, V] logits, given targets and a key: ids and weights, [B, T, K] each."""

@@ -18,7 +18,7 @@ from scaling.accounting import tensor_shapes
 from scaling.errors import MachineError, RecordError, TrainError
 from scaling.files import machine_error, make_folder, publish_folder, read_json, remove_folder, require_room, write_json
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 log = logging.getLogger("scaling")
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from scaling.data.eval_sets import EvalBatch, EvalSet, ratio, share_of
 from scaling.spec import ModelSpec
-from scaling.train.generator import Forward, as_trained, log_probabilities
-from scaling.train.model import Student
 from scaling.train.step import Params, params_of, with_params
+from scaling.train.student.generator import Forward, as_trained, log_probabilities
+from scaling.train.student.model import Student
 
 
 @dataclass(frozen=True, kw_only=True)

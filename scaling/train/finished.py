@@ -8,8 +8,8 @@ from scaling.errors import DataError
 from scaling.records import RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.train.checkpoint import load_student
-from scaling.train.model import Student, to_tensors
 from scaling.train.step import TrainState, params_of
+from scaling.train.student.model import Student, to_tensors
 
 
 def finished_run(run: RunSpec, store: RunStore, *, role: str) -> RunRecord:

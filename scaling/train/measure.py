@@ -12,11 +12,11 @@ from scaling.data.tasks.consistency import consistent
 from scaling.data.text import open_tokenizer
 from scaling.records import RunStore
 from scaling.spec import RunSpec, StudentTeacher, TextSource
-from scaling.train.answers import answerer
 from scaling.train.evaluate import Scored, evaluate, exact_match
-from scaling.train.generator import open_student
-from scaling.train.model import Student
 from scaling.train.probe import probe, shares_of
+from scaling.train.student.answers import answerer
+from scaling.train.student.generator import open_student
+from scaling.train.student.model import Student
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from flax import nnx
 
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec, OptimSpec, RunSpec
-from scaling.train.model import BASE_LAYERS, BASE_WIDTH
+from scaling.train.student.model import BASE_LAYERS, BASE_WIDTH
 
 
 def make_optimizer(optim: OptimSpec, model: ModelSpec) -> optax.GradientTransformation:

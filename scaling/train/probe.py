@@ -20,8 +20,8 @@ from scaling.records import RunStore
 from scaling.spec import TextSource
 from scaling.train.evaluate import token_log_probs
 from scaling.train.finished import finished_student
-from scaling.train.model import Student
 from scaling.train.step import params_of
+from scaling.train.student.model import Student
 
 PAIRS = 400
 """Of each phenomenon, at most; pinned, so that all students are asked the same."""

@@ -16,11 +16,11 @@ from flax import nnx
 from scaling.spec import DistillSpec, ModelSpec, OptimSpec, RunSpec, SequenceDistill, Targets, TokenTargets
 from scaling.train.distill.recipe import ADAPTERS, Moment, recipe_of
 from scaling.train.mesh import ONE_DEVICE, DataMesh
-from scaling.train.model import Student
 from scaling.train.noise import GradientNoise, probe_of
 from scaling.train.objective import z_loss
 from scaling.train.optimizer import make_optimizer
-from scaling.train.rounding import straight_through
+from scaling.train.student.model import Student
+from scaling.train.student.rounding import straight_through
 
 Params = dict[str, Any]
 """A student's parameters as nested dicts of arrays (nnx's pure dict)."""

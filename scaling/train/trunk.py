@@ -25,17 +25,17 @@ from scaling.spec import RunSpec, trunk_steps
 from scaling.train.checkpoint import TrainingCheckpoints, fill, save_student
 from scaling.train.clock import Clock, Meter, now
 from scaling.train.finished import started
-from scaling.train.generator import teacher_network
 from scaling.train.health import Diverged, count_spikes
 from scaling.train.line import LOGS, Line, metrics
 from scaling.train.measure import held_out, measure
 from scaling.train.mesh import DataMesh
-from scaling.train.model import Student
 from scaling.train.noise import noise_scale, probed
 from scaling.train.optimizer import branch_rates, trunk_rates
-from scaling.train.rounding import stored_as
 from scaling.train.runtime import environment
 from scaling.train.step import Program, TrainState, program_of, with_params
+from scaling.train.student.generator import teacher_network
+from scaling.train.student.model import Student
+from scaling.train.student.rounding import stored_as
 
 log = logging.getLogger("scaling")
 

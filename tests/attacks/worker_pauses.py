@@ -136,7 +136,7 @@ def _measured(store: RunStore, run: RunSpec, kind: str) -> object:
     if kind == "quick":
         return outcome
     from scaling.train.checkpoint import load_student
-    from scaling.train.model import to_tensors
+    from scaling.train.student.model import to_tensors
 
     student = to_tensors(load_student(store.student_dir(run.run_id), run.model))
     return [getattr(outcome, name) for name in MEASURED], {name: part.tobytes() for name, part in student.items()}

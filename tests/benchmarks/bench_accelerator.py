@@ -42,11 +42,11 @@ from scaling.formats.gguf import read_gguf
 from scaling.spec import DataSpec, FactSource, ModelSpec, OptimSpec, RunSpec
 from scaling.teach.generators import blocks_together
 from scaling.train.cohort import cohort_size, mapped
-from scaling.train.decode import sample_sequences
 from scaling.train.launch import TOGETHER, several
-from scaling.train.model import from_tensors
 from scaling.train.runtime import accelerator_bytes, environment, prepare_process
 from scaling.train.step import program
+from scaling.train.student.decode import sample_sequences
+from scaling.train.student.model import from_tensors
 
 ROUNDS = 5
 COMPILERS = 4

@@ -182,8 +182,8 @@ def generation() -> Rows:
     import jax
 
     from scaling.teach.generators import rows_per_block
-    from scaling.train.decode import sample_sequences
-    from scaling.train.model import Student
+    from scaling.train.student.decode import sample_sequences
+    from scaling.train.student.model import Student
 
     model = ModelSpec(vocab_size=1024, width=192, n_layers=4, head_width=32, context=128)
     student, rows = Student(model), rows_per_block(model)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from scaling.predict.draft import Draft
-from scaling.predict.published import fit_of_preset, standard_shapes
 from scaling.predict.question import Question
-from scaling.predict.recommend import recommend
+from scaling.predict.recommend.of_published import fit_of_preset, standard_shapes
+from scaling.predict.recommend.recommendation import recommend
 
 VOLUMES = [10**9 * 2**i for i in range(10)]
 

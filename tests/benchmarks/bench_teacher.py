@@ -31,8 +31,8 @@ def ours() -> Rows:
 
     from scaling.data.pretrained import GgufTokenizer, model_file
     from scaling.formats.gguf import read_gguf
-    from scaling.train.decode import sample_sequences
-    from scaling.train.model import from_tensors
+    from scaling.train.student.decode import sample_sequences
+    from scaling.train.student.model import from_tensors
 
     file = read_gguf(model_file("smollm2"))
     bos = GgufTokenizer(file.tokenizer).eos_id

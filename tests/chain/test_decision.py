@@ -40,7 +40,7 @@ def files(workspace: Workspace) -> dict[Path, bytes]:
 def test_what_was_recommended_is_read_and_not_computed_again(workspace, monkeypatch):
     asked = Question.of(workspace.config, target_loss=1.75, memory_bytes=2**25)
     written = recommend_stage(workspace, load_fit(workspace), asked)
-    monkeypatch.setattr("scaling.predict.recommend.score", None)
+    monkeypatch.setattr("scaling.predict.recommend.recommendation.score", None)
     before = files(workspace)
     assert load_recommendation(workspace) == written
     assert load_recommendation(workspace).question.memory_bytes == 2**25

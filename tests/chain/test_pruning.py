@@ -10,11 +10,11 @@ from scaling.accounting import count_parameters, training_flops, weights_bytes
 from scaling.chain.pruning import prune_stage
 from scaling.compress.pruning import Pruning, healing_flops, tokens_for
 from scaling.errors import ExportError, SpecError
-from scaling.export.bundle import open_bundle
+from scaling.export.bundle.files import open_bundle
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, OptimSpec, RunSpec
 from scaling.train.checkpoint import save_student
-from scaling.train.model import Student, to_tensors
+from scaling.train.student.model import Student, to_tensors
 
 MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, head_width=32, n_heads=2, hidden=64, context=40)
 

@@ -13,7 +13,7 @@ from scaling.chain.training import plan_stage
 from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.errors import FitError
-from scaling.fit.saved import load
+from scaling.fit.saved.files import load
 
 TEXT = """\
 name: own

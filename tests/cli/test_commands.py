@@ -223,7 +223,7 @@ def test_results_of_another_schema_version_are_refused_and_unchanged(tmp_path, s
 
 
 def test_a_plan_counts_on_the_workers_that_a_run_starts(tmp_path, scaling):
-    from scaling.cli.options import workers
+    from scaling.cli.options.shared import workers
 
     cores = workers(0)
     done = scaling("plan", QUICKSTART, cwd=tmp_path)

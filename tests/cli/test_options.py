@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling.cli.fits import mapping_of, numbers_of
-from scaling.cli.options import count, finite, key_values, pairs, whole_count, word
-from scaling.cli.questions import numbers
+from scaling.cli.options.questions import numbers
+from scaling.cli.options.shared import count, finite, key_values, pairs, whole_count, word
 from scaling.errors import SpecError
 from scaling.numbers import count as count_of
 from scaling.predict.explain.comparison import named_subject

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from scaling.accounting import decode_bytes
 from scaling.cli import app
 from scaling.errors import ScalingError
-from scaling.export.bundle import Bundle
+from scaling.export.bundle.files import Bundle
 from scaling.export.timing import RoundRate
 from scaling.files import make_folder
-from scaling.predict.devices import device
+from scaling.predict.phones.devices import device
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import ModelSpec, RunSpec
 
@@ -147,7 +147,7 @@ def test_bundles_are_timed_in_rounds_and_calibrate_the_machine_that_times_them(t
             for one, width in zip(bundles, found, strict=True)
         ]
 
-    monkeypatch.setattr("scaling.export.bundle.open_bundle", opened)
+    monkeypatch.setattr("scaling.export.bundle.files.open_bundle", opened)
     monkeypatch.setattr("scaling.export.timing.time_in_rounds", timed)
     folders = [str(make_folder(tmp_path / str(width))) for width in models]
     found = answer("calibrate", *folders, "--out", str(tmp_path / "here.toml"), "--device", "x86-core")

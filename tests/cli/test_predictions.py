@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from scaling.cli import main
+from scaling.cli.options.quick import read_plainly
 from scaling.cli.predictions import predict
-from scaling.cli.quick import read_plainly
 from scaling.cli.solutions import solve
 from scaling.errors import EXIT_NO_ANSWER, EXIT_USAGE
-from scaling.fit.saved import load, save
+from scaling.fit.saved.files import load, save
 
 ROOT = Path(__file__).resolve().parents[2]
 FIT = str(ROOT / "tests" / "predict" / "first_layout" / "fit.json")

@@ -7,7 +7,7 @@ import pytest
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
 from scaling.train.checkpoint import save_student
-from scaling.train.model import Student
+from scaling.train.student.model import Student
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.errors import RecordError, SpecError
 from scaling.tables.files import read_table
 from scaling.train.checkpoint import load_student
-from scaling.train.model import to_tensors
+from scaling.train.student.model import to_tensors
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from scaling.compress.scheme import SCHEMES
 from scaling.errors import ExportError
 from scaling.formats.quantized import quantize_q8_0
 from scaling.spec import ModelSpec
-from scaling.train.model import Student
+from scaling.train.student.model import Student
 from tests.students import logits_of
 
 MODEL = ModelSpec(vocab_size=65, width=64, n_layers=2, n_kv_heads=2, context=12)

@@ -16,9 +16,9 @@ from scaling.compress.sparse import Sparsity, masks
 from scaling.errors import SpecError
 from scaling.spec import ModelSpec, OptimSpec
 from scaling.train import evaluate
-from scaling.train.generator import log_probabilities
-from scaling.train.model import Student, from_tensors, to_tensors
 from scaling.train.step import params_of, with_params
+from scaling.train.student.generator import log_probabilities
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 MODEL = ModelSpec(vocab_size=65, width=32, n_layers=2, n_heads=8, n_kv_heads=4, hidden=64, context=12)
 RNG = np.random.default_rng(0)

@@ -12,8 +12,8 @@ from scaling.records import RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, OptimSpec, RunSpec, Targets
 from scaling.teach.teachers import prepare
 from scaling.train.checkpoint import save_student
-from scaling.train.generator import BLOCK
-from scaling.train.model import Student
+from scaling.train.student.generator import BLOCK
+from scaling.train.student.model import Student
 
 SOFT = {
     "sampled": {"kind": "sampled"},

@@ -7,15 +7,15 @@ import pytest
 
 from scaling.data.evaluation import evaluation_sets
 from scaling.fit.prediction import Prediction
-from scaling.predict.candidates import Candidate
-from scaling.predict.footprint import Footprint, footprint
+from scaling.predict.phones.footprint import Footprint, footprint
 from scaling.predict.question import Question
-from scaling.predict.recommend import Recommendation
+from scaling.predict.recommend.candidates import Candidate
+from scaling.predict.recommend.recommendation import Recommendation
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec, EvalSpec, ModelSpec, RunSpec
 from scaling.train.checkpoint import save_student
 from scaling.train.evaluate import evaluate
-from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 MODEL = ModelSpec(vocab_size=65, width=32, n_layers=1, context=40)
 

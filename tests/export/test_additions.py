@@ -13,15 +13,15 @@ import pytest
 from scaling.accounting import ENGINE_MEMORY, STORED_FORMATS, EngineMemory, StoredFormat, tensor_shapes, weights_bytes
 from scaling.compress.student import QuantizedStudent
 from scaling.errors import EngineError, ExportError, SpecError
-from scaling.export.bundle import export, open_bundle
+from scaling.export.bundle.files import export, open_bundle
 from scaling.export.engine import ENGINES, Engine, EngineRun, engine_for
 from scaling.export.format import EXPORT_FORMATS, ExportFormat
-from scaling.export.ledger import append, read_ledger
+from scaling.export.ledger.rows import append, read_ledger
 from scaling.export.verify import verify
 from scaling.formats.student import StudentFile
-from scaling.predict.footprint import footprint
+from scaling.predict.phones.footprint import footprint
 from scaling.spec import ModelSpec
-from scaling.train.model import from_tensors
+from scaling.train.student.model import from_tensors
 from tests.students import logits_of
 
 MIB = 2**20

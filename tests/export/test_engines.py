@@ -52,7 +52,7 @@ def exported(folder: Path, model: ModelSpec, tokenizer: TokenizerLayout, *, int8
 def jax_log_probs(path: Path, sequences: np.ndarray) -> np.ndarray:
     import jax
 
-    from scaling.train.model import from_tensors
+    from scaling.train.student.model import from_tensors
 
     file = read_gguf(path)
     return np.asarray(jax.nn.log_softmax(from_tensors(file.model, file.tensors)(sequences)))

@@ -18,7 +18,7 @@ from scaling.export.hostile import hostile_texts
 from scaling.formats.gguf import read_gguf, write_gguf
 from scaling.formats.sentencepiece import byte_model
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, to_tensors
+from scaling.train.student.model import Student, to_tensors
 
 gguf = pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")
 

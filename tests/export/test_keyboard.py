@@ -19,15 +19,15 @@ from scaling.chain.workspace import Workspace
 from scaling.cli import app
 from scaling.data.tasks.next_words import KeyboardUse
 from scaling.errors import DataError, EngineError, RecordError
-from scaling.export.bundle import export
+from scaling.export.bundle.files import export
 from scaling.export.checks import meets_target
 from scaling.export.keyboard import KeyboardRow, keyboard_of_bundle, keyboard_of_ngram, keyboard_of_run, keyboard_table
+from scaling.fit.measures.savings import fit_savings
 from scaling.fit.prediction import Prediction
-from scaling.fit.savings import fit_savings
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import DataSpec
 from scaling.train.checkpoint import save_student
-from scaling.train.model import Student
+from scaling.train.student.model import Student
 
 WORDS = 12
 SWEEP = """\

@@ -14,17 +14,17 @@ import pytest
 from scaling.accounting import STORED_FORMATS, symbol_layout, tensor_shapes
 from scaling.compress.student import quantize
 from scaling.errors import EngineError, ExportError
-from scaling.export.bundle import export
-from scaling.export.card import CARD_FILE
+from scaling.export.bundle.card import CARD_FILE
+from scaling.export.bundle.files import export
 from scaling.export.engine import engine_for
 from scaling.export.format import EXPORT_FORMATS, About
 from scaling.export.interpreters import LITERT
 from scaling.export.litert_program import _step as step_of
 from scaling.export.verify import verify
 from scaling.formats.tflite import append_index, read_tflite
-from scaling.predict.footprint import footprint
+from scaling.predict.phones.footprint import footprint
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.student.model import Student, from_tensors, to_tensors
 from tests.students import logits_of
 
 ABOUT = About(run_id="0123456789", name="süd", description="", license="MIT", text="w0")

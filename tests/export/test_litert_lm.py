@@ -8,7 +8,7 @@ import pytest
 
 from scaling.accounting import symbol_layout
 from scaling.errors import EngineError, ExportError, SpecError
-from scaling.export.bundle import export
+from scaling.export.bundle.files import export
 from scaling.export.interpreters import LITERT_LM
 from scaling.export.litert_lm import _check, export_litert_lm
 from scaling.predict.question import format_named

@@ -14,15 +14,15 @@ from scaling.accounting import STORED_FORMATS, symbol_layout
 from scaling.compress.student import quantize
 from scaling.data.tokenizers import Tokenizer
 from scaling.errors import EngineError, ExportError
-from scaling.export.bundle import export
-from scaling.export.card import CARD_FILE
+from scaling.export.bundle.card import CARD_FILE
+from scaling.export.bundle.files import export
 from scaling.export.engine import FileRefusedError, engine_for
 from scaling.export.format import EXPORT_FORMATS
 from scaling.export.verify import verify
 from scaling.formats.onnx import read_onnx, write_onnx
-from scaling.predict.footprint import footprint
+from scaling.predict.phones.footprint import footprint
 from scaling.spec import ModelSpec
-from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 pytest.importorskip("onnx", reason="writes ONNX files: pip install 'scaling[onnx]'")
 pytest.importorskip("onnxruntime", reason="runs ONNX files: pip install 'scaling[onnx]'")
@@ -92,7 +92,7 @@ def test_the_engine_cuts_text_as_the_student_does(tmp_path):
     pytest.importorskip("tokenizers", reason="cuts text: pip install 'scaling[text]'")
     with pytest.raises(EngineError, match="tokenizer.json: no text can be cut"):
         engine_for("onnx").tokenize(tmp_path / "model.onnx", ["a"])
-    from scaling.export.tokenizer_json import tokenizer_json
+    from scaling.export.bundle.tokenizer_json import tokenizer_json
     from scaling.files import write_json
 
     write_json(tmp_path / "tokenizer.json", tokenizer_json(Tokenizer().to_gguf()))

@@ -13,8 +13,8 @@ from scaling.data.tokenizers import Tokenizer, train_tokenizer
 from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.export.format import EXPORT_FORMATS, About
 from scaling.spec import ModelSpec, TokenizerSpec
-from scaling.train.generator import as_trained
-from scaling.train.model import from_tensors
+from scaling.train.student.generator import as_trained
+from scaling.train.student.model import from_tensors
 
 pytest.importorskip("xllamacpp", reason="runs llama.cpp: pip install 'scaling[export]'")
 pytest.importorskip("gguf", reason="writes GGUF files: pip install 'scaling[export]'")

@@ -10,7 +10,7 @@ import pytest
 
 from scaling.accounting import decode_bytes
 from scaling.errors import SpecError
-from scaling.export.bundle import Bundle
+from scaling.export.bundle.files import Bundle
 from scaling.export.engine import EngineRun
 from scaling.export.timing import time_in_rounds
 from scaling.spec import ModelSpec

@@ -18,7 +18,7 @@ from scaling.fit.allocation.optimal import optimal
 from scaling.fit.allocation.split import best_split, growth, weighted_quantiles
 from scaling.fit.fitter import fit
 from scaling.laws.size_and_data import Chinchilla
-from scaling.predict.published import fit_of_preset
+from scaling.predict.recommend.of_published import fit_of_preset
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)
 EXPONENT = 0.36 / 0.70

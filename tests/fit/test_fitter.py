@@ -14,7 +14,7 @@ import pytest
 from scaling.errors import FitError, RecordError, SpecError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
-from scaling.fit.saved import load, save, to_json
+from scaling.fit.saved.files import load, save, to_json
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
@@ -325,7 +325,7 @@ def test_impossible_questions_are_refused(small_fit):
 def test_reading_a_fit_and_predicting_load_neither_scipy_nor_pandas(small_fit, tmp_path):
     save(small_fit, tmp_path / "fit.json")
     code = (
-        "import sys; from scaling.fit.saved import load; "
+        "import sys; from scaling.fit.saved.files import load; "
         f"load({str(tmp_path / 'fit.json')!r}).predict(1e9, 1e11); "
         "print([name for name in ('scipy', 'pandas', 'jax', 'matplotlib') if name in sys.modules])"
     )

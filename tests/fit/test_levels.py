@@ -15,10 +15,10 @@ from scaling.fit.allocation.optimal import best_of_budget
 from scaling.fit.backtest import backtest
 from scaling.fit.compare import compare
 from scaling.fit.doubt.profile import profile
-from scaling.fit.odds import fit_odds, most_share
+from scaling.fit.measures.odds import fit_odds, most_share
+from scaling.fit.measures.savings import SavingsFit
+from scaling.fit.measures.transfer import fit_transfer, transfer
 from scaling.fit.result import Fit
-from scaling.fit.savings import SavingsFit
-from scaling.fit.transfer import fit_transfer, transfer
 
 NOTHING = np.empty(0)
 CURVE = fit_curve([1e6, 2e6, 4e6, 8e6], [2.0, 1.8, 1.62, 1.458], form="m1")

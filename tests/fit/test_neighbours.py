@@ -17,7 +17,7 @@ from scaling.fit.fitter import fit
 from scaling.fit.neighbours import LENGTH, OTHER_TEXT, Runs, correlation_of, influence, shared_scatter
 from scaling.fit.prediction import points
 from scaling.fit.reach import mind_reach
-from scaling.fit.saved import digest, load, save, to_json
+from scaling.fit.saved.files import digest, load, save, to_json
 from scaling.fit.stack.validate import Score, Validation
 from scaling.laws.size_and_data import Chinchilla
 

@@ -14,7 +14,7 @@ from scaling.fit.doubt.by_size import size_trend
 from scaling.fit.doubt.covariance import CENTRAL, NORMAL, scatter
 from scaling.fit.doubt.scatter import scatter_parts, settings_of
 from scaling.fit.fitter import fit
-from scaling.fit.saved import load, save
+from scaling.fit.saved.files import load, save
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import make_problem, search
 from scaling.laws.size_and_data import Chinchilla

@@ -10,7 +10,7 @@ import pytest
 from scaling.errors import FitError, SpecError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
-from scaling.fit.saved import load, save
+from scaling.fit.saved.files import load, save
 from scaling.fit.select import best_text, candidate_forms, choose, compare, eligible, free_divergences, idle
 from scaling.laws.named import named_law
 from scaling.laws.size_and_data import Chinchilla

@@ -11,7 +11,7 @@ import pytest
 
 from scaling.fit.describe import forecast_without_suspects, made_of, summary
 from scaling.fit.fitter import fit
-from scaling.fit.saved import load, save, to_json
+from scaling.fit.saved.files import load, save, to_json
 from scaling.laws.size_and_data import Chinchilla
 
 TRUTH = Chinchilla(E=1.7, A=400.0, B=1200.0, alpha=0.34, beta=0.36)

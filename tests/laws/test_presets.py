@@ -11,7 +11,7 @@ from scaling.laws.law import ScalingLaw
 from scaling.laws.presets import PRESETS, preset
 from scaling.laws.published.preset import PF_DAY
 from scaling.predict.explain.basis import published
-from scaling.predict.published import fit_of_preset
+from scaling.predict.recommend.of_published import fit_of_preset
 
 SIZES = (66e6, 100e6, 110e6, 340e6, 1e9, 10e9)
 

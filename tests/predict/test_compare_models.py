@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import ExtrapolationError, SpecError
-from scaling.fit.saved import load
+from scaling.fit.saved.files import load
 from scaling.predict.explain.asked import asked_of
 from scaling.predict.explain.comparison import Subject, compare_models, named_subject
 from scaling.predict.explain.explanation import equal_training

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import SpecError
-from scaling.fit.saved import load
+from scaling.fit.saved.files import load
 from scaling.laws.size_and_data import Chinchilla
 from scaling.predict.explain.basis import Basis
 from scaling.predict.forecast import explain, from_fit, from_preset

@@ -11,12 +11,12 @@ import pytest
 from scaling.config.sweep import SweepConfig
 from scaling.errors import ConfigError, RecordError, SpecError
 from scaling.files import write_json
-from scaling.fit.saved import fit_id_of, load
+from scaling.fit.saved.files import fit_id_of, load
 from scaling.formats.plain import plain
-from scaling.predict.devices import device
+from scaling.predict.phones.devices import device
+from scaling.predict.phones.speed import decode_speed
 from scaling.predict.question import Question
-from scaling.predict.recommend import Recommendation
-from scaling.predict.speed import decode_speed
+from scaling.predict.recommend.recommendation import Recommendation
 
 FIRST_LAYOUT = Path(__file__).parent / "first_layout"
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from scaling.errors import InfeasibleError
-from scaling.fit.saved import load
+from scaling.fit.saved.files import load
 from scaling.predict.forecast import from_fit
 from scaling.predict.measured import Measurements, measured_in_table, runs_of_fit, seed_scatter
 from scaling.predict.question import Question
-from scaling.predict.recommend import Recommendation, recommend
+from scaling.predict.recommend.recommendation import Recommendation, recommend
 from scaling.records import Outcome, RunRecord, RunStore
 from scaling.spec import RunSpec
 from scaling.tables.observations import MadeOf

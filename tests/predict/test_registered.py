@@ -13,7 +13,7 @@ import pytest
 from scaling.data.worlds import divergence
 from scaling.errors import ExtrapolationError, MachineError, RecordError, SpecError
 from scaling.files import write_once
-from scaling.fit.saved import load
+from scaling.fit.saved.files import load
 from scaling.laws.named import named_law
 from scaling.predict.registered import RegisteredForecast, register, registered_in, save_all, score
 from scaling.records import Outcome, RunRecord, RunStore

@@ -23,13 +23,13 @@ from scaling.chain.workspace import Workspace
 from scaling.errors import RecordError
 from scaling.fit.fitter import fit as fit_law
 from scaling.fit.result import Fit
-from scaling.fit.saved import load, save
+from scaling.fit.saved.files import load, save
 from scaling.laws.law import LAWS, ScalingLaw
 from scaling.predict.ask import forecast
 from scaling.predict.explain.basis import at, published
 from scaling.predict.explain.teacher import TeacherAsked, bottleneck
-from scaling.predict.published import fit_of_preset
 from scaling.predict.quantization import QUANTIZATION_COST
+from scaling.predict.recommend.of_published import fit_of_preset
 from scaling.records import load_runs
 from scaling.report.figures.points import run_points
 from scaling.report.page import page_of_law, page_of_sweep

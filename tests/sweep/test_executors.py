@@ -9,7 +9,7 @@ import threading
 import pytest
 from quick_trainer import DeadlyTrainer, QuickTrainer, StillbornTrainer
 
-from scaling.cli.options import workers
+from scaling.cli.options.shared import workers
 from scaling.errors import ScalingError
 from scaling.records import RunStore
 from scaling.registry import Registry

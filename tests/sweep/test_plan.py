@@ -13,7 +13,7 @@ from scaling.data.text import teacher_text_dir
 from scaling.errors import RecordError
 from scaling.files import make_folder, write_json
 from scaling.predict.cost import training_cost
-from scaling.predict.family import within_flops
+from scaling.predict.recommend.family import within_flops
 from scaling.records import Outcome, RunRecord
 from scaling.records.compute import paid_flops, writing_flops
 from scaling.spec import RunSpec

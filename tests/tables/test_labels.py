@@ -6,7 +6,7 @@ import pytest
 
 from scaling.errors import RecordError
 from scaling.fit.backtest import backtest
-from scaling.fit.saved import load as load_fit
+from scaling.fit.saved.files import load as load_fit
 from scaling.report.figures.points import run_points
 from scaling.tables.observe import observe
 

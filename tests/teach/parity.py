@@ -21,8 +21,8 @@ from scaling.export.engines.llama_cpp import LlamaCpp
 from scaling.formats.gguf import GgufFile, read_gguf, write_gguf
 from scaling.spec import TextSource
 from scaling.train.evaluate import token_log_probs
-from scaling.train.model import from_tensors
 from scaling.train.step import params_of
+from scaling.train.student.model import from_tensors
 from tests.students import logits_of
 
 SEQUENCES, CONTEXT = 4, 512

@@ -23,7 +23,7 @@ from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.generators import blocks_together, open_text_generator, rows_per_block
 from scaling.train.checkpoint import save_student
 from scaling.train.evaluate import evaluate
-from scaling.train.model import Student, from_tensors, to_tensors
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 BLOCK = 8 * 16
 """Tokens of a block: eight sequences of the teacher's context."""
@@ -126,7 +126,7 @@ DIES_WITHIN_THE_THIRD_BLOCK = """
 import os, signal, sys
 import scaling.teach.generators as generators
 import scaling.teach.generate as generate
-import scaling.train.decode as decode
+import scaling.train.student.decode as decode
 from scaling.records import RunStore
 from scaling.spec import RunSpec
 

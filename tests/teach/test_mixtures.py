@@ -12,7 +12,7 @@ from scaling.data.mixing import generated_tokens, unmixed
 from scaling.data.shards import open_shards
 from scaling.data.text import open_text, open_tokenizer, teacher_text_dir
 from scaling.data.worlds import divergence
-from scaling.predict.footprint import tokenizer_layout
+from scaling.predict.phones.footprint import tokenizer_layout
 from scaling.spec import DataSpec, RunSpec
 from scaling.teach.teachers import prepare
 from tests.streams import batch_of

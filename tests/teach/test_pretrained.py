@@ -21,10 +21,10 @@ from scaling.records import RunStore
 from scaling.spec import ModelSpec, RunSpec, TokenizerSpec
 from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.teachers import prepare
-from scaling.train.decode import FREE
 from scaling.train.evaluate import evaluate
 from scaling.train.loop import train_trunk
-from scaling.train.model import Student, to_tensors
+from scaling.train.student.decode import FREE
+from scaling.train.student.model import Student, to_tensors
 
 pytest.importorskip("gguf", reason="reads GGUF files: pip install 'scaling[export]'")
 pytest.importorskip("tokenizers", reason="cuts text: pip install 'scaling[text]'")

@@ -16,8 +16,8 @@ from scaling.spec import RunSpec
 from scaling.sweep.trunks import group
 from scaling.teach.generate import ensure_teacher_text
 from scaling.teach.teachers import prepare
-from scaling.train.generator import open_student
 from scaling.train.loop import train_trunk
+from scaling.train.student.generator import open_student
 from tests.streams import batch_of
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from scaling.train import cohort
 from scaling.train.checkpoint import load_student
 from scaling.train.cohort import cohort_size, shape_of, train_cohort
 from scaling.train.loop import train_trunk
-from scaling.train.model import to_tensors
+from scaling.train.student.model import to_tensors
 from scaling.train.trunk import TrunkTraining
 
 

@@ -12,7 +12,7 @@ from scaling.compress.degradation import degradation
 from scaling.data.eval_sets import EvalBatch
 from scaling.spec import ModelSpec
 from scaling.train.evaluate import evaluate
-from scaling.train.model import Student, to_tensors
+from scaling.train.student.model import Student, to_tensors
 from tests.students import logits_of
 
 MODEL = ModelSpec(vocab_size=33, width=32, n_layers=1, context=6)

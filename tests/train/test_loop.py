@@ -20,8 +20,8 @@ from scaling.train.checkpoint import load_student
 from scaling.train.clock import Meter
 from scaling.train.loop import Progress, train_trunk
 from scaling.train.mesh import ONE_DEVICE
-from scaling.train.model import to_tensors
 from scaling.train.runtime import compilations
+from scaling.train.student.model import to_tensors
 from scaling.train.trunk import TrunkTraining, missing_runs
 
 TOKENS = (6_400, 12_800, 25_600)

@@ -14,7 +14,7 @@ from scaling.data.text import open_other_text, open_text, open_tokenizer
 from scaling.records import Outcome, RunRecord, RunStore, load_runs
 from scaling.spec import RunSpec
 from scaling.train.measure import held_out, measure
-from scaling.train.model import Student
+from scaling.train.student.model import Student
 
 
 def written(folder, text: str) -> str:

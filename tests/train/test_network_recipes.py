@@ -38,8 +38,8 @@ from scaling.train.distill.recipe import RECIPES, Moment, recipe_of
 from scaling.train.distill.soft import distribution_loss
 from scaling.train.loop import train_trunk
 from scaling.train.mesh import ONE_DEVICE
-from scaling.train.model import Student, to_tensors
 from scaling.train.step import LATE, program
+from scaling.train.student.model import Student, to_tensors
 from scaling.train.trunk import TrunkTraining
 
 RNG = np.random.default_rng(7)

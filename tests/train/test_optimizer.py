@@ -8,9 +8,9 @@ import pytest
 
 from scaling.errors import TrainError
 from scaling.spec import ModelSpec, OptimSpec
-from scaling.train.model import Student, from_tensors, to_tensors
 from scaling.train.optimizer import branch_rates, make_optimizer, trunk_rates
 from scaling.train.step import params_of, program, with_params
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 
 def test_the_trunk_warms_up_linearly_and_stays(run_spec):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from scaling.spec import ModelSpec, OptimSpec
-from scaling.train.model import Tensors, to_tensors
 from scaling.train.optimizer import rate_factors
 from scaling.train.step import program, with_params
+from scaling.train.student.model import Tensors, to_tensors
 
 BASE_RATE = 5e-3
 

@@ -11,8 +11,8 @@ from scaling.data.tasks.minimal_pairs import PHENOMENA, minimal_pairs
 from scaling.data.tokenizers import Tokenizer
 from scaling.errors import DataError
 from scaling.spec import ModelSpec
-from scaling.train.model import Student
 from scaling.train.probe import ProbeRow, choices, probe, sentence_log_probs, shares_of
+from scaling.train.student.model import Student
 from tests.students import logits_of
 
 TOKENIZER = Tokenizer()

@@ -14,9 +14,9 @@ from scaling.records import RunStore, load_runs
 from scaling.spec import FactSource, RunSpec
 from scaling.train.checkpoint import load_student
 from scaling.train.loop import train_trunk
-from scaling.train.model import to_tensors
 from scaling.train.optimizer import branch_rates
 from scaling.train.step import params_of, program_of
+from scaling.train.student.model import to_tensors
 
 
 @pytest.fixture

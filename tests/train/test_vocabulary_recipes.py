@@ -15,9 +15,9 @@ from scaling.train.distill.dual_vocab import AXES, projection_loss
 from scaling.train.distill.recipe import Moment, recipe_of
 from scaling.train.distill.vocabularies import LearningTeacher, loss_of_its_vocabulary
 from scaling.train.loop import train_trunk
-from scaling.train.model import Student
 from scaling.train.optimizer import rate_factors
 from scaling.train.step import LATE, params_of
+from scaling.train.student.model import Student
 
 RNG = np.random.default_rng(5)
 TEACHER = ModelSpec(vocab_size=300, width=64, n_layers=2, context=16)

@@ -7,7 +7,7 @@ from scaling.compress.scheme import SCHEMES
 from scaling.compress.schemes.q8_0 import Q8_0
 from scaling.compress.schemes.symmetric_channel import SymmetricChannel
 from scaling.errors import ExportError
-from scaling.train.generator import Forward
+from scaling.train.student.generator import Forward
 
 
 class W8A8Dynamic(Q8_0):

@@ -56,8 +56,8 @@ class Rule:
 class TransferredData:
     """D_T = k D_F^alpha N^beta: characters that pretraining is worth to a model fine-tuned on D_F characters.
 
-    Tokens, where it was fitted in tokens (`scaling.fit.transfer`). It holds while D_F is at most a tenth of what the
-    model would need from scratch.
+    Tokens, where it was fitted in tokens (`scaling.fit.measures.transfer`). It holds while D_F is at most a tenth of
+    what the model would need from scratch.
 
     **Source:** Hernandez et al. 2021, arXiv 2102.01293.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from scaling.export.ledger import FORECAST
+from scaling.export.ledger.rows import FORECAST
 from scaling.report.figures.style import errors, figure, hue
 from scaling.tables.units import loss_unit
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from scaling.fit.savings import fit_savings
-from scaling.fit.transfer import Transfer
+from scaling.fit.measures.savings import fit_savings
+from scaling.fit.measures.transfer import Transfer
 from scaling.report.figures.style import figure, hue, measured, short
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from scaling.predict.devices import device
-from scaling.predict.footprint import Footprint
-from scaling.predict.recommend import Recommendation
+from scaling.predict.phones.devices import device
+from scaling.predict.phones.footprint import Footprint
+from scaling.predict.recommend.recommendation import Recommendation
 from scaling.report.figures.by_size import loss_in
 from scaling.report.figures.style import errors, few, figure, hue, short
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from scaling.fit.describe import made_of
 from scaling.fit.result import Fit
-from scaling.predict.candidates import Candidate
+from scaling.predict.recommend.candidates import Candidate
 from scaling.report.figures.by_size import loss_by_size
 from scaling.report.figures.points import run_points
 from scaling.report.figures.style import errors, shortened, styled

@@ -18,16 +18,16 @@ from scaling.chain.workspace import Workspace
 from scaling.config.expand import recommended_text
 from scaling.dimensions import Dimensions
 from scaling.errors import RecordError
-from scaling.export.ledger import latest, read_ledger
+from scaling.export.ledger.rows import latest, read_ledger
 from scaling.fit.result import Fit
-from scaling.fit.saved import load
-from scaling.predict.candidates import size_of
+from scaling.fit.saved.files import load
 from scaling.predict.explain.basis import published
-from scaling.predict.family import offered
-from scaling.predict.footprint import Footprint, footprint, tokenizer_layout
-from scaling.predict.published import fit_of_preset, vocabulary_of
+from scaling.predict.phones.footprint import Footprint, footprint, tokenizer_layout
 from scaling.predict.quantization import of_a_nat
 from scaling.predict.question import Question
+from scaling.predict.recommend.candidates import size_of
+from scaling.predict.recommend.family import offered
+from scaling.predict.recommend.of_published import fit_of_preset, vocabulary_of
 from scaling.predict.usual import CONTEXT
 from scaling.records import load_runs
 from scaling.report.page.facts import (

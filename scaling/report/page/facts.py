@@ -16,13 +16,13 @@ from scaling.accounting import (
 )
 from scaling.fit.neighbours import LENGTH, MOST_NEIGHBOURS, OTHER_TEXT, SAME_CELL, Runs
 from scaling.fit.prediction import APART
-from scaling.predict.candidates import size_of
-from scaling.predict.devices import APP_SHARE, devices
 from scaling.predict.explain.basis import published
 from scaling.predict.explain.teacher import SHARPNESS, TeacherAsked
-from scaling.predict.footprint import footprint
 from scaling.predict.named.models import models
+from scaling.predict.phones.devices import APP_SHARE, devices
+from scaling.predict.phones.footprint import footprint
 from scaling.predict.quantization import IN_A_WORLD, QUANTIZATION_COST, SAID_BY_LAW
+from scaling.predict.recommend.candidates import size_of
 from scaling.report.page.script import formula_of
 from scaling.report.texts import texts_read
 from scaling.spec import ModelSpec

@@ -11,8 +11,8 @@ from scaling.spec import layer_step
 from scaling.train.distill.features import features
 from scaling.train.distill.recipe import RECIPES, Losses, Moment, NetworkRecipe
 from scaling.train.distill.soft import distribution_loss
-from scaling.train.model import Student, from_tensors, to_tensors
 from scaling.train.objective import token_loss
+from scaling.train.student.model import Student, from_tensors, to_tensors
 
 
 @RECIPES.register("distilbert")

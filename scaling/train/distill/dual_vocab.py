@@ -11,9 +11,9 @@ from scaling.spec import layer_step
 from scaling.train.distill.features import relative_error
 from scaling.train.distill.recipe import RECIPES, Adapters, Losses, Moment, NetworkRecipe
 from scaling.train.distill.vocabularies import LearningTeacher
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
 from scaling.train.step import Params, params_of
+from scaling.train.student.model import Student
 
 AXES = {
     "attn_qkv": ("width", "qkv"),

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scaling.train.kernels import causal_attention
-from scaling.train.model import Student, _feed_forward, _output, _project, embed, rope_table
+from scaling.train.student.kernels import causal_attention
+from scaling.train.student.model import Student, _feed_forward, _output, _project, embed, rope_table
 
 
 class Features(NamedTuple):

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from scaling.train.distill.features import features, relation_loss
 from scaling.train.distill.recipe import RECIPES, Losses, Moment, NetworkRecipe
 from scaling.train.distill.soft import distribution_loss
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
+from scaling.train.student.model import Student
 
 
 @RECIPES.register("minilm")

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from scaling.train.distill.recipe import RECIPES, Adapters, Losses, Moment, NetworkRecipe
 from scaling.train.distill.vocabularies import LearningTeacher
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
+from scaling.train.student.model import Student
 
 
 @RECIPES.register("mixed_vocab")

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from scaling.train.decode import sample_sequences
 from scaling.train.distill.recipe import RECIPES, Losses, Moment, NetworkRecipe
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
 from scaling.train.step import params_of, with_params
+from scaling.train.student.decode import sample_sequences
+from scaling.train.student.model import Student
 
 
 @RECIPES.register("on_policy")

@@ -11,7 +11,7 @@ import jax
 from scaling.errors import TrainError
 from scaling.registry import Registry
 from scaling.spec import DistillSpec, Targets
-from scaling.train.model import Student
+from scaling.train.student.model import Student
 
 Adapters = dict[str, Any]
 """What a recipe learns beside the student and throws away with the optimizer: arrays by name."""

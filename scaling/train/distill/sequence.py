@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from scaling.train.distill.recipe import RECIPES, Losses, Moment, Recipe
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
+from scaling.train.student.model import Student
 
 
 @RECIPES.register("sequence")

@@ -11,8 +11,8 @@ from scaling.spec import layer_step
 from scaling.train.distill.features import Features, causal_mean, features, relative_error
 from scaling.train.distill.recipe import RECIPES, Adapters, Losses, Moment, NetworkRecipe
 from scaling.train.distill.soft import distribution_loss
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
+from scaling.train.student.model import Student
 
 
 @RECIPES.register("tinybert")

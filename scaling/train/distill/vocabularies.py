@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from scaling.spec import ModelSpec
-from scaling.train.model import Student
 from scaling.train.objective import token_loss
 from scaling.train.optimizer import rate_factors
 from scaling.train.step import Params, params_of, with_params
+from scaling.train.student.model import Student
 
 
 class LearningTeacher:

@@ -13,11 +13,11 @@ from scaling.data.evaluation import evaluation_sets
 from scaling.data.tasks import TaskSequences, open_task, pcfg_set, scan
 from scaling.records import RunStore
 from scaling.spec import PcfgSetSource, RunSpec, ScanSource
-from scaling.train.answers import answerer
-from scaling.train.decode import FREE, complete
 from scaling.train.evaluate import Scored, exact_match
 from scaling.train.loop import train_trunk
-from scaling.train.model import Student
+from scaling.train.student.answers import answerer
+from scaling.train.student.decode import FREE, complete
+from scaling.train.student.model import Student
 from tests.streams import batch_of
 
 SOURCES = [ScanSource(kind="scan", split="length"), PcfgSetSource(kind="pcfg_set", n_examples=1000, letters=10)]
@@ -145,7 +145,7 @@ def test_an_answer_is_what_is_written_between_question_and_end(monkeypatch):
             row[n : n + len(again)] = again[: len(row) - n]
         return written
 
-    monkeypatch.setattr("scaling.train.answers.complete", complete)
+    monkeypatch.setattr("scaling.train.student.answers.complete", complete)
     questions = [("copy", "A1", "A2"), ("echo", "A3"), ("copy",) * (SOURCES[1].context + 1), *[("copy", "A4")] * 100]
     found = answerer(student, task)(questions)
     assert found == [("copy", "A1", "A2"), None, None, *[("copy", "A4")] * 100]

@@ -101,7 +101,7 @@ def test_a_foreign_table_is_drawn_by_the_columns_that_its_fit_names(table):
 
 
 def test_a_fit_without_runs_asks_for_its_table():
-    from scaling.predict.published import fit_of_preset
+    from scaling.predict.recommend.of_published import fit_of_preset
 
     with pytest.raises(SpecError, match="runs=TABLE"):
         figures.loss_by_size(fit_of_preset("besiroglu"))
@@ -138,7 +138,7 @@ def test_isoloss_contours_hold_the_runs_of_one_text_and_the_frontier(fit):
 
 
 def test_best_sizes_have_a_band_and_stand_beside_a_published_line(fit):
-    from scaling.predict.published import fit_of_preset
+    from scaling.predict.recommend.of_published import fit_of_preset
 
     budgets = [1e11, 1e12, 1e13]
     other = scaling.optimal(fit_of_preset("besiroglu"), flops=budgets)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.fit.transfer import Transfer, TransferPoint
+from scaling.fit.measures.transfer import Transfer, TransferPoint
 from scaling.report import figures
 
 

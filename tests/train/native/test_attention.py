@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from scaling.train.kernels import native_attention, self_attention
 from scaling.train.native.parts import ATTENTION
+from scaling.train.student.kernels import native_attention, self_attention
 
 needs_native = pytest.mark.skipif(ATTENTION.kind() != "native", reason="this machine compiles no C++")
 
@@ -85,7 +85,7 @@ import hashlib, jax, numpy as np
 from scaling.train.runtime import prepare_process
 prepare_process()
 from tests.train.native.test_attention import given, mixed_and_gradient
-from scaling.train.kernels import native_attention
+from scaling.train.student.kernels import native_attention
 from scaling.train.native.parts import ATTENTION
 assert ATTENTION.kind() == "native"
 found = jax.jit(lambda *parts: jax.vjp(lambda x: native_attention(x, *parts[1:3], 4, 2), parts[0])[1](parts[3]))(

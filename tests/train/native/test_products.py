@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.train import kernels
-from scaling.train.kernels import linear, native_product, xla_product
 from scaling.train.native.parts import PRODUCTS
+from scaling.train.student import kernels
+from scaling.train.student.kernels import linear, native_product, xla_product
 
 needs_native = pytest.mark.skipif(PRODUCTS.kind() != "native", reason="this processor has no unit for matrices")
 

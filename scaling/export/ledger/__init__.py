@@ -1,0 +1,1 @@
+"""Forecast beside measured, a row a verification: how the project is judged."""

@@ -1,0 +1,1 @@
+"""Phones: what is known of each, what a student takes there in memory and time."""

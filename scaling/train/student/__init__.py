@@ -1,0 +1,1 @@
+"""The student itself: its layers, what it writes, and how it answers."""
