@@ -114,6 +114,7 @@ def recommended(
     question: Question | None = None,
     *,
     fit_path: Path | None = None,
+    trained_beside: bool = False,
     force: bool = False,
 ) -> Recommendation:
     """The smallest student that answers a question; nothing is written.
@@ -123,6 +124,8 @@ def recommended(
         fit: Of its runs.
         question: What is asked; by default what the sweep file asks.
         fit_path: Where the fit is stored; by default in the sweep's folder.
+        trained_beside: Whether students count that were recommended and trained since, as whoever asks again expects;
+            the chain's own forecasts do without, so that the ledger scores them.
         force: Accept forecasts far beyond the data.
 
     Raises:
@@ -141,6 +144,7 @@ def recommended(
         workspace.runs,
         workspace.store,
         known=runs_of_fit(fit, workspace.table_path),
+        trained_beside=trained_beside,
         rounding=rounding_of(workspace),
         savings=savings_of(workspace, asked.format),
         fit_id=_fit_id(fit_path or workspace.fit_path),

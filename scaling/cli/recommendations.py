@@ -177,7 +177,7 @@ def _of_fit(
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = ask(workspace, teacher=named, **asked)
-    return recommended(workspace, fit, question, fit_path=fit_file, force=force)
+    return recommended(workspace, fit, question, fit_path=fit_file, trained_beside=True, force=force)
 
 
 def _share(text: str, name: str) -> float:

@@ -107,6 +107,7 @@ class ScalingLaw(ABC):
         source: authors, year, arXiv id.
         coefficients: in order.
         is_linear: whether the loss is jointly linear in the coefficients marked `linear`, the others given.
+        is_added: whether it gives what something adds to a loss, which has no floor and no parts.
 
     Raises:
         SpecError: a coefficient is missing, unknown, not a number, or outside its bounds.
@@ -119,6 +120,7 @@ class ScalingLaw(ABC):
     source: str = ""
     coefficients: tuple[Coefficient, ...] = ()
     is_linear: bool = True
+    is_added: bool = False
     values: dict[str, float] | None
 
     def __init_subclass__(cls, **kwargs: Any):

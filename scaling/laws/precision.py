@@ -55,6 +55,7 @@ class KumarDamage(ScalingLaw):
     name = "damage-kumar"
     title = "loss added by rounding, Kumar"
     columns = ("n", "d", "bits")
+    is_added = True
     source = KUMAR
     coefficients = DAMAGE_COEFFICIENTS
 
@@ -72,6 +73,7 @@ class OuyangDamage(ScalingLaw):
     name = "damage-ouyang"
     title = "loss added by rounding, Ouyang"
     columns = ("n", "d", "bits")
+    is_added = True
     source = "Ouyang et al. 2024, arXiv 2411.17691"
     coefficients = (
         Coefficient("k", log=True, start=(1e-3, 10.0)),
@@ -99,6 +101,7 @@ class RoundingNoise(ScalingLaw):
     name = "damage-noise"
     title = "loss added by rounding, as noise"
     columns = ("n", "d", "bits")
+    is_added = True
     source = "this project, results/reference/damage.csv"
     coefficients = (
         Coefficient("k", log=True, start=(1.0, 1e5)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,23 @@ def test_what_was_recommended_is_read_and_not_computed_again(workspace, monkeypa
     assert load_recommendation(workspace) == written
     assert load_recommendation(workspace).question.memory_bytes == 2**25
     assert files(workspace) == before
+
+
+def test_a_student_trained_beside_the_sweep_is_measured_for_who_asks_again_and_a_forecast_for_the_ledger(
+    workspace, scaling
+):
+    asked = Question.of(workspace.config, target_loss=1.74, memory_bytes=2**25)
+    forecast = recommend_stage(workspace, load_fit(workspace), asked)
+    assert forecast.run.run_id not in {run.run_id for run in workspace.runs}
+    missed = Outcome(status="done", loss=1.8, loss_se=0.001)
+    workspace.store.commit(RunRecord(spec=forecast.run, outcome=missed))
+    # The chain goes on with what was forecast before the student was there, so that the ledger scores it.
+    assert recommend_stage(workspace, load_fit(workspace), asked) == forecast
+    asking = ("recommend", "--fit", str(workspace.fit_path), "--memory", "32MiB", "--json", "--target-loss")
+    strict, lax = (json.loads(scaling(*asking, loss, cwd=workspace.folder).stdout) for loss in ("1.74", "1.85"))
+    assert strict["choice"]["run"]["model"]["width"] > forecast.run.model.width
+    losses = {one["run"]["model"]["width"]: one["measured"] for one in (lax["choice"], *lax["runners_up"])}
+    assert losses[forecast.run.model.width]["loss"] == 1.8
 
 
 def test_after_a_miss_in_keystrokes_what_was_typed_decides_and_not_what_the_loss_says(workspace):

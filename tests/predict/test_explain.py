@@ -23,7 +23,7 @@ from scaling.predict.explain.basis import published
 from scaling.predict.explain.comparison import compare_models
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
-from scaling.predict.forecast import from_fit
+from scaling.predict.forecast import from_fit, from_preset
 
 TERMS = ("floor", "size_term", "data_term", "precision_term", "teacher_term", "runs_term")
 
@@ -155,6 +155,13 @@ def test_few_bits_are_a_term_of_their_own():
     assert found.floor == pytest.approx(2.7648)
     assert found.floor + found.size_term + found.data_term + found.precision_term == pytest.approx(found.loss)
     assert explain("kumar", 1e8, 2e9, columns=bits | {"bits": 1.0}).binds == "precision"
+
+
+@pytest.mark.parametrize("name", ["kumar-damage", "ouyang-damage"])
+def test_a_law_of_what_is_added_to_a_loss_is_not_taken_for_one_of_loss(name):
+    with pytest.raises(SpecError, match="adds to a loss"):
+        published(name, {"bits": 4.0})
+    assert f"{name!r}).law.loss(n=…, d=…, bits=…)" in str(pytest.raises(SpecError, from_preset, name, 1e8, 1e9).value)
 
 
 def test_a_law_of_size_alone_has_no_training_that_equals_another():

@@ -121,6 +121,12 @@ def published(name: str, columns: Mapping[str, float] | None = None) -> Basis:
     law = found.law
     if not isinstance(law, ScalingLaw):
         raise SpecError(f"law {name}: {law!r} gives no loss; name a law of loss, as hoffmann or besiroglu")
+    if law.is_added:
+        columns_of_it = ", ".join(f"{column}=…" for column in law.columns)
+        raise SpecError(
+            f"law {name}: gives what rounding adds to a loss, no loss with a floor and parts — "
+            f"from Python: scaling.preset({name!r}).law.loss({columns_of_it})"
+        )
     given = dict(columns or {})
     known = {column: value for column, value in REAL_TEXT.items() if column in law.columns} | given
     # Every token once, unless repetition is asked for.

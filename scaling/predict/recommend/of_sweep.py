@@ -27,6 +27,7 @@ def recommend_of_sweep(
     store: RunStore,
     *,
     known: Iterable[str] = (),
+    trained_beside: bool = False,
     rounding: Rounding = rounding_cost,
     savings: Mapping[str, float] | None = None,
     fit_id: str | None = None,
@@ -45,6 +46,8 @@ def recommend_of_sweep(
         store: Where the runs and the sweep's tokenizer lie, which is stored in the exported file and so part of its
             bytes.
         known: Ids of the runs that the fit was made of; their own losses decide about their configurations.
+        trained_beside: Whether those of candidates decide too that are no runs of the sweep and were trained since, as
+            a student that was recommended before. Without, the answer is a forecast of what the fit has not seen.
         rounding: What storing a run's weights adds to its loss; `SweepDamage.cost` where the sweep's was measured.
         savings: Share of keystrokes of the runs that have typed, by id; where keystrokes are asked for it decides.
         fit_id: Name of the fit.
@@ -72,12 +75,15 @@ def recommend_of_sweep(
 
     # What the caller leaves open follows from the sweep, and stands in the stored question.
     asked = question if question.tokens is not None else question.but(tokens=max(run.tokens for run in runs))
-    records = list(store.records(known))
+    choices = offered(config, trained, asked, measure)
+    own = {run.run_id for run in runs}
+    beside = [run.run_id for run in choices if run.run_id not in own] if trained_beside else []
+    records = list(store.records([*known, *beside]))
     read = [one.outcome for one in records if one.spec.data.text_id == text.text_id]
     nat = of_a_nat(fit.unit, ((one.loss, one.bits_per_byte) for one in read if one.status == "done"))
     return recommend(
         fit,
-        offered(config, trained, asked, measure),
+        choices,
         asked,
         measure=measure,
         measured=Measurements.of(records, fit, savings=savings),
