@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from scaling.data.shards import read_card
 from scaling.data.text import Split, teacher_text_dir
 from scaling.errors import ScalingError
 from scaling.records import RunStore
+from scaling.records.checkpoints import descriptions
 from scaling.records.compute import writing_flops
 from scaling.spec import RunSpec, teacher_run, trunk_steps
 from scaling.sweep.pace import Pace, shape_of
@@ -137,11 +139,14 @@ class Cost:
 def _steps_left(trunk: Trunk, due: Collection[str], store: RunStore) -> int:
     """Steps of the branches that are to be trained, and of what they share, as far as no checkpoint has it."""
     missing = [spec for spec in trunk.specs if spec.run_id in due]
-    ended = [spec.branch_step for spec in trunk.specs if spec.run_id not in due]
-    # A checkpoint beyond the first branch that is missing is of no use to it: the trunk begins anew.
-    first = min(spec.branch_step for spec in missing)
-    kept = ended and max(ended) <= first and store.trunk_dir(trunk.trunk_id).exists()
-    return trunk_steps(missing) - (max(ended) if kept else 0)
+    first = min(missing, key=lambda spec: spec.steps)
+    # A checkpoint beyond the first branch that is missing is of no use to it: training goes on from one before.
+    for told in descriptions(store.trunk_dir(trunk.trunk_id)):
+        steps = told.get("steps", {})
+        if steps.get("trunk", math.inf) <= first.branch_step:
+            reached = "branch" if told.get("branch_id") == first.run_id else "trunk"
+            return trunk_steps(missing) - steps[reached]
+    return trunk_steps(missing)
 
 
 def _unwritten(spec: RunSpec, store: RunStore) -> Unwritten:

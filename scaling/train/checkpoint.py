@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from scaling.accounting import tensor_shapes
 from scaling.errors import MachineError, RecordError, TrainError
 from scaling.files import machine_error, make_folder, publish_folder, read_json, remove_folder, require_room, write_json
+from scaling.records.checkpoints import DESCRIPTION, checkpoint_numbers
 from scaling.spec import ModelSpec
 from scaling.train.student.model import Student, from_tensors, to_tensors
 
@@ -81,20 +82,20 @@ class TrainingCheckpoints:
         layout = {name: [list(part.shape), str(part.dtype)] for name, part in arrays.items()}
         draft = self.folder / f"draft.{secrets.token_hex(4)}"
         with _clear_error(f"{self.folder}: a checkpoint cannot be written; the last good one is intact"):
-            make_folder(draft / "description")
+            make_folder(draft / DESCRIPTION.parent)
             require_room(draft, _room_for(arrays))
             with _by_itself() as writer:
                 # orbax writes no empty array; the layout says that it was there.
                 writer.save(draft / "arrays", {name: part for name, part in arrays.items() if part.size})
             told = {**description, "layout": layout, "digest": _digest(arrays)}
-            write_json(draft / "description" / "metadata", told)
+            write_json(draft / DESCRIPTION, told)
             _read(draft)
             self._publish(draft)
         self._drop_old()
 
     def newest_first(self) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
         """Description and named arrays of each readable checkpoint; a damaged one is passed over, with a warning."""
-        numbers = sorted(self._numbers(), reverse=True)
+        numbers = checkpoint_numbers(self.folder)
         for number in numbers:
             try:
                 found = _read(self.folder / str(number))
@@ -112,7 +113,7 @@ class TrainingCheckpoints:
             log.warning("%s: none of %d checkpoints can be read; the training begins anew", self.folder, len(numbers))
 
     def _publish(self, draft: Path) -> None:
-        number = max(self._numbers(), default=0) + 1
+        number = max(checkpoint_numbers(self.folder), default=0) + 1
         self._fence()
         while not publish_folder(draft, self.folder / str(number)):
             number += 1
@@ -126,14 +127,10 @@ class TrainingCheckpoints:
             self._fence()
             remove_folder(path)
 
-    def _numbers(self) -> list[int]:
-        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        return [int(name) for name in names if name.isdecimal()]
-
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and named arrays of one checkpoint."""
-    description = dict(read_json(folder / "description" / "metadata"))
+    description = dict(read_json(folder / DESCRIPTION))
     layout = description.pop("layout")
     arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()}
     with _by_itself() as reader:

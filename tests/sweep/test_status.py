@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from quick_trainer import QuickTrainer
 
-from scaling.files import make_folder
+from scaling.files import make_folder, write_bytes, write_json
 from scaling.records import Outcome, RunRecord
+from scaling.records.checkpoints import DESCRIPTION
 from scaling.report.status import show_status
 from scaling.spec import trunk_steps
 from scaling.sweep.lease import Claims
@@ -89,12 +90,40 @@ def test_a_line_tells_the_training_loss_from_the_loss_of_a_run():
     assert ended.line() == "w a done run r loss 1.6400"
 
 
+def checkpoint(store, trunk, number, steps, branch_id=None):
+    """A checkpoint as it describes itself; who only looks reads no arrays."""
+    path = store.trunk_dir(trunk.trunk_id) / str(number) / DESCRIPTION
+    make_folder(path.parent)
+    write_json(path, {"steps": steps, "branch_id": branch_id})
+
+
+def test_a_training_that_stopped_halfway_has_its_other_half_left(grid, store):
+    trunk = group(grid)[0]
+    first, second, _ = trunk.specs
+
+    def left() -> int:
+        return plan(grid, store).cost.steps_left[trunk.trunk_id]
+
+    checkpoint(store, trunk, 1, {"trunk": 1})
+    assert left() == trunk.steps - 1
+    # In the middle of the first cooldown, whose steps are told from those of the trunk.
+    checkpoint(store, trunk, 2, {"trunk": first.branch_step, "branch": first.steps - 1}, first.run_id)
+    assert left() == trunk.steps - (first.steps - 1)
+    # The cooldown of a branch that is not the first to be trained begins anew.
+    checkpoint(store, trunk, 3, {"trunk": first.branch_step, "branch": first.steps - 1}, second.run_id)
+    assert left() == trunk.steps - first.branch_step
+    # Beyond the first branch, or damaged: an older one serves.
+    checkpoint(store, trunk, 4, {"trunk": first.branch_step + 1})
+    write_bytes(make_folder(store.trunk_dir(trunk.trunk_id) / "5" / DESCRIPTION.parent) / DESCRIPTION.name, b"{")
+    assert left() == trunk.steps - first.branch_step
+
+
 @pytest.mark.parametrize("n_done", [1, 2])
 def test_a_finished_branch_counts_for_status_and_plan_alike(grid, store, n_done):
     (trunk, *_), pace = group(grid), Pace(step_s={}, source="guess", compile_s=0.0, start_s=0.0)
     whole = plan(grid, store, pace=pace)
     store.prepare()
-    make_folder(store.trunk_dir(trunk.trunk_id))
+    checkpoint(store, trunk, 1, {"trunk": trunk.specs[n_done - 1].branch_step})
     for spec in trunk.specs[:n_done]:
         store.commit(RunRecord(spec=spec, outcome=Outcome(status="done", loss=1.0)))
     seen, left = status(group(grid), store, pace=pace), plan(grid, store, pace=pace)
