@@ -3,7 +3,7 @@ one training that stand as rows of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ EVENLY = 8
 """So many equally spaced volumes of one size, counted from the first step on, are a training log: plans of runs space
 their volumes by factors."""
 UNEVEN = 0.05
+GUESSED = "its volumes are equally spaced"
+"""What tells checkpoints where no column names runs."""
 CONTINUED = (
     "a law of size and data is one of random weights; `scaling transfer` says what theirs were worth (set "
     "start_tokens to 0 to fit the run all the same)"
@@ -179,7 +181,7 @@ def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, lis
         several = len(np.unique(n[rows])) == 1 and len(np.unique(volumes)) == len(rows)
         if not several or (key is None and not _evenly_spaced(volumes)):
             continue
-        whose = f"run {name}" if key else f"one run of size {name:g} (its volumes are equally spaced)"
+        whose = f"run {name}" if key else f"one run of size {name:g} ({GUESSED})"
         hint = "" if key else "; if they are runs of their own, name each in a column run_id"
         for i in rows[volumes < volumes.max()]:
             keep[i] = False
@@ -187,6 +189,17 @@ def last_checkpoints(runs: pd.DataFrame, n: Array, d: Array) -> tuple[Array, lis
                 LeftOut(runs.index[i], f"checkpoint of {whose}: only the one at {volumes.max():g} is annealed{hint}")
             )
     return keep, left_out
+
+
+def checkpoint_notes(kept: pd.DataFrame, left_out: Sequence[LeftOut]) -> list[str]:
+    """What is said of rows that only their even spacing made checkpoints: it is a guess, and most of a table may go."""
+    guessed = [one for one in left_out if GUESSED in one.reason]
+    if not guessed:
+        return []
+    return [
+        f"{len(guessed)} of {len(kept) + len(left_out)} rows were taken for checkpoints of a training and left out, as "
+        "the volumes of one size are equally spaced; if they are runs of their own, name each in a column run_id"
+    ]
 
 
 def _trainings(runs: pd.DataFrame, key: str | None, n: Array) -> list[tuple[Any, Array]]:

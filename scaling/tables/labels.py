@@ -62,8 +62,8 @@ def _not_named(runs: pd.DataFrame, numbers: Mapping[str, Array], loss: Array) ->
 def _note(name: str, words: Array) -> str:
     return (
         f"runs of one N and D differ in loss with column {name!r} ({listed(sorted(set(words)))}), which this fit takes "
-        f"for chance: if it says what was read, map it with --map teacher={name} (in Python columns={{'teacher': "
-        f"{name!r}}}); if not, keep one kind with --where"
+        "for chance: if it says what was read (not what losses were measured on), map it with --map "
+        f"teacher={name} (in Python columns={{'teacher': {name!r}}}); if not, keep one kind with --where"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from scaling.errors import RecordError
 from scaling.tables.expression import evaluate, missing_column
-from scaling.tables.finished import RUN_KEYS, finished, follows_no_law, last_checkpoints, listed
+from scaling.tables.finished import RUN_KEYS, checkpoint_notes, finished, follows_no_law, last_checkpoints, listed
 from scaling.tables.labels import label_notes, named_labels
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations, text_name
 from scaling.tables.read import select_rows
@@ -86,6 +86,7 @@ def observe(
     of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
     _no_divergence_below_zero(kept, of_text | numbers)
+    notes = (*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured, teachers))
     return Observations(
         columns=of_text | numbers,
         loss=measured,
@@ -96,7 +97,7 @@ def observe(
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
         names=columns | words | {"loss": loss},
-        notes=(*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured, teachers)),
+        notes=(*notes, *checkpoint_notes(kept, left_out)),
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),
     )

@@ -10,6 +10,7 @@ import pytest
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.fit.solve.search import search
+from scaling.laws.coupled import Skaling
 from scaling.laws.law import Coefficient, ScalingLaw
 
 LEFT, RIGHT = -1.3, 1.3
@@ -56,3 +57,16 @@ def test_a_minimum_that_least_squares_lead_away_from_is_found_and_counts_as_disa
     # Three runs far off draw the sum of squares to the right, where the robust objective is higher.
     found = search(problem("huber", off=3), starts=np.full((32, 1), LEFT), every=False)
     assert (found.tried, found.reached, round(found.theta[0])) == (32, 4, -1)
+
+
+def test_the_lowest_way_along_a_valley_without_a_floor_is_followed_to_its_end(monkeypatch):
+    # A law of powers with a floor, asked of losses that have none: E goes to 0, which no single step reaches.
+    n, ratio = (axis.ravel() for axis in np.meshgrid(np.geomspace(2e7, 4e8, 6), np.geomspace(5, 100, 5)))
+    loss = ((1.5e12 / n) ** 0.8 + 6e10 / (n * ratio)) ** 0.095
+    loss *= np.exp(0.003 * np.random.default_rng(1).standard_normal(n.size))
+    valley = Problem(Skaling(), SimpleNamespace(n=n, d=n * ratio), loss, np.ones(n.size), Objective(delta=0.01))
+    found = search(valley, every=False)
+    monkeypatch.setattr("scaling.fit.solve.search.LAST_STEPS", 1)
+    stopped = search(valley, every=False)
+    assert (found.converged, stopped.converged) == (True, False)
+    assert found.value < stopped.value

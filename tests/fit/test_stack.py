@@ -158,6 +158,13 @@ def test_a_windowed_version_is_the_fit_of_those_runs_alone():
     assert batch.fit_of(1)[1].value == pytest.approx(alone.value, rel=1e-5)
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_version_has_converged_if_its_own_search_has_whatever_became_of_the_plain_one(own):
+    batch = fit_versions(Chinchilla(), runs(6, 6), Objective(delta=0.01), versions=[PLAIN, Version("none", 0.5)])
+    plain = replace(batch.whole, converged=not own)
+    assert replace(batch, whole=plain, converged=np.full_like(batch.converged, own)).fit_of(1)[1].converged == own
+
+
 def test_the_error_of_a_cut_is_that_of_a_fit_which_never_saw_its_larger_runs():
     data, objective = runs(6, 6), Objective(delta=0.01)
     cuts = size_ordered_cuts(data, most=6)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.errors import RecordError
+from scaling.errors import FitError, RecordError
 from scaling.fit.describe import summary
 from scaling.fit.fitter import fit
 from scaling.laws.size_and_data import Chinchilla
@@ -214,3 +214,17 @@ def test_runs_without_a_name_are_not_the_same_run(key, blank):
     twice = pd.concat([unnamed, unnamed.iloc[-1:]], ignore_index=True)
     with pytest.raises(RecordError, match=f"rows {len(table) - 1}, {len(table)} have the same {key}"):
         observe(twice, columns=COLUMNS)
+
+
+def test_rows_that_only_their_spacing_made_checkpoints_are_counted_where_a_reader_looks():
+    n, ratio = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.arange(5, 45, 5), indexing="ij"))
+    runs = pd.DataFrame({"n_params": n, "n_tokens": n * ratio, "loss": TRUTH.loss(n=n, d=n * ratio)})
+    said = "42 of 48 rows were taken for checkpoints .* if they are runs of their own, name each in a column run_id"
+    (note,) = observe(runs, columns=COLUMNS).notes
+    assert re.match(said, note)
+    with pytest.raises(FitError, match=said):
+        fit(runs, bootstrap=0)
+    named = runs.assign(run_id=[f"run {i}" for i in range(len(runs))])
+    assert observe(named, columns=COLUMNS).notes == ()
+    # Of checkpoints of named runs nothing is guessed.
+    assert observe(runs.assign(run_id=runs["n_params"].astype(str)), columns=COLUMNS).notes == ()

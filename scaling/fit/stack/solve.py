@@ -46,6 +46,7 @@ class Batch:
         versions: in order, the plain one first.
         u: optima in search coordinates, float64[v, s, k].
         value: objective, float64[v, s].
+        converged: whether each ended because no step could improve it, bool[v, s].
         weights: of the runs, float64[v, s, n_runs].
         covariance: float64[v, s, k, k], search coordinates.
         noise: scatter of one run, log loss, float64[v, s].
@@ -57,6 +58,7 @@ class Batch:
     versions: tuple[Version, ...]
     u: Array
     value: Array
+    converged: Array
     weights: Array
     covariance: Array
     noise: Array
@@ -75,8 +77,8 @@ class Batch:
         if index == 0 and self.whole.value <= value:
             return problem, self.whole
         at_bound = tuple(np.array(problem.law.names)[problem.free & ~inner(problem, u)].tolist())
-        theta = problem.decode(u)
-        return problem, replace(self.whole, u=u, theta=theta, value=value, at_bound=at_bound, basins=u[None])
+        own = {"u": u, "theta": problem.decode(u), "value": value, "at_bound": at_bound, "basins": u[None]}
+        return problem, replace(self.whole, **own, converged=bool(self.converged[index, 0]))
 
     def forecast(self, subset: int, x: SimpleNamespace) -> tuple[Array, Array]:
         """Log loss and its standard error by every version, fitted to one subset: float64[v, n_points] each."""
@@ -145,7 +147,7 @@ def fit_versions(
         first = np.arange(len(subsets), len(flat), len(subsets))
         places = _places(problem, whole, held, seed)
         ends = np.concatenate([ends, _of_all_runs(problem, places, flat[first], own.take(first))])
-    u, value = _solve(problem, ends, flat, own)
+    u, value, converged = _solve(problem, ends, flat, own)
     spread, noise = covariance(problem, u.reshape(len(flat), -1), weights=flat, prior=likelihood, cluster=data.cluster)
 
     shape = value.shape
@@ -156,6 +158,7 @@ def fit_versions(
         versions=tuple(versions),
         u=u,
         value=value,
+        converged=converged,
         weights=weights,
         covariance=spread.reshape(*shape, *spread.shape[1:]),
         noise=relative.reshape(shape),
@@ -179,16 +182,17 @@ def _places(problem: Problem, whole: Optimum, held: Mapping[str, float] | None, 
     return np.concatenate([whole.basins[:BASINS], problem.encode(drawn)])
 
 
-def _solve(problem: Problem, own: Array, weights: Array, prior: Prior) -> tuple[Array, Array]:
+def _solve(problem: Problem, own: Array, weights: Array, prior: Prior) -> tuple[Array, Array, Array]:
     """Optimum of every version (v) on every subset (s), from the version's own optimum on all runs: float64[v, s, k],
-    and its objective float64[v, s].
+    its objective float64[v, s], and whether it is one, bool[v, s].
 
     Every fit must end at its own optimum: one that stopped on the way would still know of the runs held out.
     """
     count = len(weights) // len(own)
     start = np.repeat(own, count, axis=0)
     ended = minimise(problem, start, weights=weights, prior=prior, steps=STEPS, precision=PRECISION)
-    return ended.u.reshape(len(own), count, -1), ended.value.reshape(len(own), count)
+    each = (len(own), count)
+    return ended.u.reshape(*each, -1), ended.value.reshape(each), ended.converged.reshape(each)
 
 
 def _of_all_runs(problem: Problem, places: Array, weights: Array, prior: Prior) -> Array:
