@@ -55,7 +55,10 @@ def reference_runs(workspace: Workspace, target: RelativeTarget) -> tuple[RunSpe
         key, got = "teacher", f"matches several kinds of students, {_difference(found)}"
     mark = workspace.config.document.mark(("recommend", "target", "like"))
     raise ConfigError(
-        [f"{mark}: recommend.target.like.{key}: {got} — name students of one kind that this sweep trains"]
+        [
+            f"{mark}: recommend.target.like.{key}: {got} — name students of one kind that this sweep trains; a "
+            "sweep that is trained to be registered or added to a table needs no recommend section"
+        ]
     )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.config.document import read_document, to_yaml
-from scaling.config.load import open_sweep
+from scaling.config.load import load_sweep, open_sweep
 from scaling.config.sweep import SweepConfig
-from scaling.errors import ConfigError, RecordError
+from scaling.errors import ConfigError, RecordError, ScalingError
 from scaling.files import RESULTS, locked, write_bytes
 from scaling.records import RunStore
 from scaling.spec import RunSpec
@@ -131,6 +131,22 @@ class Workspace:
             self._refuse_namesake(Path(first.removeprefix(_FROM)), path)
         write_bytes(resolved, f"{_FROM}{path.resolve()}\n{text}".encode())
         return self
+
+    def asked_otherwise(self) -> str | None:
+        """The sweep file behind the one that `prepare` left, where that asks another question; None where it does not.
+
+        A command that changed the question, as ``run --target-loss``, leaves it to those after.
+        """
+        path = Path(self.config.path or "")
+        first = path.read_text("utf-8").partition("\n")[0] if path.name == RESOLVED and path.is_file() else ""
+        source = Path(first.removeprefix(_FROM))
+        if not (first.startswith(_FROM) and source.is_file()):
+            return None
+        try:
+            other = load_sweep(source)
+        except ScalingError:
+            return None
+        return None if other.recommend == self.config.recommend else str(source)
 
     def _refuse_namesake(self, other: Path, path: Path) -> None:
         """Two sweep files of one name would overwrite each other's table, fit and recommendation."""

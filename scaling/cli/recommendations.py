@@ -175,6 +175,8 @@ def _of_fit(
         )
     workspace = Workspace.open(source, results=results or results_around(fit_file), overrides=overrides or ())
     named = None if teacher is None else teacher_named(teacher, workspace.runs)
+    if not overrides and (other := workspace.asked_otherwise()) is not None:
+        say(f"what is not said is asked as {source} has it from the last run; {other} asks otherwise: --sweep {other}")
     # What is not asked here is asked by the sweep file; the answer keeps the whole question.
     question = ask(workspace, teacher=named, **asked)
     return recommended(workspace, fit, question, fit_path=fit_file, trained_beside=True, force=force)

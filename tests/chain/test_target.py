@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +33,7 @@ grid:
 seeds: 2
 recommend: {{{recommend}, memory: 64MiB}}
 """
+FIT = Path(__file__).parents[1] / "predict" / "first_layout" / "fit.json"
 RELATIVE = "target: {like: {width: 64}, within: 0.02}"
 
 
@@ -93,6 +96,20 @@ def test_a_file_with_a_number_has_no_relative_target(tmp_path):
 def test_students_that_the_sweep_does_not_train_are_refused_by_the_plan(tmp_path, like, said):
     with pytest.raises(ConfigError, match=rf"own\.yaml:8:.*{said}"):
         plan_stage(opened(tmp_path, f"target: {{like: {like}}}"))
+
+
+def test_a_question_that_an_earlier_command_changed_is_told_to_whoever_asks_after_it(tmp_path, scaling):
+    source = opened(tmp_path, "target_loss: 2.5").config.path
+    first = Workspace.open(source, results=tmp_path / "results").prepare()
+    assert Workspace.open(first.folder).asked_otherwise() is None
+    changed = Workspace.open(source, results=tmp_path / "results", overrides=["recommend.target_loss=2.4"]).prepare()
+    assert Workspace.open(changed.folder).asked_otherwise() == str(source)
+    assert Workspace.open(source, results=tmp_path / "results").asked_otherwise() is None
+    shutil.copy(FIT, changed.fit_path)
+    said = scaling("recommend", "--fit", str(changed.fit_path), cwd=tmp_path).stderr
+    assert f"{source} asks otherwise: --sweep {source}" in said
+    (tmp_path / "own.yaml").write_text("no sweep any more")
+    assert Workspace.open(changed.folder).asked_otherwise() is None
 
 
 NET = "{kind: net, run: {model: {width: 64, n_layers: 1}, tokens: 20k}}"
