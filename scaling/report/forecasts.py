@@ -13,6 +13,7 @@ from scaling.report.numbers import loss
 if TYPE_CHECKING:
     from scaling.predict.explain.comparison import Comparison, Row
     from scaling.predict.explain.explanation import EqualTraining, Explanation
+    from scaling.predict.explain.teacher import Teacher
     from scaling.predict.explain.trends import Trends
     from scaling.predict.forecast import Forecast
     from scaling.predict.measurement import Measured
@@ -26,6 +27,9 @@ BINDS = {
     "precision": "precision: more bits help most",
     "teacher": "the teacher: better text helps most",
 }
+
+BOUNDS = "bottleneck, additive bound"
+"""What the ends of a forecast are, where they are of no interval."""
 
 SHOWN = 5e-5
 """Nats/token, from which on two losses are told apart as they are printed."""
@@ -92,7 +96,7 @@ def _measurement(found: Measured) -> str:
 def show_explanation(found: Explanation) -> None:
     """A loss, its terms, and what would change it."""
     bounds = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
-    kind = " (bottleneck, additive bound)" if found.level is None else f" at {found.level:.0%}"
+    kind = f" ({BOUNDS})" if found.level is None else f" at {found.level:.0%}"
     rows = {} if found.measured is None else {"measured": _measurement(found.measured)}
     rows["loss" if found.measured is None else "the law says"] = f"{loss(found.loss)}{bounds}{kind if bounds else ''}"
     rows |= _terms(found) | _of_teacher(found)
@@ -141,13 +145,13 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
     who = found.teacher
     if who is None or found.additive_bound is None or found.bottleneck is None:
         return {}
-    if found.floor - who.loss > SHOWN:  # bounds are those of errors, and it has none
-        below = loss(found.floor - who.loss)
-        return {"teacher": f"{who.label}: {loss(who.loss)} on real text, {below} below E: it teaches better than that"}
+    end = who.loss if who.limit is None else who.limit
+    if found.floor - end > SHOWN:  # bounds are those of errors, and it has none
+        return {"teacher": f"{_own_loss(who)}, {loss(found.floor - end)} below E: it teaches better than that"}
     entropy = who.loss - who.delta
     base = "E" if abs(entropy - found.floor) <= SHOWN else f"the exact entropy {loss(entropy)}"
     rows = {
-        "teacher": f"{who.label}: {loss(who.loss)} on real text, delta {loss(who.delta)} above {base}",
+        "teacher": f"{_own_loss(who)}; delta {loss(who.delta)} above {base}",
         "additive bound": f"{loss(found.additive_bound)}: its errors are everywhere, and all are learned",
         "bottleneck": f"{loss(found.bottleneck)}: it lacks what is rare, which this student hardly reaches",
     }
@@ -155,6 +159,15 @@ def _of_teacher(found: Explanation) -> dict[str, str]:
         best, gives = loss(found.best_teacher_loss), loss(found.best_teacher_gives)
         rows["best teacher"] = f"one of loss {best} would give {gives}"
     return rows
+
+
+def _own_loss(who: Teacher) -> str:
+    """A teacher's loss on real text, and where a law ends the students of its text, each by its own name."""
+    ends = "" if who.limit is None else f"students of unlimited text of it end at {loss(who.limit)} by this law"
+    if who.loss_from == "limit":
+        return f"{who.label}: its loss on real text is not in the table; {ends}"
+    measured = " as measured" if who.loss_from == "measured" else ""
+    return f"{who.label}: {loss(who.loss)} on real text{measured}{f'; {ends}' if ends else ''}"
 
 
 def _equal(found: EqualTraining) -> str:
@@ -206,6 +219,8 @@ def _comparison_notes(found: Comparison, *, with_range: bool) -> None:
     """What a reader of the table must know."""
     for law, value in found.teacher_losses.items():
         print(f"{law}: the teacher's own loss on real text is {value:.3f}")
+    for law, value in found.teacher_limits.items():
+        print(f"{law}: its law ends students of unlimited text of this teacher at {value:.3f}")
     if found.level is None and with_range:
         print("asked: from the bottleneck (so small a student hardly meets what a teacher lacks) to the additive bound")
     elif with_range:
@@ -213,6 +228,8 @@ def _comparison_notes(found: Comparison, *, with_range: bool) -> None:
     far = max((row.reach for row in found.rows if row.reach is not None), default=1.0)
     if far > 1.001:
         print(f"up to {far:.3g}× beyond the runs behind {'the laws' if found.level is None else 'the fit'}")
+    for note in found.notes:
+        print(wrapped(f"note: {note}"))
 
 
 def _cells(row: Row, *, with_asked: bool, with_best: bool) -> list[str]:
@@ -234,15 +251,17 @@ def show_solution(found: Solution) -> None:
     """One line a training."""
     print(f"{found.question} on {found.text}, {found.unit}; this text ends at {loss(found.floor)}")
     header = ["answer", "N", "D", "D/N", "loss", "training FLOPs"]
-    if found.level is not None:
-        header.insert(5, f"{found.level:.0%} interval")
+    # The ends of a fit are those of an interval, or of bounds where it knows no more of the teacher than a loss.
+    with_ends = any(one.low is not None for one in found.trainings)
+    if with_ends:
+        header.insert(5, BOUNDS if found.level is None else f"{found.level:.0%} interval")
     if found.inference_tokens:
         header.append(f"with {number(found.inference_tokens)} tokens of use")
     rows = []
     for one in found.trainings:
         row = [one.what, number(one.n_params), number(one.n_tokens), number(one.n_tokens / one.n_params)]
         row += [loss(one.loss)]
-        if found.level is not None:
+        if with_ends:
             row.append("" if one.low is None else f"{one.low:.4f} – {one.high:.4f}")
         row.append("∞" if math.isinf(one.flops) else f"{one.flops:.3g}")
         if found.inference_tokens:

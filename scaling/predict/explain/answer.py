@@ -81,10 +81,10 @@ def explain(
         batch=batch,
         bytes_per_token=bytes_per_token,
     )
-    found = replace(found, text=question.text)
+    found = replace(found, text=question.text, notes=(*found.notes, *question.notes))
     if doubt is None:
         return found
-    found = replace(found, low=doubt.low, high=doubt.high, level=level, error=doubt.error)
+    found = replace(found, low=doubt.low, high=doubt.high, level=doubt.level, error=doubt.error)
     return replace(found, basis=doubt.basis, measured=doubt.measured)
 
 
@@ -146,7 +146,12 @@ def solve(
         )
     # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
     within = answers if force or basis.fit is None else _within(question, answers, target_loss)
-    notes = (*basis.notes, *_far(basis, within), *(_left_out(basis, one) for one in answers if one not in within))
+    notes = (
+        *basis.notes,
+        *question.notes,
+        *_far(basis, within),
+        *(_left_out(basis, one) for one in answers if one not in within),
+    )
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
         law=basis.name,
@@ -156,7 +161,7 @@ def solve(
         floor=at(question.surface, math.inf, math.inf),
         inference_tokens=inference_tokens,
         trainings=tuple(_doubted(one, question, level=level) for one in within),
-        level=None if basis.fit is None else level,
+        level=level if basis.fit is not None and question.is_in_words else None,
         notes=notes,
         unit=basis.unit,
     )

@@ -11,18 +11,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import ExtrapolationError, FitError, SpecError
+from scaling.fit.prediction import Prediction
 from scaling.fit.reach import MAX_REACH, far, in_words
 from scaling.predict.explain.basis import Basis, at, of_fit, published
-from scaling.predict.explain.teacher import Teacher, TeacherAsked, own_surface
+from scaling.predict.explain.teacher import Teacher, TeacherAsked, ends_about, like_own_text, measured_loss, own_surface
 from scaling.predict.named.models import models
 from scaling.predict.solve.inverse import Surface
 from scaling.registry import did_you_mean, one_begun
 from scaling.tables.observations import REAL
+from scaling.tables.units import NATS
 
 if TYPE_CHECKING:
-    from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
     from scaling.predict.measurement import Measured
+
+
+@dataclass(frozen=True)
+class Bounded(Prediction):
+    """The additive bound of a teacher of whom a fit knows the loss alone, from the bottleneck to that bound.
+
+    The ends are those of the fit's intervals of real text, moved by what the teacher's error costs at least and at
+    most; no share of runs lies between them, and the level is no number.
+    """
+
+    def __str__(self) -> str:
+        if np.size(self.value) != 1:
+            return super().__str__()
+        return f"{self.low:.4f} (bottleneck) – {self.high:.4f} (additive bound) {self.unit} ({self.basis})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +50,7 @@ class Asked:
         surface: Loss of the students of that text.
         columns: What the law is a function of beside N, D and the teacher.
         own_text: Label or id of the text, where it is one of the fit's own; else empty.
+        notes: What a reader should know of the text, beside what the law's own notes say.
     """
 
     basis: Basis
@@ -42,11 +58,12 @@ class Asked:
     surface: Surface
     columns: Mapping[str, float]
     own_text: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_in_words(self) -> bool:
         """Whether `Fit.predict` has words for the text. A law without divergences has none for a teacher that is told
-        by its loss: it tells real text, to which `surface` adds that teacher's error."""
+        by its loss: it tells real text, and that teacher's error costs a student all of itself at most."""
         return bool(self.own_text) or self.teacher is None or self.basis.of_teacher is not None
 
     @property
@@ -59,30 +76,36 @@ class Asked:
         return {"delta_noise": self.teacher.delta, **self.columns}
 
     def predict(self, n: Any, d: Any, **asked: Any) -> Prediction:
-        """`Fit.predict` of the text that is asked about, by the fit that the question is put to."""
+        """`Fit.predict` of the text that is asked about, by the fit that the question is put to; without words for it,
+        the additive bound, between the ends of what a teacher's error may cost."""
         said = self._fit.predict(n, d, **asked, **self.text_columns)
-        if self.is_in_words:
+        if self.teacher is None or self.is_in_words:
             return said
-        added = self._added(said.at.get("n", math.inf), said.at.get("d", math.inf))
-        moved = replace(said, value=said.value + added, low=said.low + added, high=said.high + added)
+        low, high = ends_about(self.basis, self.teacher, said.low, said.high)
         # Runs of this size and volume read real text: they are nearby, not a measurement of what is asked about.
-        return replace(moved, near=said.near + said.measured, measured=0 * said.measured)
+        return Bounded(
+            said.value + self.teacher.delta,
+            low,
+            high,
+            math.nan,
+            np.full(np.shape(said.scale), np.nan)[()],
+            said.reach,
+            said.near + said.measured,
+            0 * said.measured,
+            said.at,
+            said.unit,
+        )
 
-    def probability(self, target: float, n: float, d: float, **asked: Any) -> float:
-        """`Fit.probability` of the text that is asked about."""
-        goal = target if self.is_in_words else target - float(self._added(n, d))
-        return float(self._fit.probability(goal, n, d, **asked, **self.text_columns)) if goal > 0 else 0.0
+    def probability(self, target: float, n: float, d: float, **asked: Any) -> float | None:
+        """`Fit.probability` of the text that is asked about; None where the fit has no more than bounds for it."""
+        if not self.is_in_words:
+            return None
+        return float(self._fit.probability(target, n, d, **asked, **self.text_columns)) if target > 0 else 0.0
 
     @property
     def _fit(self) -> Fit:
         assert self.basis.fit is not None, "a published law has no interval"
         return self.basis.fit
-
-    def _added(self, n: Any, d: Any) -> Any:
-        """What the teacher's error adds to what the fit says of real text, in the shape of n and d."""
-        n, d = np.broadcast_arrays(np.asarray(n, float), np.asarray(d, float))
-        found = self.surface(n.ravel(), d.ravel()).reshape(n.shape)
-        return found[()] - self._fit.loss(n[()], d[()], **self.text_columns)
 
     @property
     def text(self) -> str:
@@ -131,27 +154,35 @@ def asked_of(
     found = who.on(basis)
     if fit is not None and found.n_params is not None and found.n_tokens is not None:
         refuse_beyond(basis, found.n_params, found.n_tokens, f"the teacher ({found.label})")
-    return Asked(basis=basis, teacher=found, surface=own_surface(basis, found), columns=given)
+    told = Asked(basis=basis, teacher=found, surface=own_surface(basis, found), columns=given)
+    return told if told.is_in_words else replace(told, notes=like_own_text(basis, found))
 
 
 def _of_own_text(basis: Basis, fit: Fit, label: str, columns: Mapping[str, float]) -> Asked:
-    """A text that students of the fit have read. Where its divergence is known that is its teacher's error; else its
-    floor is the teacher's loss, where there is real text to tell."""
+    """A text that students of the fit have read, and its teacher, where there is real text to tell."""
 
     def surface(n: np.ndarray, d: np.ndarray) -> np.ndarray:
         return fit.loss(n, d, teacher=label, **columns)
 
     if not fit.knows_real_text:
         return Asked(basis=basis, teacher=None, surface=surface, columns=columns, own_text=label)
-    facts = fit.teachers.get(fit.label_of(label), {})
+    who = _own_teacher(basis, fit, fit.label_of(label), at(surface, math.inf, math.inf))
+    return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label, notes=who.notes)
+
+
+def _own_teacher(basis: Basis, fit: Fit, label: str, limit: float) -> Teacher:
+    """The teacher of a text of the fit: of a world exactly, else by its measured loss, else by the law's limit."""
+    facts = fit.teachers.get(label, {})
     if basis.entropy is not None and {"delta_noise", "delta_coverage"} <= facts.keys():
         delta = facts["delta_noise"] + facts["delta_coverage"]
-        loss = basis.entropy + delta
-    else:
-        loss = at(surface, math.inf, math.inf)
-        delta = max(0.0, loss - basis.floor)
-    who = Teacher(label=fit.label_of(label), loss=loss, delta=delta)
-    return Asked(basis=basis, teacher=who, surface=surface, columns=columns, own_text=label)
+        return Teacher(label=label, loss=basis.entropy + delta, delta=delta, loss_from="exact")
+    # What is measured is of the teacher alone, and in nats; of a text that is partly real it says little.
+    measured = measured_loss(facts) if basis.unit == NATS and not facts.get("real_share") else None
+    if measured is None:
+        delta = max(0.0, limit - basis.floor)
+        return Teacher(label=label, loss=limit, delta=delta, loss_from="limit", limit=limit)
+    delta = max(0.0, measured - basis.floor)
+    return Teacher(label=label, loss=measured, delta=delta, loss_from="measured", limit=limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +190,9 @@ class Doubt:
     """What a fit adds to its law: runs nearby, and an interval.
 
     Attributes:
-        low, high: Ends of the interval, nats/token.
-        error: Standard deviation of log loss behind it.
+        low, high: Ends of the interval, nats/token; of a teacher of whom the fit knows the loss alone, of its bounds.
+        level: Of the interval; None where the ends are bounds.
+        error: Standard deviation of log loss behind it; None likewise.
         runs: By how much runs nearby lie off the law.
         basis: What the forecast rests on.
         measured: What was measured of this very size, volume and text, where the law is told beside it.
@@ -168,7 +200,8 @@ class Doubt:
 
     low: float
     high: float
-    error: float
+    level: float | None
+    error: float | None
     runs: float
     basis: str
     measured: Measured | None = None
@@ -210,7 +243,8 @@ def _asked_within(question: Asked, n: float, d: float, *, force: bool) -> Fit | 
 
 def _doubt(question: Asked, n: float, d: float, said: Prediction) -> Doubt:
     runs = float(said.value) - at(question.surface, n, d)
-    return Doubt(low=said.low, high=said.high, error=said.scale, runs=runs, basis=said.basis)
+    level, error = (said.level, said.scale) if question.is_in_words else (None, None)
+    return Doubt(low=said.low, high=said.high, level=level, error=error, runs=runs, basis=said.basis)
 
 
 def _refuse_without_terms(fit: Fit) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.errors import SpecError
@@ -82,7 +82,8 @@ class Verdict:
         loss: Its loss by the same law, from its own size and data.
         margin_low: The model's loss at least, minus the reference's: below zero it is better.
         margin_high: The same at most.
-        probability: P(loss ≤ the reference's) by a fit's distribution; None for a published law.
+        probability: P(loss ≤ the reference's) by a fit's distribution; None for a published law, and where a fit has
+            no more than bounds.
         answer: "yes" or "no" where both margins agree (a fit: P of 0.9 or more, or 0.1 or less), else "open".
     """
 
@@ -136,10 +137,12 @@ class Comparison(Shown):
         teacher: Label of the teacher; empty for real text.
         tokens: D of all rows; None where each has its own.
         as_good_as: Label of the reference; empty without one.
-        teacher_losses: Loss of the teacher by each law.
-        level: Of a fit's intervals; None for published laws.
+        teacher_losses: Loss of the teacher by each law, as far as it is known.
+        teacher_limits: Where each law ends students of unlimited text of a teacher whose loss is not known.
+        level: Of a fit's intervals; None where all ends are bounds, as of published laws.
         unit: Of all losses.
         text: What `Row.real` is of: real text, or of a fit without any the text that is asked about.
+        notes: What a reader should know.
     """
 
     rows: tuple[Row, ...]
@@ -150,6 +153,8 @@ class Comparison(Shown):
     level: float | None
     unit: str = NATS
     text: str = "real text"
+    notes: tuple[str, ...] = ()
+    teacher_limits: Mapping[str, float] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """One row a law and model."""
@@ -189,9 +194,12 @@ def compare_models(
         ExtrapolationError: a model too far beyond a fit's runs.
     """
     rows: list[Row] = []
+    questions: list[Asked] = []
     unit = _one_unit(_several(sources))
     n_tokens = count(n_tokens, "n_tokens")
-    losses, label, text = {}, "", "real text"
+    losses: dict[str, float] = {}
+    limits: dict[str, float] = {}
+    label, text = "", "real text"
     reference = named_subject(as_good_as) if isinstance(as_good_as, str) else as_good_as
     # A law may read more of a named model's text than its length, so each pair is a question of its own.
     for source in _several(sources):
@@ -200,7 +208,9 @@ def compare_models(
             known = subject.text(source) if n_tokens is None else {}
             question = asked_of(source, teacher=teacher, columns=known | dict(columns or {}))
             if question.teacher is not None:
-                losses[question.basis.name], label = question.teacher.loss, question.teacher.label
+                label = question.teacher.label
+                told = limits if question.teacher.loss_from == "limit" else losses
+                told[question.basis.name] = question.teacher.loss
             elif question.basis.fit is not None:
                 text = question.text
             row = _row(question, subject, subject.tokens(n_tokens), level, force=force)
@@ -208,13 +218,16 @@ def compare_models(
                 own = asked_of(source, columns=reference.text(source) | dict(columns or {}))
                 row = replace(row, verdict=_verdict(row, question, own, reference, level, force=force))
             rows.append(row)
+            questions.append(question)
     return Comparison(
         rows=tuple(rows),
         teacher=label,
         tokens=n_tokens,
         as_good_as="" if reference is None else reference.label,
         teacher_losses=losses,
-        level=None if all(isinstance(source, str) for source in _several(sources)) else level,
+        teacher_limits=limits,
+        level=level if any(one.basis.fit is not None and one.is_in_words for one in questions) else None,
+        notes=tuple(dict.fromkeys(note for one in questions for note in one.notes)),
         unit=unit,
         text=text,
     )

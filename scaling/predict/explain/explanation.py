@@ -101,11 +101,13 @@ class Explanation(Shown):
         source: Where it comes from.
         n_params: N, as the law counts it.
         n_tokens: D; may be infinite.
-        loss: nats/token; by the additive bound where a published law has no form of its own for a teacher.
-        low: Least: the lower end of a fit's interval, or the bottleneck of a teacher; None without either.
-        high: Most: the upper end, or the additive bound.
+        loss: nats/token; by the additive bound where the law has no form of its own for a teacher.
+        low: Least: the lower end of a fit's interval, or the bottleneck of a teacher; None without either. Of a teacher
+            of whom a fit knows the loss alone, the bottleneck of the lower end of real text.
+        high: Most: the upper end, or the additive bound, of the upper end of real text.
         level: Of the interval; None where the ends are bounds.
-        error: Standard deviation of log loss by the fit's own tests, this far beyond its runs; None without a fit.
+        error: Standard deviation of log loss by the fit's own tests, this far beyond its runs; None without a fit, and
+            where the ends are bounds.
         bits_per_token: The same in bits; None for bits/byte where bytes per token were not given.
         bits_per_byte: The same per byte; None for nats/token where bytes per token were not given.
         floor: E, loss of an infinite model on infinite real text.
@@ -116,7 +118,8 @@ class Explanation(Shown):
         runs_term: By how much runs of a fit nearby lie off its law; 0 without a fit, or far from all of them.
         teacher: Whose text; None for real text.
         additive_bound: L(N, D) + delta; None for real text.
-        bottleneck: E + (x^5 + delta^5)^(1/5), x the excess of real text; None for real text.
+        bottleneck: E + (x^nu + delta^nu)^(1/nu), x the excess of real text, nu = 5 or what a fit has found sharper;
+            None for real text.
         best_teacher_loss: Loss of the teacher that would serve this student best; None unless the law has one.
         best_teacher_gives: Loss of the student with it.
         gain_of_n: What one doubling of N would take off the loss.
@@ -220,7 +223,7 @@ def explain(
     best = None if teacher is None else best_teacher(basis, n_params, n_tokens)
     least = None if teacher is None else at(bottleneck(basis, teacher), n_params, n_tokens)
     bits, per_byte = in_bits(loss, basis.unit, bytes_per_token)
-    # A published law without a form of its own for teachers gives bounds instead of a value.
+    # A law without a form of its own for teachers gives bounds instead of a value.
     low, high = (None, None) if taught is not None else bounds(basis, teacher, n_params, n_tokens)
     return Explanation(
         law=basis.name,
