@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import ExtrapolationError, SpecError
+from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.fitter import fit
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
@@ -24,7 +24,7 @@ from scaling.predict.explain.comparison import compare_models
 from scaling.predict.explain.explanation import gain_of_compute
 from scaling.predict.explain.teacher import SHARPNESS, TeacherAsked, best_teacher, bottleneck, sharpness_of
 from scaling.predict.forecast import from_fit, from_preset
-from scaling.report.forecasts import show_comparison, show_explanation, show_solution
+from scaling.report.forecasts import show_comparison, show_explanation
 
 TERMS = ("floor", "size_term", "data_term", "precision_term", "teacher_term", "runs_term")
 
@@ -223,56 +223,7 @@ def test_every_answer_counts_a_teachers_error_where_the_law_has_no_divergences(o
     assert [row.verdict.answer for row in rows] == ["no"]
 
 
-@pytest.fixture(scope="module")
-def of_labels():
-    """A fit that tells texts by label: the one teacher, of loss 1.55, lacks what is rare, which no student has met."""
-    rng = np.random.default_rng(1)
-    rows = [
-        {"n_params": n, "n_tokens": d, "teacher": label, "teacher_loss": own, "delta": max(0.0, own - 1.4)}
-        for n in (1e5, 2e5, 4e5, 8e5)
-        for d in (1e6, 2e6, 4e6, 8e6)
-        for label, own in (("real", 0.0), ("trained 1", 1.55))
-    ]
-    runs = pd.DataFrame(rows)
-    excess = 9 * runs.n_params**-0.35 + 300 * runs.n_tokens**-0.5
-    law = 1.4 + (excess**12 + runs.pop("delta") ** 12) ** (1 / 12)
-    return fit(runs.assign(loss=law * np.exp(0.001 * rng.standard_normal(len(runs)))), law="q1", bootstrap=0)
-
-
-def test_a_teacher_by_its_loss_of_a_fit_of_labels_has_bounds_and_no_interval(of_labels, capsys):
-    who = TeacherAsked(loss=1.548)
-    found, own = explain(of_labels, 3e5, 3e6, teacher=who), explain(of_labels, 3e5, 3e6, teacher="trained 1")
-    assert (found.level, found.error) == (None, None)
-    # What students of such a teacher come to lies between; about the additive bound alone it did not.
-    assert found.low < own.loss < found.high - 0.1
-    assert found.high == pytest.approx(explain(of_labels, 3e5, 3e6).high + found.teacher.delta)
-    show_explanation(found)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "(bottleneck, additive bound)" in printed
-    assert "at 90%" not in printed
-
-
-def test_every_answer_of_such_a_teacher_has_the_same_bounds_and_names_the_text_that_knows_better(of_labels, capsys):
-    who = TeacherAsked(loss=1.548)
-    found = explain(of_labels, 3e5, 3e6, teacher=who)
-    solved = solve(of_labels, target_loss=found.loss, d=3e6, teacher=who)
-    table = compare_models(of_labels, ["3e5:3e6"], teacher=who, as_good_as="2e5:2e6")
-    told = forecast(of_labels, 3e5, 3e6, teacher=who)
-    assert [solved.level, table.level, table.rows[0].verdict.probability] == [None] * 3
-    assert table.rows[0].verdict.answer == "open"
-    ends = [(one.low, one.high) for one in (*solved.trainings, *table.rows, told)]
-    assert np.array(ends) == pytest.approx(np.tile([found.low, found.high], (3, 1)), abs=0.003)
-    assert "% of such runs" not in str(told)
-    for answer, show in ((found, show_explanation), (solved, show_solution), (table, show_comparison)):
-        show(answer)
-        printed = " ".join(capsys.readouterr().out.split())
-        assert "90%" not in printed
-        assert "a teacher of loss 1.5500: --teacher 'trained 1'" in printed
-    far = explain(of_labels, 3e5, 3e6, teacher=TeacherAsked(loss=1.8))
-    assert not any("--teacher" in note for note in far.notes)
-
-
-def test_a_fits_own_sharpness_is_that_of_its_bottleneck(runs, of_labels):
+def test_a_fits_own_sharpness_is_that_of_its_bottleneck(runs, of_real_text):
     sharp = fit(runs, law="q5", strict=False, bootstrap=0)
     nu = 20.0
     member = replace(sharp.members[0], law=sharp.law.with_values({**sharp.law.values, "nu": nu}))
@@ -281,20 +232,16 @@ def test_a_fits_own_sharpness_is_that_of_its_bottleneck(runs, of_labels):
     excess = basis.loss(3e5, 3e6) - basis.floor
     expected = basis.floor + (excess**nu + 0.5**nu) ** (1 / nu)
     assert at(bottleneck(basis, who), 3e5, 3e6) == pytest.approx(expected)
-    assert sharpness_of(asked_of(of_labels).basis) == SHARPNESS
+    assert sharpness_of(asked_of(of_real_text).basis) == SHARPNESS
 
 
-def test_a_teachers_loss_is_told_as_it_was_measured_and_the_laws_limit_by_its_name(of_labels, capsys):
-    found = explain(of_labels, 4e5, 4e6, teacher="trained 1")
-    assert (found.teacher.loss, found.teacher.loss_from) == (1.55, "measured")
-    assert found.teacher.limit == pytest.approx(1.41, abs=0.05)
-    assert found.teacher.delta == pytest.approx(1.55 - found.floor)
-    show_explanation(found)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "1.5500 on real text as measured; students of unlimited text of it end at 1.4" in printed
-    assert "below that teacher's own loss of 1.5500" in printed
-    table = compare_models(of_labels, ["4e5:4e6"], teacher="trained 1")
-    assert (table.teacher_losses, table.teacher_limits) == ({"fit": 1.55}, {})
+def test_a_loss_inside_the_interval_of_where_a_fit_ends_is_refused_with_that_interval(of_teachers):
+    end = of_teachers.predict(math.inf, 4e6, given="law", force=True)
+    with pytest.raises(InfeasibleError, match=r"only — .* 90% lie in .* and P\(loss ≤ .*\) is 0\.[1-4]\d: larger"):
+        solve(of_teachers, target_loss=(end.value + end.low) / 2, d=4e6)
+    with pytest.raises(InfeasibleError) as caught:
+        solve(of_teachers, target_loss=end.low - 0.01, d=4e6)
+    assert "lie in" not in str(caught.value)
 
 
 def test_the_limit_of_a_law_is_never_called_the_loss_of_a_teacher(of_teachers, capsys):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.errors import ExtrapolationError, SpecError
+from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.reach import MAX_REACH, far, in_words
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
@@ -137,9 +137,7 @@ def solve(
     _refuse_open(basis, n, d, inference_tokens)
     if target_loss is not None:
         _check_target(question, target_loss, vocab_size)
-        answers = trainings_for_loss(
-            question.surface, target_loss, n_params=n, n_tokens=d, inference_tokens=inference_tokens
-        )
+        answers = _reaching(question, target_loss, n, d, inference_tokens=inference_tokens, level=level)
     else:
         answers = trainings_for_budget(
             question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
@@ -165,6 +163,28 @@ def solve(
         notes=notes,
         unit=basis.unit,
     )
+
+
+def _reaching(
+    question: Asked, target: float, n: float | None, d: float | None, *, inference_tokens: float, level: float
+) -> tuple[Training, ...]:
+    """`trainings_for_loss`; of a fit whose end is not known that well, the refusal says so."""
+    try:
+        return trainings_for_loss(question.surface, target, n_params=n, n_tokens=d, inference_tokens=inference_tokens)
+    except InfeasibleError as error:
+        if question.basis.fit is None or not question.is_in_words:
+            raise
+        end = (math.inf if n is None else n, math.inf if d is None else d)
+        said = question.predict(*end, level=level, given="law", force=True)
+        if target < said.low:
+            raise
+        chance = question.probability(target, *end, given="law", force=True)
+        raise InfeasibleError(
+            f"{error}; that is the middle of what this fit forecasts there, {level:.0%} lie in {said.low:.4g} – "
+            f"{said.high:.4g} and P(loss ≤ {target:g}) is {chance:.2f}: larger runs would narrow it down",
+            best_loss=error.best_loss,
+            floor=error.floor,
+        ) from error
 
 
 def _check_target(question: Asked, loss: float, said: int | None) -> None:
