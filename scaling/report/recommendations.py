@@ -30,7 +30,7 @@ def show_recommendation(found: Recommendation) -> None:
     listed = [("choice", found.choice), *(("next", one) for one in found.runners_up)]
     rows = [[what, *([f"{one.model.vocab_size:,}"] * named), *_candidate(one)] for what, one in listed]
     print(table(header, rows))
-    for line in _costs(found):
+    for line in (*_of_measured(found), *_costs(found), *(f"note: {note}" for note in found.notes)):
         print(wrapped(f"  {line}"))
 
 
@@ -44,6 +44,8 @@ def _answer(found: Recommendation) -> Iterator[str]:
     asked = f"≤ {question.target_loss:g} {found.unit} with P ≥ {question.probability:g}"
     asked += f" within {size(question.budget_bytes)}"
     floor = "not identified" if found.floor is None else loss(found.floor)
+    if found.floor_low is not None and found.floor_high is not None and found.floor_low < found.floor_high:
+        floor += f" ({question.level:.0%}: {loss(found.floor_low)} – {loss(found.floor_high)})"
     yield f"  asked for {asked}; the floor of {choice.reads} is {floor}"
     if question.target_basis:
         yield f"  the target: {question.target_basis}"
@@ -51,6 +53,21 @@ def _answer(found: Recommendation) -> Iterator[str]:
         typed = choice.measured is not None and choice.measured.savings is not None
         said = ("it saved", "as it has typed") if typed else ("it is to save", "as its loss says")
         yield f"  {said[0]} {saved.value:.1%} of keystrokes ({saved.low:.1%} – {saved.high:.1%}), {said[1]}"
+
+
+def _of_measured(found: Recommendation) -> Iterator[str]:
+    """What P is of, and what the interval, where a run that is shown was measured too near the target to be sure."""
+    shown = [one for one in (found.choice, *found.runners_up) if one.measured is not None and one.measured.own]
+    if not any(one.expected.low <= found.question.target_loss <= one.expected.high for one in shown):
+        return
+    typed = found.question.target_savings is not None and any(
+        one.measured is not None and one.measured.savings is not None for one in shown
+    )
+    judged = "the keystrokes that it saved as it typed" if typed else "its loss on the held-out set that was measured"
+    yield (
+        f"P of a measured run is of {judged}, which is known: 1 or 0. Its interval is of its loss on all text of this "
+        "kind, by the standard error of that set's: there it may miss the target"
+    )
 
 
 def _costs(found: Recommendation) -> Iterator[str]:

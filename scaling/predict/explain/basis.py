@@ -205,12 +205,23 @@ def of_fit(fit: Fit, columns: Mapping[str, Any] | None = None) -> Basis:
         of_both={"n", "d"} <= set(fit.law.columns),
         embeddings=fit.columns["n"] == "n_params_total",
         ranges=fit.ranges,
-        notes=fit.status.notes,
+        notes=(*fit.status.notes, *in_sample_note(fit)),
         fit=fit,
         unit=fit.unit,
         vocab_size=fit.made_of.vocab_size,
         bytes_per_token=fit.made_of.bytes_per_token,
         entropy=entropy,
+    )
+
+
+def in_sample_note(fit: Fit) -> tuple[str, ...]:
+    """What a reader of an interval must know where no forecast of the fit was tested; none of a published law."""
+    calibration = fit.calibration
+    if calibration.basis != "in-sample" or not fit.n_runs:
+        return ()
+    return (
+        f"its intervals rest on the errors inside the {fit.n_runs} runs ({calibration.n_scores} held-out forecasts): "
+        "they are an assumption, which runs of more sizes would test",
     )
 
 

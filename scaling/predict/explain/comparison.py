@@ -11,7 +11,7 @@ from scaling.errors import SpecError
 from scaling.laws.presets import preset
 from scaling.numbers import count, positive
 from scaling.predict.explain.asked import Asked, asked_of, doubt_of
-from scaling.predict.explain.basis import UNIQUE, Basis
+from scaling.predict.explain.basis import UNIQUE, Basis, in_sample_note
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
 from scaling.predict.named.models import NamedModel, named_model
@@ -227,7 +227,7 @@ def compare_models(
         teacher_losses=losses,
         teacher_limits=limits,
         level=level if any(one.basis.fit is not None and one.is_in_words for one in questions) else None,
-        notes=tuple(dict.fromkeys(note for one in questions for note in one.notes)),
+        notes=tuple(dict.fromkeys(note for one in questions for note in _notes(one))),
         unit=unit,
         text=text,
     )
@@ -239,6 +239,12 @@ def _one_unit(sources: Sequence[Fit | str]) -> str:
     if len(units) > 1:
         raise SpecError(f"laws beside each other: got losses in {' and in '.join(units)} — compare laws of one unit")
     return units[0] if units else NATS
+
+
+def _notes(question: Asked) -> tuple[str, ...]:
+    """What a reader must know of a text, and of a fit's intervals."""
+    fit = question.basis.fit
+    return question.notes if fit is None else (*question.notes, *in_sample_note(fit))
 
 
 def _several(given: Any) -> Sequence[Any]:

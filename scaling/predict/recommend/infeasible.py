@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,15 @@ from scaling.predict.recommend.candidates import TINY_LOSS, Candidate
 from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
+    from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
+
+OUT_OF_REACH = 0.05
+"""P at unlimited size and text, below which a target is refused for good: it is the lower end of a 90 % interval."""
 
 
 def why_none(
-    fit: Fit, text: str, question: Question, floor: float | None, candidates: Sequence[Candidate]
+    fit: Fit, text: str, question: Question, floor: Prediction | None, candidates: Sequence[Candidate]
 ) -> InfeasibleError:
     """The error that says what is nearest, and what would do.
 
@@ -25,7 +30,8 @@ def why_none(
         fit: That forecast the candidates.
         text: Which the candidates read, as the fit knows it.
         question: That none of them answers.
-        floor: Loss of an infinite student on infinite such text; None where the fit does not show it.
+        floor: Loss of an infinite student on infinite such text, with its interval; None where the fit does not show
+            it.
         candidates: All of them, smallest first.
     """
     target, chance = f"{question.target_loss:g} {fit.unit}", f"with probability {question.probability:g}"
@@ -44,15 +50,11 @@ def why_none(
         basis = "forecast" if nearest.measured is None else "measured"
         said = f"the best that fits is {basis} at {nearest.expected.value:.4f}{_saved(nearest, question)}"
         said += f" (P {nearest.probability:.2f})"
-    known = (
-        f"the floor of {candidates[0].reads} is not identified"
-        if floor is None
-        else f"the floor of {candidates[0].reads} is {floor:.4f}"
-    )
+    known, at_most = _floor(candidates[0], floor), _at_most(fit, text, question, floor, candidates)
     teacher_loss = None if meeting is not None or nearest is None else sufficient_teacher(fit, text, question, nearest)
     better = "" if teacher_loss is None else f"; a teacher of loss {teacher_loss:.4f} would do for that size"
     # From what can never be to what a larger budget would allow.
-    if floor is not None and question.target_loss <= floor:
+    if at_most is not None and at_most < OUT_OF_REACH and meeting is None:
         message = (
             f"a loss of {target} is out of reach: {known}; within {allowed} {said}{better} — "
             "ask for more than the floor, or use a better teacher"
@@ -70,8 +72,9 @@ def why_none(
     else:
         more = "tokens" if question.max_training_flops is None else f"FLOPs than {question.max_training_flops:.3g}"
         message = (
-            f"no candidate meets {target} {chance}: {said}, {known}{better} — raise the "
+            f"no candidate meets {target} {chance}: {said}, {known}{_even_so(at_most, question)}{better} — raise the "
             f"{'memory and the target' if too_small else 'target'}, or offer more {more} or larger widths"
+            f"{_with_less_doubt(at_most, question)}"
         )
     return InfeasibleError(
         message,
@@ -79,9 +82,44 @@ def why_none(
         best_probability=None if nearest is None else nearest.probability,
         needed_bytes=needed,
         needed_device=None if needed is None else phone_for(needed, question),
-        floor=floor,
+        floor=None if floor is None else floor.value,
         teacher_loss=teacher_loss,
     )
+
+
+def _floor(one: Candidate, floor: Prediction | None) -> str:
+    """What is known of the floor of the text that the candidates read."""
+    if floor is None:
+        return f"the floor of {one.reads} is not identified"
+    doubt = "" if floor.low == floor.high else f" ({floor.level:.0%}: {floor.low:.4f} – {floor.high:.4f})"
+    return f"the floor of {one.reads} is {floor.value:.4f}{doubt}"
+
+
+def _at_most(
+    fit: Fit, text: str, question: Question, floor: Prediction | None, candidates: Sequence[Candidate]
+) -> float | None:
+    """P that an infinite student of infinite text meets the target as it is stored; None without a floor."""
+    if floor is None:
+        return None
+    aim = max(question.target_loss - candidates[0].rounding.nats, TINY_LOSS)
+    # A published law has no doubt, and comes near its floor without reaching it.
+    if floor.low == floor.high:
+        return float(aim > floor.value)
+    return float(fit.probability(aim, math.inf, math.inf, teacher=text, force=True))
+
+
+def _even_so(at_most: float | None, question: Question) -> str:
+    """That no size and no text is as sure as is asked, where the floor is known too badly for it."""
+    if at_most is None or at_most >= question.probability:
+        return ""
+    return f", so that even unlimited size and text would meet it with P {at_most:.2f}"
+
+
+def _with_less_doubt(at_most: float | None, question: Question) -> str:
+    """What helps there beside larger students."""
+    if at_most is None or at_most >= question.probability:
+        return ""
+    return f" and ask for a probability below {at_most:.2f}; larger runs would narrow the floor down"
 
 
 def _saved(nearest: Candidate, question: Question) -> str:

@@ -15,6 +15,7 @@ from scaling.fit.reach import INSIDE, MAX_REACH
 from scaling.formats.plain import plain
 from scaling.predict.cost import ONE_GPU, Trainer, TrainingCost, training_cost
 from scaling.predict.draft import Draft
+from scaling.predict.explain.basis import in_sample_note
 from scaling.predict.phones.footprint import Footprint, footprint
 from scaling.predict.quantization import Rounding, rounding_cost
 from scaling.predict.question import Question
@@ -55,6 +56,8 @@ class Recommendation(Drawn):
         shapes: Which shapes were offered, in words, and why no others.
         savings: Share of keystrokes that the choice is to save; None where none was asked for.
         unit: Of all losses.
+        floor_low, floor_high: Interval of the floor at the level of the question; None where it is not known.
+        notes: What a reader should know.
     """
 
     figure: ClassVar[str] = "bytes and loss"
@@ -70,6 +73,9 @@ class Recommendation(Drawn):
     shapes: str = ""
     savings: Prediction | None = None
     unit: str = NATS
+    floor_low: float | None = None
+    floor_high: float | None = None
+    notes: tuple[str, ...] = ()
 
     def frame(self) -> pd.DataFrame:
         """The choice, then its runners-up: shape, loss with its interval, P(loss ≤ target), bytes."""
@@ -118,6 +124,9 @@ class Recommendation(Drawn):
             "shapes": self.shapes,
             "savings": plain(self.savings),
             "unit": self.unit,
+            "floor_low": self.floor_low,
+            "floor_high": self.floor_high,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -149,6 +158,9 @@ class Recommendation(Drawn):
             shapes=values.get("shapes", ""),
             savings=Prediction(**values["savings"]) if values.get("savings") else None,
             unit=values.get("unit", NATS),
+            floor_low=values.get("floor_low"),
+            floor_high=values.get("floor_high"),
+            notes=tuple(values.get("notes", ())),
         )
 
 
@@ -184,7 +196,7 @@ def recommend(
         force: Accept forecasts more than ``MAX_REACH`` beyond the data.
 
     Raises:
-        InfeasibleError: the target lies below the teacher's floor, or nothing within the budget meets it.
+        InfeasibleError: the target lies below what the teacher's floor may be, or nothing within the budget meets it.
         ExtrapolationError: only configurations too far beyond the data meet it.
         SpecError: no configuration is given, they read different texts, or the target is in another unit.
     """
@@ -194,7 +206,7 @@ def recommend(
     # Smallest first: the first that qualifies is the answer.
     candidates = score(fit, runs, question, measure or _with_placeholders(question), measured, rounding=rounding)
     # A law that does not show its floor is trusted inside its runs alone.
-    floor = float(fit.floor(text_of(fit, runs[0])).value) if fit.success else None
+    floor = fit.floor(text_of(fit, runs[0]), level=question.level) if fit.success else None
     trusted = MAX_REACH if fit.success else INSIDE
     fitting = [c for c in candidates if c.fits(question)]
     qualified = [c for c in fitting if c.meets(question)]
@@ -213,7 +225,10 @@ def recommend(
         choice=choice,
         binding=_binding(choice, candidates, question),
         runners_up=tuple(within[1 : 1 + RUNNERS_UP]),
-        floor=floor,
+        floor=None if floor is None else floor.value,
+        floor_low=None if floor is None else floor.low,
+        floor_high=None if floor is None else floor.high,
+        notes=in_sample_note(fit),
         question=question,
         fit_id=fit_id or _fit_id(fit),
         cost=training_cost(choice.offered, trainer),

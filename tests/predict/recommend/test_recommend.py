@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import scaling
 from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.evidence import Calibration, Member, Status
 from scaling.fit.reach import MAX_REACH
 from scaling.fit.result import Fit
 from scaling.fit.solve.objective import Objective
 from scaling.laws.size_and_data import Chinchilla
+from scaling.predict.forecast import from_fit
+from scaling.predict.measurement import Measured
 from scaling.predict.phones.footprint import Footprint
 from scaling.predict.question import Question
 from scaling.predict.recommend.candidates import size_of
-from scaling.predict.recommend.recommendation import recommend
+from scaling.predict.recommend.recommendation import Recommendation, recommend
+from scaling.report.forecasts import show_comparison, show_explanation, show_forecast, show_solution
+from scaling.report.recommendations import show_recommendation
 from scaling.spec import ModelSpec, RunSpec
 
 LAW = Chinchilla(E=1.4, A=20.0, B=300.0, alpha=0.35, beta=0.5)
@@ -109,6 +116,95 @@ def test_a_target_below_the_floor_names_the_floor_and_the_best_within_the_memory
     assert caught.value.best_loss == pytest.approx(best)
     assert caught.value.floor == pytest.approx(1.4)
     assert caught.value.exit_code == 3
+
+
+def test_a_target_inside_the_interval_of_the_floor_is_not_out_of_reach():
+    fit = make_fit()
+    with pytest.raises(InfeasibleError) as caught:
+        ask(GRID, target_loss=1.39)
+    said, at_most = str(caught.value), fit.probability(1.39, math.inf, math.inf, force=True)
+    floor = fit.floor()
+    assert floor.low < 1.39 < floor.value
+    assert "out of reach" not in said
+    assert f"is 1.4000 (90%: {floor.low:.4f} – {floor.high:.4f}), so that even unlimited size and text" in said
+    assert f"would meet it with P {at_most:.2f}" in said
+    assert f"or larger widths and ask for a probability below {at_most:.2f}; larger runs would narrow the floor" in said
+
+
+@pytest.mark.parametrize("target", [1.3, 1.36, 1.376, 1.38, 1.39, 1.4, 1.41])
+def test_a_target_is_out_of_reach_just_where_the_floor_hardly_lets_it_be(target):
+    with pytest.raises(InfeasibleError) as caught:
+        ask(GRID, target_loss=target)
+    hardly = make_fit().probability(target, math.inf, math.inf, force=True) < 0.05
+    assert ("out of reach" in str(caught.value)) == hardly
+    assert "(90%: " in str(caught.value)
+
+
+def test_a_law_without_doubt_is_not_asked_for_its_floor_itself():
+    with pytest.raises(InfeasibleError, match=r"out of reach: the floor of real text is 1\.6900;"):
+        scaling.recommend("hoffmann-rounded", target_loss=1.69, memory_bytes="1GiB")
+
+
+def test_a_floor_is_told_with_its_interval_wherever_it_is_told(capsys):
+    found = ask(GRID)
+    assert found.floor_low < found.floor < found.floor_high
+    show_recommendation(found)
+    assert f"is 1.4000 (90%: {found.floor_low:.4f} – {found.floor_high:.4f})" in capsys.readouterr().out
+    again = Recommendation.from_values(found.to_json())
+    assert (again.floor_low, again.floor_high, again.notes) == (found.floor_low, found.floor_high, found.notes)
+    old = {name: value for name, value in found.to_json().items() if name not in ("floor_low", "floor_high", "notes")}
+    assert Recommendation.from_values(old).floor_low is None
+
+
+class Known:
+    """The very run of one width and volume, as it was measured."""
+
+    def __init__(self, loss: float, *, own: bool = True):
+        self.measured = Measured(loss=loss, se=0.03, n_runs=1, own=own, scatter=0.01)
+
+    def __getitem__(self, one: RunSpec) -> Measured | None:
+        return self.measured if (one.model.width, one.tokens) == (96, 4_000_000) else None
+
+
+@pytest.mark.parametrize(
+    ("known", "is_told"), [(Known(1.99), True), (Known(1.9), False), (Known(1.99, own=False), False)]
+)
+def test_what_the_chance_of_a_measured_run_is_of_is_told_where_its_interval_holds_the_target(known, is_told, capsys):
+    question = Question(target_loss=2.0, memory_bytes=10**7, probability=0.5)
+    found = recommend(make_fit(), [run(96, 4_000_000)], question, measure=bytes_of, measured=known)
+    show_recommendation(found)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert found.choice.measured.own == known.measured.own
+    assert ("P of a measured run is of its loss on the held-out set that was measured" in printed) == is_told
+    assert ("by the standard error of that set's" in printed) == is_told
+
+
+ANSWERS = {
+    "a forecast": (lambda fit: from_fit(fit, 1e5, 1e6), show_forecast),
+    "an explanation": (lambda fit: scaling.explain(fit, 1e5, 1e6), show_explanation),
+    "a solution": (lambda fit: scaling.solve(fit, flops=1e12), show_solution),
+    "a comparison": (lambda fit: scaling.compare_models(fit, ["1e5:1e6"]), show_comparison),
+    "a recommendation": (
+        lambda fit: recommend(fit, GRID, Question(target_loss=2.0, memory_bytes=10**7), measure=bytes_of),
+        show_recommendation,
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_every_answer_says_where_its_intervals_rest_on_the_errors_inside_the_runs(answer, capsys):
+    of, show = ANSWERS[answer]
+    said = "its intervals rest on the errors inside the 12 runs (0 held-out forecasts)"
+    show(of(make_fit()))
+    assert said in " ".join(capsys.readouterr().out.split())
+    tested = make_fit()
+    tested = replace(tested, calibration=replace(tested.calibration, basis="held-out", n_scores=10))
+    show(of(tested))
+    assert "errors inside" not in capsys.readouterr().out
+
+
+def test_a_published_law_has_no_runs_whose_errors_it_could_rest_on():
+    assert scaling.recommend("besiroglu", target_loss=3.0, memory_bytes="1GiB").notes == ()
 
 
 def test_a_memory_that_is_too_small_names_the_bytes_that_the_target_needs():
