@@ -54,6 +54,10 @@ def test_every_answer_of_such_a_teacher_has_the_same_bounds_and_names_the_text_t
     ends = [(one.low, one.high) for one in (*solved.trainings, *table.rows, told)]
     assert np.array(ends) == pytest.approx(np.tile([found.low, found.high], (3, 1)), abs=0.003)
     assert "% of such runs" not in str(told)
+    drawn = forecast(of_labels, [2e5, 3e5], 3e6, teacher=who).plot()
+    labels = drawn.get_legend_handles_labels()[1]
+    assert "bottleneck to additive bound" in labels
+    assert not any("%" in label for label in labels)
     for answer, show in ((found, show_explanation), (solved, show_solution), (table, show_comparison)):
         show(answer)
         printed = " ".join(capsys.readouterr().out.split())

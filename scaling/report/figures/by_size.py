@@ -101,7 +101,10 @@ def forecast(prediction: Any, ax: Axes) -> None:
         beyond = np.maximum(beyond, np.broadcast_to(np.ravel(factor), x.shape))
     inside = x[beyond <= 1]
     line(ax, x[order], value, (inside.min(), inside.max()) if len(inside) else (np.inf, np.inf))
-    ax.fill_between(x[order], low, high, alpha=0.15, lw=0, label=f"{prediction.level:.0%} of new runs")
+    # Of a teacher of whom a fit knows the loss alone, the ends are those of bounds, and no level.
+    bounds = np.isnan(prediction.level)
+    between = "bottleneck to additive bound" if bounds else f"{prediction.level:.0%} of new runs"
+    ax.fill_between(x[order], low, high, alpha=0.15, lw=0, label=between)
     name = {"n": "N, parameters", "d": "D, tokens"}[axis]
     ax.set(xscale="log", xlabel=name, ylabel=loss_in(prediction.unit))
 
