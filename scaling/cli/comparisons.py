@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def frontier(
     table: Table,
     flops: Budgets,
-    map_: Map = "",
+    map_: Map = None,
     where: Where = None,
     law: Law = None,
     cost: CostRule = None,
@@ -56,7 +56,7 @@ def frontier(
         cost=SIX_ND if cost is None else cost_of(cost),
         teacher=teacher,
         level=level,
-        **columns_of(mapping, runs),
+        **columns_of(mapping, runs, where, cost),
     )
     emit(found, as_json=json_, show=show_frontier)
 
@@ -66,7 +66,7 @@ def compare(
     arms: Arms,
     by: Annotated[str, typer.Option("--by", metavar="COL", help="Column that tells them apart.")] = "teacher",
     pair: Annotated[str, typer.Option("--pair", metavar="COL,…", help="What pairs have in common.")] = "n,d",
-    map_: Map = "",
+    map_: Map = None,
     where: Where = None,
     level: Level = 0.9,
     results: Results = None,
@@ -81,7 +81,8 @@ def compare(
 
     mapping = mapping_of(map_)
     runs = select_rows(runs_of(table, mapping, results), where)
-    names = columns_of(mapping, runs)
+    alike = listed(pair, "pair")
+    names = columns_of(mapping, runs, where, *(f"`{name}`" for name in (by, *alike)))
     first, second = _two_arms(arms, by)
     standard = {"n": names.get("n", size_column(runs.columns)), "d": names.get("d", "n_tokens")}
     # A column of numbers holds none of the texts that a command line is made of.
@@ -91,7 +92,7 @@ def compare(
         runs,
         (one, other),
         by=by,
-        pair=[standard.get(name, name) for name in listed(pair, "pair")],
+        pair=[standard.get(name, name) for name in alike],
         loss=names.get("loss", "loss"),
         level=level,
     )

@@ -14,7 +14,10 @@ from scaling.cli.options.shared import Force, Json, count, emit, refuse_without_
 if TYPE_CHECKING:
     import pandas as pd
 
-Columns = Annotated[str, typer.Option("--map", metavar="x=COL,loss=COL", help="Columns; or step=, lr=, loss=, run=.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="x=COL,loss=COL", help="Columns; or step=, lr=, loss=, run=; may be repeated."),
+]
 At = Annotated[str | None, typer.Option("--at", metavar="X", help="Where to continue the curve to, as 2e9 or 300M.")]
 
 
@@ -28,7 +31,7 @@ def curve(
         Path, typer.Argument(readable=False, metavar="TABLE", help=".parquet or .csv, one row a measurement.")
     ],
     at: At = None,
-    map_: Columns = "",
+    map_: Columns = None,
     where: Where = None,
     form: Annotated[
         str | None, typer.Option("--form", help="One of last, m1, m2, m3, m4, bnsl1, bnsl2; by default auto.")

@@ -33,9 +33,11 @@ Table = Annotated[
     ),
 ]
 Map = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
-        "--map", metavar="n=COL,d=COL,loss=COL", help="Columns of a foreign table; teacher=COL names what was read."
+        "--map",
+        metavar="n=COL,d=COL,loss=COL",
+        help="Columns of a foreign table; teacher=COL names what was read; may be repeated.",
     ),
 ]
 Where = Annotated[str | None, typer.Option("--where", metavar="EXPR", help="Rows to use, as 'flops < 1e21'.")]
@@ -52,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     table: Table,
-    map_: Map = "",
+    map_: Map = None,
     where: Where = None,
     law: Annotated[
         str | None,
@@ -90,7 +92,8 @@ def fit(
         refuse_without_effect(f"a table ({table})", {"--set": overrides})
         mapping = mapping_of(map_)
         runs = runs_of(table, mapping, results)
-        found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **columns_of(mapping, runs))
+        names = columns_of(mapping, runs, where)
+        found = fit_table(runs, law=law or "stack", where=where, held=numbers_of(held), **names)
     if out is not None:
         save(found, out)
         say(f"wrote {out}")
@@ -101,7 +104,7 @@ def backtest(
     table: Table,
     train: Annotated[str | None, typer.Option("--train", metavar="EXPR", help="Rows to fit.")] = None,
     test: Annotated[str | None, typer.Option("--test", metavar="EXPR", help="Rows to forecast.")] = None,
-    map_: Map = "",
+    map_: Map = None,
     law: Law = None,
     level: Annotated[float | None, typer.Option("--level", help="Level of intervals; by default 0.9.")] = None,
     decision: Annotated[
@@ -127,7 +130,7 @@ def backtest(
         scored = hindsight(runs, probability=decision, law=law or "stack", **columns_of(mapping, runs))
         emit(scored, as_json=json_, show=show_hindsight)
         return
-    how = columns_of(mapping, runs) | ({} if level is None else {"level": level})
+    how = columns_of(mapping, runs, train, test) | ({} if level is None else {"level": level})
     found = run_backtest(runs, train=train, test=test, law=law or "stack", **how)
     emit(found.to_plain() if json_ else found, as_json=json_, show=show_backtest)
 
@@ -135,7 +138,10 @@ def backtest(
 def import_(
     table: Annotated[Path, typer.Argument(readable=False, metavar="FILE.csv", help="Other people's runs.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Folder under the results folder.")],
-    map_: Annotated[str, typer.Option("--map", metavar="n_params=COL,n_tokens=COL,…", help="Columns.")] = "",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="n_params=COL,n_tokens=COL,…", help="Columns; may be repeated."),
+    ] = None,
     where: Where = None,
     results: OnlyResults = None,
     json_: Json = False,
@@ -175,13 +181,23 @@ def runs_of(table: Path, mapping: dict[str, str], results: Path | None) -> pd.Da
     return map_columns(kept, mapping)
 
 
-def columns_of(mapping: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:
+def columns_of(mapping: dict[str, str], runs: pd.DataFrame, *expressions: str | None) -> dict[str, Any]:
     """Where the fitter finds n, d, loss and whatever else a law is a function of.
 
-    A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used.
+    A column that is mapped as it is keeps its name, so that the fit says which count of parameters it used. One that
+    another column or one of the expressions is made of needs no name that a law reads.
+
+    Raises:
+        RecordError: nothing reads one of them.
     """
+    from scaling.tables.expression import columns_named
+    from scaling.tables.roles import check_roles, is_role
     from scaling.tables.units import SIZE_COLUMNS
 
+    made_of = [set(columns_named(text, runs)) - {name} for name, text in mapping.items()]
+    parts = set().union(*made_of, *(columns_named(text, runs) for text in expressions if text))
+    mapping = {name: column for name, column in mapping.items() if is_role(name) or name not in parts}
+    check_roles(mapping)
     said = {name: column if column in runs else name for name, column in mapping.items()}
     named: dict[str, Any] = {name: said[name] for name in ("n", "d", "loss") if name in said}
     # Columns under the names of our own tables are found there; any other is one that the law reads.
@@ -194,6 +210,7 @@ def numbers_of(held: list[str] | None) -> dict[str, float] | None:
     return pairs(held, "held", finite, example="E=2.0") or None
 
 
-def mapping_of(text: str) -> dict[str, str]:
-    """``n=COL,d=COL`` as a mapping."""
-    return pairs(listed(text, "map") if text else (), "map", word, example="n=params,d=tokens,loss=val_loss")
+def mapping_of(texts: list[str] | None) -> dict[str, str]:
+    """``n=COL,d=COL``, in one option or several, as a mapping."""
+    entries = [entry for text in texts or () for entry in listed(text, "map")]
+    return pairs(entries, "map", word, example="n=params,d=tokens,loss=val_loss")

@@ -44,7 +44,7 @@ def code_length(
     law: Annotated[
         str, typer.Option("--law", help="Of all runs together; power: E + B/D^β of each arm alone.")
     ] = "auto",
-    map_: Map = "",
+    map_: Map = None,
     where: Where = None,
     results: Results = None,
     json_: Json = False,
@@ -56,13 +56,14 @@ def code_length(
 
     mapping = mapping_of(map_)
     runs = runs_of(table, mapping, results)
-    names = columns_of(mapping, runs)
+    arms = listed(by, "by") if by else []
+    names = columns_of(mapping, runs, where, *(f"`{name}`" for name in arms))
     # Columns of a law beside n, d and loss: a code has none of its own.
     names.pop("columns", None)
     found = code_lengths(
         runs,
         law=law,
-        by=listed(by, "by") if by else [],
+        by=arms,
         vocab_size=vocab,
         target_loss=target_loss,
         where=where,
@@ -73,7 +74,7 @@ def code_length(
 
 def transfer(
     table: Table,
-    map_: Map = "",
+    map_: Map = None,
     where: Where = None,
     level: Level = 0.9,
     results: Results = None,
@@ -86,7 +87,7 @@ def transfer(
 
     mapping = mapping_of(map_)
     runs = runs_of(table, mapping, results)
-    names = columns_of(mapping, runs)
+    names = columns_of(mapping, runs, where)
     names.pop("columns", None)
     emit(transferred(runs, where=where, level=level, **names), as_json=json_, show=show_transfer)
 

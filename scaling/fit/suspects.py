@@ -7,6 +7,7 @@ out here: suspects are named, with what to do, and the law without them is fitte
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -94,12 +95,13 @@ def _rows(shift: Array, fitted: Array, data: Observations, free: int) -> list[tu
 def _row(i: int, shift: float, fitted: float, data: Observations) -> Suspect:
     size = f"{np.exp(abs(shift)):.3g} times" if abs(shift) > np.log(1.5) else f"{abs(np.expm1(shift)):.1%}"
     side = "above" if shift > 0 else "below"
+    others = f"{data.as_written('loss')} != {float(data.loss[i])!r}"
     return Suspect(
         (data.rows[i],),
         float(shift),
         f"row {data.rows[i]}: loss {data.loss[i]:.4g} lies {size} {side} the law of the other runs ({fitted:.4g}): "
         "diverged, barely trained, in other units or mistyped? Look at its log; leave it out with where "
-        f"'{data.names.get('loss', 'loss')} != {float(data.loss[i])!r}'",
+        f"{shlex.quote(others)}",
     )
 
 
@@ -125,9 +127,10 @@ def _level(axis: str, shift: float, errors: float, level: Array, data: Observati
     name, values = data.names.get(axis, axis), data.columns[axis][level]
     low, high = float(values.min()), float(values.max())
     # A run asked for 80k tokens ends at a whole step: what leaves a level out has to name all of it.
-    of, others = f"{low:.4g}", f"{name} != {low!r}"
+    written = data.as_written(axis)
+    of, others = f"{low:.4g}", f"{written} != {low!r}"
     if high > low:
-        of, others = f"{low:.4g} to {high:.4g}", f"{name} < {low!r} or {name} > {high!r}"
+        of, others = f"{low:.4g} to {high:.4g}", f"{written} < {low!r} or {written} > {high!r}"
     labels = tuple(row for row, inside in zip(data.rows, level, strict=True) if inside)
     side = "above" if shift > 0 else "below"
     return Suspect(
@@ -135,7 +138,7 @@ def _level(axis: str, shift: float, errors: float, level: Array, data: Observati
         float(shift),
         f"{AXES[axis]} {name} = {of} (rows {listed(labels, 4)}) lies {abs(shift):.1%} {side} the law through "
         f"the others ({errors:.0f} standard errors): trained or tuned unlike them? Train it again, or leave it out "
-        f"with where '{others}'",
+        f"with where {shlex.quote(others)}",
     )
 
 

@@ -25,6 +25,7 @@ from scaling.laws.inverse import where_it_falls_to
 from scaling.laws.jet import Jet
 from scaling.laws.text import Text, written_out
 from scaling.registry import Registry
+from scaling.tables.roles import LAW_COLUMNS
 
 Array = np.ndarray
 EXPONENT_MAX = 10.0
@@ -127,6 +128,7 @@ class ScalingLaw(ABC):
         super().__init_subclass__(**kwargs)
         if "name" in vars(cls):
             cls.registry.add(cls.name, cls)
+            LAW_COLUMNS.update(getattr(cls, "columns", ()))
 
     def __init__(self, **values: float):
         object.__setattr__(self, "values", _checked(self, values) if values else None)

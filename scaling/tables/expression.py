@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import reduce
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from scaling.errors import RecordError
 from scaling.registry import did_you_mean
+from scaling.tables.counts import all_counts
 from scaling.tables.truth import Truth, all_of, any_of
 
 if TYPE_CHECKING:
@@ -99,10 +101,25 @@ def could_hold(table: pd.DataFrame, condition: str) -> Array:
     return np.broadcast_to(value.possibly, (len(table),)).copy()
 
 
-def columns_named(expression: str) -> list[str]:
-    """Columns that an expression names."""
+def columns_named(expression: str, table: pd.DataFrame | None = None) -> list[str]:
+    """Columns that an expression names; of a table that has a column of that very name, this one."""
+    if table is not None and expression in table.columns:
+        return [expression]
     stand_ins = _quoted(expression)
     return [stand_ins.get(node.id, node.id) for node in ast.walk(_syntax(expression)) if _is_column(node)]
+
+
+def as_written(column: str, columns: Collection[str]) -> str:
+    """A column, or an expression over columns, as a part of an expression: in backticks or brackets where it must be.
+
+    Args:
+        column: as it is mapped.
+        columns: of the table.
+    """
+    if column.isascii() and column.isidentifier() and not iskeyword(column):
+        return column
+    # A name that holds a backtick has none around it; it can be mapped alone, and be no part of anything.
+    return f"`{column}`" if column in columns and "`" not in column else f"({column})"
 
 
 def no_condition(expression: str) -> str:
@@ -259,6 +276,8 @@ class _Reader:
 
     def _number(self, node: ast.AST) -> Any:
         value = _plain(self.value(node))
+        if _is_text(value) and (said := _numbers_in(value)) is not None:
+            return said
         if _is_text(value):
             raise RecordError(
                 f"{_short(self.text)} mixes text and numbers: {_source(node)} is text, and arithmetic needs numbers; "
@@ -300,7 +319,7 @@ class _Reader:
             return Truth.of(equal if isinstance(op, ast.Eq) else ~equal)
         if type(op) not in _ORDER:
             raise RecordError(f"{_short(self.text)} compares with 'is': write == instead; allowed are {ALLOWED}")
-        a, b = (_plain(self.value(side)) for side in (left, right))
+        a, b = _alike(*(_plain(self.value(side)) for side in (left, right)))
         if _is_text(a) or _is_text(b):
             raise RecordError(
                 f"{_short(self.text)} mixes text and numbers: text has no order; compare it with ==, != or in"
@@ -319,7 +338,7 @@ class _Reader:
         whole = [self._integers(side) for side in (left, right)]
         if all(side is not None for side in whole):
             return whole[0] == whole[1]
-        a, b = (_plain(self.value(side)) for side in (left, right))
+        a, b = _alike(*(_plain(self.value(side)) for side in (left, right)))
         if _is_text(a) != _is_text(b):
             raise RecordError(
                 f"{_short(self.text)} mixes text and numbers: put quotes around text, and none around numbers"
@@ -349,6 +368,19 @@ def _plain(value: Any) -> Any:
 
 def _is_text(value: Any) -> bool:
     return np.asarray(value).dtype == object
+
+
+def _numbers_in(value: Any) -> Array | None:
+    """What a column of text says where all of it is numbers, as 70M; None of other text, and of quoted text."""
+    return all_counts(value.tolist()) if np.ndim(value) else None
+
+
+def _alike(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both sides of a comparison: of numbers with text that says numbers, those numbers."""
+    if _is_text(a) == _is_text(b):
+        return a, b
+    read = [_numbers_in(side) if _is_text(side) else side for side in (a, b)]
+    return (a, b) if any(side is None for side in read) else (read[0], read[1])
 
 
 def _depth(tree: ast.AST) -> int:

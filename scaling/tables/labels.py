@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling.tables.expression import as_written
 from scaling.tables.finished import listed
 from scaling.tables.observations import REAL
 from scaling.tables.read import map_columns
+from scaling.tables.roles import OF_A_TABLE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
-LABELS = ("teacher", "text_id", "trunk_id", "run_id")
-"""Columns that may hold words: no law reads them as numbers."""
 MOST_KINDS = 20
 """A column of more words than this names runs, not what they read."""
 FEW_REPEATS = 6
@@ -28,8 +29,8 @@ MOST_OF_IT = 0.7
 
 
 def named_labels(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, dict[str, str], dict[str, str]]:
-    """The table with its mapped columns of words under our names; those columns; and the others, of numbers."""
-    words = {name: column for name, column in columns.items() if name in LABELS}
+    """The table with its mapped columns under our names; those columns; and the others, which a law reads."""
+    words = {name: column for name, column in columns.items() if name in OF_A_TABLE}
     numbers = {name: column for name, column in columns.items() if name not in words}
     return map_columns(runs, words), words, numbers
 
@@ -60,10 +61,11 @@ def _not_named(runs: pd.DataFrame, numbers: Mapping[str, Array], loss: Array) ->
 
 
 def _note(name: str, words: Array) -> str:
+    text = shlex.quote(f"teacher={as_written(name, [name])}")
     return (
         f"runs of one N and D differ in loss with column {name!r} ({listed(sorted(set(words)))}), which this fit takes "
         "for chance: if it says what was read (not what losses were measured on), map it with --map "
-        f"teacher={name} (in Python columns={{'teacher': {name!r}}}); if not, keep one kind with --where"
+        f"{text} (in Python columns={{'teacher': {name!r}}}); if not, keep one kind with --where"
     )
 
 

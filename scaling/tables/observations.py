@@ -62,6 +62,7 @@ class Observations:
         rows: the table's own row labels.
         excluded: ({"row": label, "reason": sentence}, …).
         names: {"n": column or expression it came from, …}.
+        written: the same, as an expression writes them: a column of an odd name in backticks.
         texts: {text_id: label in `teachers`}; empty for a table without that column, whose labels tell texts apart.
         notes: what a reader should know of the table, as that its loss seems to be in bits.
         made_of: which rows of the table these are, before `excluded`.
@@ -78,6 +79,7 @@ class Observations:
     rows: tuple[Any, ...]
     excluded: tuple[dict[str, Any], ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     made_of: MadeOf = MadeOf()
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +92,10 @@ class Observations:
     def n_clusters(self) -> int:
         """Number of independent trainings."""
         return len(np.unique(self.cluster))
+
+    def as_written(self, name: str) -> str:
+        """The column of a law's name, as an expression that filters rows writes it."""
+        return self.written.get(name, self.names.get(name, name))
 
     def select(self, mask: Array) -> Observations:
         """Only the rows where the mask is true."""

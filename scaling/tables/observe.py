@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.tables.expression import evaluate, missing_column
+from scaling.tables.counts import counts
+from scaling.tables.expression import as_written, evaluate, missing_column
 from scaling.tables.finished import RUN_KEYS, checkpoint_notes, finished, follows_no_law, last_checkpoints, listed
 from scaling.tables.labels import label_notes, named_labels
 from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COLUMNS, MadeOf, Observations, text_name
-from scaling.tables.read import select_rows
+from scaling.tables.read import map_columns, select_rows
+from scaling.tables.roles import LOSSES, check_roles
 from scaling.tables.tokens import bytes_per_token_of, vocabulary_of
-from scaling.tables.units import loss_notes, one_unit
+from scaling.tables.units import loss_notes, one_unit, size_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ def observe(
             which tells texts apart (in a table without it the label `teacher` does), and what is known of the text
             (`TEXT_COLUMNS`).
         columns: {law's name: column or expression}, as `{"n": "n_params", "d": "n_tokens"}`; "loss" among them comes
-            before `loss`; columns of words (`scaling.tables.labels.LABELS`) too, as `{"teacher": "corpus"}`.
+            before `loss`; what is read of any table (`scaling.tables.roles`) too, as `{"teacher": "corpus"}`.
         loss: column of the loss; its standard error is read where the table has it, see `_standard_error`.
         clusters: column of runs that share noise; each run alone if absent.
         positive: refuse losses that are not positive (log residuals cannot use them).
@@ -60,7 +62,9 @@ def observe(
         RecordError: a column is missing or not numeric; a loss is missing, infinite or not positive; sizes in mixed
             units; duplicates.
     """
-    loss, columns = columns.get("loss", loss), {name: column for name, column in columns.items() if name != "loss"}
+    check_roles(columns)
+    loss, error = columns.get("loss", loss), columns.get("loss_se")
+    columns = {name: column for name, column in columns.items() if name not in LOSSES}
     runs, words, columns = named_labels(runs, columns)
     n_rows, runs = len(runs), select_rows(runs, where)
     run_ids = tuple(map(str, runs["run_id"])) if "run_id" in runs.columns else ()
@@ -86,18 +90,19 @@ def observe(
     of_text = _known_of_text(kept, teacher, teachers)
     _share(kept, (of_text | numbers).get("real_share"))
     _no_divergence_below_zero(kept, of_text | numbers)
-    notes = (*loss_notes(kept, loss, measured), *label_notes(kept, numbers, measured, teachers))
+    notes = _size_notes(kept, columns, numbers) + label_notes(kept, numbers, measured, teachers)
     return Observations(
         columns=of_text | numbers,
         loss=measured,
-        loss_se=_standard_error(kept, loss),
+        loss_se=_standard_error(kept, loss, error),
         cluster=_codes(kept[clusters]) if clusters in kept.columns else np.arange(len(kept)),
         teacher=teacher,
         teachers=teachers,
         rows=tuple(row.item() if hasattr(row, "item") else row for row in kept.index),
         excluded=tuple({"row": _plain(out.row), "reason": out.reason} for out in left_out),
-        names=columns | words | {"loss": loss},
-        notes=(*notes, *checkpoint_notes(kept, left_out)),
+        written={name: as_written(column, kept.columns) for name, column in (columns | {"loss": loss}).items()},
+        names=columns | words | {"loss": loss} | ({} if error is None else {"loss_se": error}),
+        notes=(*loss_notes(kept, loss, measured), *notes, *checkpoint_notes(kept, left_out)),
         texts=texts,
         made_of=MadeOf(n_rows, where, n_rows - len(runs), run_ids, vocabulary_of(kept), bytes_per_token_of(kept)),
     )
@@ -143,7 +148,7 @@ def _no_duplicates(runs: pd.DataFrame) -> None:
 
 
 def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
-    """A column, or an expression over columns, as float64."""
+    """A column, or an expression over columns, as float64; of text, what it says as people write numbers."""
     import pandas as pd
 
     if column not in runs.columns and column.isidentifier():
@@ -154,17 +159,19 @@ def _numbers(runs: pd.DataFrame, column: str, role: str) -> Array:
     values = pd.Series(evaluate(runs, column), index=runs.index)
     if values.dtype.kind in "fiu":
         return values.to_numpy(float)
-    # Pandas reads a date, a list or true as a number where it can; only numbers, and text that says one, are meant.
+    # A date, a list or true is no number; only numbers, and text that says one, are meant.
     values = values.astype(object)
-    other = ~values.map(_may_be_number).astype(bool)
-    numeric = pd.to_numeric(values.where(~other), errors="coerce")
-    text = (numeric.isna() & values.notna()).to_numpy()
+    meant = values.map(_may_be_number).astype(bool) & values.notna()
+    numeric = counts(values.where(meant, None).tolist())
+    text = np.isnan(numeric) & values.notna().to_numpy()
     if text.any():
+        other = zip(values.index[text], values[text], strict=True)
         raise RecordError(
             f"column {column!r} ({role}) has something else where a number belongs: "
-            f"{listed(f'row {row}: {values[row]!r}' for row in values.index[text])}; clean it or filter those rows out"
+            f"{listed(f'row {row}: {value!r}' for row, value in other)}; numbers are read as 70000000, 7e7, 70M and "
+            "70,000,000: write these so, or filter those rows out"
         )
-    return numeric.to_numpy(float)
+    return numeric
 
 
 def _may_be_number(value: Any) -> bool:
@@ -175,13 +182,15 @@ def _hashable(value: Any) -> Any:
     return value if isinstance(value, Hashable) else repr(value)
 
 
-def _standard_error(runs: pd.DataFrame, loss: str) -> Array | None:
-    """Of a column of losses: its own, as `loss_se` is that of `loss`; None where the table does not say it.
+def _standard_error(runs: pd.DataFrame, loss: str, named: str | None = None) -> Array | None:
+    """Of a column of losses: the one named, or its own, as `loss_se` is that of `loss`; None where there is none.
 
     One in bits/byte is the one in nats/token times a number of the text, and so is its error.
     """
     own, scale = f"{loss}_se", None
-    if own not in runs.columns and loss == "bits_per_byte" and "loss" in runs.columns:
+    if named is not None:
+        own, runs = "loss_se", map_columns(runs, {"loss_se": named})
+    elif own not in runs.columns and loss == "bits_per_byte" and "loss" in runs.columns:
         own, scale = "loss_se", _numbers(runs, loss, "loss") / _numbers(runs, "loss", "loss")
     # A table with one loss of another name may call its error by the usual one.
     elif own not in runs.columns and loss in runs.columns and "loss" not in runs.columns:
@@ -190,6 +199,11 @@ def _standard_error(runs: pd.DataFrame, loss: str) -> Array | None:
         return None
     values = _numbers(runs, own, "standard error of the loss") * (1.0 if scale is None else scale)
     return values if np.isfinite(values).any() else None
+
+
+def _size_notes(runs: pd.DataFrame, columns: Mapping[str, str], numbers: Mapping[str, Array]) -> list[str]:
+    sizes = [name for name in ("n", "d") if name in numbers]
+    return [note for name in sizes for note in size_notes(runs, columns[name], numbers[name], COUNTS[name])]
 
 
 def _usable(runs: pd.DataFrame, column: str, values: Array, positive: bool) -> None:

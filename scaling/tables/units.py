@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.errors import RecordError
-from scaling.tables.expression import column_values
+from scaling.tables.expression import as_written, column_values
 from scaling.tables.finished import listed
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ ODDS = "odds"
 UNITS = {PER_BYTE: BITS, ODDS: ODDS}
 """Units of columns whose name says that they are not in nats/token."""
 SMALLEST_COUNT = 1e3
-"""A table whose largest model or data set is below a thousand counts in millions or billions."""
+"""A table half of whose models or data sets are below a thousand counts in millions or billions; the smallest of an
+honest one may have 768 parameters."""
+LARGEST_SMALL = 1e6
+"""Numbers that are all below a million, under a name that says millions, count in those."""
 WIDEST_GAP = 1e5
 """Neighbouring sizes further apart than this factor are in different units."""
 LARGEST_LOSS = 15.0
@@ -40,6 +44,10 @@ SMALLEST_LOSS = 1.3
 LARGEST_ALPHABET = 512
 """Tokens of so few kinds are bytes or symbols, of which a nat or less is usual."""
 SAME = 1e-3
+_FACTORS = {"k": "1e3", "m": "1e6", "b": "1e9", "g": "1e9", "t": "1e12"}
+_WORD = re.compile(r"(?P<unit>million|billion|trillion|mln|bln)", re.IGNORECASE)
+_LETTER = re.compile(r"(?:[^A-Za-z0-9]|(?<=[a-z]))(?P<unit>[kKMBGT])[^A-Za-z0-9]*$")
+"""The last letter of a name that has more of them."""
 _PERPLEXITY = re.compile(r"(^|[^a-z])(ppl|perplexity)([^a-z]|$)", re.IGNORECASE)
 _BITS = re.compile(r"(^|[^a-z])(bits?|bpb|bpc|bits_per_\w+)([^a-z]|$)", re.IGNORECASE)
 
@@ -55,10 +63,10 @@ def one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
     Raises:
         RecordError: with what to write instead.
     """
-    if values.max() < SMALLEST_COUNT:
+    if (middle := float(np.median(values))) < SMALLEST_COUNT:
         raise RecordError(
-            f"column {column!r} goes up to {values.max():g} {unit}: it seems to count in thousands, "
-            f"millions or billions; give plain {unit}, as '{column} * 1e6'"
+            f"column {column!r} goes from {values.min():g} to {values.max():g} {unit}, half of it below {middle:.4g}: "
+            f"it seems to count in thousands, millions or billions; give plain {unit}, {_in_plain(runs, column)}"
         )
     ordered = np.unique(values)
     gaps = ordered[1:] / ordered[:-1]
@@ -68,6 +76,30 @@ def one_unit(runs: pd.DataFrame, column: str, values: Array, unit: str) -> None:
             f"column {column!r} mixes units: {unit} jump from {edge:g} to {ordered[gaps.argmax() + 1]:g}; "
             f"rows {listed(runs.index[values <= edge])} look as if they counted in other units"
         )
+
+
+def size_notes(runs: pd.DataFrame, column: str, values: Array, unit: str) -> list[str]:
+    """Signs that sizes are in millions or billions which are too large to be refused: the column's name, or a few of
+    its values."""
+    factor = _factor_in(column) if column in runs.columns else None
+    low, high = float(values.min()), float(values.max())
+    if high >= LARGEST_SMALL or (factor is None and low >= SMALLEST_COUNT):
+        return []
+    sign = f"goes from {low:g} to {high:g}" + (f" and is named as if it counted in {factor}" if factor else "")
+    return [f"column {column!r} {sign}: if these are no plain {unit}, give such, {_in_plain(runs, column)}"]
+
+
+def _in_plain(runs: pd.DataFrame, column: str) -> str:
+    """What to write for plain numbers, after what the name says that it counts in."""
+    written, factor = as_written(column, runs.columns), _factor_in(column)
+    return f"as '{written} * {factor}'" if factor else f"as '{written} * 1e6' or '{written} * 1e9'"
+
+
+def _factor_in(column: str) -> str | None:
+    """1e6 of a name as ``params_M``, ``Size (M)`` or ``millions of tokens``; None of one that says no unit."""
+    if found := _WORD.search(column) or _LETTER.search(column):
+        return _FACTORS[found["unit"][0].lower()]
+    return None
 
 
 def loss_unit(column: str) -> str:
@@ -94,13 +126,16 @@ def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:
     bits += [
         f"log2 of {name}" for name, values in others.items() if _PERPLEXITY.search(name) and _is_log2(values, loss)
     ]
+    written = as_written(column, runs.columns)
     if perplexity or np.median(loss) > LARGEST_LOSS:
         sign = f"it is {perplexity[0]}" if perplexity else f"half of it lies above {np.median(loss):.4g}"
-        return [f"column {column!r} seems to hold perplexities ({sign}), not nats/token: map loss=log({column})"]
+        quoted = shlex.quote(f"loss=log({written})")
+        return [f"column {column!r} seems to hold perplexities ({sign}), not nats/token: --map {quoted}"]
     if bits:
         return [
-            f"column {column!r} seems to be in bits ({bits[0]}), not nats/token: for bits per token map "
-            f"loss={column}*0.693147; bits per byte are the unit of every loss and target of this fit"
+            f"column {column!r} seems to be in bits ({bits[0]}), not nats/token: for bits per token "
+            f"--map {shlex.quote(f'loss={written}*0.693147')}; bits per byte are the unit of every loss and target "
+            "of this fit"
         ]
     return _of_vocabularies(runs, column) or _too_low(runs, column, loss) or _beyond_vocabulary(runs, column, loss)
 

@@ -307,3 +307,62 @@ def test_another_file_of_this_program_is_not_taken_for_a_fit(tmp_path, monkeypat
 def test_a_budget_is_told_in_the_unit_that_shows_it(tmp_path, monkeypatch):
     asked = ("--law", "besiroglu", "--target-loss", "2.2", "--memory", "1.5GiB", "--tokens", "1T")
     assert "within 1.5 GiB" in refused(tmp_path, monkeypatch, "recommend", *asked)
+
+
+@pytest.fixture
+def named_otherwise(tmp_path) -> Path:
+    """A table of somebody else's names."""
+    runs = [(n, d, 2 + 12 * n**-0.35 + 300 * d**-0.45) for n in (1e5, 1e6, 1e7) for d in (1e6, 1e7, 1e8)]
+    lines = "".join(f"{n},{d},{6 * n * d},{loss},{'a' if i % 2 else 'b'}\n" for i, (n, d, loss) in enumerate(runs))
+    (tmp_path / "theirs.csv").write_text("N,D,C,loss,kind\n" + lines)
+    return tmp_path / "theirs.csv"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fit",),
+        ("backtest",),
+        ("backtest", "--decision", "0.9"),
+        ("frontier", "--flops", "1e20"),
+        ("compare", "--arms", "a,b", "--by", "kind"),
+        ("code-length",),
+        ("transfer",),
+    ],
+    ids=" ".join,
+)
+def test_a_mapped_name_that_nothing_reads_is_refused_by_every_command(command, named_otherwise, monkeypatch):
+    name, *options = command
+    arguments = (name, "theirs.csv", *options, "--map", "n=N,d=D", "--map", "los=loss")
+    said = refused(named_otherwise.parent, monkeypatch, *arguments)
+    assert "nothing reads a column as 'los'" in said
+    assert "did you mean 'loss'?" in said
+
+
+def test_a_mapped_name_that_only_other_expressions_read_is_taken(named_otherwise, monkeypatch):
+    monkeypatch.chdir(named_otherwise.parent)
+    asked = ("fit", "theirs.csv", "--map", "tokens=C / 6,n=N", "--map", "d=tokens / N", "--map", "big=N / 1e6")
+    done = CliRunner().invoke(app, [*asked, "--where", "big > 0", "--law", "chinchilla"])
+    assert "nothing reads" not in f"{done.output}{done.exception}"
+
+
+def test_one_name_mapped_twice_is_refused_and_several_options_count_together(named_otherwise, monkeypatch):
+    asked = ("fit", "theirs.csv", "--map", "n=N", "--map", "d=D", "--map")
+    assert "--map: got n twice" in refused(named_otherwise.parent, monkeypatch, *asked, "n=C")
+    assert "nothing reads a column as 'l'" in refused(named_otherwise.parent, monkeypatch, *asked, "l=loss")
+
+
+def test_every_command_that_maps_columns_lets_the_option_repeat():
+    import typer
+
+    commands = typer.main.get_command(app).commands.values()
+    maps = [option for command in commands for option in command.params if "--map" in option.opts]
+    assert len(maps) >= 7
+    assert all(option.multiple for option in maps)
+
+
+def test_a_comma_in_backticks_is_part_of_a_columns_name(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text('"N, all",D,loss\n1e6,1e8,3.0\n')
+    said = refused(tmp_path, monkeypatch, "fit", "t.csv", "--map", "n=`N, all`,d=D")
+    assert "no such column" not in said
+    assert "1 run" in said

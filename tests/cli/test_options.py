@@ -19,7 +19,7 @@ from scaling.predict.explain.comparison import named_subject
 OPTIONS = {
     "held": numbers_of,
     "at": numbers,
-    "map": lambda texts: mapping_of(",".join(texts)),
+    "map": mapping_of,
     "executor-set": lambda texts: key_values(texts, "executor-set"),
     "prune": lambda texts: pairs(texts, "prune", finite, example="heads=4"),
     "layers": lambda texts: pairs(texts, "layers", whole_count, example="'llama 1B Q8_0=16'"),
@@ -58,7 +58,7 @@ def test_pairs_are_read_as_they_are_meant():
         "delta_noise": 0.0,
         "n_unique_tokens": math.inf,
     }
-    assert mapping_of("n=params, loss=where(a == 1)") == {"n": "params", "loss": "where(a == 1)"}
+    assert mapping_of(["n=params, loss=where(a == 1)"]) == {"n": "params", "loss": "where(a == 1)"}
     assert key_values(["gpus-per-task=1", "exclusive"], "executor-set") == {"gpus_per_task": "1", "exclusive": True}
     assert OPTIONS["layers"](["llama 1B Q8_0=16"]) == {"llama 1B Q8_0": 16}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -143,3 +144,27 @@ def test_rows_left_out_are_counted_by_reason():
     runs.loc[[3, 4], "status"] = "crashed"
     runs.loc[5, "status"] = "diverged"
     assert made_of(fitted(runs)) == "45 of 48 rows; 2 left out: status crashed; 1 left out: status diverged"
+
+
+SUMS = ["10 * (val / 10)", "val + 0"]
+
+
+@pytest.mark.parametrize("name", ["eval/loss", "val loss", "loss (nats)", "it's a loss", "2nd", "in", *SUMS])
+def test_a_row_is_left_out_by_the_advice_as_it_is_pasted_whatever_its_column_is_called(name):
+    runs = sweep()
+    runs.loc[17, "loss"] *= 10
+    runs = runs.rename(columns={"loss": "val" if name in SUMS else name})
+    (suspect,) = fitted(runs, loss=name).suspects
+    (where,) = shlex.split(suspect.text[suspect.text.index("with where ") + len("with where ") :])
+    assert not fitted(runs, loss=name, where=where).suspects
+
+
+@pytest.mark.parametrize("name", ["Model Size", "size/total", "N (all)"])
+def test_a_size_is_left_out_by_the_advice_as_it_is_pasted_whatever_its_column_is_called(name):
+    runs = sweep(seed=3)
+    size = float(np.unique(runs.n_params)[3])
+    runs["loss"] *= np.where(runs.n_params == size, 1.015, 1.0)
+    runs = runs.rename(columns={"n_params": name})
+    (suspect,) = fitted(runs, n=name).suspects
+    (where,) = shlex.split(suspect.text[suspect.text.index("with where ") + len("with where ") :])
+    assert not fitted(runs, n=name, where=where).suspects

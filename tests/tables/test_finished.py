@@ -131,7 +131,7 @@ def test_one_run_named_twice_is_refused():
 @pytest.mark.parametrize(
     ("change", "loss", "note"),
     [
-        (lambda runs: runs.assign(loss=np.exp(4 * runs.loss)), "loss", "half of it lies above .* map loss=log"),
+        (lambda runs: runs.assign(loss=np.exp(4 * runs.loss)), "loss", "half of it lies above .* --map .loss=log"),
         (lambda runs: runs.assign(val_ppl=np.exp(runs.loss)), "val_ppl", "it is val_ppl"),
         (lambda runs: runs.assign(perplexity=np.exp(runs.loss), loss=np.exp(runs.loss)), "loss", "it is perplexity"),
         (lambda runs: runs.assign(loss=runs.loss / 0.693, val_bpb=runs.loss / 0.693), "loss", r"in bits \(val_bpb\)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from scaling.predict.recommend.recommendation import Recommendation
 
 Value = TypeVar("Value")
+_COMMA = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
 Read = Callable[[str, str], Value]
 """What makes a value of a text; it takes the name of the value too, for its own message."""
 
@@ -101,8 +103,8 @@ def byte_count(text: str, name: str) -> int:
 
 
 def listed(text: str, name: str) -> list[str]:
-    """``a, b`` as a list of words, each once and none of them empty."""
-    found = [word.strip() for word in text.split(",")]
+    """``a, b`` as a list of words, each once and none of them empty; a comma in backticks is part of a name."""
+    found = [word.strip() for word in _COMMA.split(text)]
     if not all(found):
         raise SpecError(f"--{name}: got {text!r}, allowed are words with a comma between two — leave the empty one out")
     return list(dict.fromkeys(found))
