@@ -53,9 +53,7 @@ def fit_stage(
 
     done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
-        raise RecordError(
-            f"{workspace.folder}: no finished run to fit — train first: {workspace.command('scaling sweep')}"
-        )
+        raise workspace.no_finished_run("fit")
     # What the command line says stands before what the file says.
     own = {name: value for name, value in (("law", law), ("held", held)) if value is not None}
     try:

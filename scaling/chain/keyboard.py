@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import DEFAULT_FORMAT
 from scaling.chain.workspace import Workspace
-from scaling.errors import FitError, RecordError
+from scaling.errors import FitError
 from scaling.records import RunStore, write_csv
 from scaling.spec import RunSpec
 from scaling.stop import interruptible
@@ -102,7 +102,7 @@ def keyboard_stage(
     path = workspace.folder / KEYBOARD
     runs = tuple({run.run_id: run for run in (*workspace.runs, *also)}.values())
     if not any(workspace.store.has(run.run_id) for run in runs):
-        raise RecordError(f"no finished run to type with — train the sweep first: {workspace.command('scaling sweep')}")
+        raise workspace.no_finished_run("type with")
     known = read_table(path) if path.exists() else None
 
     # Rows of other runs, formats and words were measured too, and stay in the file.

@@ -99,6 +99,14 @@ class Workspace:
         file = self.folder / RESOLVED if self.overrides else Path(self.config.path or "")
         return f"{verb} {shlex.quote(str(file))}{results_option(self.store.root, beside=file)}"
 
+    def no_finished_run(self, aim: str) -> RecordError:
+        """The error of a stage that finds nothing trained.
+
+        Args:
+            aim: What it would do with a run, as ``fit``.
+        """
+        return RecordError(f"{self.folder}: no finished run to {aim} — train first: {self.command('scaling sweep')}")
+
     def of_its_text(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a table in its folder whose students read what the sweep reads.
 

@@ -135,6 +135,8 @@ def damage(
     # A run has no folder of its own for tables: what is measured of one is printed alone.
     if is_sweep(what):
         workspace = Workspace.open(what, results=results).prepare()
+        if not any(workspace.store.has(run.run_id) for run in workspace.runs):
+            raise workspace.no_finished_run("measure damage on")
         found = damage_stage(workspace.store, workspace.runs, bits=asked, folder=workspace.folder, watch=say)
     else:
         store = RunStore(results or RESULTS)

@@ -45,11 +45,17 @@ def curve(
     With a column `lr` (and `step`, `run`) the law of learning-rate schedules is fitted to the trainings that have
     losses, and forecasts the last loss of those that have none.
     """
+    from scaling.errors import RecordError
     from scaling.records.table import load_runs
     from scaling.tables.read import map_columns, select_rows
 
     mapping = mapping_of(map_)
-    rows = select_rows(map_columns(load_runs(table), mapping), where)
+    measured = load_runs(table)
+    if not len(measured):
+        raise RecordError(
+            f"{table}: the table has no rows, so no curve to continue — give one with a row a measurement"
+        )
+    rows = select_rows(map_columns(measured, mapping), where)
     # A learning rate by step asks for the law of schedules, anything else for one of the curve.
     if "lr" in mapping or (at is None and "lr" in rows):
         of_curve = {"--at": at, "--form": form, "--force": force or None}

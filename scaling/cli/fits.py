@@ -166,17 +166,20 @@ def runs_of(table: Path, mapping: dict[str, str], results: Path | None) -> pd.Da
 
     if not is_sweep_file(table):
         refuse_without_effect(f"a table ({table})", {"--results": results})
-        return map_columns(load_runs(table), mapping)
+        runs = load_runs(table)
+        # The folder of a sweep that nobody trained yet; any other empty table is the fitter's to refuse.
+        if not len(runs) and table.is_dir() and (table / "sweep.yaml").is_file():
+            return runs_of(table / "sweep.yaml", mapping, results)
+        return map_columns(runs, mapping)
     from scaling.chain.workspace import Workspace
     from scaling.errors import RecordError
 
     workspace = Workspace.open(table, results=results)
-    if not workspace.table_path.exists():
-        command = workspace.command("scaling sweep")
-        raise RecordError(f"{workspace.table_path}: no runs of this sweep yet — train them: {command}")
-    runs, where = load_runs(workspace.folder), workspace.config.fit.where
+    if not workspace.table_path.exists() or not len(runs := load_runs(workspace.folder)):
+        raise workspace.no_finished_run("read")
+    where = workspace.config.fit.where
     kept = select_rows(runs, where)
-    if len(runs) and not len(kept):
+    if not len(kept):
         raise RecordError(f"{table}: fit.where {where!r} keeps none of {len(runs)} runs — name rows that are there")
     return map_columns(kept, mapping)
 

@@ -110,15 +110,9 @@ def columns_named(expression: str, table: pd.DataFrame | None = None) -> list[st
 
 
 def as_written(column: str, columns: Collection[str]) -> str:
-    """A column, or an expression over columns, as a part of an expression: in backticks or brackets where it must be.
-
-    Args:
-        column: as it is mapped.
-        columns: of the table.
-    """
+    """A column, or an expression over columns of a table, as a part of an expression: in backticks or brackets."""
     if column.isascii() and column.isidentifier() and not iskeyword(column):
         return column
-    # A name that holds a backtick has none around it; it can be mapped alone, and be no part of anything.
     return f"`{column}`" if column in columns and "`" not in column else f"({column})"
 
 
@@ -152,6 +146,8 @@ def readable(expression: str) -> str:
 
 def missing_column(name: str, columns: list[str]) -> str:
     """Sentence that says which columns there are, nearest name first."""
+    if not columns:
+        return "the table has no columns at all, as one of no runs"
     names = ", ".join(str(column) for column in columns)
     close = did_you_mean(name, columns)
     return f"the table has no such column; it has {names}{close if 'did you mean' in close else ''}"

@@ -82,21 +82,6 @@ def test_a_results_folder_without_effect_is_refused_as_well_where_it_is_the_usua
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        ("backtest",),
-        ("compare", "--arms", "real,noise 0.2"),
-        ("frontier", "--flops", "1e12"),
-        ("code-length",),
-        ("transfer",),
-    ],
-)
-def test_a_sweep_without_runs_is_told_how_to_train_them(command, tmp_path, monkeypatch):
-    said = refused(tmp_path, monkeypatch, *command, QUICKSTART)
-    assert f"no runs of this sweep yet — train them: scaling sweep {QUICKSTART}" in said
-
-
-@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("recommend", "own.yaml"), "--fit results/own/fit.json asks the fit of a sweep's runs"),
@@ -174,12 +159,6 @@ def test_what_names_no_two_arms_is_refused_with_the_way_to_name_one_with_a_comma
 def test_a_coefficient_that_no_form_has_cannot_be_held(law, tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, "fit", GRID, "--law", law, "--held", "X=3")
     assert said.startswith("cannot hold 'X': the coefficients")
-
-
-@pytest.mark.parametrize("command", ["code-length", "transfer"])
-def test_a_sweep_without_runs_is_told_how_it_gets_some(command, tmp_path, monkeypatch):
-    said = refused(tmp_path, monkeypatch, command, QUICKSTART)
-    assert said.endswith(f"quickstart/runs.parquet: no runs of this sweep yet — train them: scaling sweep {QUICKSTART}")
 
 
 @pytest.mark.parametrize("command", ["plan", "run", "sweep"])
@@ -366,3 +345,36 @@ def test_a_comma_in_backticks_is_part_of_a_columns_name(tmp_path, monkeypatch):
     said = refused(tmp_path, monkeypatch, "fit", "t.csv", "--map", "n=`N, all`,d=D")
     assert "no such column" not in said
     assert "1 run" in said
+
+
+READ_RUNS = [
+    ("fit",),
+    ("backtest",),
+    ("compare", "--arms", "real,trained"),
+    ("frontier", "--flops", "1e15"),
+    ("code-length",),
+    ("transfer",),
+    ("keyboard",),
+    ("damage",),
+]
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["never asked", "asked before"])
+@pytest.mark.parametrize("command", READ_RUNS, ids=lambda command: command[0])
+def test_a_sweep_without_runs_is_said_to_want_training_by_every_command_that_reads_them(
+    command, asked, tmp_path, monkeypatch
+):
+    if asked:  # which leaves an empty table in the sweep's folder
+        refused(tmp_path, monkeypatch, "fit", QUICKSTART)
+    name, *options = command
+    said = refused(tmp_path, monkeypatch, name, QUICKSTART, *options)
+    assert "quickstart: no finished run to" in said
+    assert said.endswith(f"— train first: scaling sweep {QUICKSTART}")
+
+
+@pytest.mark.parametrize("command", READ_RUNS[:6], ids=lambda command: command[0])
+def test_the_folder_of_a_sweep_without_runs_is_told_like_its_file(command, tmp_path, monkeypatch):
+    refused(tmp_path, monkeypatch, "fit", QUICKSTART)
+    name, *options = command
+    said = refused(tmp_path, monkeypatch, name, "results/quickstart", *options)
+    assert said.endswith("no finished run to read — train first: scaling sweep results/quickstart/sweep.yaml")
