@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -17,6 +17,9 @@ from scaling.errors import ConfigError, DataError
 from scaling.files import make_folder, write_once
 from scaling.records import check_name
 from scaling.spec import KindSpec, RunSpec, Source, Targets, Teacher, TextSource
+
+if TYPE_CHECKING:
+    from scaling.data.corpora import Corpus
 
 TEMPLATE = """\
 # QUESTION: What is to be learned from this sweep?
@@ -134,10 +137,7 @@ def text_template(name: str, pattern: str, *, non_utf8: NonUtf8 = "refuse") -> s
     corpus = load_corpus(TextSource(kind="text", corpus=pattern, non_utf8=non_utf8))
     n_tokens, n_held_out = (int(corpus.n_bytes(split) / BYTES_PER_TOKEN) for split in ("train", "held_out"))
     if n_tokens < FEWEST_TEXT_TOKENS:
-        raise DataError(
-            f"{pattern}: holds about {n_tokens:,} tokens to learn from — a sweep needs {FEWEST_TEXT_TOKENS:,} "
-            f"({FEWEST_TEXT_TOKENS * BYTES_PER_TOKEN / 1e6:.2g} MB of text) at least; add files"
-        )
+        raise DataError(_too_little(pattern, corpus, n_tokens, n_held_out))
     longest = _round_down(min(n_tokens, MOST_TEXT_TOKENS))
     volumes = ", ".join(_thousands(share * longest) for share in TEXT_VOLUMES)
     return TEXT_TEMPLATE.format(
@@ -149,6 +149,21 @@ def text_template(name: str, pattern: str, *, non_utf8: NonUtf8 = "refuse") -> s
         tokens=f"[{volumes}]",
         teacher_tokens=_thousands(2 * longest),
         held_out=_thousands(min(MOST_HELD_OUT_TOKENS, _round_down(n_held_out / 2))),
+    )
+
+
+def _too_little(pattern: str, corpus: Corpus, n_tokens: int, n_held_out: int) -> str:
+    """What is said of texts too short for a sweep: how much they hold, how much of it is held out, what to do."""
+    n_documents = len(corpus.scan.digests)
+    needed = f"{FEWEST_TEXT_TOKENS:,} ({FEWEST_TEXT_TOKENS * BYTES_PER_TOKEN / 1e6:.2g} MB of text)"
+    # Of a few long files a whole one is held out, which may be most of the text.
+    whole = 0.9 * (n_tokens + n_held_out) > FEWEST_TEXT_TOKENS
+    cut = "cut them into more files, of which a tenth is held out, as with: "
+    cut += "split -n l/20 --additional-suffix=.txt FILE part-"
+    return (
+        f"{pattern}: holds about {n_tokens:,} tokens to learn from, as {corpus.n_held_out} of {n_documents} documents "
+        f"with {n_held_out:,} of {n_tokens + n_held_out:,} tokens are held out for evaluation (which ones, their "
+        f"hashes say) — a sweep needs {needed} at least; {cut if whole else 'add files'}"
     )
 
 

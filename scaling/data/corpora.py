@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -172,14 +173,26 @@ def _open(source: CorpusSpec) -> tuple[Reader, str]:
     corpus = source.corpus
     if corpus in NAMED:
         return NAMED[corpus]()
-    if not any(mark in corpus for mark in "*?[/.\\"):
+    if os.path.isdir(corpus):  # not Path.is_dir, which raises where a name is too long  # noqa: PTH112
         raise DataError(
-            f"unknown corpus {corpus!r}{did_you_mean(corpus, NAMED)}; known are sotu, prose and each of its books "
-            f"({', '.join(book.package for book in BOOKS)}); for your own text give a glob of files, for example "
-            "'texts/*.txt'"
+            f"{corpus!r} is a folder, not the files in it; give a glob of them, as {_glob_in(Path(corpus))!r}"
+        )
+    if not any(mark in corpus for mark in "*?[/.\\"):
+        # Where none is close, all of them are named below.
+        close = did_you_mean(corpus, NAMED)
+        raise DataError(
+            f"unknown corpus {corpus!r}{close if 'did you mean' in close else ''}; known are sotu, prose and each of "
+            f"its books ({', '.join(book.package for book in BOOKS)}); for your own text give a glob of files, for "
+            "example 'texts/*.txt'"
         )
     notice = f"Files {corpus}, of whose terms nothing is known here."
     return lambda: read_files(corpus, non_utf8=source.non_utf8), notice
+
+
+def _glob_in(folder: Path) -> str:
+    """A glob of the files of text in a folder, of the kind that it has."""
+    kinds = [f"*{kind}" for kind in (".txt", ".jsonl", ".parquet")]
+    return str(folder / next((kind for kind in kinds if any(folder.glob(kind))), kinds[0]))
 
 
 def _open_sotu() -> tuple[Reader, str]:

