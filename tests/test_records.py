@@ -220,7 +220,13 @@ def test_the_columns_are_those_that_the_readme_describes():
 
 def test_there_is_a_clear_error_where_no_runs_are(tmp_path):
     with pytest.raises(RecordError, match="no runs here"):
-        load_runs(tmp_path / "nowhere")
+        load_runs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nothere.csv", "nothere.parquet"])
+def test_a_table_that_is_not_there_is_said_not_to_be_there(name, tmp_path):
+    with pytest.raises(RecordError, match=f"{name}: is not there — expected"):
+        load_runs(tmp_path / name)
 
 
 def test_json_with_a_nan_is_never_written(tmp_path):

@@ -114,9 +114,7 @@ def backtest(
     runs = runs if runs.index.is_unique else runs.reset_index(drop=True)
     fitted_rows, held_out = _split(runs, train, test, sizes, loss)
     settings = {"bootstrap": 300} | options
-    result = fit(fitted_rows, law=law, n=n, d=d, loss=loss, columns=columns, strict=False, **settings)
-    if not result.status.converged:
-        raise FitError(" ".join(result.status.reasons), fit=result)
+    result = _fitted(fitted_rows, len(held_out), law=law, n=n, d=d, loss=loss, columns=columns, **settings)
     data = observe(held_out, columns=sizes, loss=loss, clusters=None)
     # What the law reads besides sizes is known of held-out runs too, but a teacher only by its code in the fit.
     further = [name for name in sorted(result.reads) if name in data.columns and name not in ("n", "d")]
@@ -138,6 +136,18 @@ def backtest(
         _rows(data, forecast, inside),
         result,
     )
+
+
+def _fitted(rows: pd.DataFrame, n_held: int, **settings: Any) -> Fit:
+    """The fit of the training rows; of one that fails, it is said that not all runs were there to be fitted."""
+    held_back = f"{n_held} of {len(rows) + n_held} runs were held out to be forecast, and of the others"
+    try:
+        result = fit(rows, strict=False, **settings)
+    except FitError as error:
+        raise FitError(f"{held_back}: {error}", fit=error.fit) from error
+    if not result.status.converged:
+        raise FitError(f"{held_back}: {' '.join(result.status.reasons)}", fit=result)
+    return result
 
 
 def _split(

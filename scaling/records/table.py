@@ -49,7 +49,8 @@ def load_runs(path: str | os.PathLike[str] = "results") -> pd.DataFrame:
         return runs_table(RunStore(path).records())
     if path.suffix in (".yaml", ".yml"):
         raise RecordError(f"{path}: is a sweep file — name the folder of its results, as results/{path.stem}")
-    raise RecordError(f"{path}: no runs here — expected a results folder, a sweep's folder, a .parquet or a .csv file")
+    state = "no runs here" if path.exists() else "is not there"
+    raise RecordError(f"{path}: {state} — expected a results folder, a sweep's folder, a .parquet or a .csv file")
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ from scaling.tables.observations import DELTAS, GENERATOR_DELTAS, REAL, TEXT_COL
 from scaling.tables.read import map_columns, select_rows
 from scaling.tables.roles import LOSSES, check_roles
 from scaling.tables.tokens import bytes_per_token_of, vocabulary_of
-from scaling.tables.units import loss_notes, one_unit, size_notes
+from scaling.tables.units import likely_loss, loss_notes, one_unit, size_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def observe(
         kept, left_out = kept[last], left_out + checkpoints
         numbers = {name: values[last] for name, values in numbers.items()}
     _no_duplicates(kept)
-    measured = _numbers(kept, loss, "loss")
+    measured = likely_loss(loss, _numbers(kept, loss, "loss"))
     _usable(kept, loss, measured, positive)
     teacher, teachers, texts = _texts(kept)
     of_text = _known_of_text(kept, teacher, teachers)

@@ -39,6 +39,8 @@ WIDEST_GAP = 1e5
 """Neighbouring sizes further apart than this factor are in different units."""
 LARGEST_LOSS = 15.0
 """Nats/token: a uniform guess over three million tokens; no language model is worse."""
+LARGEST_PERPLEXITY = 1e9
+"""Far beyond the perplexity of a uniform guess; the squares of larger numbers overflow in the doubt of a fit."""
 SMALLEST_LOSS = 1.3
 """Nats/token of words or their pieces: half a table below it is rare, while bits/byte run from 0.6 to 1.3."""
 LARGEST_ALPHABET = 512
@@ -105,6 +107,21 @@ def _factor_in(column: str) -> str | None:
 def loss_unit(column: str) -> str:
     """The unit of the losses of a column, of whatever is fitted to them, and of its forecasts."""
     return UNITS.get(column, NATS)
+
+
+def likely_loss(column: str, loss: Array) -> Array:
+    """The same losses: numbers of which most are larger than any perplexity are something else, as FLOPs.
+
+    Raises:
+        RecordError: with their column.
+    """
+    middle = float(np.median(np.nan_to_num(loss, nan=0.0)))
+    if middle > LARGEST_PERPLEXITY:
+        raise RecordError(
+            f"column {column!r} holds numbers about {middle:.3g}, which are no losses in any unit: name "
+            "that of the losses with --map loss=COLUMN (in Python loss=...)"
+        )
+    return loss
 
 
 def loss_notes(runs: pd.DataFrame, column: str, loss: Array) -> list[str]:

@@ -389,3 +389,10 @@ def test_losses_too_small_to_compute_with_are_refused():
     runs = pd.DataFrame({"n_params": [1e6, 1e7, 1e8], "n_tokens": [1e9, 1e8, 1e10], "loss": [3e-200, 2e-200, 1e-200]})
     with pytest.raises(RecordError, match="at least 1e-60"):
         fit(runs)
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "stack"])
+def test_flops_under_the_name_of_a_loss_are_refused_without_a_warning(law):
+    runs = grid(noise=0.003)
+    with pytest.raises(RecordError, match="column 'flops' holds numbers about .* no losses in any unit"):
+        fit(runs.assign(flops=6 * runs.n_params * runs.n_tokens), law=law, loss="flops")

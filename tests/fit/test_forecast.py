@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.errors import RecordError
+from scaling.errors import FitError, RecordError
 from scaling.fit.backtest import backtest
 from scaling.fit.describe import summary
 from scaling.fit.design import design
@@ -245,3 +245,12 @@ def test_forms_follow_from_the_columns_of_the_table():
     assert [form.name for form in candidate_forms(data)] == ["q0", "q1", "q2", "q1q2", "q5", "q7"]
     noise = data.select(data.columns["delta_coverage"] == 0)
     assert "q7" not in [form.name for form in candidate_forms(noise)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "law", "what"),
+    [(6, "stack", "4 runs cannot .* add 1 run at least"), (6, "chinchilla", "add 2 runs at least")],
+)
+def test_a_backtest_of_too_few_runs_says_how_many_of_them_were_held_out(kept, law, what):
+    with pytest.raises(FitError, match=f"^2 of {kept} runs were held out to be forecast, and of the others: .*{what}"):
+        backtest(sweep().iloc[:: 64 // kept].iloc[:kept], law=law, bootstrap=0)

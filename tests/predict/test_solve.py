@@ -255,3 +255,9 @@ def test_a_larger_vocabulary_writes_text_in_fewer_tokens():
 def test_bytes_that_hold_no_model_are_refused():
     with pytest.raises(InfeasibleError, match="hold no model"):
         optimal_vocabulary(5_000, characters=1e9)
+
+
+@pytest.mark.parametrize(("flops", "got"), [(0, "got 0"), (-1e20, "got -1e"), ("inf", "got inf")])
+def test_a_budget_that_is_none_is_refused_with_what_was_got(flops, got):
+    with pytest.raises(SpecError, match=f"a finite number of FLOPs above zero — {got}"):
+        solve("hoffmann", flops=flops)

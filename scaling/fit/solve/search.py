@@ -67,10 +67,10 @@ def make_problem(
             known = f"the coefficients of {law.name!r} are {', '.join(law.names)}"
             raise SpecError(f"cannot hold {name!r}: {known} — name one of them, or the law that has it")
     free = len(law.coefficients) - len(held or {})
-    if len(data) <= free:
+    if (missing := free + 1 - len(data)) > 0:
         raise FitError(
             f"{len(data)} runs cannot determine the {free} coefficients of {law.name!r} ({', '.join(law.names)}): "
-            f"add at least {free + 1 - len(data)} runs, or choose a law with fewer coefficients"
+            f"add {missing} run{'s' if missing > 1 else ''} at least, or choose a law with fewer coefficients"
         )
     x = data.inputs(law.columns)
     even = np.ones(len(data)) if data.relative_noise is None else data.relative_noise**-2

@@ -140,7 +140,7 @@ def solve(
         answers = _reaching(question, target_loss, n, d, inference_tokens=inference_tokens, level=level)
     else:
         answers = trainings_for_budget(
-            question.surface, flops or math.nan, n_params=n, n_tokens=d, inference_tokens=inference_tokens
+            question.surface, flops or 0.0, n_params=n, n_tokens=d, inference_tokens=inference_tokens
         )
     # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
     within = answers if force or basis.fit is None else _within(question, answers, target_loss)
