@@ -9,6 +9,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, overload
 
 from scaling.errors import SpecError
@@ -31,6 +32,7 @@ _BYTES = re.compile(rf"(\.\d+|\d+(?:_\d+)*(?:\.\d*)?)\s*({'|'.join(BYTE_SUFFIXES
 _RATIO = re.compile(r"(\.\d+|\d+(?:\.\d*)?)x$")
 _SHARE = re.compile(r"(\.\d+|\d+(?:\.\d*)?)\s*%$")
 _LONGEST_NUMBER = 400
+_SHORT = 60
 _THOUSANDS = [(10**0, ""), *((COUNT_SUFFIXES[suffix], suffix) for suffix in "kMBT")]
 _BINARY = [(BYTE_SUFFIXES[unit], f" {unit}") for unit in ("B", "KiB", "MiB", "GiB")]
 
@@ -126,8 +128,42 @@ def parse_share(value: Any) -> Any:
 
 def check_level(level: float) -> None:
     """Refuse what is no probability of an interval: at none and at certainty it has no ends."""
-    if not 0 < level < 1:
-        raise SpecError(f"level: got {level:g}, allowed is a probability between 0 and 1 — for example 0.9")
+    if not (is_number(level) and 0 < level < 1):
+        raise SpecError(f"level: got {shortly(level)}, allowed is a probability between 0 and 1 — for example 0.9")
+
+
+def one_number(value: Any, name: str, *, example: str = "1e6, 10M, 2.5B, inf") -> float:
+    """One number, which may be written as people do.
+
+    Args:
+        value: Python's, NumPy's, or text.
+        name: What it is, for the message.
+        example: Of what is meant, likewise.
+
+    Raises:
+        SpecError: it is none, several, or something else.
+    """
+    read = value if value is None else count(value, name)
+    if not is_number(read):
+        raise SpecError(f"{name}: got {shortly(value)}, allowed is one number — for example {example}")
+    return read
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one number, NumPy's included; True is none, though Python counts with it."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def shortly(value: Any) -> str:
+    """What was got, for a message: a number as people read it, anything else as Python writes it, cut where it is long;
+    a thing that is no text, number or list by its kind."""
+    if is_number(value):
+        return f"{value:g}"
+    if value is None or isinstance(value, bool | str | bytes | list | tuple | dict):
+        said = repr(value)
+        return said if len(said) <= _SHORT else f"{said[: _SHORT - 1]}…"
+    kind = type(value).__name__
+    return f"an {kind}" if kind[:1] in "AEIOUaeiou" else f"a {kind}"
 
 
 def tokens_per_param(value: Any) -> float | None:

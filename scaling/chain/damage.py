@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.chain.workspace import DAMAGE
 from scaling.errors import FitError
 from scaling.records import RunStore, write_csv
 from scaling.spec import RunSpec
@@ -71,6 +70,7 @@ def damage_stage(
     """
     from scaling.compress.damage import BITS, damage_table, with_known
     from scaling.fit.measures.damage import fit_damage
+    from scaling.predict.damage import DAMAGE
 
     # A part of the table is none, as `recommend` reads damage.csv; both say what need not be measured again.
     path, part = (None if folder is None else folder / name for name in (DAMAGE, PART))

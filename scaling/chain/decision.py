@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from scaling.chain.keystrokes import keystrokes_of, savings_of
 from scaling.chain.target import ask
 from scaling.chain.ways_on import ways_on
-from scaling.chain.workspace import DAMAGE, RECOMMENDATION, Workspace
+from scaling.chain.workspace import RECOMMENDATION, Workspace
 from scaling.errors import FitError, RecordError
 from scaling.files import write_json
 from scaling.formats.plain import plain
@@ -155,12 +155,9 @@ def recommended(
 
 def rounding_of(workspace: Workspace) -> Rounding:
     """What storing a run's weights adds to its loss: as `scaling damage` measured it, else by the reference tables."""
-    from scaling.predict.damage import SweepDamage
-    from scaling.predict.quantization import rounding_cost
+    from scaling.predict.damage import rounding_of_sweep
 
-    own = SweepDamage.read(workspace.folder / DAMAGE)
-    of_text = None if own is None else replace(own, table=workspace.of_its_text(own.table))
-    return rounding_cost if of_text is None or not len(of_text.table) else of_text.cost
+    return rounding_of_sweep(workspace.folder, workspace.runs, workspace.store)
 
 
 def load_recommendation(workspace: Workspace) -> Recommendation:

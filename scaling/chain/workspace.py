@@ -21,7 +21,6 @@ from scaling.spec import RunSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-DAMAGE = "damage.csv"
 RECOMMENDATION = "recommendation.json"
 RESOLVED = "sweep.yaml"
 
@@ -112,13 +111,9 @@ class Workspace:
 
         Such a table keeps what was measured before the file was changed. Runs that nobody has are taken as they are.
         """
-        own, sources = {run.run_id for run in self.runs}, [run.data.source for run in self.runs]
+        from scaling.predict.measured import of_text_read
 
-        def is_alike(run_id: str) -> bool:
-            elsewhere = run_id not in own and self.store.has(run_id)
-            return not elsewhere or self.store.load(run_id).spec.data.source in sources
-
-        return table[[is_alike(run_id) for run_id in table["run_id"]]] if "run_id" in table else table
+        return of_text_read(table, self.runs, self.store)
 
     def prepare(self) -> Workspace:
         """Create the sweep's folder, with its resolved file (includes and ``--set`` applied) for later commands.

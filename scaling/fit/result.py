@@ -17,7 +17,7 @@ from scaling.fit.prediction import Expected, Points, Prediction, Target, expecte
 from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
-from scaling.numbers import check_level
+from scaling.numbers import check_level, shortly
 from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL, MadeOf, text_name
 from scaling.tables.units import NATS, loss_unit
@@ -321,3 +321,17 @@ class Fit(Drawn):
         others = f" (weight {self.leading.weight:.2f} of {len(self.members)} laws)" if len(self.members) > 1 else ""
         state = "" if self.success else f" — NOT USABLE: {' '.join(self.status.reasons)}"
         return f"Fit of {self.n_runs} runs, {self.n_clusters} trunks: {self.law!r}{others}{state}"
+
+
+def check_fit(source: Any, instead: str = "scaling.fit_law makes one of runs, scaling.load_fit reads one") -> None:
+    """Refuse what is no fit.
+
+    Args:
+        source: What was given for one.
+        instead: What to do, for the message.
+
+    Raises:
+        SpecError: says what was got.
+    """
+    if not isinstance(source, Fit):
+        raise SpecError(f"fit: got {shortly(source)}, allowed is a fit — {instead}")

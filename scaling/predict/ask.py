@@ -14,12 +14,14 @@ from scaling.config.load import load_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import InfeasibleError, SpecError
 from scaling.fit.prediction import Prediction
-from scaling.fit.result import Fit
+from scaling.fit.result import Fit, check_fit
 from scaling.numbers import count, parse_bytes
+from scaling.predict.damage import rounding_of_sweep
 from scaling.predict.explain.answer import solve
 from scaling.predict.explain.asked import Asked, asked_of
 from scaling.predict.explain.teacher import TeacherAsked
-from scaling.predict.question import Question
+from scaling.predict.measured import runs_of_fit
+from scaling.predict.question import Question, check_fields, teacher_named
 from scaling.predict.recommend.of_published import recommend_published
 from scaling.predict.recommend.of_sweep import recommend_of_sweep
 from scaling.predict.recommend.recommendation import Recommendation
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
+IN_WORDS = ("target_basis", "device", "format", "teacher", "targets")
+"""Fields of a question that are no numbers."""
 
 
 def forecast(
@@ -160,7 +164,8 @@ def recommend(
         source: A fit, with the sweep that its runs came from; or the name of a published law, asked about the shapes
             that llama models usually have.
         sweep: The sweep, or its file; its own question answers for what is not asked.
-        results: Where its tokenizer lies, which is part of the exported file.
+        results: Where its runs lie: what was measured of a student, and of rounding, comes before what a law says, and
+            the sweep's tokenizer is part of the exported file.
         force: Accept forecasts far beyond the data.
         **asked: Fields of `scaling.predict.question.Question`, as `target_loss`, `memory_bytes`, `device`, `tokens`.
 
@@ -169,13 +174,12 @@ def recommend(
         InfeasibleError: nothing meets the target within the budget; says what would.
         ExtrapolationError: only what lies too far beyond the data does.
     """
-    # Bytes and tokens as people write them.
-    if "memory_bytes" in asked:
-        asked["memory_bytes"] = parse_bytes(asked["memory_bytes"])
-    numbers = ("target_loss", "memory_bytes", "tokens", "context", "max_training_flops")
-    asked |= {name: count(asked[name], name) for name in numbers if name in asked}
+    asked = _question_read(asked)
     if isinstance(source, str):
+        if asked.get("target_loss") is None:
+            raise SpecError("target_loss: got none, needed is the largest loss that will do — for example 3.0")
         return recommend_published(Question(**asked), source, force=force)
+    check_fit(source)
     if sweep is None:
         raise SpecError(
             "a recommendation chooses from the shapes of a sweep — got none; give sweep='sweeps/NAME.yaml'; of runs of "
@@ -183,6 +187,33 @@ def recommend(
             "`scaling footprint --params … --device …` what it takes"
         )
     config = sweep if isinstance(sweep, SweepConfig) else load_sweep(sweep)
+    runs, store = expand(config), RunStore(results)
+    if isinstance(asked.get("teacher"), str):
+        asked["teacher"] = teacher_named(asked["teacher"], runs)
+    question = Question.of(config, **asked)
+    # What the sweep's folder holds decides, as it does for `scaling recommend`.
+    folder = store.root / config.name
     return recommend_of_sweep(
-        Question.of(config, **asked), source, config, expand(config), RunStore(results), force=force
+        question,
+        source,
+        config,
+        runs,
+        store,
+        known=runs_of_fit(source, folder / "runs.parquet"),
+        trained_beside=True,
+        rounding=rounding_of_sweep(folder, runs, store),
+        force=force,
     )
+
+
+def _question_read(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a question, numbers and bytes as people write them among them."""
+    check_fields(asked)
+    if asked.get("target_savings") is not None:
+        raise SpecError(
+            f"target_savings: got {asked['target_savings']}, and the loss that it asks for follows from what the "
+            "sweep's students typed — ask `scaling recommend --target-savings`, or give target_loss=…"
+        )
+    read = {name: parse_bytes(value) if name == "memory_bytes" else value for name, value in asked.items()}
+    numbers = [name for name in read if name not in IN_WORDS]
+    return read | {name: count(read[name], name) for name in numbers}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.accounting import LAYOUTS, Storage
 from scaling.errors import FitError, RecordError
+from scaling.predict.measured import of_text_read
 from scaling.predict.quantization import (
     SAID_BY_LAW,
     TRAINED_FOR,
     QuantizationCost,
+    Rounding,
     is_trained_for,
     rounding_cost,
     said_by_law,
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.fit.measures.damage import DamageFit
+    from scaling.records import RunStore
 
+DAMAGE = "damage.csv"
+"""What `scaling damage` leaves in a sweep's folder."""
 COLUMNS = ("run_id", "n_params", "n_tokens", "bits", "damage", "damage_se", "damage_low", "damage_high")
 
 FOLLOWED = 10
@@ -114,6 +120,19 @@ class SweepDamage:
         nats = float(found.fit.law.loss(n=float(n), d=float(run.n_tokens), bits=float(bits)))
         source = f"{found.law} on {self.table['run_id'].nunique()} runs, {self.name} of this sweep"
         return said_by_law(nats, off_by=math.exp(_off_by(found)), source=source)
+
+
+def rounding_of_sweep(folder: Path, runs: Sequence[RunSpec], store: RunStore) -> Rounding:
+    """What storing a run's weights adds to its loss: as `scaling damage` measured it, else by the reference tables.
+
+    Args:
+        folder: Of the sweep's results.
+        runs: Of the sweep; what students of other text lost is left aside.
+        store: Where they lie.
+    """
+    own = SweepDamage.read(folder / DAMAGE)
+    of_text = None if own is None else replace(own, table=of_text_read(own.table, runs, store))
+    return rounding_cost if of_text is None or not len(of_text.table) else of_text.cost
 
 
 def _off_by(found: DamageFit) -> float:

@@ -16,9 +16,11 @@ from scaling.tables.finished import CLOCKS, STATE_COLUMNS, came_to_end
 from scaling.tables.observations import DELTAS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fit.prediction import Prediction
     from scaling.fit.result import Fit
-    from scaling.records import RunRecord
+    from scaling.records import RunRecord, RunStore
     from scaling.spec import RunSpec
 
 
@@ -101,6 +103,23 @@ def runs_of_fit(fit: Fit, table: Path) -> tuple[str, ...]:
     if made.run_ids and len(made.run_ids) == made.n_rows - made.n_filtered:
         return made.run_ids
     return tuple(row["run_id"] for row in rows_of_fit(table, ("run_id",), made.where) if "run_id" in row)
+
+
+def of_text_read(table: pd.DataFrame, runs: Sequence[RunSpec], store: RunStore) -> pd.DataFrame:
+    """The rows of a table whose students read what some runs read; runs that nobody has are taken as they are.
+
+    Args:
+        table: What was measured of students, with a ``run_id``; one without is taken as it is.
+        runs: Those of a sweep.
+        store: Where the others lie.
+    """
+    own, sources = {run.run_id for run in runs}, [run.data.source for run in runs]
+
+    def is_alike(run_id: str) -> bool:
+        elsewhere = run_id not in own and store.has(run_id)
+        return not elsewhere or store.load(run_id).spec.data.source in sources
+
+    return table[[is_alike(run_id) for run_id in table["run_id"]]] if "run_id" in table else table
 
 
 def law_and_measured(

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from numbers import Real
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from scaling.accounting import (
@@ -21,21 +20,13 @@ from scaling.accounting import (
     storages_named,
 )
 from scaling.errors import ConfigError, RecordError, SpecError
+from scaling.numbers import is_number, shortly
 from scaling.predict.phones.devices import APP_SHARE, device
 from scaling.registry import did_you_mean, one_begun
 
 if TYPE_CHECKING:
     from scaling.config.sweep import RecommendOptions, SweepConfig
     from scaling.spec import RunSpec
-
-
-def _is_number(value: object) -> bool:
-    """True is no number, though Python counts with it."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _said(value: Any) -> str:
-    return f"{value:g}" if _is_number(value) else repr(value)[:40]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +78,12 @@ class Question:
             ("level", self.level),
             ("app_share", self.app_share),
         ):
-            if not (_is_number(value) and 0 < value < 1):
-                raise SpecError(f"{name}: got {_said(value)}, allowed is a number between 0 and 1 — for example 0.9")
+            if not (is_number(value) and 0 < value < 1):
+                raise SpecError(f"{name}: got {shortly(value)}, allowed is a number between 0 and 1 — for example 0.9")
         for name in ("target_loss", "memory_bytes", "tokens_per_s", "context", "tokens", "max_training_flops"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value < math.inf):
-                raise SpecError(f"{name}: got {_said(value)}, allowed is a positive number")
+            if value is not None and not (is_number(value) and 0 < value < math.inf):
+                raise SpecError(f"{name}: got {shortly(value)}, allowed is a positive number")
         if self.memory_bytes is None and self.device is None:
             raise SpecError("a question needs memory_bytes or a device — got neither; name one, as 64 MiB or mid-8gb")
         if self.tokens_per_s is not None and self.device is None:
@@ -112,20 +103,16 @@ class Question:
         Raises:
             ConfigError: neither gives a target, or neither memory nor a device.
         """
+        check_fields(asked)
         given = {name: value for name, value in asked.items() if value is not None}
         written = _written(config.recommend) if config.recommend else {}
         # A budget on the command line stands for all of what the file says of the budget.
         if "device" in given and "memory_bytes" not in given:
             written.pop("memory_bytes", None)
-        fields = written | given
-        if "target_loss" not in fields or not fields.keys() & {"memory_bytes", "device"}:
-            raise ConfigError(
-                [
-                    f"{config.path or 'sweep'}:1:1: recommend: missing — give target_loss and memory (or a device) "
-                    "here, or to `scaling run` and `scaling recommend` as --target-loss and --memory"
-                ]
-            )
-        return cls(**fields)
+        values = written | given
+        if "target_loss" not in values or not values.keys() & {"memory_bytes", "device"}:
+            raise ConfigError([_incomplete(config, values)])
+        return cls(**values)
 
     def but(self, **changes: Any) -> Question:
         """The same question with other values."""
@@ -164,6 +151,40 @@ class Question:
             return cls(**{**values, "widths": None if widths is None else tuple(widths)})
         except TypeError as error:
             raise RecordError(f"not a question ({error})") from error
+
+
+def check_fields(asked: Mapping[str, Any]) -> None:
+    """Refuse what is no field of a question.
+
+    Raises:
+        SpecError: names it, and the field that was probably meant.
+    """
+    known = [field.name for field in fields(Question) if field.name != "target_basis"]
+    for name, value in asked.items():
+        if name not in (*known, "target_basis"):
+            raise SpecError(f"{name}: got {shortly(value)}, no field of a question{_meant(name, known)}")
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    # One who says target, memory or speed means the field that begins or ends so.
+    begun = [one for one in known if one.startswith(f"{name}_")]
+    return f" — did you mean {begun[0]!r}?" if begun else did_you_mean(name, known)
+
+
+def _incomplete(config: SweepConfig, given: Mapping[str, Any]) -> str:
+    """Which part of a question neither the caller nor the sweep file gives."""
+    path, written = config.path or "sweep", config.recommend
+    relative = {"target": "is relative to students of the sweep", "target_savings": "is a share of keystrokes"}
+    name = next((name for name in relative if written is not None and getattr(written, name) is not None), None)
+    if "target_loss" in given or name is None:
+        return (
+            f"{path}:1:1: recommend: missing — give target_loss and memory (or a device) here, or to `scaling run` and "
+            "`scaling recommend` as --target-loss and --memory"
+        )
+    return (
+        f"{config.document.mark(('recommend', name))}: recommend.{name}: {relative[name]}, which `scaling recommend` "
+        "makes a loss of — ask there, or give the loss itself, target_loss=…"
+    )
 
 
 def _written(options: RecommendOptions) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pytest
 import scaling.compress.damage as measuring
 from scaling.chain.damage import PART, damage_stage
 from scaling.chain.decision import rounding_of
-from scaling.chain.workspace import DAMAGE, Workspace
+from scaling.chain.workspace import Workspace
+from scaling.predict.damage import DAMAGE
 from scaling.records import Outcome, RunRecord
 from scaling.spec import DataSpec
 

@@ -18,6 +18,7 @@ from scaling.chain.workspace import Workspace
 from scaling.cli.stages import train
 from scaling.config.expand import Expansion
 from scaling.errors import RecordError
+from scaling.predict.ask import recommend
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord
 from scaling.sweep.run import SweepOutcome
@@ -63,6 +64,33 @@ def test_a_student_trained_beside_the_sweep_is_measured_for_who_asks_again_and_a
     assert strict["choice"]["run"]["model"]["width"] > forecast.run.model.width
     losses = {one["run"]["model"]["width"]: one["measured"] for one in (lax["choice"], *lax["runners_up"])}
     assert losses[forecast.run.model.width]["loss"] == 1.8
+
+
+def test_a_notebook_is_answered_from_what_was_measured_as_the_command_is(workspace, scaling):
+    asked = Question.of(workspace.config, target_loss=1.74, memory_bytes=2**25)
+    fit = load_fit(workspace)
+    beside = recommend_stage(workspace, fit, asked).run
+    # A student trained beside the sweep, which missed, and what rounding cost it.
+    workspace.store.commit(RunRecord(spec=beside, outcome=Outcome(status="done", loss=1.8, loss_se=0.001)))
+    costs = {"n_params": 1e5, "n_tokens": 1e6, "bits": 8, "damage": 0.011, "damage_se": 0.001}
+    ends = {"run_id": beside.run_id, "damage_low": 0.01, "damage_high": 0.012}
+    pd.DataFrame([costs | ends]).to_csv(workspace.folder / "damage.csv", index=False)
+    asking = ("recommend", "--fit", str(workspace.fit_path), "--memory", "32MiB", "--json", "--target-loss")
+    for loss in (1.74, 1.85):
+        said = json.loads(scaling(*asking, str(loss), cwd=workspace.folder).stdout)
+        found = recommend(
+            fit, sweep=workspace.config, results=workspace.store.root, target_loss=loss, memory_bytes="32MiB"
+        )
+        told = {one.run.model.width: one.measured and one.measured.loss for one in (found.choice, *found.runners_up)}
+        others = {
+            one["run"]["model"]["width"]: one["measured"] and one["measured"]["loss"]
+            for one in (said["choice"], *said["runners_up"])
+        }
+        assert told == others
+        roundings = {one.run.model.width: one.rounding.source for one in (found.choice, *found.runners_up)}
+        assert found.run.model.width == said["choice"]["run"]["model"]["width"]
+    assert told[beside.model.width] == 1.8
+    assert roundings[beside.model.width] == "measured of this run, damage.csv of this sweep"
 
 
 def test_after_a_miss_in_keystrokes_what_was_typed_decides_and_not_what_the_loss_says(workspace):
