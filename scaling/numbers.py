@@ -143,10 +143,11 @@ def one_number(value: Any, name: str, *, example: str = "1e6, 10M, 2.5B, inf") -
     Raises:
         SpecError: it is none, several, or something else.
     """
-    read = value if value is None else count(value, name)
+    read: Any = value if value is None else count(value, name)
     if not is_number(read):
         raise SpecError(f"{name}: got {shortly(value)}, allowed is one number — for example {example}")
-    return read
+    number: float = read
+    return number
 
 
 def is_number(value: Any) -> bool:

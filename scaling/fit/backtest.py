@@ -15,6 +15,7 @@ from scaling.fit.result import Fit
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 from scaling.numbers import check_level
+from scaling.records.given import table_given
 from scaling.shown import Drawn
 from scaling.tables.observations import REAL, Observations
 from scaling.tables.observe import observe, observed
@@ -108,6 +109,7 @@ def backtest(
         FitError: the training rows do not determine the law.
     """
     check_level(level)  # before the fit, not minutes after it
+    runs = table_given(runs)
     n = n or size_column(runs.columns)
     sizes = law_columns(law, n, d, columns)
     # Rows are told apart by their labels, which tables that were put one below the other have in common.

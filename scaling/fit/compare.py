@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import FitError, RecordError, SpecError
-from scaling.numbers import check_level
+from scaling.numbers import check_level, shortly
+from scaling.records.given import table_given
 from scaling.registry import one_begun
 from scaling.shown import Shown
 from scaling.tables.expression import column_values, missing_column
@@ -110,6 +111,9 @@ def compare(
     from scipy.special import stdtr, stdtrit
 
     check_level(level)
+    runs = table_given(runs)
+    if not (isinstance(arms, tuple | list) and len(arms) == 2):
+        raise SpecError(f"arms: got {shortly(arms)}, needed are two values of {by}, as ('real', 'noise 0.2')")
     for column in (by, loss, *pair):
         if column not in runs.columns:
             raise RecordError(f"no column {column!r} to compare by: {missing_column(column, list(runs.columns))}")

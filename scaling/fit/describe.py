@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scaling.fit.page import latex_row
-from scaling.fit.result import Fit
+from scaling.fit.result import Fit, check_fit
 from scaling.fit.stack.versions import EXPONENT, Version
 from scaling.laws.named import named_law
 from scaling.tables.finished import listed
@@ -22,6 +22,7 @@ def summary(fit: Fit, level: float = 0.9) -> str:
     >>> summary(fit).splitlines()[0][:24]
     'floor and effective data'
     """
+    check_fit(fit)
     lines = [repr(fit.law), f"  {made_of(fit)}; trunks {fit.n_clusters}, {_columns(fit)}"]
     lines.append(
         f"  {fit.objective.kind} objective {fit.leading.value:.8g}{_delta(fit)}; {fit.starts[1]} of "
@@ -111,6 +112,7 @@ def to_latex(fit: Fit) -> str:
     >>> to_latex(fit).split(" & ")[0]
     'q1q2'
     """
+    check_fit(fit)
     return latex_row(fit.law.label, fit.params, fit.interval())
 
 

@@ -15,6 +15,8 @@ from scaling.fit.identify import CONDITION_MAX, design_faults
 from scaling.fit.solve.minimise import Problem
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import ScalingLaw
+from scaling.numbers import shortly
+from scaling.records.given import table_given
 from scaling.shown import Shown
 from scaling.tables.observe import observe
 
@@ -91,6 +93,9 @@ def design(
     """
     if noise <= 0 or trunk_noise < 0:
         raise SpecError(f"noise must be above zero and trunk_noise not below it, got {noise:g} and {trunk_noise:g}")
+    plan = table_given(plan, name="plan")
+    if not isinstance(law, ScalingLaw):
+        raise SpecError(f"law: got {shortly(law)}, needed is a law with numbers, as fit.law")
     sizes = {name: column for name, column in {"n": n, "d": d}.items() if name in law.columns}
     runs = (
         plan.drop(columns=["status"], errors="ignore")

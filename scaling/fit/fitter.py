@@ -44,6 +44,7 @@ from scaling.fit.suspects import suspects, without
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import STACK
 from scaling.laws.teacher import TeacherLaw
+from scaling.records.given import table_given
 from scaling.tables.observations import REAL, TEXT_COLUMNS, Observations
 from scaling.tables.observe import not_flat, observe
 from scaling.tables.units import size_column
@@ -117,7 +118,7 @@ def fit(
         FitError: the runs do not determine the law; holds the Fit and says which runs to add.
         SpecError: unknown law, objective or held coefficient.
     """
-    runs = _table(runs)
+    runs = table_given(runs)
     # A stack judges by forecasts, and does better where fewer runs count as outliers.
     aim = Objective(objective, delta or (STACK_DELTA if law == STACK else DELTA), log)
     sizes = law_columns(law, n or size_column(runs.columns), d, columns)
@@ -134,15 +135,6 @@ def fit(
         seed=seed,
         strict=strict,
     )
-
-
-def _table(runs: pd.DataFrame | str | PathLike[str]) -> pd.DataFrame:
-    """The table itself, or what `scaling.load_runs` reads."""
-    if not isinstance(runs, str | PathLike):
-        return runs
-    from scaling.records import load_runs
-
-    return load_runs(runs)
 
 
 def fit_observations(

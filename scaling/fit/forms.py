@@ -12,6 +12,7 @@ from scaling.laws.each_text import EachText
 from scaling.laws.law import ScalingLaw
 from scaling.laws.named import AUTO, STACK, named_law
 from scaling.laws.teacher import TeacherLaw
+from scaling.numbers import is_number, shortly
 from scaling.tables.observations import Observations
 
 STACKED_BASES = ("tied", "chinchilla", "skaling", "tied-skaling")
@@ -22,6 +23,8 @@ COUPLED = "tied-skaling"
 def law_columns(law: str | ScalingLaw, n: str, d: str, columns: Mapping[str, str] | None) -> dict[str, str]:
     """Columns of the table by the law's names of them."""
     sizes = {"n": n, "d": d}
+    if not isinstance(law, ScalingLaw | str):
+        raise SpecError(f"law: got {shortly(law)}, allowed is a law or the name of one — for example 'chinchilla'")
     if isinstance(law, ScalingLaw) or law not in (STACK, AUTO):
         form = named_law(law) if isinstance(law, str) else law
         sizes = {name: column for name, column in sizes.items() if name in form.columns}
@@ -67,7 +70,9 @@ def _with_teachers(form: ScalingLaw, data: Observations, held) -> ScalingLaw:
 
 
 def check_held(forms: Sequence[ScalingLaw], held: Mapping[str, float] | None) -> None:
-    for name in held or {}:
+    for name, said in (held or {}).items():
+        if not is_number(said):
+            raise SpecError(f"cannot hold {name} at {shortly(said)}; allowed is a number, as held={{'E': 1.69}}")
         if any(name not in form.names for form in forms):
             names = sorted({name for form in forms for name in form.names})
             raise SpecError(f"cannot hold {name!r}: the coefficients are {', '.join(names)}")

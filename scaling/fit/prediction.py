@@ -12,7 +12,7 @@ import numpy as np
 from scaling.errors import SpecError
 from scaling.fit.evidence import Calibration, Member
 from scaling.fit.neighbours import Influence, Runs
-from scaling.numbers import count
+from scaling.numbers import count, shortly
 from scaling.registry import one_begun
 from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL
@@ -137,10 +137,12 @@ def points(
     Raises:
         SpecError: impossible size, or a teacher that the fit does not know.
     """
-    sizes = {name: count(value, name) for name, value in (("n", n), ("d", d)) if value is not None}
+    sizes = {name: numbers_of(value, name) for name, value in (("n", n), ("d", d)) if value is not None}
     for name, value in sizes.items():
-        if not np.all(np.asarray(value, float) > 0):
+        if not np.all(value > 0):
             raise SpecError(f"{name} must be positive (or inf), got {np.min(value):g}")
+    delta_noise, delta_coverage = numbers_of(delta_noise, "delta_noise"), numbers_of(delta_coverage, "delta_coverage")
+    columns = {name: numbers_of(value, name) for name, value in columns.items()}
     code = 0.0
     facts: Mapping[str, float] = {}
     if teacher is not None:
@@ -155,10 +157,41 @@ def points(
     # One who generates all of the text, unless something else is known or said.
     alone = {f"generator_{name}": text[name] for name in DELTAS} | {"real_share": 0.0}
     parts = sizes | alone | text | {"teacher": code} | columns
+    shape = one_shape(sizes | {"delta_noise": delta_noise, "delta_coverage": delta_coverage} | columns)
     arrays = np.broadcast_arrays(*(np.asarray(value, float) for value in parts.values()))
-    shape = np.broadcast_shapes(*map(np.shape, (*sizes.values(), delta_noise, delta_coverage, *columns.values())))
     flat = {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
     return Points(flat, shape, unseen=teacher is None and _of_none(teachers.values(), flat))
+
+
+def numbers_of(value: Any, name: str) -> Array:
+    """A number, or numbers, also as people write them: float64 of any shape.
+
+    Raises:
+        SpecError: something else; names what it stands for.
+    """
+    try:
+        return np.asarray(count(value, name), float)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{name}: got {shortly(value)}, allowed is a number or several — for example 1e6, 10M, ['10M', '2.5B']"
+        ) from error
+
+
+def one_shape(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape in which numbers are asked about together.
+
+    Raises:
+        SpecError: they have none; says how many of each there are.
+    """
+    shapes = {name: np.shape(value) for name, value in values.items()}
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError as error:
+        said = ", ".join(f"{name} of shape {shape}" for name, shape in shapes.items() if shape)
+        raise SpecError(
+            f"got {said}, allowed are as many of each, or one of all but one — for every size with every volume give "
+            "sizes of shape (k, 1)"
+        ) from error
 
 
 def _of_none(texts: Iterable[Mapping[str, float]], asked: Mapping[str, Array]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +14,23 @@ from scaling.errors import SpecError
 from scaling.fit.doubt.scatter import Scatter
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.neighbours import Runs
-from scaling.fit.prediction import Expected, Points, Prediction, Target, expected, member_logs, points
+from scaling.fit.prediction import (
+    Expected,
+    Points,
+    Prediction,
+    Target,
+    expected,
+    member_logs,
+    numbers_of,
+    one_shape,
+    points,
+)
 from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.numbers import check_level, shortly
 from scaling.shown import Drawn
-from scaling.tables.observations import DELTAS, REAL, MadeOf, text_name
+from scaling.tables.observations import DELTAS, REAL, TEXT_COLUMNS, MadeOf, text_name
 from scaling.tables.units import NATS, loss_unit
 
 if TYPE_CHECKING:
@@ -27,6 +38,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Given = Literal["runs", "law"]
+ASKED = ("n", "d", "level", "of", "given", "force")
+"""Keywords of a forecast beside its columns, one of which a misspelt one may mean."""
 FLOOR_DRAWS = 400
 """Draws of the coefficients, of which the interval of a floor is made."""
 
@@ -155,6 +168,7 @@ class Fit(Drawn):
 
     def points(self, n: Any = None, d: Any = None, **columns: Any) -> Points:
         """Where a forecast is asked: see `scaling.fit.prediction.points`."""
+        self._check_names(columns)
         missing = [name for name, value in (("n", n), ("d", d)) if value is None and name in self.reads]
         if missing:
             raise SpecError(f"the law is a function of {missing[0]}, and got none — give it; inf asks for the limit")
@@ -169,6 +183,17 @@ class Fit(Drawn):
         if asked == REAL and not self.knows_real_text and "teacher_code" not in columns:
             raise SpecError(f"no run of this fit read real text: name one of its texts, {', '.join(self.teachers)}")
         return points(self.teachers, n, d, **columns)
+
+    def _check_names(self, columns: Mapping[str, Any]) -> None:
+        """Refuse a keyword that no law of this fit reads and no text is told by: it would have no effect."""
+        known = {"teacher", "teacher_code", *TEXT_COLUMNS, *self.reads, *self.columns} - {"n", "d", "loss"}
+        if unknown := [name for name in columns if name not in known]:
+            close = difflib.get_close_matches(unknown[0], {*known, *ASKED}, n=1, cutoff=0.6)
+            meant = f"did you mean {close[0]!r}?" if close else "leave it out"
+            raise SpecError(
+                f"{unknown[0]}: got {shortly(columns[unknown[0]])}, and no law of this fit is a function of it, but of "
+                f"{', '.join(sorted(self.reads))} — {meant}"
+            )
 
     def loss(self, n: Any = None, d: Any = None, **columns: Any) -> Any:
         """What the law says alone, whatever was measured nearby, without interval and at a small part of the cost.
@@ -245,6 +270,8 @@ class Fit(Drawn):
         return Prediction(value, low, high, level, at.shaped(found.scale), reach, near, measured, asked, self.unit)
 
     def _expected(self, at: Points, of: Target = "run", given: Given = "runs") -> Expected:
+        if given not in ("runs", "law"):
+            raise SpecError(f"given: got {shortly(given)}, allowed are 'runs' and 'law'")
         runs = self.runs if given == "runs" else None
         return expected(self.members, self.calibration, self.ranges, at, of, runs)
 
@@ -267,8 +294,9 @@ class Fit(Drawn):
         at = self.points(n, d, **columns)
         mind_reach(at, self.ranges, self.teachers, identified=self.success, force=force)
         # Many targets of one run, or one of many runs, or as many of each.
-        asked = Points(at.columns, np.broadcast_shapes(np.shape(target), at.shape))
-        goal = np.broadcast_to(np.asarray(target, float), asked.shape).ravel()
+        target = numbers_of(target, "target")
+        asked = Points(at.columns, one_shape({"target": target, "n and d": np.empty(at.shape)}))
+        goal = np.broadcast_to(target, asked.shape).ravel()
         if np.any(goal <= 0):
             raise SpecError(f"a target loss must be positive, got {goal.min():g}")
         found = self._expected(at, given=given)

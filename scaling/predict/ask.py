@@ -13,9 +13,9 @@ from scaling.config.expand import expand
 from scaling.config.load import load_sweep
 from scaling.config.sweep import SweepConfig
 from scaling.errors import InfeasibleError, SpecError
-from scaling.fit.prediction import Prediction
+from scaling.fit.prediction import Prediction, numbers_of, one_shape
 from scaling.fit.result import Fit, check_fit
-from scaling.numbers import count, parse_bytes
+from scaling.numbers import check_level, count, parse_bytes, shortly
 from scaling.predict.damage import rounding_of_sweep
 from scaling.predict.explain.answer import solve
 from scaling.predict.explain.asked import Asked, asked_of
@@ -26,7 +26,9 @@ from scaling.predict.recommend.of_published import recommend_published
 from scaling.predict.recommend.of_sweep import recommend_of_sweep
 from scaling.predict.recommend.recommendation import Recommendation
 from scaling.predict.solve.budget import Solution
+from scaling.predict.solve.units import BelowFloor
 from scaling.records import RunStore
+from scaling.registry import did_you_mean
 from scaling.shown import Drawn
 from scaling.tables.units import NATS
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray
+SOLVED = ("n", "d", "teacher", "columns", "inference_tokens", "level", "vocab_size", "force")
+"""What `invert` hands on to `solve`."""
 IN_WORDS = ("target_basis", "device", "format", "teacher", "targets")
 """Fields of a question that are no numbers."""
 
@@ -75,14 +79,15 @@ def forecast(
     # A fit has doubt and runs nearby; a published law its formula alone.
     if isinstance(source, Fit):
         return asked.predict(n, d, level=level, force=force)
-    sizes, volumes = np.asarray(count(n, "n"), float), np.asarray(count(d, "d"), float)
-    return _of_law(asked, sizes, volumes, level)
+    return _of_law(asked, numbers_of(n, "n"), numbers_of(d, "d"), level)
 
 
 def _of_law(asked: Asked, sizes: Array, volumes: Array, level: float) -> Prediction:
     """Losses by a published law, which says nothing of its doubt."""
     if not (np.all(sizes > 0) and np.all(volumes > 0)):
         raise SpecError(f"n and d must be positive (or inf), got n = {sizes}, d = {volumes}")
+    check_level(level)
+    one_shape({"n": sizes, "d": volumes})
     sizes, volumes = np.broadcast_arrays(sizes, volumes)
     loss = asked.surface(sizes.ravel(), volumes.ravel()).reshape(sizes.shape)[()]
     unknown = np.full(sizes.shape, np.nan)[()]
@@ -128,22 +133,32 @@ def invert(source: Fit | str, loss: float | Sequence[float] | Array, **given: An
     Args:
         source: A fit, or the name of a published law.
         loss: One or many, in the unit of the law.
-        **given: As for `scaling.solve`: `n`, `d`, `teacher`, `columns`, `inference_tokens`, `force`.
+        **given: As for `scaling.solve`: `n`, `d`, `teacher`, `columns`, `inference_tokens`, `level`, `vocab_size`,
+            `force`.
 
     Raises:
-        SpecError: something that cannot be, or is not known.
+        SpecError: something that cannot be, or is not known; a single loss below the floor, which may be in another
+            unit. Among several it is out of reach.
         ExtrapolationError: the answer lies too far beyond a fit's runs.
     """
-    losses = tuple(float(one) for one in np.atleast_1d(np.asarray(loss, float)))
-    sizes = {name: count(given.pop(name), name) for name in ("n", "d") if given.get(name) is not None}
-    solutions = tuple(_reaching(source, one, sizes | given) for one in losses)
+    losses = tuple(np.ravel(numbers_of(loss, "loss")).tolist())
+    if not losses:
+        raise SpecError(f"loss: got {shortly(loss)}, needed is one loss or several — for example 2.5, or [2.5, 2.2]")
+    if unknown := [name for name in given if name not in SOLVED]:
+        raise SpecError(f"{unknown[0]}: got {shortly(given[unknown[0]])}{did_you_mean(unknown[0], SOLVED)}")
+    solutions = tuple(_reaching(source, one, given, several=len(losses) > 1) for one in losses)
     return Inverse(losses=losses, solutions=solutions, unit=NATS if isinstance(source, str) else source.unit)
 
 
-def _reaching(source: Fit | str, loss: float, given: Mapping[str, Any]) -> Solution | None:
+def _reaching(source: Fit | str, loss: float, given: Mapping[str, Any], *, several: bool) -> Solution | None:
+    """What reaches a loss; None where nothing does. One loss alone that lies below the floor is asked for its unit."""
     try:
         return solve(source, target_loss=loss, **given)
     except InfeasibleError:
+        return None
+    except BelowFloor:
+        if not several:
+            raise
         return None
 
 

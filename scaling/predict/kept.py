@@ -17,6 +17,7 @@ from scaling.errors import RecordError, SpecError
 from scaling.files import machine_error, make_folder, read_json, write_bytes
 from scaling.fit.result import Fit
 from scaling.fit.saved.files import from_plain as fit_from_plain
+from scaling.fit.saved.files import load as load_fit
 from scaling.formats.plain import plain
 from scaling.predict.recommend.recommendation import Recommendation
 
@@ -53,7 +54,7 @@ def save(result: Any, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Any:
-    """Read what `scaling.save` wrote.
+    """Read what `scaling.save` wrote; also a fit.json or a recommendation.json.
 
     >>> scaling.save(scaling.solve("hoffmann", target_loss=2.2), tmp_path / "answer.json")
     >>> load(tmp_path / "answer.json").law
@@ -64,6 +65,11 @@ def load(path: str | Path) -> Any:
     """
     path = Path(path)
     content = read_json(path)
+    # What the commands leave in a sweep's folder is read as well.
+    if isinstance(content, dict) and "result" not in content:
+        own = {"schema_version": load_fit, "runners_up": Recommendation.from_json}
+        for name in own.keys() & content.keys():
+            return own[name](path)
     try:
         return _read(_kind(content["result"]), content["values"])
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, SpecError) as error:

@@ -21,6 +21,7 @@ from scaling.errors import RecordError, SpecError
 from scaling.files import make_folder, read_json, to_json, write_once
 from scaling.predict.recommend.candidates import size_of, text_columns
 from scaling.records import RunStore
+from scaling.records.given import table_given
 from scaling.shown import Drawn
 from scaling.spec import RunSpec
 from scaling.spec.schema import canonical_json, short_hash
@@ -290,7 +291,7 @@ def registered_in(folder: Path) -> list[RegisteredForecast]:
     return sorted(found, key=lambda one: (one.n_params, one.n_tokens, one.text, one.run_id))
 
 
-def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFrame) -> Score:
+def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFrame | str | Path) -> Score:
     """Compare registered forecasts with the runs that have been trained since.
 
     >>> score("results/reference/forecasts", pd.read_csv("results/reference/registered.csv")).mean_error < 0.02
@@ -298,16 +299,15 @@ def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFra
 
     Args:
         forecasts: Of `registered_in`, or their folder.
-        runs: A runs table, as `load_runs` reads it.
+        runs: A runs table, or the file or folder that `load_runs` reads it from.
 
     Raises:
         RecordError: none of them is in the table, or the folder has none.
     """
     if isinstance(forecasts, str | Path):
         forecasts = registered_in(Path(forecasts))
-    known: dict[str, dict[Any, Any]] = (
-        {row["run_id"]: row for row in runs.to_dict("records")} if "run_id" in runs else {}
-    )
+    table = table_given(runs, columns=("run_id",))
+    known: dict[str, dict[Any, Any]] = {row["run_id"]: row for row in table.to_dict("records")}
     rows = tuple(_scored(one, known.get(one.run_id)) for one in forecasts)
     counted = [row for row in rows if row.measured is not None and not row.too_late]
     if not counted:

@@ -14,8 +14,10 @@ from scaling.fit.allocation.cost import SIX_ND, Cost
 from scaling.fit.allocation.optimal import Optimal, optimal
 from scaling.fit.fitter import fit
 from scaling.fit.forms import law_columns
+from scaling.fit.prediction import numbers_of
 from scaling.laws.law import ScalingLaw
-from scaling.numbers import check_level, count
+from scaling.numbers import check_level
+from scaling.records.given import table_given
 from scaling.shown import Drawn
 from scaling.tables.observations import REAL
 from scaling.tables.observe import observe
@@ -93,7 +95,8 @@ def frontier(
         FitError: the runs do not determine the law.
     """
     check_level(level)  # before the fit, not minutes after it
-    n, budgets = n or size_column(runs.columns), np.ravel(np.asarray(count(flops, "flops"), float)).tolist()
+    runs = table_given(runs)
+    n, budgets = n or size_column(runs.columns), np.ravel(numbers_of(flops, "flops")).tolist()
     found = fit(runs, law=law, n=n, d=d, loss=loss, columns=columns, where=where, **options)
     data = observe(runs, columns=law_columns(law, n, d, columns), loss=loss, where=where)
     text = teacher or (REAL if REAL in data.teachers else data.teachers[0])

@@ -15,8 +15,8 @@ from scaling.fit.allocation.split import best_split, growth, weighted_quantiles
 from scaling.fit.evidence import Member
 from scaling.fit.prediction import Prediction
 from scaling.fit.reach import MAX_REACH
-from scaling.fit.result import Fit
-from scaling.numbers import check_level, count
+from scaling.fit.result import Fit, check_fit
+from scaling.numbers import check_level, count, one_number
 from scaling.shown import Drawn, Shown
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def optimal(fit: Fit, *, flops: Any, **asked: Any) -> Optimal | Optima:
         flops: training budget; of several, one without an optimum is told in `Optima.refused`.
         **asked: as of `best_of_budget`: `teacher`, `level`, `cost`, further columns of the law.
     """
+    check_fit(fit, "of a published law scaling.solve('besiroglu', flops=…) gives the best size and volume")
     budgets = count(flops.tolist() if isinstance(flops, np.ndarray) else flops, "flops")
     if not isinstance(budgets, list):
         return best_of_budget(fit, budgets, **asked)
@@ -154,6 +155,7 @@ def best_of_budget(
         FitError: along the budget the loss has no minimum at any size.
     """
     check_level(level)
+    flops = one_number(flops, "flops", example="1e21")
     if not flops > 0 or math.isinf(flops):
         raise SpecError(f"flops is a finite training budget above zero, got {flops:g}")
     if not {"n", "d"} <= set(fit.law.columns):

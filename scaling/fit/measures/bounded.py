@@ -17,6 +17,7 @@ from scaling.errors import RecordError, SpecError
 from scaling.fit.fitter import fit
 from scaling.fit.prediction import Prediction, Target
 from scaling.fit.result import Fit
+from scaling.records.given import table_given
 from scaling.shown import Shown
 from scaling.tables.expression import evaluate
 from scaling.tables.finished import finished, listed
@@ -139,6 +140,7 @@ def fit_bounded(
     if not scale.low < scale.high or (trials is not None and trials < 1):
         raise SpecError(f"bounds rise and trials count from one, got {scale.low:g}, {scale.high:g} and {trials}")
     # Rows that are not fitted may say anything; the others are known again by their place in the table.
+    runs = table_given(runs, columns=(metric,))
     done = select_rows(named_labels(runs, columns or {})[0].assign(**{ODDS: np.arange(len(runs))}), where)
     done = done[finished(done)[0]]
     values = evaluate(done, metric)

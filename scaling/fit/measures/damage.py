@@ -11,6 +11,7 @@ import numpy as np
 from scaling.errors import FitError
 from scaling.fit.fitter import fit
 from scaling.fit.result import Fit
+from scaling.records.given import table_given
 from scaling.shown import Shown
 from scaling.tables.units import size_column
 
@@ -88,6 +89,7 @@ def fit_damage(table: pd.DataFrame) -> DamageFits:
     Raises:
         FitError: too few rows can be told from zero.
     """
+    table = table_given(table, columns=("bits", "damage", "damage_se"), name="table")
     # A run has a row for each number of bits: they share its trunk's noise, which is what clusters are for.
     is_measurable = table["damage"] > MEASURABLE * table["damage_se"]
     often = is_measurable.groupby(table["bits"]).transform("mean") >= MOST_OF_RUNS

@@ -14,6 +14,7 @@ import numpy as np
 
 from scaling.errors import RecordError, SpecError
 from scaling.numbers import check_level
+from scaling.records.given import table_given
 from scaling.shown import Shown
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def fit_odds(
     check_level(level)
     if trials < 1:
         raise SpecError(f"trials: got {trials}, allowed is a number of questions from one on")
-    share, design = _cells(runs, metric, over)
+    share, design = _cells(table_given(runs, columns=(metric, *over)), metric, over)
     beta, covariance = _likeliest(share, design, trials)
     # What the cells scatter beyond their questions is known from as many of them as there are beyond coefficients.
     freedom = len(share) - design.shape[1]

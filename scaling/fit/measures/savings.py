@@ -17,6 +17,7 @@ from scaling.errors import FitError, SpecError
 from scaling.fit.measures.bounded import Scale
 from scaling.fit.prediction import Prediction
 from scaling.numbers import check_level
+from scaling.records.given import table_given
 from scaling.shown import Shown
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def fit_savings(table: pd.DataFrame) -> SavingsFit:
     Raises:
         FitError: too few of them save anything, or those of fewer bits save no more.
     """
-    rows = of_one_kind(table)
+    rows = of_one_kind(table_given(table, columns=("savings", "savings_se", "ceiling", "bits_per_byte"), name="table"))
     # Who saves nothing has no logit; it is no student that a keyboard would have.
     rows = rows[(rows["savings"] > 0) & (rows["savings"] < rows["ceiling"])]
     if len(rows) < LEAST_ROWS or rows["bits_per_byte"].nunique() < LEAST_ROWS:

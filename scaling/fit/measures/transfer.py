@@ -19,6 +19,7 @@ from scaling.errors import FitError, RecordError
 from scaling.fit.tuning.critical_batch import tokens_to_loss
 from scaling.laws.published.rules import TransferredData
 from scaling.numbers import check_level
+from scaling.records.given import table_given
 from scaling.shown import Drawn
 from scaling.tables.finished import finished
 from scaling.tables.read import select_rows
@@ -141,7 +142,7 @@ def transfer(
         RecordError: columns are missing, there is nothing to compare, or runs of one curve differ in more than volume.
     """
     check_level(level)
-    runs = select_rows(runs, where)
+    runs = select_rows(table_given(runs), where)
     columns = {"n": n or size_column(runs.columns), "d": d, "loss": loss}
     if missing := [name for name in (*NEEDED, *columns.values()) if name not in runs]:
         raise RecordError(f"no column {', '.join(missing)}: transfer is measured on a runs table with continued runs")

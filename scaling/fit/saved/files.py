@@ -18,7 +18,7 @@ from scaling.files import machine_error, make_folder, write_bytes
 from scaling.fit.doubt.scatter import Scatter, SizeTrend
 from scaling.fit.evidence import Calibration, Member, Status, Suspect
 from scaling.fit.neighbours import Runs
-from scaling.fit.result import Fit
+from scaling.fit.result import Fit, check_fit
 from scaling.fit.saved.plain_schema import Damage
 from scaling.fit.saved.schema import FIT, READABLE, SCHEMA_VERSION
 from scaling.fit.solve.objective import Objective
@@ -55,6 +55,7 @@ def save(fit: Fit, path: str | Path, *, replace: bool = False) -> None:
         RecordError: something is there that is not a fit, as the table that was fitted.
         MachineError: if this machine cannot write it.
     """
+    check_fit(fit)
     path = Path(path)
     if not replace and path.is_file() and not _is_a_fit(path):
         raise RecordError(f"{path}: is there and not a fit; nothing was changed — name another file, or move it away")

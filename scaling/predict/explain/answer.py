@@ -14,7 +14,7 @@ from scaling.errors import ExtrapolationError, InfeasibleError, SpecError
 from scaling.fit.reach import MAX_REACH, far, in_words
 from scaling.laws.batch import CriticalBatch
 from scaling.laws.presets import preset
-from scaling.numbers import count
+from scaling.numbers import one_number
 from scaling.predict.explain.asked import Asked, asked_of, doubt_beside
 from scaling.predict.explain.basis import Basis, at
 from scaling.predict.explain.explanation import Explanation
@@ -69,7 +69,7 @@ def explain(
     """
     # The law and the text first: what is wrong with either is said before anything is computed.
     question = asked_of(source, teacher=teacher, columns=columns)
-    n, d, batch = count(n, "n"), count(d, "d"), _batch_law(batch)
+    n, d, batch = one_number(n, "n"), one_number(d, "d"), _batch_law(batch)
     doubt = doubt_beside(question, n, d, table, level=level, force=force)
     found = explain_basis(
         question.basis,
@@ -91,7 +91,7 @@ def explain(
 def solve(
     source: Fit | str,
     *,
-    target_loss: float | None = None,
+    target_loss: float | str | None = None,
     flops: float | str | None = None,
     n: float | str | None = None,
     d: float | str | None = None,
@@ -127,8 +127,9 @@ def solve(
 
     **Source:** Hoffmann et al. 2022, arXiv 2203.15556, section 3.3; Sardana et al. 2023, arXiv 2401.00448, section 2.
     """
-    n, d, flops = count(n, "n"), count(d, "d"), count(flops, "flops")
-    inference_tokens = count(inference_tokens, "inference_tokens")
+    given = {"target_loss": target_loss, "flops": flops, "n": n, "d": d}
+    target_loss, flops, n, d = (None if x is None else one_number(x, name) for name, x in given.items())
+    inference_tokens = one_number(inference_tokens, "inference_tokens")
     if (target_loss is None) == (flops is None):
         got = "neither" if flops is None else "both"
         raise SpecError(f"solve answers for one of a target loss and a budget — got {got}")

@@ -13,6 +13,7 @@ import numpy as np
 from scaling.errors import ExtrapolationError, FitError, SpecError
 from scaling.fit.prediction import Prediction
 from scaling.fit.reach import MAX_REACH, far, in_words
+from scaling.fit.result import check_fit
 from scaling.predict.explain.basis import Basis, at, of_fit, published
 from scaling.predict.explain.teacher import Teacher, TeacherAsked, ends_about, like_own_text, measured_loss, own_surface
 from scaling.predict.named.models import models
@@ -119,6 +120,16 @@ class Asked:
         return "real text" if label == REAL else f"text of {label}"
 
 
+def check_source(source: Any) -> None:
+    """Refuse what is neither a fit nor a name.
+
+    Raises:
+        SpecError: says what was got.
+    """
+    if not isinstance(source, str):
+        check_fit(source, "or the name of a published law, as 'besiroglu'; scaling.load_fit reads a saved fit")
+
+
 def asked_of(
     source: Fit | str, *, teacher: str | TeacherAsked | None = None, columns: Mapping[str, float] | None = None
 ) -> Asked:
@@ -134,6 +145,7 @@ def asked_of(
         SpecError: unknown law, teacher or column.
         ExtrapolationError: a teacher further beyond a fit's runs than it can say.
     """
+    check_source(source)
     given = dict(columns or {})
     fit = None if isinstance(source, str) else source
     # A label of the fit comes before a name of the literature.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from scaling.errors import SpecError
 from scaling.laws.presets import preset
 from scaling.numbers import count, positive
-from scaling.predict.explain.asked import Asked, asked_of, doubt_of
+from scaling.predict.explain.asked import Asked, asked_of, check_source, doubt_of
 from scaling.predict.explain.basis import UNIQUE, Basis, in_sample_note
 from scaling.predict.explain.explanation import Binding, bounds, terms_of
 from scaling.predict.explain.teacher import TeacherAsked, best_teacher
@@ -235,6 +235,8 @@ def compare_models(
 
 def _one_unit(sources: Sequence[Fit | str]) -> str:
     """The unit of all laws, as losses of different units say nothing beside each other."""
+    for one in sources:
+        check_source(one)
     units = sorted({NATS if isinstance(source, str) else source.unit for source in sources})
     if len(units) > 1:
         raise SpecError(f"laws beside each other: got losses in {' and in '.join(units)} — compare laws of one unit")

@@ -18,6 +18,7 @@ from scaling.laws.kaplan import KaplanC, KaplanD
 from scaling.laws.presets import preset
 from scaling.laws.published.preset import GPT2_VOCABULARY, PF_DAY
 from scaling.laws.published.rules import Rule
+from scaling.numbers import one_number
 from scaling.predict.solve.units import check_target
 from scaling.shown import Shown
 
@@ -107,7 +108,7 @@ class _Kaplan:
         return math.exp(low)
 
 
-def trends(*, teacher_loss: float | None = None, discount: float = 1.0) -> Trends:
+def trends(*, teacher_loss: float | str | None = None, discount: float | str = 1.0) -> Trends:
     """Where L(D) and L(C) meet, for real text and for text of a teacher of given loss.
 
     >>> trends(teacher_loss=2.0).frame()["effect"].tolist()
@@ -127,6 +128,8 @@ def trends(*, teacher_loss: float | None = None, discount: float = 1.0) -> Trend
 
     **Source:** Kaplan et al. 2020, arXiv 2001.08361, section 6.3; the forms are those of `scaling.laws.teacher`.
     """
+    teacher_loss = None if teacher_loss is None else one_number(teacher_loss, "--teacher-loss", example="2.0")
+    discount = one_number(discount, "--discount", example="1.0")
     if discount < 0 or not math.isfinite(discount):
         raise SpecError(f"--discount: got {discount:g}, allowed is a number of 0 or more")
     law = _Kaplan(

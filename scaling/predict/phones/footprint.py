@@ -25,6 +25,7 @@ from scaling.accounting import (
 )
 from scaling.dimensions import Dimensions
 from scaling.errors import SpecError
+from scaling.numbers import shortly
 from scaling.shown import Drawn
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ def footprint(
     Raises:
         SpecError: for a format or an engine of which nothing is known.
     """
+    if not hasattr(model, "n_kv_heads"):
+        raise SpecError(
+            f"model: got {shortly(model)}, allowed are the sizes of a network, as ModelSpec(vocab_size=32000, "
+            "width=512, n_layers=8) — of a number of parameters alone: `scaling footprint --params 1B --device …`"
+        )
     # How the file is laid out, and what the engine takes beside it, are looked up by name.
     stored = STORED_FORMATS[format] if isinstance(format, str) else format
     memory = ENGINE_MEMORY[engine or stored.engine]

@@ -16,6 +16,10 @@ BITS_OF_A_BYTE = 8.0
 """A blind guess among all bytes: every text has them, so it is the same for all tokenizers."""
 
 
+class BelowFloor(SpecError):
+    """A target that no text of a law reaches, whatever its unit."""
+
+
 def check_target(
     loss: float,
     floor: float,
@@ -36,14 +40,15 @@ def check_target(
         unit: Of the target and of the law.
 
     Raises:
-        SpecError: zero or less, not finite, above a uniform guess (a perplexity?), or below E (bits?).
+        SpecError: zero or less, not finite, or above a uniform guess (a perplexity?).
+        BelowFloor: below E (bits?).
     """
     if not 0 < loss < math.inf:
         raise SpecError(f"{name}: got {loss:g}, allowed is a positive number of {unit} — for example {EXAMPLES[unit]}")
     # Too high is a perplexity, too low are bits: each is told with the number that was meant.
     check_guess(loss, vocab_size, name=name, unit=unit)
     if loss < floor:
-        raise SpecError(f"{name}: {_too_low(loss, floor, unit, bytes_per_token)}")
+        raise BelowFloor(f"{name}: {_too_low(loss, floor, unit, bytes_per_token)}")
 
 
 def check_guess(loss: float, vocab_size: int | None, *, name: str = "target_loss", unit: str = NATS) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from scaling.errors import InfeasibleError, SpecError
 from scaling.laws.architecture import Vocabulary
 from scaling.laws.presets import preset
-from scaling.numbers import count, parse_bytes
+from scaling.numbers import one_number, parse_bytes
 from scaling.shown import Shown
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def optimal_vocabulary(
 
     **Source:** Tao et al. 2024, arXiv 2407.13623, approach 3; the budget in bytes is this project's.
     """
-    budget_bytes = float(count(parse_bytes(budget_bytes), "memory"))
-    characters = count(characters, "characters")
+    budget_bytes = float(one_number(parse_bytes(budget_bytes), "memory", example="64MiB"))
+    characters = one_number(characters, "characters")
+    bytes_per_param = one_number(bytes_per_param, "bytes a parameter", example="34/32")
     for name, value in (("memory", budget_bytes), ("characters", characters), ("bytes a parameter", bytes_per_param)):
         if not 0 < value < math.inf:
             raise SpecError(f"{name}: got {value:g}, allowed is a finite positive number")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ from scaling.report.figures.style import BEYOND, errors, figure, hue, line, meas
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scaling.predict.ask import Inverse
     from scaling.predict.registered import Score
 
 
@@ -94,7 +95,7 @@ def frontier(found: Frontier, ax: Axes) -> None:
 
 
 @figure("needed for a loss")
-def needed_for_a_loss(inverse: Any, ax: Axes) -> None:
+def needed_for_a_loss(inverse: Inverse, ax: Axes) -> None:
     """What reaches each loss, in parameters, one line a kind of training; losses out of reach are marked."""
     table = inverse.frame()
     for what, rows in table.groupby("what", sort=False):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from scaling.errors import RecordError
+from scaling.fit.prediction import Prediction
 from scaling.fit.result import Fit
 from scaling.report.figures.points import run_points, text_of
 from scaling.report.figures.style import (
@@ -88,7 +89,7 @@ def loss_by_ratio(fit: Fit, ax: Axes, *, runs: pd.DataFrame | None = None, teach
 
 
 @figure("forecast")
-def forecast(prediction: Any, ax: Axes) -> None:
+def forecast(prediction: Prediction, ax: Axes) -> None:
     """A forecast at many points against what varies among them, with its interval."""
     asked = {name: np.atleast_1d(values).ravel() for name, values in prediction.at.items()}
     axis = max(asked, key=lambda name: len(np.unique(asked[name])))

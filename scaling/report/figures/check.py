@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +16,8 @@ from scaling.report.figures.style import figure, left_out, measured, shortened, 
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from scaling.fit.compare_laws import LawComparison
 
 MARKERS = "osDv^P*X"
 """One a text, beside its colour, and again from the first."""
@@ -87,7 +89,7 @@ def _along(points: RunPoints, by: str) -> np.ndarray:
 
 
 @figure("laws")
-def laws(comparison: Any, ax: Axes) -> None:
+def laws(comparison: LawComparison, ax: Axes) -> None:
     """Laws of a comparison: error on the runs that they were fitted to, and on larger runs that they foresaw."""
     table = comparison.frame()
     y = np.arange(len(table))

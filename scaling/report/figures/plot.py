@@ -25,7 +25,8 @@ def plot(result: Drawn | pd.DataFrame, ax: Axes | None = None, *, figure: str | 
         **options: as that figure takes them.
 
     Raises:
-        SpecError: no figure has that name.
+        SpecError: no figure has that name, or it draws results of another kind.
+        RecordError: a table lacks what the figure draws.
     """
     name = figure or (result.figure if isinstance(result, Drawn) else "runs")
     return FIGURES[name](result, ax=ax, **options)

@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling.errors import SpecError
 from scaling.fit.result import Fit
+from scaling.registry import one_begun
 from scaling.report.texts import texts_read
 from scaling.tables.expression import evaluate
 from scaling.tables.observations import REAL
@@ -83,7 +84,15 @@ def _of_table(fit: Fit, runs: pd.DataFrame) -> RunPoints:
 
 
 def text_of(fit: Fit, points: RunPoints, teacher: str | None) -> str:
-    """The text that a figure is about: the one asked for, real text where there is some, else the first."""
-    if teacher is not None:
-        return fit.label_of(teacher)
-    return REAL if REAL in points.text else str(points.text[0])
+    """The text that a figure is about: the one asked for, real text where there is some, else the first.
+
+    Raises:
+        SpecError: a text that neither the fit nor its runs know.
+    """
+    if teacher is None:
+        return REAL if REAL in points.text else str(points.text[0])
+    known = dict.fromkeys([*map(str, points.text), *fit.teachers])
+    found = one_begun(fit.label_of(teacher), known)
+    if found is None:
+        raise SpecError(f"teacher: got {teacher!r}, no text of these runs — allowed are {', '.join(known)}")
+    return found

@@ -3,9 +3,10 @@ dashed on a grey ground."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from scaling.numbers import number
+from scaling.errors import RecordError, SpecError
+from scaling.numbers import number, shortly
 from scaling.shown import FIGURES
+from scaling.tables.expression import missing_column
 
 Array = np.ndarray
 STYLE = Path(__file__).with_name("scaling.mplstyle")
@@ -39,6 +42,51 @@ def styled() -> Iterator[None]:
     matplotlib.interactive(interactive)
 
 
+TAKES: dict[str, frozenset[str]] = {}
+"""What each figure draws: names of classes, of which one is a result's own or one that it is derived from."""
+
+
+def _kinds(annotation: str) -> frozenset[str]:
+    """The names of the classes of ``pd.DataFrame``, ``Backtest | Score`` or ``Sequence[BatchTradeoff]``."""
+    return frozenset(part.strip().partition("[")[0].rpartition(".")[2] for part in annotation.split("|"))
+
+
+def _is_drawn_by(result: Any, name: str) -> bool:
+    kinds = {kind.__name__ for kind in type(result).__mro__}
+    return bool(TAKES[name] & kinds) or (isinstance(result, list | tuple) and "Sequence" in TAKES[name])
+
+
+def _check_kind(name: str, result: Any) -> None:
+    """Refuse what a figure does not draw.
+
+    Raises:
+        SpecError: names the figures that draw it.
+    """
+    if _is_drawn_by(result, name):
+        return
+    own = [repr(one) for one in FIGURES if _is_drawn_by(result, one)]
+    told = f"its own figures are {', '.join(own)}" if own else "no figure draws it"
+    raise SpecError(f"figure {name!r}: draws {' or '.join(sorted(TAKES[name]))}, got {shortly(result)} — {told}")
+
+
+@contextmanager
+def _of_columns(name: str, table: Any) -> Iterator[None]:
+    """Tell a column that a table lacks.
+
+    Raises:
+        RecordError: names it, and the columns that there are.
+    """
+    try:
+        yield
+    except KeyError as error:
+        columns = getattr(table, "columns", None)
+        if columns is None or isinstance(columns, Mapping):
+            raise
+        missing = error.args[0] if error.args else ""
+        told = missing_column(str(missing), [str(one) for one in columns])
+        raise RecordError(f"figure {name!r}: no column {missing!r}: {told} — give one that has it") from error
+
+
 def figure(name: str) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
     """A decorator that makes a figure of a function that draws on axes.
 
@@ -48,12 +96,19 @@ def figure(name: str) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
     def made(draw: Callable[..., None]) -> Callable[..., Axes]:
         @wraps(draw)
         def drawn(result: Any, ax: Axes | None = None, **options: Any) -> Axes:
-            with styled():
+            _check_kind(name, result)
+            try:
+                signature(draw).bind(result, ax, **options)
+            except TypeError as error:
+                raise SpecError(f"figure {name!r}: {error} — see help(scaling.figures.{draw.__name__})") from error
+            with styled(), _of_columns(name, result):
                 ax = ax or plt.subplots()[1]
                 draw(result, ax, **options)
                 _finish(ax)
             return ax
 
+        # A figure's first argument says what it draws; its modules load no more of it than its name.
+        TAKES[name] = _kinds(next(iter(draw.__annotations__.values())))
         return FIGURES.add(name, drawn)
 
     return made
