@@ -95,15 +95,14 @@ def frontier(
         FitError: the runs do not determine the law.
     """
     check_level(level)  # before the fit, not minutes after it
-    runs = table_given(runs)
-    n, budgets = n or size_column(runs.columns), np.ravel(numbers_of(flops, "flops")).tolist()
+    runs, budgets = table_given(runs), _budgets(flops)
+    n = n or size_column(runs.columns)
     found = fit(runs, law=law, n=n, d=d, loss=loss, columns=columns, where=where, **options)
     data = observe(runs, columns=law_columns(law, n, d, columns), loss=loss, where=where)
     text = teacher or (REAL if REAL in data.teachers else data.teachers[0])
     if text not in data.teachers:
         raise RecordError(f"no run on the text {text!r}: the table has {', '.join(data.teachers)}")
-    several = len(data.teachers) > 1
-    data = data.select(data.teacher == data.teachers.index(text))
+    several, data = len(data.teachers) > 1, data.select(data.teacher == data.teachers.index(text))
     axes = (data.columns["n"], data.columns["d"], data.loss)
     plain = found.law if set(found.law.columns) == {"n", "d"} else None
     # Each approach may lack what another has: a sweep of one budget has no envelope, a grid no budgets.
@@ -134,6 +133,10 @@ def frontier(
         tuple(difference(other, approaches[0], budgets[0]) for other in others),
         text=text if several else "",
     )
+
+
+def _budgets(flops: Any) -> list[float]:
+    return np.ravel(numbers_of(flops, "flops")).tolist()
 
 
 def _spread(spent: Any) -> list[float]:
