@@ -112,8 +112,6 @@ def compare(
 
     check_level(level)
     runs = table_given(runs)
-    if not (isinstance(arms, tuple | list) and len(arms) == 2):
-        raise SpecError(f"arms: got {shortly(arms)}, needed are two values of {by}, as ('real', 'noise 0.2')")
     for column in (by, loss, *pair):
         if column not in runs.columns:
             raise RecordError(f"no column {column!r} to compare by: {missing_column(column, list(runs.columns))}")
@@ -150,6 +148,8 @@ def compare(
 
 def _as_called(column: pd.Series, arms: tuple[Any, Any]) -> tuple[Any, Any]:
     """Arms by their whole labels, of which a person may give the beginning."""
+    if not (isinstance(arms, tuple | list) and len(arms) == 2):
+        raise SpecError(f"arms: got {shortly(arms)}, needed are two values of {column.name}, as ('real', 'noise 0.2')")
     labels = [value for value in column.unique() if isinstance(value, str)]
     first, second = (one_begun(arm, labels) or arm if isinstance(arm, str) else arm for arm in arms)
     if first == second:

@@ -36,6 +36,7 @@ def table_given(runs: Any, *, columns: Sequence[str] = (), name: str = "runs") -
             f"{name}: got {shortly(runs)}, allowed are a table (a pandas DataFrame, as scaling.load_runs gives it), "
             "and its file or folder"
         )
+    # The first that is missing, with the names that come near it.
     if missing := [one for one in columns if one not in runs]:
         from scaling.tables.expression import missing_column
 
