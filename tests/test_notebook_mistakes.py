@@ -148,6 +148,8 @@ def test_forecasts_are_scored_by_a_table_or_its_path_and_by_nothing_else():
         scaling.score(forecasts, pd.DataFrame({"loss": [1.0]}))
     with pytest.raises(RecordError, match="no runs here"):
         scaling.score(forecasts, "nowhere")
+    with pytest.raises(RecordError, match="none of .* registered runs was trained since, of 0 runs"):
+        scaling.score(forecasts, pd.DataFrame())
 
 
 def test_losses_are_given_as_people_write_numbers():

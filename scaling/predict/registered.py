@@ -306,7 +306,9 @@ def score(forecasts: Sequence[RegisteredForecast] | str | Path, runs: pd.DataFra
     """
     if isinstance(forecasts, str | Path):
         forecasts = registered_in(Path(forecasts))
-    table = table_given(runs, columns=("run_id",))
+    table = table_given(runs)
+    # A folder without runs yet has a table without columns.
+    table = table_given(table, columns=("run_id",)) if len(table) else table
     known: dict[str, dict[Any, Any]] = {row["run_id"]: row for row in table.to_dict("records")}
     rows = tuple(_scored(one, known.get(one.run_id)) for one in forecasts)
     counted = [row for row in rows if row.measured is not None and not row.too_late]
