@@ -124,7 +124,7 @@ def test_a_label_may_be_begun_where_one_text_alone_begins_so(runs):
     plt.close("all")
 
 
-def test_a_fit_and_a_recommendation_of_the_commands_are_loaded_as_any_result(fit, tmp_path):
+def test_a_fit_of_the_commands_is_loaded_as_any_result(fit, tmp_path):
     scaling.save_fit(fit, tmp_path / "fit.json")
     assert scaling.load(tmp_path / "fit.json").params == fit.params
     (tmp_path / "other.json").write_text("{}")

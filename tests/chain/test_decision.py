@@ -19,6 +19,7 @@ from scaling.cli.stages import train
 from scaling.config.expand import Expansion
 from scaling.errors import RecordError
 from scaling.predict.ask import recommend
+from scaling.predict.kept import load
 from scaling.predict.question import Question
 from scaling.records import Outcome, RunRecord
 from scaling.sweep.run import SweepOutcome
@@ -45,6 +46,7 @@ def test_what_was_recommended_is_read_and_not_computed_again(workspace, monkeypa
     monkeypatch.setattr("scaling.predict.recommend.recommendation.score", None)
     before = files(workspace)
     assert load_recommendation(workspace) == written
+    assert load(workspace.recommendation_path).run == written.run
     assert load_recommendation(workspace).question.memory_bytes == 2**25
     assert files(workspace) == before
 
