@@ -146,7 +146,7 @@ def test_forecasts_are_scored_by_a_table_or_its_path_and_by_nothing_else():
     assert scaling.score(forecasts, path) == scaling.score(str(forecasts), pd.read_csv(path))
     with pytest.raises(RecordError, match="no column 'run_id'"):
         scaling.score(forecasts, pd.DataFrame({"loss": [1.0]}))
-    with pytest.raises(RecordError, match="no runs here"):
+    with pytest.raises(RecordError, match="is not there — expected a results folder"):
         scaling.score(forecasts, "nowhere")
     with pytest.raises(RecordError, match="none of .* registered runs was trained since, of 0 runs"):
         scaling.score(forecasts, pd.DataFrame())

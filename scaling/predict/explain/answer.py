@@ -145,12 +145,7 @@ def solve(
         )
     # A fit has an interval, and does not answer far beyond its runs; a published law says how far that is.
     within = answers if force or basis.fit is None else _within(question, answers, target_loss)
-    notes = (
-        *basis.notes,
-        *question.notes,
-        *_far(basis, within),
-        *(_left_out(basis, one) for one in answers if one not in within),
-    )
+    left_out = tuple(_left_out(basis, one) for one in answers if one not in within)
     return Solution(
         question=f"a loss of {target_loss:g}" if target_loss is not None else f"{flops:.3g} FLOPs of training",
         law=basis.name,
@@ -161,7 +156,7 @@ def solve(
         inference_tokens=inference_tokens,
         trainings=tuple(_doubted(one, question, level=level) for one in within),
         level=level if basis.fit is not None and question.is_in_words else None,
-        notes=notes,
+        notes=(*basis.notes, *question.notes, *_far(basis, within), *left_out),
         unit=basis.unit,
     )
 
