@@ -92,6 +92,11 @@ class Runs:
         near = [np.abs(_log_apart(points, self.columns, axis)) < SAME_CELL for axis in ("n", "d")]
         return near[0] & near[1] & _same_text(points, self.columns)
 
+    def lowest(self, points: Mapping[str, Array]) -> Array:
+        """Lowest loss measured on the text that is asked about at each point, float64[n_points]; inf without a run."""
+        own = _same_text(points, self.columns) & ~self.off
+        return np.min(np.where(own, self.loss, math.inf), axis=-1, initial=math.inf)
+
     def seed_scatter(self, noise: float) -> float:
         """Standard deviation of log loss between runs of one cell, pooled over cells; `noise` without two of any."""
         cells = settings_of(self.columns["teacher"], *(np.round(np.log(self.columns[axis]), 4) for axis in ("n", "d")))

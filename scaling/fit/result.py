@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -305,12 +305,17 @@ class Fit(Drawn):
         )
 
     def floor(self, teacher: str | None = None, *, level: float = 0.9, **columns: Any) -> Prediction:
-        """Loss of an infinite student on infinite text of a teacher.
+        """Loss of an infinite student on infinite text of a teacher; no higher than what a student of it measured.
 
         >>> fit.floor("noise 0.2").value > fit.floor().value
         True
         """
-        return self.predict(math.inf, math.inf, teacher=teacher, level=level, force=True, **columns)
+        said = self.predict(math.inf, math.inf, teacher=teacher, level=level, force=True, **columns)
+        if self.runs is None:
+            return said
+        at = self.points(math.inf, math.inf, teacher=teacher, **columns)
+        high = np.minimum(np.ravel(said.high), self.runs.lowest(at.columns))
+        return replace(said, high=at.shaped(np.maximum(np.ravel(said.value), high)))
 
     def floor_interval(self, teacher: str | None = None, *, level: float = 0.9) -> tuple[float, float]:
         """Central interval of the leading law's own floor of a text, over draws of its coefficients; NaN without any.

@@ -92,6 +92,18 @@ def test_units_of_the_columns_do_not_change_the_optimum():
     assert scaled.params["alpha"] == pytest.approx(plain.params["alpha"], rel=1e-6)
 
 
+def test_a_floor_is_no_higher_than_what_a_student_of_that_text_measured():
+    runs = teacher_sweep()
+    found = fit(runs[runs.n_tokens <= runs.n_tokens.median()], bootstrap=0)
+    lowest = runs[runs.n_tokens <= runs.n_tokens.median()].groupby("teacher").loss.min()
+    for text in found.teachers:
+        floor, limit = found.floor(text), found.predict(math.inf, math.inf, teacher=text, force=True)
+        assert floor.high == max(floor.value, min(limit.high, lowest[text]))
+        assert (floor.value, floor.low) == (limit.value, limit.low)
+    several = found.floor(delta_noise=np.array([0.0, 0.2]))
+    assert np.shape(several.high) == (2,)
+
+
 def test_noise_teachers_are_fitted_by_the_form_that_made_them():
     found = fit(teacher_sweep(), law="auto", bootstrap=200)
     assert found.law.name == "q1q2"
