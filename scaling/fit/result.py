@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from scaling.fit.reach import mind_reach
 from scaling.fit.solve.objective import Objective
 from scaling.laws.law import Coefficient, ScalingLaw
 from scaling.numbers import check_level, shortly
+from scaling.registry import did_you_mean
 from scaling.shown import Drawn
 from scaling.tables.observations import DELTAS, REAL, TEXT_COLUMNS, MadeOf, text_name
 from scaling.tables.units import NATS, loss_unit
@@ -188,11 +188,9 @@ class Fit(Drawn):
         """Refuse a keyword that no law of this fit reads and no text is told by: it would have no effect."""
         known = {"teacher", "teacher_code", *TEXT_COLUMNS, *self.reads, *self.columns} - {"n", "d", "loss"}
         if unknown := [name for name in columns if name not in known]:
-            close = difflib.get_close_matches(unknown[0], {*known, *ASKED}, n=1, cutoff=0.6)
-            meant = f"did you mean {close[0]!r}?" if close else "leave it out"
             raise SpecError(
                 f"{unknown[0]}: got {shortly(columns[unknown[0]])}, and no law of this fit is a function of it, but of "
-                f"{', '.join(sorted(self.reads))} — {meant}"
+                f"{', '.join(sorted(self.reads))}{did_you_mean(unknown[0], {*known, *ASKED})}"
             )
 
     def loss(self, n: Any = None, d: Any = None, **columns: Any) -> Any:
